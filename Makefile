@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format guest bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml .ci/dev.lock
+	$(PYTHON) -c 'import sys; sys.exit("cloche needs Python 3.11 or newer; set PYTHON=…") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .ci/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+guest: $(READY) ## build the WebAssembly guest (cached by the content of its sources)
+	$(BIN)/python -m cloche_guest
+
+demo: guest ## run the orders workflow, kill it half way, finish it, show what the log proves
+	$(BIN)/python host/examples/demo/demo.py
+
+test: guest ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## format and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: guest ## the benchmarks: a table, and JSON in benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+lock: $(READY) ## renew .ci/dev.lock from pyproject.toml (the only target that needs pip-tools)
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra dev -o .ci/dev.lock pyproject.toml
+
+clean: ## remove the environment, built guests and caches
+	rm -rf .venv .cache guest/cloche_guest/built .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
