@@ -1,0 +1,116 @@
+"""cloche: durable workflows under glass. The names that users import; everything is loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloche.engines import SandboxEngine
+    from cloche.errors import ClocheError, FatalError, RetryableError, RunConflict, RunFailed
+    from cloche.history import Failure
+    from cloche.runtime import (
+        Cloche,
+        ReplayReport,
+        Run,
+        RunResult,
+        StepContext,
+        StepResult,
+        VerifyReport,
+        Workflow,
+        clone_workflow,
+        create_workflow,
+        load_workflow,
+    )
+    from cloche.sandbox import Limits
+    from cloche_codegen import (
+        Graph,
+        GraphError,
+        RetryConfig,
+        Step,
+        clone_step,
+        code,
+        create_step,
+        path,
+        refs,
+        step,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "cloche_codegen": (
+        "Graph",
+        "GraphError",
+        "RetryConfig",
+        "Step",
+        "clone_step",
+        "code",
+        "create_step",
+        "path",
+        "refs",
+        "step",
+    ),
+    "cloche.engines": ("SandboxEngine",),
+    "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
+    "cloche.history": ("Failure",),
+    "cloche.runtime": (
+        "Cloche",
+        "ReplayReport",
+        "Run",
+        "RunResult",
+        "StepContext",
+        "StepResult",
+        "VerifyReport",
+        "Workflow",
+        "clone_workflow",
+        "create_workflow",
+        "load_workflow",
+    ),
+    "cloche.sandbox": ("Limits",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Cloche",
+    "ClocheError",
+    "Failure",
+    "FatalError",
+    "Graph",
+    "GraphError",
+    "Limits",
+    "ReplayReport",
+    "RetryConfig",
+    "RetryableError",
+    "Run",
+    "RunConflict",
+    "RunFailed",
+    "RunResult",
+    "SandboxEngine",
+    "Step",
+    "StepContext",
+    "StepResult",
+    "VerifyReport",
+    "Workflow",
+    "clone_step",
+    "clone_workflow",
+    "code",
+    "create_step",
+    "create_workflow",
+    "load_workflow",
+    "path",
+    "refs",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cloche' has no attribute '{name}'")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

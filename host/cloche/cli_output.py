@@ -1,0 +1,148 @@
+"""What the command line prints: lines for people, JSON for programs, and nothing a guest wrote that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cloche.history import Record
+    from cloche.runtime.results import RunResult, StepResult
+    from cloche.store import RunRow
+
+MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
+VALUE_CHARS_MAX = 300
+
+
+def shown(text: str) -> str:
+    """Text from a guest, a store or a step, fit for a terminal: control characters become visible."""
+    return "".join(c if c.isprintable() or c in "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def as_json(value: Any) -> str:
+    """One line. What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`."""
+    return json.dumps(value, ensure_ascii=False, default=_not_json)
+
+
+def _not_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"hex:{value.hex()}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    click.echo(as_json(value))
+
+
+def short(value: Any) -> str:
+    """A value on one line of a table."""
+    text = shown(as_json(value))
+    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
+
+
+def moment(time_ms: int | None) -> str:
+    return (
+        ""
+        if time_ms is None
+        else datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
+    )
+
+
+def print_result(result: RunResult) -> None:
+    """The end of a run, for people: status, result or error."""
+    mark, color = MARKS.get(result.status, ("…", "cyan"))
+    click.secho(f"{mark} run {shown(result.run_id)} {result.status}", fg=color, err=True)
+    if result.status == "success":
+        click.echo(as_json(result.result) if not sys.stdout.isatty() else shown(as_json(result.result)))
+    if result.error is not None:
+        where = f" (step {shown(result.error.step)})" if result.error.step else ""
+        click.echo(f"error: {shown(str(result.error))}{where}", err=True)
+    if result.blocked is not None:
+        click.echo(f"blocked: {shown(result.blocked['message'])}", err=True)
+        click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)
+
+
+def print_steps(steps: dict[str, StepResult]) -> None:
+    width = max((len(name) for name in steps), default=0)
+    for name, step in steps.items():
+        mark, color = MARKS.get(step.status, ("…", "cyan"))
+        took = ""
+        if step.started_at and step.ended_at:
+            took = f"{(step.ended_at - step.started_at).total_seconds() * 1000:,.0f} ms"
+        tries = f"  {step.attempts} attempts" if step.attempts > 1 else ""
+        value = (
+            shown(str(step.error)) if step.error else short(step.output) if step.status == "success" else step.status
+        )
+        click.secho(f"  {mark} ", fg=color, nl=False)
+        click.echo(f"{shown(name):{width}}  {took:>10}{tries}  {value}")
+
+
+def record_data(record: Record) -> dict[str, Any]:
+    """A record for JSON: the envelope, and the body as a value."""
+    return {
+        "seq": record.seq,
+        "kind": record.kind.name.lower(),
+        "time": moment(record.time),
+        "call": record.call,
+        "path": record.path,
+        "body": record.content(),
+        "hash": record.hash.hex(),
+    }
+
+
+def record_line(record: Record, *, color: bool = True) -> str:
+    """A record on one line: number, time, kind, path, and what it holds."""
+    kind = record.kind.name.lower().replace("_", " ")
+    clock = moment(record.time)[11:23]
+    path = shown(record.path or "")
+    number = click.style(f"{record.seq:>5}", dim=True) if color else f"{record.seq:>5}"
+    return f"{number}  {clock}  {kind:17} {path:24} {short(_gist(record))}".rstrip()
+
+
+def _gist(record: Record) -> Any:
+    """The part of a body that a reader looks for."""
+    content = record.content()
+    match record.kind.name:
+        case "RUN_STARTED":
+            return content[3]
+        case "STEP_CALLED":
+            return content[4][0] if len(content[4]) == 1 else content[4]
+        case "STEP_COMPLETED" | "STEP_FAILED":
+            return content[3]
+        case "TIMER_SET":
+            return f"due {moment(content[3])}"
+        case "TIMER_FIRED" | "RUN_CANCELED" | "CALL_ABANDONED":
+            return ""
+        case "ENTERED" | "LEFT" | "LOG_LINE" | "CANCEL_REQUESTED":
+            return content[2]
+        case "RUN_COMPLETED" | "RUN_FAILED":
+            return content[1]
+        case "ATTEMPT_FAILED":
+            return content["failure"]
+        case _:
+            return content
+
+
+def row_data(row: RunRow) -> dict[str, Any]:
+    problem = json.loads(row.problem) if row.problem else None
+    return {
+        "run_id": row.key.run,
+        "tenant": row.key.tenant,
+        "workflow": row.workflow,
+        "status": row.status,
+        "records": row.head_seq,
+        "created_at": moment(row.created_at),
+        "updated_at": moment(row.updated_at),
+        "wake_at": moment(row.wake_at) or None,
+        "blocked": problem,
+    }

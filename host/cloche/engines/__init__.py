@@ -1,0 +1,6 @@
+"""What runs workflow code: the seam, and the engines behind it."""
+
+from cloche.engines.protocol import Cell, CellSource, Code
+from cloche.engines.sandboxed import SandboxEngine
+
+__all__ = ["Cell", "CellSource", "Code", "SandboxEngine"]

@@ -1,0 +1,74 @@
+"""The low seam: what runs a workflow's code, one turn at a time. Lowering, history, store and runtime are the same above it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cloche.history.values import decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a run is pinned to, and all that is needed to go on with it: its bundle is a blob of the store.
+
+    `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
+    """
+
+    workflow: str
+    guest: str
+    source: str
+    lines: dict[int, str]
+    graph: str  # JSON
+
+    def pack(self) -> bytes:
+        lines = [[line, node] for line, node in sorted(self.lines.items())]
+        return encode(
+            {
+                "workflow": self.workflow,
+                "guest": self.guest,
+                "source": self.source,
+                "lines": lines,
+                "graph": self.graph,
+            }
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Code:
+        wire: dict[str, Any] = decode(data)
+        return cls(wire["workflow"], wire["guest"], wire["source"], dict(wire["lines"]), wire["graph"])
+
+
+class Cell(Protocol):
+    """One live run of some code."""
+
+    fuel_used: int
+
+    def turn(self, events: Sequence[bytes]) -> bytes:
+        """Deliver packed events in order and return what was asked for, as `guest/ABI.md` says.
+
+        Raises:
+            GuestFault: the cell was stopped and must be dropped.
+        """
+
+    def state_hash(self) -> str: ...
+
+
+class CellSource(Protocol):
+    """An engine: where cells come from."""
+
+    name: str
+
+    def guest(self) -> tuple[str, bytes]:
+        """Digest and wasm of the guest that new runs are pinned to."""
+
+    def limits(self) -> dict[str, int]:
+        """What new runs are pinned to."""
+
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
+        """A fresh cell with `code` loaded. `guest` gives the wasm of `code.guest` if it is not at hand.
+
+        Raises:
+            LoadFailed: the code does not load.
+        """

@@ -1,0 +1,201 @@
+"""Every error cloche raises on purpose, cut by who can act.
+
+    ClocheError
+      UsageError            the caller: wrong call, bad input, unknown name
+        InvalidInput          a value does not fit a schema, or cannot be stored
+        NotFound              no such run or workflow
+        RunConflict           this run id exists with another input
+        MissingStep           a run needs a step that this process does not have
+      TargetError           a command-line TARGET does not name a workflow
+      RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
+      GuestFault            the guest: it was stopped, or said something that is not in the grammar
+        FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
+        MalformedOutput · OutputTooLarge · LoadFailed
+      HistoryError          the history
+        Divergence            replay asked for something else than the history says
+        BrokenChain           a record is not the one that was written
+      StoreError            the store
+        SeqConflict           somebody else appended first
+        StoreLeased           another process executes on this store
+        StoreUnavailable      nothing was written; trying again may work
+        ForeignStore          the file is not a cloche store, or of a newer version
+        DamagedStore          the file is a cloche store that can no longer be read
+
+A message says what happened, where, and what to do next. `code` is stable and meant for programs; the facts are
+attributes. `retryable` says whether the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ClocheError(Exception):
+    """The base of all errors above. `facts` become attributes: `error.run_id`, `error.path` …"""
+
+    code: ClassVar[str] = "cloche"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_revive, (type(self), self.message, self.facts))
+
+
+def _revive(kind: type[ClocheError], message: str, facts: dict[str, Any]) -> ClocheError:
+    return kind(message, **facts)
+
+
+class UsageError(ClocheError):
+    code = "usage"
+
+
+class InvalidInput(UsageError):
+    """Facts: `path` (where in the value), `problems` (list of texts)."""
+
+    code = "invalid-input"
+
+
+class NotFound(UsageError):
+    """Facts: `kind` ("run", "workflow"), `id`."""
+
+    code = "not-found"
+
+
+class RunConflict(UsageError):
+    """Facts: `run_id`."""
+
+    code = "run-conflict"
+
+
+class MissingStep(UsageError):
+    """Facts: `run_id`, `step`."""
+
+    code = "missing-step"
+
+
+class TargetError(UsageError):
+    """Facts: `target`."""
+
+    code = "target"
+
+
+class RunFailed(ClocheError):
+    """Facts: `run_id`, `status`, `error` (the `Failure`, or None when the run was canceled or is not finished)."""
+
+    code = "run-failed"
+
+
+class GuestFault(ClocheError):
+    """A cell that was stopped. It is dropped; the run is rebuilt from its history or ends with this fault.
+
+    `deterministic` tells whether the same history always ends here: then the fault is recorded as the run's end at
+    once. A fault that depends on the machine (wall time, native stack) is tried again first.
+    """
+
+    code = "guest-fault"
+    deterministic: ClassVar[bool] = True
+
+
+class FuelExhausted(GuestFault):
+    code = "fuel-exhausted"
+
+
+class TimeExhausted(GuestFault):
+    code = "time-exhausted"
+    deterministic = False
+
+
+class MemoryExhausted(GuestFault):
+    code = "memory-exhausted"
+
+
+class StackExhausted(GuestFault):
+    code = "stack-exhausted"
+    deterministic = False
+
+
+class GuestTrapped(GuestFault):
+    code = "guest-trapped"
+
+
+class MalformedOutput(GuestFault):
+    code = "malformed-output"
+
+
+class OutputTooLarge(GuestFault):
+    code = "output-too-large"
+
+
+class LoadFailed(GuestFault):
+    """The workflow's code could not be evaluated. Facts: `failure`."""
+
+    code = "load-failed"
+
+
+class HistoryError(ClocheError):
+    code = "history"
+
+
+class Divergence(HistoryError):
+    """Facts: `report` (a `DivergenceReport`)."""
+
+    code = "divergence"
+
+
+class BrokenChain(HistoryError):
+    """Facts: `run_id`, `seq`."""
+
+    code = "broken-chain"
+
+
+class StoreError(ClocheError):
+    code = "store"
+
+
+class SeqConflict(StoreError):
+    """Facts: `run_id`, `expected`. Load the history and go on from its end."""
+
+    code = "seq-conflict"
+    retryable = True
+
+
+class StoreLeased(StoreError):
+    """Facts: `path`, `holder` (what its lock file says)."""
+
+    code = "store-leased"
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    code = "store-unavailable"
+    retryable = True
+
+
+class ForeignStore(StoreError):
+    code = "foreign-store"
+
+
+class DamagedStore(StoreError):
+    code = "damaged-store"
+
+
+class FatalError(Exception):
+    """Raised by a step: this failure is final, its retries are not used."""
+
+
+class RetryableError(Exception):
+    """Raised by a step: try again, `retry_after` seconds from now (None: as the step's own policy says)."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

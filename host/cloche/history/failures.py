@@ -1,0 +1,89 @@
+"""A failure as a value: what may cross the glass and be stored about an error.
+
+Name, message, data and cause cross; stack, path and host detail do not (DESIGN section 5). `from_exception` keeps to this;
+the traceback for people is made by `traceback_of` and stays on the host, beside the record.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from cloche.errors import ClocheError, InvalidInput
+from cloche.history.values import plain
+
+CAUSES_MAX = 8
+MESSAGE_CHARS_MAX = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Shape: `failure` of `guest/ABI.md`. `step` is filled by the host in results and never crosses."""
+
+    name: str
+    message: str
+    data: Any = None
+    cause: Failure | None = None
+    step: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        wire: dict[str, Any] = {}
+        if self.data is not None:
+            wire["data"] = plain(self.data)
+        wire["name"] = self.name
+        if self.cause is not None:
+            wire["cause"] = self.cause.to_wire()
+        wire["message"] = self.message
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Failure:
+        cause = wire.get("cause")
+        return cls(
+            str(wire.get("name", "Error")),
+            str(wire.get("message", "")),
+            wire.get("data"),
+            cls.from_wire(cause) if isinstance(cause, dict) else None,
+        )
+
+    @classmethod
+    def from_exception(cls, error: BaseException, depth: int = 0) -> Failure:
+        """The failure of an exception raised by a step: its type's name, its text, its public attributes as data."""
+        cause = error.__cause__
+        return cls(
+            type(error).__name__,
+            _text(error),
+            _data(error),
+            cls.from_exception(cause, depth + 1) if cause is not None and depth < CAUSES_MAX else None,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name
+
+
+def traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = error.message if isinstance(error, ClocheError) else str(error)
+    except Exception:
+        text = "(its text could not be made)"
+    return text[:MESSAGE_CHARS_MAX].encode("utf-8", "replace").decode()
+
+
+def _data(error: BaseException) -> Any:
+    """The public attributes that an author put on the exception, where they can cross (`code=42` and the like)."""
+    if isinstance(error, ClocheError):
+        return None
+    data = {}
+    for name, value in vars(error).items():
+        if name.startswith("_"):
+            continue
+        try:
+            data[name] = plain(value)
+        except InvalidInput:
+            continue
+    return dict(sorted(data.items())) or None

@@ -1,0 +1,34 @@
+"""The names and numbers that travel everywhere, each with a type of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NewType
+
+TenantId = NewType("TenantId", str)
+RunId = NewType("RunId", str)
+Seq = NewType("Seq", int)  # 1-based, dense within a run; 0 is "before the first record"
+CallId = NewType("CallId", int)  # 1-based, given by the guest, never used twice in a run
+Path = NewType("Path", str)  # where a call stands in the workflow: its identity
+TimeMs = NewType("TimeMs", int)  # milliseconds since 1970-01-01T00:00:00Z
+
+DEFAULT_TENANT = TenantId("default")
+ID_BYTES_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run is named by its tenant and its id, in this order, in every table and every chain."""
+
+    tenant: TenantId
+    run: RunId
+
+
+def is_valid_id(text: str) -> bool:
+    """1 to 200 bytes of UTF-8 without control characters or surrounding space: it is printed, stored and compared."""
+    if not text or text != text.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+        return False
+    try:
+        return len(text.encode()) <= ID_BYTES_MAX
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,113 @@
+"""What may follow what, as tables. The machine walks them; a test walks them to see every row used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+from cloche.errors import HistoryError
+from cloche.history.records import Kind
+
+Phase = TypeVar("Phase", bound=StrEnum)
+Lifecycle: TypeAlias = Mapping[Phase, Mapping[Kind, Phase]]
+
+
+class RunPhase(StrEnum):
+    ABSENT = "absent"
+    PENDING = "pending"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class StepPhase(StrEnum):
+    ABSENT = "absent"
+    CALLED = "called"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    DONE = "done"
+
+
+class TimerPhase(StrEnum):
+    ABSENT = "absent"
+    SET = "set"
+    DONE = "done"
+
+
+_STAYS_RUNNING = (
+    Kind.STEP_CALLED,
+    Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_FAILED,
+    Kind.STEP_COMPLETED,
+    Kind.STEP_FAILED,
+    Kind.TIMER_SET,
+    Kind.TIMER_FIRED,
+    Kind.ENTERED,
+    Kind.LEFT,
+    Kind.LOG_LINE,
+    Kind.CALL_ABANDONED,
+)
+_STAYS_CANCELING = (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_COMPLETED, Kind.STEP_FAILED)
+
+RUN: Lifecycle[RunPhase] = {
+    RunPhase.ABSENT: {Kind.RUN_CREATED: RunPhase.PENDING},
+    RunPhase.PENDING: {Kind.RUN_STARTED: RunPhase.RUNNING, Kind.RUN_CANCELED: RunPhase.CANCELED},
+    RunPhase.RUNNING: {
+        **dict.fromkeys(_STAYS_RUNNING, RunPhase.RUNNING),
+        Kind.CANCEL_REQUESTED: RunPhase.CANCELING,
+        Kind.RUN_COMPLETED: RunPhase.SUCCESS,
+        Kind.RUN_FAILED: RunPhase.FAILED,
+        Kind.RUN_STOPPED: RunPhase.FAILED,
+    },
+    RunPhase.CANCELING: {
+        **dict.fromkeys(_STAYS_CANCELING, RunPhase.CANCELING),
+        Kind.RUN_CANCELED: RunPhase.CANCELED,
+    },
+    RunPhase.SUCCESS: {},
+    RunPhase.FAILED: {},
+    RunPhase.CANCELED: {},
+}
+
+STEP: Lifecycle[StepPhase] = {
+    StepPhase.ABSENT: {Kind.STEP_CALLED: StepPhase.CALLED},
+    StepPhase.CALLED: {
+        Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.STEP_FAILED: StepPhase.DONE,  # refused before any attempt: bad input, unknown step
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
+    StepPhase.RUNNING: {
+        Kind.ATTEMPT_STARTED: StepPhase.RUNNING,  # started again after a crash
+        Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
+        Kind.STEP_COMPLETED: StepPhase.DONE,
+        Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
+    StepPhase.BACKOFF: {
+        Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
+    StepPhase.DONE: {},
+}
+
+TIMER: Lifecycle[TimerPhase] = {
+    TimerPhase.ABSENT: {Kind.TIMER_SET: TimerPhase.SET},
+    TimerPhase.SET: {Kind.TIMER_FIRED: TimerPhase.DONE, Kind.CALL_ABANDONED: TimerPhase.DONE},
+    TimerPhase.DONE: {},
+}
+
+
+def follow(lifecycle: Lifecycle[Phase], phase: Phase, kind: Kind, what: str) -> Phase:
+    """The phase after `kind`.
+
+    Raises:
+        HistoryError: the table has no such row; `what` names the thing for the message.
+    """
+    try:
+        return lifecycle[phase][kind]
+    except KeyError:
+        name = kind.name.lower().replace("_", " ")
+        raise HistoryError(f"{what} is {phase}: '{name}' cannot follow") from None

@@ -1,0 +1,241 @@
+"""Events and commands of `guest/ABI.md`: facts that enter the glass, wishes that leave it.
+
+Each message is a frozen dataclass whose field order is the order of the wire, behind its number. `pack` gives the exact
+bytes that cross and are stored; `unpack_commands` reads what a guest wrote, checked before anything is built.
+
+The grammar has more kinds than there are classes here: suspended, received, child-ended, operation-ended and hook, child,
+operation belong to features that the host does not have yet, and a guest that uses them is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, TypeAlias
+
+from cloche.errors import MalformedOutput
+from cloche.history.failures import Failure
+from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.values import check, decode, encode_plain, plain
+
+END_OF_EVENT = 0xF6
+LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
+
+
+# ---- events: host -> guest -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    _packed: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    def pack(self) -> bytes:
+        """The exact bytes that cross and are stored; made once, since both uses come in the same turn."""
+        if not self._packed:
+            object.__setattr__(self, "_packed", encode_plain(self._wire()))
+        return self._packed
+
+    def _wire(self) -> list[Any]:
+        raise AssertionError("each event says what it is on the wire")
+
+
+@dataclass(frozen=True, slots=True)
+class Started(_Event):
+    number: ClassVar[int] = 0
+    time: TimeMs
+    seed: bytes  # 16 bytes
+    input: Any
+    given: dict[str, Any]  # "state", "context": both optional
+
+    def _wire(self) -> list[Any]:
+        return [0, self.time, self.seed, plain(self.input, "input"), plain(self.given)]
+
+
+@dataclass(frozen=True, slots=True)
+class StepCompleted(_Event):
+    number: ClassVar[int] = 1
+    time: TimeMs
+    call: CallId
+    value: Any  # plain already
+
+    def _wire(self) -> list[Any]:
+        return [1, self.time, self.call, self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed(_Event):
+    number: ClassVar[int] = 2
+    time: TimeMs
+    call: CallId
+    failure: Failure
+
+    def _wire(self) -> list[Any]:
+        return [2, self.time, self.call, self.failure.to_wire()]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(_Event):
+    number: ClassVar[int] = 4
+    time: TimeMs
+    call: CallId
+
+    def _wire(self) -> list[Any]:
+        return [4, self.time, self.call]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested(_Event):
+    """The run stops here: this and whatever comes later is recorded and not delivered."""
+
+    number: ClassVar[int] = 7
+    time: TimeMs
+    reason: str
+
+    def _wire(self) -> list[Any]:
+        return [7, self.time, self.reason]
+
+
+Event: TypeAlias = Started | StepCompleted | StepFailed | TimerFired | CancelRequested
+
+
+# ---- commands: guest -> host ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallStep:
+    number: ClassVar[int] = 0
+    call: CallId
+    path: Path
+    name: str
+    arguments: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    number: ClassVar[int] = 1
+    call: CallId
+    path: Path
+    due: TimeMs
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLog:
+    number: ClassVar[int] = 4
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    number: ClassVar[int] = 5
+    path: Path
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    number: ClassVar[int] = 6
+    path: Path
+    outcome: list[Any]  # [0, value] or [1, failure]
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRun:
+    number: ClassVar[int] = 7
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FailRun:
+    number: ClassVar[int] = 8
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonCall:
+    number: ClassVar[int] = 9
+    call: CallId
+
+
+Command: TypeAlias = CallStep | SetTimer | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall
+
+_FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
+    0: (CallStep, (int, str, str, list)),
+    1: (SetTimer, (int, str, int, object)),
+    4: (WriteLog, (int, str)),
+    5: (Enter, (str, object)),
+    6: (Leave, (str, list)),
+    7: (CompleteRun, (object,)),
+    8: (FailRun, (dict,)),
+    9: (AbandonCall, (int,)),
+}
+_LATER = {2: "hook", 3: "child", 10: "operation"}
+
+
+def split_output(data: bytes) -> Iterator[list[bytes]]:
+    """The commands of each event of a turn's output, in order, as the bytes the guest wrote, checked.
+
+    Raises:
+        MalformedOutput: not a sequence of commands closed by `f6` for each event.
+    """
+    at, size = 0, len(data)
+    commands: list[bytes] = []
+    while at < size:
+        if data[at] == END_OF_EVENT:
+            yield commands
+            commands = []
+            at += 1
+            continue
+        end = check(data, at)
+        commands.append(data[at:end])
+        at = end
+    if commands:
+        raise MalformedOutput("the guest left an event open: its output ends without the closing mark", offset=at)
+
+
+def unpack_command(data: bytes) -> Command:
+    """One command from bytes that `split_output` has checked.
+
+    Raises:
+        MalformedOutput: an unknown kind, a missing field or one of another type.
+    """
+    items = decode(data)
+    if not isinstance(items, list) or not items or type(items[0]) is not int:
+        raise MalformedOutput("the guest wrote something that is not a command", offset=0)
+    number, *rest = items
+    if number in _LATER:
+        raise MalformedOutput(f"the guest asked for a {_LATER[number]}, which this version of cloche cannot do yet")
+    if number not in _FIELDS:
+        raise MalformedOutput(f"the guest wrote a command of unknown kind {number}")
+    kind, types = _FIELDS[number]
+    if len(rest) < len(types) or not all(map(_fits, rest, types)):
+        raise MalformedOutput(f"the guest wrote a {kind.__name__} command whose fields are not in the grammar")
+    if kind is FailRun:
+        return FailRun(Failure.from_wire(rest[0]))
+    if kind is Leave and not _is_outcome(rest[1]):
+        raise MalformedOutput("the guest left a path without an outcome")
+    command: Command = kind(*rest[: len(types)])
+    return command
+
+
+def _fits(item: object, kind: type[object]) -> bool:
+    if kind is int:
+        return type(item) is int and 0 <= item < 1 << 63
+    return isinstance(item, kind)
+
+
+def _is_outcome(outcome: list[Any]) -> bool:
+    match outcome:
+        case [0, _]:
+            return True
+        case [1, {"name": str(), "message": str()}]:
+            return True
+    return False
+
+
+def event_time(body: bytes) -> datetime | None:
+    """The time an event carries, for people."""
+    items = decode(body)
+    return datetime.fromtimestamp(items[1] / 1000).astimezone() if isinstance(items, list) and len(items) > 1 else None

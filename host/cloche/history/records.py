@@ -1,0 +1,109 @@
+"""Records: what the log holds, and the chain that binds them.
+
+A record is an envelope around the exact bytes of a message, or around a note of the host's own. On disk it is one CBOR
+array `[1, seq, kind, time, call, path, body]`; its hash is `BLAKE2b-256(hash of the record before ‖ those bytes)`. The
+chain begins from format, tenant and run, so that a record cannot be moved to another run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Any
+
+from cloche.errors import BrokenChain, HistoryError
+from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
+from cloche.history.values import decode, encode_plain
+
+FORMAT = 1
+HASH_BYTES = 32
+
+
+class Kind(IntEnum):
+    """What a record says. The numbers are stored: they are never changed or used again."""
+
+    RUN_CREATED = 1  # note: what the run is pinned to (code, guest, limits)
+    RUN_STARTED = 2  # event
+    STEP_CALLED = 3  # command
+    ATTEMPT_STARTED = 4  # note: {attempt}
+    ATTEMPT_FAILED = 5  # note: {attempt, failure, retry_at?, traceback}
+    STEP_COMPLETED = 6  # event
+    STEP_FAILED = 7  # event
+    TIMER_SET = 8  # command
+    TIMER_FIRED = 9  # event
+    ENTERED = 10  # command
+    LEFT = 11  # command
+    LOG_LINE = 12  # command
+    CALL_ABANDONED = 13  # command
+    CANCEL_REQUESTED = 14  # event, not delivered
+    RUN_COMPLETED = 15  # command
+    RUN_FAILED = 16  # command
+    RUN_CANCELED = 17  # note
+    RUN_STOPPED = 18  # note: {failure}: the host ended the run (guest fault, deadlock)
+
+
+EVENTS = frozenset({Kind.RUN_STARTED, Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.TIMER_FIRED})
+COMMANDS = frozenset(
+    {
+        Kind.STEP_CALLED,
+        Kind.TIMER_SET,
+        Kind.ENTERED,
+        Kind.LEFT,
+        Kind.LOG_LINE,
+        Kind.CALL_ABANDONED,
+        Kind.RUN_COMPLETED,
+        Kind.RUN_FAILED,
+    }
+)
+ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`hash` covers everything before it, so a record is only made by `append_to` or read by `unpack`."""
+
+    seq: Seq
+    kind: Kind
+    time: TimeMs
+    call: CallId | None
+    path: Path | None
+    body: bytes
+    packed: bytes
+    hash: bytes
+
+    def content(self) -> Any:
+        """The body as a value, for people and for rebuilding open calls."""
+        return decode(self.body)
+
+
+def genesis(run: RunKey) -> bytes:
+    """The hash before the first record of a run."""
+    return blake2b(encode_plain(["cloche", FORMAT, run.tenant, run.run]), digest_size=HASH_BYTES).digest()
+
+
+def make_record(
+    previous: bytes, seq: Seq, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes
+) -> Record:
+    packed = encode_plain([FORMAT, seq, int(kind), time, call, path, body])
+    return Record(
+        seq, kind, time, call, path, body, packed, blake2b(previous + packed, digest_size=HASH_BYTES).digest()
+    )
+
+
+def unpack_record(packed: bytes, stored_hash: bytes, *, previous: bytes, expected: Seq) -> Record:
+    """The record of `packed`, verified to be number `expected` right behind the hash `previous`.
+
+    Raises:
+        BrokenChain: its bytes, its hash or its place are not what was written.
+    """
+    if blake2b(previous + packed, digest_size=HASH_BYTES).digest() != stored_hash:
+        raise BrokenChain(f"record {expected} is not the one that was written: its hash does not match", seq=expected)
+    version, seq, kind, time, call, path, body = decode(packed)
+    if version != FORMAT:
+        raise HistoryError(
+            f"record {expected} has format {version}, and this cloche reads {FORMAT}: use a newer version", seq=expected
+        )
+    if seq != expected:
+        raise BrokenChain(f"record {seq} stands where record {expected} should", seq=expected)
+    return Record(seq, Kind(kind), time, call, path, body, packed, stored_hash)

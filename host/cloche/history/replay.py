@@ -1,0 +1,172 @@
+"""Feeding a history to a fresh guest, and comparing what it asks for with what it asked for then.
+
+`script` turns records into event bytes and expected output bytes without decoding a message. They are compared as bytes;
+only a difference is decoded, into a `DivergenceReport`: data first, text for people from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from cloche.history.ids import Path, Seq
+from cloche.history.messages import END_OF_EVENT, split_output
+from cloche.history.records import COMMANDS, EVENTS, Kind, Record
+from cloche.history.values import decode
+
+_END = bytes([END_OF_EVENT])
+_COMMAND_NAMES = {
+    0: "step",
+    1: "timer",
+    2: "hook",
+    3: "child",
+    4: "log",
+    5: "entered",
+    6: "left",
+    7: "complete",
+    8: "fail",
+    9: "abandon",
+    10: "operation",
+}
+
+
+@dataclass(slots=True)
+class Script:
+    """`events[i]` led to the output `expected[i]`, whose commands are the records `commands[i]`, (seq, bytes) each.
+
+    `faulted` says that the last event has no output because the guest was stopped while it ran.
+    """
+
+    events: list[bytes] = field(default_factory=list)
+    event_seqs: list[Seq] = field(default_factory=list)
+    expected: list[bytes] = field(default_factory=list)
+    commands: list[list[tuple[Seq, bytes]]] = field(default_factory=list)
+    faulted: bool = False
+
+
+def script(records: Iterable[Record]) -> Script:
+    """What was delivered and what came back, in order. Nothing behind a cancellation was delivered."""
+    out = Script()
+    for record in records:
+        kind = record.kind
+        if kind in EVENTS:
+            _finish(out)
+            out.events.append(record.body)
+            out.event_seqs.append(record.seq)
+            out.commands.append([])
+        elif kind in COMMANDS:
+            out.commands[-1].append((record.seq, record.body))
+        elif kind is Kind.CANCEL_REQUESTED:
+            break
+        elif kind is Kind.RUN_STOPPED:
+            out.faulted = "fault" in record.content()
+    _finish(out)
+    return out
+
+
+def _finish(out: Script) -> None:
+    if out.commands:
+        out.expected.append(b"".join([body for _, body in out.commands[-1]]) + _END)
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceReport:
+    """Where replay first asked for something else. `expected` or `actual` is None where one side asked for nothing.
+
+    `differences` names what differs: kind, step, path, or the place in the arguments (`arguments[0].amount`) with both
+    values. `seq` is the record expected there, or that of the event if the history has no command left.
+    """
+
+    run_id: str
+    seq: int
+    event_seq: int
+    expected: dict[str, Any] | None
+    actual: dict[str, Any] | None
+    differences: list[dict[str, Any]]
+    line: int | None = None
+    node: str | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __str__(self) -> str:
+        then = _phrase(self.expected, "nothing more")
+        now = _phrase(self.actual, "nothing")
+        where = f" (line {self.line} of the generated source)" if self.line else ""
+        return (
+            f"run {self.run_id}, record {self.seq}: the history has {then} here, but the workflow asked for {now}{where}. "
+            "Its code changed while this run was open: finish the run with the version it began with, or start a new one."
+        )
+
+
+def find_divergence(
+    run_id: str, at: Script, output: bytes, lines: Mapping[int, str] | None = None
+) -> DivergenceReport | None:
+    """The first difference between the recorded commands and `output`, that of all events; None if there is none.
+
+    `lines` gives for a line of generated source its node.
+    """
+    for event_seq, commands, actual in zip(at.event_seqs, at.commands, split_output(output), strict=False):
+        for then, body in zip_longest(commands, actual):
+            if then is None or then[1] != body:
+                return _report(run_id, event_seq, then, body, lines or {})
+    return None
+
+
+def _report(
+    run_id: str, event_seq: Seq, then: tuple[Seq, bytes] | None, body: bytes | None, lines: Mapping[int, str]
+) -> DivergenceReport:
+    before = _describe(then[1]) if then is not None else None
+    after = _describe(body) if body is not None else None
+    node = _node(after or before)
+    line = next((line for line, name in sorted(lines.items()) if name == node), None)
+    seq = then[0] if then is not None else event_seq
+    return DivergenceReport(run_id, seq, event_seq, before, after, list(_differences(before, after, "")), line, node)
+
+
+def _describe(body: bytes) -> dict[str, Any]:
+    """A command as named fields, for reports."""
+    number, *rest = decode(body)
+    names = {
+        0: ("call", "path", "name", "arguments"),
+        1: ("call", "path", "due", "value"),
+        4: ("level", "text"),
+        5: ("path", "value"),
+        6: ("path", "outcome"),
+        7: ("value",),
+        8: ("failure",),
+        9: ("call",),
+    }.get(number, ())
+    return {"kind": _COMMAND_NAMES.get(number, str(number)), **dict(zip(names, rest, strict=False))}
+
+
+def _differences(then: Any, now: Any, path: str) -> Iterable[dict[str, Any]]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}):
+            yield from _differences(then.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(then, list) and isinstance(now, list):
+        for index, (a, b) in enumerate(zip_longest(then, now)):
+            yield from _differences(a, b, f"{path}[{index}]")
+    elif type(then) is not type(now) or then != now:
+        yield {"at": path, "expected": then, "actual": now}
+
+
+def _phrase(command: dict[str, Any] | None, nothing: str) -> str:
+    if command is None:
+        return nothing
+    match command:
+        case {"kind": "step", "name": name, "path": path}:
+            return f"step '{name}'" + ("" if path == name else f" at {path}")
+        case {"kind": kind, "path": path}:
+            return f"{kind} at {path}"
+        case {"kind": kind}:
+            return f"'{kind}'"
+    return "something unknown"
+
+
+def _node(command: dict[str, Any] | None) -> Path | None:
+    """The graph node of a command: the last part of its path, without loop turn or item."""
+    path = (command or {}).get("path")
+    return Path(path.rsplit("/", 1)[-1].split("[", 1)[0].split("#", 1)[0]) if isinstance(path, str) else None

@@ -1,0 +1,279 @@
+"""Values across the glass: Python objects to CBOR and back (`guest/ABI.md`, DESIGN section 5).
+
+`plain` turns what an author's code returned into values of the message grammar, `encode` writes them in the one
+deterministic form (RFC 8949 section 4.2.1, float64 profile), `decode` reads bytes that were checked. `check` is for bytes
+from a guest: one pass over the encoding before anything is built from it.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+import cbor2
+
+from cloche.errors import InvalidInput, MalformedOutput
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Value: TypeAlias = "None | bool | int | float | str | bytes | datetime | list[Value] | dict[str, Value]"
+
+DEPTH_MAX = 64
+_ATOMS = frozenset({type(None), bool, int, float, bytes})
+_INFINITE = {math.inf: b"\xf9\x7c\x00", -math.inf: b"\xf9\xfc\x00"}
+
+
+def encode(value: Any) -> bytes:
+    """`value` as deterministic CBOR.
+
+    Raises:
+        InvalidInput: something in it cannot cross; `path` names the place (`items[3].cb`).
+    """
+    return cbor2.dumps(plain(value))
+
+
+def encode_plain(value: Any) -> bytes:
+    """As `encode`, for values made by cloche itself: already plain, keys already in order."""
+    return cbor2.dumps(value)
+
+
+def decode(data: bytes) -> Any:
+    """The value of `data`, which this process wrote or has checked."""
+    return cbor2.loads(data)
+
+
+def plain(value: Any, path: str = "", depth: int = 0) -> Any:
+    """`value` in the terms of the message grammar: mappings sorted by encoded key, everything else as the table says.
+
+    Nothing of the result is shared with `value`, so that later changes by the author do not reach it.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is str:
+        return _text(value)
+    if depth > DEPTH_MAX:
+        raise InvalidInput(
+            f"{path or 'the value'} is nested deeper than {DEPTH_MAX}; pass a reference instead", path=path
+        )
+    if kind is dict:
+        return _mapping(value, path, depth)
+    if kind is list or kind is tuple:
+        return [plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    return _uncommon(value, path, depth)
+
+
+def _text(value: str) -> str:
+    """A lone surrogate is no character (Unicode 3.9) and cannot be UTF-8: it becomes U+FFFD, as in the guest."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    pairs = []
+    for key, item in value.items():
+        if not isinstance(key, str) or isinstance(key, Enum):
+            name = f"{path}[{key!r}]"
+            raise InvalidInput(f"{name} has a key that is not text: only text keys can cross the glass", path=name)
+        text = _text(str(key))
+        pairs.append((text, plain(item, f"{path}.{text}" if path else text, depth + 1)))
+    pairs.sort(key=_key_order)
+    return dict(pairs)
+
+
+def _key_order(pair: tuple[str, Any]) -> tuple[int, bytes]:
+    encoded = pair[0].encode()
+    return len(encoded), encoded
+
+
+def _uncommon(value: Any, path: str, depth: int) -> Any:
+    from pydantic import BaseModel
+
+    match value:
+        case BaseModel():
+            return _mapping(_fields(value), path, depth)
+        case Enum():
+            return plain(value.value, path, depth)
+        case bool() | int() | float():
+            return int(value) if isinstance(value, int) else float(value)
+        case str():
+            return _text(str(value))
+        case datetime() if value.tzinfo is not None:
+            return value
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta() | Decimal() | UUID() | PurePath():
+            from pydantic_core import to_jsonable_python
+
+            return to_jsonable_python(value)
+        case bytearray() | memoryview():
+            return bytes(value)
+        case Mapping():
+            return _mapping(value, path, depth)
+        case Set():
+            return _canonical_set(value, path, depth)
+        case list() | tuple():
+            return plain(list(value), path, depth)
+    if hasattr(type(value), "__dataclass_fields__"):
+        fields = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+        return _mapping(fields, path, depth)
+    where = path or "the value"
+    raise InvalidInput(
+        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot cross the glass; "
+        "return data (text, numbers, bytes, dates, lists, mappings, pydantic models)",
+        path=path,
+    )
+
+
+def _fields(model: BaseModel) -> dict[str, Any]:
+    """A model's fields as its Python-mode serialiser gives them: aliases and custom serialisers are respected."""
+    return model.model_dump(mode="python", by_alias=True)
+
+
+def _canonical_set(value: Iterable[Any], path: str, depth: int) -> list[Any]:
+    """A set as a list ordered by encoding: iteration order must not reach a message."""
+    items = [plain(item, f"{path}{{}}", depth + 1) for item in value]
+    return sorted(items, key=lambda item: (len(cbor2.dumps(item)), cbor2.dumps(item)))
+
+
+# ---- bytes from a guest ------------------------------------------------------------------------------------------------
+
+
+def check(data: bytes, at: int = 0) -> int:
+    """Walk the one item that begins at `at` and return where it ends; nothing is built.
+
+    Accepts exactly the encoding of `guest/ABI.md`: definite lengths within the bytes left, shortest heads, float64, text
+    keys sorted and unique, tags 0, 2 and 3 on what they belong to, depth at most 64 below the message.
+
+    Raises:
+        MalformedOutput: with the offset and what is wrong there.
+    """
+    size = len(data)
+    open_items: list[int] = []  # items still to come at each level; a map counts its keys and values
+    open_keys: list[bytes | None] = []  # the last key of a map, None for a list
+    remaining = 1
+    last_key: bytes | None = None
+    is_map = False
+    while True:
+        if remaining == 0:
+            if not open_items:
+                return at
+            remaining = open_items.pop()
+            last_key = open_keys.pop()
+            is_map = last_key is not None
+            continue
+        remaining -= 1
+        is_key = is_map and remaining % 2 == 1
+        start = at
+        major, argument, at = _head(data, at, size)
+        if is_key:
+            if major != 3:
+                raise _malformed(start, "a map key is not text")
+            if argument > size - at:
+                raise _malformed(start, "a text is longer than what is left")
+            key = data[start : at + argument]
+            if last_key is not None and last_key != b"" and key <= last_key:
+                raise _malformed(start, "map keys are not sorted or not unique")
+            last_key = key
+        if major == 6:
+            at = _check_tagged(data, at, size, argument, start)
+        elif major == 2 or major == 3:
+            if argument > size - at:
+                raise _malformed(start, "a string is longer than what is left")
+            if major == 3:
+                _check_text(data, at, at + argument, start)
+            at += argument
+        elif major >= 4 and major != 7:
+            if len(open_items) > DEPTH_MAX:
+                raise _malformed(start, f"nested deeper than {DEPTH_MAX}")
+            count = argument if major == 4 else 2 * argument
+            if count > size - at:
+                raise _malformed(start, "more items are announced than bytes are left")
+            open_items.append(remaining)
+            open_keys.append(last_key if is_map else None)
+            remaining = count
+            is_map = major == 5
+            last_key = b"" if is_map else None
+
+
+def _head(data: bytes, at: int, size: int) -> tuple[int, int, int]:
+    """Major type, argument and the offset behind the head (RFC 8949 section 3)."""
+    if at >= size:
+        raise _malformed(at, "the message ends in the middle")
+    first = data[at]
+    major, info = first >> 5, first & 31
+    at += 1
+    if major == 7:
+        return 7, 0, _simple_end(data, at, size, info)
+    if info < 24:
+        return major, info, at
+    if info > 27:
+        raise _malformed(at - 1, "indefinite or reserved length")
+    width = 1 << (info - 24)
+    if width > size - at:
+        raise _malformed(at - 1, "the message ends in the middle")
+    argument = int.from_bytes(data[at : at + width], "big")
+    if argument < (24, 1 << 8, 1 << 16, 1 << 32)[info - 24]:
+        raise _malformed(at - 1, "a head is longer than it needs to be")
+    return major, argument, at + width
+
+
+_NOT_FINITE = (b"\x7c\x00", b"\xfc\x00", b"\x7e\x00")
+
+
+def _simple_end(data: bytes, at: int, size: int, info: int) -> int:
+    if info in (20, 21, 22):
+        return at
+    if info == 25 and data[at : at + 2] in _NOT_FINITE:
+        return at + 2
+    if info == 27 and at + 8 <= size:
+        if not math.isfinite(struct.unpack_from(">d", data, at)[0]):
+            raise _malformed(at - 1, "a float that is not finite has its own short form")
+        return at + 8
+    raise _malformed(at - 1, "a simple value or float that is not in the grammar")
+
+
+def _check_tagged(data: bytes, at: int, size: int, tag: int, start: int) -> int:
+    wanted = {0: 3, 2: 2, 3: 2}.get(tag)
+    if wanted is None:
+        raise _malformed(start, f"tag {tag} is not in the grammar")
+    major, length, at = _head(data, at, size)
+    if major != wanted or length > size - at:
+        raise _malformed(start, f"tag {tag} stands before something else than it should")
+    content = data[at : at + length]
+    if tag == 0:
+        _check_timestamp(content, start)
+    elif length <= 8 or content[0] == 0:
+        raise _malformed(start, "a big integer that fits an integer, or has leading zeros")
+    return at + length
+
+
+def _check_timestamp(content: bytes, start: int) -> None:
+    try:
+        ok = datetime.fromisoformat(content.decode()).tzinfo is not None
+    except ValueError:
+        ok = False
+    if not ok:
+        raise _malformed(start, "a timestamp that is not RFC 3339")
+
+
+def _check_text(data: bytes, at: int, end: int, start: int) -> None:
+    try:
+        data[at:end].decode()
+    except UnicodeDecodeError:
+        raise _malformed(start, "text that is not UTF-8") from None
+
+
+def _malformed(at: int, what: str) -> MalformedOutput:
+    return MalformedOutput(f"the guest wrote a malformed message: {what} (byte {at})", offset=at)

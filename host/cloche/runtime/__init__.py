@@ -1,0 +1,21 @@
+"""Execution: scheduler, steps, timers, recovery, and the client that users hold."""
+
+from cloche.runtime.client import Cloche, Run
+from cloche.runtime.reading import ReplayReport, VerifyReport
+from cloche.runtime.results import RunResult, StepResult
+from cloche.runtime.steps import StepContext
+from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, load_workflow
+
+__all__ = [
+    "Cloche",
+    "ReplayReport",
+    "Run",
+    "RunResult",
+    "StepContext",
+    "StepResult",
+    "VerifyReport",
+    "Workflow",
+    "clone_workflow",
+    "create_workflow",
+    "load_workflow",
+]

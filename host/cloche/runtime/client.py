@@ -1,0 +1,374 @@
+"""The face of the runtime: `Cloche` (a store and what executes on it) and `Run`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+from cloche.engines import CellSource, Code, SandboxEngine
+from cloche.errors import NotFound, RunConflict, UsageError
+from cloche.history import DEFAULT_TENANT, Kind, Note, Record, RunKey, Seq
+from cloche.history.messages import Started
+from cloche.history.values import encode, plain
+from cloche.runtime import reading
+from cloche.runtime.clock import SystemWorld, World
+from cloche.runtime.results import FINAL, RunResult, fold, revive
+from cloche.runtime.scheduler import Scheduler, default_key, load_code
+from cloche.runtime.steps import validated
+from cloche.store import ExecutionLock, MemoryStore, RunRow, SqliteStore, Store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cloche.runtime.workflows import Workflow
+    from cloche_codegen import Step
+
+MEMORY = "memory:"
+
+
+class Cloche:
+    """Executes workflows on a store; an async context manager.
+
+    Entering recovers every unfinished run and goes on with it. Leaving drains: nothing new starts, running steps may end
+    (for `drain_timeout_s`) and are recorded; what was cut off is done again next time. SIGTERM drains too and ends the process
+    as it would have (only where the program has no handler of its own; `handle_sigterm=False` leaves the signal alone).
+
+    Args:
+        store: a file (SQLite, made if it does not exist), or "memory:".
+        workflows: what may be started here, and whose steps open runs may need.
+        steps: further steps that open runs may need, by their ids.
+        engine: where workflow code runs; `SandboxEngine()` by default.
+        tenant: whose runs these are.
+        world: clock, ids and seeds; tests put their own here.
+
+    Raises (on entering):
+        StoreLeased: another process executes on this store.
+        StoreError: the store cannot be opened; the message says why.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] = MEMORY,
+        *,
+        workflows: Iterable[Workflow] = (),
+        steps: Iterable[Step] = (),
+        engine: CellSource | None = None,
+        tenant: str = DEFAULT_TENANT,
+        world: World | None = None,
+        drain_timeout_s: float = 10.0,
+        handle_sigterm: bool = True,
+    ) -> None:
+        self._path = None if store == MEMORY else FilePath(store)
+        self._workflows = list(workflows)
+        self._steps = list(steps)
+        self._engine = engine or SandboxEngine()
+        self._tenant = tenant
+        self._world = world or SystemWorld()
+        self._drain_timeout_s = drain_timeout_s
+        self._handle_sigterm = handle_sigterm
+        self._lock: ExecutionLock | None = None
+        self._scheduler: Scheduler | None = None
+        self._sigterm_set = False
+
+    async def __aenter__(self) -> Cloche:
+        store = self._open_store()
+        try:
+            scheduler = Scheduler(store, self._world, self._engine)
+            scheduler.register(self._workflows, self._steps)
+            self._scheduler = scheduler
+            scheduler.recover()
+        except BaseException:
+            self._close_store(store)
+            raise
+        self._listen_for_sigterm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._drain()
+
+    # ---- runs ----
+
+    async def start(
+        self,
+        workflow: str | Workflow,
+        input_data: Any = None,
+        *,
+        run_id: str | None = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+    ) -> Run:
+        """Start a run and return when its beginning is durable. Idempotent on `run_id`.
+
+        Raises:
+            NotFound: no such workflow is registered here.
+            InvalidInput: the input does not fit the workflow's schema; nothing was started.
+            RunConflict: the run id exists with another workflow or input.
+        """
+        found = self._workflow(workflow)
+        key = self._key(run_id or self._world.run_id())
+        value = self._checked_input(found, input_data)
+        given: dict[str, Any] = {}
+        if request_context:
+            given["context"] = plain(request_context, "request_context")
+        if initial_state:
+            given["state"] = plain(initial_state, "initial_state")
+        row = self._running.store.run(key)
+        if row is not None:
+            return self._existing(row, found, value)
+        code = code_of(found, self._engine)
+        note = Note(
+            Kind.RUN_CREATED,
+            {
+                "workflow": code.workflow,
+                "guest": code.guest,
+                "engine": self._engine.name,
+                "limits": self._engine.limits(),
+            },
+        )
+        started = Started(self._world.now(), self._world.seed(), value, given)
+        await self._running.start(key, code, note, started)
+        return Run(self, key, found)
+
+    async def get(self, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        return Run(self, key, self._running.workflow(row.workflow))
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> list[RunRow]:
+        """Runs, newest first; `after` is the run id to go on behind."""
+        return self._running.store.runs(
+            tenant=tenant or self._tenant, status=status, workflow=workflow, limit=limit, after=after
+        )
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        self._running.cancel(self._key(run_id), "asked for by the caller")
+
+    async def replay(self, run_id: str, workflow: Workflow | None = None) -> reading.ReplayReport:
+        """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
+
+        Raises:
+            NotFound: there is no such run.
+            HistoryError: its history is damaged.
+        """
+        code = code_of(workflow, self._engine) if workflow is not None else None
+        return reading.replay(self._running.store, self._key(run_id), self._engine, code)
+
+    async def verify(self, run_id: str | None = None) -> reading.VerifyReport:
+        """Check one run, or everything in the store, against its hashes."""
+        return reading.verify(self._running.store, self._key(run_id) if run_id else None)
+
+    @staticmethod
+    def run_sync(workflow: Workflow, input_data: Any = None, *, store: str = MEMORY, **options: Any) -> RunResult:
+        """Start one run and wait for its end, for scripts without an event loop. `options` are those of `start`."""
+
+        async def whole() -> RunResult:
+            async with Cloche(store, workflows=[workflow], engine=workflow.execution_engine) as app:
+                return await (await app.start(workflow, input_data, **options)).result()
+
+        return asyncio.run(whole())
+
+    # ---- inside ----
+
+    @property
+    def _running(self) -> Scheduler:
+        if self._scheduler is None:
+            raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")
+        return self._scheduler
+
+    def _key(self, run_id: str) -> RunKey:
+        return default_key(run_id, self._tenant)
+
+    def _workflow(self, workflow: str | Workflow) -> Workflow:
+        id = workflow if isinstance(workflow, str) else workflow.id
+        found = self._running.workflow(id)
+        if found is None and not isinstance(workflow, str):
+            self._running.register([workflow], [])
+            return workflow
+        if found is None:
+            raise NotFound(
+                f"no workflow '{id}' is registered here: pass it in Cloche(workflows=[…])", kind="workflow", id=id
+            )
+        return found
+
+    def _checked_input(self, workflow: Workflow, value: Any) -> Any:
+        adapter = workflow.input_adapter() if workflow.validate_inputs else None
+        if adapter is not None:
+            value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
+        return plain(value, "input")
+
+    def _existing(self, row: RunRow, workflow: Workflow, value: Any) -> Run:
+        records = self._running.store.records(row.key)
+        before = next((record.content()[3] for record in records if record.kind is Kind.RUN_STARTED), None)
+        if row.workflow != workflow.id or encode(before) != encode(value):
+            raise RunConflict(
+                f"run {row.key.run} exists already, of workflow '{row.workflow}' with another input: "
+                "use another run id, or the same input to get that run",
+                run_id=row.key.run,
+            )
+        return Run(self, row.key, workflow)
+
+    def _open_store(self) -> Store:
+        if self._path is None:
+            return MemoryStore()
+        self._lock = ExecutionLock(self._path)
+        try:
+            return SqliteStore(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _close_store(self, store: Store) -> None:
+        store.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _drain(self) -> None:
+        scheduler, self._scheduler = self._scheduler, None
+        self._forget_sigterm()
+        if scheduler is not None:
+            await scheduler.close(self._drain_timeout_s)
+            self._close_store(scheduler.store)
+
+    def _listen_for_sigterm(self) -> None:
+        main = threading.current_thread() is threading.main_thread()
+        if self._handle_sigterm and main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._on_sigterm)
+            self._sigterm_set = True
+
+    def _forget_sigterm(self) -> None:
+        if self._sigterm_set:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+            self._sigterm_set = False
+
+    def _on_sigterm(self) -> None:
+        async def drain_and_end() -> None:
+            await self._drain()
+            os.kill(os.getpid(), signal.SIGTERM)  # the default action now: the process ends as it was asked to
+
+        self._sigterm_task = asyncio.ensure_future(drain_and_end())
+
+
+class Run:
+    """One run of a workflow. Made by `Cloche.start`, `Cloche.get` or `Workflow.create_run`."""
+
+    def __init__(self, app: Cloche, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
+        self._app = app
+        self._key = key
+        self._workflow = workflow
+        self._owns_app = owns_app
+
+    @property
+    def id(self) -> str:
+        return self._key.run
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    async def start(
+        self,
+        input_data: Any = None,
+        *,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+    ) -> RunResult:
+        """Start this run, which `create_run` made, and wait for its end. Raises as `Cloche.start`."""
+        if self._workflow is None:
+            raise UsageError(f"the workflow of run {self.id} is not registered here")
+        start = partial(
+            self._app.start,
+            self._workflow,
+            input_data,
+            run_id=self.id,
+            initial_state=initial_state,
+            request_context=request_context,
+        )
+        if not self._owns_app:
+            return await (await start()).result()
+        async with self._app:
+            return await (await start()).result()
+
+    async def result(self) -> RunResult:
+        """Wait until the run has ended or is blocked, and return it as it stands then.
+
+        A run that sleeps or waits for retries is waited for. `unwrap()` of the result gives the value or raises.
+        """
+        scheduler = self._app._running
+        while True:
+            changed = scheduler.changed(self._key)
+            row = reading.row_of(scheduler.store, self._key)
+            if row.status in FINAL or row.status == "blocked":
+                return self._folded(row)
+            if not scheduler.is_driven(self._key) and row.wake_at is None and (problem := scheduler.problem(self._key)):
+                raise problem
+            await changed
+
+    async def row(self) -> RunRow:
+        """The run's entry in listings."""
+        return reading.row_of(self._app._running.store, self._key)
+
+    async def status(self) -> str:
+        """success, failed, canceled, waiting, running, pending or blocked."""
+        return (await self.row()).status
+
+    async def cancel(self) -> None:
+        """As `Cloche.cancel`."""
+        await self._app.cancel(self.id)
+
+    async def history(self) -> list[Record]:
+        """All records so far, verified."""
+        return list(self._app._running.store.records(self._key))
+
+    async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
+        """The records behind number `from_seq`, then each new one as it becomes durable, until the run ends or is blocked."""
+        scheduler = self._app._running
+        seq = Seq(from_seq)
+        while True:
+            changed = scheduler.changed(self._key)
+            row = reading.row_of(scheduler.store, self._key)
+            for record in scheduler.store.records(self._key, seq):
+                seq = record.seq
+                yield record
+            if row.status in FINAL or row.status == "blocked":
+                return
+            await changed
+
+    def _folded(self, row: RunRow) -> RunResult:
+        store = self._app._running.store
+        code = load_code(store, row.code)
+        out = fold(row, store.records(self._key), reading.top_level(code))
+        if self._workflow is None:
+            return out
+        steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}
+        return revive(out, self._workflow.output_adapter(), steps)
+
+
+def code_of(workflow: Workflow, engine: CellSource) -> Code:
+    """What a run of `workflow` that begins now is pinned to."""
+    source = workflow.source("javascript")
+    return Code(workflow.id, engine.guest()[0], source.code, dict(source.map), workflow.graph.to_json())

@@ -1,0 +1,81 @@
+"""Time, ids and chance: everything the runtime takes from outside, in one place that tests and simulators replace."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import os
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from typing import Protocol
+
+from cloche.history.ids import RunId, TimeMs
+
+_LONGEST_WAIT_S = 20.0  # a clock that was set is noticed after this long
+
+
+class World(Protocol):
+    """What a process knows of the outside."""
+
+    def now(self) -> TimeMs:
+        """Wall time in milliseconds since 1970."""
+
+    def run_id(self) -> RunId: ...
+
+    def seed(self) -> bytes:
+        """16 bytes for a run's generator."""
+
+
+class SystemWorld:
+    """The real one."""
+
+    def now(self) -> TimeMs:
+        return TimeMs(time.time_ns() // 1_000_000)
+
+    def run_id(self) -> RunId:
+        """Sorts by time: 48 bits of milliseconds, then 72 of chance, in lower-case base 32."""
+        raw = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(9)
+        return RunId("r_" + b32encode(raw).decode().lower())
+
+    def seed(self) -> bytes:
+        return os.urandom(16)
+
+
+class Timers:
+    """Callbacks at wall times, in order of time. One handle of the event loop for all of them.
+
+    A callback whose owner has lost interest is called all the same: owners check. Wall time is read again at every wake-up,
+    so a clock that jumps forward fires what is due, and one that jumps back lets things wait.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._heap: list[tuple[TimeMs, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def at(self, due: TimeMs, callback: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (due, next(self._count), callback))
+        if self._heap[0][0] == due:
+            self._arm()
+
+    def close(self) -> None:
+        self._heap.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        wait_s = min(max((self._heap[0][0] - self._world.now()) / 1000, 0), _LONGEST_WAIT_S)
+        self._handle = asyncio.get_running_loop().call_later(wait_s, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        now = self._world.now()
+        while self._heap and self._heap[0][0] <= now:
+            heapq.heappop(self._heap)[2]()
+        if self._heap:
+            self._arm()

@@ -1,0 +1,137 @@
+"""Questions that a store alone can answer: results, listings, replay, verification. No run is executed here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloche.engines import CellSource, Code
+from cloche.errors import NotFound
+from cloche.history import RunKey
+from cloche.history.replay import DivergenceReport, find_divergence, script
+from cloche.runtime.results import RunResult, fold
+from cloche.runtime.scheduler import graph_of, load_code, load_guest
+from cloche.store import Finding, RunRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What came of feeding a history to a fresh cell.
+
+    `seconds` is the time in the guest for all events; `state_hash` proves where it led. `divergence` is None if every command
+    was the one in the history.
+    """
+
+    run_id: str
+    events: int
+    seconds: float
+    divergence: DivergenceReport | None
+    state_hash: str | None
+    ended_by_fault: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.divergence is None
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """`findings` is empty if every record is the one that was written."""
+
+    runs: int
+    records: int
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+def row_of(store: Store, key: RunKey) -> RunRow:
+    """Raises:
+    NotFound: with what to do.
+    """
+    row = store.run(key)
+    if row is None:
+        raise NotFound(
+            f"there is no run {key.run} in this store; 'cloche runs' lists what there is", kind="run", id=key.run
+        )
+    return row
+
+
+def result_of(store: Store, key: RunKey) -> RunResult:
+    """The run as it stands, values as they are stored."""
+    row = row_of(store, key)
+    return fold(row, store.records(key), top_level(load_code(store, row.code)))
+
+
+def top_level(code: Code) -> list[str]:
+    """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
+    graph = graph_of(code)
+    single = ("step", "workflow", "map", "sleep", "sleep_until")
+    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
+
+
+def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:
+    """Feed a run's history to a fresh cell, of its own code or of `code`, and compare every command.
+
+    Raises:
+        NotFound, HistoryError: the run cannot be read.
+        GuestFault: the code was stopped where the history was not.
+    """
+    row = row_of(store, key)
+    pinned = load_code(store, row.code)
+    records = list(store.records(key))
+    part = script(records)
+    limits = records[0].content()["limits"]
+    use = code or pinned
+    cell = engine.open(use, lambda: load_guest(store, use.guest), limits)
+    events = part.events[:-1] if part.faulted else part.events
+    begin = time.perf_counter()
+    output = cell.turn(events) if events else b""
+    seconds = time.perf_counter() - begin
+    expected = b"".join(part.expected[: len(events)])
+    divergence = find_divergence(key.run, part, output, use.lines) if output != expected else None
+    return ReplayReport(key.run, len(events), seconds, divergence, cell.state_hash(), part.faulted)
+
+
+def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = lambda _: None) -> VerifyReport:
+    """Check one run or everything in the store against its hashes."""
+    rows: Iterable[RunRow] = [row_of(store, key)] if key else store.runs()
+    findings: list[Finding] = []
+    for count, finding in enumerate(store.audit(key), 1):
+        findings.append(finding)
+        progress(count)
+    rows = list(rows)
+    return VerifyReport(len(rows), sum(row.head_seq for row in rows), findings)
+
+
+def why_not_moving(result: RunResult, wake_at: int | None, now: int) -> str:
+    """One sentence for people: what the run waits for."""
+    if result.blocked is not None:
+        return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
+    if result.status in ("success", "failed", "canceled"):
+        return f"ended: {result.status}"
+    if wake_at is not None:
+        return f"waiting: something is due in {max(0, wake_at - now) / 1000:.1f} s; a worker must be running then"
+    running = [name for name, step in result.steps.items() if step.status == "running"]
+    return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"
+
+
+def data_of(value: Any) -> Any:
+    """A recorded value as JSON can hold it: bytes as hex text behind `hex:`, dates as ISO text."""
+    if isinstance(value, bytes):
+        return f"hex:{value.hex()}"
+    if isinstance(value, dict):
+        return {key: data_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [data_of(item) for item in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value

@@ -1,0 +1,7 @@
+"""The glass: wasmtime engine, images, cells, limits. The only host code that knows wasmtime."""
+
+from cloche.sandbox.cells import Cell
+from cloche.sandbox.images import BaseImage, Image, base_image, load_image
+from cloche.sandbox.limits import Limits
+
+__all__ = ["BaseImage", "Cell", "Image", "Limits", "base_image", "load_image"]

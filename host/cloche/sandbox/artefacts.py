@@ -1,0 +1,107 @@
+"""Compiled guests, kept per user: an artefact is native code, so nothing is loaded that this user did not write.
+
+The directory is private (0700), each file carries a MAC under a key in it, and its name holds everything it depends on:
+guest digest, wasmtime version, engine settings. A file that does not verify is thrown away and made anew. Processes
+that race compile twice at worst: files appear whole, by rename.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import platform
+import secrets
+import stat
+import tempfile
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+
+import wasmtime
+
+from cloche.sandbox.engine import NATIVE_STACK_BYTES, engine
+
+_MAC_BYTES = 32
+_SETTINGS = f"fuel,epoch,nan,stack={NATIVE_STACK_BYTES}"  # what changes the code that is generated
+
+
+def cache_directory() -> Path:
+    """`CLOCHE_CACHE`, or `cloche` in the user's cache directory (XDG_CACHE_HOME, else ~/.cache)."""
+    if named := os.environ.get("CLOCHE_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloche"
+
+
+def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
+    """The module of a guest: from the cache in a few milliseconds, else compiled in one to three seconds and kept."""
+    try:
+        directory = _private(cache_directory())
+        key = _key(directory)
+    except OSError:  # no home, read-only disk: cloche works, and compiles in each process
+        return wasmtime.Module(engine().wasm, guest_wasm)
+    file = directory / f"{_name(digest)}.cwasm"
+    if module := _load(file, key):
+        return module
+    module = wasmtime.Module(engine().wasm, guest_wasm)
+    artefact = bytes(module.serialize())
+    _write(file, _mac(key, file.name, artefact) + artefact)
+    return module
+
+
+def _name(digest: str) -> str:
+    parts = (digest, version("wasmtime"), _SETTINGS, platform.machine(), platform.system())
+    return blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
+
+
+def _private(directory: Path) -> Path:
+    """The directory, made if need be. One that others may write to, or that is not ours, is not used."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = directory.stat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
+        raise PermissionError(f"{directory} is not this user's alone")
+    return directory
+
+
+def _key(directory: Path) -> bytes:
+    file = directory / "key"
+    if not file.exists():
+        _write(file, secrets.token_bytes(32), replace=False)
+    key = file.read_bytes()
+    if len(key) != 32:
+        raise PermissionError(f"{file} is not a key")
+    return key
+
+
+def _load(file: Path, key: bytes) -> wasmtime.Module | None:
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    mac, artefact = data[:_MAC_BYTES], data[_MAC_BYTES:]
+    try:
+        if hmac.compare_digest(mac, _mac(key, file.name, artefact)):
+            return wasmtime.Module.deserialize(engine().wasm, artefact)
+    except wasmtime.WasmtimeError:
+        pass
+    file.unlink(missing_ok=True)
+    return None
+
+
+def _mac(key: bytes, name: str, artefact: bytes) -> bytes:
+    return blake2b(name.encode() + b"\0" + artefact, key=key, digest_size=_MAC_BYTES).digest()
+
+
+def _write(file: Path, data: bytes, *, replace: bool = True) -> None:
+    """`data` as a whole file or not at all; without `replace` the first of two racing writers wins."""
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        if replace:
+            os.replace(name, file)
+        else:
+            os.link(name, file)
+    except FileExistsError:
+        pass
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""A cell: a live instance of an image. Events in, commands out, and nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import wasmtime
+
+from cloche.errors import GuestFault, InvalidInput
+from cloche.sandbox.engine import TICK_MS, engine
+from cloche.sandbox.faults import raise_fault, translated
+from cloche.sandbox.images import WASM_PAGE_BYTES, Image
+from cloche.sandbox.limits import Limits
+from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+
+_WHEN = "in a turn"
+
+
+class Cell:
+    """Made from an image in about 0.2 ms; used by one thread at a time. After a fault it is dead.
+
+    `fuel_used` adds up over its life.
+    """
+
+    __slots__ = ("_address", "_instance", "_layout", "_limits", "_turn", "_wasm_store", "fuel_used")
+
+    def __init__(self, image: Image, limits: Limits) -> None:
+        self._limits = limits
+        self._layout = image.base.layout
+        self._wasm_store, self._instance = image.base.instantiate(limits)
+        self._address = memory_address(self._wasm_store, self._instance)
+        self._turn = bind(self._wasm_store, self._instance, b"turn")
+        self.fuel_used = 0
+        self._grow(image.memory_bytes)
+        state = self._address + self._layout.state_at
+        for at, data in image.pages:
+            ctypes.memmove(state + at, data, len(data))
+
+    def turn(self, events: Sequence[bytes]) -> bytes:
+        """Deliver packed events in order; the commands of each, closed by `f6`, come back as the guest wrote them.
+
+        Raises:
+            GuestFault: it was stopped, and must be dropped.
+            InvalidInput: an event is larger than the input window (8 MiB).
+        """
+        if len(events) == 1 and len(events[0]) <= self._layout.input_bytes:
+            return self._pass(events[0], 1)
+        outputs = []
+        for portion, count in self._portions(events):
+            outputs.append(self._pass(portion, count))
+        return b"".join(outputs)
+
+    def _portions(self, events: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """`events` joined so that each portion fits the window."""
+        portions: list[tuple[bytes, int]] = []
+        taken: list[bytes] = []
+        size = 0
+        for event in events:
+            if len(event) > self._layout.input_bytes:
+                raise InvalidInput(
+                    f"an event has {len(event)} bytes, and {self._layout.input_bytes} can enter the glass: "
+                    "return a reference to large data instead",
+                    path="",
+                )
+            if size + len(event) > self._layout.input_bytes:
+                portions.append((b"".join(taken), len(taken)))
+                taken, size = [], 0
+            taken.append(event)
+            size += len(event)
+        portions.append((b"".join(taken), len(taken)))
+        return portions
+
+    def _pass(self, data: bytes, count: int) -> bytes:
+        """One portion through the glass, again for what the guest left when its output window filled up."""
+        layout, limits = self._layout, self._limits
+        fuel = min(limits.fuel_per_event * count, 1 << 62)
+        self._wasm_store.set_fuel(fuel)
+        self._wasm_store.set_epoch_deadline(limits.wall_ms_per_event * count // TICK_MS + 2)
+        output = b""
+        while True:
+            ctypes.memmove(self._address + layout.input_at, data, len(data))
+            with translated(_WHEN), engine():
+                result = self._turn(len(data))
+            if result < 0:
+                raise_fault(result, _WHEN)
+            consumed, produced = result >> 32, result & 0xFFFFFFFF
+            if produced > layout.output_bytes or consumed > len(data) or (consumed == 0 and data):
+                raise GuestFault("the guest said that it took or gave more than there is")
+            part = ctypes.string_at(self._address + layout.output_at, produced)
+            output = output + part if output else part
+            if consumed == len(data):
+                self.fuel_used += fuel - self._wasm_store.get_fuel()
+                return output
+            data = data[consumed:]
+
+    def state(self) -> bytes:
+        """A copy of everything that is state: equal bytes mean an equal future."""
+        at = self._layout.state_at
+        return ctypes.string_at(self._address + at, memory_bytes(self._wasm_store, self._instance) - at)
+
+    def state_hash(self) -> str:
+        """BLAKE2b-256 of the state in hex: proof that two roads led to the same cell."""
+        return blake2b(self.state(), digest_size=32).hexdigest()
+
+    def _grow(self, size: int) -> None:
+        missing = size - memory_bytes(self._wasm_store, self._instance)
+        if missing > 0:
+            memory = self._instance.exports(self._wasm_store)["memory"]
+            assert isinstance(memory, wasmtime.Memory)
+            memory.grow(self._wasm_store, -(-missing // WASM_PAGE_BYTES))

@@ -1,0 +1,29 @@
+"""What a cell may use. The values are pinned in a run's first record: a replay years later has the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Budgets are per delivered event; a batch gets the sum, so that an honest replay in one turn is never stopped.
+
+    fuel_per_event: wasmtime's units, about one for a wasm instruction; 2e9 are one to three seconds of computing.
+    wall_ms_per_event: the second line, for what burns time and no fuel; well above what the fuel takes, so that the
+        deterministic limit is the one that is met.
+    memory_bytes: linear memory, with the 17 MiB of stack and windows.
+    """
+
+    fuel_per_event: int = 2_000_000_000
+    wall_ms_per_event: int = 10_000
+    memory_bytes: int = 128 << 20
+
+    def to_data(self) -> dict[str, int]:
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Limits:
+        """Limits of a stored run; a field that a later version added has its default."""
+        return cls(**{name: int(data[name]) for name in cls.__dataclass_fields__ if name in data})

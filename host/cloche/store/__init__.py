@@ -1,0 +1,20 @@
+"""The log: one small protocol, in memory and in SQLite. The only code that knows SQL."""
+
+from cloche.store.lock import ExecutionLock
+from cloche.store.memory import MemoryStore
+from cloche.store.protocol import Append, Finding, InboxRow, NewRun, RunRow, Store
+from cloche.store.sqlite import SqliteStore
+from cloche.store.sqlite_audit import blob_digest
+
+__all__ = [
+    "Append",
+    "ExecutionLock",
+    "Finding",
+    "InboxRow",
+    "MemoryStore",
+    "NewRun",
+    "RunRow",
+    "SqliteStore",
+    "Store",
+    "blob_digest",
+]

@@ -1,0 +1,283 @@
+"""The embedded store: one SQLite file in WAL mode, every commit synced (synchronous=FULL).
+
+The log is append-only by the database's own word: triggers refuse to change or delete a record. One process at a time
+executes on a store, by a lock on a file beside it; any number of others read, and leave wishes in the inbox.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+from typing import Any
+
+from cloche.errors import BrokenChain, DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
+from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
+from cloche.history.records import Record, genesis, unpack_record
+from cloche.store.memory import conflict
+from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
+from cloche.store.sqlite_audit import audit
+
+APPLICATION_ID = 0x636C6F63  # "cloc"
+VERSION = 1
+_SCHEMA = FilePath(__file__).with_name("sql")
+_ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem"
+
+
+class SqliteStore:
+    """Implements `Store` on the file at `path`, which is made if it does not exist.
+
+    Safe to be called from one thread at a time. `must_exist` refuses to make a new file.
+
+    Raises:
+        ForeignStore: the file is something else, or was written by a newer cloche.
+        DamagedStore: it is a store that SQLite cannot read.
+        StoreUnavailable: it cannot be opened, or another process has kept it locked for 5 seconds.
+    """
+
+    def __init__(self, path: str | FilePath, *, must_exist: bool = False) -> None:
+        self.path = FilePath(path)
+        if must_exist and not self.path.exists():
+            raise StoreUnavailable(f"there is no store at {self.path}: name another with --store", path=str(path))
+        with _translated(self.path):
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _open(self) -> None:
+        run = self._db.execute
+        run("PRAGMA busy_timeout = 5000")
+        application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        fresh = application == 0 and not run("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        if not fresh and application != APPLICATION_ID:
+            raise ForeignStore(
+                f"{self.path} is a SQLite file of another program, not a cloche store", path=str(self.path)
+            )
+        if version > VERSION:
+            raise ForeignStore(
+                f"{self.path} was written by a newer cloche (store version {version}, this one knows {VERSION}): "
+                "upgrade cloche to open it",
+                path=str(self.path),
+            )
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run("PRAGMA cell_size_check = ON")
+        if version < VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the file to the current version: one transaction, also when two processes open a new file at once."""
+        self._db.execute("BEGIN IMMEDIATE")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        for number in range(version + 1, VERSION + 1):
+            for statement in (_SCHEMA / f"{number:04}.sql").read_text().split(";\n\n"):
+                self._db.execute(statement)
+        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        self._db.execute(f"PRAGMA user_version = {VERSION}")
+        self._db.execute("COMMIT")
+
+    # ---- writing ----
+
+    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        with self._transaction():
+            return [self._append(append) for append in appends]
+
+    def _append(self, append: Append) -> StoreError | None:
+        run_id = self._create(append) if append.new else self._advance(append)
+        if run_id is None:
+            return conflict(append)
+        self._db.executemany(
+            "INSERT INTO records (run_id, seq, kind, path, record, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            [(run_id, r.seq, int(r.kind), r.path, r.packed, r.hash) for r in append.records],
+        )
+        if append.taken:
+            self._db.executemany("DELETE FROM inbox WHERE id = ?", [(row,) for row in append.taken])
+        return None
+
+    def _create(self, append: Append) -> int | None:
+        assert append.new is not None
+        last = append.records[-1]
+        cursor = self._db.execute(
+            f"INSERT INTO runs ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+            (
+                append.key.tenant,
+                append.key.run,
+                append.new.workflow,
+                append.new.code,
+                append.status,
+                append.wake_at,
+                append.at,
+                append.at,
+                last.seq,
+                last.hash,
+            ),
+        )
+        return cursor.lastrowid if cursor.rowcount == 1 else None
+
+    def _advance(self, append: Append) -> int | None:
+        last = append.records[-1]
+        found = self._db.execute(
+            "UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ? "
+            "WHERE tenant = ? AND run = ? AND head_seq = ? RETURNING id",
+            (
+                append.status,
+                append.wake_at,
+                append.at,
+                last.seq,
+                last.hash,
+                append.key.tenant,
+                append.key.run,
+                append.expect,
+            ),
+        ).fetchone()
+        return found[0] if found else None
+
+    def set_problem(self, key: RunKey, problem: str | None) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE runs SET status = ?, problem = ? WHERE tenant = ? AND run = ?",
+                ("blocked" if problem else "running", problem, key.tenant, key.run),
+            )
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        with self._transaction():
+            self._db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, data))
+
+    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs) -> None:
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (key.tenant, key.run, kind, body, token, at),
+            )
+
+    def discard(self, inbox_id: int) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM inbox WHERE id = ?", (inbox_id,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # ---- reading ----
+
+    def run(self, key: RunKey) -> RunRow | None:
+        rows = self._select(f"SELECT {_ROW} FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run))
+        return _row(rows[0]) if rows else None
+
+    def runs(
+        self,
+        *,
+        tenant: str | None = None,
+        status: str | None = None,
+        workflow: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[RunRow]:
+        rows = self._select(
+            f"SELECT {_ROW} FROM runs WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR status = ?2) "
+            "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < (SELECT min(id) FROM runs WHERE run = ?4)) "
+            "ORDER BY id DESC LIMIT ?5",
+            (tenant, status, workflow, after, -1 if limit is None else limit),
+        )
+        return [_row(row) for row in rows]
+
+    def open_runs(self) -> list[RunRow]:
+        marks = ", ".join(f"'{status}'" for status in OPEN)  # literals: the partial index is used
+        return [_row(row) for row in self._select(f"SELECT {_ROW} FROM runs WHERE status IN ({marks}) ORDER BY id", ())]
+
+    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
+        previous = genesis(key)
+        if after:
+            rows = self._select(
+                "SELECT hash FROM records JOIN runs ON runs.id = run_id WHERE tenant = ? AND run = ? AND seq = ?",
+                (key.tenant, key.run, after),
+            )
+            if not rows:
+                return
+            previous = rows[0][0]
+        rows = self._select(
+            "SELECT record, hash FROM records WHERE run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
+            "AND seq > ? ORDER BY seq",
+            (key.tenant, key.run, after),
+        )
+        for expected, (packed, stored) in enumerate(rows, after + 1):
+            yield self._verified(key, packed, stored, previous, Seq(expected))
+            previous = stored
+
+    def result(self, key: RunKey, path: Path) -> Record | None:
+        rows = self._select(
+            "SELECT r.record, r.hash, r.seq, p.hash FROM records r LEFT JOIN records p ON p.run_id = r.run_id "
+            "AND p.seq = r.seq - 1 WHERE r.run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
+            "AND r.path = ? AND r.kind IN (6, 7, 11) ORDER BY r.seq DESC LIMIT 1",
+            (key.tenant, key.run, path),
+        )
+        if not rows:
+            return None
+        packed, stored, seq, previous = rows[0]
+        return self._verified(key, packed, stored, previous, Seq(seq))
+
+    def blob(self, digest: str) -> bytes | None:
+        rows = self._select("SELECT data FROM blobs WHERE digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+    def inbox(self) -> list[InboxRow]:
+        rows = self._select("SELECT id, tenant, run, kind, body FROM inbox ORDER BY id", ())
+        return [InboxRow(id, RunKey(TenantId(tenant), RunId(run)), kind, body) for id, tenant, run, kind, body in rows]
+
+    def version(self) -> int:
+        return int(self._select("PRAGMA data_version", ())[0][0])
+
+    def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
+        yield from audit(self._db, key)
+
+    def close(self) -> None:
+        """Write the WAL back into the file and let go of it; a store that was closed is one file."""
+        with _translated(self.path):
+            self._db.close()
+
+    def _select(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with _translated(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def _verified(self, key: RunKey, packed: bytes, stored: bytes, previous: bytes, expected: Seq) -> Record:
+        try:
+            return unpack_record(packed, stored, previous=previous, expected=expected)
+        except HistoryError:
+            raise
+        except Exception as error:  # bytes that match their hash and still are no record were never written by us
+            raise BrokenChain(f"run {key.run}: record {expected} cannot be read: {error}", seq=expected) from error
+
+
+def _row(row: tuple[Any, ...]) -> RunRow:
+    tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem = row
+    key = RunKey(TenantId(tenant), RunId(run))
+    return RunRow(key, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem)
+
+
+@contextmanager
+def _translated(path: FilePath) -> Iterator[None]:
+    """SQLite's errors in our terms, told apart by its result code (sqlite.org/rescode.html)."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
+            raise ForeignStore(f"{path} is not a cloche store: it is not a SQLite file", path=str(path)) from error
+        if code == sqlite3.SQLITE_CORRUPT:
+            raise DamagedStore(
+                f"{path} is damaged ({error}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
+            ) from error
+        raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error

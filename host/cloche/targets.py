@@ -1,0 +1,111 @@
+"""Finding the workflow that a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import TargetError
+
+if TYPE_CHECKING:
+    from cloche.runtime import Workflow
+    from cloche_codegen import Step
+
+
+def find_workflow(target: str, steps: str | None = None) -> Workflow:
+    """The committed workflow that `target` names. `steps` is the file with the steps of a `.json` graph.
+
+    Raises:
+        TargetError: no such file, module or name, or it is not a committed workflow.
+    """
+    from cloche.runtime import Workflow
+
+    if target.endswith(".json"):
+        return _from_json(Path(target), steps)
+    place, colon, name = target.rpartition(":")
+    if not colon:
+        place, name = target, ""
+    module = _module(place, target)
+    if name:
+        found = getattr(module, name, None)
+        if found is None:
+            raise TargetError(f"{place} has no '{name}'{_offer(module, Workflow)}", target=target)
+    else:
+        found = _only(module, Workflow, target)
+    if not isinstance(found, Workflow):
+        raise TargetError(
+            f"{target} is a {type(found).__name__}, not a workflow{_offer(module, Workflow)}", target=target
+        )
+    if not found.is_committed:
+        raise TargetError(f"{target} is a workflow that is not committed: end it with .commit()", target=target)
+    return found
+
+
+def find_steps(place: str) -> dict[str, Step]:
+    """All steps that a file or module defines at its top level, by id."""
+    from cloche_codegen import Step
+
+    module = _module(place, place)
+    return {value.id: value for value in vars(module).values() if isinstance(value, Step)}
+
+
+def _from_json(file: Path, steps: str | None) -> Workflow:
+    from cloche.runtime import load_workflow
+
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise TargetError(f"{file} cannot be read: {error.strerror}", target=str(file)) from error
+    return load_workflow(text, steps=find_steps(steps) if steps else {})
+
+
+def _module(place: str, target: str) -> ModuleType:
+    try:
+        if place.endswith(".py") or "/" in place:
+            return _from_file(Path(place), target)
+        sys.path.insert(0, "")
+        try:
+            return importlib.import_module(place)
+        finally:
+            sys.path.remove("")
+    except TargetError:
+        raise
+    except ModuleNotFoundError as error:
+        raise TargetError(f"{target}: {error}; give a file as path/to/file.py:name", target=target) from error
+    except Exception as error:
+        raise TargetError(
+            f"{place} raised while it was imported: {type(error).__name__}: {error}", target=target
+        ) from error
+
+
+def _from_file(file: Path, target: str) -> ModuleType:
+    if not file.is_file():
+        raise TargetError(f"there is no file {file}", target=target)
+    spec = importlib.util.spec_from_file_location(f"cloche_target_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{file} is not a Python file", target=target)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # annotations are looked up there
+    sys.path.insert(0, str(file.parent.resolve()))  # as `python file.py` would: its neighbours can be imported
+    spec.loader.exec_module(module)
+    return module
+
+
+def _workflows(module: ModuleType, kind: type[Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, kind)}
+
+
+def _only(module: ModuleType, kind: type[Any], target: str) -> Any:
+    found = _workflows(module, kind)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise TargetError(f"{target} does not say which workflow{_offer(module, kind)}", target=target)
+
+
+def _offer(module: ModuleType, kind: type[Any]) -> str:
+    names = sorted(_workflows(module, kind))
+    return f"; its workflows are: {', '.join(names)}" if names else "; it defines no workflow"
