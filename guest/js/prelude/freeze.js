@@ -1,0 +1,13 @@
+// Evaluated last: the namespace becomes the frozen global `cloche`. Workflow code can read it and not change it.
+(cloche) => {
+  const { defineProperty, freeze, values } = Object;
+
+  delete cloche.listen;
+
+  for (const member of values(Object.getOwnPropertyDescriptors(cloche))) {
+    const { value } = member;
+    if (typeof value === "function" || (typeof value === "object" && value !== null)) freeze(value);
+    if (typeof value === "function" && value.prototype) freeze(value.prototype);
+  }
+  defineProperty(globalThis, "cloche", { value: freeze(cloche) });
+}

@@ -1,0 +1,168 @@
+/* What a program otherwise finds around itself: memory, time and chance. Here all three are functions of the events. */
+#include <errno.h>
+#include <stdlib.h>
+#include <malloc.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "guest.h"
+
+/* ---- memory: an allocation that fails ends the turn, whatever workflow code makes of the exception ---- */
+
+static void *or_fault(void *memory) {
+    if (!memory)
+        raise_fault(FAULT_MEMORY);
+    return memory;
+}
+
+static void *allocate_zeroed(void *opaque, size_t count, size_t size) {
+    (void)opaque;
+    return or_fault(calloc(count, size));
+}
+
+static void *allocate(void *opaque, size_t size) {
+    (void)opaque;
+    return or_fault(malloc(size));
+}
+
+static void release(void *opaque, void *memory) {
+    (void)opaque;
+    free(memory);
+}
+
+static void *reallocate(void *opaque, void *memory, size_t size) {
+    (void)opaque;
+    return or_fault(realloc(memory, size));
+}
+
+static size_t usable_size(const void *memory) { return malloc_usable_size((void *)memory); }
+
+const JSMallocFunctions allocator = {allocate_zeroed, allocate, release, reallocate, usable_size};
+
+/* ---- time: these take the place of the C library's, which would ask the world ---- */
+
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+    (void)zone;
+    int64_t ms = (int64_t)guest.now_ms, seconds = ms / 1000 - (ms % 1000 < 0);
+    time->tv_sec = seconds;
+    time->tv_usec = (suseconds_t)((ms - seconds * 1000) * 1000);
+    return 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    struct timeval now;
+    (void)clock;
+    gettimeofday(&now, NULL);
+    time->tv_sec = now.tv_sec;
+    time->tv_nsec = (long)now.tv_usec * 1000;
+    return 0;
+}
+
+/* QuickJS asks for the offset from UTC only: there is none. */
+struct tm *localtime_r(const time_t *restrict time, struct tm *restrict broken_down) {
+    (void)time;
+    memset(broken_down, 0, sizeof *broken_down);
+    return broken_down;
+}
+
+/* ---- chance: xoshiro256** (Blackman and Vigna), its state spread from the seed by splitmix64 ---- */
+
+static uint64_t splitmix(uint64_t *state) {
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+void random_seed(const uint8_t seed[16]) {
+    uint64_t halves[2];
+    memcpy(halves, seed, 16);
+    for (int i = 0; i < 4; i++)
+        guest.random[i] = splitmix(&halves[i & 1]) ^ (i & 2 ? halves[1 - (i & 1)] : 0);
+    if (!(guest.random[0] | guest.random[1] | guest.random[2] | guest.random[3]))
+        guest.random[0] = 1; /* the one state it never leaves */
+}
+
+static uint64_t rotate_left(uint64_t value, int by) { return value << by | value >> (64 - by); }
+
+static uint64_t random_next(void) {
+    uint64_t *s = guest.random, result = rotate_left(s[1] * 5, 7) * 9, shifted = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= shifted;
+    s[3] = rotate_left(s[3], 45);
+    return result;
+}
+
+static int check_seeded(void) {
+    static const char why[] = "there is no randomness before the run starts: use it inside the workflow function";
+    return guest.started ? 0 : throw_type_error(why, sizeof why - 1);
+}
+
+static JSValue random_number(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)this_value, (void)argc, (void)argv;
+    return check_seeded() ? JS_EXCEPTION : JS_NewFloat64(ctx, (double)(random_next() >> 11) * 0x1p-53);
+}
+
+static void fill(uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t eight = random_next();
+        memcpy(bytes + i, &eight, size - i < 8 ? size - i : 8);
+    }
+}
+
+static JSValue random_values(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    static const char why[] = "getRandomValues fills an integer typed array of at most 65536 bytes";
+    size_t offset, size, each, whole;
+    int type = argc ? JS_GetTypedArrayType(argv[0]) : -1;
+    (void)this_value;
+    if (check_seeded())
+        return JS_EXCEPTION;
+    if (type < 0 || type >= JS_TYPED_ARRAY_FLOAT16) {
+        throw_type_error(why, sizeof why - 1);
+        return JS_EXCEPTION;
+    }
+    JSValue buffer = JS_GetTypedArrayBuffer(ctx, argv[0], &offset, &size, &each);
+    if (JS_IsException(buffer))
+        return JS_EXCEPTION;
+    uint8_t *bytes = JS_GetArrayBuffer(ctx, &whole, buffer);
+    JS_FreeValue(ctx, buffer); /* the typed array keeps it */
+    if (!bytes)
+        return JS_EXCEPTION;
+    if (size > 65536 || offset + size > whole) {
+        throw_type_error(why, sizeof why - 1);
+        return JS_EXCEPTION;
+    }
+    fill(bytes + offset, size);
+    return JS_DupValue(ctx, argv[0]);
+}
+
+static JSValue random_uuid(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    uint8_t bytes[16];
+    char text[36];
+    (void)this_value, (void)argc, (void)argv;
+    if (check_seeded())
+        return JS_EXCEPTION;
+    fill(bytes, sizeof bytes);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40; /* RFC 9562: version 4 */
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    for (int i = 0, at = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            text[at++] = '-';
+        text[at++] = "0123456789abcdef"[bytes[i] >> 4];
+        text[at++] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    return JS_NewStringLen(ctx, text, sizeof text);
+}
+
+int ambient_define(void) {
+    static const JSCFunctionListEntry functions[] = {
+        JS_CFUNC_DEF("random", 0, random_number),
+        JS_CFUNC_DEF("getRandomValues", 1, random_values),
+        JS_CFUNC_DEF("randomUUID", 0, random_uuid),
+    };
+    return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, 3);
+}

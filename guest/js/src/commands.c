@@ -1,0 +1,330 @@
+/* Commands: what workflow code can ask for, each a function of the prelude's namespace.
+ *
+ * A call (step, timer, hook, child, operation) answers a promise and goes into the table of open calls. What cannot be
+ * asked rejects that promise, and nothing is written or counted.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "guest.h"
+
+enum { LOG = 4, ENTERED = 5, LEFT = 6, COMPLETE = 7, FAIL = 8, ABANDON = 9 };
+static const double TIME_MAX = 8640000000000000.0; /* the range of Date */
+
+static int throw_text(const char *message) { return throw_type_error(message, strlen(message)); }
+
+/* Opens a command of `size` items. 1: go on; 0: the run has ended and the command is dropped; -1: it cannot be asked. */
+static int begin(int size, int kind, uint8_t **mark) {
+    if (TURN->fault)
+        return -1;
+    if (!guest.started)
+        return throw_text("commands belong into the workflow function: the code around it runs before any run starts");
+    if (guest.finished)
+        return 0;
+    if (TURN->writing)
+        return throw_text("a getter asked for a command while its object was being passed");
+    if (TURN->commands == EVENT_COMMANDS_MAX)
+        return raise_fault(FAULT_COMMANDS);
+    TURN->commands++;
+    TURN->writing = true;
+    *mark = TURN->at;
+    return write_head(4, (uint64_t)size) || write_head(0, (uint64_t)kind) ? -1 : 1;
+}
+
+/* Closes what `begin` opened; what failed is taken back. */
+static int end(uint8_t *mark, bool failed) {
+    TURN->writing = false;
+    if (failed && !TURN->fault) {
+        TURN->at = mark;
+        TURN->commands--;
+    }
+    return failed ? -1 : 0;
+}
+
+/* ---- calls ---- */
+
+struct asked {
+    enum call_kind kind;
+    JSValueConst path; /* undefined: made from the name */
+    JSValueConst name; /* of the step, hook, workflow or operation; a timer has `due` in its place */
+    double due;
+    int argc; /* a step's arguments; all others have the one value */
+    JSValueConst *argv;
+    uint32_t number; /* which call of this name it is, where there is no path */
+};
+
+static int write_arguments(const struct asked *asked) {
+    struct place root = ROOT("arguments"), item = {.up = &root};
+    if (write_head(4, (uint64_t)asked->argc))
+        return -1;
+    for (int i = 0; i < asked->argc; i++) {
+        item.index = i;
+        if (write_value(asked->argv[i], 1, &item))
+            return -1;
+    }
+    return 0;
+}
+
+static int write_call(const struct asked *asked, uint32_t id) {
+    struct place root = asked->kind == CALL_OPERATION ? ROOT("arguments") : asked->kind == CALL_CHILD ? ROOT("input") : ROOT("value");
+    if (write_head(0, id))
+        return -1;
+    if (asked->number ? write_numbered(asked->name, asked->number) : write_string(asked->path))
+        return -1;
+    if (asked->kind == CALL_TIMER ? write_int((int64_t)asked->due) : write_string(asked->name))
+        return -1;
+    return asked->kind == CALL_STEP ? write_arguments(asked) : write_value(asked->argv[0], 0, &root);
+}
+
+/* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
+static JSValue rejected(void) {
+    if (TURN->fault)
+        return JS_EXCEPTION;
+    JSValue error = JS_GetException(guest.ctx);
+    JSValue promise = JS_NewSettledPromise(guest.ctx, true, error);
+    JS_FreeValue(guest.ctx, error);
+    return promise;
+}
+
+static JSValue pending_for_ever(void) {
+    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
+    if (!JS_IsException(promise)) {
+        JS_FreeValue(guest.ctx, functions[0]);
+        JS_FreeValue(guest.ctx, functions[1]);
+    }
+    return promise;
+}
+
+static JSValue open_call(const struct asked *asked, uint32_t id) {
+    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
+    if (JS_IsException(promise))
+        return promise;
+    struct call call = {
+        .id = id,
+        .kind = (uint8_t)asked->kind,
+        .promise = JS_DupValue(guest.ctx, promise),
+        .resolve = functions[0],
+        .reject = functions[1],
+        .value = asked->kind == CALL_TIMER ? JS_DupValue(guest.ctx, asked->argv[0]) : JS_UNDEFINED,
+    };
+    if (calls_add(&call)) {
+        call_free(&call);
+        JS_FreeValue(guest.ctx, promise);
+        return JS_EXCEPTION;
+    }
+    return promise;
+}
+
+static JSValue ask(const struct asked *asked) {
+    uint8_t *mark;
+    uint32_t id = calls_next_id();
+    if ((!asked->number && !JS_IsString(asked->path)) || (asked->kind != CALL_TIMER && !JS_IsString(asked->name))) {
+        throw_text("the path and the name of a call are strings");
+        return rejected();
+    }
+    int begun = begin(5, asked->kind, &mark);
+    if (begun == 0)
+        return pending_for_ever();
+    if (begun < 0 || end(mark, write_call(asked, id)))
+        return rejected();
+    return open_call(asked, id);
+}
+
+static JSValueConst argument(int argc, JSValueConst *argv, int index) { return index < argc ? argv[index] : JS_UNDEFINED; }
+
+static JSValue call_step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int magic, JSValueConst *data) {
+    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv};
+    (void)this_value, (void)magic;
+    if (!JS_IsUndefined(data[1]) || !JS_IsString(data[0]))
+        return ask(&asked);
+    JSAtom atom = JS_ValueToAtom(ctx, data[0]);
+    JSValue count = JS_GetProperty(ctx, guest.step_counts, atom), promise = JS_EXCEPTION;
+    asked.number = JS_IsNumber(count) ? (uint32_t)JS_VALUE_GET_INT(count) + 1 : 1;
+    uint32_t id = calls_next_id();
+    promise = ask(&asked);
+    if (calls_next_id() != id) /* it was asked, not refused */
+        JS_DefinePropertyValue(ctx, guest.step_counts, atom, JS_NewUint32(ctx, asked.number), JS_PROP_C_W_E);
+    JS_FreeAtom(ctx, atom);
+    return promise;
+}
+
+static JSValue step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    JSValueConst data[2] = {argument(argc, argv, 0), argument(argc, argv, 1)};
+    (void)this_value;
+    return JS_NewCFunctionData(ctx, call_step, 0, 0, 2, data);
+}
+
+/* A timer is due in whole milliseconds, never early and never in the past. */
+static JSValue ask_timer(JSValueConst path, double due, JSValueConst value) {
+    due = due > guest.now_ms ? ceil(due) : guest.now_ms;
+    struct asked asked = {
+        .kind = CALL_TIMER, .path = path, .due = due < TIME_MAX ? due : TIME_MAX, .argc = 1, .argv = &value};
+    return ask(&asked);
+}
+
+static JSValue sleep_for(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    double ms;
+    (void)this_value;
+    if (JS_ToFloat64(ctx, &ms, argument(argc, argv, 1)))
+        return rejected();
+    return ask_timer(argument(argc, argv, 0), guest.now_ms + ms, argument(argc, argv, 2));
+}
+
+static JSValue sleep_until(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    JSValueConst when = argument(argc, argv, 1);
+    JSValue ms = JS_IsDate(when) ? JS_Call(ctx, guest.date_get_time, when, 0, NULL) : JS_DupValue(ctx, when);
+    double due;
+    (void)this_value;
+    if (JS_IsString(ms))
+        throw_text("sleepUntil takes a Date or milliseconds since 1970, and was given text");
+    bool failed = JS_IsString(ms) || JS_ToFloat64(ctx, &due, ms);
+    JS_FreeValue(ctx, ms);
+    return failed ? rejected() : ask_timer(argument(argc, argv, 0), due, argument(argc, argv, 2));
+}
+
+/* hook(path, name, value), child(path, workflow, input), operation(path, name, arguments) */
+static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int kind) {
+    JSValueConst value = argument(argc, argv, 2);
+    struct asked asked = {.kind = (enum call_kind)kind,
+                          .path = argument(argc, argv, 0),
+                          .name = argument(argc, argv, 1),
+                          .argc = 1,
+                          .argv = &value};
+    (void)ctx, (void)this_value;
+    if (kind == CALL_OPERATION && !JS_IsArray(value)) {
+        throw_text("the arguments of an operation are an array");
+        return rejected();
+    }
+    return ask(&asked);
+}
+
+/* abandon(promise): whether an open call's result was given up. */
+static JSValue abandon(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    struct call *call = argc && JS_IsPromise(argv[0]) ? calls_find_promise(argv[0]) : NULL;
+    uint8_t *mark;
+    (void)this_value;
+    if (!call)
+        return JS_FALSE;
+    int begun = begin(2, ABANDON, &mark);
+    if (begun < 0 || (begun && end(mark, write_head(0, call->id))))
+        return JS_EXCEPTION;
+    call_forget(call);
+    return JS_NewBool(ctx, true);
+}
+
+/* ---- reports ---- */
+
+/* [kind, path or level, …] with what `write` adds. */
+static JSValue entered(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    struct place root = ROOT("value");
+    uint8_t *mark;
+    (void)ctx, (void)this_value;
+    int begun = begin(3, ENTERED, &mark);
+    if (begun < 0 ||
+        (begun && end(mark, write_string(argument(argc, argv, 0)) || write_value(argument(argc, argv, 1), 0, &root))))
+        return JS_EXCEPTION;
+    return JS_UNDEFINED;
+}
+
+static int write_outcome(int32_t which, JSValueConst value) {
+    struct place root = ROOT("result");
+    if (write_head(4, 2) || write_head(0, which != 0))
+        return -1;
+    return which ? write_failure(value, 1, NULL) : write_value(value, 1, &root);
+}
+
+/* left(path, [0, value]) or left(path, [1, error]) */
+static JSValue left(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    JSValueConst outcome = argument(argc, argv, 1);
+    JSValue which = JS_GetPropertyUint32(ctx, outcome, 0), value = JS_GetPropertyUint32(ctx, outcome, 1);
+    uint8_t *mark;
+    int32_t failed = 0;
+    (void)this_value;
+    int begun = JS_IsException(which) || JS_IsException(value) || JS_ToInt32(ctx, &failed, which) ? -1 : begin(3, LEFT, &mark);
+    if (begun > 0)
+        begun = end(mark, write_string(argument(argc, argv, 0)) || write_outcome(failed, value));
+    JS_FreeValue(ctx, which);
+    JS_FreeValue(ctx, value);
+    return begun < 0 ? JS_EXCEPTION : JS_UNDEFINED;
+}
+
+/* log(level, text): dropped while the code is loaded, as there is no event yet to answer. */
+static JSValue log_line(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    int32_t level;
+    uint8_t *mark;
+    (void)this_value;
+    if (!guest.started || JS_ToInt32(ctx, &level, argument(argc, argv, 0)))
+        return JS_UNDEFINED;
+    int begun = begin(3, LOG, &mark);
+    if (begun < 0 || (begun && end(mark, write_head(0, (uint64_t)level) || write_string(argument(argc, argv, 1)))))
+        return JS_EXCEPTION;
+    return JS_UNDEFINED;
+}
+
+/* ---- the end of a run ---- */
+
+int complete_run(JSValueConst result) {
+    struct place root = ROOT("result");
+    uint8_t *mark;
+    int begun = begin(2, COMPLETE, &mark);
+    if (begun > 0)
+        begun = end(mark, write_value(result, 0, &root));
+    guest.finished |= begun == 0;
+    return begun;
+}
+
+int fail_run(JSValueConst thrown) {
+    uint8_t *mark;
+    int begun = begin(2, FAIL, &mark);
+    if (begun > 0)
+        begun = end(mark, write_failure(thrown, 0, NULL));
+    guest.finished |= begun == 0;
+    return begun;
+}
+
+/* ---- for the prelude alone ---- */
+
+/* listen(name, function): called with (promise, info), (state changes) or (reason) before the event goes on. */
+static JSValue listen(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    static const char *const names[] = {"suspended", "state", "cancelRequested"};
+    JSValue *listeners[] = {&guest.on_suspended, &guest.on_state, &guest.on_cancel_requested};
+    const char *name = JS_ToCString(ctx, argument(argc, argv, 0));
+    (void)this_value;
+    for (int i = 0; name && i < 3; i++) {
+        if (!strcmp(name, names[i]) && JS_IsFunction(ctx, argument(argc, argv, 1))) {
+            JS_FreeValue(ctx, *listeners[i]);
+            *listeners[i] = JS_DupValue(ctx, argv[1]);
+            JS_FreeCString(ctx, name);
+            return JS_UNDEFINED;
+        }
+    }
+    JS_FreeCString(ctx, name);
+    throw_text("listen takes \"suspended\", \"state\" or \"cancelRequested\" and a function");
+    return JS_EXCEPTION;
+}
+
+/* bigints(fromHex, toHex): arithmetic that the C interface of QuickJS does not offer. */
+static JSValue bigints(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)this_value;
+    guest.bigint_from_hex = JS_DupValue(ctx, argument(argc, argv, 0));
+    guest.bigint_to_hex = JS_DupValue(ctx, argument(argc, argv, 1));
+    return JS_UNDEFINED;
+}
+
+int commands_define(void) {
+    static const JSCFunctionListEntry functions[] = {
+        JS_CFUNC_DEF("step", 2, step),
+        JS_CFUNC_DEF("sleep", 3, sleep_for),
+        JS_CFUNC_DEF("sleepUntil", 3, sleep_until),
+        JS_CFUNC_MAGIC_DEF("hook", 3, call_named, CALL_HOOK),
+        JS_CFUNC_MAGIC_DEF("child", 3, call_named, CALL_CHILD),
+        JS_CFUNC_MAGIC_DEF("operation", 3, call_named, CALL_OPERATION),
+        JS_CFUNC_DEF("abandon", 1, abandon),
+        JS_CFUNC_DEF("entered", 2, entered),
+        JS_CFUNC_DEF("left", 2, left),
+        JS_CFUNC_DEF("log", 2, log_line),
+        JS_CFUNC_DEF("listen", 2, listen),
+        JS_CFUNC_DEF("bigints", 2, bigints),
+    };
+    return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));
+}
