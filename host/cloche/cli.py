@@ -17,7 +17,7 @@ import click
 
 if TYPE_CHECKING:
     from cloche.engines import CellSource
-    from cloche.history import RunKey
+    from cloche.history import RunId, RunKey
     from cloche.runtime import Cloche, Run, RunResult
     from cloche.store import SqliteStore
 
@@ -222,7 +222,7 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
 async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) -> int:
     from cloche.cli_output import MARKS, print_json, row_data, shown
 
-    last: dict[str, str] = {}
+    last: dict[RunId, str] = {}
     while True:
         rows = {row.key.run: row for status in UNFINISHED for row in await app.list(status=status, limit=None)}
         for id in last:

@@ -40,7 +40,7 @@ def find_workflow(target: str, steps: str | None = None) -> Workflow:
         raise TargetError(
             f"{target} is a {type(found).__name__}, not a workflow{_offer(module, Workflow)}", target=target
         )
-    if not found.is_committed:
+    if not found.committed:
         raise TargetError(f"{target} is a workflow that is not committed: end it with .commit()", target=target)
     return found
 

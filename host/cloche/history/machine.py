@@ -45,6 +45,7 @@ class Note:
     """A fact of the host's own: recorded, never delivered. `content` is a mapping of plain values."""
 
     kind: Kind
+    time: TimeMs
     content: dict[str, Any]
     call: CallId | None = None
 
@@ -208,7 +209,7 @@ class RunMachine:
             if self.ended:  # an earlier fact of this batch ended the run: what came later is not part of it
                 break
             delivers = delivers and not isinstance(fact, CancelRequested)
-            self._add_fact(fact, now)
+            self._add_fact(fact)
             if delivers and not isinstance(fact, Note):
                 commands = next(outputs, None)
                 if commands is None:
@@ -222,7 +223,7 @@ class RunMachine:
         """The batch that ends the run because the guest could not be led through `facts`: `code` is the fault's."""
         batch = self._batch = Batch(self.head_seq)
         for fact in facts:
-            self._add_fact(fact, now)
+            self._add_fact(fact)
         self._add(Kind.RUN_STOPPED, now, None, None, encode({"failure": failure.to_wire(), "fault": code}))
         return batch
 
@@ -236,9 +237,9 @@ class RunMachine:
 
     # ---- inside ----
 
-    def _add_fact(self, fact: Fact, now: TimeMs) -> None:
+    def _add_fact(self, fact: Fact) -> None:
         if isinstance(fact, Note):
-            self._add(fact.kind, now, fact.call, None, encode(fact.content))
+            self._add(fact.kind, fact.time, fact.call, None, encode(fact.content))
         else:
             self._add_event(fact)
 

@@ -36,8 +36,8 @@ class Cloche:
     """Executes workflows on a store; an async context manager.
 
     Entering recovers every unfinished run and goes on with it. Leaving drains: nothing new starts, running steps may end
-    (for `drain_timeout_s`) and are recorded; what was cut off is done again next time. SIGTERM drains too and ends the process
-    as it would have (only where the program has no handler of its own; `handle_sigterm=False` leaves the signal alone).
+    (for `drain_timeout_s`) and are recorded; what was cut off is done again next time. SIGTERM drains too, and then ends
+    the process as it would have (where the program has no handler of its own; `handle_sigterm=False` leaves it alone).
 
     Args:
         store: a file (SQLite, made if it does not exist), or "memory:".
@@ -124,8 +124,10 @@ class Cloche:
         if row is not None:
             return self._existing(row, found, value)
         code = code_of(found, self._engine)
+        now = self._world.now()
         note = Note(
             Kind.RUN_CREATED,
+            now,
             {
                 "workflow": code.workflow,
                 "guest": code.guest,
@@ -133,7 +135,7 @@ class Cloche:
                 "limits": self._engine.limits(),
             },
         )
-        started = Started(self._world.now(), self._world.seed(), value, given)
+        started = Started(now, self._world.seed(), value, given)
         await self._running.start(key, code, note, started)
         return Run(self, key, found)
 
@@ -192,6 +194,10 @@ class Cloche:
                 return await (await app.start(workflow, input_data, **options)).result()
 
         return asyncio.run(whole())
+
+    def own_run(self, workflow: Workflow, run_id: str | None) -> Run:
+        """A run that opens this object when it is started, and closes it when it has ended."""
+        return Run(self, self._key(run_id or self._world.run_id()), workflow, owns_app=True)
 
     # ---- inside ----
 

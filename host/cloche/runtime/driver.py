@@ -311,7 +311,9 @@ class RunDriver:
                 run_id=self.key.run,
                 step=wish.name,
             )
-        self._riders.append(Note(Kind.ATTEMPT_STARTED, {"attempt": wish.attempt}, wish.call))
+        self._riders.append(
+            Note(Kind.ATTEMPT_STARTED, self._scheduler.world.now(), {"attempt": wish.attempt}, wish.call)
+        )
         task = asyncio.create_task(self._attempt(step, wish), name=f"{self.key.run}:{wish.path}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -329,7 +331,7 @@ class RunDriver:
                 wish.arguments,
                 lambda data: self._context(step, wish, data),
                 scheduler.step_pool,
-                scheduler.validates,
+                scheduler.validates(self._code.workflow),
             )
             completed = StepCompleted(scheduler.world.now(), wish.call, value)
             if len(completed.pack()) > EVENT_BYTES_MAX:
@@ -356,7 +358,7 @@ class RunDriver:
             "retry_at": None if delay is None else now + delay,
             "traceback": traceback_of(error),
         }
-        self._facts.append(Note(Kind.ATTEMPT_FAILED, content, wish.call))
+        self._facts.append(Note(Kind.ATTEMPT_FAILED, now, content, wish.call))
         if delay is None or self._machine.phase is RunPhase.CANCELING:
             self._facts.append(StepFailed(now, wish.call, failure))
         self._wakeup.set()

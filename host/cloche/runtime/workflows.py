@@ -1,0 +1,54 @@
+"""Workflows that can be run: the builder's class with `create_run`, and the functions that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cloche_codegen as codegen
+from cloche.engines import CellSource
+from cloche.runtime.client import Cloche, Run
+
+
+class Workflow(codegen.Workflow):
+    """A workflow of the builder (`cloche_codegen.Workflow` has its methods) that can be run.
+
+    `execution_engine` is what `create_run` runs it on; the default is `SandboxEngine()`.
+    """
+
+    execution_engine: CellSource | None
+
+    async def create_run(self, run_id: str | None = None) -> Run:
+        """A run in memory, with nothing else beside it: `await (await workflow.create_run()).start(input_data=…)`.
+
+        Raises:
+            NotCommitted: end the workflow with `.commit()` first.
+        """
+        _ = self.graph
+        app = Cloche(workflows=[self], engine=self.execution_engine, handle_sigterm=False)
+        return app.own_run(self, run_id)
+
+
+def create_workflow(*, id: str, **options: Any) -> Workflow:
+    """Begin a workflow: `create_workflow(id=…, input_schema=…, output_schema=…).then(a).commit()`.
+
+    Options are those of `cloche_codegen.Workflow`: schemas, description, metadata, retry_config, guest, mode,
+    execution_engine, validate_inputs, validate_outputs.
+    """
+    return codegen.create_workflow(id=id, workflow_class=Workflow, **options)
+
+
+def clone_workflow(workflow: Workflow, *, id: str) -> Workflow:
+    """The same committed workflow under another id, so that one workflow can use it twice."""
+    return codegen.clone_workflow(workflow, id=id)
+
+
+def load_workflow(
+    graph: codegen.Graph | str | bytes, *, steps: Mapping[str, codegen.Step] | Iterable[codegen.Step] = ()
+) -> Workflow:
+    """The workflow of a stored graph, with the functions of its steps by id.
+
+    Raises:
+        GraphError: it is no graph, or steps are missing; all problems are named.
+    """
+    return codegen.load_workflow(graph, steps, workflow_class=Workflow)
