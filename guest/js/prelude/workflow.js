@@ -212,10 +212,16 @@
   // Run arms `[id, call]`; the results by id. Waits for all of them, then the first in order that failed is thrown.
   const together = async (arms, limit, settle) => {
     const outcomes = listOf(arms.length);
-    await pool(arms.length, limit, async (i) => {
-      outcomes[i] = await outcomeOf(arms[i][arms[i].length - 1]);
-      return true;
-    });
+    const callOf = (i) => outcomeOf(arms[i][arms[i].length - 1]);
+    if (limit >= arms.length) {
+      for (let i = 0; i < arms.length; i++) outcomes[i] = callOf(i);
+      for (let i = 0; i < arms.length; i++) outcomes[i] = await outcomes[i];
+    } else {
+      await pool(arms.length, limit, async (i) => {
+        outcomes[i] = await callOf(i);
+        return true;
+      });
+    }
     const results = {};
     for (let i = 0; i < arms.length; i++) {
       const outcome = outcomes[i];
@@ -299,11 +305,11 @@
     entered(path, value);
     let made;
     try {
-      made = evaluated("ExpressionError", `map ${stringify(path)}`, compute);
+      made = compute();
+      if (made instanceof PromiseOf) throw new TypeErrorOf(`map ${stringify(path)} gave a promise, not a value`);
     } catch (error) {
-      const told = error.cause instanceof ErrorOf ? error.cause : error;
-      left(path, [1, told]);
-      throw told;
+      left(path, [1, error]);
+      throw error;
     }
     left(path, [0, made]);
     return made;

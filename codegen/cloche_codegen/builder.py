@@ -1,0 +1,517 @@
+"""The builder: `create_workflow(...).then(...).branch([...]).commit()`, and the workflow it becomes.
+
+Methods only collect; `commit()` makes the graph, checks it as a whole and freezes it. What is no step at all is
+refused where it is written, so that the traceback shows the line. The host subclasses `Workflow` to add runs and
+passes its class to `create_workflow(workflow_class=...)`; nothing here knows how a workflow is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+
+from pydantic import BaseModel
+
+from cloche_codegen import graph as g
+from cloche_codegen import tree
+from cloche_codegen.arguments import Problems, concurrency_of, condition_of, date_of, duration_of, output_of
+from cloche_codegen.errors import GraphError, NotCommitted, UnknownReference
+from cloche_codegen.javascript import Source, javascript
+from cloche_codegen.lower import lower
+from cloche_codegen.mermaid import mermaid
+from cloche_codegen.schemas import json_schema_of
+from cloche_codegen.steps import RetryConfig, Schematic, Step
+from cloche_codegen.validate import problems_of
+
+W = TypeVar("W", bound="Workflow")
+AnyStep: TypeAlias = "Step | Workflow"
+Metadata: TypeAlias = Mapping[str, Any]
+
+
+class Workflow(Schematic):
+    """A workflow under construction, and after `commit()` a workflow: runnable, storable, usable as a step.
+
+    Attributes:
+        steps: id → Step, of this workflow and of all nested in it.
+        workflows: id → Workflow, all nested in it, at any depth.
+        execution_engine: as given; its meaning is the host's.
+    """
+
+    resume_schema = None
+    suspend_schema = None
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        input_schema: Any = None,
+        output_schema: Any = None,
+        state_schema: Any = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+        guest: g.Guest = "auto",
+        mode: g.Mode = "strict",
+        execution_engine: Any = None,
+        retry_config: RetryConfig | Mapping[str, Any] | None = None,
+        validate_inputs: bool = True,
+        validate_outputs: bool = False,
+    ) -> None:
+        if not isinstance(id, str):
+            raise GraphError.one("bad_id", "workflow", f"an id is a text, not {type(id).__name__}")
+        self.id = id
+        self.description = description
+        self.metadata = dict(metadata or {})
+        self.input_schema = input_schema
+        self.output_schema = output_schema
+        self.state_schema = state_schema
+        self.guest: g.Guest = guest
+        self.mode: g.Mode = mode
+        self.execution_engine = execution_engine
+        self.retry_config = RetryConfig(**retry_config) if isinstance(retry_config, Mapping) else retry_config
+        self.validate_inputs = validate_inputs
+        self.validate_outputs = validate_outputs
+        self.steps: dict[str, Step] = {}
+        self.workflows: dict[str, Workflow] = {}
+        self._nodes: list[g.Node] = []
+        self._problems = Problems()
+        self._ordinals: dict[str, int] = {}
+        self._graph: g.Graph | None = None
+
+    # ── building ────────────────────────────────────────────────────────────────────────────────────────────────────
+    def then(
+        self, step: AnyStep, *, id: str | None = None, description: str | None = None, metadata: Metadata | None = None
+    ) -> Self:
+        """Next, `step` with what flows out of the node before. With `id` it runs under that id instead of its own."""
+        body = self._body(step, "then", id=id, description=description, metadata=metadata)
+        self._nodes.append(body)
+        return self
+
+    def parallel(
+        self,
+        steps: Sequence[AnyStep],
+        *,
+        limit: int | None = None,
+        settle: bool = False,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """All steps with the same input, at most `limit` at once; the result is keyed by their ids.
+
+        Waits for all, then the first failed one in order fails it. With `settle` nothing does: each gives
+        `{"status": "success", "output": ...}` or `{"status": "failed", "error": ...}`.
+        """
+        id = self._named("parallel", id)
+        arms = tuple(self._body(step, "parallel") for step in steps)
+        self._add(g.ParallelNode, id, description, metadata, arms=arms, limit=limit, settle=settle)
+        return self
+
+    def branch(
+        self,
+        arms: Sequence[tuple[Any, AnyStep]],
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Every step whose condition holds, at once; the result is keyed by the ids that ran (none: empty)."""
+        id = self._named("branch", id)
+        self._add(g.BranchNode, id, description, metadata, arms=self._arms(arms, "branch", id))
+        return self
+
+    def branch_with_code(
+        self,
+        arms: Sequence[tuple[str, AnyStep]],
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """`branch` with conditions that are JavaScript code strings: `[("inputData.score > 80", step)]`."""
+        for arm in arms:
+            if not (isinstance(arm, tuple | list) and len(arm) == 2 and isinstance(arm[0], str)):
+                raise GraphError.one(
+                    "bad_arm", self.id, f"branch_with_code takes pairs (code string, step), not {arm!r}"
+                )
+        return self.branch(arms, id=id, description=description, metadata=metadata)
+
+    def choose(
+        self,
+        arms: Sequence[tuple[Any, AnyStep]],
+        *,
+        otherwise: AnyStep | None = None,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """The first step whose condition holds, else `otherwise`; the result is keyed by the id that ran."""
+        id = self._named("choose", id)
+        last = None if otherwise is None else self._body(otherwise, "choose")
+        self._add(g.ChooseNode, id, description, metadata, arms=self._arms(arms, "choose", id), otherwise=last)
+        return self
+
+    def dountil(
+        self,
+        step: AnyStep,
+        condition: Any,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Run `step` again with its own output until the condition holds; it is asked after each turn.
+
+        The condition's `inputData` is the step's output; it also knows `iterationCount`, from 1.
+        """
+        return self._loop("dountil", step, condition, id, description, metadata)
+
+    def dowhile(
+        self,
+        step: AnyStep,
+        condition: Any,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Run `step` again with its own output while the condition holds; it is asked after each turn."""
+        return self._loop("dowhile", step, condition, id, description, metadata)
+
+    do_until = dountil
+    do_while = dowhile
+
+    def foreach(
+        self,
+        step: AnyStep,
+        *,
+        concurrency: Any = 1,
+        on_error: Literal["stop", "collect"] = "stop",
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """`step` once per item of the list that flows in; the outputs in the order of the items.
+
+        Args:
+            concurrency: how many at once, in a rolling window. What is no number from 1 counts as 1, fractions are
+                cut off. An expression or code string is computed when the node begins.
+            on_error: "stop" starts nothing new after a failure, waits for what runs, and fails with the first one;
+                "collect" gives `{"status", "output" | "error"}` per item.
+        """
+        id = self._named("foreach", id)
+        width = concurrency_of(concurrency, f"{self.id}/{id}", self._problems)
+        body = self._body(step, "foreach")
+        self._add(g.ForeachNode, id, description, metadata, body=body, concurrency=width, on_error=on_error)
+        return self
+
+    def map(
+        self,
+        output: Any,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Reshape what flows. `output` is an object of fields, or one path, expression or code string for the whole.
+
+        A field is `{"value": data}`, `{"template": "${inputData.x}"}`, `{"step": id, "path": "a.b"}` (a list of
+        steps: the first with a result), `{"init_data": True, "path": "a"}`, `{"request_context_path": "a"}`,
+        `path("inputData.a")`, an expression, `code("...")`, or a number, bool or None.
+        """
+        id = self._named("mapping", id, f"mapping_{self.id}")
+        value = output_of(output, f"{self.id}/{id}", self._problems)
+        self._add(g.MapNode, id, description, metadata, value=value)
+        return self
+
+    def sleep(
+        self,
+        duration: Any,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Wait, and pass on what flows. Seconds as a number, a timedelta, or what a path or code string gives.
+
+        Computed durations are seconds too. Negative or missing is no wait.
+        """
+        id = self._named("sleep", id)
+        ms, seconds = duration_of(duration, f"{self.id}/{id}", self._problems)
+        self._add(g.SleepNode, id, description, metadata, ms=ms, seconds=seconds)
+        return self
+
+    def sleep_until(
+        self,
+        date: Any,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Wait until an instant, and pass on what flows: an aware datetime, or what a path or code string gives.
+
+        A computed instant is a date, RFC 3339 text with an offset, or milliseconds since 1970 (JavaScript's number).
+        A past one is no wait.
+        """
+        id = self._named("sleep_until", id)
+        at, value = date_of(date, f"{self.id}/{id}", self._problems)
+        self._add(g.SleepUntilNode, id, description, metadata, date=at, value=value)
+        return self
+
+    def commit(self) -> Self:
+        """Make the graph, check it and freeze it. Committing again changes nothing.
+
+        Raises:
+            GraphError: with every problem found.
+        """
+        if self._graph is None:
+            graph = self._make_graph()
+            problems = self._problems if graph is None else [*self._problems, *problems_of(graph)]
+            if graph is None or problems:
+                raise GraphError.all(f"workflow {self.id!r} cannot be committed", problems)
+            self._graph = _storable(graph)
+        return self
+
+    # ── the committed workflow ──────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def committed(self) -> bool:
+        """Whether `commit()` has been called."""
+        return self._graph is not None
+
+    @property
+    def graph(self) -> g.Graph:
+        """The workflow as data.
+
+        Raises:
+            NotCommitted: Call `commit()` first.
+        """
+        if self._graph is None:
+            raise NotCommitted.one("not_committed", self.id, "the workflow is not committed; end it with .commit()")
+        return self._graph
+
+    @cached_property
+    def tree(self) -> tree.Module:
+        """What the graph does, as statements: what emitters print and an interpreter executes."""
+        return lower(self.graph)
+
+    def source(self, language: Literal["javascript"] = "javascript") -> Source:
+        """The generated code with its map and digest; made once.
+
+        Raises:
+            ValueError: The language is not "javascript".
+        """
+        if language != "javascript":
+            raise ValueError(f"no code is generated in {language!r}; use 'javascript'")
+        return self._javascript
+
+    @cached_property
+    def _javascript(self) -> Source:
+        return javascript(self.tree)
+
+    def to_mermaid(self) -> str:
+        """The graph as a Mermaid flowchart."""
+        return mermaid(self.graph)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.id!r}, {len(self._nodes)} nodes{'' if self.committed else ', not committed'}>"
+
+    # ── helpers of the building methods ─────────────────────────────────────────────────────────────────────────────
+    def _named(self, kind: str, id: str | None, stem: str | None = None) -> str:
+        """The given id, or one from the kind and how many of that kind came before: the same in every build."""
+        self._ordinals[kind] = self._ordinals.get(kind, 0) + 1
+        return id if id is not None else f"{stem or kind}_{self._ordinals[kind]}"
+
+    def _add(
+        self, model: type[BaseModel], id: str, description: str | None, metadata: Metadata | None, /, **fields: Any
+    ) -> None:
+        self._check_open()
+        given = {"id": id, "description": description, "metadata": metadata and dict(metadata), **fields}
+        node = self._problems.build(model, f"{self.id}/{id}", **given)
+        if node is not None:
+            self._nodes.append(cast(g.Node, node))
+
+    def _check_open(self) -> None:
+        if self._graph is not None:
+            raise GraphError.one("committed", self.id, "the workflow is committed and cannot change; clone_workflow it")
+
+    def _loop(
+        self,
+        kind: Literal["dountil", "dowhile"],
+        step: AnyStep,
+        condition: Any,
+        id: str | None,
+        description: str | None,
+        metadata: Metadata | None,
+    ) -> Self:
+        id = self._named(kind, id)
+        test = condition_of(condition, f"{self.id}/{id}", self._problems)
+        body = self._body(step, kind)
+        self._add(g.LoopNode, id, description, metadata, kind=kind, body=body, condition=test)
+        return self
+
+    def _arms(self, arms: Iterable[tuple[Any, AnyStep]], what: str, id: str) -> tuple[g.Arm, ...]:
+        made = []
+        for arm in arms:
+            if not isinstance(arm, tuple | list) or len(arm) != 2:
+                raise GraphError.one("bad_arm", f"{self.id}/{id}", f"{what} takes pairs (condition, step), not {arm!r}")
+            body = self._body(arm[1], what)
+            test = condition_of(arm[0], f"{self.id}/{id}/{body.id}", self._problems)
+            made.append(g.Arm(condition=test, body=body))
+        return tuple(made)
+
+    def _body(
+        self,
+        step: object,
+        what: str,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> g.StepNode | g.WorkflowNode:
+        self._check_open()
+        given = {"description": description, "metadata": metadata and dict(metadata)}
+        if isinstance(step, Step):
+            self._register(step)
+            name = step.id if id is None else id
+            node = self._problems.build(g.StepNode, f"{self.id}/{name}", id=name, step=step.id, **given)
+            return node or g.StepNode(id=str(name), step=str(step.id))
+        if isinstance(step, Workflow):
+            self._nest(step, what)
+            name = step.id if id is None else id
+            nested = self._problems.build(g.WorkflowNode, f"{self.id}/{name}", id=name, workflow=step.id, **given)
+            return nested or g.WorkflowNode(id=str(name), workflow=step.id)
+        hint = "; make it a step with @step or create_step" if callable(step) else ""
+        raise GraphError.one("not_a_step", self.id, f"{what} takes a step or workflow, not {type(step).__name__}{hint}")
+
+    def _register(self, step: Step) -> None:
+        if self.steps.setdefault(step.id, step) is not step:
+            message = f"two different steps have the id {step.id!r}; use clone_step to give one another id"
+            self._problems.add("two_definitions", f"{self.id}/{step.id}", message)
+
+    def _nest(self, workflow: Workflow, what: str) -> None:
+        if not workflow.committed:
+            message = f"workflow {workflow.id!r} is used before it is committed; end it with .commit()"
+            raise NotCommitted.one("not_committed", f"{self.id}/{workflow.id}", f"{what}: {message}")
+        for one in (workflow, *workflow.workflows.values()):
+            if self.workflows.setdefault(one.id, one) is not one:
+                message = f"two different workflows have the id {one.id!r}; use clone_workflow to give one another id"
+                self._problems.add("two_definitions", f"{self.id}/{one.id}", message)
+        for step in workflow.steps.values():
+            self._register(step)
+
+    def _make_graph(self) -> g.Graph | None:
+        fields: dict[str, Any] = {
+            **self._fields(),
+            "guest": self.guest,
+            "mode": self.mode,
+            "steps": {id: spec for id, step in self.steps.items() if (spec := self._spec(step))},
+            "workflows": {id: g.Definition(**one._fields()) for id, one in self.workflows.items()},
+        }
+        return self._problems.build(g.Graph, self.id, **fields)
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "description": self.description,
+            "metadata": self.metadata or None,
+            "input_schema": json_schema_of(self.input_schema, "validation", self.id),
+            "output_schema": json_schema_of(self.output_schema, "validation", self.id),
+            "state_schema": json_schema_of(self.state_schema, "validation", self.id),
+            "retry_config": self.retry_config,
+            "nodes": tuple(self._nodes),
+        }
+
+    def _spec(self, step: Step) -> g.StepSpec | None:
+        return self._problems.build(
+            g.StepSpec,
+            f"{self.id}/{step.id}",
+            description=step.description,
+            input_schema=json_schema_of(step.input_schema, "validation", step.id),
+            output_schema=json_schema_of(step.output_schema, "serialization", step.id),
+            resume_schema=json_schema_of(step.resume_schema, "validation", step.id),
+            suspend_schema=json_schema_of(step.suspend_schema, "serialization", step.id),
+            state_schema=json_schema_of(step.state_schema, "validation", step.id),
+            retries=step.retries,
+            retry_config=step.retry_config,
+            timeout_s=step.timeout_s,
+            metadata=dict(step.metadata) or None,
+        )
+
+
+def _storable(graph: g.Graph) -> g.Graph:
+    """The graph, once it is certain that it can be written as JSON."""
+    try:
+        graph.to_json()
+    except Exception as error:
+        message = (
+            f"the graph cannot be written as JSON: {error}; a text may hold half of a character (a lone surrogate)"
+        )
+        raise GraphError.all(f"workflow {graph.id!r} cannot be committed", [_unstorable(graph.id, message)]) from error
+    return graph
+
+
+def _unstorable(id: str, message: str) -> Any:
+    return GraphError.one("bad_text", id, message).problems[0]
+
+
+def create_workflow(*, id: str, workflow_class: type[W] = Workflow, **options: Any) -> W:  # type: ignore[assignment]
+    """A workflow to be built. `options` are those of `Workflow`; `workflow_class` is what the host adds runs to."""
+    return workflow_class(id=id, **options)
+
+
+def clone_workflow(workflow: W, *, id: str) -> W:
+    """The same committed workflow under another id, so that one workflow can use it twice.
+
+    Raises:
+        NotCommitted: Commit it first.
+    """
+    clone = type(workflow).__new__(type(workflow))
+    clone.__dict__.update({k: v for k, v in vars(workflow).items() if k not in ("tree", "_javascript")})
+    clone.id = id
+    clone._graph = workflow.graph.model_copy(update={"id": id})
+    problems = problems_of(clone._graph)
+    if problems:
+        raise GraphError.all(f"workflow {id!r} cannot be cloned from {workflow.id!r}", problems)
+    return clone
+
+
+def load_workflow(
+    graph: g.Graph | str | bytes,
+    steps: Mapping[str, Step] | Iterable[Step],
+    *,
+    workflow_class: type[W] = Workflow,  # type: ignore[assignment]
+) -> W:
+    """The workflow of a stored graph, with the functions of its steps.
+
+    Args:
+        steps: every step the graph uses, by id or as a collection. Their schemas win over the stored ones.
+
+    Raises:
+        GraphError: The graph has problems, or steps are missing (all are named).
+    """
+    loaded = graph if isinstance(graph, g.Graph) else g.Graph.from_json(graph)
+    if problems := problems_of(loaded):
+        raise GraphError.all(f"graph {loaded.id!r} cannot be loaded", problems)
+    given = steps if isinstance(steps, Mapping) else {step.id: step for step in steps}
+    if missing := [id for id in loaded.steps if id not in given]:
+        raise UnknownReference.one(
+            "unknown_reference",
+            loaded.id,
+            f"no function is given for {', '.join(map(repr, missing))}; pass them in steps=",
+        )
+    workflow = workflow_class(
+        id=loaded.id,
+        input_schema=loaded.input_schema,
+        output_schema=loaded.output_schema,
+        state_schema=loaded.state_schema,
+        description=loaded.description,
+        metadata=loaded.metadata,
+        guest=loaded.guest,
+        mode=loaded.mode,
+        retry_config=loaded.retry_config,
+    )
+    workflow.steps.update({id: given[id] for id in loaded.steps})
+    workflow._nodes.extend(loaded.nodes)
+    workflow._graph = loaded
+    return workflow

@@ -1,0 +1,345 @@
+"""The graph: a workflow as data. Frozen models, one JSON form, a format version; what is stored, hashed and sent.
+
+A graph holds the tables that make it whole: `steps` (schemas and retry options of every step, never its function) and
+`workflows` (the definition of every nested workflow, once). Nodes refer to both by id. Whether the references hold is
+`validate`'s business; the models only say what a graph looks like.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_serializer, model_validator
+from pydantic_core import ErrorDetails
+
+from cloche_codegen.conditions.predicates import Frozen, PathOperand, Predicate
+from cloche_codegen.errors import GraphError, Problem
+from cloche_codegen.schemas import JsonSchema
+from cloche_codegen.steps import RetryConfig
+
+FORMAT: Final = 1
+Guest: TypeAlias = Literal["auto", "javascript", "python"]
+Mode: TypeAlias = Literal["strict", "host-closures"]
+
+
+class CodeText(Frozen):
+    """A JavaScript expression. As a condition its truth counts; elsewhere its value."""
+
+    type: Literal["code"] = "code"
+    code: str
+
+
+class PredicateTest(Frozen):
+    """A predicate: as a condition, or as a value that is true or false."""
+
+    type: Literal["predicate"] = "predicate"
+    predicate: Predicate
+
+
+Condition: TypeAlias = Annotated[PredicateTest | CodeText, Field(discriminator="type")]
+
+
+class LiteralValue(Frozen):
+    """A value that is written down."""
+
+    type: Literal["literal"] = "literal"
+    value: JsonValue
+
+    @model_serializer
+    def _whole(self) -> dict[str, Any]:
+        return {"type": self.type, "value": self.value}  # also when it is null, which otherwise means: not set
+
+
+class TemplateValue(Frozen):
+    """A text with places, see `templates`."""
+
+    type: Literal["template"] = "template"
+    template: str
+
+
+class PathValue(Frozen):
+    """The value at a dotted path: a missing last key is undefined, a missing earlier one fails the node."""
+
+    type: Literal["path"] = "path"
+    path: str
+
+
+class StepValue(Frozen):
+    """A value in the result of a step: of `steps`, the first that has one. `path` is dotted; "." is the whole."""
+
+    type: Literal["step"] = "step"
+    steps: tuple[str, ...] = Field(min_length=1)
+    path: str = "."
+
+
+class ObjectValue(Frozen):
+    """An object of values; a field whose value is undefined is left out."""
+
+    type: Literal["object"] = "object"
+    fields: dict[str, Value]
+
+
+Value: TypeAlias = Annotated[
+    LiteralValue | TemplateValue | PathValue | StepValue | PredicateTest | CodeText | ObjectValue,
+    Field(discriminator="type"),
+]
+
+
+class _Node(Frozen):
+    id: str
+    description: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+class StepNode(_Node):
+    """A call of a step of the table `steps`."""
+
+    type: Literal["step"] = "step"
+    step: str
+
+
+class WorkflowNode(_Node):
+    """A nested workflow of the table `workflows`, run inside the same run."""
+
+    type: Literal["workflow"] = "workflow"
+    workflow: str
+
+
+Body: TypeAlias = Annotated[StepNode | WorkflowNode, Field(discriminator="type")]
+
+
+class MapNode(_Node):
+    """Reshapes data; `value` is what flows on."""
+
+    type: Literal["map"] = "map"
+    value: Value
+
+
+class SleepNode(_Node):
+    """Waits and passes its input through: `ms` milliseconds, or as many seconds as `seconds` computes."""
+
+    type: Literal["sleep"] = "sleep"
+    ms: int | None = Field(default=None, ge=0)
+    seconds: Value | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> SleepNode:
+        if (self.ms is None) == (self.seconds is None):
+            raise ValueError("a sleep has either ms or seconds")
+        return self
+
+
+class SleepUntilNode(_Node):
+    """Waits until an instant: `date`, or what `value` computes (a date, RFC 3339 text, or ms since the epoch)."""
+
+    type: Literal["sleep_until"] = "sleep_until"
+    date: AwareDatetime | None = None
+    value: Value | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> SleepUntilNode:
+        if (self.date is None) == (self.value is None):
+            raise ValueError("a sleep_until has either date or value")
+        return self
+
+    @property
+    def instant(self) -> datetime | None:
+        """The date as a plain aware datetime."""
+        return self.date
+
+
+class ParallelNode(_Node):
+    """All arms with the same input, at most `limit` at once; the result is keyed by the ids of the arms."""
+
+    type: Literal["parallel"] = "parallel"
+    arms: tuple[Body, ...]
+    limit: int | None = Field(default=None, ge=1)
+    settle: bool = False
+
+
+class Arm(Frozen):
+    """A condition and what runs when it holds."""
+
+    condition: Condition
+    body: Body
+
+
+class BranchNode(_Node):
+    """Every arm whose condition holds, at once; the result is keyed by the ids that ran."""
+
+    type: Literal["branch"] = "branch"
+    arms: tuple[Arm, ...]
+
+
+class ChooseNode(_Node):
+    """The first arm whose condition holds, else `otherwise`; the result is keyed by the id that ran."""
+
+    type: Literal["choose"] = "choose"
+    arms: tuple[Arm, ...]
+    otherwise: Body | None = None
+
+
+class LoopNode(_Node):
+    """The body, then the test; each turn's output is the next turn's input."""
+
+    type: Literal["loop"] = "loop"
+    kind: Literal["dountil", "dowhile"]
+    body: Body
+    condition: Condition
+
+
+class ForeachNode(_Node):
+    """The body once per item of a list, at most `concurrency` at once, results in the order of the items."""
+
+    type: Literal["foreach"] = "foreach"
+    body: Body
+    concurrency: int | Value = 1
+    on_error: Literal["stop", "collect"] = "stop"
+
+
+Node: TypeAlias = Annotated[
+    StepNode
+    | WorkflowNode
+    | MapNode
+    | SleepNode
+    | SleepUntilNode
+    | ParallelNode
+    | BranchNode
+    | ChooseNode
+    | LoopNode
+    | ForeachNode,
+    Field(discriminator="type"),
+]
+
+
+class StepSpec(Frozen):
+    """What is known of a step without its function."""
+
+    description: str | None = None
+    input_schema: JsonSchema | None = None
+    output_schema: JsonSchema | None = None
+    resume_schema: JsonSchema | None = None
+    suspend_schema: JsonSchema | None = None
+    state_schema: JsonSchema | None = None
+    retries: int | None = Field(default=None, ge=0)
+    retry_config: RetryConfig | None = None
+    timeout_s: float | None = Field(default=None, gt=0)
+    metadata: dict[str, JsonValue] | None = None
+
+
+class Definition(Frozen):
+    """One workflow: its schemas and its nodes in order."""
+
+    id: str
+    description: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+    input_schema: JsonSchema | None = None
+    output_schema: JsonSchema | None = None
+    state_schema: JsonSchema | None = None
+    retry_config: RetryConfig | None = None
+    nodes: tuple[Node, ...]
+
+
+class Graph(Definition):
+    """A whole workflow: the definition that runs, and the tables of what it uses."""
+
+    format: Literal[1] = FORMAT
+    guest: Guest = "auto"
+    mode: Mode = "strict"
+    steps: dict[str, StepSpec] = Field(default_factory=dict)
+    workflows: dict[str, Definition] = Field(default_factory=dict)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The stored form: keys in the order of the models, what is not set left out; the same text every time."""
+        return self.model_dump_json(exclude_none=True, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Graph:
+        """The graph of a stored text. References inside it are not checked here: see `validate.problems_of`.
+
+        Raises:
+            GraphError: It is no graph: every place that is wrong is a problem, its path that of the JSON.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            found = [_problem(detail) for detail in error.errors(include_url=False, include_context=False)]
+            raise GraphError.all("this is not a graph that can be loaded", found) from error
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b-256 of the stored form, in hexadecimal."""
+        return blake2b(self.to_json().encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
+
+    def definitions(self) -> dict[str, Definition]:
+        """Every workflow of the graph by id, this one first."""
+        return {self.id: self, **self.workflows}
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    """A pydantic error as a problem. Names of union members are not part of the JSON and are left out of the path."""
+    path = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    if detail["loc"] == ("format",):
+        version = detail.get("input")
+        message = f"format {version!r} is not known here, {FORMAT} is; update cloche, or export the graph again"
+        return Problem("unknown_format", "format", message)
+    return Problem("bad_graph", path or "graph", detail["msg"])
+
+
+_UNION_TAGS: Final = frozenset(
+    {"Compare", "Member", "Presence", "Truth", "Junction", "Negation", "function-after[_bare(), PathOperand]"}
+)
+
+
+def bodies_of(node: Node) -> tuple[StepNode | WorkflowNode, ...]:
+    """The single calls of a node, in order: itself, its arms or its body; none for maps and sleeps."""
+    match node:
+        case StepNode() | WorkflowNode():
+            return (node,)
+        case ParallelNode():
+            return node.arms
+        case BranchNode():
+            return tuple(arm.body for arm in node.arms)
+        case ChooseNode():
+            return (*(arm.body for arm in node.arms), *((node.otherwise,) if node.otherwise else ()))
+        case LoopNode() | ForeachNode():
+            return (node.body,)
+        case MapNode() | SleepNode() | SleepUntilNode():
+            return ()
+
+
+__all__ = [
+    "FORMAT",
+    "Arm",
+    "Body",
+    "BranchNode",
+    "ChooseNode",
+    "CodeText",
+    "Condition",
+    "Definition",
+    "ForeachNode",
+    "Graph",
+    "Guest",
+    "LiteralValue",
+    "LoopNode",
+    "MapNode",
+    "Mode",
+    "Node",
+    "ObjectValue",
+    "ParallelNode",
+    "PathOperand",
+    "PathValue",
+    "PredicateTest",
+    "SleepNode",
+    "SleepUntilNode",
+    "StepNode",
+    "StepSpec",
+    "StepValue",
+    "TemplateValue",
+    "Value",
+    "WorkflowNode",
+    "bodies_of",
+]

@@ -1,0 +1,211 @@
+"""Schemas of steps and workflows: any annotation pydantic understands, or JSON Schema, read three-valued.
+
+An annotation gives a `TypeAdapter` (to validate and revive values) and a JSON Schema (for the stored graph). A JSON
+Schema from an imported graph gives no adapter. `fits` answers whether what one step declares to give can be what the
+next declares to take: no only when it is provable, None when the schemas do not say.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
+
+from cloche_codegen.errors import GraphError
+
+JsonSchema = dict[str, Any]
+Mode = Literal["validation", "serialization"]
+# Property names of this schema are aliases, so a missing one proves nothing: the value may come under its other name.
+_ALIASED: Final = "x-cloche-aliased"
+
+
+def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
+    """The adapter of an annotation; None where it says nothing (not given, Any, object) or is JSON Schema.
+
+    Raises:
+        GraphError: pydantic has no schema for it; `what` names the step or workflow in the message.
+    """
+    if schema is None or schema is Any or schema is object or schema is inspect.Parameter.empty:
+        return None
+    if isinstance(schema, Mapping):
+        return None
+    if isinstance(schema, TypeAdapter):
+        return schema
+    try:
+        return _adapter(schema)
+    except TypeError:  # an annotation that cannot be hashed, such as Annotated[..., []]
+        return _make(schema, what)
+    except _NoAdapter as error:
+        raise _unusable(schema, what, error.__cause__) from error
+
+
+class _NoAdapter(Exception):
+    pass
+
+
+@lru_cache(maxsize=4096)
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(schema)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise _NoAdapter from error
+
+
+def _make(schema: Any, what: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(schema)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise _unusable(schema, what, error) from error
+
+
+def _unusable(schema: object, what: str, error: BaseException | None) -> GraphError:
+    reason = str(error).partition("\n")[0]
+    return GraphError.one(
+        "bad_schema",
+        what,
+        f"pydantic has no schema for {schema!r}: {reason}; annotate with a pydantic model or a plain type, or pass "
+        "input_schema= and output_schema=",
+    )
+
+
+def json_schema_of(schema: object, mode: Mode, what: str) -> JsonSchema | None:
+    """The JSON Schema of an annotation, of what goes in (`validation`) or comes out (`serialization`); None if unknown."""
+    if isinstance(schema, Mapping):
+        return dict(schema)
+    adapter = adapter_of(schema, what)
+    return None if adapter is None else _json_schema(adapter, mode)
+
+
+@lru_cache(maxsize=4096)
+def _json_schema(adapter: TypeAdapter[Any], mode: Mode) -> JsonSchema | None:
+    try:
+        schema = adapter.json_schema(mode=mode)
+        if schema != adapter.json_schema(mode=mode, by_alias=False):
+            schema[_ALIASED] = True
+        return schema
+    except PydanticInvalidForJsonSchema:
+        return None
+
+
+# What pydantic takes for each JSON type in its lax mode. A text may become a number, a number never becomes a text.
+_TAKES: Final[Mapping[str, frozenset[str]]] = {
+    "string": frozenset({"string"}),
+    "integer": frozenset({"integer", "number", "string", "boolean"}),
+    "number": frozenset({"integer", "number", "string", "boolean"}),
+    "boolean": frozenset({"boolean", "integer", "number", "string"}),
+    "array": frozenset({"array"}),
+    "object": frozenset({"object"}),
+    "null": frozenset({"null"}),
+}
+_DEPTH_MAX: Final = 12  # deeper than people nest models; a recursive model answers "unknown" there
+
+
+def misfit(gives: JsonSchema | None, takes: JsonSchema | None) -> str | None:
+    """Why what `gives` describes can never be what `takes` asks for, or None: it may, or the schemas do not say.
+
+    The text begins with the place in the value (`.items[].price`), empty for the whole.
+    """
+    if gives is None or takes is None:
+        return None
+    return _misfit(gives, takes, _Roots(gives, takes), "", 0)
+
+
+class _Roots:
+    """Where `$ref` of either side is looked up, and whose property names are aliases."""
+
+    def __init__(self, gives: JsonSchema, takes: JsonSchema) -> None:
+        self.gives, self.takes = gives, takes
+        self.aliased = bool(gives.get(_ALIASED) or takes.get(_ALIASED))
+
+
+def _misfit(gives: Any, takes: Any, roots: _Roots, place: str, depth: int) -> str | None:
+    gives, takes = _resolve(gives, roots.gives), _resolve(takes, roots.takes)
+    if depth > _DEPTH_MAX or gives is None or takes is None:
+        return None
+    for side, other in (("gives", gives), ("takes", takes)):
+        if alternatives := _alternatives(other):
+            return _none_fits(side, alternatives, gives, takes, roots, place, depth)
+    given, taken = gives.get("type"), takes.get("type")
+    if not isinstance(given, str) or not isinstance(taken, str) or taken not in _TAKES:
+        return None
+    allowed = _TAKES[taken]
+    if taken == "string" and ("format" in takes or "contentMediaType" in takes):
+        allowed = allowed | {"integer", "number"}  # dates and durations are taken from numbers too
+    if given not in allowed:
+        return f"{place or 'the value'} is {given}, not {taken}"
+    if taken == "object":
+        return _object_misfit(gives, takes, roots, place, depth)
+    if taken == "array":
+        return _misfit(gives.get("items"), takes.get("items"), roots, f"{place}[]", depth + 1)
+    return None
+
+
+def _none_fits(
+    side: str, alternatives: list[Any], gives: Any, takes: Any, roots: _Roots, place: str, depth: int
+) -> str | None:
+    """A union on either side misfits only when each of its alternatives does; the first reason is told."""
+    reasons = []
+    for one in alternatives:
+        pair = (one, takes) if side == "gives" else (gives, one)
+        reason = _misfit(*pair, roots, place, depth + 1)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return reasons[0]
+
+
+def _object_misfit(gives: Any, takes: Any, roots: _Roots, place: str, depth: int) -> str | None:
+    given, taken = gives.get("properties"), takes.get("properties")
+    if roots.aliased or not isinstance(given, Mapping) or not isinstance(taken, Mapping):
+        return None
+    closed = gives.get("additionalProperties", False) is False and "patternProperties" not in gives
+    for name in takes.get("required", ()):
+        if name not in given and closed:
+            return f"{place}.{name} is required and never given"
+    for name, wanted in taken.items():
+        if name in given and (reason := _misfit(given[name], wanted, roots, f"{place}.{name}", depth + 1)):
+            return reason
+    return None
+
+
+def _alternatives(schema: Any) -> list[Any]:
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list):
+            return list(schema[key])
+    kinds = schema.get("type")
+    return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else []
+
+
+def _resolve(schema: Any, root: JsonSchema) -> Any:
+    """Follow `$ref` inside the document; None where the schema says nothing that is understood here."""
+    for _ in range(_DEPTH_MAX):
+        if not isinstance(schema, Mapping) or not schema:
+            return None
+        reference = schema.get("$ref")
+        if reference is None:
+            return None if "allOf" in schema or "not" in schema else schema
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            return None
+        target: Any = root
+        for key in reference[2:].split("/"):
+            target = target.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+        schema = target
+    return None
+
+
+def never_a_list(schema: JsonSchema | None) -> str | None:
+    """Why a value of this schema is provably no list, or None."""
+    return misfit(schema, {"type": "array"}) if schema else None
+
+
+def items_of(schema: JsonSchema | None) -> JsonSchema | None:
+    """The schema of a list's items, with the definitions it may refer to; None if unknown."""
+    resolved = _resolve(schema, schema) if schema else None
+    items = resolved.get("items") if isinstance(resolved, Mapping) else None
+    if not isinstance(items, Mapping) or schema is None:
+        return None
+    return {**items, **{key: schema[key] for key in ("$defs", _ALIASED) if key in schema}}

@@ -1,0 +1,208 @@
+"""What a step is: a function with an id, schemas and a retry policy. Calling it is the host's work.
+
+Schemas are read from the annotations of the function: the first parameter is the input, the return type the output.
+A second parameter (without a default) receives the step's context.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, overload
+
+from pydantic import Field, TypeAdapter
+
+from cloche_codegen.conditions.predicates import Frozen
+from cloche_codegen.errors import GraphError
+from cloche_codegen.schemas import adapter_of
+
+Execute = Callable[..., Any]
+S = TypeVar("S", bound="Step")
+
+
+class RetryConfig(Frozen):
+    """How often, and after what wait, a failed step is tried again."""
+
+    attempts: int = Field(default=0, ge=0)  # extra tries after the first one
+    delay_s: float = Field(default=0.0, ge=0)  # before the first extra try
+    factor: float = Field(default=1.0, ge=1)  # each wait is this many times the last: 1 is a fixed delay
+    delay_s_max: float | None = Field(default=None, ge=0)
+    jitter: float = Field(default=0.0, ge=0, le=1)  # share of the wait that is drawn by chance
+
+
+class Schematic:
+    """What steps and workflows have in common: an id and schemas, each given as an annotation or JSON Schema."""
+
+    id: str
+    input_schema: Any
+    output_schema: Any
+    state_schema: Any
+    resume_schema: Any
+    suspend_schema: Any
+
+    def input_adapter(self) -> TypeAdapter[Any] | None:
+        """Validates what goes in; None when no schema was given. Cached: the same object for the same annotation."""
+        return adapter_of(self.input_schema, self.id)
+
+    def output_adapter(self) -> TypeAdapter[Any] | None:
+        """Revives what came out; None when no schema was given."""
+        return adapter_of(self.output_schema, self.id)
+
+    def state_adapter(self) -> TypeAdapter[Any] | None:
+        """Validates the state; None when no schema was given."""
+        return adapter_of(self.state_schema, self.id)
+
+    def resume_adapter(self) -> TypeAdapter[Any] | None:
+        """Validates what a suspended step is resumed with; None when no schema was given."""
+        return adapter_of(self.resume_schema, self.id)
+
+    def suspend_adapter(self) -> TypeAdapter[Any] | None:
+        """Validates what a step suspends with; None when no schema was given."""
+        return adapter_of(self.suspend_schema, self.id)
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Schematic):
+    """A step. Two are the same only if they are the same object; `clone_step` gives one more under another id."""
+
+    id: str
+    execute: Execute
+    description: str | None = None
+    input_schema: Any = None
+    output_schema: Any = None
+    resume_schema: Any = None
+    suspend_schema: Any = None
+    state_schema: Any = None
+    retries: int | None = None  # extra tries; None: as the workflow says
+    retry_config: RetryConfig | None = None  # None: as the workflow says; `retries` overrides its attempts
+    timeout_s: float | None = None  # of one attempt
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    takes_context: bool = False  # whether `execute` has a second parameter
+    is_async: bool = False  # whether `execute` is an `async def`; anything else may still return an awaitable
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, outside any run: for tests of a step alone."""
+        return self.execute(*args, **kwargs)
+
+
+def create_step(
+    *,
+    id: str,
+    execute: Execute,
+    description: str | None = None,
+    input_schema: Any = None,
+    output_schema: Any = None,
+    resume_schema: Any = None,
+    suspend_schema: Any = None,
+    state_schema: Any = None,
+    retries: int | None = None,
+    retry_config: RetryConfig | Mapping[str, Any] | None = None,
+    timeout_s: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Step:
+    """A step out of a function `(data)` or `(data, ctx)`, sync or async. Schemas given here win over annotations.
+
+    Raises:
+        GraphError: `execute` cannot be called with one or two arguments, or an annotation cannot be resolved.
+    """
+    return _create(Step, sys._getframe(1).f_locals, **locals())
+
+
+@overload
+def step(execute: Execute, /) -> Step: ...
+@overload
+def step(
+    *,
+    id: str | None = None,
+    description: str | None = None,
+    input_schema: Any = None,
+    output_schema: Any = None,
+    resume_schema: Any = None,
+    suspend_schema: Any = None,
+    state_schema: Any = None,
+    retries: int | None = None,
+    retry_config: RetryConfig | Mapping[str, Any] | None = None,
+    timeout_s: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Callable[[Execute], Step]: ...
+def step(execute: Execute | None = None, /, **options: Any) -> Step | Callable[[Execute], Step]:
+    """Make a function a step: `@step` or `@step(id="double", retries=2)`. The id defaults to the function's name.
+
+    The description defaults to the first line of the docstring. Options are those of `create_step`.
+    """
+    # Annotations of a function defined inside another one may name that one's local classes.
+    scope = sys._getframe(1).f_locals
+
+    def make(function: Execute) -> Step:
+        described = (inspect.getdoc(function) or "").partition("\n")[0] or None
+        given = {"description": described, **{key: value for key, value in options.items() if value is not None}}
+        return _create(Step, scope, **{"id": getattr(function, "__name__", "step"), **given, "execute": function})
+
+    return make if execute is None else make(execute)
+
+
+def clone_step(step: S, *, id: str) -> S:
+    """The same step under another id, so that one workflow can use it twice."""
+    return replace(step, id=id)
+
+
+def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
+    id, execute = options["id"], options["execute"]
+    if not callable(execute):
+        raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
+    given = {key: value for key, value in options.items() if value is not None}
+    if isinstance(given.get("retry_config"), Mapping):
+        given["retry_config"] = RetryConfig(**given["retry_config"])
+    retries = given.get("retries")
+    if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
+        raise GraphError.one("bad_step", str(id), f"retries must be a whole number from 0, not {retries!r}")
+    parameters = _positional(id, execute)
+    given.setdefault("input_schema", _annotation(id, execute, parameters[0].annotation, scope))
+    given.setdefault("output_schema", _annotation(id, execute, _returns(execute), scope))
+    takes_context = len(parameters) > 1 and parameters[1].default is inspect.Parameter.empty
+    return kind(**given, takes_context=takes_context, is_async=inspect.iscoroutinefunction(execute))
+
+
+def _positional(id: str, execute: Execute) -> list[inspect.Parameter]:
+    """The parameters that are filled by position: the data, and perhaps the context."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    every = list(inspect.signature(execute).parameters.values())
+    found = [one for one in every if one.kind in kinds]
+    needed = sum(one.default is inspect.Parameter.empty for one in found)
+    if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in every) and not found:
+        return [inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY)]
+    if not found or needed > 2:
+        name = getattr(execute, "__qualname__", repr(execute))
+        raise GraphError.one(
+            "bad_step", str(id), f"{name} takes {needed} arguments; a step takes (data) or (data, ctx)"
+        )
+    return found
+
+
+def _returns(execute: Execute) -> Any:
+    return inspect.signature(execute).return_annotation
+
+
+def _annotation(id: str, execute: Execute, annotation: Any, scope: Mapping[str, Any]) -> Any:
+    """The annotation as a type; a text (postponed evaluation) is looked up where the function was written."""
+    if annotation is inspect.Parameter.empty:
+        return None
+    if annotation is None:
+        return type(None)
+    if not isinstance(annotation, str):
+        return annotation
+    target = inspect.unwrap(getattr(execute, "func", execute))
+    names = {**vars(builtins), **getattr(target, "__globals__", {}), **scope}
+    try:
+        found = eval(annotation, names)
+    except Exception as error:
+        raise GraphError.one(
+            "bad_schema",
+            str(id),
+            f"the annotation {annotation!r} cannot be resolved ({error}); define the type at module level, or pass "
+            "input_schema= and output_schema=",
+        ) from error
+    return type(None) if found is None else found

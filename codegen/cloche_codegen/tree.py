@@ -1,0 +1,323 @@
+"""The lowered workflow: a small typed tree of statements, the one place that says what a graph *does*.
+
+Emitters print it, an interpreter may execute it; neither looks at the graph. It holds no JavaScript but code strings.
+Results are named by node id; every function has its own names. Order of evaluation is the order written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+# ── where values come from ──────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What this function was called with: `initData`."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The workflow state, a mapping (empty when none was given)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The request context, a mapping (empty when none was given)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Inside a body: its input. Inside the test of a loop: what the body gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Inside the test of a loop: how many turns have been made, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the statement `id` of this function gave."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """What one arm of the block `block` gave; undefined if it did not run (or, in a settled block, failed)."""
+
+    block: str
+    arm: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Literal_:
+    """Plain JSON data."""
+
+    value: object
+
+
+# ── what is computed from them ──────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Own properties along `keys`, undefined as soon as one is missing. `of_step`: a null result counts as missing."""
+
+    root: Value
+    keys: tuple[str, ...]
+    of_step: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Like Get, but a missing key before the last fails: `Invalid path <keys> in <label>`.
+
+    With `of_step` a result that is null or absent fails likewise.
+    """
+
+    root: Value
+    keys: tuple[str, ...]
+    label: str
+    of_step: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """The first of several step results that is neither null nor absent, else undefined."""
+
+    results: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text out of parts; values are shown as templates show them."""
+
+    parts: tuple[str | Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object; fields whose value is undefined are left out."""
+
+    fields: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """An operator of the table of meanings over evaluated operands, undefined for a missing path."""
+
+    op: str
+    operands: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """The set of an `in`: a list of literals."""
+
+    values: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """True if every argument is, left to right, stopping at the first that is not."""
+
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any_:
+    """True if one argument is, left to right, stopping at the first that is."""
+
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite truth."""
+
+    arg: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A JavaScript expression and the names it may use: of `stepResults` and `getStepResult`, the results listed."""
+
+    text: str
+    node: str  # for comments: whose code it is
+    names: tuple[tuple[str, Value], ...]
+    results: tuple[tuple[str, Value], ...]
+    asks_results: bool  # names stepResults
+    asks_by_call: bool  # names getStepResult
+
+
+Value: TypeAlias = (
+    Input
+    | State
+    | Context
+    | Item
+    | Turn
+    | Result
+    | ArmResult
+    | Literal_
+    | Get
+    | Read
+    | FirstOf
+    | Text
+    | Record
+    | Test
+    | Constants
+    | All
+    | Any_
+    | Not
+    | Code
+)
+
+
+# ── what is called ──────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step, or the function of a nested workflow, under the path of `id`; the body of a block, or a statement.
+
+    Around a nested workflow the host is told `entered(path, input)` and `left(path, outcome)`.
+    """
+
+    id: str
+    target: str  # id of the step or workflow
+    is_workflow: bool
+
+
+# ── statements: each gives a result named by its id ─────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Call once with `input`."""
+
+    id: str
+    call: Call
+    input: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Compute `value` (entered and left under the path of the node; `input` is what flowed in)."""
+
+    id: str
+    input: Value
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait and give `input`. `ms`, or a number of seconds computed now: missing or negative is no wait."""
+
+    id: str
+    input: Value
+    ms: int | None
+    seconds: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class SleepUntil:
+    """Wait until an instant and give `input`: ms since the epoch, or a date, text or number computed now."""
+
+    id: str
+    input: Value
+    ms: int | None
+    value: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Every call with `input`, at most `limit` at once. Waits for all, then the first failed one in order fails it.
+
+    With `settle` nothing fails it: each arm gives {status: "success", output} or {status: "failed", error}.
+    """
+
+    id: str
+    input: Value
+    arms: tuple[Call, ...]
+    limit: int | None
+    settle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A call that runs if `test` is true. A test that raises fails the run with a ConditionError naming the arm."""
+
+    test: Value
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """All tests first, in order; then every arm whose test held, at once, as Parallel does. None: an empty object."""
+
+    id: str
+    input: Value
+    arms: tuple[Guarded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Tests in order up to the first that holds; that arm alone, or `otherwise`, or an empty object."""
+
+    id: str
+    input: Value
+    arms: tuple[Guarded, ...]
+    otherwise: Call | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Call the body, then test; go on until the test's truth is `until`. Turn n runs under the path `id[n]`, from 1."""
+
+    id: str
+    input: Value
+    call: Call
+    test: Value
+    until: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Foreach:
+    """Call the body for each item of a list in a rolling window; item i runs under the path `id[i]`, from 0.
+
+    `stop`: the first failure starts nothing new, waits for what is in flight, and fails. `collect`: each item gives
+    {status: "success", output} or {status: "failed", error}. The list as a whole is entered and left under `id`.
+    """
+
+    id: str
+    input: Value
+    call: Call
+    concurrency: int | Value
+    on_error: Literal["stop", "collect"]
+
+
+Statement: TypeAlias = Perform | Map | Sleep | SleepUntil | Parallel | Branch | Choose | Loop | Foreach
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statement, with what a reader is told about it."""
+
+    kind: str
+    description: str | None
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One workflow: its statements in order, and what it gives. Nested ones are called with a path as well."""
+
+    id: str
+    description: str | None
+    body: tuple[Line, ...]
+    result: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A whole graph: nested workflows, each before its first use, and the one that runs."""
+
+    functions: tuple[Function, ...]
+    main: Function

@@ -1,0 +1,273 @@
+"""Everything that can be wrong with a graph, found before it runs, all at once.
+
+Works on the graph alone, so that one built here and one loaded from a file pass the same checks. The order of the
+problems is that of the graph. A place is `workflow/node` or `workflow/node/arm`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from cloche_codegen import graph as g
+from cloche_codegen.conditions.code import BrokenCode, check
+from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
+from cloche_codegen.errors import Problem
+from cloche_codegen.flow import misfits
+from cloche_codegen.paths import BrokenPath, keys_of, where
+from cloche_codegen.templates import BrokenTemplate, Place, parse
+
+ID_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
+PREDICATE_DEPTH_MAX: Final = 64
+# Slashes, brackets and # build call paths (`W/inc[3]`, `inc#2`); the rest cannot be seen or cannot be encoded.
+_NOT_IN_IDS: Final = re.compile(r"[/#\[\]\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def problems_of(graph: g.Graph) -> list[Problem]:
+    """Every problem of a graph and of the workflows nested in it; empty if there is none."""
+    found = list(_tables(graph))
+    for definition in graph.definitions().values():
+        found.extend(_definition(graph, definition))
+    if not found:
+        for definition in graph.definitions().values():
+            found.extend(misfits(graph, definition))
+    return found
+
+
+def _tables(graph: g.Graph) -> Iterator[Problem]:
+    if graph.id in graph.workflows:
+        message = f"a nested workflow has the id of the one it is in, {graph.id!r}; give one of them another id"
+        yield Problem("duplicate_id", graph.id, message)
+    for id, definition in graph.workflows.items():
+        if definition.id != id:
+            yield Problem("bad_graph", id, f"the table of workflows holds {definition.id!r} under {id!r}")
+    yield from _cycles(graph)
+
+
+def _cycles(graph: g.Graph) -> Iterator[Problem]:
+    """A workflow that contains itself would never end. Depth first, without recursion: the graph may be hostile."""
+    state: dict[str, bool] = {}  # id → whether everything below it is done
+    for root in graph.workflows:
+        todo = [root]
+        while todo:
+            id = todo[-1]
+            if id in state:
+                todo.pop()
+                state[id] = True
+                continue
+            state[id] = False
+            for inner in _nested(graph.workflows[id]):
+                if state.get(inner) is False:
+                    yield Problem("workflow_cycle", id, f"workflow {inner!r} is nested in itself")
+                elif inner not in state and inner in graph.workflows:
+                    todo.append(inner)
+
+
+def _nested(definition: g.Definition) -> Iterator[str]:
+    bodies = (body for node in definition.nodes for body in g.bodies_of(node))
+    return (body.workflow for body in bodies if isinstance(body, g.WorkflowNode))
+
+
+def _definition(graph: g.Graph, definition: g.Definition) -> Iterator[Problem]:
+    yield from _id(definition.id, definition.id)
+    if not definition.nodes:
+        yield Problem(
+            "empty_graph", definition.id, "the workflow has no nodes; add at least one, for example .then(step)"
+        )
+    yield from _ids(definition)
+    ids = {id for node in definition.nodes for id in _ids_of(node)}
+    preceding: dict[str, None] = {}
+    for node in definition.nodes:
+        path = f"{definition.id}/{node.id}"
+        yield from _shape(node, path)
+        for body in g.bodies_of(node):
+            yield from _target(graph, body, path if body is node else f"{path}/{body.id}")
+        for use in _uses(node, path):
+            yield from _use(use, preceding, ids, set(_ids_of(node)))
+        preceding.update(dict.fromkeys(_ids_of(node)))
+
+
+def _ids_of(node: g.Node) -> Iterator[str]:
+    """The ids under which results are found: the node's, and those of its arms or body."""
+    yield node.id
+    yield from (body.id for body in g.bodies_of(node) if body is not node)
+
+
+def _ids(definition: g.Definition) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for node in definition.nodes:
+        for id in _ids_of(node):
+            path = f"{definition.id}/{node.id}" if id == node.id else f"{definition.id}/{node.id}/{id}"
+            yield from _id(id, path)
+            if id in seen:
+                message = f"the id {id!r} is taken by {seen[id]}; use clone_step, clone_workflow or id= to give another"
+                yield Problem("duplicate_id", path, message)
+            seen.setdefault(id, path)
+
+
+def _id(id: str, path: str) -> Iterator[Problem]:
+    if not id or id != id.strip():
+        yield Problem("bad_id", path, f"the id {id!r} is empty or padded with spaces")
+    elif len(id) > ID_SIZE_MAX:
+        yield Problem(
+            "bad_id", path[:ID_SIZE_MAX], f"the id has {len(id)} characters; at most {ID_SIZE_MAX} are allowed"
+        )
+    elif found := _NOT_IN_IDS.search(id):
+        message = f"the id {id!r} contains {found[0]!r}; control characters and / # [ ] are not allowed in ids"
+        yield Problem("bad_id", path, message)
+
+
+def _shape(node: g.Node, path: str) -> Iterator[Problem]:
+    arms = node.arms if isinstance(node, g.ParallelNode | g.BranchNode | g.ChooseNode) else ("one",)
+    if not arms:
+        yield Problem("empty_block", path, f"the {node.type} has no arms; give it at least one step")
+
+
+def _target(graph: g.Graph, body: g.StepNode | g.WorkflowNode, path: str) -> Iterator[Problem]:
+    table: Mapping[str, object] = graph.steps if isinstance(body, g.StepNode) else graph.workflows
+    name = body.step if isinstance(body, g.StepNode) else body.workflow
+    if name not in table:
+        yield Problem("unknown_reference", path, f"the graph has no {body.type} {name!r}{_near(name, table)}")
+    if isinstance(body, g.StepNode) and body.step != body.id:
+        yield from _id(body.step, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One condition or value of a node, and where it stands."""
+
+    path: str
+    what: g.Condition | g.Value
+    in_loop: bool = False
+
+
+def _uses(node: g.Node, path: str) -> Iterator[_Use]:
+    match node:
+        case g.BranchNode() | g.ChooseNode():
+            yield from (_Use(f"{path}/{arm.body.id}", arm.condition) for arm in node.arms)
+        case g.LoopNode():
+            yield _Use(path, node.condition, in_loop=True)
+        case g.MapNode():
+            yield _Use(path, node.value)
+        case g.SleepNode() if node.seconds is not None:
+            yield _Use(path, node.seconds)
+        case g.SleepUntilNode() if node.value is not None:
+            yield _Use(path, node.value)
+        case g.ForeachNode() if not isinstance(node.concurrency, int):
+            yield _Use(path, node.concurrency)
+        case _:
+            return
+
+
+def _use(use: _Use, preceding: Mapping[str, None], ids: set[str], own: set[str]) -> Iterator[Problem]:
+    known: Mapping[str, None] = {**preceding, **dict.fromkeys(own)} if use.in_loop else preceding
+    match use.what:
+        case g.CodeText(code=text):
+            yield from _code(text, use.path)
+        case g.PredicateTest(predicate=predicate):
+            yield from _predicate(predicate, use, known, ids)
+        case g.TemplateValue(template=template):
+            yield from _template(template, use, known, ids)
+        case g.PathValue(path=text):
+            yield from _path(bare_path(text), use, known, ids)
+        case g.StepValue(steps=steps, path=text):
+            for step in steps:
+                yield from _step(step, use.path, known, ids)
+            try:
+                keys_of(text)
+            except BrokenPath as error:
+                yield Problem("bad_path", use.path, str(error))
+        case g.ObjectValue(fields=fields):
+            for key, one in fields.items():
+                yield from _use(_Use(f"{use.path}.{key}", one, use.in_loop), preceding, ids, own)
+        case g.LiteralValue(value=value):
+            yield from _literal(value, use.path)
+
+
+def _code(text: str, path: str) -> Iterator[Problem]:
+    try:
+        check(text)
+    except BrokenCode as error:
+        yield Problem("bad_code", path, f"the code string is not one JavaScript expression: {error}")
+
+
+def _predicate(predicate: Predicate, use: _Use, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:
+    if _too_deep(predicate):
+        message = f"the predicate is nested deeper than {PREDICATE_DEPTH_MAX}; split it or use a code string"
+        yield Problem("predicate_too_deep", use.path, message)
+        return
+    for text in paths_of(predicate):
+        yield from _path(text, use, known, ids)
+
+
+def _too_deep(predicate: Predicate) -> bool:
+    level: list[Predicate] = [predicate]
+    for _ in range(PREDICATE_DEPTH_MAX):
+        inner: list[Predicate] = []
+        for one in level:
+            inner.extend(one.args if isinstance(one, Junction) else (one.arg,) if isinstance(one, Negation) else ())
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def _template(template: str, use: _Use, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:
+    try:
+        parts = parse(template)
+    except BrokenTemplate as error:
+        yield Problem("bad_template", use.path, str(error))
+        return
+    for part in parts:
+        if isinstance(part, Place):
+            yield from _path(part.path, use, known, ids)
+
+
+def _path(text: str, use: _Use, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:
+    try:
+        found = where(text, ids)
+    except BrokenPath as error:
+        yield Problem("bad_path", use.path, str(error))
+        return
+    if found.root == "iterationCount" and (not use.in_loop or found.keys):
+        message = f"path {text!r}: iterationCount is a number that only the condition of a loop has"
+        yield Problem("bad_path", use.path, message)
+    elif found.step is not None:
+        yield from _step(found.step, use.path, known, ids)
+
+
+def _step(id: str, path: str, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:
+    if id in known:
+        return
+    if id in ids:
+        yield Problem(
+            "not_preceding", path, f"step {id!r} does not precede this node, so its result cannot be used here"
+        )
+    else:
+        yield Problem("unknown_reference", path, f"no step {id!r} precedes this node{_near(id, known)}")
+
+
+def _near(name: str, table: Iterable[str]) -> str:
+    """What was perhaps meant, or a few of what there is."""
+    names = list(table)
+    if close := get_close_matches(name, names[:5000], n=1):
+        return f"; did you mean {close[0]!r}?"
+    shown = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
+    return f"; there is {shown}" if names else "; there is none"
+
+
+def _literal(value: object, path: str) -> Iterator[Problem]:
+    """JSON has no NaN and no infinity: stored, they would silently become null."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            yield Problem("bad_value", path, f"{one} cannot be stored in a graph; use a code string if you need it")
+        elif isinstance(one, Mapping):
+            todo.extend(one.values())
+        elif isinstance(one, list | tuple):
+            todo.extend(one)
