@@ -27,13 +27,18 @@ class Failure:
     cause: Failure | None = None
     step: str | None = None
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self, depth: int = 0) -> dict[str, Any]:
+        """The mapping that crosses, keys in order. `depth` containers are around it.
+
+        Raises:
+            InvalidInput: `data` cannot cross. That of `from_exception` always can.
+        """
         wire: dict[str, Any] = {}
         if self.data is not None:
-            wire["data"] = plain(self.data)
+            wire["data"] = plain(self.data, "data", depth + 1)
         wire["name"] = self.name
         if self.cause is not None:
-            wire["cause"] = self.cause.to_wire()
+            wire["cause"] = self.cause.to_wire(depth + 1)
         wire["message"] = self.message
         return wire
 
@@ -54,7 +59,7 @@ class Failure:
         return cls(
             type(error).__name__,
             _text(error),
-            _data(error),
+            _data(error, depth),
             cls.from_exception(cause, depth + 1) if cause is not None and depth < CAUSES_MAX else None,
         )
 
@@ -74,7 +79,7 @@ def _text(error: BaseException) -> str:
     return text[:MESSAGE_CHARS_MAX].encode("utf-8", "replace").decode()
 
 
-def _data(error: BaseException) -> Any:
+def _data(error: BaseException, depth: int) -> Any:
     """The public attributes that an author put on the exception, where they can cross (`code=42` and the like)."""
     if isinstance(error, ClocheError):
         return None
@@ -83,7 +88,7 @@ def _data(error: BaseException) -> Any:
         if name.startswith("_"):
             continue
         try:
-            data[name] = plain(value)
+            data[name] = plain(value, name, depth + 2)
         except InvalidInput:
             continue
     return dict(sorted(data.items())) or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
@@ -100,7 +100,7 @@ TIMER: Lifecycle[TimerPhase] = {
 }
 
 
-def follow(lifecycle: Lifecycle[Phase], phase: Phase, kind: Kind, what: str) -> Phase:
+def follow(lifecycle: Lifecycle[Phase], phase: Phase, kind: Kind, what: Callable[[], str]) -> Phase:
     """The phase after `kind`.
 
     Raises:
@@ -110,4 +110,4 @@ def follow(lifecycle: Lifecycle[Phase], phase: Phase, kind: Kind, what: str) -> 
         return lifecycle[phase][kind]
     except KeyError:
         name = kind.name.lower().replace("_", " ")
-        raise HistoryError(f"{what} is {phase}: '{name}' cannot follow") from None
+        raise HistoryError(f"{what()} is {phase}: '{name}' cannot follow") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError, MalformedOutput
@@ -126,7 +126,7 @@ _COMMAND_KIND: dict[type[Any], Kind] = {
 class RunMachine:
     """The state of one run; see the module. Begin with `RunMachine(key)` and `absorb` its records, if it has any."""
 
-    __slots__ = ("_active", "_batch", "_dues", "created", "head_hash", "head_seq", "key", "open", "phase")
+    __slots__ = ("_active", "_batch", "_dues", "_last_call", "created", "head_hash", "head_seq", "key", "open", "phase")
 
     def __init__(self, key: RunKey) -> None:
         self.key = key
@@ -136,6 +136,7 @@ class RunMachine:
         self.open: dict[CallId, OpenCall] = {}
         self.created: Record | None = None
         self._active = 0  # steps that are called or running
+        self._last_call = 0  # numbers only grow: one that comes again is seen without keeping the past
         self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
         self._batch = Batch(Seq(0))
 
@@ -208,14 +209,20 @@ class RunMachine:
         for fact in facts:
             if self.ended:  # an earlier fact of this batch ended the run: what came later is not part of it
                 break
+            if isinstance(fact, Note) and self._is_given_up(fact.call):
+                continue
             delivers = delivers and not isinstance(fact, CancelRequested)
             self._add_fact(fact)
-            if delivers and not isinstance(fact, Note):
+            if isinstance(fact, CancelRequested):
+                self._refuse_unstarted(fact.time)
+            elif delivers and not isinstance(fact, Note):
                 commands = next(outputs, None)
                 if commands is None:
                     raise MalformedOutput("the guest answered fewer events than it was given")
                 for body in commands:
                     self._add_command(body, fact.time)
+        if not self.ended and next(outputs, None) is not None:
+            raise MalformedOutput("the guest answered more events than it was given")
         self._close(now)
         return batch
 
@@ -223,6 +230,8 @@ class RunMachine:
         """The batch that ends the run because the guest could not be led through `facts`: `code` is the fault's."""
         batch = self._batch = Batch(self.head_seq)
         for fact in facts:
+            if isinstance(fact, CancelRequested):  # it came behind the event that did it
+                break
             self._add_fact(fact)
         self._add(Kind.RUN_STOPPED, now, None, None, encode({"failure": failure.to_wire(), "fault": code}))
         return batch
@@ -233,7 +242,9 @@ class RunMachine:
 
     def committed(self, batch: Batch) -> list[Wish]:
         """The wishes of a batch that is durable now: only at this point may they become deeds."""
-        return batch.wishes if self.phase is RunPhase.RUNNING else []
+        if self.phase is not RunPhase.RUNNING:
+            return []
+        return [wish for wish in batch.wishes if isinstance(wish, StopCall) or wish.call in self.open]
 
     # ---- inside ----
 
@@ -245,13 +256,29 @@ class RunMachine:
 
     def _add_event(self, event: Event) -> None:
         call = getattr(event, "call", None)
+        if self._is_given_up(call):
+            raise MalformedOutput(f"the guest gave up call {call} and was given its end in the same turn")
         path = self.open[call].path if call in self.open else None
         self._add(_EVENT_KIND[type(event)], event.time, call, path, event.pack())
+
+    def _is_given_up(self, call: CallId | None) -> bool:
+        """Whether a command of this very batch abandoned `call`: its end, in the same batch, came too late.
+
+        Such an event was delivered and must not have been. The cell is dropped, and the facts are led through one by one.
+        """
+        return call is not None and call not in self.open and StopCall(call) in self._batch.wishes
+
+    def _refuse_unstarted(self, time: TimeMs) -> None:
+        """Steps asked for in this batch, before the cancellation in it, are never begun: nobody else would end them."""
+        failure = Failure("Canceled", "the run was canceled before this step began")
+        for wish in self._batch.wishes:
+            if isinstance(wish, StartStep) and wish.call in self.open:
+                self._add_event(StepFailed(time, wish.call, failure))
 
     def _add_command(self, body: bytes, time: TimeMs) -> None:
         command: Command = unpack_command(body)
         call = getattr(command, "call", None)
-        if isinstance(command, CallStep | SetTimer) and call in self.open:
+        if isinstance(command, CallStep | SetTimer) and command.call <= self._last_call:
             raise MalformedOutput(f"the guest used call {call} again")
         try:
             self._add(_COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
@@ -284,7 +311,7 @@ class RunMachine:
 
     def _apply(self, record: Record) -> None:
         kind, call_id = record.kind, record.call
-        self.phase = follow(lifecycles.RUN, self.phase, kind, f"run {self.key.run}")
+        self.phase = follow(lifecycles.RUN, self.phase, kind, lambda: f"run {self.key.run}")
         self.head_seq, self.head_hash = record.seq, record.hash
         if kind is Kind.RUN_CREATED:
             self.created = record
@@ -296,6 +323,8 @@ class RunMachine:
 
     def _apply_to_call(self, record: Record, call_id: CallId) -> None:
         kind = record.kind
+        if kind is Kind.STEP_CALLED or kind is Kind.TIMER_SET:
+            self._last_call = max(self._last_call, call_id)
         if kind is Kind.STEP_CALLED:
             self.open[call_id] = OpenCall(record.path or Path(""), record.body, StepPhase.CALLED)
             self._active += 1
@@ -304,12 +333,15 @@ class RunMachine:
             command = unpack_command(record.body)
             assert isinstance(command, SetTimer)
             self.open[call_id] = OpenCall(command.path, record.body, TimerPhase.SET, due=command.due)
-            heappush(self._dues, (command.due, call_id))
+            self._note_due(command.due, call_id)
             return
         call = self.open.get(call_id)
         if call is None:
             raise HistoryError(f"run {self.key.run}, record {record.seq}: call {call_id} is not open")
-        what = f"run {self.key.run}, record {record.seq}: call {call_id} ({call.path})"
+
+        def what() -> str:
+            return f"run {self.key.run}, record {record.seq}: call {call_id} ({call.path})"
+
         before = call.phase
         if isinstance(before, StepPhase):
             call.phase = follow(lifecycles.STEP, before, kind, what)
@@ -322,7 +354,14 @@ class RunMachine:
             call.attempt, call.due = record.content()["attempt"], TimeMs(0)
         elif kind is Kind.ATTEMPT_FAILED:
             call.due = TimeMs(record.content().get("retry_at") or 0)
-            heappush(self._dues, (call.due, call_id))
+            self._note_due(call.due, call_id)
+
+    def _note_due(self, due: TimeMs, call_id: CallId) -> None:
+        """Keep the heap as large as what is open: timers that were given up would stay in it until they are due."""
+        if len(self._dues) > 64 + 2 * len(self.open):
+            self._dues = [entry for entry in self._dues if entry[1] in self.open]
+            heapify(self._dues)
+        heappush(self._dues, (due, call_id))
 
 
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING)

@@ -93,7 +93,7 @@ class CancelRequested(_Event):
     reason: str
 
     def _wire(self) -> list[Any]:
-        return [7, self.time, self.reason]
+        return [7, self.time, plain(self.reason)]
 
 
 Event: TypeAlias = Started | StepCompleted | StepFailed | TimerFired | CancelRequested
@@ -213,9 +213,13 @@ def unpack_command(data: bytes) -> Command:
     if len(rest) < len(types) or not all(map(_fits, rest, types)):
         raise MalformedOutput(f"the guest wrote a {kind.__name__} command whose fields are not in the grammar")
     if kind is FailRun:
+        if not _is_failure(rest[0]):
+            raise MalformedOutput("the guest failed without a name and a message")
         return FailRun(Failure.from_wire(rest[0]))
     if kind is Leave and not _is_outcome(rest[1]):
         raise MalformedOutput("the guest left a path without an outcome")
+    if kind is WriteLog and rest[0] >= len(LOG_LEVELS):
+        raise MalformedOutput(f"the guest wrote a log line of unknown level {rest[0]}")
     command: Command = kind(*rest[: len(types)])
     return command
 
@@ -227,11 +231,15 @@ def _fits(item: object, kind: type[object]) -> bool:
 
 
 def _is_outcome(outcome: list[Any]) -> bool:
-    match outcome:
-        case [0, _]:
-            return True
-        case [1, {"name": str(), "message": str()}]:
-            return True
+    if len(outcome) != 2 or type(outcome[0]) is not int:
+        return False
+    return outcome[0] == 0 or (outcome[0] == 1 and _is_failure(outcome[1]))
+
+
+def _is_failure(failure: Any) -> bool:
+    match failure:
+        case {"name": str(), "message": str()}:
+            return "cause" not in failure or _is_failure(failure["cause"])
     return False
 
 

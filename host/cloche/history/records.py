@@ -61,7 +61,7 @@ ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED, Kind.R
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`hash` covers everything before it, so a record is only made by `append_to` or read by `unpack`."""
+    """`hash` covers everything before it, so a record is only made by `make_record` or read by `unpack_record`."""
 
     seq: Seq
     kind: Kind
@@ -99,11 +99,15 @@ def unpack_record(packed: bytes, stored_hash: bytes, *, previous: bytes, expecte
     """
     if blake2b(previous + packed, digest_size=HASH_BYTES).digest() != stored_hash:
         raise BrokenChain(f"record {expected} is not the one that was written: its hash does not match", seq=expected)
-    version, seq, kind, time, call, path, body = decode(packed)
+    try:
+        version, seq, kind, time, call, path, body = decode(packed)
+        kind = Kind(kind) if version == FORMAT else kind
+    except Exception as error:  # bytes that match their hash and still are no record were never written by cloche
+        raise BrokenChain(f"record {expected} cannot be read: {error}", seq=expected) from error
     if version != FORMAT:
         raise HistoryError(
             f"record {expected} has format {version}, and this cloche reads {FORMAT}: use a newer version", seq=expected
         )
     if seq != expected:
         raise BrokenChain(f"record {seq} stands where record {expected} should", seq=expected)
-    return Record(seq, Kind(kind), time, call, path, body, packed, stored_hash)
+    return Record(seq, kind, time, call, path, body, packed, stored_hash)

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from cloche.errors import MalformedOutput
 from cloche.history.ids import Path, Seq
 from cloche.history.messages import END_OF_EVENT, split_output
 from cloche.history.records import COMMANDS, EVENTS, Kind, Record
-from cloche.history.values import decode
+from cloche.history.values import decode, encode_plain
 
 _END = bytes([END_OF_EVENT])
+_VALUE_CHARS_MAX = 80
 _COMMAND_NAMES = {
     0: "step",
     1: "timer",
@@ -92,8 +94,7 @@ class DivergenceReport:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def __str__(self) -> str:
-        then = _phrase(self.expected, "nothing more")
-        now = _phrase(self.actual, "nothing")
+        then, now = _phrases(self)
         where = f" (line {self.line} of the generated source)" if self.line else ""
         return (
             f"run {self.run_id}, record {self.seq}: the history has {then} here, but the workflow asked for {now}{where}. "
@@ -106,12 +107,20 @@ def find_divergence(
 ) -> DivergenceReport | None:
     """The first difference between the recorded commands and `output`, that of all events; None if there is none.
 
-    `lines` gives for a line of generated source its node.
+    `lines` gives for a line of generated source its node. Of a faulted history the last event need not be answered.
+
+    Raises:
+        MalformedOutput: the output is not in the grammar, or the guest answered fewer or more events than it was given.
     """
-    for event_seq, commands, actual in zip(at.event_seqs, at.commands, split_output(output), strict=False):
+    answers = split_output(output)
+    answered = 0
+    for event_seq, commands, actual in zip(at.event_seqs, at.commands, answers, strict=False):
+        answered += 1
         for then, body in zip_longest(commands, actual):
             if then is None or then[1] != body:
                 return _report(run_id, event_seq, then, body, lines or {})
+    if answered < len(at.events) - at.faulted or next(answers, None) is not None:
+        raise MalformedOutput(f"the guest was given {len(at.events)} events and did not answer each of them once")
     return None
 
 
@@ -127,17 +136,23 @@ def _report(
 
 
 def _describe(body: bytes) -> dict[str, Any]:
-    """A command as named fields, for reports."""
-    number, *rest = decode(body)
+    """A command as named fields, for reports; what is not a command is shown as it is."""
+    items = decode(body)
+    if not isinstance(items, list) or not items or type(items[0]) is not int:
+        return {"kind": "unknown", "value": items}
+    number, *rest = items
     names = {
         0: ("call", "path", "name", "arguments"),
         1: ("call", "path", "due", "value"),
+        2: ("call", "path", "name", "value"),
+        3: ("call", "path", "workflow", "input"),
         4: ("level", "text"),
         5: ("path", "value"),
         6: ("path", "outcome"),
         7: ("value",),
         8: ("failure",),
         9: ("call",),
+        10: ("call", "path", "name", "arguments"),
     }.get(number, ())
     return {"kind": _COMMAND_NAMES.get(number, str(number)), **dict(zip(names, rest, strict=False))}
 
@@ -149,8 +164,24 @@ def _differences(then: Any, now: Any, path: str) -> Iterable[dict[str, Any]]:
     elif isinstance(then, list) and isinstance(now, list):
         for index, (a, b) in enumerate(zip_longest(then, now)):
             yield from _differences(a, b, f"{path}[{index}]")
-    elif type(then) is not type(now) or then != now:
+    elif encode_plain(then) != encode_plain(now):  # as bytes: −0.0 is not 0.0, 1 is not 1.0, NaN is NaN
         yield {"at": path, "expected": then, "actual": now}
+
+
+def _phrases(report: DivergenceReport) -> tuple[str, str]:
+    """What the history has and what was asked for, told apart: by kind and name, else by the first difference."""
+    then, now = _phrase(report.expected, "nothing more"), _phrase(report.actual, "nothing")
+    if then == now and report.differences:
+        first = report.differences[0]
+        return f"{then} with {first['at']} = {_short(first['expected'])}", f"{_short(first['actual'])}"
+    if then.startswith("step ") and now.startswith("step "):
+        return then, now.removeprefix("step ")
+    return then, now
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _VALUE_CHARS_MAX else text[:_VALUE_CHARS_MAX] + "…"
 
 
 def _phrase(command: dict[str, Any] | None, nothing: str) -> str:

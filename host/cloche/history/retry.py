@@ -25,8 +25,14 @@ class RetryPolicy:
         """Milliseconds to wait after attempt number `attempt` (from 1) failed; None: that was the last one."""
         if attempt > self.retries:
             return None
-        delay = min(self.delay_ms * self.backoff ** min(attempt - 1, 64), self.delay_ms_max)
+        delay = min(self.delay_ms * self._growth(attempt), self.delay_ms_max)
         return int(delay * (1 - self.jitter * _share(f"{identity}:{attempt}")))
+
+    def _growth(self, attempt: int) -> float:
+        try:
+            return self.backoff ** min(attempt - 1, 64)
+        except OverflowError:
+            return float(DELAY_MS_MAX)
 
 
 def _share(text: str) -> float:

@@ -8,9 +8,10 @@ from a guest: one pass over the encoding before anything is built from it.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterable, Mapping, Set
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "None | bool | int | float | str | bytes | datetime | list[Value] | dict[str, Value]"
 
-DEPTH_MAX = 64
+DEPTH_MAX = 64  # containers below the message, here and in every guest
 _ATOMS = frozenset({type(None), bool, int, float, bytes})
-_INFINITE = {math.inf: b"\xf9\x7c\x00", -math.inf: b"\xf9\xfc\x00"}
 
 
 def encode(value: Any) -> bytes:
@@ -60,15 +60,20 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
         return value
     if kind is str:
         return _text(value)
-    if depth > DEPTH_MAX:
-        raise InvalidInput(
-            f"{path or 'the value'} is nested deeper than {DEPTH_MAX}; pass a reference instead", path=path
-        )
     if kind is dict:
         return _mapping(value, path, depth)
     if kind is list or kind is tuple:
+        _check_depth(path, depth)
         return [plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     return _uncommon(value, path, depth)
+
+
+def _check_depth(path: str, depth: int) -> None:
+    """`depth` containers are around the one that begins here."""
+    if depth >= DEPTH_MAX:
+        raise InvalidInput(
+            f"{path or 'the value'} is nested deeper than {DEPTH_MAX}; pass a reference instead", path=path
+        )
 
 
 def _text(value: str) -> str:
@@ -81,6 +86,7 @@ def _text(value: str) -> str:
 
 
 def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    _check_depth(path, depth)
     pairs = []
     for key, item in value.items():
         if not isinstance(key, str) or isinstance(key, Enum):
@@ -89,7 +95,11 @@ def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         text = _text(str(key))
         pairs.append((text, plain(item, f"{path}.{text}" if path else text, depth + 1)))
     pairs.sort(key=_key_order)
-    return dict(pairs)
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):  # only lone surrogates can do this: two of them become the same U+FFFD
+        name = path or "the value"
+        raise InvalidInput(f"{name} has two keys that are the same text once they are UTF-8", path=path)
+    return mapping
 
 
 def _key_order(pair: tuple[str, Any]) -> tuple[int, bytes]:
@@ -102,22 +112,22 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
 
     match value:
         case BaseModel():
-            return _mapping(_fields(value), path, depth)
+            return plain(_fields(value, path), path, depth)
         case Enum():
             return plain(value.value, path, depth)
         case bool() | int() | float():
             return int(value) if isinstance(value, int) else float(value)
         case str():
             return _text(str(value))
-        case datetime() if value.tzinfo is not None:
-            return value
+        case datetime() if value.utcoffset() is not None:
+            return _timestamp(value)
         case datetime() | date() | time():
             return value.isoformat()
         case timedelta() | Decimal() | UUID() | PurePath():
             from pydantic_core import to_jsonable_python
 
             return to_jsonable_python(value)
-        case bytearray() | memoryview():
+        case bytes() | bytearray() | memoryview():
             return bytes(value)
         case Mapping():
             return _mapping(value, path, depth)
@@ -136,13 +146,28 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
     )
 
 
-def _fields(model: BaseModel) -> dict[str, Any]:
-    """A model's fields as its Python-mode serialiser gives them: aliases and custom serialisers are respected."""
-    return model.model_dump(mode="python", by_alias=True)
+def _timestamp(value: datetime) -> datetime:
+    """A plain datetime, its offset in whole minutes: RFC 3339 knows no finer one, and local mean times have them."""
+    offset = value.utcoffset()
+    if offset is not None and offset % timedelta(minutes=1):
+        value = value.astimezone(UTC)
+    if type(value) is datetime:
+        return value
+    return datetime.combine(value.date(), value.timetz())
+
+
+def _fields(model: BaseModel, path: str) -> Any:
+    """A model as its Python-mode serialiser gives it: aliases and custom serialisers are respected."""
+    try:
+        return model.model_dump(mode="python", by_alias=True)
+    except Exception as error:  # a serialiser is the author's code: a reference to itself, or anything else
+        name = f"{path or 'the value'}: {type(model).__qualname__}"
+        raise InvalidInput(f"{name} could not be turned into data: {error}", path=path) from error
 
 
 def _canonical_set(value: Iterable[Any], path: str, depth: int) -> list[Any]:
     """A set as a list ordered by encoding: iteration order must not reach a message."""
+    _check_depth(path, depth)
     items = [plain(item, f"{path}{{}}", depth + 1) for item in value]
     return sorted(items, key=lambda item: (len(cbor2.dumps(item)), cbor2.dumps(item)))
 
@@ -259,9 +284,14 @@ def _check_tagged(data: bytes, at: int, size: int, tag: int, start: int) -> int:
     return at + length
 
 
+# What the guests read and write: RFC 3339 without a leap second, with at most nine digits behind the point. Python's own
+# parser takes all of ISO 8601, week dates and commas included.
+_RFC_3339 = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]\d\d:[0-5]\d)")
+
+
 def _check_timestamp(content: bytes, start: int) -> None:
     try:
-        ok = datetime.fromisoformat(content.decode()).tzinfo is not None
+        ok = _RFC_3339.fullmatch(content) is not None and datetime.fromisoformat(content.decode()) is not None
     except ValueError:
         ok = False
     if not ok:

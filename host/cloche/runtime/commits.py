@@ -19,8 +19,8 @@ class Committer:
         self._store = store
         self._waiting: list[tuple[Append, asyncio.Future[None]]] = []
 
-    def append(self, append: Append) -> asyncio.Future[None]:
-        """Resolves when `append` is durable.
+    def append(self, append: Append, *, alone: bool = False) -> asyncio.Future[None]:
+        """Resolves when `append` is durable. `alone`: no other run is driven, so there is nobody to wait for.
 
         Raises (from the future):
             SeqConflict: it was refused.
@@ -29,7 +29,9 @@ class Committer:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((append, done))
-        if len(self._waiting) == 1:
+        if alone:
+            self.flush()
+        elif len(self._waiting) == 1:
             loop.call_soon(self.flush)
         return done
 

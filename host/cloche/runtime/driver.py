@@ -252,7 +252,7 @@ class RunDriver:
             self._new,
             tuple(self._taken),
         )
-        await self._scheduler.committer.append(append)
+        await self._scheduler.committer.append(append, alone=self._scheduler.drives_one())
         self._new = None
         self._taken.clear()
 

@@ -212,6 +212,9 @@ class Scheduler:
     def problem(self, key: RunKey) -> ClocheError | None:
         return self._troubles.get(key)
 
+    def drives_one(self) -> bool:
+        return len(self._drivers) == 1
+
     def is_driven(self, key: RunKey) -> bool:
         return key in self._drivers
 

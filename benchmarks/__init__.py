@@ -1,0 +1,1 @@
+"""The benchmarks: `python -m benchmarks [NAME …]`. Every figure stands beside a baseline of the same run."""
