@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
@@ -455,7 +455,11 @@ def _unstorable(id: str, message: str) -> Any:
     return GraphError.one("bad_text", id, message).problems[0]
 
 
-def create_workflow(*, id: str, workflow_class: type[W] = Workflow, **options: Any) -> W:  # type: ignore[assignment]
+@overload
+def create_workflow(*, id: str, workflow_class: type[W], **options: Any) -> W: ...
+@overload
+def create_workflow(*, id: str, **options: Any) -> Workflow: ...
+def create_workflow(*, id: str, workflow_class: type[Workflow] = Workflow, **options: Any) -> Workflow:
     """A workflow to be built. `options` are those of `Workflow`; `workflow_class` is what the host adds runs to."""
     return workflow_class(id=id, **options)
 
@@ -476,12 +480,18 @@ def clone_workflow(workflow: W, *, id: str) -> W:
     return clone
 
 
+@overload
+def load_workflow(graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step]) -> Workflow: ...
+@overload
+def load_workflow(
+    graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step], *, workflow_class: type[W]
+) -> W: ...
 def load_workflow(
     graph: g.Graph | str | bytes,
     steps: Mapping[str, Step] | Iterable[Step],
     *,
-    workflow_class: type[W] = Workflow,  # type: ignore[assignment]
-) -> W:
+    workflow_class: type[Workflow] = Workflow,
+) -> Workflow:
     """The workflow of a stored graph, with the functions of its steps.
 
     Args:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ class GraphError(Exception):
         self.path = self.problems[0].path
 
     @classmethod
-    def one(cls, code: str, path: str, message: str) -> GraphError:
+    def one(cls, code: str, path: str, message: str) -> Self:
         """An error of a single problem: the message is its text, with the place before it."""
         return cls(f"{path}: {message}", (Problem(code, path, message),))
 
     @classmethod
-    def all(cls, what: str, problems: Iterable[Problem]) -> GraphError:
+    def all(cls, what: str, problems: Iterable[Problem]) -> Self:
         """An error that lists every problem, one on a line, after a headline that begins with `what`."""
         found = tuple(problems)
         count = "1 problem" if len(found) == 1 else f"{len(found)} problems"

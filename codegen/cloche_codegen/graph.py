@@ -7,7 +7,8 @@ A graph holds the tables that make it whole: `steps` (schemas and retry options 
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from collections.abc import Iterator
 from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -122,7 +123,7 @@ class SleepNode(_Node):
     """Waits and passes its input through: `ms` milliseconds, or as many seconds as `seconds` computes."""
 
     type: Literal["sleep"] = "sleep"
-    ms: int | None = Field(default=None, ge=0)
+    ms: int | None = Field(default=None, ge=0, le=8_640_000_000_000_000)  # as far as a date of JavaScript goes
     seconds: Value | None = None
 
     @model_validator(mode="after")
@@ -144,11 +145,6 @@ class SleepUntilNode(_Node):
         if (self.date is None) == (self.value is None):
             raise ValueError("a sleep_until has either date or value")
         return self
-
-    @property
-    def instant(self) -> datetime | None:
-        """The date as a plain aware datetime."""
-        return self.date
 
 
 class ParallelNode(_Node):
@@ -266,8 +262,7 @@ class Graph(Definition):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            found = [_problem(detail) for detail in error.errors(include_url=False, include_context=False)]
-            raise GraphError.all("this is not a graph that can be loaded", found) from error
+            raise GraphError.all("this is not a graph that can be loaded", _problems(error, text)) from error
 
     @cached_property
     def digest(self) -> str:
@@ -279,19 +274,44 @@ class Graph(Definition):
         return {self.id: self, **self.workflows}
 
 
-def _problem(detail: ErrorDetails) -> Problem:
-    """A pydantic error as a problem. Names of union members are not part of the JSON and are left out of the path."""
-    path = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+def _problems(error: ValidationError, text: str | bytes) -> list[Problem]:
+    """What pydantic found, one problem for each place: every member of a union complains on its own."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False, include_context=False):
+        one = _problem(detail, text)
+        first = found.setdefault(one.path, one)
+        if first is not one:
+            found[one.path] = Problem(one.code, one.path, f"{first.message}; or: {one.message}")
+    return list(found.values())
+
+
+def _problem(detail: ErrorDetails, text: str | bytes) -> Problem:
+    """A pydantic error as a problem, its path that of the JSON."""
     if detail["loc"] == ("format",):
-        version = detail.get("input")
-        message = f"format {version!r} is not known here, {FORMAT} is; update cloche, or export the graph again"
+        message = f"format {detail['input']!r} is not known here, {FORMAT} is; update cloche, or export the graph again"
         return Problem("unknown_format", "format", message)
-    return Problem("bad_graph", path or "graph", detail["msg"])
+    where = ".".join(map(str, _json_path(detail["loc"], text))) if detail["loc"] else "graph"
+    return Problem("bad_graph", where, detail["msg"])
 
 
-_UNION_TAGS: Final = frozenset(
-    {"Compare", "Member", "Presence", "Truth", "Junction", "Negation", "function-after[_bare(), PathOperand]"}
-)
+def _json_path(loc: tuple[int | str, ...], text: str | bytes) -> Iterator[int | str]:
+    """The parts of a location that are in the document: pydantic also names the member of each union it went through.
+
+    Such a name comes right after an object was entered: it is that object's `type`, or the class of a predicate.
+    """
+    here: Any = json.loads(text)
+    entered = True
+    for index, part in enumerate(loc):
+        is_object = isinstance(here, dict)
+        if entered and is_object and (here.get("type") == part or (part not in here and index < len(loc) - 1)):
+            entered = False
+            continue
+        if not isinstance(here, dict | list):
+            return
+        yield part
+        inside = part in here if isinstance(here, dict) else isinstance(part, int) and part < len(here)
+        here = here[part] if inside else None  # type: ignore[index]
+        entered = True
 
 
 def bodies_of(node: Node) -> tuple[StepNode | WorkflowNode, ...]:

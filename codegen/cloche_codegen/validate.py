@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -163,8 +164,8 @@ def _uses(node: g.Node, path: str) -> Iterator[_Use]:
             return
 
 
-def _use(use: _Use, preceding: Mapping[str, None], ids: set[str], own: set[str]) -> Iterator[Problem]:
-    known: Mapping[str, None] = {**preceding, **dict.fromkeys(own)} if use.in_loop else preceding
+def _use(use: _Use, preceding: MutableMapping[str, None], ids: set[str], own: set[str]) -> Iterator[Problem]:
+    known = ChainMap(dict.fromkeys(own), preceding) if use.in_loop else preceding
     match use.what:
         case g.CodeText(code=text):
             yield from _code(text, use.path)

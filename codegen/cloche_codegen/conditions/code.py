@@ -25,7 +25,10 @@ SCOPE: Final = (
     "getInitData",
     "iterationCount",
 )
-_WORD = re.compile(r"[\w$\u200c\u200d]+", re.UNICODE)
+# Identifiers, keywords, private names. Everything beyond ASCII that is no space counts: JavaScript allows marks in
+# identifiers that Python does not call word characters, and taking them for an operator would mislead about a slash.
+_WORD = re.compile(r"#?(?:[\w$]|[^\x00-\x7f\s\ufeff])+")
+_NUMBER = re.compile(r"(?:0[xXoObB][\w]+|\d[\d_]*\.?[\d_]*(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?)n?")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _LINE_ENDS = "\n\r\u2028\u2029"
 # A slash after one of these begins a regular expression; after any other word it divides.
@@ -33,8 +36,10 @@ _BEFORE_REGEX = frozenset(
     {"return", "typeof", "instanceof", "in", "new", "delete", "void", "throw", "case", "do", "else"}
 )
 # After these it depends on the code around, which a lexer does not know: ask for parentheses instead of guessing.
-_UNCERTAIN = frozenset({"yield", "await", "of", "async", "let", "get", "set", "static", "extends", "default"})
-_STATEMENT_HEADS = frozenset({"if", "while", "for", "with", "catch", "switch"})
+_UNCERTAIN = frozenset(
+    "yield await of async let get set static extends default break continue debugger".split()  # noqa: SIM905
+)
+_STATEMENT_HEADS = frozenset({"if", "while", "for", "await", "with", "catch", "switch"})  # `for await (`
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class BrokenCode(ValueError):
 
 def names_in(text: str) -> tuple[str, ...]:
     """The names of SCOPE that occur in the text (also in its comments: too many do no harm), in SCOPE order."""
-    words = set(_WORD.findall(text))
+    words = set(re.findall(r"[\w$]+", text))
     return tuple(name for name in SCOPE if name in words)
 
 
@@ -129,6 +134,9 @@ class _Lexer:
             self._template()
         elif here == "/":
             self._slash()
+        elif number := _NUMBER.match(text, self.at):
+            self.at = number.end()
+            self._token("0")
         elif word := _WORD.match(text, self.at):
             self.at = word.end()
             self._token(word[0])

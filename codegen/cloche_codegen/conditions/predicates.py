@@ -56,11 +56,11 @@ class LiteralOperand(Frozen):
 
 def _operand_tag(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value) if isinstance(value, BaseModel) else ()
-    return "literal" if "literal" in keys else "path"
+    return "a literal" if "literal" in keys else "a path"
 
 
 Operand: TypeAlias = Annotated[
-    Annotated[PathOperand, Tag("path")] | Annotated[LiteralOperand, Tag("literal")], Discriminator(_operand_tag)
+    Annotated[PathOperand, Tag("a path")] | Annotated[LiteralOperand, Tag("a literal")], Discriminator(_operand_tag)
 ]
 
 

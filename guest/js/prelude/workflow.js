@@ -8,7 +8,7 @@
   "use strict";
 
   const { entered, left } = cloche;
-  const { hasOwn, keys, defineProperty, prototype: ObjectPrototype } = Object;
+  const { hasOwn, keys, defineProperty } = Object;
   const { isArray, from } = Array;
   const { isView } = ArrayBuffer;
   const { floor, round } = Math;
@@ -18,7 +18,6 @@
   const unbound = Function.prototype.call.bind(Function.prototype.bind, Function.prototype.call);
   const isoText = unbound(Date.prototype.toISOString);
   const timeOf = unbound(Date.prototype.getTime);
-  const tagOf = unbound(ObjectPrototype.toString);
   const matches = unbound(RegExp.prototype.test);
   const [ErrorOf, TypeErrorOf, PromiseOf, StringOf, NumberOf, DateOf] = [Error, TypeError, Promise, String, Number, Date];
 
@@ -81,6 +80,8 @@
     const key = typeof id === "string" ? id : get(id, "id");
     return typeof key === "string" && hasOwn(results, key) ? results[key] ?? null : null;
   };
+
+  const lookUps = (results) => ({ stepResults: results, getStepResult: lookUp(results) });
 
   // An object without its undefined fields.
   const defined = (object) => {
@@ -342,7 +343,7 @@
 
   const helpers = {
     nested, map, parallel, branch, choose, dountil, dowhile, foreach, seconds, instant,
-    get, read, result, first, settled, lookUp, defined, text,
+    get, read, result, first, settled, lookUp, lookUps, defined, text,
     eq, ne, lt, lte, gt, gte, isIn, notIn, exists, notExists, truthy, falsy,
   };
   const names = keys(helpers);
