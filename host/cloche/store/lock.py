@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from cloche.errors import StoreLeased
+from cloche.errors import StoreLeased, StoreUnavailable
 
 
 class ExecutionLock:
@@ -15,10 +15,15 @@ class ExecutionLock:
 
     Raises:
         StoreLeased: another process holds it; `holder` says which.
+        StoreUnavailable: the lock file cannot be made there.
     """
 
     def __init__(self, store: Path) -> None:
-        self._file: IO[str] | None = (store.parent / f"{store.name}.lock").open("a+")
+        self._file: IO[str] | None = None
+        try:
+            self._file = (store.parent / f"{store.name}.lock").open("a+")
+        except OSError as error:
+            raise StoreUnavailable(f"the store {store} cannot be locked: {error}", path=str(store)) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

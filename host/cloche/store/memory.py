@@ -76,13 +76,18 @@ class MemoryStore:
     ) -> list[RunRow]:
         rows = [
             row
-            for row in reversed(self._rows.values())
+            for row in self._behind(after, tenant)
             if tenant in (None, row.key.tenant) and status in (None, row.status) and workflow in (None, row.workflow)
         ]
-        if after is not None:
-            places = [index for index, row in enumerate(rows) if row.key.run == after]
-            rows = rows[places[0] + 1 :] if places else []
         return rows[:limit]
+
+    def _behind(self, after: str | None, tenant: str | None) -> list[RunRow]:
+        """Newest first; behind the oldest run called `after`, which need not pass any other filter."""
+        rows = list(reversed(self._rows.values()))
+        if after is None:
+            return rows
+        places = [at for at, row in enumerate(rows) if row.key.run == after and tenant in (None, row.key.tenant)]
+        return rows[places[-1] + 1 :] if places else []
 
     def open_runs(self) -> list[RunRow]:
         return [row for row in self._rows.values() if row.status in OPEN]
@@ -96,7 +101,7 @@ class MemoryStore:
     def set_problem(self, key: RunKey, problem: str | None) -> None:
         row = self._rows.get(key)
         if row is None:
-            raise NotFound(f"there is no run {key.run}", kind="run", id=key.run)
+            raise no_such_run(key)
         self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem)
 
     def put_blob(self, digest: str, data: bytes) -> None:
@@ -141,3 +146,7 @@ def conflict(append: Append) -> SeqConflict:
         run_id=append.key.run,
         expected=append.expect,
     )
+
+
+def no_such_run(key: RunKey) -> NotFound:
+    return NotFound(f"there is no run {key.run} in this store", kind="run", id=key.run)

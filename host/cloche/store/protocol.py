@@ -98,7 +98,7 @@ class Store(Protocol):
         limit: int | None = None,
         after: str | None = None,
     ) -> list[RunRow]:
-        """Runs, newest first. `after` is the run id to go on behind."""
+        """Runs, newest first. `after` is the run id to go on behind; with several tenants give `tenant` too."""
 
     def open_runs(self) -> list[RunRow]:
         """Every run that has not ended and is not blocked, oldest first."""
@@ -114,7 +114,11 @@ class Store(Protocol):
         """The last record that ended the call, map or nested workflow at `path`, by index."""
 
     def set_problem(self, key: RunKey, problem: str | None) -> None:
-        """Mark a run as blocked, for the reason given, or as free again."""
+        """Mark a run as blocked, for the reason given, or as free again.
+
+        Raises:
+            NotFound: there is no such run.
+        """
 
     def put_blob(self, digest: str, data: bytes) -> None:
         """Keep `data` under its digest; once is enough."""
@@ -122,7 +126,7 @@ class Store(Protocol):
     def blob(self, digest: str) -> bytes | None: ...
 
     def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs) -> None:
-        """Leave a wish for the owner of the run; the same token twice is one wish."""
+        """Leave a wish for the owner of the run; the same token again is the same wish, until it is granted."""
 
     def inbox(self) -> list[InboxRow]:
         """All wishes, oldest first."""

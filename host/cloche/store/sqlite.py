@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
-from cloche.errors import BrokenChain, DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
+from cloche.errors import DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.store.memory import conflict
+from cloche.store.memory import conflict, no_such_run
 from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
 from cloche.store.sqlite_audit import audit
 
@@ -40,6 +40,8 @@ class SqliteStore:
         self.path = FilePath(path)
         if must_exist and not self.path.exists():
             raise StoreUnavailable(f"there is no store at {self.path}: name another with --store", path=str(path))
+        if must_exist and self.path.is_file() and self.path.stat().st_size == 0:
+            raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
         with _translated(self.path):
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             try:
@@ -63,7 +65,11 @@ class SqliteStore:
                 "upgrade cloche to open it",
                 path=str(self.path),
             )
-        run("PRAGMA journal_mode = WAL")
+        if run("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise StoreUnavailable(
+                f"{self.path} lies where SQLite cannot keep a write-ahead log: put the store on a local disk",
+                path=str(self.path),
+            )
         run("PRAGMA synchronous = FULL")
         run("PRAGMA cell_size_check = ON")
         if version < VERSION:
@@ -138,10 +144,12 @@ class SqliteStore:
 
     def set_problem(self, key: RunKey, problem: str | None) -> None:
         with self._transaction():
-            self._db.execute(
+            changed = self._db.execute(
                 "UPDATE runs SET status = ?, problem = ? WHERE tenant = ? AND run = ?",
                 ("blocked" if problem else "running", problem, key.tenant, key.run),
             )
+        if changed.rowcount == 0:
+            raise no_such_run(key)
 
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._transaction():
@@ -188,7 +196,8 @@ class SqliteStore:
     ) -> list[RunRow]:
         rows = self._select(
             f"SELECT {_ROW} FROM runs WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR status = ?2) "
-            "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < (SELECT min(id) FROM runs WHERE run = ?4)) "
+            "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < "
+            "(SELECT min(id) FROM runs WHERE run = ?4 AND (?1 IS NULL OR tenant = ?1))) "
             "ORDER BY id DESC LIMIT ?5",
             (tenant, status, workflow, after, -1 if limit is None else limit),
         )
@@ -255,10 +264,8 @@ class SqliteStore:
     def _verified(self, key: RunKey, packed: bytes, stored: bytes, previous: bytes, expected: Seq) -> Record:
         try:
             return unpack_record(packed, stored, previous=previous, expected=expected)
-        except HistoryError:
-            raise
-        except Exception as error:  # bytes that match their hash and still are no record were never written by us
-            raise BrokenChain(f"run {key.run}: record {expected} cannot be read: {error}", seq=expected) from error
+        except HistoryError as error:
+            raise type(error)(f"run {key.run}, {error.message}", run_id=key.run, seq=expected) from error
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:
@@ -276,7 +283,7 @@ def _translated(path: FilePath) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             raise ForeignStore(f"{path} is not a cloche store: it is not a SQLite file", path=str(path)) from error
-        if code == sqlite3.SQLITE_CORRUPT:
+        if code == sqlite3.SQLITE_CORRUPT or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
             raise DamagedStore(
                 f"{path} is damaged ({error}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
             ) from error

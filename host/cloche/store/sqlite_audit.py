@@ -1,13 +1,14 @@
 """Checking a SQLite store: every record against its chain, every chain against its run, every blob against its digest.
 
 The table of records is read as it lies, not through the runs it belongs to, so that a record whose key was damaged
-is seen as well.
+is seen as well. Nothing that is read is trusted to have its type: a damaged file can hold anything anywhere, so text is
+read as bytes and each part is checked even if another cannot be read.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from typing import Any
@@ -17,15 +18,19 @@ from cloche.history.ids import RunId, RunKey, Seq, TenantId
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.store.protocol import Finding
 
+_RUNS = "SELECT id, CAST(tenant AS BLOB), CAST(run AS BLOB), head_seq, head_hash FROM runs"
+_RECORDS = "SELECT run_id, seq, kind, CAST(path AS BLOB), record, hash FROM records"
+
 
 def audit(db: sqlite3.Connection, key: RunKey | None = None) -> Iterator[Finding]:
-    try:
-        if key is None:
-            yield from _structure(db)
-            yield from _blobs(db)
-        yield from _chains(db, key)
-    except sqlite3.Error as error:
-        yield Finding(None, None, f"SQLite cannot read on: {error}")
+    parts: list[Callable[[], Iterator[Finding]]] = [lambda: _chains(db, key)]
+    if key is None:
+        parts = [lambda: _structure(db), lambda: _blobs(db), *parts]
+    for part in parts:
+        try:
+            yield from part()
+        except sqlite3.Error as error:
+            yield Finding(key.run if key else None, None, f"SQLite cannot read on: {error}")
 
 
 def _structure(db: sqlite3.Connection) -> Iterator[Finding]:
@@ -35,9 +40,9 @@ def _structure(db: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _blobs(db: sqlite3.Connection) -> Iterator[Finding]:
-    for digest, data in db.execute("SELECT digest, data FROM blobs"):
-        if blob_digest(data) != digest:
-            yield Finding(None, None, f"the stored code or guest {str(digest)[:12]} is not what its digest says")
+    for digest, data in db.execute("SELECT CAST(digest AS BLOB), data FROM blobs"):
+        if not isinstance(data, bytes) or blob_digest(data).encode() != digest:
+            yield Finding(None, None, f"the stored code or guest {_text(digest)[:12]} is not what its digest says")
 
 
 def blob_digest(data: bytes) -> str:
@@ -46,38 +51,44 @@ def blob_digest(data: bytes) -> str:
 
 
 def _chains(db: sqlite3.Connection, key: RunKey | None) -> Iterator[Finding]:
-    select = "SELECT id, tenant, run, head_seq, head_hash FROM runs"
-    rows = db.execute(select + (" WHERE tenant = ? AND run = ?" if key else ""), (key.tenant, key.run) if key else ())
+    rows = db.execute(_RUNS + (" WHERE tenant = ? AND run = ?" if key else ""), (key.tenant, key.run) if key else ())
     runs = {row[0]: row for row in rows}
     seen: dict[int, tuple[int, bytes]] = {}
     where = f"WHERE run_id = {next(iter(runs), -1)}" if key else "NOT INDEXED"
-    query = f"SELECT run_id, seq, kind, path, record, hash FROM records {where} ORDER BY run_id, seq"
-    with closing(db.execute(query)) as records:
-        for run_id, seq, kind, path, packed, stored in records:
+    with closing(db.execute(f"{_RECORDS} {where} ORDER BY run_id, seq")) as records:
+        for run_id, *row in records:
             run = runs.get(run_id)
             if run is None:
-                yield Finding(None, seq, f"a record {seq} belongs to no run (run number {run_id})")
+                yield Finding(None, None, f"record {row[0]} belongs to no run (run number {run_id})")
                 continue
-            run_key = RunKey(TenantId(run[1]), RunId(run[2]))
+            run_key = RunKey(TenantId(_text(run[1])), RunId(_text(run[2])))
             last, previous = seen.get(run_id, (0, genesis(run_key)))
-            yield from _record(run_key, last + 1, previous, (seq, kind, path, packed, stored))
-            seen[run_id] = (seq, stored)
+            yield from _record(run_key, last + 1, previous, row)
+            seen[run_id] = (row[0] if isinstance(row[0], int) else last + 1, row[4])
     for run_id, (_, _, name, head_seq, head_hash) in runs.items():
         last, stored = seen.get(run_id, (0, b""))
         if (last, stored) != (head_seq, head_hash):
-            yield Finding(name, last or None, f"the run should end with record {head_seq}, and ends with record {last}")
+            problem = f"the run should end with record {head_seq}, and ends with record {last}"
+            if last == head_seq:
+                problem = f"the run does not end with the hash of record {last}"
+            yield Finding(_text(name), last or None, problem)
 
 
-def _record(run: RunKey, expected: int, previous: bytes, row: tuple[int, int, Any, bytes, bytes]) -> Iterator[Finding]:
+def _record(run: RunKey, expected: int, previous: bytes, row: list[Any]) -> Iterator[Finding]:
     seq, kind, path, packed, stored = row
     if seq != expected:
         yield Finding(run.run, expected, f"record {seq} stands where record {expected} should")
         return
     try:
         record = unpack_record(packed, stored, previous=previous, expected=Seq(seq))
-        if (int(record.kind), record.path) != (kind, path):
-            yield Finding(run.run, seq, f"the index of record {seq} does not agree with the record")
     except HistoryError as error:
         yield Finding(run.run, seq, error.message)
-    except Exception as error:
-        yield Finding(run.run, seq, f"record {seq} cannot be read: {error}")
+    except TypeError:
+        yield Finding(run.run, seq, f"record {seq} or its hash is not stored as bytes")
+    else:
+        if (int(record.kind), record.path and record.path.encode()) != (kind, path):
+            yield Finding(run.run, seq, f"the index of record {seq} does not agree with the record")
+
+
+def _text(stored: Any) -> str:
+    return stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)

@@ -45,6 +45,11 @@ CREATE TABLE inbox (
     posted_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TRIGGER records_are_not_replaced BEFORE INSERT ON records
+WHEN EXISTS (SELECT 1 FROM records WHERE run_id = NEW.run_id AND seq = NEW.seq) BEGIN
+    SELECT RAISE(ABORT, 'records are never replaced');
+END;
+
 CREATE TRIGGER records_are_not_changed BEFORE UPDATE ON records BEGIN
     SELECT RAISE(ABORT, 'records are never changed');
 END;
