@@ -145,6 +145,13 @@ class RunMachine:
         return self.phase in (RunPhase.SUCCESS, RunPhase.FAILED, RunPhase.CANCELED)
 
     @property
+    def status(self) -> str:
+        """The run's status as users see it."""
+        if self.phase in (RunPhase.RUNNING, RunPhase.CANCELING):
+            return "waiting" if self.wake_at is not None else "running"
+        return self.phase.value
+
+    @property
     def wake_at(self) -> TimeMs | None:
         """When the earliest timer or retry is due, if nothing but these is open; None if something else is awaited."""
         if self._active or not self.open:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from cloche.errors import MalformedOutput
@@ -241,9 +240,3 @@ def _is_failure(failure: Any) -> bool:
         case {"name": str(), "message": str()}:
             return "cause" not in failure or _is_failure(failure["cause"])
     return False
-
-
-def event_time(body: bytes) -> datetime | None:
-    """The time an event carries, for people."""
-    items = decode(body)
-    return datetime.fromtimestamp(items[1] / 1000).astimezone() if isinstance(items, list) and len(items) > 1 else None

@@ -1,0 +1,231 @@
+"""Imports point one way (ARCHITECTURE, STYLE section 1). The line that strays is named.
+
+Imports inside functions count as well: the direction is about what knows what, not about when it is loaded. Imports under
+`if TYPE_CHECKING:` are held to the same rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+ROOTS = {"cloche": "host", "cloche_codegen": "codegen", "cloche_guest": "guest"}
+
+# A layer may use itself and what stands after it here; `sandbox` and `store` share a floor and do not meet.
+FLOORS: list[set[str]] = [
+    {"__init__", "cli", "cli_output", "http", "targets", "testing"},
+    {"runtime"},
+    {"engines"},
+    {"sandbox", "store"},
+    {"tenancy"},
+    {"history"},
+    {"errors"},
+]
+FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in layers}
+
+# Who may know a library that is not cloche's. pydantic is the language of schemas at the faces, in the runtime and in
+# codegen; `history` uses it inside functions only, for values that are models, and never needs it otherwise.
+MAY_KNOW = {
+    "sqlite3": {"cloche.store"},
+    "wasmtime": {"cloche.sandbox", "cloche_guest"},
+    "cbor2": {"cloche.history", "cloche_guest"},
+    "click": {"cloche.cli", "cloche.cli_output"},
+    "pydantic": {"cloche.runtime", "cloche.history", "cloche.tenancy", "cloche_codegen"},
+    "pydantic_core": {"cloche.runtime", "cloche.history", "cloche_codegen"},
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str  # that has the line
+    name: str  # that it asks for
+    place: str  # file:line
+    in_function: bool
+    for_types: bool
+
+    @property
+    def root(self) -> str:
+        return self.name.split(".")[0]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in ROOTS.items():
+        base = REPOSITORY / folder
+        for file in sorted((base / package).rglob("*.py")):
+            parts = file.relative_to(base).with_suffix("").parts
+            yield ".".join(parts), file
+
+
+@cache
+def imports() -> list[Import]:
+    return [found for module, file in modules() for found in imports_of(module, file)]
+
+
+def imports_of(module: str, file: Path) -> Iterator[Import]:
+    def walk(node: ast.AST, in_function: bool, for_types: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            inside = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typed = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test))
+            place = f"{file.relative_to(REPOSITORY)}:{getattr(child, 'lineno', 0)}"
+            for name in names_of(child, module):
+                yield Import(module, name, place, inside, typed)
+            yield from walk(child, inside, typed)
+
+    yield from walk(ast.parse(file.read_text()), False, False)
+
+
+def names_of(node: ast.AST, module: str) -> list[str]:
+    """The modules a node imports; `from package import x` names `package.x`, for x may be a module."""
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=name, names=names, level=0):
+            return [f"{name}.{alias.name}" for alias in names]
+        case ast.ImportFrom(level=level):
+            return [f"{module} uses a relative import of level {level}"]
+        case ast.Call(func=ast.Name(id="import_module" | "__import__"), args=[ast.Constant(value=str(name)), *_]):
+            return [name]
+        case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
+            return [name]
+    return []
+
+
+def layer_of(name: str) -> str | None:
+    """`cloche.store.sqlite` is in layer `store`; a name of the package itself, such as `cloche.__version__`, in `__init__`."""
+    parts = name.split(".")
+    if parts[0] != "cloche":
+        return None
+    if len(parts) > 1 and (REPOSITORY / "host/cloche" / parts[1]).is_dir():
+        return parts[1]
+    return parts[1] if len(parts) > 1 and (REPOSITORY / f"host/cloche/{parts[1]}.py").exists() else "__init__"
+
+
+def knows(found: Import, homes: set[str]) -> bool:
+    return any(found.module == home or found.module.startswith(home + ".") for home in homes)
+
+
+def straying(allowed: Callable[[Import], bool]) -> list[str]:
+    return [f"{found.place} imports {found.name}" for found in imports() if not allowed(found)]
+
+
+def test_every_module_was_read() -> None:
+    seen = {module for module, _ in modules()}
+    assert {"cloche.history.machine", "cloche.store.sqlite", "cloche_codegen.graph", "cloche_guest.bake"} <= seen
+    found = {(i.module, i.name, i.in_function) for i in imports()}
+    assert ("cloche.history.values", "pydantic.BaseModel", True) in found
+    assert ("cloche.store.sqlite", "sqlite3", False) in found
+
+
+def test_codegen_knows_pydantic_and_the_standard_library_only() -> None:
+    known = {"cloche_codegen", "pydantic", "pydantic_core", *sys.stdlib_module_names}
+    assert straying(lambda i: not i.module.startswith("cloche_codegen") or i.root in known) == []
+
+
+def test_the_guest_package_knows_neither_host_nor_codegen() -> None:
+    unknown = {"cloche", "cloche_codegen"}
+    assert straying(lambda i: not i.module.startswith("cloche_guest") or i.root not in unknown) == []
+
+
+def test_every_part_of_the_host_has_its_floor() -> None:
+    parts = {layer_of(module) for module, _ in modules() if module.startswith("cloche.")}
+    assert parts - FLOOR.keys() == set()
+
+
+def test_imports_inside_the_host_point_down() -> None:
+    def points_down(found: Import) -> bool:
+        here, there = layer_of(found.module), layer_of(found.name)
+        if here is None or there is None or here == there:
+            return True
+        return FLOOR[here] < FLOOR[there] or FLOOR[here] == 0 == FLOOR[there]
+
+    assert straying(points_down) == []
+
+
+def test_history_needs_errors_the_standard_library_and_the_codec_only() -> None:
+    def needed(found: Import) -> bool:
+        if layer_of(found.module) != "history":
+            return True
+        lazy = found.in_function or found.for_types
+        known = {"cbor2", *sys.stdlib_module_names}
+        return (
+            layer_of(found.name) in ("history", "errors")
+            or found.root in known
+            or (lazy and found.root in ("pydantic", "pydantic_core"))
+        )
+
+    assert straying(needed) == []
+
+
+def test_history_reads_no_clock_draws_no_chance_and_does_no_input_or_output() -> None:
+    forbidden = {
+        "asyncio",
+        "io",
+        "os",
+        "pathlib",
+        "random",
+        "secrets",
+        "socket",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+    }
+    allowed = {"pathlib.PurePath"}  # a value that may cross: a path as text, no file
+
+    def pure(found: Import) -> bool:
+        return layer_of(found.module) != "history" or found.root not in forbidden or found.name in allowed
+
+    assert straying(pure) == []
+
+
+@pytest.mark.parametrize("library", sorted(MAY_KNOW))
+def test_a_library_is_known_where_it_belongs_and_nowhere_else(library: str) -> None:
+    assert straying(lambda i: i.root != library or knows(i, MAY_KNOW[library])) == []
+
+
+def test_what_the_walk_would_call_straying() -> None:
+    """The walk itself: each form of import is seen, also in a function and under TYPE_CHECKING."""
+    source = "import a.b\ndef f():\n    from c import d\nif TYPE_CHECKING:\n    import e\nx = import_module('g.h')\n"
+    names = [name for node in ast.walk(ast.parse(source)) for name in names_of(node, "m")]
+    assert sorted(names) == ["a.b", "c.d", "e", "g.h"]
+    assert [layer_of("cloche.store.sqlite"), layer_of("cloche.cli"), layer_of("cloche.Run"), layer_of("click")] == [
+        "store",
+        "cli",
+        "__init__",
+        None,
+    ]
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded at the end of `code`, and those of cloche in full."""
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules), file=sys.__stdout__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = done.stdout.splitlines()[-1].split()
+    return {name if name.startswith("cloche") else name.split(".")[0] for name in names}
+
+
+def test_importing_cloche_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import cloche")
+    assert "cloche" in loaded
+    assert loaded & {"wasmtime", "pydantic", "cbor2", "click", "asyncio", "sqlite3", "cloche_codegen"} == set()
+
+
+def test_a_name_of_cloche_loads_its_own_part_only() -> None:
+    loaded = loaded_by("from cloche import Failure")
+    assert "cloche.history" in loaded
+    assert loaded & {"wasmtime", "pydantic", "sqlite3", "cloche.runtime", "cloche.store"} == set()
+
+
+def test_the_help_of_the_command_line_loads_nothing_heavy() -> None:
+    code = "from cloche.cli import main\nmain(['--help'], standalone_mode=False)"
+    loaded = loaded_by(code)
+    assert "cloche.cli" in loaded
+    assert loaded & {"wasmtime", "pydantic", "cbor2", "sqlite3", "cloche.runtime", "cloche_codegen"} == set()
