@@ -6,6 +6,7 @@
         NotFound              no such run or workflow
         RunConflict           this run id exists with another input
         MissingStep           a run needs a step that this process does not have
+      ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
       RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
@@ -81,6 +82,10 @@ class MissingStep(UsageError):
     """Facts: `run_id`, `step`."""
 
     code = "missing-step"
+
+
+class ForeignFile(UsageError):
+    code = "foreign-file"
 
 
 class TargetError(UsageError):

@@ -16,7 +16,7 @@ from cloche.errors import NotFound, RunConflict, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, Note, Record, RunKey, Seq
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
-from cloche.runtime import reading
+from cloche.runtime import portable, reading
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.results import FINAL, RunResult, fold, revive
 from cloche.runtime.scheduler import Scheduler, default_key, load_code
@@ -184,6 +184,26 @@ class Cloche:
     async def verify(self, run_id: str | None = None) -> reading.VerifyReport:
         """Check one run, or everything in the store, against its hashes."""
         return reading.verify(self._running.store, self._key(run_id) if run_id else None)
+
+    async def export(self, run_id: str) -> bytes:
+        """A run as one file that verifies on another machine (`runtime.portable` has its form).
+
+        Raises:
+            NotFound, HistoryError: it is not there, or damaged.
+        """
+        return portable.export_run(self._running.store, self._key(run_id))
+
+    async def import_(self, data: bytes) -> Run:
+        """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
+
+        Raises:
+            ForeignFile, BrokenChain: the file is not what was exported.
+            RunConflict: this store has another run of that id.
+        """
+        key = portable.import_run(self._running.store, data)
+        self._running.wake(key)
+        row = reading.row_of(self._running.store, key)
+        return Run(self, key, self._running.workflow(row.workflow))
 
     @staticmethod
     def run_sync(workflow: Workflow, input_data: Any = None, *, store: str = MEMORY, **options: Any) -> RunResult:

@@ -246,7 +246,7 @@ class RunDriver:
             self.key,
             batch.expect,
             batch.records,
-            self._status(),
+            machine.status,
             machine.wake_at,
             batch.records[-1].time,
             self._new,
@@ -255,12 +255,6 @@ class RunDriver:
         await self._scheduler.committer.append(append, alone=self._scheduler.drives_one())
         self._new = None
         self._taken.clear()
-
-    def _status(self) -> str:
-        phase = self._machine.phase
-        if phase in (RunPhase.RUNNING, RunPhase.CANCELING):
-            return "waiting" if self._machine.wake_at is not None else "running"
-        return phase.value
 
     def _may_park(self) -> bool:
         due = self._machine.wake_at

@@ -1,0 +1,91 @@
+"""What `cloche doctor` says: versions, guests, cache and store, each with what to do if it is not well."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cloche_guest
+from cloche.errors import ClocheError, StoreLeased
+from cloche.sandbox import base_image, cache_directory
+from cloche.store import ExecutionLock, SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: `ok` None means that there was nothing to check."""
+
+    name: str
+    ok: bool | None
+    says: str
+
+
+def examine(store: Path) -> list[Check]:
+    """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests."""
+    return [*_versions(), _guest(), _cache(), *_store(store)]
+
+
+def _versions() -> list[Check]:
+    names = ("cloche", "wasmtime", "pydantic", "cbor2")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    strict = tuple(map(int, sqlite3.sqlite_version.split("."))) >= (3, 37)
+    return [
+        Check("versions", True, f"{packages}; Python {platform.python_version()} on {platform.platform(terse=True)}"),
+        Check("sqlite", strict, f"{sqlite3.sqlite_version}" + ("" if strict else "; 3.37 or newer is needed")),
+    ]
+
+
+def _guest() -> Check:
+    try:
+        guest = cloche_guest.ensure_guest("javascript")
+        base_image(guest.digest, guest.wasm)
+    except Exception as error:
+        return Check("javascript guest", False, str(error))
+    return Check("javascript guest", True, f"{guest.digest[:16]}, {len(guest.wasm):,} bytes, imports nothing")
+
+
+def _cache() -> Check:
+    directory = cache_directory()
+    files = list(directory.glob("*.cwasm"))
+    if not files:
+        return Check(
+            "cache", False, f"{directory} keeps no compiled guest: each process compiles; is it writable and yours?"
+        )
+    size = sum(file.stat().st_size for file in files)
+    return Check("cache", True, f"{directory}, {len(files)} compiled guests, {size / 1e6:.1f} MB")
+
+
+def _store(path: Path) -> list[Check]:
+    if not path.exists():
+        return [Check("store", None, f"there is none at {path} yet")]
+    try:
+        store = SqliteStore(path, must_exist=True)
+    except ClocheError as error:
+        return [Check("store", False, error.message)]
+    try:
+        rows = store.runs()
+        findings = list(store.audit())
+        blocked = [row.key.run for row in rows if row.status == "blocked"]
+        open_count = len(store.open_runs())
+    except ClocheError as error:
+        return [Check("store", False, error.message)]
+    finally:
+        store.close()
+    sound = f"{path}, {len(rows)} runs, {open_count} open, all records as written"
+    damage = f"{len(findings)} findings, the first: {findings[0].problem}; see 'cloche verify'" if findings else ""
+    return [
+        Check("store", not findings, damage or sound),
+        Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
+        _holder(path),
+    ]
+
+
+def _holder(path: Path) -> Check:
+    try:
+        ExecutionLock(path).release()
+    except StoreLeased as leased:
+        return Check("executed by", None, leased.holder)
+    return Check("executed by", None, "nobody: open runs move when a worker is started")

@@ -1,0 +1,138 @@
+"""One run as one file: its records, the code and the guest it is pinned to, and hashes over all of it.
+
+A file is a CBOR sequence (RFC 8742): a header `{format, version, tenant, run, workflow, code, guest}`, the two blobs (deflated,
+named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. Nothing in a file is
+trusted: importing verifies the digest, each blob, the chain, and that the records make a legal run.
+"""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import blake2b
+from typing import Any
+
+import cbor2
+
+from cloche.engines import Code
+from cloche.errors import BrokenChain, ClocheError, ForeignFile, HistoryError, RunConflict
+from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
+from cloche.history.records import HASH_BYTES, genesis, unpack_record
+from cloche.history.values import encode_plain
+from cloche.runtime.reading import row_of
+from cloche.runtime.scheduler import load_code, load_guest
+from cloche.store import Append, NewRun, Store, blob_digest
+
+FORMAT = "cloche-run"
+VERSION = 1
+BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
+
+
+def export_run(store: Store, key: RunKey) -> bytes:
+    """The run as a file.
+
+    Raises:
+        NotFound: there is no such run.
+        HistoryError: its records, code or guest are damaged.
+    """
+    row = row_of(store, key)
+    code = load_code(store, row.code)
+    header = {
+        "code": row.code,
+        "format": FORMAT,
+        "guest": code.guest,
+        "run": key.run,
+        "tenant": key.tenant,
+        "version": VERSION,
+        "workflow": row.workflow,
+    }
+    parts = [encode_plain(header)]
+    parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), load_guest(store, code.guest))]
+    parts += [encode_plain([record.packed, record.hash]) for record in store.records(key)]
+    body = b"".join(parts)
+    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+
+
+def import_run(store: Store, data: bytes) -> RunKey:
+    """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
+
+    Raises:
+        ForeignFile: it is not an exported run, is damaged, or of a newer version.
+        BrokenChain: its records are not a chain.
+        RunConflict: the store has this run with other records.
+    """
+    header, blobs, pairs = _read(data)
+    key = RunKey(TenantId(header["tenant"]), RunId(header["run"]))
+    records, machine = _verified(key, pairs)
+    row = store.run(key)
+    if row is not None:
+        if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
+            return key
+        raise RunConflict(f"run {key.run} is in this store already, with other records", run_id=key.run)
+    for digest, blob in blobs.items():
+        store.put_blob(digest, blob)
+    new = NewRun(header["workflow"], header["code"])
+    append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
+    [problem] = store.commit([append])
+    if problem is not None:
+        raise problem
+    return key
+
+
+def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[bytes]]]:
+    """Header, blobs by digest, and record pairs, all checked against the file's own digests."""
+    digest_item = HASH_BYTES + 2  # a byte string of 32: two bytes of head
+    body, closing = data[:-digest_item], data[-digest_item:]
+    if len(data) < digest_item or encode_plain(blake2b(body, digest_size=HASH_BYTES).digest()) != closing:
+        raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
+    try:
+        header, code, guest, *pairs = _items(body)
+        if header["format"] != FORMAT or header["version"] != VERSION:
+            raise ForeignFile(
+                f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
+            )
+        blobs = {blob_digest(blob): blob for blob in (_inflated(code), _inflated(guest))}
+        if (
+            set(blobs) != {header["code"], header["guest"]}
+            or Code.unpack(blobs[header["code"]]).guest != header["guest"]
+        ):
+            raise ForeignFile("the code or guest in this file is not what its header says")
+    except ClocheError:
+        raise
+    except Exception as error:
+        raise ForeignFile(f"this is not an exported run: {error}") from error
+    return header, blobs, pairs
+
+
+def _items(body: bytes) -> list[Any]:
+    from io import BytesIO
+
+    stream, items = BytesIO(body), []
+    decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False)
+    while stream.tell() < len(body):
+        items.append(decoder.decode())
+    return items
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    blob = inflater.decompress(data, BLOB_BYTES_MAX)
+    if not inflater.eof:
+        raise ForeignFile(f"a part of this file is larger than {BLOB_BYTES_MAX >> 20} MiB when it is unpacked")
+    return blob
+
+
+def _verified(key: RunKey, pairs: list[list[bytes]]) -> tuple[list[Record], RunMachine]:
+    machine = RunMachine(key)
+    records = []
+    for number, (packed, stored) in enumerate(pairs, 1):
+        try:
+            record = unpack_record(packed, stored, previous=machine.head_hash, expected=Seq(number))
+            machine.absorb(record)
+        except HistoryError:
+            raise
+        except Exception as error:
+            raise BrokenChain(f"record {number} of this file cannot be read: {error}", seq=number) from error
+        records.append(record)
+    if not records or machine.head_hash == genesis(key):
+        raise ForeignFile("this file holds no records")
+    return records, machine
