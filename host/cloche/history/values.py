@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from io import BytesIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
@@ -48,6 +49,19 @@ def encode_plain(value: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """The value of `data`, which this process wrote or has checked."""
     return cbor2.loads(data)
+
+
+def decode_sequence(data: bytes) -> list[Any]:
+    """The items of a CBOR sequence (RFC 8742) from a file: shallow, definite lengths only.
+
+    Raises:
+        ValueError: it is not one (`cbor2.CBORDecodeError`).
+    """
+    stream, items = BytesIO(data), []
+    decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False)
+    while stream.tell() < len(data):
+        items.append(decoder.decode())
+    return items
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import cloche_guest
 from cloche.errors import ClocheError, StoreLeased
 from cloche.sandbox import base_image, cache_directory
-from cloche.store import ExecutionLock, SqliteStore
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, ExecutionLock, SqliteStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,18 @@ def examine(store: Path) -> list[Check]:
 def _versions() -> list[Check]:
     names = ("cloche", "wasmtime", "pydantic", "cbor2")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
-    strict = tuple(map(int, sqlite3.sqlite_version.split("."))) >= (3, 37)
     return [
         Check("versions", True, f"{packages}; Python {platform.python_version()} on {platform.platform(terse=True)}"),
-        Check("sqlite", strict, f"{sqlite3.sqlite_version}" + ("" if strict else "; 3.37 or newer is needed")),
+        Check(
+            "sqlite",
+            SQLITE_VERSION >= SQLITE_REQUIRED,
+            f"{_dotted(SQLITE_VERSION)}, {_dotted(SQLITE_REQUIRED)} is needed",
+        ),
     ]
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def _guest() -> Check:

@@ -11,13 +11,11 @@ import zlib
 from hashlib import blake2b
 from typing import Any
 
-import cbor2
-
 from cloche.engines import Code
 from cloche.errors import BrokenChain, ClocheError, ForeignFile, HistoryError, RunConflict
 from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
-from cloche.history.values import encode_plain
+from cloche.history.values import decode_sequence, encode_plain
 from cloche.runtime.reading import row_of
 from cloche.runtime.scheduler import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest
@@ -85,7 +83,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[byte
     if len(data) < digest_item or encode_plain(blake2b(body, digest_size=HASH_BYTES).digest()) != closing:
         raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
     try:
-        header, code, guest, *pairs = _items(body)
+        header, code, guest, *pairs = decode_sequence(body)
         if header["format"] != FORMAT or header["version"] != VERSION:
             raise ForeignFile(
                 f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
@@ -101,16 +99,6 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[byte
     except Exception as error:
         raise ForeignFile(f"this is not an exported run: {error}") from error
     return header, blobs, pairs
-
-
-def _items(body: bytes) -> list[Any]:
-    from io import BytesIO
-
-    stream, items = BytesIO(body), []
-    decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False)
-    while stream.tell() < len(body):
-        items.append(decoder.decode())
-    return items
 
 
 def _inflated(data: bytes) -> bytes:

@@ -3,10 +3,12 @@
 from cloche.store.lock import ExecutionLock
 from cloche.store.memory import MemoryStore
 from cloche.store.protocol import Append, Finding, InboxRow, NewRun, RunRow, Store
-from cloche.store.sqlite import SqliteStore
+from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 from cloche.store.sqlite_audit import blob_digest
 
 __all__ = [
+    "SQLITE_REQUIRED",
+    "SQLITE_VERSION",
     "Append",
     "ExecutionLock",
     "Finding",

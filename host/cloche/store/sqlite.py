@@ -21,6 +21,8 @@ from cloche.store.sqlite_audit import audit
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
 VERSION = 1
+SQLITE_VERSION = sqlite3.sqlite_version_info
+SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SCHEMA = FilePath(__file__).with_name("sql")
 _ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem"
 

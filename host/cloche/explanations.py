@@ -1,0 +1,96 @@
+"""`cloche explain CODE`: for each error code, what it means, why it happens, and what to do."""
+
+from __future__ import annotations
+
+EXPLANATIONS: dict[str, str] = {
+    "cloche": """
+A fault that cloche did not foresee. The run it happened in is set aside; others go on. Please report it with the message
+and the output of `cloche doctor`.""",
+    "usage": """
+A call or a command that cannot be meant: the message names the argument. Nothing was changed.""",
+    "invalid-input": """
+A value does not fit its schema, or cannot cross the glass. The message names the place (`items[3].price`). Input of a run:
+nothing was started. Input of a step: the step failed, and is not retried, because the same value would fail again. Values
+that can cross: text, numbers, bytes, aware datetimes, lists, mappings with text keys, pydantic models, dataclasses.""",
+    "not-found": """
+There is no such run or workflow. `cloche runs` lists what the store holds; runs belong to a tenant (`--tenant`) and a store
+(`--store`, `CLOCHE_STORE`).""",
+    "run-conflict": """
+A run id is one run for ever: the same id with the same input gives that run, with another input it is refused. Choose
+another id, or read the run that is there with `cloche show`.""",
+    "missing-step": """
+An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
+or `steps=` include the step, under the same id, and the run goes on by itself.""",
+    "foreign-file": """
+The file to import was not written by `cloche export`, was damaged on its way, or comes from a newer version. Export the run
+again and compare the sizes.""",
+    "target": """
+TARGET must name a committed workflow: `path/to/file.py:name`, `package.module:name`, or a graph's `.json` together with
+`--steps path.py`. Without `:name` the module's only workflow is taken.""",
+    "run-failed": """
+Raised by `unwrap()`: the run ended without a result. `error` has the failure (name, message, data, cause), `error.step` the
+step it came from; `cloche show RUN` prints both, and `cloche log RUN` the traceback of each failed attempt.""",
+    "guest-fault": """
+The cell of a run was stopped, or said something that is not in its grammar. The run ends with this fault if the same history
+always leads here; otherwise it is tried again on a rebuilt cell first.""",
+    "fuel-exhausted": """
+One event made the workflow compute longer than its limit (`Limits.fuel_per_event`, about one unit for a wasm instruction).
+Usually an endless loop. Work that takes long belongs in a step; limits are pinned when a run starts.""",
+    "time-exhausted": """
+A turn ran longer than its wall time (`Limits.wall_ms_per_event`) without using up its fuel. It was tried three times, each
+on a rebuilt cell, before this was recorded. Usually the machine was overloaded.""",
+    "memory-exhausted": """
+The workflow asked for more memory than its limit (`Limits.memory_bytes`). Keep large data in steps or in storage of your own
+and pass references through the workflow.""",
+    "stack-exhausted": """
+Calls were nested deeper than the native stack. Ordinary recursion in workflow code raises a RangeError instead, which the
+workflow can catch; this is the line behind that one.""",
+    "guest-trapped": """
+WebAssembly stopped the guest (an unreachable instruction, memory out of bounds). With the guest that cloche ships this is a
+defect: please report it with an export of the run.""",
+    "malformed-output": """
+The guest wrote bytes that are not in the grammar of `guest/ABI.md`. They were checked before anything was built from them
+and nothing was done. With the guest that cloche ships this is a defect: please report it.""",
+    "output-too-large": """
+One event led to more than 6 MiB of commands, or more than 100,000 of them. Start fewer steps at a time (`foreach` with
+`concurrency`), and pass references to large data.""",
+    "load-failed": """
+The workflow's code could not be evaluated: a code string is not JavaScript, or it raised while the module was loaded. The
+message names the place; `cloche codegen TARGET --map` shows the line and its node.""",
+    "history": """
+A record cannot follow the one before it, or something a run needs is not in the store. The run is blocked and its history is
+kept as it is: run `cloche verify`.""",
+    "divergence": """
+Replay asked for something else than the history says: the code is not the code of that run. With the run's own code that does
+not happen; with `cloche replay --with TARGET` it tells that today's code does not fit this run. The report names the record,
+both commands, and what differs in them.""",
+    "broken-chain": """
+A record is not the one that was written: its bytes do not match its hash, or its hash not its neighbour's. Somebody or some
+disk changed the file. The run is set aside; restore the store from a copy, and see `cloche verify` for all that is hit.""",
+    "store": """
+The store refused or failed; see the more precise codes that begin with `store-`.""",
+    "seq-conflict": """
+Somebody else appended to this run first. With one executing process to a store this does not happen; the run is loaded again
+and goes on from its end.""",
+    "store-leased": """
+Another process executes on this store: only one does at a time. Stop it (the message has its pid), or let it do the work.
+Looking (`runs`, `show`, `log`, `replay`, `verify`) works beside it.""",
+    "store-unavailable": """
+The store's file did not take or give data: it is missing, locked for long, its disk is full, or reading failed. Nothing was
+written half. Runs wait and try again by themselves; free the disk or unlock the file.""",
+    "foreign-store": """
+The file is not a cloche store, or was written by a newer cloche. Nothing was changed in it. Name another with `--store`, or
+upgrade.""",
+    "damaged-store": """
+The file is a cloche store that SQLite can no longer read. Keep a copy as it is, then run `cloche verify` on it: runs whose
+records can be read can be exported, and imported into a new store.""",
+    "graph": """
+The workflow cannot be committed, stored or loaded as it is. Every problem is listed with its place (`workflow/node`) and a
+code of its own in brackets.""",
+}
+
+
+def explain(code: str) -> str | None:
+    """The page for `code`, or None. Codes of graph problems (`bad_…`) are explained by their own messages."""
+    text = EXPLANATIONS.get(code)
+    return text.strip() if text else None
