@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from io import BytesIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
@@ -52,15 +51,16 @@ def decode(data: bytes) -> Any:
 
 
 def decode_sequence(data: bytes) -> list[Any]:
-    """The items of a CBOR sequence (RFC 8742) from a file: shallow, definite lengths only.
+    """The items of a CBOR sequence (RFC 8742) that nobody has checked yet.
 
     Raises:
-        ValueError: it is not one (`cbor2.CBORDecodeError`).
+        MalformedOutput: it is not one in our encoding.
     """
-    stream, items = BytesIO(data), []
-    decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False)
-    while stream.tell() < len(data):
-        items.append(decoder.decode())
+    at, items = 0, []
+    while at < len(data):
+        end = check(data, at)
+        items.append(decode(data[at:end]))
+        at = end
     return items
 
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from cloche.engines import Code
-from cloche.errors import BrokenChain, ClocheError, ForeignFile, HistoryError, RunConflict
+from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict
 from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.values import decode_sequence, encode_plain
@@ -94,7 +94,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[byte
             or Code.unpack(blobs[header["code"]]).guest != header["guest"]
         ):
             raise ForeignFile("the code or guest in this file is not what its header says")
-    except ClocheError:
+    except ForeignFile:
         raise
     except Exception as error:
         raise ForeignFile(f"this is not an exported run: {error}") from error

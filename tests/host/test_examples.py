@@ -1,0 +1,55 @@
+"""The examples and the demo run, and print what they should."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "host" / "examples"
+PRINTED = {
+    "01_first_workflow.py": "success x=20 ['double', 'add-ten']\n",
+    "02_parallel_and_branch.py": "64.90 EUR\n166.90 EUR after discount\n",
+    "03_a_run_survives.py": (
+        "charging 25\nleaving while the run is waiting\nthank you: receipt for 25\nreplays: True · log intact: True\n"
+    ),
+    "04_loops.py": "1 after 4 turns\n",
+}
+
+
+def _output(file: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(file)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert sorted(PRINTED) == sorted(file.name for file in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_an_example_prints_what_it_shows(name: str) -> None:
+    assert _output(EXAMPLES / name) == PRINTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_an_example_is_short(name: str) -> None:
+    assert len((EXAMPLES / name).read_text().splitlines()) < 42
+
+
+def test_the_demo_is_killed_and_finishes_without_running_a_completed_step_again(tmp_path: Path) -> None:
+    printed = _output(EXAMPLES / "demo" / "demo.py", CLOCHE_DEMO_OUT=str(tmp_path / "out"))
+    assert "killed: exit -9" in printed
+    assert "runs: {'success': 24}; invoices on disk: 24; rows in the books: 24" in printed
+    assert "completed more than once: 0" in printed
+    assert "no completed step ran twice" in printed
+    assert re.search(r"\d+ records of 24 runs are what was written", printed)
