@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_serializer, model_validator
 from pydantic_core import ErrorDetails
 
-from cloche_codegen.conditions.predicates import Frozen, PathOperand, Predicate
+from cloche_codegen.conditions.predicates import PREDICATE_KINDS, Frozen, PathOperand, Predicate
 from cloche_codegen.errors import GraphError, Problem
 from cloche_codegen.schemas import JsonSchema
 from cloche_codegen.steps import RetryConfig
@@ -303,6 +303,11 @@ def _json_path(loc: tuple[int | str, ...], text: str | bytes) -> Iterator[int | 
     entered = True
     for index, part in enumerate(loc):
         is_object = isinstance(here, dict)
+        if is_object and part in PREDICATE_KINDS and len(here) == 1:
+            (operator,) = here
+            yield operator
+            here, entered = here[operator], True
+            continue
         if entered and is_object and (here.get("type") == part or (part not in here and index < len(loc) - 1)):
             entered = False
             continue

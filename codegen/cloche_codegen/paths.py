@@ -45,7 +45,7 @@ def where(text: str, known: Container[str]) -> Where:
     root, _, rest = text.partition(".")
     if root not in ROOTS:
         raise BrokenPath(f"path {text!r} begins at {root!r}; use one of {', '.join(ROOTS)}")
-    if text.endswith("."):
+    if text.endswith(".") or ".." in text:
         raise BrokenPath(f"path {text!r} has an empty key")
     keys = keys_of(rest)
     if root != "stepResults":

@@ -111,15 +111,15 @@ def _ids(definition: g.Definition) -> Iterator[Problem]:
 
 
 def _id(id: str, path: str) -> Iterator[Problem]:
-    if not id or id != id.strip():
+    if found := _NOT_IN_IDS.search(id):
+        message = f"the id {id!r} contains {found[0]!r}; control characters and / # [ ] are not allowed in ids"
+        yield Problem("bad_id", path, message)
+    elif not id or id != id.strip():
         yield Problem("bad_id", path, f"the id {id!r} is empty or padded with spaces")
     elif len(id) > ID_SIZE_MAX:
         yield Problem(
             "bad_id", path[:ID_SIZE_MAX], f"the id has {len(id)} characters; at most {ID_SIZE_MAX} are allowed"
         )
-    elif found := _NOT_IN_IDS.search(id):
-        message = f"the id {id!r} contains {found[0]!r}; control characters and / # [ ] are not allowed in ids"
-        yield Problem("bad_id", path, message)
 
 
 def _shape(node: g.Node, path: str) -> Iterator[Problem]:

@@ -178,6 +178,7 @@ Predicate: TypeAlias = Annotated[
 _KINDS: Final = {
     op: kind.__name__ for kind in (Compare, Member, Presence, Truth, Junction, Negation) for op in kind.ops
 }
+PREDICATE_KINDS: Final = frozenset(_KINDS.values())
 Junction.model_rebuild()
 Negation.model_rebuild()
 
