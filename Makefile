@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest bench lock clean
+.PHONY: help demo test check format guest bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ format: $(READY) ## format and mend what the linter can
 
 bench: guest ## the benchmarks: a table, and JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
+	$(BIN)/pdoc --docformat google -o .cache/docs cloche cloche_codegen
 
 lock: $(READY) ## renew .ci/dev.lock from pyproject.toml (the only target that needs pip-tools)
 	$(BIN)/pip install --quiet pip-tools

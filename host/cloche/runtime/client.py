@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class Cloche:
         tenant: str | None = None,
         limit: int | None = 100,
         after: str | None = None,
-    ) -> list[RunRow]:
+    ) -> Sequence[RunRow]:
         """Runs, newest first; `after` is the run id to go on behind."""
         return self._running.store.runs(
             tenant=tenant or self._tenant, status=status, workflow=workflow, limit=limit, after=after

@@ -1,0 +1,58 @@
+"""The wheel: what a user installs works without compiler, checkout or build."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = """
+from cloche import create_workflow, step
+
+@step(id="double")
+async def double(x: int) -> int:
+    return 2 * x
+
+workflow = create_workflow(id="math", input_schema=int).then(double).commit()
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    [file] = out.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_the_three_packages_and_one_guest(wheel: Path) -> None:
+    names = ZipFile(wheel).namelist()
+    roots = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
+    assert roots == {"cloche", "cloche_codegen", "cloche_guest"}
+    assert len([name for name in names if name.endswith(".wasm")]) == 1
+    assert "cloche/store/sql/0001.sql" in names
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_an_empty_environment_with_the_wheel_runs_a_workflow(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=True)
+    pip = environment / "bin" / "pip"
+    subprocess.run([pip, "install", "--quiet", "--disable-pip-version-check", wheel], check=True, capture_output=True)
+    (tmp_path / "flow.py").write_text(WORKFLOW)
+    cloche = environment / "bin" / "cloche"
+    done = subprocess.run(
+        [cloche, "run", "flow.py:workflow", "--input", "21"],
+        cwd=tmp_path,
+        env={"PATH": str(environment / "bin"), "HOME": str(tmp_path)},  # no compiler, no checkout, no cache
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    installed = subprocess.run([pip, "list"], check=True, capture_output=True, text=True).stdout
+    assert "ziglang" not in installed
