@@ -137,7 +137,9 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
             return _timestamp(value)
         case datetime() | date() | time():
             return value.isoformat()
-        case timedelta() | Decimal() | UUID() | PurePath():
+        case PurePath():
+            return _text(str(value))
+        case timedelta() | Decimal() | UUID():
             from pydantic_core import to_jsonable_python
 
             return to_jsonable_python(value)

@@ -1,0 +1,200 @@
+"""Runs without a guest: a script says what is asked for at each event, and histories are lived in three ways.
+
+`Answers` is the guest: for the event `"start"`, `"done 1"`, `"failed 1"` or `"fired 2"` the commands it writes. That is all a
+guest is to the history: a pure function from events to commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from cloche.history import Batch, CallId, Failure, Kind, Note, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
+from cloche.history.machine import Fact
+from cloche.history.messages import (
+    AbandonCall,
+    CallStep,
+    CancelRequested,
+    Command,
+    CompleteRun,
+    Enter,
+    FailRun,
+    Leave,
+    SetTimer,
+    Started,
+    StepCompleted,
+    StepFailed,
+    TimerFired,
+    WriteLog,
+)
+from cloche.history.records import genesis, unpack_record
+from cloche.history.values import decode, encode_plain
+
+Answers: TypeAlias = Mapping[str, Sequence[Command]]
+
+KEY = RunKey(TenantId("default"), RunId("r1"))
+T0 = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+SEED = bytes(16)
+
+
+# ---- facts and commands --------------------------------------------------------------------------------------------------
+
+
+def at(ms: int) -> TimeMs:
+    return TimeMs(T0 + ms)
+
+
+def begun(input: Any = None) -> list[Fact]:
+    """What every run begins with."""
+    return [Note(Kind.RUN_CREATED, at(0), {"code": "c0de"}), Started(at(0), SEED, input, {})]
+
+
+def attempt(call: int, number: int = 1, ms: int = 0) -> Note:
+    return Note(Kind.ATTEMPT_STARTED, at(ms), {"attempt": number}, CallId(call))
+
+
+def attempt_failed(call: int, number: int = 1, retry_at: int | None = None, ms: int = 0) -> Note:
+    content = {"attempt": number, "failure": Failure("Error", "no").to_wire(), "retry_at": retry_at}
+    return Note(Kind.ATTEMPT_FAILED, at(ms), content, CallId(call))
+
+
+def done(call: int, value: Any = None, ms: int = 0) -> StepCompleted:
+    return StepCompleted(at(ms), CallId(call), value)
+
+
+def failed(call: int, message: str = "no", ms: int = 0) -> StepFailed:
+    return StepFailed(at(ms), CallId(call), Failure("Error", message))
+
+
+def fired(call: int, ms: int = 0) -> TimerFired:
+    return TimerFired(at(ms), CallId(call))
+
+
+def cancel(ms: int = 0, reason: str = "enough") -> CancelRequested:
+    return CancelRequested(at(ms), reason)
+
+
+def step(call: int, name: str = "add", *arguments: Any, path: str | None = None) -> CallStep:
+    return CallStep(CallId(call), Path(path or name), name, list(arguments))
+
+
+def timer(call: int, due: int, path: str = "nap") -> SetTimer:
+    return SetTimer(CallId(call), Path(path), TimeMs(due), None)
+
+
+def abandon(call: int) -> AbandonCall:
+    return AbandonCall(CallId(call))
+
+
+def result(value: Any = None) -> CompleteRun:
+    return CompleteRun(value)
+
+
+def wire(command: Command) -> bytes:
+    """A command as a guest writes it."""
+    match command:
+        case CallStep(call, path, name, arguments):
+            fields: list[Any] = [call, path, name, arguments]
+        case SetTimer(call, path, due, value):
+            fields = [call, path, due, value]
+        case WriteLog(level, text):
+            fields = [level, text]
+        case Enter(path, value):
+            fields = [path, value]
+        case Leave(path, outcome):
+            fields = [path, outcome]
+        case CompleteRun(value):
+            fields = [value]
+        case FailRun(failure):
+            fields = [failure.to_wire()]
+        case AbandonCall(call):
+            fields = [call]
+    return encode_plain([command.number, *fields])
+
+
+def turn(events: Sequence[bytes], answers: Answers) -> bytes:
+    """The guest's side of a turn."""
+    return b"".join(written(answers.get(label(event), ())) for event in events)
+
+
+def written(commands: Sequence[Command]) -> bytes:
+    return b"".join(map(wire, commands)) + b"\xf6"
+
+
+def label(event: bytes) -> str:
+    items = decode(event)
+    names = {0: "start", 1: "done", 2: "failed", 4: "fired"}
+    return names[items[0]] if items[0] == 0 else f"{names[items[0]]} {items[2]}"
+
+
+# ---- living a history ----------------------------------------------------------------------------------------------------
+
+
+def advance(machine: RunMachine, facts: Sequence[Fact], answers: Answers | None = None, now: int = 0) -> Batch:
+    """One turn."""
+    return machine.accept(facts, turn(machine.deliver(facts), answers or {}), at(now))
+
+
+def machine_after(*turns: Sequence[Fact], answers: Answers | None = None) -> tuple[RunMachine, list[Record]]:
+    """A machine that has lived through `turns`, and its log."""
+    machine, log = RunMachine(KEY), []
+    for facts in turns:
+        log += advance(machine, facts, answers).records
+    return machine, log
+
+
+def rebuilt(log: Sequence[Record], key: RunKey = KEY) -> RunMachine:
+    """A machine from the bytes of a log, each record verified."""
+    machine = RunMachine(key)
+    previous = genesis(key)
+    for number, record in enumerate(log, 1):
+        machine.absorb(unpack_record(record.packed, record.hash, previous=previous, expected=number))  # type: ignore[arg-type]
+        previous = record.hash
+    return machine
+
+
+def state_of(machine: RunMachine) -> dict[str, Any]:
+    """Everything a machine knows."""
+    return {
+        "phase": machine.phase,
+        "head": (machine.head_seq, machine.head_hash),
+        "open": machine.open,
+        "wake_at": machine.wake_at,
+        "pending": machine.pending(),
+        "created": machine.created,
+    }
+
+
+def lived(facts: Sequence[Fact], answers: Answers) -> list[Record]:
+    """The log of a run, lived all at once, one fact at a time, and cut and rebuilt after every record: always the same.
+
+    Raises:
+        AssertionError: the three ways differ.
+    """
+    at_once, log = machine_after(facts, answers=answers)
+    one_by_one, log_of_one_by_one = machine_after(*[[fact] for fact in facts], answers=answers)
+    cut, log_of_cut = _lived_with_cuts(facts, answers)
+    assert log_of_one_by_one == log
+    assert log_of_cut == log
+    assert state_of(one_by_one) == state_of(at_once)
+    assert state_of(cut) == state_of(at_once)
+    return log
+
+
+def _lived_with_cuts(facts: Sequence[Fact], answers: Answers) -> tuple[RunMachine, list[Record]]:
+    machine, log = RunMachine(KEY), []
+    for fact in facts:
+        for record in advance(machine, [fact], answers).records:
+            log.append(record)
+            assert rebuilt(log).head_hash == record.hash  # a log may be read while it grows
+        was, machine = machine, rebuilt(log)
+        assert state_of(machine) == state_of(was)
+    return machine, log
+
+
+def told(records: Sequence[Record]) -> list[str]:
+    """A log for people: `step called 1`, `run completed`."""
+    return [
+        record.kind.name.lower().replace("_", " ") + (f" {record.call}" if record.call is not None else "")
+        for record in records
+    ]
