@@ -42,7 +42,7 @@ class _Flow:
             if reason := never_a_list(flowing):
                 yield Problem("not_a_list", path, f"foreach needs a list, and {source} is none: {reason}")
                 return
-            flowing, source = items_of(flowing), f"an item of {source.removeprefix('what ')}"
+            flowing, source = items_of(flowing), f"an item of {source}"
         for body in g.bodies_of(node):
             place = path if body is node else f"{path}/{body.id}"
             if reason := misfit(flowing, self._takes(body)):

@@ -250,7 +250,7 @@ def test_foreach_needs_a_list() -> None:
         "w/foreach_1: foreach needs a list, and what 'a' gives is none: the value is object, not array [not_a_list]"
     ]
     assert problems(new().then(free("a", None, list[A])).foreach(free("b", B))) == [
-        "w/foreach_1/b: an item of 'a' gives does not fit the input of 'b': .y is required and never given; put a map "
+        "w/foreach_1/b: an item of what 'a' gives does not fit the input of 'b': .y is required and never given; put a map "
         "before 'b' or change one of the schemas [schema_misfit]"
     ]
 

@@ -273,7 +273,10 @@
   };
 
   // Anything that is not a number from 1 is 1; fractions are cut off.
-  const widthOf = (value) => (NumberOf(isNumber(value) ? value : 1) >= 1 ? floor(NumberOf(value)) : 1);
+  const widthOf = (value) => {
+    const width = isNumber(value) ? NumberOf(value) : 1;
+    return width >= 1 ? floor(width) : 1;
+  };
 
   // foreach(path, list, body(item, path), {concurrency?: number | () => number, collect?})
   const foreach = (path, list, body, options) =>
