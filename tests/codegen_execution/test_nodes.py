@@ -302,3 +302,9 @@ def test_many_arms_and_many_items() -> None:
     assert len(ran.result) == 2000
     ran = drive(new().foreach(take, concurrency=50).commit(), list(range(2000)), FUNCTIONS)
     assert (ran.result, ran.in_flight_max) == (list(range(2000)), 50)
+
+
+def test_a_step_inside_and_outside_keeps_both_paths() -> None:
+    inner = create_workflow(id="W").then(inc).commit()
+    ran = run(new().then(inner).then(inc).then(clone_workflow(inner, id="V")), {"v": 0})
+    assert ran.paths == ["W/inc", "inc", "V/inc"]
