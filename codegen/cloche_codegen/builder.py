@@ -20,6 +20,7 @@ from cloche_codegen.errors import GraphError, NotCommitted, UnknownReference
 from cloche_codegen.javascript import Source, javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
+from cloche_codegen.outline import outline
 from cloche_codegen.schemas import json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.validate import problems_of
@@ -312,6 +313,10 @@ class Workflow(Schematic):
     def to_mermaid(self) -> str:
         """The graph as a Mermaid flowchart."""
         return mermaid(self.graph)
+
+    def to_text(self) -> str:
+        """The graph as indented text, one line a node."""
+        return outline(self.graph)
 
     def __repr__(self) -> str:
         return f"<Workflow {self.id!r}, {len(self._nodes)} nodes{'' if self.committed else ', not committed'}>"

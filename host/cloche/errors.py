@@ -8,6 +8,7 @@
         MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
+      GuestUnavailable      the installation: there is no guest, and none could be built
       RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
         FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
@@ -98,6 +99,10 @@ class RunFailed(ClocheError):
     """Facts: `run_id`, `status`, `error` (the `Failure`, or None when the run was canceled or is not finished)."""
 
     code = "run-failed"
+
+
+class GuestUnavailable(ClocheError):
+    code = "guest-unavailable"
 
 
 class GuestFault(ClocheError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import cloche_guest
 from cloche.engines.protocol import Cell, Code
+from cloche.errors import GuestUnavailable
 from cloche.sandbox import Cell as SandboxCell
 from cloche.sandbox import Limits, base_image, load_image
 
@@ -35,5 +36,8 @@ class SandboxEngine:
 
 @cache
 def _javascript_guest() -> tuple[str, bytes]:
-    guest = cloche_guest.ensure_guest("javascript")
+    try:
+        guest = cloche_guest.ensure_guest("javascript")
+    except cloche_guest.GuestError as error:
+        raise GuestUnavailable(f"there is no guest to run workflows in: {error}") from error
     return guest.digest, guest.wasm

@@ -19,7 +19,7 @@ from cloche.history.values import encode, plain
 from cloche.runtime import portable, reading
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.results import FINAL, RunResult, fold, revive
-from cloche.runtime.scheduler import Scheduler, default_key, load_code
+from cloche.runtime.scheduler import Scheduler, load_code, run_key
 from cloche.runtime.steps import validated
 from cloche.store import ExecutionLock, MemoryStore, RunRow, SqliteStore, Store
 
@@ -228,7 +228,7 @@ class Cloche:
         return self._scheduler
 
     def _key(self, run_id: str) -> RunKey:
-        return default_key(run_id, self._tenant)
+        return run_key(run_id, self._tenant)
 
     def _workflow(self, workflow: str | Workflow) -> Workflow:
         id = workflow if isinstance(workflow, str) else workflow.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import os
 import time
 from base64 import b32encode
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cloche.history.ids import RunId, TimeMs
+
+log = logging.getLogger("cloche")
 
 _LONGEST_WAIT_S = 20.0  # a clock that was set is noticed after this long
 
@@ -55,13 +58,18 @@ class Timers:
         self._heap: list[tuple[TimeMs, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._handle: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def at(self, due: TimeMs, callback: Callable[[], None]) -> None:
+        if self._closed:
+            return
         heapq.heappush(self._heap, (due, next(self._count), callback))
         if self._heap[0][0] == due:
             self._arm()
 
     def close(self) -> None:
+        """Nothing fires any more, also not what is asked for later."""
+        self._closed = True
         self._heap.clear()
         if self._handle is not None:
             self._handle.cancel()
@@ -70,12 +78,16 @@ class Timers:
         if self._handle is not None:
             self._handle.cancel()
         wait_s = min(max((self._heap[0][0] - self._world.now()) / 1000, 0), _LONGEST_WAIT_S)
-        self._handle = asyncio.get_running_loop().call_later(wait_s, self._fire)
+        self._handle = asyncio.get_running_loop().call_later(wait_s, self.fire_due)
 
-    def _fire(self) -> None:
-        self._handle = None
+    def fire_due(self) -> None:
+        """Call what is due by now. The loop does, and so may who moves the clock. One that raises does not stop the others."""
         now = self._world.now()
         while self._heap and self._heap[0][0] <= now:
-            heapq.heappop(self._heap)[2]()
+            callback = heapq.heappop(self._heap)[2]
+            try:
+                callback()
+            except Exception:
+                log.exception("a timer's callback raised")
         if self._heap:
             self._arm()

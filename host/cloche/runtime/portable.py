@@ -15,7 +15,7 @@ from cloche.engines import Code
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict
 from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
-from cloche.history.values import decode_sequence, encode_plain
+from cloche.history.values import decode_sequence, encode, encode_plain
 from cloche.runtime.reading import row_of
 from cloche.runtime.scheduler import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest
@@ -43,7 +43,7 @@ def export_run(store: Store, key: RunKey) -> bytes:
         "version": VERSION,
         "workflow": row.workflow,
     }
-    parts = [encode_plain(header)]
+    parts = [encode(header)]
     parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), load_guest(store, code.guest))]
     parts += [encode_plain([record.packed, record.hash]) for record in store.records(key)]
     body = b"".join(parts)
@@ -97,7 +97,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[byte
     except ForeignFile:
         raise
     except Exception as error:
-        raise ForeignFile(f"this is not an exported run: {error}") from error
+        raise ForeignFile("this is not an exported run: its parts cannot be read") from error
     return header, blobs, pairs
 
 

@@ -345,7 +345,7 @@ def what_to_do(error: ClocheError) -> str:
             return "see the message; the run is tried again when the store is opened next"
 
 
-def default_key(run: str, tenant: str) -> RunKey:
+def run_key(run: str, tenant: str) -> RunKey:
     from cloche.history.ids import RunId, is_valid_id
 
     for what, text in (("run id", run), ("tenant", tenant)):

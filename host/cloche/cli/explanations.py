@@ -30,6 +30,9 @@ TARGET must name a committed workflow: `path/to/file.py:name`, `package.module:n
     "run-failed": """
 Raised by `unwrap()`: the run ended without a result. `error` has the failure (name, message, data, cause), `error.step` the
 step it came from; `cloche show RUN` prints both, and `cloche log RUN` the traceback of each failed attempt.""",
+    "guest-unavailable": """
+This installation has no WebAssembly guest. A wheel brings it; a checkout builds it with `make guest`, which needs the way to
+PyPI once. The message says which part failed.""",
     "guest-fault": """
 The cell of a run was stopped, or said something that is not in its grammar. The run ends with this fault if the same history
 always leads here; otherwise it is tried again on a rebuilt cell first.""",
@@ -90,7 +93,7 @@ code of its own in brackets.""",
 }
 
 
-def explain(code: str) -> str | None:
+def explanation(code: str) -> str | None:
     """The page for `code`, or None. Codes of graph problems (`bad_…`) are explained by their own messages."""
     text = EXPLANATIONS.get(code)
     return text.strip() if text else None

@@ -1,0 +1,154 @@
+"""What every command shares: the group, `--json`, errors as messages, exit codes, options."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.store import SqliteStore
+
+EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAULT, EXIT_NOT_ENDED = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    70,
+    75,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _InOrder(click.Group):
+    """Commands in the order in which they are defined, the most wanted first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="cloche", prog_name="cloche")
+def main() -> None:
+    """Durable workflows under glass.
+
+    \b
+    TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps.
+    Exit codes: 0 success · 1 the run failed or was canceled · 2 wrong use or bad input · 3 divergence or
+    failed verification · 4 not found · 5 store unavailable or in use · 75 not ended, and not followed.
+    """
+
+
+def command(function: F) -> F:
+    """A command with `--json`, whose errors are messages and exit codes, never tracebacks."""
+
+    @main.command(function.__name__.rstrip("_"), help=function.__doc__)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for lists.")
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> None:
+        from cloche.errors import ClocheError
+        from cloche_codegen import GraphError
+
+        try:
+            code = function(*args, **options)
+        except (ClocheError, GraphError) as error:
+            sys.exit(exit_code_of(error, options["as_json"]))
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:  # the reader of a pipe went away: that is its right
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception as error:
+            if "CLOCHE_DEBUG" in os.environ:
+                raise
+            sys.exit(_own_fault(error))
+        sys.exit(code or 0)
+
+    return run  # type: ignore[return-value]
+
+
+store_option = click.option(
+    "--store", envvar="CLOCHE_STORE", default="cloche.db", show_default=True, help="The store's file (CLOCHE_STORE)."
+)
+tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
+steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
+
+
+def _own_fault(error: Exception) -> int:
+    click.echo(
+        f"{click.style('error', fg='red')}: a fault in cloche itself: {error!r}; please report it "
+        "(CLOCHE_DEBUG=1 shows the traceback)",
+        err=True,
+    )
+    return EXIT_OWN_FAULT
+
+
+def exit_code_of(error: Exception, as_json: bool) -> int:
+    from cloche import errors
+    from cloche.cli.output import print_json, shown
+
+    code = getattr(error, "code", "graph")
+    message = str(error)
+    if as_json:
+        print_json({"error": {"code": code, "message": message}})
+    else:
+        click.echo(f"{click.style('error', fg='red')}: {_lines(shown, message)}", err=True)
+    match error:
+        case errors.NotFound():
+            return EXIT_NOT_FOUND
+        case errors.StoreError():
+            return EXIT_STORE
+        case errors.HistoryError():
+            return EXIT_DIVERGED
+        case errors.GuestFault() | errors.RunFailed():
+            return EXIT_FAILED
+        case _:
+            return EXIT_USAGE
+
+
+def _lines(clean: Callable[[str], str], text: str) -> str:
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+@contextlib.contextmanager
+def opened(store: str) -> Iterator[SqliteStore]:
+    """A store to look at; nobody's execution is disturbed."""
+    from cloche.store import SqliteStore
+
+    found = SqliteStore(store, must_exist=True)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def key_of(run_id: str, tenant: str) -> RunKey:
+
+    from cloche.runtime.scheduler import run_key
+
+    return run_key(run_id, tenant)
+
+
+def read_file(name: str, what: str) -> bytes:
+    """A file's bytes, or standard input for `-`.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    from cloche.errors import InvalidInput
+
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error

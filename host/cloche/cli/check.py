@@ -1,0 +1,184 @@
+"""Commands that check and carry: replay, verify, export, import, doctor, explain, completion."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from cloche.cli.base import (
+    EXIT_DIVERGED,
+    EXIT_NOT_FOUND,
+    EXIT_STORE,
+    command,
+    key_of,
+    opened,
+    read_file,
+    steps_option,
+    store_option,
+    tenant_option,
+)
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@store_option
+@click.option("--with", "target", metavar="TARGET", help="Replay on today's code of TARGET, not on the run's own.")
+@steps_option
+@tenant_option
+def replay(run_id: str, store: str, target: str | None, steps: str | None, tenant: str, as_json: bool) -> int:
+    """Feed a run's history to a fresh guest and compare every command."""
+    from cloche.cli.output import print_json, shown
+    from cloche.cli.targets import find_workflow
+    from cloche.engines import SandboxEngine
+    from cloche.runtime import reading
+    from cloche.runtime.client import code_of
+
+    engine = SandboxEngine()
+    code = code_of(find_workflow(target, steps), engine) if target else None
+    with opened(store) as found:
+        report = reading.replay(found, key_of(run_id, tenant), engine, code)
+    if as_json:
+        print_json(
+            {
+                "run_id": run_id,
+                "ok": report.ok,
+                "events": report.events,
+                "seconds": report.seconds,
+                "events_per_second": round(report.events_per_second),
+                "state_hash": report.state_hash,
+                "divergence": report.divergence.to_data() if report.divergence else None,
+            }
+        )
+    elif report.divergence is None:
+        click.secho("✓ ", fg="green", nl=False)
+        click.echo(
+            f"{report.events} events replayed in {report.seconds * 1000:.2f} ms ({report.events_per_second:,.0f} events/s), "
+            "every command as recorded"
+        )
+        click.echo(f"  state {report.state_hash}")
+    else:
+        click.echo(f"{click.style('✗ divergence', fg='red')}: {shown(str(report.divergence))}", err=True)
+        for item in report.divergence.differences:
+            click.echo(f"  {item['at'] or 'command'}: then {item['expected']!r}, now {item['actual']!r}", err=True)
+    return 0 if report.ok else EXIT_DIVERGED
+
+
+@command
+@click.argument("run_id", metavar="[RUN]", required=False)
+@store_option
+@tenant_option
+def verify(run_id: str | None, store: str, tenant: str, as_json: bool) -> int:
+    """Check the hash chains of one run, or of everything in the store."""
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime import reading
+
+    with opened(store) as found:
+        report = reading.verify(found, key_of(run_id, tenant) if run_id else None)
+    if as_json:
+        print_json({"ok": report.ok, "runs": report.runs, "records": report.records, "findings": report.findings})
+    elif report.ok:
+        click.secho("✓ ", fg="green", nl=False)
+        click.echo(f"{report.records} records of {report.runs} runs are what was written")
+    for finding in [] if as_json else report.findings:
+        where = f"run {shown(finding.run)}" if finding.run else "the store"
+        number = f", record {finding.seq}" if finding.seq else ""
+        click.echo(f"{click.style('✗', fg='red')} {where}{number}: {shown(finding.problem)}", err=True)
+    return 0 if report.ok else EXIT_DIVERGED
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@store_option
+@tenant_option
+def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
+    """Write one run to a file that verifies anywhere: records, code and guest."""
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime.portable import export_run
+
+    with opened(store) as found:
+        data = export_run(found, key_of(run_id, tenant))
+    if output == "-":
+        click.get_binary_stream("stdout").write(data)
+        return
+    part = Path(f"{output}.part")
+    part.write_bytes(data)
+    os.replace(part, output)  # whole or not at all
+    if as_json:
+        print_json({"run_id": run_id, "file": output, "bytes": len(data)})
+    else:
+        click.echo(f"run {shown(run_id)}: {len(data):,} bytes in {output}")
+
+
+@command
+@click.argument("file")
+@store_option
+def import_(file: str, store: str, as_json: bool) -> None:
+    """Put an exported run into a store, after checking every record. A run that is there already is left alone."""
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime.portable import import_run
+    from cloche.runtime.reading import row_of
+    from cloche.store import SqliteStore
+
+    data = read_file(file, "the file")
+    found = SqliteStore(store)
+    try:
+        row = row_of(found, import_run(found, data))
+    finally:
+        found.close()
+    if as_json:
+        print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
+    else:
+        click.echo(f"run {shown(row.key.run)} ({row.status}), {row.head_seq} records, verified")
+
+
+@command
+@store_option
+def doctor(store: str, as_json: bool) -> int:
+    """Look at versions, guests, the cache and the store, and say what is not well."""
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime.health import examine
+
+    checks = examine(Path(store))
+    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "cyan")}
+    for check in checks:
+        if as_json:
+            print_json({"name": check.name, "ok": check.ok, "says": check.says})
+            continue
+        mark, color = marks[check.ok]
+        click.secho(f"{mark} ", fg=color, nl=False)
+        click.echo(f"{check.name:16}  {shown(check.says)}")
+    return EXIT_STORE if any(check.ok is False for check in checks) else 0
+
+
+@command
+@click.argument("code", required=False)
+def explain(code: str | None, as_json: bool) -> int:
+    """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
+    from cloche.cli.explanations import EXPLANATIONS, explanation
+    from cloche.cli.output import print_json
+
+    if code is None:
+        for name in EXPLANATIONS:
+            print_json({"code": name}) if as_json else click.echo(name)
+        return 0
+    text = explanation(code)
+    if text is None:
+        click.echo(f"there is no error code '{code}'; 'cloche explain' lists them", err=True)
+        return EXIT_NOT_FOUND
+    print_json({"code": code, "text": text}) if as_json else click.echo(text)
+    return 0
+
+
+@command
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str, as_json: bool) -> None:
+    """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file."""
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+    from cloche.cli.base import main
+
+    kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
+    click.echo(kind(main, {}, "cloche", "_CLOCHE_COMPLETE").source())

@@ -1,0 +1,193 @@
+"""Commands that execute runs: `run` and `worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloche.cli.base import (
+    EXIT_DIVERGED,
+    EXIT_FAILED,
+    EXIT_NOT_ENDED,
+    command,
+    read_file,
+    steps_option,
+    store_option,
+    tenant_option,
+)
+
+if TYPE_CHECKING:
+    from cloche.engines import CellSource
+    from cloche.history import RunId
+    from cloche.runtime import Cloche, Run, RunResult
+
+UNFINISHED = ("running", "waiting", "blocked")
+UNREADABLE = ("divergence", "broken-chain", "history")
+
+
+@command
+@click.argument("target")
+@click.option("--input", "input_text", default="null", help="JSON, @file, or - for standard input.")
+@store_option
+@click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
+@click.option("--engine", type=click.Choice(["sandbox"]), default="sandbox", show_default=True)
+@steps_option
+@tenant_option
+def run(
+    target: str,
+    input_text: str,
+    store: str,
+    run_id: str | None,
+    engine: str,
+    steps: str | None,
+    tenant: str,
+    as_json: bool,
+) -> int:
+    """Start a run of TARGET and follow it to its end.
+
+    Ctrl-C leaves a run that `cloche worker` goes on with.
+    """
+    from cloche import Cloche
+    from cloche.cli.targets import find_workflow
+
+    workflow = find_workflow(target, steps)
+    value = _json_input(input_text)
+
+    async def whole() -> tuple[str, RunResult | None]:
+        async with Cloche(
+            store, workflows=[workflow], tenant=tenant, engine=_engine(engine), handle_sigterm=False
+        ) as app:
+            started = await app.start(workflow, value, run_id=run_id)
+            return started.id, await _followed(started, quiet=as_json)
+
+    id, result = asyncio.run(whole())
+    if result is None:
+        click.echo(f"interrupted: run {id} goes on with 'cloche worker {target} --store {store}'", err=True)
+        return EXIT_NOT_ENDED
+    return _finish(result, as_json)
+
+
+async def _followed(run: Run, *, quiet: bool) -> RunResult | None:
+    """Print what happens until the run ends; None when the user or the system asked us to leave."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    show = asyncio.create_task(_show_progress(run)) if not quiet and sys.stderr.isatty() else None
+    result, left = asyncio.create_task(run.result()), asyncio.create_task(stop.wait())
+    await asyncio.wait({result, left}, return_when=asyncio.FIRST_COMPLETED)
+    left.cancel()
+    if show is not None:
+        if result.done():
+            await show
+        show.cancel()
+    if not result.done():
+        result.cancel()
+        return None
+    return result.result()
+
+
+async def _show_progress(run: Run) -> None:
+    from cloche.cli.output import record_line
+
+    click.secho(f"run {run.id}", dim=True, err=True)
+    async for record in run.stream():
+        if record.kind.name not in ("RUN_CREATED", "ATTEMPT_STARTED"):
+            click.echo(record_line(record), err=True)
+
+
+def _finish(result: RunResult, as_json: bool) -> int:
+    from cloche.cli.output import print_json, print_result
+
+    if as_json:
+        print_json(result.to_data())
+    else:
+        print_result(result)
+    return _exit_code(result)
+
+
+def _exit_code(result: RunResult) -> int:
+    if result.status == "success":
+        return 0
+    if result.status in ("failed", "canceled"):
+        return EXIT_FAILED
+    if result.blocked is not None and result.blocked["reason"] in UNREADABLE:
+        return EXIT_DIVERGED
+    return EXIT_NOT_ENDED
+
+
+@command
+@click.argument("targets", nargs=-1, required=True)
+@store_option
+@click.option("--once", is_flag=True, help="End when nothing is left to do.")
+@steps_option
+@tenant_option
+def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, tenant: str, as_json: bool) -> int:
+    """Recover and continue all unfinished runs of a store, and wait for more.
+
+    The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
+    end and are recorded.
+    """
+    from cloche import Cloche
+    from cloche.cli.targets import find_workflow
+
+    workflows = [find_workflow(target, steps) for target in targets]
+
+    async def whole() -> int:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with Cloche(store, workflows=workflows, tenant=tenant, handle_sigterm=False) as app:
+            return await _work(app, stop, once=once, as_json=as_json)
+
+    return asyncio.run(whole())
+
+
+async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) -> int:
+    from cloche.cli.output import MARKS, print_json, row_data, shown
+
+    last: dict[RunId, str] = {}
+    while True:
+        rows = {row.key.run: row for status in UNFINISHED for row in await app.list(status=status, limit=None)}
+        for id in last:
+            if id not in rows:
+                rows[id] = await (await app.get(id)).row()
+        for id, row in sorted(rows.items()):
+            if last.get(id) == row.status:
+                continue
+            if as_json:
+                print_json(row_data(row))
+            else:
+                mark, color = MARKS.get(row.status, ("…", "cyan"))
+                click.secho(f"{mark} ", fg=color, nl=False)
+                click.echo(f"{shown(id)}  {shown(row.workflow)}  {row.status}")
+        last = {id: row.status for id, row in rows.items() if row.status in UNFINISHED}
+        if stop.is_set() or (once and not any(status in ("running", "waiting") for status in last.values())):
+            return EXIT_NOT_ENDED if once and last else 0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.2)
+
+
+def _engine(name: str) -> CellSource:
+    from cloche.engines import SandboxEngine
+
+    return {"sandbox": SandboxEngine}[name]()
+
+
+def _json_input(text: str) -> Any:
+    from cloche.errors import InvalidInput
+
+    source = "--input"
+    if text == "-" or text.startswith("@"):
+        source = "standard input" if text == "-" else text[1:]
+        text = read_file(text.removeprefix("@"), "the input file").decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{source} is not JSON: {error}", path="") from error
