@@ -8,6 +8,7 @@ of ours does not compile QuickJS again.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -27,10 +28,11 @@ from cloche_guest.bake import Script, bake
 
 Progress = Callable[[str], None]
 
-STATE_ADDRESS: Final = 0x1110000  # above stack and windows, see guest.h; a multiple of wasm's page
-STACK_BYTES: Final = 1 << 20
+STACK_BYTES: Final = 3 << 19  # guest.h says what follows it
+STATE_ADDRESS: Final = 0x1190000  # above stack and windows; a multiple of wasm's page
 TARGET: Final = ("--target=wasm32-wasi", "-mexec-model=reactor")
-COMPILE: Final = ("-O2", "-g0", "-std=gnu11", "-DNDEBUG", "-D_GNU_SOURCE", "-fno-ident", f"-DSTATE_ADDRESS={STATE_ADDRESS}")
+COMPILE: Final = ("-O2", "-g0", "-std=gnu11", "-DNDEBUG", "-D_GNU_SOURCE", "-fno-ident")
+OUR_DEFINITIONS: Final = (f"-DSTATE_ADDRESS={STATE_ADDRESS}", f"-DSTACK_BYTES={STACK_BYTES}")
 OUR_WARNINGS: Final = ("-Wall", "-Wextra", "-Werror")
 LINK: Final = (f"-Wl,-z,stack-size={STACK_BYTES}", f"-Wl,--global-base={STATE_ADDRESS}", "-Wl,--strip-all")
 ENGINE_FILES: Final = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
@@ -48,6 +50,11 @@ class Sources:
         return self.root / "requirements.txt"
 
     @property
+    def weights(self) -> Path:
+        """How much stack functions of QuickJS take beside their own: lines `file function bytes [checked]`."""
+        return self.root / "weights.txt"
+
+    @property
     def c_files(self) -> list[Path]:
         return sorted((self.root / "src").glob("*.[ch]"))
 
@@ -61,7 +68,7 @@ class Sources:
     def key(self) -> str:
         """Names everything the guest is made from: equal keys give equal guests."""
         ours = [Path(__file__), Path(__file__).with_name("bake.py"), Path(__file__).with_name("wasm.py")]
-        parts = [(p.name, p.read_bytes()) for p in [self.pin, *self.c_files, *self.prelude, *ours]]
+        parts = [(p.name, p.read_bytes()) for p in [self.pin, self.weights, *self.c_files, *self.prelude, *ours]]
         return _key(*(item for name, data in parts for item in (name.encode(), data)), _compiler_version().encode())
 
 
@@ -85,13 +92,14 @@ def build(sources: Sources, cache: Path, progress: Progress) -> bytes:
 
 
 def _engine_sources(sources: Sources, cache: Path, progress: Progress) -> Path:
-    """The folder with QuickJS-NG's C files, unpacked from the archive that the pin names."""
-    folder = cache / f"quickjs-{_key(sources.pin.read_bytes())[:16]}"
+    """The folder with QuickJS-NG's C files, unpacked from the archive that the pin names, and weighted."""
+    folder = cache / f"quickjs-{_key(sources.pin.read_bytes(), sources.weights.read_bytes())[:16]}"
     if folder.exists():
         return folder
     with _reported(progress, "download QuickJS-NG"), tempfile.TemporaryDirectory(dir=cache) as work:
         _download(sources.pin, Path(work))
         _unpack(next(Path(work).glob("*.tar.gz")), Path(work) / "unpacked")
+        _weight(Path(work) / "unpacked", sources.weights)
         _place(Path(work) / "unpacked", folder)
     return folder
 
@@ -115,6 +123,23 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise BuildFailed(f"the source archive of QuickJS-NG has no {', '.join(missing)}: is the pin another version?")
 
 
+def _weight(folder: Path, weights: Path) -> None:
+    """Puts a buffer of so many bytes into each function that `weights` names."""
+    for line in weights.read_text("utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, function, size, *checked = line.split()
+        file = folder / name
+        buffer = f'char stack_weight[{int(size)}]; __asm__ volatile("" : : "r"(stack_weight) : "memory");'
+        if checked:
+            buffer += " if (js_check_stack_overflow(ctx->rt, 0)) return JS_ThrowStackOverflow(ctx);"
+        definition = re.compile(rf"^[a-z_][^\n;]*\b{function}\([^;{{]*?\)\n\{{", re.MULTILINE)
+        text, count = definition.subn(lambda found, buffer=buffer: f"{found[0]} {buffer}", file.read_text("utf-8"))
+        if count != 1:
+            raise BuildFailed(f"{name} has {count} definitions of {function}, which {weights.name} gives a weight")
+        file.write_text(text, "utf-8")
+
+
 # ---- compiler --------------------------------------------------------------------------------------------------------
 
 
@@ -122,8 +147,9 @@ def _compile_all(sources: Sources, engine: Path, cache: Path, progress: Progress
     ours = sources.c_files
     headers = b"".join(p.read_bytes() for p in ours if p.suffix == ".h")
     pin = sources.pin.read_bytes()
+    our_flags = (*OUR_WARNINGS, *OUR_DEFINITIONS, "-isystem", str(engine))
     engine_jobs = [(engine / name, (), pin) for name in ENGINE_FILES]
-    our_jobs = [(p, (*OUR_WARNINGS, "-isystem", str(engine)), pin + headers) for p in ours if p.suffix == ".c"]
+    our_jobs = [(p, our_flags, pin + headers) for p in ours if p.suffix == ".c"]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # the largest file first: it takes longer than all the others
         objects = list(pool.map(lambda job: _compile(*job, cache, progress), [*engine_jobs, *our_jobs]))
     # Ours come first at the link: what they define takes the place of the C library's (ambient.c, libc.c).

@@ -15,8 +15,9 @@ static struct {
 
 uint32_t calls_next_id(void) { return calls.last_id + 1; }
 
-/* Ids are handed out in sequence, so their low bits spread them evenly by themselves. */
-static uint32_t home(uint32_t id) { return id & (calls.capacity - 1); }
+/* Fibonacci hashing (Knuth, 6.4). The id's own low bits would fill the table in one run without gaps, and every deletion
+ * would walk it to the end. */
+static uint32_t home(uint32_t id) { return (id * 2654435769u >> 16 ^ id * 2654435769u) & (calls.capacity - 1); }
 
 static struct call *probe(uint32_t id) {
     uint32_t i = home(id);

@@ -16,10 +16,9 @@
 
 #include "quickjs.h"
 
-/* ---- memory layout: the build passes STATE_ADDRESS to the linker as --global-base, see artifacts.py ---- */
+/* ---- memory layout: the build gives STACK_BYTES and STATE_ADDRESS to the linker too, see build.py ---- */
 
 enum {
-    STACK_BYTES = 1 << 20,
     WINDOW_BYTES = 8 << 20,
     INPUT_ADDRESS = STACK_BYTES + 128, /* TURN lies between the stack and the input window */
     OUTPUT_ADDRESS = INPUT_ADDRESS + WINDOW_BYTES + 64, /* room for the NUL after a source that fills the window */

@@ -176,9 +176,9 @@ def explain(code: str | None, as_json: bool) -> int:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str, as_json: bool) -> None:
     """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file."""
-    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
     from cloche.cli.base import main
 
-    kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
-    click.echo(kind(main, {}, "cloche", "_CLOCHE_COMPLETE").source())
+    kinds: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+    click.echo(kinds[shell](main, {}, "cloche", "_CLOCHE_COMPLETE").source())

@@ -281,7 +281,7 @@ def test_a_cancellation_waits_for_all_steps_whatever_becomes_of_them() -> None:
 
 def test_a_result_that_arrives_behind_a_cancellation_is_recorded_and_not_delivered() -> None:
     machine, _ = machine_after(begun(), answers=TWO_STEPS)
-    facts = [cancel(), attempt(1), done(1)]
+    facts: list[Fact] = [cancel(), attempt(1), done(1)]
     assert machine.deliver(facts) == []
     assert told(advance(machine, facts).records) == [
         "cancel requested",
@@ -322,7 +322,7 @@ def test_a_run_may_be_canceled_in_the_batch_that_starts_it() -> None:
 
 
 def test_a_step_that_waits_for_its_next_attempt_does_not_hold_up_a_cancellation() -> None:
-    turns = [begun(), [attempt(1)], [attempt_failed(1, retry_at=at(900))], [cancel()]]
+    turns: list[list[Fact]] = [begun(), [attempt(1)], [attempt_failed(1, retry_at=at(900))], [cancel()]]
     _, log = machine_after(*turns, answers=ONE_STEP)
     assert told(log)[-2:] == ["cancel requested", "run canceled"]
 
