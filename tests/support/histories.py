@@ -28,7 +28,7 @@ from cloche.history.messages import (
     WriteLog,
 )
 from cloche.history.records import genesis, unpack_record
-from cloche.history.values import decode, encode_plain
+from cloche.history.values import decode, encode
 
 Answers: TypeAlias = Mapping[str, Sequence[Command]]
 
@@ -109,7 +109,7 @@ def wire(command: Command) -> bytes:
             fields = [failure.to_wire()]
         case AbandonCall(call):
             fields = [call]
-    return encode_plain([command.number, *fields])
+    return encode([command.number, *fields])
 
 
 def turn(events: Sequence[bytes], answers: Answers) -> bytes:

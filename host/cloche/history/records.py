@@ -96,18 +96,21 @@ def unpack_record(packed: bytes, stored_hash: bytes, *, previous: bytes, expecte
 
     Raises:
         BrokenChain: its bytes, its hash or its place are not what was written.
+        HistoryError: it has a format of a newer version.
     """
     if blake2b(previous + packed, digest_size=HASH_BYTES).digest() != stored_hash:
         raise BrokenChain(f"record {expected} is not the one that was written: its hash does not match", seq=expected)
     try:
-        version, seq, kind, time, call, path, body = decode(packed)
-        kind = Kind(kind) if version == FORMAT else kind
+        version, *items = decode(packed)
+        if version == FORMAT:
+            seq, kind, time, call, path, body = items
+            record = Record(seq, Kind(kind), time, call, path, body, packed, stored_hash)
     except Exception as error:  # bytes that match their hash and still are no record were never written by cloche
         raise BrokenChain(f"record {expected} cannot be read: {error}", seq=expected) from error
     if version != FORMAT:
         raise HistoryError(
             f"record {expected} has format {version}, and this cloche reads {FORMAT}: use a newer version", seq=expected
         )
-    if seq != expected:
-        raise BrokenChain(f"record {seq} stands where record {expected} should", seq=expected)
-    return Record(seq, kind, time, call, path, body, packed, stored_hash)
+    if record.seq != expected:
+        raise BrokenChain(f"record {record.seq} stands where record {expected} should", seq=expected)
+    return record

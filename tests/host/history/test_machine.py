@@ -442,6 +442,11 @@ def test_a_call_number_is_never_used_again_whether_its_call_is_open_or_ended(aga
             advance(one, [done(1)], {"done 1": [again]})
 
 
+def test_calls_are_numbered_from_one() -> None:
+    with pytest.raises(MalformedOutput, match="the guest used call 0 again"):
+        advance(RunMachine(KEY), begun(), {"start": [step(0)]})
+
+
 def test_giving_up_what_is_not_open_is_refused() -> None:
     with pytest.raises(MalformedOutput, match=r"the guest asked for what cannot follow: .* call 7 is not open"):
         advance(RunMachine(KEY), begun(), {"start": [abandon(7)]})

@@ -1,0 +1,140 @@
+"""What may follow what: every row of the tables is walked by the machine, and nothing else is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from support.histories import KEY, T0, abandon, at, cancel, done, failed, fired, result, step, timer, wire
+
+from cloche.errors import HistoryError
+from cloche.history import CallId, Kind, Path, RunMachine, Seq
+from cloche.history.lifecycles import RUN, STEP, TIMER, Lifecycle, RunPhase, StepPhase, TimerPhase
+from cloche.history.messages import Enter, Leave, Started, WriteLog
+from cloche.history.records import ENDS, make_record
+from cloche.history.values import encode
+
+BODY: dict[Kind, bytes] = {
+    Kind.RUN_CREATED: encode({}),
+    Kind.RUN_STARTED: Started(at(0), bytes(16), None, {}).pack(),
+    Kind.STEP_CALLED: wire(step(1)),
+    Kind.ATTEMPT_STARTED: encode({"attempt": 1}),
+    Kind.ATTEMPT_FAILED: encode({"attempt": 1, "retry_at": T0}),
+    Kind.STEP_COMPLETED: done(1).pack(),
+    Kind.STEP_FAILED: failed(1).pack(),
+    Kind.TIMER_SET: wire(timer(1, at(5))),
+    Kind.TIMER_FIRED: fired(1).pack(),
+    Kind.ENTERED: wire(Enter(Path("W"), None)),
+    Kind.LEFT: wire(Leave(Path("W"), [0, None])),
+    Kind.LOG_LINE: wire(WriteLog(2, "hello")),
+    Kind.CALL_ABANDONED: wire(abandon(1)),
+    Kind.CANCEL_REQUESTED: cancel().pack(),
+    Kind.RUN_COMPLETED: wire(result()),
+    Kind.RUN_FAILED: encode([8, {"name": "E", "message": ""}]),
+    Kind.RUN_CANCELED: encode({}),
+    Kind.RUN_STOPPED: encode({"failure": {"name": "E", "message": ""}}),
+}
+OF_A_CALL = {kind for lifecycle in (STEP, TIMER) for row in lifecycle.values() for kind in row}
+BEGINNING = (Kind.RUN_CREATED, Kind.RUN_STARTED)
+# What brings the run to a state in which a record of this kind may come: a call of the fitting sort, an attempt under way.
+BEFORE = {
+    Kind.ATTEMPT_STARTED: (Kind.STEP_CALLED,),
+    Kind.ATTEMPT_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
+    Kind.STEP_COMPLETED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
+    Kind.STEP_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
+    Kind.TIMER_FIRED: (Kind.TIMER_SET,),
+    Kind.CALL_ABANDONED: (Kind.STEP_CALLED,),
+}
+
+
+def walk(kinds: Sequence[Kind]) -> RunMachine:
+    machine = RunMachine(KEY)
+    for number, kind in enumerate(kinds, 1):
+        call = CallId(1) if kind in OF_A_CALL else None
+        path = Path("add") if call else None
+        machine.absorb(make_record(machine.head_hash, Seq(number), kind, at(0), call, path, BODY[kind]))
+    return machine
+
+
+def way_to(lifecycle: Lifecycle[Any], phase: StrEnum) -> list[Kind]:
+    """The shortest row of kinds from the beginning of a table to `phase`."""
+    first = next(iter(lifecycle))
+    ways: dict[StrEnum, list[Kind]] = {first: []}
+    queue = deque([first])
+    while queue:
+        here = queue.popleft()
+        for kind, there in lifecycle[here].items():
+            if there not in ways:
+                ways[there] = [*ways[here], kind]
+                queue.append(there)
+    return ways[phase]
+
+
+def rows(lifecycle: Lifecycle[Any]) -> list[tuple[StrEnum, Kind, StrEnum]]:
+    return [(phase, kind, then) for phase, row in lifecycle.items() for kind, then in row.items()]
+
+
+def gaps(lifecycle: Lifecycle[Any], kinds: set[Kind]) -> list[tuple[StrEnum, Kind]]:
+    return [(phase, kind) for phase, row in lifecycle.items() for kind in sorted(kinds - row.keys())]
+
+
+def run_history(phase: StrEnum, kind: Kind) -> list[Kind]:
+    """A run in `phase` in which only the run's own table can stand against a record of `kind`."""
+    way = way_to(RUN, phase)
+    if phase in (RunPhase.RUNNING, RunPhase.CANCELING):
+        way[len(BEGINNING) : len(BEGINNING)] = BEFORE.get(kind, ())
+    return way
+
+
+@pytest.mark.parametrize(("phase", "kind", "then"), rows(RUN), ids=str)
+def test_each_row_of_a_run_is_walked(phase: RunPhase, kind: Kind, then: RunPhase) -> None:
+    before = run_history(phase, kind)
+    assert (walk(before).phase, walk([*before, kind]).phase) == (phase, then)
+
+
+@pytest.mark.parametrize(("phase", "kind"), gaps(RUN, set(Kind)), ids=str)
+def test_nothing_else_can_follow_in_a_run(phase: RunPhase, kind: Kind) -> None:
+    before = run_history(phase, kind)
+    with pytest.raises(HistoryError) as raised:
+        walk([*before, kind])
+    name = kind.name.lower().replace("_", " ")
+    assert raised.value.message == f"run r1 is {phase}: '{name}' cannot follow"
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "phase", "kind", "then"),
+    [(lifecycle, *row) for lifecycle in (STEP, TIMER) for row in rows(lifecycle)],
+    ids=lambda value: "table" if isinstance(value, dict) else str(value),
+)
+def test_each_row_of_a_call_is_walked(lifecycle: Lifecycle[Any], phase: StrEnum, kind: Kind, then: StrEnum) -> None:
+    machine = walk([*BEGINNING, *way_to(lifecycle, phase), kind])
+    call = machine.open.get(CallId(1))
+    assert (call.phase if call else "done") == then
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "phase", "kind"),
+    [(t, *gap) for t in (STEP, TIMER) for gap in gaps(t, OF_A_CALL - {Kind.STEP_CALLED, Kind.TIMER_SET})],
+    ids=lambda value: "table" if isinstance(value, dict) else str(value),
+)
+def test_nothing_else_can_follow_in_a_call(lifecycle: Lifecycle[Any], phase: StrEnum, kind: Kind) -> None:
+    history = [*BEGINNING, *way_to(lifecycle, phase), kind]
+    with pytest.raises(HistoryError) as raised:
+        walk(history)
+    what = "call 1 is not open"
+    if phase not in ("absent", "done"):
+        path = "add" if lifecycle is STEP else "nap"
+        what = f"call 1 ({path}) is {phase}: '{kind.name.lower().replace('_', ' ')}' cannot follow"
+    assert raised.value.message == f"run r1, record {len(history)}: {what}"
+
+
+def test_every_phase_can_be_reached_and_only_ends_lead_nowhere() -> None:
+    for lifecycle, phases in ((RUN, RunPhase), (STEP, StepPhase), (TIMER, TimerPhase)):
+        assert set(lifecycle) == set(phases)
+        assert [phase for phase in phases if not way_to(lifecycle, phase)] == [phases["ABSENT"]]
+    ends = {phase for phase, row in RUN.items() if not row}
+    assert ends == {then for _, kind, then in rows(RUN) if kind in ENDS}
+    assert [phase for t in (STEP, TIMER) for phase, row in t.items() if not row] == [StepPhase.DONE, TimerPhase.DONE]
