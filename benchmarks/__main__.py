@@ -22,6 +22,11 @@ SUITE: dict[str, Callable[[], Iterator[Figure]]] = {
     "replay": cells.replay,
     "replay-from-store": durable.replay_from_store,
     "sequential-steps": durable.sequential_steps,
+    "concurrent-runs": durable.concurrent_runs,
+    "grouped-append": durable.grouped_append,
+    "isolation-tax": durable.isolation_tax,
+    "log-bytes": durable.log_bytes,
+    "cold-start": startup.cold_start,
     "help": startup.help_text,
 }
 RESULTS = Path(__file__).parent / "results"

@@ -15,8 +15,9 @@ from benchmarks import histories as h
 from benchmarks.measure import Figure, once_us
 from cloche import Cloche, clone_step, create_workflow, step
 from cloche.engines import Code, SandboxEngine
-from cloche.history import RunMachine, Seq
+from cloche.history import Kind, Note, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.replay import script
+from cloche.history.values import encode_plain
 from cloche.runtime import reading
 from cloche.runtime.scheduler import load_code
 from cloche.store import Append, NewRun, SqliteStore, blob_digest
@@ -107,6 +108,88 @@ def replay_from_store() -> Iterator[Figure]:
         yield Figure(
             f"replay from the store, {size:,} steps", whole / size, "µs/step", "reading the rows", raw / size, 25
         )
+
+
+def concurrent_runs() -> Iterator[Figure]:
+    """Many runs of ten steps at once: their appends share commits."""
+    workflow = _chain(10)
+
+    async def all_of(app: Cloche, count: int) -> float:
+        begin = time.perf_counter()
+        runs = await asyncio.gather(*(app.start(workflow, 0) for _ in range(count)))
+        for run in runs:
+            (await run.result()).unwrap()
+        return count * 10 / (time.perf_counter() - begin)
+
+    async def main(store: str, count: int) -> float:
+        async with Cloche(store, workflows=[workflow]) as app:
+            await all_of(app, 1)
+            return await all_of(app, count)
+
+    for count in (1, 10, 100, 1_000):
+        with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as name:
+            commit = _sqlite_commit_us(Path(name) / "base.db")
+            rate = asyncio.run(main(f"{name}/runs.db", count))
+        yield Figure(f"durable steps, {count:,} runs at once", rate, "steps/s", "SQLite commits/s", 1e6 / commit)
+
+
+def grouped_append() -> Iterator[Figure]:
+    """What a record costs when many share a commit."""
+    with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as name:
+        commit = _sqlite_commit_us(Path(name) / "base.db")
+        for group in (1, 100):
+            store = SqliteStore(Path(name) / f"runs{group}.db")
+            times = []
+            for number in range(60):
+                appends = [_new_run(f"{number}-{index}") for index in range(group)]
+                times.append(once_us(lambda appends=appends: store.commit(appends)))  # type: ignore[misc]
+            store.close()
+            each = statistics.median(times) / group
+            yield Figure(f"append of a run's start, {group} a commit", each, "µs", "SQLite WAL FULL commit", commit)
+
+
+def _new_run(run: str) -> Append:
+    key = RunKey(TenantId("default"), RunId(run))
+    note = Note(Kind.RUN_CREATED, h.NOW, {"workflow": "bench", "limits": {}})
+    batch = RunMachine(key).accept([note, h.started(1)], STARTED_OUTPUT, h.NOW)
+    return Append(key, Seq(0), batch.records, "running", None, h.NOW, NewRun("bench", "0" * 64))
+
+
+STARTED_OUTPUT = encode_plain([0, 1, "inc", "inc", [0]]) + b"\xf6"
+
+
+def isolation_tax() -> Iterator[Figure]:
+    """The same steps without durability, under glass and as plain awaits: what the glass and the log's work in memory cost."""
+    workflow = _chain(STEPS)
+
+    async def under_glass() -> float:
+        async with Cloche(workflows=[workflow]) as app:
+            times = []
+            for _ in range(9):
+                begin = time.perf_counter_ns()
+                (await (await app.start(workflow, 0)).result()).unwrap()
+                times.append((time.perf_counter_ns() - begin) / 1000 / STEPS)
+            return statistics.median(times)
+
+    async def as_tasks() -> float:
+        value, begin = 0, time.perf_counter_ns()
+        for _ in range(STEPS):
+            value = await asyncio.create_task(inc.execute(value))
+        return (time.perf_counter_ns() - begin) / 1000 / STEPS
+
+    tasks = statistics.median(asyncio.run(as_tasks()) for _ in range(9))
+    yield Figure("step in memory, under glass", asyncio.run(under_glass()), "µs", "asyncio task a step", tasks)
+
+
+def log_bytes() -> Iterator[Figure]:
+    """How the file grows: a sequential step with a small integer in and out."""
+    with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as name:
+        store = SqliteStore(Path(name) / "runs.db")
+        _write_history(store, SandboxEngine(), 10_000)
+        row = store._select("SELECT sum(length(record)), count(*) FROM records", ())[0]
+        pages = store._select("SELECT sum(pgsize) FROM dbstat WHERE name LIKE 'records%'", ())
+        store.close()
+    yield Figure("log bytes of a step, on disk", pages[0][0] / 10_000, "B", "bytes of its records", row[0] / 10_000)
 
 
 def _write_history(store: SqliteStore, engine: SandboxEngine, size: int) -> None:

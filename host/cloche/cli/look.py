@@ -26,7 +26,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
         print_json({"workflow": workflow.id, "digest": source.digest, "code": source.code, "map": lines})
     elif with_map:
         width = max((len(node) for node in source.map.values()), default=0)
-        for number, line in enumerate(source.code.removesuffix("\n").split("\n"), 1)  # as the map counts:
+        for number, line in enumerate(source.code.removesuffix("\n").split("\n"), 1):  # as the map counts
             click.echo(f"{number:>4} {source.map.get(number, ''):{width}} │ {line}")
     else:
         click.echo(source.code, nl=False)

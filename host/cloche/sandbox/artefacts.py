@@ -7,12 +7,15 @@ that race compile twice at worst: files appear whole, by rename.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import logging
 import os
 import platform
 import secrets
 import stat
 import tempfile
+import time
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +25,10 @@ import wasmtime
 from cloche.sandbox.engine import NATIVE_STACK_BYTES, engine
 
 _MAC_BYTES = 32
+UNUSED_S_MAX = 30 * 86_400
 _SETTINGS = f"fuel,epoch,nan,stack={NATIVE_STACK_BYTES}"  # what changes the code that is generated
+
+log = logging.getLogger("cloche.sandbox")
 
 
 def cache_directory() -> Path:
@@ -45,6 +51,7 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
     module = wasmtime.Module(engine().wasm, guest_wasm)
     artefact = bytes(module.serialize())
     _write(file, _mac(key, file.name, artefact) + artefact)
+    _prune(directory)
     return module
 
 
@@ -80,11 +87,22 @@ def _load(file: Path, key: bytes) -> wasmtime.Module | None:
     mac, artefact = data[:_MAC_BYTES], data[_MAC_BYTES:]
     try:
         if hmac.compare_digest(mac, _mac(key, file.name, artefact)):
-            return wasmtime.Module.deserialize(engine().wasm, artefact)
+            module = wasmtime.Module.deserialize(engine().wasm, artefact)
+            file.touch()  # it is in use: see `_prune`
+            return module
     except wasmtime.WasmtimeError:
         pass
+    log.warning("%s is not what this user's cloche wrote there, and was thrown away; it is compiled anew", file)
     file.unlink(missing_ok=True)
     return None
+
+
+def _prune(directory: Path) -> None:
+    """Forget artefacts that no process has loaded for a month: of old guests, old wasmtimes."""
+    for file in directory.glob("*.cwasm"):
+        with contextlib.suppress(OSError):  # another process may have been faster
+            if time.time() - file.stat().st_mtime > UNUSED_S_MAX:
+                file.unlink()
 
 
 def _mac(key: bytes, name: str, artefact: bytes) -> bytes:
