@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks import histories as h
@@ -102,8 +103,8 @@ def replay_from_store() -> Iterator[Figure]:
         with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as name:
             store = SqliteStore(Path(name) / "runs.db")
             _write_history(store, engine, size)
-            raw = once_us(lambda store=store: _read_raw(store))  # type: ignore[misc]
-            whole = once_us(lambda store=store: _rebuild(store, engine))  # type: ignore[misc]
+            raw = once_us(partial(_read_raw, store))
+            whole = once_us(partial(_rebuild, store, engine))
             store.close()
         yield Figure(
             f"replay from the store, {size:,} steps", whole / size, "µs/step", "reading the rows", raw / size, 25
@@ -142,7 +143,7 @@ def grouped_append() -> Iterator[Figure]:
             times = []
             for number in range(60):
                 appends = [_new_run(f"{number}-{index}") for index in range(group)]
-                times.append(once_us(lambda appends=appends: store.commit(appends)))  # type: ignore[misc]
+                times.append(once_us(partial(store.commit, appends)))
             store.close()
             each = statistics.median(times) / group
             yield Figure(f"append of a run's start, {group} a commit", each, "µs", "SQLite WAL FULL commit", commit)

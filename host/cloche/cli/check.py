@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -101,7 +102,7 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
     with opened(store) as found:
         data = export_run(found, key_of(run_id, tenant))
     if output == "-":
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
         return
     part = Path(f"{output}.part")
     part.write_bytes(data)
