@@ -1,0 +1,322 @@
+"""What every store does: one suite, each store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.histories import at
+from support.stores import Log, begun, key
+
+from cloche.errors import NotFound, SeqConflict, StoreError
+from cloche.history import Kind, Path, Seq
+from cloche.store import InboxRow, MemoryStore, RunRow, SqliteStore, Store, blob_digest
+
+MAKERS: dict[str, Callable[[FilePath], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "runs.db"),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def store(request: pytest.FixtureRequest, tmp_path: FilePath) -> Iterator[Store]:
+    made = MAKERS[request.param](tmp_path)
+    yield made
+    assert list(made.audit()) == []  # whatever a test did through the protocol, the log is whole
+    made.close()
+
+
+def committed(store: Store, *runs: str, tenant: str = "default") -> list[Log]:
+    pairs = [begun(run, tenant) for run in runs]
+    assert store.commit([append for _, append in pairs]) == [None] * len(pairs)
+    return [log for log, _ in pairs]
+
+
+def names(rows: list[RunRow]) -> list[str]:
+    return [row.key.run for row in rows]
+
+
+def conflict_at(outcome: StoreError | None) -> tuple[str, int]:
+    assert isinstance(outcome, SeqConflict)
+    return outcome.run_id, outcome.expected
+
+
+# ---- appending -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_store_has_nothing(store: Store) -> None:
+    assert (store.run(key()), store.runs(), store.open_runs(), store.inbox()) == (None, [], [], [])
+    assert (list(store.records(key())), store.result(key(), Path("add")), store.blob("x")) == ([], None, None)
+    assert store.commit([]) == []
+
+
+def test_a_run_is_created_with_its_first_records(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    row = RunRow(key(), "orders", "c0de", "running", None, at(2), at(2), Seq(2), log.records[-1].hash)
+    assert (store.run(key()), store.runs(), store.open_runs()) == (row, [row], [row])
+    assert list(store.records(key())) == log.records
+
+
+def test_records_are_appended_behind_the_end_and_change_the_row(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    assert store.commit([log.step()]) == [None]
+    assert store.commit([log.append(Kind.TIMER_SET, path="nap", status="waiting", wake_at=at(500))]) == [None]
+    end = log.records[-1]
+    row = RunRow(key(), "orders", "c0de", "waiting", at(500), at(2), end.time, Seq(6), end.hash)
+    assert (store.run(key()), list(store.records(key()))) == (row, log.records)
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_records_are_read_from_any_place(store: Store, after: int) -> None:
+    (log,) = committed(store, "r1")
+    store.commit([log.step()])
+    assert list(store.records(key(), Seq(after))) == log.records[after:]
+
+
+def test_records_come_back_as_they_were_made(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    body = bytes(range(256)) * 300
+    assert store.commit([log.append(Kind.STEP_COMPLETED, path="größe/\x00'\"[3]", body=body)]) == [None]
+    assert list(store.records(key()))[-1] == log.records[-1]
+
+
+def test_an_append_that_expects_another_end_is_refused_and_the_others_are_written(store: Store) -> None:
+    first, second, third = committed(store, "r1", "r2", "r3")
+    stale = Log(key("r2"), list(second.records))
+    store.commit([second.step()])
+    outcomes = store.commit([first.step(), stale.step("other"), third.step()])
+    assert [outcomes[0], outcomes[2]] == [None, None]
+    assert conflict_at(outcomes[1]) == ("r2", 2)
+    assert [list(store.records(log.key)) for log in (first, second, third)] == [
+        first.records,
+        second.records,
+        third.records,
+    ]
+
+
+def test_a_conflict_says_what_happened(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    stale = Log(key(), list(log.records))
+    store.commit([log.step()])
+    (outcome,) = store.commit([stale.step()])
+    assert str(outcome) == "run r1 does not end at record 2 any more: somebody else appended to it"
+    assert isinstance(outcome, StoreError)
+    assert outcome.retryable
+
+
+@pytest.mark.parametrize("expect", [1, 3, 99])
+def test_an_append_too_early_or_too_late_is_refused(store: Store, expect: int) -> None:
+    committed(store, "r1")
+    ahead = Log(key())
+    ahead.next(*[Kind.LOG_LINE] * expect)
+    assert conflict_at(store.commit([ahead.append(Kind.LOG_LINE)])[0]) == ("r1", expect)
+
+
+def test_a_run_is_created_once(store: Store) -> None:
+    """The same id again, by whoever asks twice: one is created, the other is told; nothing of it is written."""
+    (log, append), (_, again) = begun(), begun()
+    outcomes = store.commit([append, again])
+    assert (outcomes[0], conflict_at(outcomes[1])) == (None, ("r1", 0))
+    assert conflict_at(store.commit([begun()[1]])[0]) == ("r1", 0)
+    assert (names(store.runs()), list(store.records(key()))) == (["r1"], log.records)
+
+
+def test_a_run_that_was_not_created_takes_no_records(store: Store) -> None:
+    log = Log(key())
+    assert conflict_at(store.commit([log.append(Kind.LOG_LINE)])[0]) == ("r1", 0)
+    assert store.runs() == []
+
+
+def test_several_appends_of_one_run_may_share_a_commit(store: Store) -> None:
+    log, append = begun()
+    assert store.commit([append, log.step("a"), log.step("b")]) == [None, None, None]
+    assert list(store.records(key())) == log.records
+
+
+def test_runs_of_other_tenants_are_other_runs(store: Store) -> None:
+    (mine,), (theirs,) = committed(store, "r1", tenant="a"), committed(store, "r1", tenant="b")
+    store.commit([mine.step()])
+    assert list(store.records(key("r1", "a"))) == mine.records
+    assert list(store.records(key("r1", "b"))) == theirs.records
+    assert [row.key for row in store.runs(tenant="a")] == [key("r1", "a")]
+
+
+# ---- listings ------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_newest_first_and_in_pages(store: Store) -> None:
+    committed(store, "a", "b", "c", "d", "e")
+    pages = [names(store.runs(limit=2, after=after)) for after in (None, "d", "b", "a")]
+    assert pages == [["e", "d"], ["c", "b"], ["a"], []]
+    assert (names(store.runs(limit=0)), names(store.runs(after="unknown"))) == ([], [])
+
+
+def test_runs_are_filtered_by_tenant_status_and_workflow(store: Store) -> None:
+    for run, tenant, workflow, status in [
+        ("1", "a", "orders", "running"),
+        ("2", "a", "mail", "success"),
+        ("3", "b", "orders", "success"),
+        ("4", "a", "orders", "success"),
+    ]:
+        assert store.commit([Log(key(run, tenant)).begin(workflow, status)]) == [None]
+    assert names(store.runs(tenant="a")) == ["4", "2", "1"]
+    assert names(store.runs(status="success")) == ["4", "3", "2"]
+    assert names(store.runs(workflow="orders", status="success")) == ["4", "3"]
+    assert names(store.runs(tenant="a", workflow="orders", status="success", limit=9)) == ["4"]
+    assert names(store.runs(tenant="c")) == []
+
+
+def test_a_page_goes_on_behind_a_run_that_does_not_pass_the_filter_any_more(store: Store) -> None:
+    logs = committed(store, "a", "b", "c")
+    assert names(store.runs(status="running", limit=2)) == ["c", "b"]
+    store.commit([logs[1].append(Kind.RUN_COMPLETED, status="success")])
+    assert names(store.runs(status="running", limit=2, after="b")) == ["a"]
+
+
+def test_a_page_of_a_tenant_goes_on_behind_its_own_run(store: Store) -> None:
+    committed(store, "x", tenant="other")
+    committed(store, "w", "x", "y", tenant="mine")
+    assert names(store.runs(tenant="mine", after="x")) == ["w"]
+
+
+def test_open_runs_are_those_that_go_on_by_themselves_oldest_first(store: Store) -> None:
+    statuses = ["pending", "running", "waiting", "success", "failed", "canceled"]
+    for status in statuses:
+        store.commit([Log(key(status)).begin(status=status)])
+    committed(store, "stuck")
+    store.set_problem(key("stuck"), "why")
+    assert names(store.open_runs()) == ["pending", "running", "waiting"]
+
+
+def test_a_run_can_be_blocked_and_freed(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    before = store.run(key())
+    store.set_problem(key(), '{"reason": "no step"}')
+    blocked = store.run(key())
+    assert blocked is not None
+    assert (blocked.status, blocked.problem, store.open_runs()) == ("blocked", '{"reason": "no step"}', [])
+    store.set_problem(key(), None)
+    assert (store.run(key()), list(store.records(key()))) == (before, log.records)
+
+
+def test_a_run_that_is_not_there_cannot_be_blocked(store: Store) -> None:
+    with pytest.raises(NotFound) as raised:
+        store.set_problem(key("r9"), "why")
+    assert (raised.value.message, raised.value.kind, raised.value.id) == (
+        "there is no run r9 in this store",
+        "run",
+        "r9",
+    )
+
+
+# ---- results, blobs ------------------------------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_path_is_its_last_end(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    for kind, path in [
+        (Kind.STEP_CALLED, "add"),
+        (Kind.STEP_COMPLETED, "add"),
+        (Kind.STEP_FAILED, "pay"),
+        (Kind.ENTERED, "W"),
+        (Kind.LEFT, "W"),
+        (Kind.LEFT, "W"),
+        (Kind.TIMER_FIRED, "nap"),
+        (Kind.STEP_CALLED, "add"),
+    ]:
+        assert store.commit([log.append(kind, path=path)]) == [None]
+    by_path = {path: store.result(key(), Path(path)) for path in ("add", "pay", "W", "nap", "unknown")}
+    assert by_path == {"add": log.records[3], "pay": log.records[4], "W": log.records[7], "nap": None, "unknown": None}
+    assert store.result(key("r2"), Path("add")) is None
+
+
+def test_a_blob_is_kept_once_under_its_digest(store: Store) -> None:
+    data = bytes(range(256)) * 100
+    for _ in range(2):
+        store.put_blob(blob_digest(data), data)
+    assert (store.blob(blob_digest(data)), store.blob("unknown")) == (data, None)
+
+
+def test_a_blob_is_never_changed(store: Store) -> None:
+    store.put_blob(blob_digest(b"first"), b"first")
+    store.put_blob(blob_digest(b"first"), b"second")
+    assert store.blob(blob_digest(b"first")) == b"first"
+
+
+# ---- the inbox -----------------------------------------------------------------------------------------------------------
+
+
+def test_wishes_wait_in_order_and_the_same_token_is_one_wish(store: Store) -> None:
+    store.post(key("r1"), "cancel", b"1", "token-1", at(1))
+    store.post(key("r2"), "resume", b"2", "token-2", at(1))
+    store.post(key("r1"), "cancel", b"other", "token-1", at(2))
+    first, second = store.inbox()
+    assert (first, second) == (
+        InboxRow(first.id, key("r1"), "cancel", b"1"),
+        InboxRow(second.id, key("r2"), "resume", b"2"),
+    )
+
+
+def test_a_wish_is_taken_in_the_commit_that_answers_it(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    for token in "abc":
+        store.post(key(), "cancel", token.encode(), token, at(1))
+    first, second, third = store.inbox()
+    append = log.append(Kind.CANCEL_REQUESTED, taken=[first.id, third.id])
+    assert (store.commit([append]), store.inbox()) == ([None], [second])
+
+
+def test_a_wish_stays_when_the_append_that_would_answer_it_is_refused(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    stale = Log(key(), list(log.records))
+    store.commit([log.step()])
+    store.post(key(), "cancel", b"", "t", at(1))
+    (wish,) = store.inbox()
+    outcomes = store.commit([stale.append(Kind.CANCEL_REQUESTED, taken=[wish.id])])
+    assert (conflict_at(outcomes[0]), store.inbox()) == (("r1", 2), [wish])
+
+
+def test_a_wish_that_nobody_can_grant_is_discarded(store: Store) -> None:
+    for token in "ab":
+        store.post(key(), "cancel", b"", token, at(1))
+    first, second = store.inbox()
+    store.discard(first.id)
+    store.discard(99)
+    assert store.inbox() == [second]
+
+
+def test_a_number_of_a_wish_is_not_used_again(store: Store) -> None:
+    """An owner that still holds the number of a wish that was discarded must not take another wish with it."""
+    store.post(key(), "cancel", b"", "a", at(1))
+    (first,) = store.inbox()
+    store.discard(first.id)
+    store.post(key(), "cancel", b"", "b", at(1))
+    assert store.inbox()[0].id > first.id
+
+
+# ---- any order -----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.booleans(), st.booleans()), max_size=12))
+def test_both_stores_say_the_same_whatever_is_appended(moves: list[tuple[str, bool, bool]]) -> None:
+    """A model test: writers that are sometimes stale, grouped at will; the stores agree on every answer and every record."""
+    writers = {run: Log(key(run)) for run in ("r1", "r2", "r3")}
+    with TemporaryDirectory() as folder, closing(SqliteStore(f"{folder}/runs.db")) as sqlite:
+        stores: list[Store] = [MemoryStore(), sqlite]
+        group = []
+        for run, stale, flush in moves:
+            log = Log(key(run), writers[run].records[:1]) if stale else writers[run]
+            group.append(log.step() if log.records else log.begin())
+            if flush:
+                answers = [[str(outcome) for outcome in store.commit(group)] for store in stores]
+                assert answers[0] == answers[1]
+                group = []
+        listings = [[(row, list(store.records(row.key))) for row in store.runs()] for store in stores]
+        assert listings[0] == listings[1]
+        assert [list(store.audit()) for store in stores] == [[], []]
