@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, Protocol
 from cloche import Cloche, Run, RunResult, Step, Workflow, create_step, load_workflow
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
+from cloche.runtime import sigterm
 from cloche.runtime.scheduler import Scheduler
 from cloche.store import Append, MemoryStore, Store
 
@@ -81,7 +82,7 @@ class AppOn(Cloche):
     async def vanish(self) -> None:
         """The end that `kill -9` makes: nothing is drained and nothing recorded."""
         scheduler, self._scheduler = self._running, None
-        self._forget_sigterm()
+        sigterm.forget(self._drain)
         await _vanish(scheduler)
 
 

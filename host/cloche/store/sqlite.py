@@ -42,7 +42,8 @@ class SqliteStore:
         self.path = FilePath(path)
         if must_exist and not self.path.exists():
             raise StoreUnavailable(f"there is no store at {self.path}: name another with --store", path=str(path))
-        if must_exist and self.path.is_file() and self.path.stat().st_size == 0:
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size == 1 or (size == 0 and must_exist):  # SQLite takes a file of one byte for an empty one
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
         with _translated(self.path):
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -55,8 +56,10 @@ class SqliteStore:
     def _open(self) -> None:
         run = self._db.execute
         run("PRAGMA busy_timeout = 5000")
+        run("BEGIN")  # one snapshot: another process may be making this very file
         application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         fresh = application == 0 and not run("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        run("COMMIT")
         if not fresh and application != APPLICATION_ID:
             raise ForeignStore(
                 f"{self.path} is a SQLite file of another program, not a cloche store", path=str(self.path)
@@ -230,7 +233,9 @@ class SqliteStore:
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         rows = self._select(
-            "SELECT r.record, r.hash, r.seq, p.hash FROM records r LEFT JOIN records p ON p.run_id = r.run_id "
+            # The index by name: without it SQLite walks the run from its end: 9 ms in a run of 100,000 records, not 25 µs.
+            "SELECT r.record, r.hash, r.seq, p.hash FROM records r INDEXED BY records_results "
+            "LEFT JOIN records p ON p.run_id = r.run_id "
             "AND p.seq = r.seq - 1 WHERE r.run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
             "AND r.path = ? AND r.kind IN (6, 7, 11) ORDER BY r.seq DESC LIMIT 1",
             (key.tenant, key.run, path),
@@ -281,12 +286,18 @@ def _translated(path: FilePath) -> Iterator[None]:
     """SQLite's errors in our terms, told apart by its result code (sqlite.org/rescode.html)."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged schema in its message
+        raise _damaged(path, error) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             raise ForeignStore(f"{path} is not a cloche store: it is not a SQLite file", path=str(path)) from error
         if code == sqlite3.SQLITE_CORRUPT or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
-            raise DamagedStore(
-                f"{path} is damaged ({error}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
-            ) from error
+            raise _damaged(path, error) from error
         raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error
+
+
+def _damaged(path: FilePath, error: Exception) -> DamagedStore:
+    return DamagedStore(
+        f"{path} is damaged ({error}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
+    )

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from cloche.errors import HistoryError
@@ -29,7 +30,7 @@ def audit(db: sqlite3.Connection, key: RunKey | None = None) -> Iterator[Finding
     for part in parts:
         try:
             yield from part()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged names in its message
             yield Finding(key.run if key else None, None, f"SQLite cannot read on: {error}")
 
 
@@ -37,6 +38,10 @@ def _structure(db: sqlite3.Connection) -> Iterator[Finding]:
     for (text,) in db.execute("PRAGMA integrity_check(100)"):
         if text != "ok":
             yield Finding(None, None, f"SQLite's integrity check: {text}")
+    page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
+    file = Path(db.execute("PRAGMA database_list").fetchone()[2])
+    if file.stat().st_size % page_bytes:
+        yield Finding(None, None, "the file was cut off within a page")
 
 
 def _blobs(db: sqlite3.Connection) -> Iterator[Finding]:
