@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import threading
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code, SandboxEngine
-from cloche.errors import NotFound, RunConflict, UsageError
+from cloche.errors import NotFound, RunConflict, StoreUnavailable, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, Note, Record, RunKey, Seq
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
-from cloche.runtime import portable, reading
+from cloche.runtime import portable, reading, sigterm
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.results import FINAL, RunResult, fold, revive
 from cloche.runtime.scheduler import Scheduler, load_code, run_key
@@ -74,9 +73,11 @@ class Cloche:
         self._handle_sigterm = handle_sigterm
         self._lock: ExecutionLock | None = None
         self._scheduler: Scheduler | None = None
-        self._sigterm_set = False
+        self._closing: asyncio.Future[None] | None = None
+        self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Cloche:
+        self._closing = None
         store = self._open_store()
         try:
             scheduler = Scheduler(store, self._world, self._engine)
@@ -86,7 +87,8 @@ class Cloche:
         except BaseException:
             self._close_store(store)
             raise
-        self._listen_for_sigterm()
+        if self._handle_sigterm:
+            sigterm.listen(self._drain)
         return self
 
     async def __aexit__(
@@ -120,6 +122,10 @@ class Cloche:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
             given["state"] = plain(initial_state, "initial_state")
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            return await self._started(key, found, value, given)
+
+    async def _started(self, key: RunKey, found: Workflow, value: Any, given: dict[str, Any]) -> Run:
         row = self._running.store.run(key)
         if row is not None:
             return self._existing(row, found, value)
@@ -262,7 +268,10 @@ class Cloche:
     def _open_store(self) -> Store:
         if self._path is None:
             return MemoryStore()
-        self._lock = ExecutionLock(self._path)
+        try:
+            self._lock = ExecutionLock(self._path)
+        except OSError as error:
+            raise StoreUnavailable(f"no store can be opened at {self._path}: {error}", path=str(self._path)) from error
         try:
             return SqliteStore(self._path)
         except BaseException:
@@ -275,29 +284,17 @@ class Cloche:
             self._lock.release()
 
     async def _drain(self) -> None:
+        """Close, once: SIGTERM and the end of the context may both ask for it, and both wait until it is done."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         scheduler, self._scheduler = self._scheduler, None
-        self._forget_sigterm()
         if scheduler is not None:
             await scheduler.close(self._drain_timeout_s)
             self._close_store(scheduler.store)
-
-    def _listen_for_sigterm(self) -> None:
-        main = threading.current_thread() is threading.main_thread()
-        if self._handle_sigterm and main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._on_sigterm)
-            self._sigterm_set = True
-
-    def _forget_sigterm(self) -> None:
-        if self._sigterm_set:
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-            self._sigterm_set = False
-
-    def _on_sigterm(self) -> None:
-        async def drain_and_end() -> None:
-            await self._drain()
-            os.kill(os.getpid(), signal.SIGTERM)  # the default action now: the process ends as it was asked to
-
-        self._sigterm_task = asyncio.ensure_future(drain_and_end())
+        sigterm.forget(self._drain)
 
 
 class Run:
@@ -343,9 +340,16 @@ class Run:
         """Wait until the run has ended or is blocked, and return it as it stands then.
 
         A run that sleeps or waits for retries is waited for. `unwrap()` of the result gives the value or raises.
+
+        Raises:
+            UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
         """
         scheduler = self._app._running
         while True:
+            if scheduler.closed:
+                raise UsageError(
+                    f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
+                )
             changed = scheduler.changed(self._key)
             row = reading.row_of(scheduler.store, self._key)
             if row.status in FINAL or row.status == "blocked":
@@ -374,7 +378,7 @@ class Run:
         """The records behind number `from_seq`, then each new one as it becomes durable, until the run ends or is blocked."""
         scheduler = self._app._running
         seq = Seq(from_seq)
-        while True:
+        while not scheduler.closed:
             changed = scheduler.changed(self._key)
             row = reading.row_of(scheduler.store, self._key)
             for record in scheduler.store.records(self._key, seq):

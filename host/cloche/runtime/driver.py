@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import (
@@ -29,7 +31,7 @@ from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
 from cloche.history.machine import Fact, StartStep, StartTimer, Wish
 from cloche.history.messages import CancelRequested, Started, StepCompleted, StepFailed, TimerFired
 from cloche.history.replay import find_divergence, script
-from cloche.history.values import decode
+from cloche.history.values import decode, encode_plain
 from cloche.runtime.steps import AbortSignal, StepContext, frozen, perform
 from cloche.store import Append, NewRun
 
@@ -42,6 +44,7 @@ LIGHT_TURN_EVENTS = 64  # a longer batch is a replay: it leaves the event loop's
 EVENT_BYTES_MAX = (8 << 20) - 1024
 FAULT_TRIES = 3  # for faults that depend on the machine
 PARK_AFTER_MS = 10_000  # a run that sleeps longer gives up its cell
+RETRY_AFTER_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
 
 log = logging.getLogger("cloche.run")
 
@@ -115,9 +118,10 @@ class RunDriver:
         """As `drive`, for a run that is in the store: rebuild it first, and dispatch again what it waits for."""
         try:
             await self.rebuild()
-            if self._machine.phase is RunPhase.CANCELING:
+            if self._machine.phase is RunPhase.CANCELING or self._is_told_to_cancel():
                 self._interrupt_steps()
-            self._dispatch(self._machine.pending())
+            else:
+                self._dispatch(self._machine.pending())
         except ClocheError as error:
             self.stop()
             self._scheduler.block(self.key, error)
@@ -165,16 +169,19 @@ class RunDriver:
     async def _turn(self, facts: Sequence[Fact]) -> None:
         """Facts through the glass and into the log, then deeds."""
         riders, self._riders = self._riders, []
-        facts = [fact for fact in (*riders, *facts) if self._is_awaited(fact)]
+        facts = self._awaited([*riders, *facts])
         if not facts:
             return
+        batch: Batch | None = None
         wait_s = 0.0
         while True:
             try:
                 if wait_s:
                     await asyncio.sleep(wait_s)
                     await self.rebuild()
-                batch = await self._answered(facts)
+                    if batch is not None and self._machine.head_hash == batch.records[-1].hash:
+                        break  # it was written after all: only the answer was lost
+                count, batch = await self._answered(facts)
                 await self._append(batch)
                 break
             except StoreUnavailable as error:
@@ -182,53 +189,58 @@ class RunDriver:
                 log.warning("run %s waits for its store: %s", self.key.run, error.message)
                 self._scheduler.trouble(self.key, error)
                 wait_s = min(wait_s * 2 or 0.05, 5.0)
+        self._new = None
+        self._taken.clear()
+        self._facts.extendleft(reversed(facts[count:]))
         self._scheduler.trouble(self.key, None)
         wishes = self._machine.committed(batch)
         if self._machine.phase is RunPhase.CANCELING:
             self._abort._set()
-        self._dispatch([*wishes, *self._retries(facts)])
+        self._dispatch([*wishes, *self._retries(facts[:count])])
         self._scheduler.announce(self.key)
 
-    def _is_awaited(self, fact: Fact) -> bool:
-        """False for what arrives too late: the run has ended, or nobody waits for the call."""
-        call = getattr(fact, "call", None)
-        if isinstance(fact, CancelRequested) and self._machine.phase is RunPhase.CANCELING:
-            return False
-        return not self._machine.ended and (call is None or call in self._machine.open)
+    def _awaited(self, facts: Sequence[Fact]) -> list[Fact]:
+        """Without what arrives too late: the run has ended, nobody waits for the call, or the run is being canceled."""
+        awaited: list[Fact] = []
+        canceling = self._machine.phase is RunPhase.CANCELING
+        for fact in facts:
+            call = getattr(fact, "call", None)
+            if self._machine.ended or (call is not None and call not in self._machine.open):
+                continue
+            if canceling and isinstance(fact, CancelRequested | TimerFired):
+                continue
+            canceling = canceling or isinstance(fact, CancelRequested)
+            awaited.append(fact)
+        return awaited
 
-    async def _answered(self, facts: Sequence[Fact]) -> Batch:
+    async def _answered(self, facts: Sequence[Fact]) -> tuple[int, Batch]:
+        """How many of the facts were taken, and what they led to."""
         machine = self._machine
         now = self._scheduler.world.now()
         try:
             events = machine.deliver(facts)
             output = await self._pass(events) if events else b""
-            return machine.accept(facts, output, now)
+            return len(facts), machine.accept(facts, output, now)
         except GuestFault as fault:
             return await self._after_fault(facts, fault)
 
-    async def _after_fault(self, facts: Sequence[Fact], fault: GuestFault) -> Batch:
-        """The batch after a stopped turn: found to be passing, or the end of the run at exactly the event that did it."""
+    async def _after_fault(self, facts: Sequence[Fact], fault: GuestFault) -> tuple[int, Batch]:
+        """As `_answered` after a stopped turn: it was passing, or the run ends at exactly the event that did it."""
         tries = 1
         while True:
             await self.rebuild()
             machine, now = self._machine, self._scheduler.world.now()
             events = machine.deliver(facts)
             if len(events) > 1:
-                facts = self._first_alone(facts)
+                facts = facts[: next(index for index, fact in enumerate(facts, 1) if not isinstance(fact, Note))]
             elif fault.deterministic or tries == FAULT_TRIES:
-                return machine.stop(facts, Failure.from_exception(fault), fault.code, now)
+                return len(facts), machine.stop(facts, Failure.from_exception(fault), fault.code, now)
             else:
                 tries += 1
             try:
-                return machine.accept(facts, await self._pass(machine.deliver(facts)), now)
+                return len(facts), machine.accept(facts, await self._pass(machine.deliver(facts)), now)
             except GuestFault as again:
                 fault = again
-
-    def _first_alone(self, facts: Sequence[Fact]) -> list[Fact]:
-        """Facts up to the first that the guest sees; the others go back to wait."""
-        end = next(index for index, fact in enumerate(facts, 1) if not isinstance(fact, Note))
-        self._facts.extendleft(reversed(facts[end:]))
-        return list(facts[:end])
 
     async def _pass(self, events: list[bytes]) -> bytes:
         """One crossing. Short turns stay on this thread (a hop costs more); replays leave the loop free."""
@@ -253,12 +265,12 @@ class RunDriver:
             tuple(self._taken),
         )
         await self._scheduler.committer.append(append, alone=self._scheduler.drives_one())
-        self._new = None
-        self._taken.clear()
 
     def _may_park(self) -> bool:
         due = self._machine.wake_at
-        if due is None or self._tasks or self._riders or due - self._scheduler.world.now() < PARK_AFTER_MS:
+        if due is None or self._riders or due - self._scheduler.world.now() < PARK_AFTER_MS:
+            return False
+        if any(not task.done() for task in self._tasks):  # one that has just ended is still in the set
             return False
         self._scheduler.park(self.key, due)
         return True
@@ -276,26 +288,27 @@ class RunDriver:
 
     def _fire(self, wish: StartTimer) -> None:
         call = self._machine.open.get(wish.call)
-        if call is not None and call.phase is TimerPhase.SET:
+        if call is not None and call.phase is TimerPhase.SET and not self._stopped:
             self.tell(TimerFired(self._scheduler.world.now(), wish.call))
 
     def _retries(self, facts: Sequence[Fact]) -> list[StartStep]:
         """Attempts that a failure, recorded just now, asks for."""
-        wishes = []
+        wishes: list[StartStep] = []
+        if self._machine.phase is not RunPhase.RUNNING:
+            return wishes
         for fact in facts:
-            call = self._machine.open.get(fact.call) if isinstance(fact, Note) and fact.call else None
-            if isinstance(fact, Note) and fact.kind is Kind.ATTEMPT_FAILED and call is not None and fact.call:
-                was = self._calls[fact.call]
-                wishes.append(
-                    StartStep(was.call, was.path, was.name, was.arguments, fact.content["attempt"] + 1, call.due)
-                )
+            if isinstance(fact, StepCompleted | StepFailed):
+                self._calls.pop(fact.call, None)
+            if not isinstance(fact, Note) or fact.kind is not Kind.ATTEMPT_FAILED or fact.call is None:
+                continue
+            call = self._machine.open.get(fact.call)
+            if call is not None:
+                attempt = fact.content["attempt"] + 1
+                wishes.append(replace(self._calls[fact.call], attempt=attempt, not_before=call.due))
         return wishes
 
     def _start_step(self, wish: StartStep) -> None:
         if self._draining:
-            return
-        if wish.not_before > self._scheduler.world.now():
-            self._scheduler.timers.at(wish.not_before, lambda: self._start_step_if_waiting(wish))
             return
         step = self._scheduler.step(wish.name)
         if step is None:
@@ -305,6 +318,9 @@ class RunDriver:
                 run_id=self.key.run,
                 step=wish.name,
             )
+        if wish.not_before > self._scheduler.world.now():
+            self._scheduler.timers.at(wish.not_before, lambda: self._start_step_if_waiting(wish))
+            return
         self._riders.append(
             Note(Kind.ATTEMPT_STARTED, self._scheduler.world.now(), {"attempt": wish.attempt}, wish.call)
         )
@@ -313,8 +329,10 @@ class RunDriver:
         task.add_done_callback(self._tasks.discard)
 
     def _start_step_if_waiting(self, wish: StartStep) -> None:
+        if self._stopped or self._machine.phase is not RunPhase.RUNNING:
+            return
         call = self._machine.open.get(wish.call)
-        if call is not None and call.phase is StepPhase.BACKOFF and self._machine.phase is RunPhase.RUNNING:
+        if call is not None and call.phase is StepPhase.BACKOFF:
             self._start_step(wish)
 
     async def _attempt(self, step: Step, wish: StartStep) -> None:
@@ -339,12 +357,14 @@ class RunDriver:
             if self._stopped:
                 raise
             self._tell_failed(step, wish, error)
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever an author's code raises is a failure of its step
             self._tell_failed(step, wish, error)
 
     def _tell_failed(self, step: Step, wish: StartStep, error: BaseException) -> None:
         now = self._scheduler.world.now()
-        failure = Failure.from_exception(error)
+        failure = _fitting(Failure.from_exception(error))
         delay = self._delay(step, wish, error)
         content = {
             "attempt": wish.attempt,
@@ -363,8 +383,8 @@ class RunDriver:
             return None
         policy = self._scheduler.retry_policy(step, self._code)
         delay: int | None = policy.delay_after(wish.attempt, f"{self.key.run}:{wish.call}")
-        if delay is not None and isinstance(error, RetryableError) and error.retry_after is not None:
-            return int(error.retry_after * 1000)
+        if delay is not None and isinstance(error, RetryableError) and math.isfinite(error.retry_after or 0):
+            return delay if error.retry_after is None else _milliseconds(error.retry_after)
         return delay
 
     def _context(self, step: Step, wish: StartStep, data: Any) -> StepContext:
@@ -385,11 +405,16 @@ class RunDriver:
             log=log.getChild(step.id),
             _init_data=started.input,
             _lookup=lambda path: self._scheduler.result(self.key, path),
-            _abort=lambda: self.tell(CancelRequested(self._scheduler.world.now(), f"asked for by step '{step.id}'")),
+            _abort=lambda: self._scheduler.on_loop(
+                lambda: self.tell(CancelRequested(self._scheduler.world.now(), f"asked for by step '{step.id}'"))
+            ),
         )
 
+    def _is_told_to_cancel(self) -> bool:
+        return any(isinstance(fact, CancelRequested) for fact in self._facts)
+
     def _interrupt_steps(self) -> None:
-        """A cancellation was under way when the process died: what its steps did is not known."""
+        """The run is being canceled, and another process began its steps: what they did is not known."""
         now = self._scheduler.world.now()
         failure = Failure(
             "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
@@ -397,3 +422,14 @@ class RunDriver:
         for call_id, call in self._machine.open.items():
             if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
                 self.tell(StepFailed(now, call_id, failure))
+
+
+def _fitting(failure: Failure) -> Failure:
+    """The failure as it can enter the glass; one that is too large loses its data and its cause."""
+    if len(encode_plain(failure.to_wire())) <= EVENT_BYTES_MAX:
+        return failure
+    return Failure(failure.name, failure.message)
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(min(max(seconds, 0.0), RETRY_AFTER_S_MAX) * 1000)

@@ -11,7 +11,8 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph, Step
 
 INBOX_INTERVAL_S = 0.1
+STORE_RETRY_MS = 1_000
 STEP_THREADS = 32
 
 log = logging.getLogger("cloche")
@@ -45,7 +47,9 @@ class Scheduler:
         self.world = world
         self.engine = engine
         self.timers = Timers(world)
-        self.committer = Committer(store)
+        self.closed = False
+        self._store_lock = threading.Lock()  # steps in threads look up results while the loop commits
+        self.committer = Committer(store, self._store_lock)
         self.step_pool = ThreadPoolExecutor(STEP_THREADS, "cloche-step")
         self.turn_pool = ThreadPoolExecutor(os.cpu_count() or 2, "cloche-turn")
         self._drivers: dict[RunKey, RunDriver] = {}
@@ -58,6 +62,8 @@ class Scheduler:
         self._workflows: dict[str, Workflow] = {}
         self._inbox_seen = -1
         self._watcher: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
 
     # ---- what may run ----
 
@@ -100,22 +106,26 @@ class Scheduler:
 
     async def start(self, key: RunKey, code: Code, created: Note, started: Started) -> None:
         """Begin a run; returns when its first turn is durable."""
-        digest = self._keep(code)
+        new = NewRun(code.workflow, self._keep(code))
         driver = RunDriver(self, key, code, dict(created.content["limits"]))
         self._drivers[key] = driver
+        # A task of its own: a caller who gives up leaves a whole run, or none.
+        await asyncio.shield(self._spawn(self._begin(driver, created, started, new)))
+
+    async def _begin(self, driver: RunDriver, created: Note, started: Started, new: NewRun) -> None:
         try:
-            await driver.begin(created, started, NewRun(code.workflow, digest))
+            await driver.begin(created, started, new)
         except BaseException:
-            del self._drivers[key]
+            self.finished(driver)
             raise
         self._spawn(driver.drive())
 
     def recover(self) -> None:
-        """Go on with every unfinished run: at once, or when its time comes."""
-        for row in self.store.open_runs():
+        """Go on with every unfinished run, at once or when its time comes. One that was blocked is given another chance."""
+        for row in [*self.store.open_runs(), *self.store.runs(status="blocked")]:
             if row.status == "pending":
                 continue
-            if row.wake_at is not None and row.wake_at - self.world.now() > PARK_AFTER_MS:
+            if row.status == "waiting" and row.wake_at is not None and row.wake_at - self.world.now() > PARK_AFTER_MS:
                 self.park(row.key, row.wake_at)
             else:
                 self.wake(row.key)
@@ -148,8 +158,11 @@ class Scheduler:
         self.timers.at(due, lambda: self._wake_if_open(key))
 
     def _wake_if_open(self, key: RunKey) -> None:
-        if key not in self._drivers:
+        try:
             self.wake(key)
+        except StoreError as error:
+            self.trouble(key, error)
+            self.park(key, TimeMs(self.world.now() + STORE_RETRY_MS))
 
     def block(self, key: RunKey, error: ClocheError) -> None:
         """Set a run aside, by name and with a reason; the others go on."""
@@ -186,7 +199,8 @@ class Scheduler:
 
     def result(self, key: RunKey, path: str) -> Any:
         """The output recorded last at `path` of a run; None if it has not succeeded."""
-        record = self.store.result(key, Path(path))
+        with self._store_lock:
+            record = self.store.result(key, Path(path))
         if record is None:
             return None
         content = record.content()
@@ -217,6 +231,13 @@ class Scheduler:
 
     def is_driven(self, key: RunKey) -> bool:
         return key in self._drivers
+
+    def on_loop(self, deed: Callable[[], None]) -> None:
+        """Do it on the loop's thread: at once, or soon if this is another one (a step's)."""
+        if threading.get_ident() == self._thread:
+            deed()
+        else:
+            self._loop.call_soon_threadsafe(deed)
 
     # ---- code and cells ----
 
@@ -269,6 +290,7 @@ class Scheduler:
 
     async def close(self, drain_timeout_s: float) -> None:
         """Start nothing more, let running steps end (so long), record them, and let go."""
+        self.timers.close()
         if self._watcher is not None:
             self._watcher.cancel()
         drivers = list(self._drivers.values())
@@ -278,14 +300,17 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.timers.close()
         self.step_pool.shutdown(wait=False, cancel_futures=True)
         self.turn_pool.shutdown(wait=False, cancel_futures=True)
+        self.closed = True
+        for key in list(self._listeners):
+            self.announce(key)
 
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def policy_of(graph: Graph | None, step: Step) -> RetryPolicy:

@@ -98,15 +98,23 @@ async def perform(
     call: Callable[[], Any] = partial(step.execute, data)
     if step.takes_context:
         call = partial(step.execute, data, context(data))
-    async with asyncio.timeout(step.timeout_s):
-        if step.is_async:
-            result = await call()
-        else:
-            run = contextvars.copy_context().run
-            result = await asyncio.get_running_loop().run_in_executor(pool, run, call)
-            if inspect.isawaitable(result):  # a sync function that hands out a coroutine, e.g. functools.partial
-                result = await result
+    limit = asyncio.timeout(step.timeout_s)
+    try:
+        async with limit:
+            result = await (call() if step.is_async else _in_thread(call, pool))
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s") from error
     return plain(result, "result")
+
+
+async def _in_thread(call: Callable[[], Any], pool: Executor) -> Any:
+    run = contextvars.copy_context().run
+    result = await asyncio.get_running_loop().run_in_executor(pool, run, call)
+    if inspect.isawaitable(result):  # a sync function that hands out a coroutine, e.g. functools.partial
+        return await result
+    return result
 
 
 def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:

@@ -1,0 +1,227 @@
+"""How steps are run: threads, timeouts, retries, and failures that are final."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from support.apps import START, AppOn, Journal, ManualWorld, in_loop, until
+
+from cloche import Cloche, FatalError, RetryableError, RetryConfig, StepContext, clone_step, create_workflow, step
+from cloche.history import Kind
+from cloche.store import MemoryStore
+
+
+@in_loop
+async def test_sync_steps_run_in_threads_beside_each_other() -> None:
+    both = threading.Barrier(2, timeout=20)  # neither step ends before the other has begun
+
+    @step(id="a")
+    def meet(data: Any) -> str:
+        both.wait()
+        return threading.current_thread().name.rpartition("_")[0]
+
+    workflow = create_workflow(id="w").parallel([meet, clone_step(meet, id="b")]).commit()
+    result = await (await workflow.create_run()).start()
+    assert (result.status, result.result) == ("success", {"a": "cloche-step", "b": "cloche-step"})
+
+
+@in_loop
+async def test_steps_in_threads_may_look_up_results_while_others_are_written() -> None:
+    """Look-ups come from up to 32 threads, commits from the loop: one connection, used by one at a time."""
+
+    @step
+    def first(data: int) -> int:
+        return data
+
+    @step
+    def look(data: int, ctx: StepContext) -> int:
+        return sum(int(ctx.get_step_result("first")) for _ in range(20))
+
+    workflow = create_workflow(id="w").then(first).parallel([clone_step(look, id=f"l{i}") for i in range(4)]).commit()
+    async with Cloche(workflows=[workflow]) as app:
+        runs = [await app.start("w", n) for n in range(30)]
+        results = [(await run.result()).unwrap() for run in runs]
+    assert results == [{f"l{i}": 20 * n for i in range(4)} for n in range(30)]
+
+
+@in_loop
+async def test_a_step_is_tried_again_as_often_as_it_says() -> None:  # C52
+    counts: list[int] = []
+
+    @step(retries=3)
+    async def flaky(data: Any, ctx: StepContext) -> str:
+        counts.append(ctx.retry_count)
+        if ctx.retry_count < 2:
+            raise OSError("not now")
+        return "done"
+
+    result = await (await create_workflow(id="w").then(flaky).commit().create_run()).start()
+    assert (result.status, result.result, counts, result.steps["flaky"].attempts) == ("success", "done", [0, 1, 2], 3)
+
+
+@in_loop
+async def test_when_all_tries_are_used_the_last_error_counts() -> None:  # C52 (ii)
+    counts: list[int] = []
+
+    @step
+    async def flaky(data: Any, ctx: StepContext) -> None:
+        counts.append(ctx.retry_count)
+        raise OSError(f"try {len(counts)}")
+
+    workflow = create_workflow(id="w", retry_config=RetryConfig(attempts=1)).then(flaky).commit()
+    result = await (await workflow.create_run()).start()
+    assert result.error is not None
+    assert (result.status, result.error.message, counts) == ("failed", "try 2", [0, 1])
+
+
+@in_loop
+async def test_nothing_is_tried_again_unless_asked_for(journal: Journal) -> None:
+    result = await (await create_workflow(id="w").then(journal.boom()).commit().create_run()).start()
+    assert (result.status, journal.began) == ("failed", ["boom"])
+
+
+@in_loop
+async def test_a_fatal_error_is_final(journal: Journal) -> None:
+    def refuse(_: Any) -> None:
+        raise FatalError("the account is closed")
+
+    workflow = create_workflow(id="w").then(journal.step("pay", refuse, retries=5)).commit()
+    result = await (await workflow.create_run()).start()
+    assert result.error is not None
+    assert (result.error.name, result.error.message) == ("FatalError", "the account is closed")
+    assert journal.began == ["pay"]
+
+
+@in_loop
+async def test_waits_grow_between_tries_and_are_kept_by_the_clock(journal: Journal) -> None:
+    config = RetryConfig(attempts=3, delay_s=2, factor=3, delay_s_max=15)
+    workflow = create_workflow(id="w").then(journal.step("s", _fails, retry_config=config)).commit()
+    world, store = ManualWorld(), MemoryStore()
+    async with AppOn(store, workflows=[workflow], world=world) as app:
+        run = await app.start("w")
+        for tries, wait_s in ((1, 2), (2, 6), (3, 15)):
+            while (await run.row()).wake_at != world.time_ms + wait_s * 1000:
+                await asyncio.sleep(0)
+            assert len(journal.began) == tries
+            world.move(wait_s - 0.001, app)
+            assert len(journal.began) == tries
+            world.move(0.001, app)
+        assert (await run.result()).status == "failed"
+        times = [r.time for r in await run.history() if r.kind is Kind.ATTEMPT_FAILED]
+    assert [t - START for t in times] == [0, 2000, 8000, 23000]
+
+
+@in_loop
+async def test_a_step_may_say_when_to_try_it_again(journal: Journal) -> None:
+    @step(retries=1)
+    async def busy(data: Any, ctx: StepContext) -> str:
+        journal.began.append(ctx.path)
+        if ctx.attempt == 1:
+            raise RetryableError("busy", retry_after=7.5)
+        return "ok"
+
+    world = ManualWorld()
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(busy).commit()], world=world) as app:
+        run = await app.start("w")
+        await until(lambda: len(journal.began) == 1)
+        await until(lambda: app._running.store.run(run._key).wake_at == START + 7500)  # type: ignore[union-attr]
+        world.move(7.5, app)
+        assert (await run.result()).result == "ok"
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan"), -5.0])
+def test_a_wait_that_is_no_time_is_no_wait(odd: float) -> None:
+    @in_loop
+    async def tried() -> None:
+        tries: list[int] = []
+
+        @step(retries=1)
+        async def busy(data: Any, ctx: StepContext) -> None:
+            tries.append(ctx.attempt)
+            raise RetryableError("busy", retry_after=odd)
+
+        world = ManualWorld()
+        async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(busy).commit()], world=world) as app:
+            run = await app.start("w")
+            assert (await run.result()).status == "failed"
+        assert tries == [1, 2]
+
+    tried()
+
+
+@in_loop
+async def test_a_wait_between_tries_survives_a_restart(journal: Journal) -> None:
+    config = RetryConfig(attempts=1, delay_s=3600)
+    workflow = create_workflow(id="w").then(journal.step("s", _fails, retry_config=config)).commit()
+    world, store = ManualWorld(), MemoryStore()
+    async with AppOn(store, workflows=[workflow], world=world) as app:
+        run = await app.start("w", run_id="r1")
+        await until(lambda: store.run(run._key).status == "waiting")  # type: ignore[union-attr]
+    world.move(3599)
+    async with AppOn(store, workflows=[workflow], world=world) as app:
+        assert (await (await app.get("r1")).status(), journal.began) == ("waiting", ["s"])
+        world.move(1, app)
+        assert (await (await app.get("r1")).result()).status == "failed"
+    assert journal.began == ["s", "s"]
+
+
+@in_loop
+async def test_a_long_wait_gives_up_the_cell_and_the_step_is_tried_once(journal: Journal) -> None:
+    """The run is parked meanwhile; what was parked and what woke up must not both try the step."""
+    config = RetryConfig(attempts=1, delay_s=3600)
+    workflow = create_workflow(id="w").then(journal.step("s", _fails, retry_config=config)).commit()
+    world = ManualWorld()
+    async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
+        run = await app.start("w")
+        await until(lambda: not app._running.is_driven(run._key))
+        world.move(3600, app)
+        assert (await run.result()).status == "failed"
+        assert journal.began == ["s", "s"]
+
+
+@in_loop
+async def test_an_attempt_that_takes_too_long_has_failed(journal: Journal) -> None:
+    @step(timeout_s=0.02, retries=1)
+    async def slow(data: Any, ctx: StepContext) -> None:
+        journal.began.append(ctx.path)
+        await ctx.abort_signal.wait()
+
+    result = await (await create_workflow(id="w").then(slow).commit().create_run()).start()
+    assert result.error is not None
+    assert (result.error.name, result.error.message) == ("TimeoutError", "step 'slow' took longer than 0.02 s")
+    assert journal.began == ["slow", "slow"]
+
+
+@in_loop
+async def test_a_timeout_that_a_step_raises_itself_is_its_own() -> None:
+    @step(timeout_s=60)
+    async def slow(data: Any) -> None:
+        raise TimeoutError("the bank did not answer")
+
+    result = await (await create_workflow(id="w").then(slow).commit().create_run()).start()
+    assert result.error is not None
+    assert (result.error.name, result.error.message) == ("TimeoutError", "the bank did not answer")
+
+
+@in_loop
+async def test_times_of_a_step_are_those_of_the_clock(journal: Journal) -> None:
+    workflow = create_workflow(id="w").then(journal.take()).sleep(60, id="z").commit()
+    world = ManualWorld()
+    async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
+        run = await app.start("w")
+        await until(lambda: not app._running.is_driven(run._key))
+        world.move(60, app)
+        steps = (await run.result()).steps
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [(s.started_at, s.ended_at) for s in steps.values()] == [
+        (begin, begin),
+        (begin, begin + timedelta(minutes=1)),
+    ]
+
+
+def _fails(_: Any) -> None:
+    raise OSError("not now")
