@@ -69,7 +69,7 @@ int read_time(struct reader *r, double *ms) {
     uint64_t argument;
     if (read_head(r, &major, &argument))
         return -1;
-    if (major > NEGATIVE || argument >= 8640000000000000u) /* the range of Date */
+    if (major > NEGATIVE || argument > 8640000000000000u - (major == NEGATIVE)) /* the range of Date */
         return malformed();
     *ms = major == UINT ? (double)argument : -1.0 - (double)argument;
     return 0;

@@ -337,7 +337,9 @@ static int write_object(JSValueConst value, int depth, const struct place *place
         return write_binary(JS_GetUint8Array(guest.ctx, &size, value), size, place);
     if (class == guest.class_array_buffer)
         return write_binary(JS_GetArrayBuffer(guest.ctx, &size, value), size, place);
-    return JS_IsFunction(guest.ctx, value) && !JS_IsProxy(value) ? refuse(place, "is a function") : refuse_class(place, value);
+    if (JS_IsProxy(value))
+        return refuse(place, "is a Proxy");
+    return JS_IsFunction(guest.ctx, value) ? refuse(place, "is a function") : refuse_class(place, value);
 }
 
 int write_value(JSValueConst value, int depth, const struct place *place) {

@@ -22,10 +22,11 @@ static int write_key(const char *key) { return write_text(key, strlen(key)); }
 
 /* `key` with `value` if that can cross: 1, 0 or, on a fault, -1. */
 static int try_entry(const char *key, JSValueConst value, int depth, const struct place *here) {
+    struct place place = {.up = here, .key = key, .key_size = strlen(key)};
     uint8_t *mark = TURN->at;
     if (write_key(key))
         return -1;
-    int written = try_value(value, depth + 1, here);
+    int written = try_value(value, depth + 1, &place);
     if (written == 0)
         TURN->at = mark;
     return written;
@@ -42,6 +43,7 @@ static bool is_standard(JSAtom atom) {
 
 /* A copy of the further enumerable properties that can cross, or undefined if there are none. */
 static JSValue further_properties(JSValueConst error, int depth, const struct place *here) {
+    struct place place = {.up = here, .key = "data", .key_size = 4};
     JSPropertyEnum *names;
     uint32_t count;
     JSValue copy = JS_UNDEFINED;
@@ -56,7 +58,7 @@ static JSValue further_properties(JSValueConst error, int depth, const struct pl
             drop_exception();
             continue;
         }
-        int crosses = JS_IsUndefined(value) ? 0 : try_value(value, depth + 2, here);
+        int crosses = JS_IsUndefined(value) ? 0 : try_value(value, depth + 2, &place);
         TURN->at = mark;
         if (crosses == 1) {
             if (JS_IsUndefined(copy))
