@@ -64,6 +64,8 @@ class SqliteStore:
             raise ForeignStore(
                 f"{self.path} is a SQLite file of another program, not a cloche store", path=str(self.path)
             )
+        if version < 1 and not fresh:  # both numbers are written in the transaction that makes the tables
+            raise _damaged(self.path, f"it says that it has store version {version}")
         if version > VERSION:
             raise ForeignStore(
                 f"{self.path} was written by a newer cloche (store version {version}, this one knows {VERSION}): "
@@ -297,7 +299,7 @@ def _translated(path: FilePath) -> Iterator[None]:
         raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error
 
 
-def _damaged(path: FilePath, error: Exception) -> DamagedStore:
+def _damaged(path: FilePath, why: Exception | str) -> DamagedStore:
     return DamagedStore(
-        f"{path} is damaged ({error}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
+        f"{path} is damaged ({why}): keep a copy of the file, then run 'cloche verify' on it", path=str(path)
     )

@@ -134,6 +134,17 @@ def test_the_file_of_a_newer_cloche_asks_for_a_newer_cloche(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("version", [0, -5])
+def test_a_store_of_a_version_that_never_was_is_damaged(path: Path, version: int) -> None:
+    SqliteStore(path).close()
+    other_program(path, f"PRAGMA user_version = {version}")
+    assert refusal(path) == (
+        DamagedStore,
+        f"{path} is damaged (it says that it has store version {version}): keep a copy of the file, then run "
+        "'cloche verify' on it",
+    )
+
+
 def test_a_store_that_must_be_there_is_not_made(path: Path) -> None:
     assert refusal(path, must_exist=True) == (
         StoreUnavailable,
