@@ -1,6 +1,7 @@
 """Built guests: found where a release ships them, built from a checkout when their sources have changed.
 
-`cloche_guest/built/` holds one file for each guest, `<language>-<content key>.wasm`. In a checkout the key must be that of
+`cloche_guest/built/` holds one file for each guest, `<language>-<content key>.wasm`, and beside it the licences of what it
+contains. In a checkout the key must be that of
 the sources beside this package; without sources (an installed release) the one file there is the guest. Files appear
 whole, by rename, and one build runs at a time.
 """
@@ -55,7 +56,9 @@ def ensure_guest(language: Language = "javascript", progress: Progress | None = 
     if not file.exists():
         with _one_build():
             if not file.exists():  # another process may have built it while this one waited
-                _write(file, build(SOURCES, _cache_directory(), progress or _silent))
+                built = build(SOURCES, _cache_directory(), progress or _silent)
+                _write(file.with_suffix(".licences.txt"), built.licences.encode())
+                _write(file, built.wasm)
                 _prune(language, file)
     return _guest(language, file)
 
@@ -95,8 +98,8 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def _prune(language: Language, newest: Path) -> None:
-    for file in BUILT.glob(f"{language}-*.wasm"):
-        if file != newest:
+    for file in BUILT.glob(f"{language}-*.*"):
+        if not file.name.startswith(newest.stem):
             file.unlink(missing_ok=True)
 
 
