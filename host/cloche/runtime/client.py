@@ -115,7 +115,7 @@ class Cloche:
             RunConflict: the run id exists with another workflow or input.
         """
         found = self._workflow(workflow)
-        key = self._key(run_id or self._world.run_id())
+        key = self._key(self._world.run_id() if run_id is None else run_id)
         value = self._checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
@@ -223,7 +223,8 @@ class Cloche:
 
     def own_run(self, workflow: Workflow, run_id: str | None) -> Run:
         """A run that opens this object when it is started, and closes it when it has ended."""
-        return Run(self, self._key(run_id or self._world.run_id()), workflow, owns_app=True)
+        key = self._key(self._world.run_id() if run_id is None else run_id)
+        return Run(self, key, workflow, owns_app=True)
 
     # ---- inside ----
 

@@ -140,10 +140,13 @@ class RunDriver:
         self._wakeup.set()
 
     async def drain(self, timeout_s: float) -> None:
-        """Let running steps end and record them; start nothing more."""
+        """Let running steps end and record them; start nothing more. Those that take longer are cut off."""
         self._draining = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
+        if self._tasks:
+            self.stop()
+            await asyncio.wait(self._tasks, timeout=1.0)
         self._wakeup.set()
 
     def stop(self) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from support.apps import START, AppOn, Journal, ManualWorld, in_loop, until
 
-from cloche import Cloche, FatalError, RetryableError, RetryConfig, StepContext, clone_step, create_workflow, step
+from cloche import Cloche, FatalError, RetryableError, RetryConfig, Run, StepContext, clone_step, create_workflow, step
 from cloche.history import Kind
 from cloche.store import MemoryStore
 
@@ -104,8 +104,7 @@ async def test_waits_grow_between_tries_and_are_kept_by_the_clock(journal: Journ
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w")
         for tries, wait_s in ((1, 2), (2, 6), (3, 15)):
-            while (await run.row()).wake_at != world.time_ms + wait_s * 1000:
-                await asyncio.sleep(0)
+            await until(partial(_is_due, app, run, world.time_ms + wait_s * 1000))
             assert len(journal.began) == tries
             world.move(wait_s - 0.001, app)
             assert len(journal.began) == tries
@@ -128,7 +127,7 @@ async def test_a_step_may_say_when_to_try_it_again(journal: Journal) -> None:
     async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(busy).commit()], world=world) as app:
         run = await app.start("w")
         await until(lambda: len(journal.began) == 1)
-        await until(lambda: app._running.store.run(run._key).wake_at == START + 7500)  # type: ignore[union-attr]
+        await until(partial(_is_due, app, run, START + 7500))
         world.move(7.5, app)
         assert (await run.result()).result == "ok"
 
@@ -160,7 +159,7 @@ async def test_a_wait_between_tries_survives_a_restart(journal: Journal) -> None
     world, store = ManualWorld(), MemoryStore()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w", run_id="r1")
-        await until(lambda: store.run(run._key).status == "waiting")  # type: ignore[union-attr]
+        await until(partial(_is_due, app, run, START + 3_600_000))
     world.move(3599)
     async with AppOn(store, workflows=[workflow], world=world) as app:
         assert (await (await app.get("r1")).status(), journal.began) == ("waiting", ["s"])
@@ -225,3 +224,8 @@ async def test_times_of_a_step_are_those_of_the_clock(journal: Journal) -> None:
 
 def _fails(_: Any) -> None:
     raise OSError("not now")
+
+
+def _is_due(app: Cloche, run: Run, at: int) -> bool:
+    row = app._running.store.run(run._key)
+    return row is not None and row.wake_at == at
