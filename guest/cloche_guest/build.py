@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -218,9 +219,10 @@ def _zig(arguments: Sequence[str], folder: Path, cache: Path) -> None:
 
 
 def _compiler_folder() -> Path:
-    import ziglang
-
-    return Path(ziglang.__path__[0])
+    found = find_spec("ziglang")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def _compiler_version() -> str:

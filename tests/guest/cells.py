@@ -49,18 +49,24 @@ def module() -> wasmtime.Module:
 
 
 @cache
-def _instance_pre() -> wasmtime.InstancePre:
-    return wasmtime.Linker(engine()).instantiate_pre(module())
+def _instance_pre(guest: wasmtime.Module) -> wasmtime.InstancePre:
+    return wasmtime.Linker(engine()).instantiate_pre(guest)
 
 
 class Cell:
     """`turn` takes packed events and gives the commands of each; `pass_` is the bare crossing."""
 
-    def __init__(self, source: str | None = None, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        source: str | None = None,
+        *,
+        memory_bytes_max: int = MEMORY_BYTES_MAX,
+        guest: wasmtime.Module | None = None,
+    ) -> None:
         self.store = wasmtime.Store(engine())
         self.store.set_limits(memory_size=memory_bytes_max)
         self.store.set_fuel(FUEL)
-        exports: Any = _instance_pre().instantiate(self.store).exports(self.store)
+        exports: Any = _instance_pre(guest or module()).instantiate(self.store).exports(self.store)
         self.memory: wasmtime.Memory = exports["memory"]
         self._load, self._turn, layout = exports["load"], exports["turn"], exports["layout"]
         at = layout(self.store)
