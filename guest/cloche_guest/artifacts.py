@@ -42,7 +42,7 @@ class Guest:
 
 
 def ensure_guest(language: Language = "javascript", progress: Progress | None = None) -> Guest:
-    """The guest for `language`; built first (20 s) if this is a checkout whose sources it does not match.
+    """The guest for `language`; built first (25 s) if this is a checkout whose sources it does not match.
 
     `progress` is given a line for each part of a build.
 

@@ -60,7 +60,9 @@ def test_listeners_hear_an_event_before_its_promise_settles(listening: wasmtime.
 
 
 def test_prelude_files_are_strict_and_their_mistakes_are_errors(listening: wasmtime.Module) -> None:
-    assert Cell("export default () => cloche.heard().slice(0, 2)", guest=listening).start() == [[7, ["TypeError", True]]]
+    assert Cell("export default () => cloche.heard().slice(0, 2)", guest=listening).start() == [
+        [7, ["TypeError", True]]
+    ]
 
 
 def test_what_they_add_is_frozen(listening: wasmtime.Module) -> None:
