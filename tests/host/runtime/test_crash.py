@@ -1,0 +1,92 @@
+"""Real processes on a real store, killed with `kill -9` at moments drawn from a seed, and a worker that finishes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from support import crash_workload
+
+from cloche.history import Kind
+from cloche.runtime import reading
+from cloche.store import SqliteStore
+
+SEED = int(os.environ.get("CLOCHE_SEED", "20261122"))
+KILLS = 12
+PATIENCE_S = 60.0
+WORKLOAD = Path(crash_workload.__file__)
+
+
+def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    print(f"CLOCHE_SEED={SEED}")
+    moments = random.Random(SEED)
+    places = {"CRASH_STORE": str(tmp_path / "crash.db"), "CRASH_JOURNAL": str(tmp_path / "journal.txt")}
+    environment = {**os.environ, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    killed = 0
+    while killed < KILLS:
+        child = subprocess.Popen([sys.executable, str(WORKLOAD)], env=environment)
+        if not _begins(child, tmp_path / "journal.txt"):
+            break  # it was done before it could be killed again
+        time.sleep(moments.uniform(0, 0.025))
+        child.send_signal(signal.SIGKILL)
+        killed += child.wait(PATIENCE_S) == -signal.SIGKILL
+    assert killed >= KILLS // 2
+    # A run that no process had begun to store is started by the same ids: that is what they are for.
+    subprocess.run([sys.executable, str(WORKLOAD)], env=environment, check=True, timeout=PATIENCE_S)
+    worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
+    subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
+    _prove(SqliteStore(tmp_path / "crash.db"), tmp_path / "journal.txt")
+
+
+def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path) -> None:
+    places = {"CRASH_STORE": str(tmp_path / "crash.db"), "CRASH_JOURNAL": str(tmp_path / "journal.txt")}
+    environment = {**os.environ, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = subprocess.Popen([sys.executable, str(WORKLOAD)], env=environment)
+    assert _begins(child, tmp_path / "journal.txt", lines=30)
+    child.kill()
+    child.wait(PATIENCE_S)
+    worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
+    subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
+    _prove(SqliteStore(tmp_path / "crash.db"), tmp_path / "journal.txt")
+
+
+def _begins(child: subprocess.Popen[bytes], journal: Path, lines: int = 1) -> bool:
+    """Wait until the child has begun `lines` more steps; False if it has ended instead."""
+    deadline = time.monotonic() + PATIENCE_S
+    wanted = _count(journal) + lines
+    while _count(journal) < wanted:
+        assert time.monotonic() < deadline
+        if child.poll() is not None:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def _count(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def _prove(store: SqliteStore, journal: Path) -> None:
+    """Every run ended well with the right value, each step is completed once, and none began after its completion."""
+    began: dict[str, list[int]] = defaultdict(list)
+    for line in journal.read_text().splitlines():
+        run, path, at_ns = line.split(" ")
+        began[f"{run} {path}"].append(int(at_ns))
+    rows = store.runs()
+    assert sorted((row.key.run, row.status) for row in rows) == [(f"run-{n}", "success") for n in range(10)]
+    for row in rows:
+        number = int(row.key.run.removeprefix("run-"))
+        assert reading.result_of(store, row.key).result == {"v": number + 3 + number + 1 + 1}
+        completed = [record for record in store.records(row.key) if record.kind is Kind.STEP_COMPLETED]
+        assert sorted(str(record.path) for record in completed) == ["a", "b", "c", "d", "e", "f"]
+        for record in completed:
+            late = [at for at in began[f"{row.key.run} {record.path}"] if at // 1_000_000 > record.time]
+            assert late == []
+    assert reading.verify(store, None).findings == []
+    store.close()
