@@ -89,12 +89,14 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     pinned = load_code(store, row.code)
     records = list(store.records(key))
     part = script(records)
+    events = part.events[:-1] if part.faulted else part.events
+    if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
+        return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = records[0].content()["limits"]
     use = code or pinned
     cell = engine.open(use, lambda: load_guest(store, use.guest), limits)
-    events = part.events[:-1] if part.faulted else part.events
     begin = time.perf_counter()
-    output = cell.turn(events) if events else b""
+    output = cell.turn(events)
     seconds = time.perf_counter() - begin
     expected = b"".join(part.expected[: len(events)])
     divergence = find_divergence(key.run, part, output, use.lines) if output != expected else None

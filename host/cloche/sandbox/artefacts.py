@@ -7,7 +7,6 @@ that race compile twice at worst: files appear whole, by rename.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import logging
 import os
@@ -16,6 +15,7 @@ import secrets
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -50,8 +50,9 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
         return module
     module = wasmtime.Module(engine().wasm, guest_wasm)
     artefact = bytes(module.serialize())
-    _write(file, _mac(key, file.name, artefact) + artefact)
-    _prune(directory)
+    with suppress(OSError):  # a full or read-only disk: the next process compiles again
+        _write(file, _mac(key, file.name, artefact) + artefact)
+        _prune(directory)
     return module
 
 
@@ -88,19 +89,21 @@ def _load(file: Path, key: bytes) -> wasmtime.Module | None:
     try:
         if hmac.compare_digest(mac, _mac(key, file.name, artefact)):
             module = wasmtime.Module.deserialize(engine().wasm, artefact)
-            file.touch()  # it is in use: see `_prune`
+            with suppress(OSError):
+                file.touch()  # it is in use: see `_prune`
             return module
     except wasmtime.WasmtimeError:
         pass
     log.warning("%s is not what this user's cloche wrote there, and was thrown away; it is compiled anew", file)
-    file.unlink(missing_ok=True)
+    with suppress(OSError):
+        file.unlink()
     return None
 
 
 def _prune(directory: Path) -> None:
     """Forget artefacts that no process has loaded for a month: of old guests, old wasmtimes."""
     for file in directory.glob("*.cwasm"):
-        with contextlib.suppress(OSError):  # another process may have been faster
+        with suppress(OSError):  # another process may have been faster
             if time.time() - file.stat().st_mtime > UNUSED_S_MAX:
                 file.unlink()
 

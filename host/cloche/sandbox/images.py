@@ -16,11 +16,11 @@ from threading import Lock
 
 import wasmtime
 
-from cloche.errors import GuestFault, LoadFailed
+from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted
 from cloche.history.failures import Failure
 from cloche.history.values import check, decode
 from cloche.sandbox.artefacts import compiled
-from cloche.sandbox.engine import engine
+from cloche.sandbox.engine import TICK_MS, engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
@@ -43,31 +43,78 @@ class Layout:
     event_output_bytes_max: int
 
 
+_LAYOUT = struct.Struct("<7I")
+_EXPORTS = {"memory": "a memory", "layout": "() -> i32", "load": "(i32) -> i32", "turn": "(i32) -> i64"}
+
+
+def _type_text(type: object) -> str:
+    match type:
+        case wasmtime.MemoryType():
+            return "a memory"
+        case wasmtime.FuncType():
+            return f"({', '.join(map(str, type.params))}) -> {', '.join(map(str, type.results)) or 'nothing'}"
+    return "something else"
+
+
 class BaseImage:
-    """A compiled guest. `digest` is that of its wasm, which `guest_wasm` is."""
+    """A compiled guest. `digest` is that of its wasm, which `guest_wasm` is.
+
+    What is called without checks later is checked here once: imports, types of exports, and that its windows are in its memory.
+
+    Raises:
+        GuestFault: it is not a guest.
+    """
 
     def __init__(self, digest: str, guest_wasm: bytes) -> None:
         self.digest = digest
-        module = compiled(digest, guest_wasm)
+        try:
+            module = compiled(digest, guest_wasm)
+        except wasmtime.WasmtimeError as error:
+            raise self._unfit(f"is not a module that cloche runs: {error}") from error
         if module.imports:
-            raise GuestFault(f"guest {digest[:12]} imports {len(module.imports)} things: a guest imports nothing")
+            raise self._unfit(f"imports {len(module.imports)} things: a guest imports nothing")
+        types = {export.name: _type_text(export.type) for export in module.exports}
+        for name, wanted in _EXPORTS.items():
+            if types.get(name) != wanted:
+                raise self._unfit(f"exports {name} as {types.get(name, 'nothing')}, and it must be {wanted}")
         self.pre = engine().linker.instantiate_pre(module)
         self.layout = self._read_layout()
 
+    def _unfit(self, why: str) -> GuestFault:
+        return GuestFault(f"guest {self.digest[:12]} {why}", digest=self.digest)
+
     def _read_layout(self) -> Layout:
-        wasm_store, instance = self.instantiate(Limits())
-        at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
-        words = struct.unpack("<7I", ctypes.string_at(memory_address(wasm_store, instance) + at, 28))
+        wasm_store, instance = self.instantiate(Limits(fuel_per_event=10_000_000))
+        with translated("when it was asked for its layout"), engine():
+            at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
+        size = memory_bytes(wasm_store, instance)
+        if at + _LAYOUT.size > size:
+            raise self._unfit("has no layout in its memory")
+        words = _LAYOUT.unpack(ctypes.string_at(memory_address(wasm_store, instance) + at, _LAYOUT.size))
         if words[0] != ABI_VERSION:
-            raise GuestFault(f"guest {self.digest[:12]} speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
-        return Layout(*words[1:])
+            raise self._unfit(f"speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
+        layout = Layout(*words[1:])
+        ends = (layout.input_at + layout.input_bytes, layout.output_at + layout.output_bytes, layout.state_at)
+        if min(layout.input_at, layout.output_at) < 4 or max(ends) > size:
+            raise self._unfit("has windows that are not in its memory")
+        return layout
 
     def instantiate(self, limits: Limits) -> tuple[wasmtime.Store, wasmtime.Instance]:
+        """Raises:
+        MemoryExhausted: its memory is larger than the limit from the beginning.
+        GuestFault: it was stopped while it began.
+        """
         wasm_store = wasmtime.Store(engine().wasm)
         wasm_store.set_limits(memory_size=limits.memory_bytes, instances=1, memories=1, tables=1)
         wasm_store.set_fuel(limits.fuel_per_event)
-        wasm_store.set_epoch_deadline(1 << 40)
-        return wasm_store, self.pre.instantiate(wasm_store)
+        wasm_store.set_epoch_deadline(_ticks(limits.wall_ms_per_event))
+        try:
+            with translated("while it was instantiated"):
+                return wasm_store, self.pre.instantiate(wasm_store)
+        except wasmtime.WasmtimeError as error:
+            raise MemoryExhausted(
+                f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}"
+            ) from error
 
     @cached_property
     def state(self) -> bytes:
@@ -165,14 +212,14 @@ def changed_pages(before: bytes, after: bytes) -> list[tuple[int, bytes]]:
 def _load_failed(address: int, layout: Layout) -> LoadFailed:
     length = struct.unpack("<I", ctypes.string_at(address + layout.output_at - 4, 4))[0]
     data = ctypes.string_at(address + layout.output_at, min(length, layout.output_bytes))
-    check(data)
-    failure = Failure.from_wire(decode(data))
+    wire = decode(data) if check(data) == len(data) else None
+    if not isinstance(wire, dict):
+        raise MalformedOutput("the guest did not say in the grammar why its code could not be loaded")
+    failure = Failure.from_wire(wire)
     return LoadFailed(f"the workflow's code could not be loaded: {failure}", failure=failure)
 
 
 def _ticks(wall_ms: int) -> int:
-    from cloche.sandbox.engine import TICK_MS
-
     return wall_ms // TICK_MS + 2
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cloche.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -19,6 +21,12 @@ class Limits:
     fuel_per_event: int = 2_000_000_000
     wall_ms_per_event: int = 10_000
     memory_bytes: int = 128 << 20
+
+    def __post_init__(self) -> None:
+        for name, most in (("fuel_per_event", 1 << 62), ("wall_ms_per_event", 1 << 40), ("memory_bytes", 1 << 32)):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 < value <= most:
+                raise UsageError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
 
     def to_data(self) -> dict[str, int]:
         return asdict(self)
