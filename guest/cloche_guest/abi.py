@@ -36,6 +36,8 @@ class EventKind(IntEnum):
     CHILD_ENDED = 6
     CANCEL_REQUESTED = 7
     OPERATION_ENDED = 8
+    RESUMED = 9
+    BAILED = 10
 
 
 class CommandKind(IntEnum):

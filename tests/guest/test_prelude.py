@@ -15,12 +15,10 @@ from cloche_guest.build import Sources, build
 LISTENING = """
 (cloche) => {
   const heard = [];
-  const promises = new Map();
-  cloche.listen("suspended", (promise, info) => { heard.push(["suspended", promises.get(promise), info]) });
-  cloche.listen("state", (changes) => { heard.push(["state", changes]); throw new Error("ignored") });
+  cloche.listen("suspended", (path, whether) => { heard.push(["suspended", path, whether]); throw new Error("ignored") });
+  cloche.listen("bailed", (value) => { heard.push(["bailed", value]); return "reason" });
   cloche.listen("cancelRequested", (reason) => { heard.push(["cancelRequested", reason]) });
   cloche.heard = () => heard.slice();
-  cloche.watch = (name, promise) => { promises.set(promise, name); return promise };
   try { cloche.listen("other", () => 1) } catch (error) { heard.push(error.name) }
   const strict = (function () { return this })() === undefined;
   heard.push(strict);
@@ -38,25 +36,28 @@ def build_with(folder: Path, **files: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory: pytest.TempPathFactory) -> wasmtime.Module:
-    return wasmtime.Module(engine(), build_with(tmp_path_factory.mktemp("prelude") / "js", listening=LISTENING))
+    return wasmtime.Module(engine(), build_with(tmp_path_factory.mktemp("prelude") / "js", x_listening=LISTENING))
 
 
 def test_listeners_hear_an_event_before_its_promise_settles(listening: wasmtime.Module) -> None:
     source = workflow("""
-    const a = cloche.watch("a", step("a")()), b = cloche.watch("b", step("b")());
-    await a; const then = cloche.heard().slice(2); await b; return [then, cloche.heard().slice(2)];""")
+    const a = step("a")(), b = step("b")(), again = step("b")();
+    const thrown = await a.catch((error) => error), then = cloche.heard().slice(2);
+    await b; await again; return [thrown, then, cloche.heard().slice(2)];""")
     cell = Cell(source, guest=listening)
     cell.start()
-    cell.turn([3, NOW, 2, {"why": "waits"}], [7, NOW], [7, NOW, "user"])
+    cell.turn([3, NOW, 3, {"path": "b#2"}], [7, NOW], [9, NOW, 3, {"path": "b#2"}], [7, NOW, "user"])
 
-    assert cell.turn([1, NOW, 1, None, {"n": 1}]) == []
+    assert cell.turn([10, NOW, 1, {"n": 1}]) == []
     heard = [
-        ["suspended", "b", {"why": "waits"}],
+        ["suspended", "b#2", True],
         ["cancelRequested", None],
+        ["suspended", "b#2", False],
         ["cancelRequested", "user"],
-        ["state", {"n": 1}],
+        ["bailed", {"n": 1}],
     ]
-    assert cell.complete(2) == [[7, [heard, heard]]]
+    assert cell.complete(2) == []
+    assert cell.complete(3) == [[7, ["reason", heard, heard]]]
 
 
 def test_prelude_files_are_strict_and_their_mistakes_are_errors(listening: wasmtime.Module) -> None:
@@ -66,9 +67,9 @@ def test_prelude_files_are_strict_and_their_mistakes_are_errors(listening: wasmt
 
 
 def test_what_they_add_is_frozen(listening: wasmtime.Module) -> None:
-    source = workflow("return [Object.isFrozen(cloche.watch), Object.isFrozen(cloche.heard), 'listen' in cloche]")
+    source = workflow("return [Object.isFrozen(cloche.heard), 'listen' in cloche]")
 
-    assert Cell(source, guest=listening).start() == [[7, [True, True, False]]]
+    assert Cell(source, guest=listening).start() == [[7, [True, False]]]
 
 
 @pytest.mark.parametrize("text", ["(cloche) => { null.x }", "(cloche) => {", "5"])

@@ -2,7 +2,10 @@
 (cloche) => {
   const { defineProperty, freeze, values } = Object;
 
-  delete cloche.listen;
+  // Only the prelude itself may hear events as they arrive, and end calls by their number.
+  for (const name of ["listen", "openCalls", "drop"]) delete cloche[name];
+  // What `await` looks at to see that a promise is one: changed, workflow code could come between a promise and a helper.
+  defineProperty(Promise.prototype, "constructor", { writable: false, configurable: false });
 
   for (const member of values(Object.getOwnPropertyDescriptors(cloche))) {
     const { value } = member;

@@ -50,7 +50,7 @@
   // Shared memory and its waiting make no sense for one thread under glass.
   for (const name of ["SharedArrayBuffer", "Atomics", "performance", "WeakRef", "FinalizationRegistry"]) delete globalThis[name];
 
-  // Only the prelude itself needs these; freeze.js takes away `listen`, which workflow.js uses.
+  // Only the prelude itself needs these; freeze.js takes away those that workflow.js uses.
   for (const name of ["bigints", "log", "random", "getRandomValues", "randomUUID"]) delete cloche[name];
 
   defineProperty(globalThis, Symbol.for("WORKFLOW_USE_STEP"), { value: cloche.step });

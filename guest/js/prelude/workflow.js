@@ -7,8 +7,8 @@
 (cloche) => {
   "use strict";
 
-  const { entered, left } = cloche;
-  const { hasOwn, keys, defineProperty } = Object;
+  const { entered, left, listen, openCalls, drop, abandon, hook, sleep } = cloche;
+  const { hasOwn, keys, defineProperty, freeze, setPrototypeOf } = Object;
   const { isArray, from } = Array;
   const { isView } = ArrayBuffer;
   const { floor, round } = Math;
@@ -19,6 +19,7 @@
   const isoText = unbound(Date.prototype.toISOString);
   const timeOf = unbound(Date.prototype.getTime);
   const matches = unbound(RegExp.prototype.test);
+  const slice = unbound(String.prototype.slice);
   const [ErrorOf, TypeErrorOf, PromiseOf, StringOf, NumberOf, DateOf] = [Error, TypeError, Promise, String, Number, Date];
 
   // ── values ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,72 +185,256 @@
     });
   };
 
-  const settledOf = ({ ok, value }) =>
-    ok ? defined({ status: "success", output: value }) : { status: "failed", error: failureOf(value) };
+  const succeededAs = (value) => defined({ status: "success", output: value });
+  const failedAs = (error) => ({ status: "failed", error: failureOf(error) });
+
+  // ── leaving early ─────────────────────────────────────────────────────────────────────────────────────────────────
+  // What the call of a step that bailed is rejected with. No class and no constructor leads back from one, so workflow
+  // code that catches it can neither make another nor read its value; thrown on, it is what it was.
+  const Bare = function (object) {
+    return object;
+  };
+  class Bail extends Bare {
+    #value;
+    constructor(value) {
+      super({ __proto__: null });
+      this.#value = value;
+      freeze(this);
+    }
+    static is = (reason) => typeof reason === "object" && reason !== null && #value in reason;
+    static value = (reason) => reason.#value;
+  }
+  const { is: isBail, value: valueOf } = Bail;
+
+  listen("bailed", (value) => new Bail(value));
+  listen("bailValue", (reason) => (isBail(reason) ? [valueOf(reason)] : undefined));
 
   // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-  // The outcome of a call, never a rejection.
-  const outcomeOf = async (call) => {
+  // A block is several arms that run side by side. It ends when every arm is settled, and it also ends, as a failure, when
+  // one has failed and all others that began are settled or wait for outside data; until then it stays pending, and is
+  // *quiet* when all that began and have not settled wait for outside data. A nested workflow in which such a block
+  // stands waits for outside data itself, and so on upwards.
+  //
+  // Open blocks are found by where they stand: `key` is the path of the workflow around them ("" in the run itself), and
+  // that of the arm `id` is `key/id`. The items of a foreach with the path `key` stand at `key[i]`. A workflow does one
+  // thing after the other, so there is one open block at a place.
+  const blocks = setPrototypeOf(new Map(), freeze({
+    __proto__: null, get: Map.prototype.get, set: Map.prototype.set, delete: Map.prototype.delete, forEach: Map.prototype.forEach,
+  }));
+
+  const ACTIVE = 1; // 0: not begun
+  const QUIET = 2;
+  const SUCCEEDED = 3;
+  const FAILED = 4;
+
+  // Which arm of the block a part of a path names: the text up to the next cut, "id" or "i]"; -1 if none.
+  const armNamed = (block, part) => {
+    if (block.ids === null) return NumberOf(slice(part, 0, -1));
+    if (block.indexes === null) {
+      block.indexes = { __proto__: null };
+      for (let i = 0; i < block.count; i++) block.indexes[block.ids[i][0]] = i;
+    }
+    return block.indexes[part] ?? -1;
+  };
+
+  // Calls `found(block, arm)` with the innermost open block around a path, and which of its arms it is in.
+  const around = (path, found) => {
+    let end = path.length;
+    for (let i = end - 1; i >= 0; i--) {
+      if (path[i] !== "/" && path[i] !== "[") continue;
+      const block = blocks.get(slice(path, 0, i));
+      if (block !== undefined && (block.ids === null) === (path[i] === "[")) return found(block, armNamed(block, slice(path, i + 1, end)));
+      end = i;
+    }
+    const block = end > 0 ? blocks.get("") : undefined;
+    if (block !== undefined && block.ids !== null) found(block, armNamed(block, slice(path, 0, end)));
+  };
+
+  // Where a path stands in a block: the arm, or -1 if it is not in the block or its arm is done.
+  const openArm = (block, path) => {
+    const { key } = block;
+    let start = 0;
+    if (key !== "" || block.ids === null) {
+      start = key.length + 1;
+      if (path.length <= start || path[start - 1] !== (block.ids === null ? "[" : "/") || slice(path, 0, start - 1) !== key) return -1;
+    }
+    let end = start;
+    while (end < path.length && path[end] !== "/" && path[end] !== "[") end++;
+    const arm = armNamed(block, slice(path, start, end));
+    return block.states[arm] === ACTIVE || block.states[arm] === QUIET ? arm : -1;
+  };
+
+  // An arm, or the workflow that a block stands in, waits for outside data or does no longer.
+  const tell = (path, quiet) =>
+    around(path, (block, arm) => {
+      if (block.states[arm] !== (quiet ? ACTIVE : QUIET)) return;
+      block.states[arm] = quiet ? QUIET : ACTIVE;
+      block.active += quiet ? -1 : 1;
+      block.quiet += quiet ? 1 : -1;
+      advance(block);
+    });
+  listen("suspended", tell);
+
+  const becomes = (block, asleep) => {
+    if (block.asleep === asleep) return;
+    block.asleep = asleep;
+    tell(block.key, asleep);
+  };
+
+  // Whoever is still open below the arms of a block that ends is not waited for. `told`: the host learns it from here;
+  // else it learns it from the failure or the end of the workflow around it.
+  const dropRest = (block, told) => {
+    const open = openCalls();
+    for (let i = 0; i < open.length; i += 2) if (openArm(block, open[i + 1]) >= 0) drop(open[i], told);
+    blocks.forEach((inner, key) => {
+      if (openArm(block, key) < 0) return;
+      inner.open = false;
+      blocks.delete(key);
+    });
+  };
+
+  const close = (block, told) => {
+    block.open = false;
+    if (blocks.get(block.key) === block) blocks.delete(block.key);
+    becomes(block, false);
+    if (block.active + block.quiet > 0) dropRest(block, told);
+  };
+
+  const fail = (block, error) => {
+    close(block, false);
+    block.reject(error);
+  };
+
+  // The first failure in the order of the arms; without one, there never were enough of them.
+  const failFirst = (block) => {
+    for (let i = 0; i < block.count; i++) if (block.states[i] === FAILED) return fail(block, block.values[i]);
+    fail(block, named("CompletionError", `${block.what} needs ${block.least} to succeed and has ${block.count}`));
+  };
+
+  const succeed = (block) => {
+    close(block, true);
+    block.resolve(block.gather(block));
+  };
+
+  const settleArm = (block, arm, state, value) => {
+    if (!block.open) return;
+    if (state === FAILED) {
+      if (isBail(value)) return fail(block, value);
+      if (block.collect) value = failedAs(value);
+    } else if (block.collect) value = succeededAs(value);
+    if (block.collect) state = SUCCEEDED;
+    if (block.states[arm] === QUIET) block.quiet--;
+    else block.active--;
+    block.states[arm] = state;
+    block.values[arm] = value;
+    if (state === FAILED) block.failed++;
+    else block.succeeded++;
+    advance(block);
+  };
+
+  const run = async (block, arm) => {
+    block.states[arm] = ACTIVE;
+    block.active++;
+    let value;
     try {
-      return { ok: true, value: await call() };
+      value = await block.call(arm);
     } catch (error) {
-      return { ok: false, value: error };
+      return settleArm(block, arm, FAILED, error);
     }
+    settleArm(block, arm, SUCCEEDED, value);
   };
 
-  // Make `count` calls, at most `width` at once, the next as a slot frees; ends when every call that began has ended.
-  // `call(i)` says whether to go on. Memory: one pending call per slot.
-  const pool = async (count, width, call) => {
-    let next = 0;
-    let open = true;
-    const slot = async () => {
-      while (open && next < count) if (!(await call(next++))) open = false;
-    };
-    const slots = listOf(width < count ? width : count);
-    for (let i = 0; i < slots.length; i++) slots[i] = slot();
-    for (let i = 0; i < slots.length; i++) await slots[i];
+  // After anything happened to an arm: end, begin further arms, or wait.
+  const advance = (block) => {
+    if (!block.open) return;
+    if (block.succeeded >= block.least) return succeed(block);
+    if (block.failed > block.tolerated) return failFirst(block);
+    const stopped = block.stops && block.failed > 0;
+    while (block.open && !stopped && block.next < block.count && block.active + block.quiet < block.width) run(block, block.next++);
+    if (!block.open) return;
+    if (block.active > 0) becomes(block, false);
+    else if (block.failed > 0 && block.waits) failFirst(block);
+    else if (block.quiet === 0) succeed(block);
+    else becomes(block, true);
   };
 
-  // Run arms `[id, call]`; the results by id. Waits for all of them, then the first in order that failed is thrown.
-  const together = async (arms, limit, settle) => {
-    const outcomes = listOf(arms.length);
-    const callOf = (i) => outcomeOf(arms[i][arms[i].length - 1]);
-    if (limit >= arms.length) {
-      for (let i = 0; i < arms.length; i++) outcomes[i] = callOf(i);
-      for (let i = 0; i < arms.length; i++) outcomes[i] = await outcomes[i];
-    } else {
-      await pool(arms.length, limit, async (i) => {
-        outcomes[i] = await callOf(i);
-        return true;
-      });
-    }
+  // `arms`: how many, their ids (null in a foreach) and `call(arm)`; `width`: how many at once; `gather` makes the result.
+  // A failure lets the arms of a block begin all the same, but no further item of a foreach. Options:
+  //   settle, collect  nothing fails the block, every arm gives how it ended
+  //   least            ends well, at once, when so many have succeeded; fails, at once, when so many no longer can
+  //   tolerated        fails, at once, when more than so many have failed; fewer are left out of the result
+  const NO_OPTIONS = { __proto__: null };
+  const isPicky = ({ least, tolerated }) => least !== undefined || tolerated !== undefined;
+
+  const side = (key, what, arms, width, options, gather) =>
+    new PromiseOf((resolve, reject) => {
+      const { count, ids, call } = arms;
+      const collect = options.collect === true || options.settle === true;
+      const least = options.least ?? Infinity;
+      const picky = isPicky(options);
+      let tolerated = options.tolerated ?? Infinity;
+      if (least !== Infinity && count - least < tolerated) tolerated = count - least;
+      const block = {
+        __proto__: null, key, what, count, ids, call, width, gather, collect, least, tolerated, resolve, reject,
+        stops: ids === null && !picky, // does a failure end the queue,
+        waits: !picky, // and is it told once all others that began are done?
+        states: listOf(count), values: listOf(count), indexes: null,
+        next: 0, active: 0, quiet: 0, succeeded: 0, failed: 0, open: true, asleep: false,
+      };
+      blocks.set(key, block);
+      advance(block);
+    });
+
+  const keyed = ({ ids, count, states, values }) => {
     const results = {};
-    for (let i = 0; i < arms.length; i++) {
-      const outcome = outcomes[i];
-      if (!outcome.ok && !settle) throw outcome.value;
-      const value = settle ? settledOf(outcome) : outcome.value;
-      if (value !== undefined) put(results, arms[i][0], value);
-    }
+    for (let i = 0; i < count; i++) if (states[i] === SUCCEEDED && values[i] !== undefined) put(results, ids[i][0], values[i]);
     return results;
   };
 
-  // parallel([[id, call] …], {limit?, settle?})
-  const parallel = (arms, options) => together(arms, options?.limit ?? arms.length, options?.settle === true);
+  const listed = ({ values }) => values;
+
+  // Of a foreach that tolerates failures: the outputs of the items that succeeded.
+  const listedOnly = ({ count, states, values }) => {
+    const results = [];
+    for (let i = 0; i < count; i++) if (states[i] === SUCCEEDED) put(results, results.length, values[i]);
+    return results;
+  };
+
+  // Arms `[id, …, call]`; the results by id.
+  const together = (at, what, arms, width, options) => {
+    const call = (i) => arms[i][arms[i].length - 1]();
+    return side(at ?? "", what, { count: arms.length, ids: arms, call }, width, options, keyed);
+  };
+  const all = (at, arms) => together(at, "", arms, arms.length, NO_OPTIONS);
+
+  // What was given, and nothing that a prototype has been given.
+  const ownOf = (options) => {
+    const own = { __proto__: null };
+    const names = options === undefined ? [] : keys(options);
+    for (let i = 0; i < names.length; i++) own[names[i]] = options[names[i]];
+    return own;
+  };
+
+  // parallel([[id, call] …], {at?, limit?, settle?, least?, tolerated?})
+  const parallel = (arms, given) => {
+    const options = ownOf(given);
+    return together(options.at, "the parallel block", arms, options.limit ?? arms.length, options);
+  };
 
   const holds = (block, arm) =>
     !!evaluated("ConditionError", `the condition of ${stringify(arm[0])} in ${stringify(block)}`, arm[1]);
 
-  // branch(id, [[id, test, call] …]): every test first, in order, then every arm whose test held, at once.
-  const branch = async (id, arms) => {
+  // branch(id, [[id, test, call] …], at?): every test first, in order, then every arm whose test held, at once.
+  const branch = async (id, arms, at) => {
     const taken = [];
     for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) put(taken, taken.length, arms[i]);
-    return together(taken, taken.length, false);
+    return all(at, taken);
   };
 
-  // choose(id, [[id, test, call] …], [id, call]?): the first whose test holds, else the last, else an empty object.
-  const choose = async (id, arms, otherwise) => {
-    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return together([arms[i]], 1, false);
-    return otherwise ? together([otherwise], 1, false) : {};
+  // choose(id, [[id, test, call] …], [id, call]?, at?): the first whose test holds, else the last, else an empty object.
+  const choose = async (id, arms, otherwise, at) => {
+    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return all(at, [arms[i]]);
+    return all(at, otherwise ? [otherwise] : []);
   };
 
   // The body, then the test, until its truth is `until`. `body(value, path)`, `test(value, turn)`, turns from 1.
@@ -263,13 +448,23 @@
   const dountil = (path, value, body, test) => loop(path, value, body, test, true);
   const dowhile = (path, value, body, test) => loop(path, value, body, test, false);
 
-  // Something that is entered and left, so that the host can show a value only the guest knows.
-  const within = async (path, value, call) => {
+  // Something that is entered and left, so that the host can show a value only the guest knows. `bails`: a step that
+  // bails inside ends it, well; otherwise that passes through, and what it ends is all that is left.
+  const within = async (path, value, call, bails) => {
     entered(path, value);
-    const outcome = await outcomeOf(call);
-    left(path, [outcome.ok ? 0 : 1, outcome.value]);
-    if (!outcome.ok) throw outcome.value;
-    return outcome.value;
+    let made;
+    try {
+      made = await call();
+    } catch (error) {
+      if (!isBail(error)) {
+        left(path, [1, error]);
+        throw error;
+      }
+      if (!bails) throw error;
+      made = valueOf(error);
+    }
+    left(path, [0, made]);
+    return made;
   };
 
   // Anything that is not a number from 1 is 1; fractions are cut off.
@@ -278,31 +473,24 @@
     return width >= 1 ? floor(width) : 1;
   };
 
-  // foreach(path, list, body(item, path), {concurrency?: number | () => number, collect?})
-  const foreach = (path, list, body, options) =>
-    within(path, list, async () => {
+  // foreach(path, list, body(item, path), {concurrency?: number | () => number, collect?, least?, tolerated?})
+  const foreach = (path, list, body, given) => {
+    const options = ownOf(given);
+    return within(path, list, () => {
       if (!isArray(list)) {
         const kind = list === null ? "null" : typeof list === "object" ? "an object" : `a ${typeof list}`;
         throw new TypeErrorOf(`foreach over ${stringify(path)} needs a list, not ${kind}`);
       }
-      const asked = options?.concurrency ?? 1;
-      const what = `the concurrency of foreach over ${stringify(path)}`;
-      const width = widthOf(typeof asked === "function" ? evaluated("ExpressionError", what, asked) : asked);
-      const collect = options?.collect === true;
-      const results = listOf(list.length);
-      let failed = null;
-      await pool(list.length, width, async (i) => {
-        const outcome = await outcomeOf(() => body(list[i], `${path}[${i}]`));
-        results[i] = collect ? settledOf(outcome) : outcome.value;
-        if (!outcome.ok && !collect) failed ??= outcome;
-        return failed === null;
-      });
-      if (failed !== null) throw failed.value;
-      return results;
-    });
+      const what = `foreach over ${stringify(path)}`;
+      const { concurrency } = options;
+      const asked = typeof concurrency === "function" ? evaluated("ExpressionError", `the concurrency of ${what}`, concurrency) : concurrency;
+      const arms = { count: list.length, ids: null, call: (i) => body(list[i], `${path}[${i}]`) };
+      return side(path, what, arms, widthOf(asked), options, isPicky(options) ? listedOnly : listed);
+    }, false);
+  };
 
   // nested(path, input, workflow(input, path, given), given?)
-  const nested = (path, value, workflow, given) => within(path, value, () => workflow(value, path, given));
+  const nested = (path, value, workflow, given) => within(path, value, () => workflow(value, path, given), true);
 
   // map(path, input, compute): entered and left like a nested workflow, but without waiting.
   const map = (path, value, compute) => {
@@ -344,8 +532,32 @@
     return ms;
   };
 
+  // ── events from outside ───────────────────────────────────────────────────────────────────────────────────────────
+  // waitForEvent(path, name, value, ms?): what the event carries. After `ms` it fails.
+  const waitForEvent = async (path, name, value, ms) => {
+    const received = hook(path, name, { input: value });
+    if (ms === undefined) return received;
+    const timer = sleep(`${path}/timeout`, ms, null);
+    return new PromiseOf((resolve, reject) => {
+      const follow = async (promise, other, act) => {
+        try {
+          const value = await promise;
+          abandon(other);
+          act(value);
+        } catch (error) {
+          abandon(other);
+          reject(error);
+        }
+      };
+      follow(received, timer, resolve);
+      follow(timer, received, () => {
+        throw named("EventTimeout", `no event ${stringify(name)} came to ${stringify(path)} in ${ms} ms`);
+      });
+    });
+  };
+
   const helpers = {
-    nested, map, parallel, branch, choose, dountil, dowhile, foreach, seconds, instant,
+    nested, map, parallel, branch, choose, dountil, dowhile, foreach, seconds, instant, waitForEvent,
     get, read, result, first, settled, lookUp, lookUps, defined, text,
     eq, ne, lt, lte, gt, gte, isIn, notIn, exists, notExists, truthy, falsy,
   };

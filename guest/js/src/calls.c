@@ -2,6 +2,10 @@
  *
  * It grows and shrinks with what is open, so that memory and checkpoints do not follow what has happened.
  */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "guest.h"
 
 enum { CAPACITY_MIN = 16 };
@@ -65,6 +69,45 @@ struct call *calls_find_promise(JSValueConst promise) {
     return NULL;
 }
 
+JSValue call_path(const struct call *call) {
+    if (call->number <= 1)
+        return JS_DupValue(guest.ctx, call->path);
+    size_t size;
+    const char *name = JS_ToCStringLen(guest.ctx, &size, call->path);
+    char *path = name ? js_malloc(guest.ctx, size + 12) : NULL;
+    JSValue made = JS_EXCEPTION;
+    if (path) {
+        memcpy(path, name, size);
+        made = JS_NewStringLen(guest.ctx, path, size + (size_t)snprintf(path + size, 12, "#%u", (unsigned)call->number));
+    }
+    js_free(guest.ctx, path);
+    JS_FreeCString(guest.ctx, name);
+    return made;
+}
+
+static int by_id(const void *left, const void *right) {
+    uint32_t a = (*(struct call *const *)left)->id, b = (*(struct call *const *)right)->id;
+    return a < b ? -1 : a > b;
+}
+
+JSValue calls_list(void) {
+    struct call **open = js_malloc(guest.ctx, (calls.count + 1) * sizeof *open); /* one more: never of no size */
+    uint32_t count = 0;
+    if (!open)
+        return JS_EXCEPTION;
+    for (uint32_t i = 0; i < calls.capacity; i++)
+        if (calls.slots[i].id && !calls.slots[i].abandoned)
+            open[count++] = &calls.slots[i];
+    qsort(open, count, sizeof *open, by_id);
+    JSValue list = JS_NewArray(guest.ctx);
+    for (uint32_t i = 0; i < count; i++) {
+        JS_DefinePropertyValueUint32(guest.ctx, list, 2 * i, JS_NewUint32(guest.ctx, open[i]->id), JS_PROP_C_W_E);
+        JS_DefinePropertyValueUint32(guest.ctx, list, 2 * i + 1, call_path(open[i]), JS_PROP_C_W_E);
+    }
+    js_free(guest.ctx, open);
+    return list;
+}
+
 struct call calls_take(struct call *call) {
     struct call taken = *call;
     uint32_t mask = calls.capacity - 1, gap = (uint32_t)(call - calls.slots);
@@ -83,6 +126,7 @@ struct call calls_take(struct call *call) {
 }
 
 void call_free(struct call *call) {
+    JS_FreeValue(guest.ctx, call->path);
     JS_FreeValue(guest.ctx, call->promise);
     JS_FreeValue(guest.ctx, call->resolve);
     JS_FreeValue(guest.ctx, call->reject);
@@ -92,6 +136,6 @@ void call_free(struct call *call) {
 void call_forget(struct call *call) {
     struct call forgotten = *call;
     call->abandoned = true;
-    call->promise = call->resolve = call->reject = call->value = JS_UNDEFINED;
+    call->path = call->promise = call->resolve = call->reject = call->value = JS_UNDEFINED;
     call_free(&forgotten);
 }

@@ -224,28 +224,37 @@ static JSValue list(struct reader *r, uint64_t count, int depth) {
 }
 
 /* Every key becomes an own property by definition, not assignment: `__proto__` is data like any other. */
-static JSValue mapping(struct reader *r, uint64_t count, int depth) {
+static int fill(struct reader *r, JSValueConst object, uint64_t count, int depth) {
     const char *key = NULL;
     size_t size = 0;
-    if (depth >= DEPTH_MAX || check_count(r, count, 2))
-        return bad_value();
-    JSValue object = JS_NewObject(guest.ctx);
     for (uint64_t i = 0; i < count; i++) {
         if (read_key(r, &key, &size))
-            goto fail;
+            return -1;
         JSValue item = read_value(r, depth + 1);
         if (JS_IsException(item))
-            goto fail;
+            return -1;
         JSAtom atom = JS_NewAtomLen(guest.ctx, key, size);
         int defined = JS_DefinePropertyValue(guest.ctx, object, atom, item, JS_PROP_C_W_E);
         JS_FreeAtom(guest.ctx, atom);
         if (defined < 0)
-            goto fail;
+            return -1;
     }
-    return object;
-fail:
+    return 0;
+}
+
+static JSValue mapping(struct reader *r, uint64_t count, int depth) {
+    if (depth >= DEPTH_MAX || check_count(r, count, 2))
+        return bad_value();
+    JSValue object = JS_NewObject(guest.ctx);
+    if (!fill(r, object, count, depth))
+        return object;
     JS_FreeValue(guest.ctx, object);
     return JS_EXCEPTION;
+}
+
+int read_into(struct reader *r, JSValueConst object) {
+    uint64_t count;
+    return read_map(r, &count) || fill(r, object, count, 0) ? -1 : 0;
 }
 
 JSValue read_value(struct reader *r, int depth) {

@@ -102,6 +102,8 @@ static JSValue open_call(const struct asked *asked, uint32_t id) {
     struct call call = {
         .id = id,
         .kind = (uint8_t)asked->kind,
+        .number = asked->number,
+        .path = JS_DupValue(guest.ctx, asked->number ? asked->name : asked->path),
         .promise = JS_DupValue(guest.ctx, promise),
         .resolve = functions[0],
         .reject = functions[1],
@@ -198,18 +200,20 @@ static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSV
     return ask(&asked);
 }
 
-/* abandon(promise): whether an open call's result was given up. */
-static JSValue abandon(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    struct call *call = argc && JS_IsPromise(argv[0]) ? calls_find_promise(argv[0]) : NULL;
+static JSValue give_up(struct call *call) {
     uint8_t *mark;
-    (void)this_value;
-    if (!call)
-        return JS_FALSE;
     int begun = begin(2, ABANDON, &mark);
     if (begun < 0 || (begun && end(mark, write_head(0, call->id))))
         return JS_EXCEPTION;
     call_forget(call);
-    return JS_NewBool(ctx, true);
+    return JS_TRUE;
+}
+
+/* abandon(promise): whether an open call's result was given up. */
+static JSValue abandon(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    struct call *call = argc && JS_IsPromise(argv[0]) ? calls_find_promise(argv[0]) : NULL;
+    (void)ctx, (void)this_value;
+    return call ? give_up(call) : JS_FALSE;
 }
 
 /* ---- reports ---- */
@@ -284,13 +288,18 @@ int fail_run(JSValueConst thrown) {
 
 /* ---- for the prelude alone ---- */
 
-/* listen(name, function): called with (promise, info), (state changes) or (reason) before the event goes on. */
+/* listen(name, function): called as the event arrives, before anything else of it happens.
+ *   suspended(path, whether)  the call there waits for outside data, or does no longer
+ *   bailed(value)             gives what the call is rejected with
+ *   bailValue(reason)         [value] if `bailed` made the reason, else undefined
+ *   cancelRequested(reason)
+ */
 static JSValue listen(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    static const char *const names[] = {"suspended", "state", "cancelRequested"};
-    JSValue *listeners[] = {&guest.on_suspended, &guest.on_state, &guest.on_cancel_requested};
+    static const char *const names[] = {"suspended", "bailed", "bailValue", "cancelRequested"};
+    JSValue *listeners[] = {&guest.on_suspended, &guest.on_bailed, &guest.bail_value, &guest.on_cancel_requested};
     const char *name = JS_ToCString(ctx, argument(argc, argv, 0));
     (void)this_value;
-    for (int i = 0; name && i < 3; i++) {
+    for (int i = 0; name && i < 4; i++) {
         if (!strcmp(name, names[i]) && JS_IsFunction(ctx, argument(argc, argv, 1))) {
             JS_FreeValue(ctx, *listeners[i]);
             *listeners[i] = JS_DupValue(ctx, argv[1]);
@@ -299,8 +308,29 @@ static JSValue listen(JSContext *ctx, JSValueConst this_value, int argc, JSValue
         }
     }
     JS_FreeCString(ctx, name);
-    throw_text("listen takes \"suspended\", \"state\" or \"cancelRequested\" and a function");
+    throw_text("listen takes the name of a listener and a function");
     return JS_EXCEPTION;
+}
+
+/* openCalls(): [id, path, id, path …] */
+static JSValue open_calls(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)ctx, (void)this_value, (void)argc, (void)argv;
+    return calls_list();
+}
+
+/* drop(id, told): what comes of an open call is not wanted; the host is told so, or knows it from what follows. */
+static JSValue drop(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    uint32_t id;
+    (void)this_value;
+    if (JS_ToUint32(ctx, &id, argument(argc, argv, 0)))
+        return JS_EXCEPTION;
+    struct call *call = calls_find(id);
+    if (!call || call->abandoned)
+        return JS_FALSE;
+    if (JS_ToBool(ctx, argument(argc, argv, 1)))
+        return give_up(call);
+    call_forget(call);
+    return JS_TRUE;
 }
 
 /* bigints(fromHex, toHex): arithmetic that the C interface of QuickJS does not offer. */
@@ -324,6 +354,8 @@ int commands_define(void) {
         JS_CFUNC_DEF("left", 2, left),
         JS_CFUNC_DEF("log", 2, log_line),
         JS_CFUNC_DEF("listen", 2, listen),
+        JS_CFUNC_DEF("openCalls", 0, open_calls),
+        JS_CFUNC_DEF("drop", 2, drop),
         JS_CFUNC_DEF("bigints", 2, bigints),
     };
     return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));

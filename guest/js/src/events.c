@@ -1,7 +1,9 @@
 /* Events: each is read whole, delivered, and its microtasks are run before the next. */
 #include "guest.h"
 
-enum event_kind { START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED };
+enum event_kind {
+    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED, RESUMED, BAILED
+};
 
 /* How many items an event has at least and at most, by kind. */
 static const struct {
@@ -9,24 +11,40 @@ static const struct {
 } sizes[] = {
     [START] = {5, 5},       [COMPLETED] = {4, 5}, [FAILED] = {4, 4},      [SUSPENDED] = {4, 4},        [FIRED] = {3, 3},
     [RECEIVED] = {4, 4},    [CHILD_ENDED] = {4, 4}, [CANCEL_REQUESTED] = {2, 3}, [OPERATION_ENDED] = {4, 4},
+    [RESUMED] = {4, 4},     [BAILED] = {4, 5},
 };
 
 static void free_value(JSValue value) { JS_FreeValue(guest.ctx, value); }
 
-static JSValue on_fulfilled(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    (void)this_value;
-    if (argc && complete_run(argv[0]) < 0 && !TURN->fault) {
-        JSValue refusal = JS_GetException(ctx); /* the result cannot cross: that is how the run fails */
+static void complete_or_fail(JSValueConst result) {
+    if (complete_run(result) < 0 && !TURN->fault) {
+        JSValue refusal = JS_GetException(guest.ctx); /* the result cannot cross: that is how the run fails */
         fail_run(refusal);
         free_value(refusal);
     }
+}
+
+static JSValue on_fulfilled(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)ctx, (void)this_value;
+    if (argc)
+        complete_or_fail(argv[0]);
     return TURN->fault ? JS_EXCEPTION : JS_UNDEFINED;
 }
 
+/* A step that bailed in no nested workflow has ended the run, well. */
 static JSValue on_rejected(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    (void)ctx, (void)this_value;
-    if (argc)
+    (void)this_value;
+    if (!argc)
+        return JS_UNDEFINED;
+    JSValue bailed = JS_Call(ctx, guest.bail_value, JS_UNDEFINED, 1, argv);
+    if (JS_IsArray(bailed)) {
+        JSValue value = JS_GetPropertyUint32(ctx, bailed, 0);
+        complete_or_fail(value);
+        free_value(value);
+    } else if (!TURN->fault) {
         fail_run(argv[0]);
+    }
+    free_value(bailed);
     return TURN->fault ? JS_EXCEPTION : JS_UNDEFINED;
 }
 
@@ -75,6 +93,17 @@ static JSValue read_values(struct reader *r) {
     return read_value(r, 0);
 }
 
+/* The object under `name`, which is made if there is none. */
+static JSValue given_object(JSValueConst given, const char *name) {
+    JSValue found = JS_GetPropertyStr(guest.ctx, given, name);
+    if (JS_IsObject(found))
+        return found;
+    free_value(found);
+    JSValue made = JS_NewObject(guest.ctx);
+    JS_DefinePropertyValueStr(guest.ctx, given, name, JS_DupValue(guest.ctx, made), JS_PROP_C_W_E);
+    return made;
+}
+
 static int start(struct reader *r) {
     const uint8_t *seed;
     size_t size;
@@ -88,6 +117,8 @@ static int start(struct reader *r) {
     if (JS_IsException(given))
         return -1;
     guest.started = true;
+    guest.state = given_object(given, "state");
+    free_value(given_object(given, "context"));
     random_seed(seed);
     begin_run(input, given);
     free_value(input);
@@ -117,11 +148,22 @@ static struct call *named_call(struct reader *r, enum call_kind kind) {
     return call;
 }
 
+static void mark_suspended(struct call *call, bool whether) {
+    if (call->abandoned || call->suspended == whether)
+        return;
+    call->suspended = whether;
+    JSValueConst arguments[2] = {call_path(call), JS_NewBool(guest.ctx, whether)};
+    notify(guest.on_suspended, 2, arguments); /* may abandon the call, so its path is held */
+    free_value(arguments[0]);
+}
+
 /* Closes the call and settles its promise with `value`, which it takes. Abandoned, or after the end: no one hears it. */
 static int settle(struct call *call, bool failed, JSValue value) {
     if (JS_IsException(value))
         return -1;
-    struct call taken = calls_take(call);
+    uint32_t id = call->id;
+    mark_suspended(call, false);
+    struct call taken = calls_take(calls_find(id)); /* found again: the table may have grown */
     if (!taken.abandoned && !guest.finished)
         free_value(JS_Call(guest.ctx, failed ? taken.reject : taken.resolve, JS_UNDEFINED, 1, &value));
     call_free(&taken);
@@ -129,36 +171,53 @@ static int settle(struct call *call, bool failed, JSValue value) {
     return 0;
 }
 
+/* The changes of state that close an event are there before anyone hears of it. */
+static int merge_state(struct reader *r) {
+    if (!read_into(r, guest.state))
+        return 0;
+    if (!TURN->fault)
+        raise_fault(FAULT_INPUT);
+    return -1;
+}
+
 static int completed(struct reader *r, bool with_state) {
     struct call *call = named_call(r, CALL_STEP);
     if (!call)
         return -1;
     JSValue value = read_value(r, 0);
-    if (JS_IsException(value))
+    if (!JS_IsException(value) && with_state && merge_state(r)) {
+        free_value(value);
         return -1;
-    if (with_state) {
-        JSValue changes = read_values(r);
-        if (JS_IsException(changes))
-            return -1;
-        notify(guest.on_state, 1, &changes);
-        free_value(changes);
     }
     return settle(call, false, value);
 }
 
-static int suspended(struct reader *r) {
+static int bailed(struct reader *r, bool with_state) {
+    struct call *call = named_call(r, CALL_STEP);
+    if (!call)
+        return -1;
+    JSValue value = read_value(r, 0), reason;
+    if (JS_IsException(value))
+        return -1;
+    if (with_state && merge_state(r)) {
+        free_value(value);
+        return -1;
+    }
+    reason = JS_Call(guest.ctx, guest.on_bailed, JS_UNDEFINED, 1, &value);
+    free_value(value);
+    return settle(call, true, reason);
+}
+
+/* Whether a step waits for outside data; nothing is settled. `info` is for people and for the host. */
+static int suspended(struct reader *r, bool whether) {
     struct call *call = named_call(r, CALL_STEP);
     if (!call)
         return -1;
     JSValue info = read_values(r);
     if (JS_IsException(info))
         return -1;
-    if (!call->abandoned) {
-        JSValueConst arguments[2] = {JS_DupValue(guest.ctx, call->promise), info};
-        notify(guest.on_suspended, 2, arguments); /* may abandon the call, so the promise is held */
-        free_value(arguments[0]);
-    }
     free_value(info);
+    mark_suspended(call, whether);
     return 0;
 }
 
@@ -200,12 +259,14 @@ static int dispatch(struct reader *r, uint64_t kind, bool full) {
     case START: return start(r);
     case COMPLETED: return completed(r, full);
     case FAILED: return answered(r, CALL_STEP, true);
-    case SUSPENDED: return suspended(r);
+    case SUSPENDED: return suspended(r, true);
     case FIRED: return fired(r);
     case RECEIVED: return answered(r, CALL_HOOK, false);
     case CHILD_ENDED: return ended(r, CALL_CHILD);
     case CANCEL_REQUESTED: return cancel_requested(r, full);
     case OPERATION_ENDED: return ended(r, CALL_OPERATION);
+    case RESUMED: return suspended(r, false);
+    case BAILED: return bailed(r, full);
     }
     return raise_fault(FAULT_INPUT);
 }
@@ -214,7 +275,7 @@ int deliver(struct reader *r) {
     uint64_t count, kind;
     if (read_array(r, &count) || read_uint(r, &kind))
         return TURN->fault;
-    if (kind > OPERATION_ENDED || count < sizes[kind].least || count > sizes[kind].most || guest.started == (kind == START))
+    if (kind > BAILED || count < sizes[kind].least || count > sizes[kind].most || guest.started == (kind == START))
         return raise_fault(FAULT_INPUT), TURN->fault;
     if (!read_time(r, &guest.now_ms) && !dispatch(r, kind, count == sizes[kind].most))
         drain_microtasks();

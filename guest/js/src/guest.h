@@ -65,7 +65,8 @@ struct guest {
     JSValue type_error;
     JSValue date_get_time;
     JSValue bigint_from_hex, bigint_to_hex; /* given by the prelude */
-    JSValue on_suspended, on_state, on_cancel_requested;
+    JSValue state; /* `given.state`: what steps change is merged into it */
+    JSValue on_suspended, on_bailed, bail_value, on_cancel_requested; /* given by the prelude */
     JSClassID class_object, class_array, class_error, class_date, class_uint8_array, class_array_buffer;
     double now_ms;
     uint64_t random[4];
@@ -92,6 +93,8 @@ int read_text(struct reader *r, const char **text, size_t *size);
 int read_bytes(struct reader *r, const uint8_t **bytes, size_t *size);
 /* The next item as a new value; `depth` containers below the message are open. */
 JSValue read_value(struct reader *r, int depth);
+/* The entries of a map become properties of `object`; -1 when it is no map, or not well-formed. */
+int read_into(struct reader *r, JSValueConst object);
 /* A map whose keys arrive in order: `*key` was the last one, or NULL; it becomes the next. */
 int read_key(struct reader *r, const char **key, size_t *size);
 
@@ -135,7 +138,9 @@ struct call {
     uint32_t id; /* 0: a free slot */
     uint8_t kind;
     bool abandoned; /* asked to be forgotten: its result may still arrive, and is dropped */
-    JSValue promise, resolve, reject;
+    bool suspended; /* waits for outside data */
+    uint32_t number; /* as in `struct asked`: 0, or the path is made from the name, which `path` then is */
+    JSValue path, promise, resolve, reject;
     JSValue value; /* what a timer gives back */
 };
 uint32_t calls_next_id(void);
@@ -143,6 +148,10 @@ uint32_t calls_next_id(void);
 int calls_add(const struct call *call);
 struct call *calls_find(uint64_t id);
 struct call *calls_find_promise(JSValueConst promise);
+/* The path as it was written, a new string. */
+JSValue call_path(const struct call *call);
+/* The calls that are open and not abandoned, as [id, path, id, path …] in the order asked. */
+JSValue calls_list(void);
 /* Takes the call out of the table; the caller owns its values. The pointer is stale afterwards. */
 struct call calls_take(struct call *call);
 void call_free(struct call *call);
