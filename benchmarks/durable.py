@@ -20,7 +20,7 @@ from cloche.history import Kind, Note, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.replay import script
 from cloche.history.values import encode_plain
 from cloche.runtime import reading
-from cloche.runtime.scheduler import load_code
+from cloche.runtime.pinned import load_code
 from cloche.store import Append, NewRun, SqliteStore, blob_digest
 
 STEPS = 200

@@ -5,7 +5,8 @@
         InvalidInput          a value does not fit a schema, or cannot be stored
         NotFound              no such run or workflow
         RunConflict           this run id exists with another input
-        MissingStep           a run needs a step that this process does not have
+        NotSuspended          a run does not wait for what it was given
+      MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
       GuestUnavailable      the installation: there is no guest, and none could be built
@@ -77,6 +78,12 @@ class RunConflict(UsageError):
     """Facts: `run_id`."""
 
     code = "run-conflict"
+
+
+class NotSuspended(UsageError):
+    """Facts: `run_id`, `suspended` (what does wait: paths and labels)."""
+
+    code = "not-suspended"
 
 
 class MissingStep(UsageError):

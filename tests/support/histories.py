@@ -20,6 +20,7 @@ from cloche.history.messages import (
     Enter,
     FailRun,
     Leave,
+    OpenHook,
     SetTimer,
     Started,
     StepCompleted,
@@ -95,6 +96,8 @@ def wire(command: Command) -> bytes:
     match command:
         case CallStep(call, path, name, arguments):
             fields: list[Any] = [call, path, name, arguments]
+        case OpenHook():
+            fields = [command.call, command.path, command.name, command.value]
         case SetTimer(call, path, due, value):
             fields = [call, path, due, value]
         case WriteLog(level, text):

@@ -133,7 +133,7 @@ def opened(store: str) -> Iterator[SqliteStore]:
 
 def key_of(run_id: str, tenant: str) -> RunKey:
 
-    from cloche.runtime.scheduler import run_key
+    from cloche.history.ids import run_key
 
     return run_key(run_id, tenant)
 

@@ -34,7 +34,7 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
     from cloche.cli.targets import find_workflow
     from cloche.engines import SandboxEngine
     from cloche.runtime import reading
-    from cloche.runtime.client import code_of
+    from cloche.runtime.pinned import code_of
 
     engine = SandboxEngine()
     code = code_of(find_workflow(target, steps), engine) if target else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NewType
 
+from cloche.errors import UsageError
+
 TenantId = NewType("TenantId", str)
 RunId = NewType("RunId", str)
 Seq = NewType("Seq", int)  # 1-based, dense within a run; 0 is "before the first record"
@@ -32,3 +34,15 @@ def is_valid_id(text: str) -> bool:
         return len(text.encode()) <= ID_BYTES_MAX
     except UnicodeEncodeError:
         return False
+
+
+def run_key(run: str, tenant: str) -> RunKey:
+    """The key of a run as callers name it.
+
+    Raises:
+        UsageError: one of the two is not a valid id.
+    """
+    for what, text in (("run id", run), ("tenant", tenant)):
+        if not is_valid_id(text):
+            raise UsageError(f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters")
+    return RunKey(TenantId(tenant), RunId(run))

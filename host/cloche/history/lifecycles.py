@@ -17,6 +17,7 @@ class RunPhase(StrEnum):
     ABSENT = "absent"
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
     CANCELING = "canceling"
     SUCCESS = "success"
     FAILED = "failed"
@@ -28,6 +29,7 @@ class StepPhase(StrEnum):
     CALLED = "called"
     RUNNING = "running"
     BACKOFF = "backoff"
+    SUSPENDED = "suspended"
     DONE = "done"
 
 
@@ -37,38 +39,62 @@ class TimerPhase(StrEnum):
     DONE = "done"
 
 
+class HookPhase(StrEnum):
+    ABSENT = "absent"
+    OPEN = "open"
+    DONE = "done"
+
+
 _STAYS_RUNNING = (
     Kind.STEP_CALLED,
     Kind.ATTEMPT_STARTED,
     Kind.ATTEMPT_FAILED,
     Kind.STEP_COMPLETED,
     Kind.STEP_FAILED,
+    Kind.STEP_SUSPENDED,
+    Kind.STEP_RESUMED,
+    Kind.STEP_BAILED,
     Kind.TIMER_SET,
     Kind.TIMER_FIRED,
+    Kind.HOOK_OPENED,
+    Kind.HOOK_RECEIVED,
     Kind.ENTERED,
     Kind.LEFT,
     Kind.LOG_LINE,
     Kind.CALL_ABANDONED,
+    Kind.LATE_RESULT,
+    Kind.STEP_WROTE,
 )
-_STAYS_CANCELING = (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_COMPLETED, Kind.STEP_FAILED)
+_STAYS_CANCELING = (
+    Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_FAILED,
+    Kind.STEP_COMPLETED,
+    Kind.STEP_FAILED,
+    Kind.STEP_SUSPENDED,
+    Kind.STEP_BAILED,
+    Kind.LATE_RESULT,
+    Kind.STEP_WROTE,
+)
 
 RUN: Lifecycle[RunPhase] = {
     RunPhase.ABSENT: {Kind.RUN_CREATED: RunPhase.PENDING},
     RunPhase.PENDING: {Kind.RUN_STARTED: RunPhase.RUNNING, Kind.RUN_CANCELED: RunPhase.CANCELED},
     RunPhase.RUNNING: {
         **dict.fromkeys(_STAYS_RUNNING, RunPhase.RUNNING),
+        Kind.RUN_PAUSED: RunPhase.PAUSED,
         Kind.CANCEL_REQUESTED: RunPhase.CANCELING,
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
     },
+    RunPhase.PAUSED: {Kind.RUN_CONTINUED: RunPhase.RUNNING, Kind.CANCEL_REQUESTED: RunPhase.CANCELING},
     RunPhase.CANCELING: {
         **dict.fromkeys(_STAYS_CANCELING, RunPhase.CANCELING),
         Kind.RUN_CANCELED: RunPhase.CANCELED,
     },
-    RunPhase.SUCCESS: {},
-    RunPhase.FAILED: {},
-    RunPhase.CANCELED: {},
+    RunPhase.SUCCESS: {Kind.LATE_RESULT: RunPhase.SUCCESS},
+    RunPhase.FAILED: {Kind.LATE_RESULT: RunPhase.FAILED},
+    RunPhase.CANCELED: {Kind.LATE_RESULT: RunPhase.CANCELED},
 }
 
 STEP: Lifecycle[StepPhase] = {
@@ -83,8 +109,11 @@ STEP: Lifecycle[StepPhase] = {
         Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
         Kind.STEP_COMPLETED: StepPhase.DONE,
         Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.STEP_BAILED: StepPhase.DONE,
+        Kind.STEP_SUSPENDED: StepPhase.SUSPENDED,
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
+    StepPhase.SUSPENDED: {Kind.STEP_RESUMED: StepPhase.CALLED, Kind.CALL_ABANDONED: StepPhase.DONE},
     StepPhase.BACKOFF: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
         Kind.STEP_FAILED: StepPhase.DONE,
@@ -97,6 +126,13 @@ TIMER: Lifecycle[TimerPhase] = {
     TimerPhase.ABSENT: {Kind.TIMER_SET: TimerPhase.SET},
     TimerPhase.SET: {Kind.TIMER_FIRED: TimerPhase.DONE, Kind.CALL_ABANDONED: TimerPhase.DONE},
     TimerPhase.DONE: {},
+}
+
+
+HOOK: Lifecycle[HookPhase] = {
+    HookPhase.ABSENT: {Kind.HOOK_OPENED: HookPhase.OPEN},
+    HookPhase.OPEN: {Kind.HOOK_RECEIVED: HookPhase.DONE, Kind.CALL_ABANDONED: HookPhase.DONE},
+    HookPhase.DONE: {},
 }
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
+from cloche.history.calls import OpenCalls
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase, follow
@@ -26,18 +26,23 @@ from cloche.history.messages import (
     Enter,
     Event,
     FailRun,
+    HookReceived,
     Leave,
+    OpenHook,
     SetTimer,
     Started,
+    StepBailed,
     StepCompleted,
     StepFailed,
+    StepResumed,
+    StepSuspended,
     TimerFired,
     WriteLog,
     split_output,
     unpack_command,
 )
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
-from cloche.history.values import encode
+from cloche.history.values import decode, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ class StartStep:
     arguments: list[Any]
     attempt: int = 1
     not_before: TimeMs = TimeMs(0)
+    suspend_data: Any = None  # what the step suspended with, if it was resumed
+    resume_data: Any = None
+    is_resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,14 @@ class StopCall:
 Wish: TypeAlias = StartStep | StartTimer | StopCall
 
 
-@dataclass(slots=True)
-class OpenCall:
-    """A step or timer whose end is not in the history. `body` is the command as the guest wrote it.
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A step that waits to be resumed: by its path, or by one of its labels."""
 
-    `due` is when a timer fires, or when a step that failed is tried again.
-    """
-
+    call: CallId
     path: Path
-    body: bytes
-    phase: StepPhase | TimerPhase
-    attempt: int = 0
-    due: TimeMs = TimeMs(0)
+    payload: Any
+    labels: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -108,12 +112,17 @@ _EVENT_KIND: dict[type[Any], Kind] = {
     Started: Kind.RUN_STARTED,
     StepCompleted: Kind.STEP_COMPLETED,
     StepFailed: Kind.STEP_FAILED,
+    StepSuspended: Kind.STEP_SUSPENDED,
+    StepResumed: Kind.STEP_RESUMED,
+    StepBailed: Kind.STEP_BAILED,
     TimerFired: Kind.TIMER_FIRED,
+    HookReceived: Kind.HOOK_RECEIVED,
     CancelRequested: Kind.CANCEL_REQUESTED,
 }
 _COMMAND_KIND: dict[type[Any], Kind] = {
     CallStep: Kind.STEP_CALLED,
     SetTimer: Kind.TIMER_SET,
+    OpenHook: Kind.HOOK_OPENED,
     WriteLog: Kind.LOG_LINE,
     Enter: Kind.ENTERED,
     Leave: Kind.LEFT,
@@ -123,22 +132,32 @@ _COMMAND_KIND: dict[type[Any], Kind] = {
 }
 
 
+class Gate(Protocol):
+    """Lets a run go one entry of its graph at a time; see `runtime.stepping`."""
+
+    def holds(self, calls: OpenCalls) -> bool:
+        """Whether everything that is open belongs to an entry behind the one that may run."""
+
+    def reopen(self, *, per_step: bool) -> None:
+        """The run was continued."""
+
+
 class RunMachine:
     """The state of one run; see the module. Begin with `RunMachine(key)` and `absorb` its records, if it has any."""
 
-    __slots__ = ("_active", "_batch", "_dues", "_last_call", "created", "head_hash", "head_seq", "key", "open", "phase")
+    __slots__ = ("_batch", "_given_up", "created", "gate", "head_hash", "head_seq", "key", "open", "phase", "state")
 
     def __init__(self, key: RunKey) -> None:
         self.key = key
         self.head_seq = Seq(0)
         self.head_hash = genesis(key)
         self.phase = RunPhase.ABSENT
-        self.open: dict[CallId, OpenCall] = {}
+        self.open = OpenCalls()
+        self.state: dict[str, Any] = {}
         self.created: Record | None = None
-        self._active = 0  # steps that are called or running
-        self._last_call = 0  # numbers only grow: one that comes again is seen without keeping the past
-        self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
+        self.gate: Gate | None = None
         self._batch = Batch(Seq(0))
+        self._given_up: list[CallId] = []  # calls that the last record closed besides its own
 
     @property
     def ended(self) -> bool:
@@ -146,22 +165,28 @@ class RunMachine:
 
     @property
     def status(self) -> str:
-        """The run's status as users see it."""
-        if self.phase in (RunPhase.RUNNING, RunPhase.CANCELING):
-            return "waiting" if self.wake_at is not None else "running"
-        return self.phase.value
+        """The run's status as users see it: what it waits for, if it waits."""
+        if self.phase not in (RunPhase.RUNNING, RunPhase.CANCELING):
+            return self.phase.value
+        if self.open.active or not self.open:
+            return "running"
+        if self.open.suspended and self.open.next_due is None:
+            return "suspended"
+        return "waiting"
 
     @property
     def wake_at(self) -> TimeMs | None:
-        """When the earliest timer or retry is due, if nothing but these is open; None if something else is awaited."""
-        if self._active or not self.open:
-            return None
-        while True:  # entries of calls that have ended meanwhile are dropped as they come up
-            due, call_id = self._dues[0]
-            call = self.open.get(call_id)
-            if call is not None and call.due == due:
-                return due
-            heappop(self._dues)
+        """When the earliest timer or retry is due, if no step is at work."""
+        return None if self.open.active or self.phase is RunPhase.PAUSED else self.open.next_due
+
+    def suspensions(self) -> list[Suspension]:
+        """The steps that wait to be resumed, in the order of their calls."""
+        found = []
+        for call_id, call in sorted(self.open.items()):
+            if call.phase is StepPhase.SUSPENDED and call.suspended is not None:
+                info = decode(call.suspended)[3]
+                found.append(Suspension(call_id, call.path, info.get("payload"), tuple(info.get("labels", ()))))
+        return found
 
     # ---- from the log ----
 
@@ -179,14 +204,31 @@ class RunMachine:
         if self.phase is not RunPhase.RUNNING:
             return wishes
         for call_id, call in self.open.items():
-            command = unpack_command(call.body)
-            match command:
-                case SetTimer():
-                    wishes.append(StartTimer(call_id, command.due))
-                case CallStep():
-                    attempt = call.attempt + 1 if call.phase is StepPhase.BACKOFF else max(call.attempt, 1)
-                    wishes.append(StartStep(call_id, command.path, command.name, command.arguments, attempt, call.due))
+            if isinstance(call.phase, TimerPhase):
+                wishes.append(StartTimer(call_id, call.due))
+            elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
+                wishes.append(self.start_of(call_id))
         return wishes
+
+    def start_of(self, call_id: CallId) -> StartStep:
+        """The wish to make the next attempt of an open step, with what it was resumed with."""
+        call = self.open[call_id]
+        command = unpack_command(call.body)
+        assert isinstance(command, CallStep)
+        attempt = call.attempt + 1 if call.phase is StepPhase.BACKOFF else max(call.attempt, 1)
+        was = decode(call.suspended)[3] if call.suspended else {}
+        now = decode(call.resumed)[3] if call.resumed else {}
+        return StartStep(
+            call_id,
+            command.path,
+            command.name,
+            command.arguments,
+            attempt,
+            call.due,
+            was.get("payload"),
+            now.get("data"),
+            call.resumed is not None,
+        )
 
     # ---- a turn ----
 
@@ -214,8 +256,8 @@ class RunMachine:
         delivers = self._delivers
         outputs = split_output(output)
         for fact in facts:
-            if self.ended:  # an earlier fact of this batch ended the run: what came later is not part of it
-                break
+            if self.ended and not _is_late(fact):  # what came behind the end is not part of the run
+                continue
             if isinstance(fact, Note) and self._is_given_up(fact.call):
                 continue
             delivers = delivers and not isinstance(fact, CancelRequested)
@@ -265,8 +307,12 @@ class RunMachine:
         call = getattr(event, "call", None)
         if self._is_given_up(call):
             raise MalformedOutput(f"the guest gave up call {call} and was given its end in the same turn")
-        path = self.open[call].path if call in self.open else None
+        path = self.open[call].path if call is not None and call in self.open else None
         self._add(_EVENT_KIND[type(event)], event.time, call, path, event.pack())
+        if isinstance(event, StepResumed):
+            self._batch.wishes.append(self.start_of(event.call))
+        elif isinstance(event, StepBailed):
+            self._batch.wishes += [StopCall(call) for call in self._given_up]
 
     def _is_given_up(self, call: CallId | None) -> bool:
         """Whether a command of this very batch abandoned `call`: its end, in the same batch, came too late.
@@ -285,7 +331,7 @@ class RunMachine:
     def _add_command(self, body: bytes, time: TimeMs) -> None:
         command: Command = unpack_command(body)
         call = getattr(command, "call", None)
-        if isinstance(command, CallStep | SetTimer) and command.call <= self._last_call:
+        if isinstance(command, CallStep | SetTimer | OpenHook) and not self.open.is_new(command.call):
             raise MalformedOutput(f"the guest used call {call} again")
         try:
             self._add(_COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
@@ -301,8 +347,10 @@ class RunMachine:
 
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
-        if self.phase is RunPhase.CANCELING and not self._active:
+        if self.phase is RunPhase.CANCELING and not self.open.active:
             self._add(Kind.RUN_CANCELED, now, None, None, encode({}))
+        elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
+            self._add(Kind.RUN_PAUSED, now, None, None, encode({}))
         elif self.phase is RunPhase.RUNNING and not self.open:
             failure = Failure(
                 "Deadlock",
@@ -322,53 +370,37 @@ class RunMachine:
         self.head_seq, self.head_hash = record.seq, record.hash
         if kind is Kind.RUN_CREATED:
             self.created = record
-        elif call_id is not None:
+        elif call_id is not None and kind not in _BESIDE_CALLS:
             self._apply_to_call(record, call_id)
         elif kind in ENDS:
             self.open.clear()
-            self._active = 0
+        elif kind is Kind.RUN_CONTINUED and self.gate is not None:
+            self.gate.reopen(per_step=record.content().get("per_step", False))
+        elif kind is Kind.RUN_STARTED:
+            self.state = dict(record.content()[4].get("state", {}))
 
     def _apply_to_call(self, record: Record, call_id: CallId) -> None:
-        kind = record.kind
-        if kind is Kind.STEP_CALLED or kind is Kind.TIMER_SET:
-            self._last_call = max(self._last_call, call_id)
-        if kind is Kind.STEP_CALLED:
-            self.open[call_id] = OpenCall(record.path or Path(""), record.body, StepPhase.CALLED)
-            self._active += 1
-            return
-        if kind is Kind.TIMER_SET:
-            command = unpack_command(record.body)
-            assert isinstance(command, SetTimer)
-            self.open[call_id] = OpenCall(command.path, record.body, TimerPhase.SET, due=command.due)
-            self._note_due(command.due, call_id)
-            return
-        call = self.open.get(call_id)
-        if call is None:
-            raise HistoryError(f"run {self.key.run}, record {record.seq}: call {call_id} is not open")
-
-        def what() -> str:
-            return f"run {self.key.run}, record {record.seq}: call {call_id} ({call.path})"
-
-        before = call.phase
-        if isinstance(before, StepPhase):
-            call.phase = follow(lifecycles.STEP, before, kind, what)
-        else:
-            call.phase = follow(lifecycles.TIMER, before, kind, what)
-        self._active += (call.phase in _ACTIVE) - (before in _ACTIVE)
-        if call.phase in (StepPhase.DONE, TimerPhase.DONE):
-            del self.open[call_id]
-        elif kind is Kind.ATTEMPT_STARTED:
-            call.attempt, call.due = record.content()["attempt"], TimeMs(0)
-        elif kind is Kind.ATTEMPT_FAILED:
-            call.due = TimeMs(record.content().get("retry_at") or 0)
-            self._note_due(call.due, call_id)
-
-    def _note_due(self, due: TimeMs, call_id: CallId) -> None:
-        """Keep the heap as large as what is open: timers that were given up would stay in it until they are due."""
-        if len(self._dues) > 64 + 2 * len(self.open):
-            self._dues = [entry for entry in self._dues if entry[1] in self.open]
-            heapify(self._dues)
-        heappush(self._dues, (due, call_id))
+        self._given_up = []
+        try:
+            self.open.apply(record, call_id)
+        except HistoryError as error:
+            raise HistoryError(f"run {self.key.run}, {error.message}") from None
+        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and record.body[0] == FIVE_ITEMS:
+            self.state.update(record.content()[4])
+        if record.kind is Kind.STEP_BAILED:
+            self._given_up = self.open.under(innermost_workflow(record.path or Path("")))
+            for sibling in self._given_up:
+                self.open.close(sibling)
 
 
-_ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING)
+def _is_late(fact: Fact) -> bool:
+    return isinstance(fact, Note) and fact.kind is Kind.LATE_RESULT
+
+
+_BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
+FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
+
+
+def innermost_workflow(path: Path) -> str:
+    """What the paths of all calls of the workflow that `path` stands in begin with; empty for the run itself."""
+    return path.rpartition("/")[0] + "/" if "/" in path else ""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from cloche.errors import MalformedOutput
+from cloche.errors import HistoryError, MalformedOutput
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.values import check, decode, encode_plain, plain
@@ -53,13 +53,16 @@ class Started(_Event):
 
 @dataclass(frozen=True, slots=True)
 class StepCompleted(_Event):
+    """`state` are the keys of the run's state that the step changed, None if it changed nothing. Both are plain."""
+
     number: ClassVar[int] = 1
     time: TimeMs
     call: CallId
-    value: Any  # plain already
+    value: Any
+    state: dict[str, Any] | None = None
 
     def _wire(self) -> list[Any]:
-        return [1, self.time, self.call, self.value]
+        return _with_state([1, self.time, self.call, self.value], self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,70 @@ class StepFailed(_Event):
 
     def _wire(self) -> list[Any]:
         return [2, self.time, self.call, self.failure.to_wire()]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSuspended(_Event):
+    """The step waits for outside data: its call stays open. `labels` are names to resume it by."""
+
+    number: ClassVar[int] = 3
+    time: TimeMs
+    call: CallId
+    path: Path
+    payload: Any = None
+    labels: tuple[str, ...] = ()
+
+    def _wire(self) -> list[Any]:
+        info: dict[str, Any] = {"path": self.path}
+        if self.labels:
+            info["labels"] = list(self.labels)
+        if self.payload is not None:
+            info["payload"] = self.payload
+        return [3, self.time, self.call, plain(info)]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResumed(_Event):
+    """Outside data has come: the step runs again from its beginning, with `data`."""
+
+    number: ClassVar[int] = 9
+    time: TimeMs
+    call: CallId
+    path: Path
+    data: Any = None
+
+    def _wire(self) -> list[Any]:
+        info: dict[str, Any] = {"path": self.path}
+        if self.data is not None:
+            info["data"] = self.data
+        return [9, self.time, self.call, plain(info)]
+
+
+@dataclass(frozen=True, slots=True)
+class StepBailed(_Event):
+    """The step ends its innermost workflow as a success with `value`."""
+
+    number: ClassVar[int] = 10
+    time: TimeMs
+    call: CallId
+    value: Any
+    state: dict[str, Any] | None = None
+
+    def _wire(self) -> list[Any]:
+        return _with_state([10, self.time, self.call, self.value], self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class HookReceived(_Event):
+    """What a hook waited for."""
+
+    number: ClassVar[int] = 5
+    time: TimeMs
+    call: CallId
+    value: Any
+
+    def _wire(self) -> list[Any]:
+        return [5, self.time, self.call, self.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +162,21 @@ class CancelRequested(_Event):
         return [7, self.time, plain(self.reason)]
 
 
-Event: TypeAlias = Started | StepCompleted | StepFailed | TimerFired | CancelRequested
+Event: TypeAlias = (
+    Started
+    | StepCompleted
+    | StepFailed
+    | StepSuspended
+    | StepResumed
+    | StepBailed
+    | TimerFired
+    | HookReceived
+    | CancelRequested
+)
+
+
+def _with_state(wire: list[Any], state: dict[str, Any] | None) -> list[Any]:
+    return wire if state is None else [*wire, plain(state)]
 
 
 # ---- commands: guest -> host ---------------------------------------------------------------------------------------------
@@ -116,6 +197,17 @@ class SetTimer:
     call: CallId
     path: Path
     due: TimeMs
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHook:
+    """A named place where the run waits for an event from outside."""
+
+    number: ClassVar[int] = 2
+    call: CallId
+    path: Path
+    name: str
     value: Any
 
 
@@ -158,11 +250,12 @@ class AbandonCall:
     call: CallId
 
 
-Command: TypeAlias = CallStep | SetTimer | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall
+Command: TypeAlias = CallStep | SetTimer | OpenHook | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall
 
 _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     0: (CallStep, (int, str, str, list)),
     1: (SetTimer, (int, str, int, object)),
+    2: (OpenHook, (int, str, str, object)),
     4: (WriteLog, (int, str)),
     5: (Enter, (str, object)),
     6: (Leave, (str, list)),
@@ -170,7 +263,7 @@ _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     8: (FailRun, (dict,)),
     9: (AbandonCall, (int,)),
 }
-_LATER = {2: "hook", 3: "child", 10: "operation"}
+_LATER = {3: "child", 10: "operation"}
 
 
 def split_output(data: bytes) -> Iterator[list[bytes]]:
@@ -240,3 +333,32 @@ def _is_failure(failure: Any) -> bool:
         case {"name": str(), "message": str()}:
             return "cause" not in failure or _is_failure(failure["cause"])
     return False
+
+
+def unpack_event(data: bytes) -> Event:
+    """An event from the bytes of its record; packing it again gives the same bytes.
+
+    Raises:
+        HistoryError: it is of a kind that this version does not know.
+    """
+    number, time, *rest = decode(data)
+    match number, rest:
+        case 0, [seed, value, given]:
+            return Started(time, seed, value, given)
+        case 1, [call, value, *state]:
+            return StepCompleted(time, call, value, *state)
+        case 2, [call, failure]:
+            return StepFailed(time, call, Failure.from_wire(failure))
+        case 3, [call, {"path": path} as info]:
+            return StepSuspended(time, call, path, info.get("payload"), tuple(info.get("labels", ())))
+        case 4, [call]:
+            return TimerFired(time, call)
+        case 5, [call, value]:
+            return HookReceived(time, call, value)
+        case 7, reason:
+            return CancelRequested(time, *reason)
+        case 9, [call, {"path": path} as info]:
+            return StepResumed(time, call, path, info.get("data"))
+        case 10, [call, value, *state]:
+            return StepBailed(time, call, value, *state)
+    raise HistoryError(f"event {number} is of a kind that this cloche does not know: use a newer version")

@@ -41,13 +41,34 @@ class Kind(IntEnum):
     RUN_FAILED = 16  # command
     RUN_CANCELED = 17  # note
     RUN_STOPPED = 18  # note: {failure}: the host ended the run (guest fault, deadlock)
+    STEP_SUSPENDED = 19  # event
+    STEP_RESUMED = 20  # event
+    STEP_BAILED = 21  # event
+    HOOK_OPENED = 22  # command
+    HOOK_RECEIVED = 23  # event
+    RUN_PAUSED = 24  # note: one step of the graph was asked for, and is done
+    RUN_CONTINUED = 25  # note
+    LATE_RESULT = 26  # note: {value} or {failure} of a call that nobody waited for any more
+    STEP_WROTE = 27  # note: {value}: output of a step while it runs
 
 
-EVENTS = frozenset({Kind.RUN_STARTED, Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.TIMER_FIRED})
+EVENTS = frozenset(
+    {
+        Kind.RUN_STARTED,
+        Kind.STEP_COMPLETED,
+        Kind.STEP_FAILED,
+        Kind.STEP_SUSPENDED,
+        Kind.STEP_RESUMED,
+        Kind.STEP_BAILED,
+        Kind.TIMER_FIRED,
+        Kind.HOOK_RECEIVED,
+    }
+)
 COMMANDS = frozenset(
     {
         Kind.STEP_CALLED,
         Kind.TIMER_SET,
+        Kind.HOOK_OPENED,
         Kind.ENTERED,
         Kind.LEFT,
         Kind.LOG_LINE,

@@ -20,6 +20,7 @@ class RetryPolicy:
     backoff: float = 1.0
     delay_ms_max: int = DELAY_MS_MAX
     jitter: float = 0.0
+    retry_on: tuple[str, ...] | None = None  # names of exception classes, bases included; None: every failure
 
     def delay_after(self, attempt: int, identity: str) -> int | None:
         """Milliseconds to wait after attempt number `attempt` (from 1) failed; None: that was the last one."""

@@ -1,8 +1,9 @@
 """Execution: scheduler, steps, timers, recovery, and the client that users hold."""
 
-from cloche.runtime.client import Cloche, Run
+from cloche.runtime.client import Cloche
 from cloche.runtime.reading import ReplayReport, VerifyReport
 from cloche.runtime.results import RunResult, StepResult
+from cloche.runtime.runs import Run
 from cloche.runtime.steps import StepContext
 from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, load_workflow
 

@@ -1,24 +1,27 @@
-"""The face of the runtime: `Cloche` (a store and what executes on it) and `Run`."""
+"""The face of the runtime: `Cloche`, a store and what executes on it."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code, SandboxEngine
-from cloche.errors import NotFound, RunConflict, StoreUnavailable, UsageError
-from cloche.history import DEFAULT_TENANT, Kind, Note, Record, RunKey, Seq
+from cloche.errors import NotFound, NotSuspended, RunConflict, StoreUnavailable, UsageError
+from cloche.history import DEFAULT_TENANT, Kind, Note, RunKey
+from cloche.history.ids import run_key
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
-from cloche.runtime import portable, reading, sigterm
+from cloche.runtime import forking, portable, reading, sigterm
 from cloche.runtime.clock import SystemWorld, World
-from cloche.runtime.results import FINAL, RunResult, fold, revive
-from cloche.runtime.scheduler import Scheduler, load_code, run_key
+from cloche.runtime.pinned import code_of, load_code
+from cloche.runtime.results import FINAL, RunResult
+from cloche.runtime.runs import Run
+from cloche.runtime.scheduler import Scheduler
 from cloche.runtime.steps import validated
 from cloche.store import ExecutionLock, MemoryStore, RunRow, SqliteStore, Store
 
@@ -68,6 +71,7 @@ class Cloche:
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
         self._tenant = tenant
+        self._memory = MemoryStore()
         self._world = world or SystemWorld()
         self._drain_timeout_s = drain_timeout_s
         self._handle_sigterm = handle_sigterm
@@ -82,6 +86,7 @@ class Cloche:
         try:
             scheduler = Scheduler(store, self._world, self._engine)
             scheduler.register(self._workflows, self._steps)
+            scheduler.starter = self.start
             self._scheduler = scheduler
             scheduler.recover()
         except BaseException:
@@ -106,13 +111,17 @@ class Cloche:
         run_id: str | None = None,
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
+        per_step: bool = False,
     ) -> Run:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`.
 
+        `per_step` lets it run one entry of its graph and pause; `Run.resume` goes on.
+
         Raises:
             NotFound: no such workflow is registered here.
-            InvalidInput: the input does not fit the workflow's schema; nothing was started.
+            InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
             RunConflict: the run id exists with another workflow or input.
+            Exception: what the workflow's `on_start` raised; nothing was started.
         """
         found = self._workflow(workflow)
         key = self._key(self._world.run_id() if run_id is None else run_id)
@@ -121,29 +130,110 @@ class Cloche:
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
-            given["state"] = plain(initial_state, "initial_state")
+            given["state"] = self._checked_state(found, initial_state)
         async with self._starting.setdefault(key, asyncio.Lock()):
-            return await self._started(key, found, value, given)
-
-    async def _started(self, key: RunKey, found: Workflow, value: Any, given: dict[str, Any]) -> Run:
-        row = self._running.store.run(key)
-        if row is not None:
-            return self._existing(row, found, value)
-        code = code_of(found, self._engine)
-        now = self._world.now()
-        note = Note(
-            Kind.RUN_CREATED,
-            now,
-            {
-                "workflow": code.workflow,
-                "guest": code.guest,
-                "engine": self._engine.name,
-                "limits": self._engine.limits(),
-            },
-        )
-        started = Started(now, self._world.seed(), value, given)
-        await self._running.start(key, code, note, started)
+            row = self._running.store.run(key)
+            if row is not None:
+                return self._existing(row, found, value)
+            if found.on_start is not None:
+                answer = found.on_start({"run_id": key.run, "workflow_id": found.id, "input": value})
+                if inspect.isawaitable(answer):
+                    await answer
+            code = code_of(found, self._engine)
+            started = Started(self._world.now(), self._world.seed(), value, given)
+            await self._running.start(key, code, [self._created(code, per_step=per_step), started])
         return Run(self, key, found)
+
+    def _created(self, code: Code, **more: Any) -> Note:
+        content = {
+            "workflow": code.workflow,
+            "guest": code.guest,
+            "engine": self._engine.name,
+            "limits": self._engine.limits(),
+        }
+        content.update({name: value for name, value in more.items() if value})
+        return Note(Kind.RUN_CREATED, self._world.now(), content)
+
+    async def fork(self, run_id: str, *, at: str, input_data: Any = forking.SAME, new_run_id: str | None = None) -> Run:
+        """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
+
+        Nothing before `at` is executed again, and the old run is not touched. `input_data` is what the step gets instead.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it never called such a step, or its input cannot be replaced.
+        """
+        row = reading.row_of(self._running.store, self._key(run_id))
+        records = list(self._running.store.records(row.key))
+        facts = forking.facts_before(records, at, input_data)
+        code = load_code(self._running.store, row.code)
+        created = self._created(code, forked_from={"run": run_id, "at": at})
+        key = self._key(new_run_id or self._world.run_id())
+        if self._running.store.run(key) is not None:
+            raise RunConflict(f"run {key.run} exists already: give the fork another id", run_id=key.run)
+        await self._running.start(key, code, [created, *facts])
+        return Run(self, key, self._running.workflow(row.workflow))
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        per_step: bool = False,
+    ) -> RunResult:
+        """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
+
+        Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
+        unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
+            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        if row.status == "paused":
+            await self._running.go_on(key, per_step=per_step)
+        else:
+            await self._running.resume(key, resume_data, step=step, label=label, foreach_index=foreach_index)
+        return await Run(self, key, self._running.workflow(row.workflow)).result()
+
+    async def send_event(
+        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> None:
+        """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
+
+        The same `idempotency_key` twice, while the first waits, is one event.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: it has ended.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        if row.status in FINAL:
+            raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+        token = f"{self._tenant}:{run_id}:{idempotency_key or self._world.run_id()}"
+        body = encode([name, plain(payload, "payload")])
+        self._running.store.post(key, "event", body, token, self._world.now())
+        self._running.inbox.look()
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it has not ended; cancel it first.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        if row.status not in FINAL or self._running.is_driven(key):
+            raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
+        self._running.store.delete(key, self._world.now())
 
     async def get(self, run_id: str) -> Run:
         """A run by its id.
@@ -229,6 +319,10 @@ class Cloche:
     # ---- inside ----
 
     @property
+    def is_open(self) -> bool:
+        return self._scheduler is not None
+
+    @property
     def _running(self) -> Scheduler:
         if self._scheduler is None:
             raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")
@@ -255,6 +349,12 @@ class Cloche:
             value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
         return plain(value, "input")
 
+    def _checked_state(self, workflow: Workflow, state: dict[str, Any]) -> Any:
+        adapter = workflow.state_adapter()
+        if adapter is not None:
+            state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
+        return plain(state, "initial_state")
+
     def _existing(self, row: RunRow, workflow: Workflow, value: Any) -> Run:
         records = self._running.store.records(row.key)
         before = next((record.content()[3] for record in records if record.kind is Kind.RUN_STARTED), None)
@@ -268,7 +368,7 @@ class Cloche:
 
     def _open_store(self) -> Store:
         if self._path is None:
-            return MemoryStore()
+            return self._memory  # kept: leaving and entering again is as closing and opening a file
         try:
             self._lock = ExecutionLock(self._path)
         except OSError as error:
@@ -296,110 +396,3 @@ class Cloche:
             await scheduler.close(self._drain_timeout_s)
             self._close_store(scheduler.store)
         sigterm.forget(self._drain)
-
-
-class Run:
-    """One run of a workflow. Made by `Cloche.start`, `Cloche.get` or `Workflow.create_run`."""
-
-    def __init__(self, app: Cloche, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
-        self._app = app
-        self._key = key
-        self._workflow = workflow
-        self._owns_app = owns_app
-
-    @property
-    def id(self) -> str:
-        return self._key.run
-
-    def __repr__(self) -> str:
-        return f"Run({self.id!r})"
-
-    async def start(
-        self,
-        input_data: Any = None,
-        *,
-        initial_state: dict[str, Any] | None = None,
-        request_context: dict[str, Any] | None = None,
-    ) -> RunResult:
-        """Start this run, which `create_run` made, and wait for its end. Raises as `Cloche.start`."""
-        if self._workflow is None:
-            raise UsageError(f"the workflow of run {self.id} is not registered here")
-        start = partial(
-            self._app.start,
-            self._workflow,
-            input_data,
-            run_id=self.id,
-            initial_state=initial_state,
-            request_context=request_context,
-        )
-        if not self._owns_app:
-            return await (await start()).result()
-        async with self._app:
-            return await (await start()).result()
-
-    async def result(self) -> RunResult:
-        """Wait until the run has ended or is blocked, and return it as it stands then.
-
-        A run that sleeps or waits for retries is waited for. `unwrap()` of the result gives the value or raises.
-
-        Raises:
-            UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
-        """
-        scheduler = self._app._running
-        while True:
-            if scheduler.closed:
-                raise UsageError(
-                    f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
-                )
-            changed = scheduler.changed(self._key)
-            row = reading.row_of(scheduler.store, self._key)
-            if row.status in FINAL or row.status == "blocked":
-                return self._folded(row)
-            if not scheduler.is_driven(self._key) and row.wake_at is None and (problem := scheduler.problem(self._key)):
-                raise problem
-            await changed
-
-    async def row(self) -> RunRow:
-        """The run's entry in listings."""
-        return reading.row_of(self._app._running.store, self._key)
-
-    async def status(self) -> str:
-        """success, failed, canceled, waiting, running, pending or blocked."""
-        return (await self.row()).status
-
-    async def cancel(self) -> None:
-        """As `Cloche.cancel`."""
-        await self._app.cancel(self.id)
-
-    async def history(self) -> list[Record]:
-        """All records so far, verified."""
-        return list(self._app._running.store.records(self._key))
-
-    async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
-        """The records behind number `from_seq`, then each new one as it becomes durable, until the run ends or is blocked."""
-        scheduler = self._app._running
-        seq = Seq(from_seq)
-        while not scheduler.closed:
-            changed = scheduler.changed(self._key)
-            row = reading.row_of(scheduler.store, self._key)
-            for record in scheduler.store.records(self._key, seq):
-                seq = record.seq
-                yield record
-            if row.status in FINAL or row.status == "blocked":
-                return
-            await changed
-
-    def _folded(self, row: RunRow) -> RunResult:
-        store = self._app._running.store
-        code = load_code(store, row.code)
-        out = fold(row, store.records(self._key), reading.top_level(code))
-        if self._workflow is None:
-            return out
-        steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}
-        return revive(out, self._workflow.output_adapter(), steps)
-
-
-def code_of(workflow: Workflow, engine: CellSource) -> Code:
-    """What a run of `workflow` that begins now is pinned to."""
-    source = workflow.source("javascript")
-    return Code(workflow.id, engine.guest()[0], source.code, dict(source.map), workflow.graph.to_json())

@@ -16,8 +16,8 @@ from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict
 from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.values import decode_sequence, encode, encode_plain
+from cloche.runtime.pinned import load_code, load_guest
 from cloche.runtime.reading import row_of
-from cloche.runtime.scheduler import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest
 
 FORMAT = "cloche-run"

@@ -11,8 +11,8 @@ from cloche.engines import CellSource, Code
 from cloche.errors import NotFound
 from cloche.history import RunKey
 from cloche.history.replay import DivergenceReport, find_divergence, script
+from cloche.runtime.pinned import graph_of, load_code, load_guest
 from cloche.runtime.results import RunResult, fold
-from cloche.runtime.scheduler import graph_of, load_code, load_guest
 from cloche.store import Finding, RunRow, Store
 
 

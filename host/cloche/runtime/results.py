@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record
 from cloche.history.messages import unpack_command
+from cloche.runtime.resuming import id_path
 from cloche.store import RunRow
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 FINAL = ("success", "failed", "canceled")
+STOPPED = (*FINAL, "suspended", "paused", "blocked")  # it moves when somebody outside does something
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> Ru
     folding = _Folding(out, frozenset(top_level))
     for record in records:
         folding.take(record)
+    folding.finish()
     return out
 
 
@@ -101,6 +104,7 @@ class _Folding:
         self.top_level = top_level
         self.paths: dict[int, str] = {}  # call -> path
         self.entered: set[str] = set()
+        self.suspended: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def take(self, record: Record) -> None:
         at = datetime.fromtimestamp(record.time / 1000, UTC)
@@ -108,13 +112,22 @@ class _Folding:
             case Kind.RUN_STARTED:
                 _, _, _, self.out.input, given = record.content()
                 self.out.state = dict(given.get("state", {}))
-            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.ENTERED:
+            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.HOOK_OPENED | Kind.ENTERED:
                 self._begin(record, at)
+            case Kind.STEP_SUSPENDED | Kind.STEP_RESUMED:
+                self._suspend_or_resume(record)
             case Kind.ATTEMPT_STARTED:
                 step = self._step(record)
                 if step is not None:
                     step.attempts = record.content()["attempt"]
-            case Kind.STEP_COMPLETED | Kind.STEP_FAILED | Kind.TIMER_FIRED | Kind.LEFT:
+            case (
+                Kind.STEP_COMPLETED
+                | Kind.STEP_FAILED
+                | Kind.STEP_BAILED
+                | Kind.TIMER_FIRED
+                | Kind.HOOK_RECEIVED
+                | Kind.LEFT
+            ):
                 self._end(record, at)
             case Kind.RUN_COMPLETED:
                 self.out.result = record.content()[1]
@@ -135,7 +148,7 @@ class _Folding:
             step = StepResult("running", payload=command.arguments[0] if command.arguments else None, started_at=at)
         else:
             step = StepResult(
-                "waiting" if record.kind is Kind.TIMER_SET else "running", payload=command.value, started_at=at
+                "running" if record.kind is Kind.ENTERED else "waiting", payload=command.value, started_at=at
             )
         if record.kind is Kind.ENTERED:
             self.entered.add(path)
@@ -143,6 +156,36 @@ class _Folding:
             step.metadata["iteration_count"] = turn
         self.out.steps.pop(name, None)
         self.out.steps[name] = step
+
+    def _suspend_or_resume(self, record: Record) -> None:
+        call = record.call or 0
+        path = self.paths[call]
+        info = record.content()[3]
+        step = self._step(record)
+        if record.kind is Kind.STEP_RESUMED:
+            self.suspended.pop(call, None)
+            if step is not None:
+                step.status, step.suspend_payload, step.resume_payload = "running", None, info.get("data")
+            return
+        self.suspended[call] = (path, info)
+        if step is not None:
+            step.status, step.suspend_payload = "suspended", info.get("payload")
+
+    def finish(self) -> None:
+        """What follows from all records: what is suspended now, what a paused run has not begun."""
+        out = self.out
+        if out.status in FINAL:  # a suspended arm of a failed block stays as it was; nothing waits for it
+            return
+        for path, info in self.suspended.values():
+            ids = id_path(path)
+            if ids not in out.suspended:
+                out.suspended.append(ids)
+            if "payload" in info:
+                out.suspend_payload.setdefault(ids[-1] if len(ids) == 1 else "/".join(ids), info["payload"])
+            for label in info.get("labels", ()):
+                out.resume_labels[label] = {"step": "/".join(ids), "path": path}
+        if out.status == "paused":
+            out.steps = {name: step for name, step in out.steps.items() if step.attempts or step.status != "running"}
 
     def _step(self, record: Record) -> StepResult | None:
         path = self.paths.get(record.call or 0, record.path or "")
@@ -152,14 +195,16 @@ class _Folding:
         return self.out.steps.get(name)
 
     def _end(self, record: Record, at: datetime) -> None:
+        content = record.content()
+        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and len(content) > 4:
+            self.out.state.update(content[4])
         step = self._step(record)
         if step is None:
             return
         step.ended_at = at
-        content = record.content()
         if record.kind is Kind.TIMER_FIRED:
             step.status, step.output = "success", step.payload
-        elif record.kind is Kind.STEP_COMPLETED:
+        elif record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.HOOK_RECEIVED):
             step.status, step.output = "success", content[3]
         elif record.kind is Kind.STEP_FAILED:
             step.status, step.error = "failed", Failure.from_wire(content[3])

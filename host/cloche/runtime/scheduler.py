@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Cell, CellSource, Code
-from cloche.errors import ClocheError, HistoryError, MissingStep, NotFound, StoreError, UsageError
+from cloche.errors import ClocheError, HistoryError, MissingStep, NotFound, NotSuspended, StoreError, UsageError
 from cloche.history import Kind, Note, Path, RunKey, TimeMs
-from cloche.history.ids import TenantId
-from cloche.history.messages import CancelRequested, Started
-from cloche.history.retry import DELAY_MS_MAX, RetryPolicy
-from cloche.history.values import decode
+from cloche.history.machine import Fact, Suspension
+from cloche.history.messages import CancelRequested, Started, StepResumed
+from cloche.history.retry import RetryPolicy
+from cloche.history.values import plain
 from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
 from cloche.runtime.driver import PARK_AFTER_MS, RunDriver
-from cloche.store import InboxRow, NewRun, Store, blob_digest
+from cloche.runtime.inbox import Inbox
+from cloche.runtime.pinned import graph_of, load_code, load_guest, policy_of
+from cloche.runtime.results import FINAL, RunResult, fold
+from cloche.runtime.resuming import chosen, id_path
+from cloche.runtime.stepping import EntryGate
+from cloche.runtime.steps import Checks, validated
+from cloche.store import NewRun, Store, blob_digest
 
 if TYPE_CHECKING:
+    from cloche.runtime.runs import Run
     from cloche.runtime.workflows import Workflow
-    from cloche_codegen import Graph, Step
+    from cloche_codegen import Step
 
-INBOX_INTERVAL_S = 0.1
 STORE_RETRY_MS = 1_000
 STEP_THREADS = 32
 
@@ -60,7 +69,9 @@ class Scheduler:
         self._policies: dict[tuple[str, str], RetryPolicy] = {}
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._inbox_seen = -1
+        self.inbox = Inbox(self)
+        self._reports: dict[RunKey, asyncio.Task[None]] = {}
+        self.starter: Callable[..., Awaitable[Run]] | None = None  # how a step starts a child run
         self._watcher: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -98,39 +109,47 @@ class Scheduler:
             known = self._policies[code.graph, step.id] = policy_of(graph, step)
         return known
 
-    def validates(self, workflow: str) -> bool:
+    def checks(self, workflow: str) -> Checks:
+        """Which schemas are applied to the steps of a workflow's runs."""
         owner = self._workflows.get(workflow)
-        return owner.validate_inputs if owner is not None else True
+        return Checks(owner.validate_inputs, owner.validate_outputs) if owner is not None else Checks()
 
     # ---- runs ----
 
-    async def start(self, key: RunKey, code: Code, created: Note, started: Started) -> None:
-        """Begin a run; returns when its first turn is durable."""
+    async def start(self, key: RunKey, code: Code, facts: Sequence[Fact]) -> None:
+        """Begin a run with `facts`: its creation, its start, and what a fork brings along. Returns when they are durable."""
         new = NewRun(code.workflow, self._keep(code))
-        driver = RunDriver(self, key, code, dict(created.content["limits"]))
-        self._drivers[key] = driver
+        created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
+        started = next(fact for fact in facts if isinstance(fact, Started))
+        driver = self._drivers[key] = self._driver(key, code, created.content)
         # A task of its own: a caller who gives up leaves a whole run, or none.
-        await asyncio.shield(self._spawn(self._begin(driver, created, started, new)))
+        await asyncio.shield(self.spawn(self._begin(driver, facts, started, new)))
 
-    async def _begin(self, driver: RunDriver, created: Note, started: Started, new: NewRun) -> None:
+    async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
         try:
-            await driver.begin(created, started, new)
+            await driver.begin(facts, started, new)
         except BaseException:
             self.finished(driver)
             raise
-        self._spawn(driver.drive())
+        self.spawn(driver.drive())
+
+    def _driver(self, key: RunKey, code: Code, created: Mapping[str, Any]) -> RunDriver:
+        """A driver for a run that was created so; one that goes entry by entry has a gate."""
+        graph = graph_of(code) if created.get("per_step") else None
+        gate = partial(EntryGate, graph) if graph is not None else None
+        return RunDriver(self, key, code, dict(created["limits"]), gate)
 
     def recover(self) -> None:
         """Go on with every unfinished run, at once or when its time comes. One that was blocked is given another chance."""
         for row in [*self.store.open_runs(), *self.store.runs(status="blocked")]:
-            if row.status == "pending":
-                continue
+            if row.status == "pending" or (row.status == "waiting" and row.wake_at is None):
+                continue  # it moves when somebody starts it, or when an event comes
             if row.status == "waiting" and row.wake_at is not None and row.wake_at - self.world.now() > PARK_AFTER_MS:
                 self.park(row.key, row.wake_at)
             else:
                 self.wake(row.key)
-        self._look_into_inbox()
-        self._watcher = asyncio.create_task(self._watch_inbox(), name="cloche-inbox")
+        self.inbox.look()
+        self._watcher = asyncio.create_task(self.inbox.watch(), name="cloche-inbox")
 
     def wake(self, key: RunKey) -> RunDriver | None:
         """The driver of an unfinished run, rebuilt if it had none. None for a run that has ended."""
@@ -139,18 +158,18 @@ class Scheduler:
         row = self.store.run(key)
         if row is None:
             raise NotFound(f"there is no run {key.run} in this store", kind="run", id=key.run)
-        if row.status not in ("running", "waiting", "blocked"):
+        if row.status in FINAL or row.status == "pending":
             return None
         try:
             first = next(iter(self.store.records(key)))
-            driver = RunDriver(self, key, self._code(row.code), dict(first.content()["limits"]))
+            driver = self._driver(key, self._code(row.code), first.content())
         except (ClocheError, StopIteration) as error:
             self.block(key, error if isinstance(error, ClocheError) else HistoryError(f"run {key.run} has no records"))
             return None
         if row.status == "blocked":
             self.store.set_problem(key, None)
         self._drivers[key] = driver
-        self._spawn(driver.recover())
+        self.spawn(driver.recover())
         return driver
 
     def park(self, key: RunKey, due: TimeMs) -> None:
@@ -185,7 +204,37 @@ class Scheduler:
     def finished(self, driver: RunDriver) -> None:
         if self._drivers.get(driver.key) is driver:
             del self._drivers[driver.key]
+        self._call_back(driver)
         self.announce(driver.key)
+
+    def _call_back(self, driver: RunDriver) -> None:
+        """Call the workflow's `on_finish` and `on_error` for a run that has come to a stop in this process."""
+        workflow = self._workflows.get(driver.code.workflow)
+        status = driver.machine.status
+        if workflow is None or not driver.turns or status not in (*FINAL, "suspended"):
+            return
+        wanted = [workflow.on_finish, workflow.on_error if status == "failed" else None]
+        calls = [call for call in wanted if call is not None]
+        if calls:
+            self._reports[driver.key] = self.spawn(self._report(driver.key, calls))
+
+    async def _report(self, key: RunKey, calls: Sequence[Callable[[RunResult], Any]]) -> None:
+        row = self.store.run(key)
+        assert row is not None
+        result = fold(row, self.store.records(key), ())
+        for call in calls:
+            try:
+                answer = call(result)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:
+                log.exception("a callback of run %s raised; the run is not affected", key.run)
+        self._reports.pop(key, None)
+
+    async def reported(self, key: RunKey) -> None:
+        """Wait for the callbacks of a run that has come to a stop."""
+        if task := self._reports.get(key):
+            await asyncio.shield(task)
 
     def cancel(self, key: RunKey, reason: str) -> None:
         """Ask for the end of a run.
@@ -197,6 +246,50 @@ class Scheduler:
         if driver is not None:
             driver.tell(CancelRequested(self.world.now(), reason))
 
+    async def resume(self, key: RunKey, data: Any, taken: int | None = None, **named: Any) -> None:
+        """Give `data` to the suspended steps that are `named`; returns when that is durable. One caller wins.
+
+        Raises:
+            NotSuspended: nothing that is named is suspended.
+            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+        """
+        async with self.attending(key) as driver:
+            found = chosen(key.run, driver.suspensions(), **named)
+            events = [
+                StepResumed(self.world.now(), one.call, one.path, self._checked_resume(one, data)) for one in found
+            ]
+            first, *others = events
+            for event in others:
+                driver.tell(event)
+            await driver.record(first, taken)
+
+    def _checked_resume(self, one: Suspension, data: Any) -> Any:
+        step = self._steps.get(id_path(one.path)[-1])
+        adapter = step.resume_adapter() if step is not None and data is not None else None
+        if adapter is not None:
+            data = validated(adapter, data, f"the resume data of step '{one.path}'")
+        return plain(data, "resume_data")
+
+    async def go_on(self, key: RunKey, *, per_step: bool) -> None:
+        """Let a paused run go on, by one entry of its graph or to its end."""
+        async with self.attending(key) as driver:
+            if driver.machine.status != "paused":
+                raise NotSuspended(f"run {key.run} is not paused, it is {driver.machine.status}", run_id=key.run)
+            await driver.record(Note(Kind.RUN_CONTINUED, self.world.now(), {"per_step": per_step}))
+
+    @asynccontextmanager
+    async def attending(self, key: RunKey) -> AsyncIterator[RunDriver]:
+        driver = self.wake(key)
+        if driver is None:
+            row = self.store.run(key)
+            raise NotSuspended(f"run {key.run} has ended: {row.status if row else 'gone'}", run_id=key.run)
+        async with driver.attended():
+            yield driver
+
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run:
+        assert self.starter is not None
+        return await self.starter(workflow, input_data, run_id=run_id)
+
     def result(self, key: RunKey, path: str) -> Any:
         """The output recorded last at `path` of a run; None if it has not succeeded."""
         with self._store_lock:
@@ -204,7 +297,7 @@ class Scheduler:
         if record is None:
             return None
         content = record.content()
-        if record.kind is Kind.STEP_COMPLETED:
+        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED):
             return content[3]
         if record.kind is Kind.LEFT and content[2][0] == 0:
             return content[2][1]
@@ -228,6 +321,9 @@ class Scheduler:
 
     def drives_one(self) -> bool:
         return len(self._drivers) == 1
+
+    def is_driver(self, driver: RunDriver) -> bool:
+        return self._drivers.get(driver.key) is driver
 
     def is_driven(self, key: RunKey) -> bool:
         return key in self._drivers
@@ -263,29 +359,6 @@ class Scheduler:
     def _guest(self, digest: str) -> bytes:
         return load_guest(self.store, digest)
 
-    # ---- inbox ----
-
-    async def _watch_inbox(self) -> None:
-        while True:
-            await asyncio.sleep(INBOX_INTERVAL_S)
-            try:
-                if self.store.version() != self._inbox_seen:
-                    self._look_into_inbox()
-            except StoreError as error:
-                log.warning("the inbox could not be read: %s", error.message)
-
-    def _look_into_inbox(self) -> None:
-        self._inbox_seen = self.store.version()
-        for row in self.store.inbox():
-            self._take(row)
-
-    def _take(self, row: InboxRow) -> None:
-        driver = self.wake(row.key) if self.store.run(row.key) else None
-        if driver is None:
-            self.store.discard(row.id)  # the run has ended meanwhile
-        elif row.kind == "cancel":
-            driver.tell(CancelRequested(self.world.now(), decode(row.body)), row.id)
-
     # ---- the end ----
 
     async def close(self, drain_timeout_s: float) -> None:
@@ -306,57 +379,11 @@ class Scheduler:
         for key in list(self._listeners):
             self.announce(key)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def policy_of(graph: Graph | None, step: Step) -> RetryPolicy:
-    """The retries of a step as the pinned graph has them: the step's own configuration, else its workflow's.
-
-    `retries` of the step overrides the number of attempts. A step that the graph does not know is asked itself.
-    """
-    spec = graph.steps.get(step.id) if graph is not None else None
-    config = (spec or step).retry_config or (graph.retry_config if graph is not None else None)
-    retries = (spec or step).retries
-    if config is None:
-        return RetryPolicy(retries or 0)
-    return RetryPolicy(
-        config.attempts if retries is None else retries,
-        int(config.delay_s * 1000),
-        config.factor,
-        DELAY_MS_MAX if config.delay_s_max is None else int(config.delay_s_max * 1000),
-        config.jitter,
-    )
-
-
-def load_code(store: Store, digest: str) -> Code:
-    """The code a run is pinned to.
-
-    Raises:
-        HistoryError: the store has lost it.
-    """
-    packed = store.blob(digest)
-    if packed is None or blob_digest(packed) != digest:
-        raise HistoryError(f"the code {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
-    return Code.unpack(packed)
-
-
-def graph_of(code: Code) -> Graph | None:
-    """The graph that a run's code was made from; None for hand-written code."""
-    from cloche_codegen import Graph
-
-    return Graph.from_json(code.graph) if code.graph else None
-
-
-def load_guest(store: Store, digest: str) -> bytes:
-    """The guest a run is pinned to; as `load_code`."""
-    wasm = store.blob(digest)
-    if wasm is None or blob_digest(wasm) != digest:
-        raise HistoryError(f"the guest {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
-    return wasm
 
 
 def what_to_do(error: ClocheError) -> str:
@@ -368,12 +395,3 @@ def what_to_do(error: ClocheError) -> str:
             return "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"
         case _:
             return "see the message; the run is tried again when the store is opened next"
-
-
-def run_key(run: str, tenant: str) -> RunKey:
-    from cloche.history.ids import RunId, is_valid_id
-
-    for what, text in (("run id", run), ("tenant", tenant)):
-        if not is_valid_id(text):
-            raise UsageError(f"{what} {text!r} is not 1 to 200 bytes of text without control characters")
-    return RunKey(TenantId(tenant), RunId(run))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import cloche_codegen as codegen
 from cloche.engines import CellSource
-from cloche.runtime.client import Cloche, Run
+from cloche.runtime.client import Cloche
+from cloche.runtime.results import RunResult
+from cloche.runtime.runs import Run
 
 
 class Workflow(codegen.Workflow):
     """A workflow of the builder (`cloche_codegen.Workflow` has its methods) that can be run.
 
-    `execution_engine` is what `create_run` runs it on; the default is `SandboxEngine()`.
+    `execution_engine` is what `create_run` runs it on; the default is `SandboxEngine()`. `on_start` is called before a run
+    starts, once, and may refuse it by raising; `on_finish` when a run stops in this process (ended or suspended), `on_error`
+    after it when the run failed; what these two raise is logged and changes nothing. All three may be async.
     """
 
     execution_engine: CellSource | None
+    on_start: Callable[[Mapping[str, Any]], Any] | None = None
+    on_finish: Callable[[RunResult], Any] | None = None
+    on_error: Callable[[RunResult], Any] | None = None
 
     async def create_run(self, run_id: str | None = None) -> Run:
         """A run in memory, with nothing else beside it: `await (await workflow.create_run()).start(input_data=…)`.

@@ -10,7 +10,7 @@ from cloche.history.ids import Path, RunKey, Seq, TimeMs
 from cloche.history.records import Kind, Record, genesis, unpack_record
 from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
 
-_RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT)
+_RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
 
 class MemoryStore:
@@ -23,6 +23,7 @@ class MemoryStore:
         self._blobs: dict[str, bytes] = {}
         self._inbox: dict[str, InboxRow] = {}
         self._posted = 0
+        self._tombstones: dict[RunKey, TimeMs] = {}
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         return [self._append(append) for append in appends]
@@ -33,6 +34,8 @@ class MemoryStore:
             return conflict(append)
         if row is None:
             assert append.new is not None
+            if append.key in self._tombstones:
+                return conflict(append)
             new = append.new
             row = RunRow(
                 append.key,
@@ -103,6 +106,12 @@ class MemoryStore:
         if row is None:
             raise no_such_run(key)
         self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem)
+
+    def delete(self, key: RunKey, at: TimeMs) -> None:
+        del self._rows[key]
+        del self._records[key]
+        self._results = {place: record for place, record in self._results.items() if place[0] != key}
+        self._tombstones[key] = at
 
     def put_blob(self, digest: str, data: bytes) -> None:
         self._blobs.setdefault(digest, data)

@@ -120,6 +120,9 @@ class Store(Protocol):
             NotFound: there is no such run.
         """
 
+    def delete(self, key: RunKey, at: TimeMs) -> None:
+        """Delete a run with its records, in the same commit as a tombstone that keeps its id from being used again."""
+
     def put_blob(self, digest: str, data: bytes) -> None:
         """Keep `data` under its digest; once is enough."""
 

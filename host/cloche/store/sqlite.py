@@ -158,6 +158,18 @@ class SqliteStore:
         if changed.rowcount == 0:
             raise no_such_run(key)
 
+    def delete(self, key: RunKey, at: TimeMs) -> None:
+        with self._transaction():
+            found = self._db.execute(
+                "INSERT INTO tombstones (run_id, tenant, run, workflow, head_seq, head_hash, deleted_at) "
+                "SELECT id, tenant, run, workflow, head_seq, head_hash, ? FROM runs WHERE tenant = ? AND run = ? "
+                "RETURNING run_id",
+                (at, key.tenant, key.run),
+            ).fetchone()
+            if found is not None:
+                self._db.execute("DELETE FROM records WHERE run_id = ?", found)
+                self._db.execute("DELETE FROM runs WHERE id = ?", found)
+
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._transaction():
             self._db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, data))
@@ -239,7 +251,7 @@ class SqliteStore:
             "SELECT r.record, r.hash, r.seq, p.hash FROM records r INDEXED BY records_results "
             "LEFT JOIN records p ON p.run_id = r.run_id "
             "AND p.seq = r.seq - 1 WHERE r.run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
-            "AND r.path = ? AND r.kind IN (6, 7, 11) ORDER BY r.seq DESC LIMIT 1",
+            "AND r.path = ? AND r.kind IN (6, 7, 11, 21) ORDER BY r.seq DESC LIMIT 1",
             (key.tenant, key.run, path),
         )
         if not rows:

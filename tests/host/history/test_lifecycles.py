@@ -12,8 +12,18 @@ from support.histories import KEY, T0, abandon, at, cancel, done, failed, fired,
 
 from cloche.errors import HistoryError
 from cloche.history import CallId, Kind, Path, RunMachine, Seq
-from cloche.history.lifecycles import RUN, STEP, TIMER, Lifecycle, RunPhase, StepPhase, TimerPhase
-from cloche.history.messages import Enter, Leave, Started, WriteLog
+from cloche.history.lifecycles import HOOK, RUN, STEP, TIMER, HookPhase, Lifecycle, RunPhase, StepPhase, TimerPhase
+from cloche.history.messages import (
+    Enter,
+    HookReceived,
+    Leave,
+    OpenHook,
+    Started,
+    StepBailed,
+    StepResumed,
+    StepSuspended,
+    WriteLog,
+)
 from cloche.history.records import ENDS, make_record
 from cloche.history.values import encode
 
@@ -25,8 +35,17 @@ BODY: dict[Kind, bytes] = {
     Kind.ATTEMPT_FAILED: encode({"attempt": 1, "retry_at": T0}),
     Kind.STEP_COMPLETED: done(1).pack(),
     Kind.STEP_FAILED: failed(1).pack(),
+    Kind.STEP_SUSPENDED: StepSuspended(at(0), CallId(1), Path("add")).pack(),
+    Kind.STEP_RESUMED: StepResumed(at(0), CallId(1), Path("add")).pack(),
+    Kind.STEP_BAILED: StepBailed(at(0), CallId(1), None).pack(),
     Kind.TIMER_SET: wire(timer(1, at(5))),
     Kind.TIMER_FIRED: fired(1).pack(),
+    Kind.HOOK_OPENED: wire(OpenHook(CallId(1), Path("hook"), "paid", None)),
+    Kind.HOOK_RECEIVED: HookReceived(at(0), CallId(1), None).pack(),
+    Kind.RUN_PAUSED: encode({}),
+    Kind.RUN_CONTINUED: encode({}),
+    Kind.LATE_RESULT: encode({"value": None}),
+    Kind.STEP_WROTE: encode({"value": None}),
     Kind.ENTERED: wire(Enter(Path("W"), None)),
     Kind.LEFT: wire(Leave(Path("W"), [0, None])),
     Kind.LOG_LINE: wire(WriteLog(2, "hello")),
@@ -37,7 +56,9 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_CANCELED: encode({}),
     Kind.RUN_STOPPED: encode({"failure": {"name": "E", "message": ""}}),
 }
-OF_A_CALL = {kind for lifecycle in (STEP, TIMER) for row in lifecycle.values() for kind in row}
+CALLS: tuple[Lifecycle[Any], ...] = (STEP, TIMER, HOOK)
+OPENING = {Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED}
+OF_A_CALL = {kind for lifecycle in CALLS for row in lifecycle.values() for kind in row}
 BEGINNING = (Kind.RUN_CREATED, Kind.RUN_STARTED)
 # What brings the run to a state in which a record of this kind may come: a call of the fitting sort, an attempt under way.
 BEFORE = {
@@ -45,7 +66,11 @@ BEFORE = {
     Kind.ATTEMPT_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_COMPLETED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
+    Kind.STEP_SUSPENDED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
+    Kind.STEP_RESUMED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED, Kind.STEP_SUSPENDED),
+    Kind.STEP_BAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.TIMER_FIRED: (Kind.TIMER_SET,),
+    Kind.HOOK_RECEIVED: (Kind.HOOK_OPENED,),
     Kind.CALL_ABANDONED: (Kind.STEP_CALLED,),
 }
 
@@ -54,7 +79,7 @@ def walk(kinds: Sequence[Kind]) -> RunMachine:
     machine = RunMachine(KEY)
     for number, kind in enumerate(kinds, 1):
         call = CallId(1) if kind in OF_A_CALL else None
-        path = Path("add") if call else None
+        path = Path("nap" if kind is Kind.TIMER_SET else "add") if call else None
         machine.absorb(make_record(machine.head_hash, Seq(number), kind, at(0), call, path, BODY[kind]))
     return machine
 
@@ -106,7 +131,7 @@ def test_nothing_else_can_follow_in_a_run(phase: RunPhase, kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     ("lifecycle", "phase", "kind", "then"),
-    [(lifecycle, *row) for lifecycle in (STEP, TIMER) for row in rows(lifecycle)],
+    [(lifecycle, *row) for lifecycle in CALLS for row in rows(lifecycle)],
     ids=lambda value: "table" if isinstance(value, dict) else str(value),
 )
 def test_each_row_of_a_call_is_walked(lifecycle: Lifecycle[Any], phase: StrEnum, kind: Kind, then: StrEnum) -> None:
@@ -117,7 +142,7 @@ def test_each_row_of_a_call_is_walked(lifecycle: Lifecycle[Any], phase: StrEnum,
 
 @pytest.mark.parametrize(
     ("lifecycle", "phase", "kind"),
-    [(t, *gap) for t in (STEP, TIMER) for gap in gaps(t, OF_A_CALL - {Kind.STEP_CALLED, Kind.TIMER_SET})],
+    [(t, *gap) for t in CALLS for gap in gaps(t, OF_A_CALL - OPENING)],
     ids=lambda value: "table" if isinstance(value, dict) else str(value),
 )
 def test_nothing_else_can_follow_in_a_call(lifecycle: Lifecycle[Any], phase: StrEnum, kind: Kind) -> None:
@@ -126,15 +151,16 @@ def test_nothing_else_can_follow_in_a_call(lifecycle: Lifecycle[Any], phase: Str
         walk(history)
     what = "call 1 is not open"
     if phase not in ("absent", "done"):
-        path = "add" if lifecycle is STEP else "nap"
+        path = {id(STEP): "add", id(TIMER): "nap", id(HOOK): "add"}[id(lifecycle)]
         what = f"call 1 ({path}) is {phase}: '{kind.name.lower().replace('_', ' ')}' cannot follow"
     assert raised.value.message == f"run r1, record {len(history)}: {what}"
 
 
 def test_every_phase_can_be_reached_and_only_ends_lead_nowhere() -> None:
-    for lifecycle, phases in ((RUN, RunPhase), (STEP, StepPhase), (TIMER, TimerPhase)):
+    for lifecycle, phases in ((RUN, RunPhase), (STEP, StepPhase), (TIMER, TimerPhase), (HOOK, HookPhase)):
         assert set(lifecycle) == set(phases)
         assert [phase for phase in phases if not way_to(lifecycle, phase)] == [phases["ABSENT"]]
-    ends = {phase for phase, row in RUN.items() if not row}
+    ends = {phase for phase, row in RUN.items() if set(row) <= {Kind.LATE_RESULT}}
     assert ends == {then for _, kind, then in rows(RUN) if kind in ENDS}
-    assert [phase for t in (STEP, TIMER) for phase, row in t.items() if not row] == [StepPhase.DONE, TimerPhase.DONE]
+    done = [phase for table in CALLS for phase, row in table.items() if not row]
+    assert done == [StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE]

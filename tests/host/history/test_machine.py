@@ -396,7 +396,7 @@ def test_memory_follows_what_is_open_and_not_what_has_happened() -> None:
     for call in range(1, 2_001, 2):  # each time a step wins against a timer far away
         answer: Answers = {f"done {call}": [abandon(call + 1), step(call + 2), timer(call + 3, at(1_000_000))]}
         advance(machine, [attempt(call), done(call)], answer)
-    assert (list(machine.open), len(machine._dues) < 100) == ([2001, 2002], True)
+    assert (list(machine.open), len(machine.open._dues) < 100) == ([2001, 2002], True)
 
 
 # ---- too late, twice, wrong ----------------------------------------------------------------------------------------------

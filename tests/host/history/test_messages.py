@@ -154,7 +154,6 @@ def misfit(name: str) -> str:
         ([-1], "the guest wrote a command of unknown kind -1"),
         ([11], "the guest wrote a command of unknown kind 11"),
         ([2**80], f"the guest wrote a command of unknown kind {2**80}"),
-        ([2, 1, "p", "n", None], "the guest asked for a hook, which this version of cloche cannot do yet"),
         ([3, 1, "p", "w", None], "the guest asked for a child, which this version of cloche cannot do yet"),
         ([10, 1, "p", "n", []], "the guest asked for a operation, which this version of cloche cannot do yet"),
         ([0, 1, "p", "n"], misfit("CallStep")),

@@ -68,12 +68,22 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "RUN_FAILED": 16,
         "RUN_CANCELED": 17,
         "RUN_STOPPED": 18,
+        "STEP_SUSPENDED": 19,
+        "STEP_RESUMED": 20,
+        "STEP_BAILED": 21,
+        "HOOK_OPENED": 22,
+        "HOOK_RECEIVED": 23,
+        "RUN_PAUSED": 24,
+        "RUN_CONTINUED": 25,
+        "LATE_RESULT": 26,
+        "STEP_WROTE": 27,
     }
 
 
 def test_a_kind_is_an_event_a_command_or_a_note_of_the_host() -> None:
     assert set() == EVENTS & COMMANDS
     notes = {Kind.RUN_CREATED, Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.RUN_CANCELED, Kind.RUN_STOPPED}
+    notes |= {Kind.RUN_PAUSED, Kind.RUN_CONTINUED, Kind.LATE_RESULT, Kind.STEP_WROTE}
     assert set(Kind) - EVENTS - COMMANDS == {*notes, Kind.CANCEL_REQUESTED}
     assert COMMANDS | notes >= ENDS
 

@@ -1,7 +1,7 @@
 -- Store version 1. Statements are divided by an empty line.
 
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant TEXT NOT NULL,
     run TEXT NOT NULL,
     workflow TEXT NOT NULL,
@@ -28,7 +28,18 @@ CREATE TABLE records (
     PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX records_results ON records (run_id, path, seq) WHERE kind IN (6, 7, 11);
+CREATE INDEX records_results ON records (run_id, path, seq) WHERE kind IN (6, 7, 11, 21);
+
+CREATE TABLE tombstones (
+    run_id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    run TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    head_seq INTEGER NOT NULL,
+    head_hash BLOB NOT NULL,
+    deleted_at INTEGER NOT NULL,
+    UNIQUE (tenant, run)
+) STRICT;
 
 CREATE TABLE blobs (
     digest TEXT PRIMARY KEY,
@@ -54,8 +65,14 @@ CREATE TRIGGER records_are_not_changed BEFORE UPDATE ON records BEGIN
     SELECT RAISE(ABORT, 'records are never changed');
 END;
 
-CREATE TRIGGER records_are_not_deleted BEFORE DELETE ON records BEGIN
-    SELECT RAISE(ABORT, 'records are never deleted');
+CREATE TRIGGER records_are_not_deleted BEFORE DELETE ON records
+WHEN NOT EXISTS (SELECT 1 FROM tombstones WHERE run_id = OLD.run_id) BEGIN
+    SELECT RAISE(ABORT, 'records are only deleted with their whole run, behind its tombstone');
+END;
+
+CREATE TRIGGER runs_are_not_begun_again BEFORE INSERT ON runs
+WHEN EXISTS (SELECT 1 FROM tombstones WHERE tenant = NEW.tenant AND run = NEW.run) BEGIN
+    SELECT RAISE(IGNORE);
 END;
 
 CREATE TRIGGER blobs_are_not_changed BEFORE UPDATE ON blobs BEGIN

@@ -1,0 +1,147 @@
+"""The calls of a run that are open: steps, timers and hooks whose end is not in the history.
+
+`OpenCalls` follows the records of calls. It holds as much as is open and forgets what has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import TypeAlias
+
+from cloche.errors import HistoryError
+from cloche.history import lifecycles
+from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.lifecycles import HookPhase, Lifecycle, StepPhase, TimerPhase, follow
+from cloche.history.messages import SetTimer, unpack_command
+from cloche.history.records import Kind, Record
+
+CallPhase: TypeAlias = StepPhase | TimerPhase | HookPhase
+
+_OPENS: dict[Kind, CallPhase] = {
+    Kind.STEP_CALLED: StepPhase.CALLED,
+    Kind.TIMER_SET: TimerPhase.SET,
+    Kind.HOOK_OPENED: HookPhase.OPEN,
+}
+_LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
+    StepPhase: lifecycles.STEP,  # type: ignore[dict-item]  # a mapping is invariant in its keys
+    TimerPhase: lifecycles.TIMER,  # type: ignore[dict-item]
+    HookPhase: lifecycles.HOOK,  # type: ignore[dict-item]
+}
+_DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE)
+_ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING)
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """`body` is the command as the guest wrote it, `suspended` and `resumed` the latest events of that kind.
+
+    `due` is when a timer fires, or when a step that failed is tried again.
+    """
+
+    path: Path
+    body: bytes
+    phase: CallPhase
+    attempt: int = 0
+    due: TimeMs = TimeMs(0)
+    suspended: bytes | None = None
+    resumed: bytes | None = None
+
+
+class OpenCalls(dict[CallId, OpenCall]):
+    """The open calls by number, with the counts that decide what a run is waiting for: `active` steps, `suspended` ones."""
+
+    __slots__ = ("_dues", "_last_id", "active", "suspended")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_id = 0  # numbers only grow: one that comes again is seen without keeping the past
+        self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
+        self.active = 0
+        self.suspended = 0
+
+    def is_new(self, call_id: CallId) -> bool:
+        """Whether the guest may give this number to a call."""
+        return call_id > self._last_id
+
+    def under(self, prefix: str) -> list[CallId]:
+        """Open calls whose path begins with `prefix`, in the order of their numbers."""
+        return sorted(call_id for call_id, call in self.items() if call.path.startswith(prefix))
+
+    @property
+    def next_due(self) -> TimeMs | None:
+        """When the earliest timer or retry is due."""
+        while self._dues:  # entries of calls that have ended meanwhile are dropped as they come up
+            due, call_id = self._dues[0]
+            call = self.get(call_id)
+            if call is not None and call.due == due:
+                return due
+            heappop(self._dues)
+        return None
+
+    def clear(self) -> None:
+        super().clear()
+        self._dues.clear()
+        self.active = self.suspended = 0
+
+    def close(self, call_id: CallId) -> None:
+        """Forget a call that nobody waits for any more."""
+        self._move(self[call_id], StepPhase.DONE)
+        del self[call_id]
+
+    def apply(self, record: Record, call_id: CallId) -> None:
+        """Follow a record of a call.
+
+        Raises:
+            HistoryError: it cannot follow what came before.
+        """
+        opened = _OPENS.get(record.kind)
+        if opened is not None:
+            self._open(record, call_id, opened)
+            return
+        call = self.get(call_id)
+        if call is None:
+            raise HistoryError(f"record {record.seq}: call {call_id} is not open")
+
+        def what() -> str:
+            return f"record {record.seq}: call {call_id} ({call.path})"
+
+        self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what))
+        if call.phase in _DONE:
+            del self[call_id]
+        else:
+            self._remember(record, call_id, call)
+
+    def _open(self, record: Record, call_id: CallId, phase: CallPhase) -> None:
+        self._last_id = max(self._last_id, call_id)
+        call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
+        if phase is StepPhase.CALLED:
+            self.active += 1
+        elif phase is TimerPhase.SET:
+            command = unpack_command(record.body)
+            assert isinstance(command, SetTimer)
+            self._note_due(call, command.due, call_id)
+
+    def _move(self, call: OpenCall, phase: CallPhase) -> None:
+        before, call.phase = call.phase, phase
+        self.active += (phase in _ACTIVE) - (before in _ACTIVE)
+        self.suspended += (phase is StepPhase.SUSPENDED) - (before is StepPhase.SUSPENDED)
+
+    def _remember(self, record: Record, call_id: CallId, call: OpenCall) -> None:
+        match record.kind:
+            case Kind.ATTEMPT_STARTED:
+                call.attempt, call.due = record.content()["attempt"], TimeMs(0)
+            case Kind.ATTEMPT_FAILED:
+                self._note_due(call, TimeMs(record.content().get("retry_at") or 0), call_id)
+            case Kind.STEP_SUSPENDED:
+                call.suspended = record.body
+            case Kind.STEP_RESUMED:
+                call.resumed, call.attempt = record.body, 0
+
+    def _note_due(self, call: OpenCall, due: TimeMs, call_id: CallId) -> None:
+        """Keep the heap as large as what is open: timers that were given up would stay in it until they are due."""
+        call.due = due
+        if len(self._dues) > 64 + 2 * len(self):
+            self._dues = [entry for entry in self._dues if entry[1] in self]
+            heapify(self._dues)
+        heappush(self._dues, (due, call_id))

@@ -1,0 +1,306 @@
+"""The attempts of one run's steps that are under way in this process: deeds that end as facts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from cloche.errors import FatalError, InvalidInput, MissingStep, RetryableError
+from cloche.history import CallId, Failure, Kind, Note, RunKey, RunMachine
+from cloche.history.failures import traceback_of
+from cloche.history.lifecycles import RunPhase, StepPhase
+from cloche.history.machine import Fact, StartStep
+from cloche.history.messages import CancelRequested, Started, StepBailed, StepCompleted, StepFailed, StepSuspended
+from cloche.history.values import encode_plain
+from cloche.runtime.steps import (
+    AbortSignal,
+    Bail,
+    StateChange,
+    StepContext,
+    Suspension,
+    Writer,
+    frozen,
+    merged,
+    perform,
+    validated,
+)
+
+if TYPE_CHECKING:
+    from cloche.engines import Code
+    from cloche.runtime.runs import Run
+    from cloche.runtime.scheduler import Scheduler
+    from cloche_codegen import Step
+
+EVENT_BYTES_MAX = (8 << 20) - 1024
+RETRY_AFTER_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
+
+log = logging.getLogger("cloche.run")
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The end of a step whose state change depends on the state: made into an event when its turn comes."""
+
+    call: CallId
+    end: StepCompleted | StepBailed
+    changes: Sequence[StateChange]
+
+    def settled(self, state: Mapping[str, Any]) -> Fact:
+        try:
+            return replace(self.end, state=merged(state, self.changes))
+        except Exception as error:
+            return StepFailed(self.end.time, self.call, Failure.from_exception(error))
+
+
+Arrival: TypeAlias = Fact | Deferred
+
+
+class Owner(Protocol):
+    """The driver, as far as attempts need it."""
+
+    key: RunKey
+    code: Code
+    machine: RunMachine
+    started: Started | None
+
+    def tell(self, fact: Arrival) -> None: ...
+
+
+class Attempts:
+    """Starts attempts, gives them their context, and tells the driver how they ended."""
+
+    def __init__(self, owner: Owner, scheduler: Scheduler) -> None:
+        self._owner = owner
+        self._scheduler = scheduler
+        self._tasks: dict[asyncio.Task[None], CallId] = {}
+        self._signals: dict[CallId, AbortSignal] = {}
+        self._wishes: dict[CallId, StartStep] = {}
+        self._riders: list[Note] = []  # records of attempts: they ride with the next append and are never waited for
+        self._draining = False
+        self._stopped = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way, and nothing is left to record."""
+        return not self._riders and all(task.done() for task in self._tasks)
+
+    def take_riders(self) -> list[Note]:
+        riders, self._riders = self._riders, []
+        return riders
+
+    # ---- beginning and ending ----
+
+    def start(self, wish: StartStep) -> None:
+        """Begin an attempt, or wait until its time has come.
+
+        Raises:
+            MissingStep: this process does not have the step.
+        """
+        if self._draining:
+            return
+        self._wishes[wish.call] = wish
+        step = self._scheduler.step(wish.name)
+        if step is None:
+            raise MissingStep(
+                f"run {self._owner.key.run} needs step '{wish.name}', which this process does not have: "
+                "open the store with the workflows or steps that it needs",
+                run_id=self._owner.key.run,
+                step=wish.name,
+            )
+        now = self._scheduler.world.now()
+        if wish.not_before > now:
+            self._scheduler.timers.at(wish.not_before, lambda: self._start_if_waiting(wish))
+            return
+        self._riders.append(Note(Kind.ATTEMPT_STARTED, now, {"attempt": wish.attempt}, wish.call))
+        task = asyncio.create_task(self._attempt(step, wish), name=f"{self._owner.key.run}:{wish.path}")
+        self._tasks[task] = wish.call
+        task.add_done_callback(self._forget)
+
+    def again(self, facts: Sequence[Fact]) -> list[StartStep]:
+        """The attempts that failures, recorded just now, ask for."""
+        wishes: list[StartStep] = []
+        if self._owner.machine.phase is not RunPhase.RUNNING:
+            return wishes
+        for fact in facts:
+            if isinstance(fact, StepCompleted | StepFailed | StepBailed):
+                self._wishes.pop(fact.call, None)
+            if not isinstance(fact, Note) or fact.kind is not Kind.ATTEMPT_FAILED or fact.call is None:
+                continue
+            call = self._owner.machine.open.get(fact.call)
+            if call is not None:
+                attempt = fact.content["attempt"] + 1
+                wishes.append(replace(self._wishes[fact.call], attempt=attempt, not_before=call.due))
+        return wishes
+
+    def abort(self, call: CallId | None = None) -> None:
+        """Set the signal of one step that runs, or of all."""
+        for open_call, signal in self._signals.items():
+            if call in (None, open_call):
+                signal._set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let what runs end; start nothing more. What takes longer is cut off."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=timeout_s)
+        if self._tasks:
+            self.stop()
+            await asyncio.wait(list(self._tasks), timeout=1.0)
+
+    def stop(self) -> None:
+        """Let go of whatever still runs; what was not recorded is done again when the run is recovered."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        call = self._tasks.pop(task)
+        if call not in self._tasks.values():
+            self._signals.pop(call, None)
+
+    def _start_if_waiting(self, wish: StartStep) -> None:
+        machine = self._owner.machine
+        if self._stopped or machine.phase is not RunPhase.RUNNING:
+            return
+        call = machine.open.get(wish.call)
+        if call is not None and call.phase is StepPhase.BACKOFF:
+            self.start(wish)
+
+    # ---- one attempt ----
+
+    async def _attempt(self, step: Step, wish: StartStep) -> None:
+        changes: list[StateChange] = []
+        scheduler = self._scheduler
+        try:
+            checks = scheduler.checks(self._owner.code.workflow)
+            context = self._contexts(step, wish, changes)
+            value = await perform(step, wish.arguments, context, scheduler.step_pool, checks)
+            self._tell_end(step, StepCompleted(scheduler.world.now(), wish.call, value), changes)
+        except Suspension as suspension:
+            now = scheduler.world.now()
+            self._owner.tell(StepSuspended(now, wish.call, wish.path, suspension.payload, suspension.labels))
+        except Bail as bail:
+            self._tell_end(step, StepBailed(scheduler.world.now(), wish.call, bail.value), changes)
+        except asyncio.CancelledError as error:
+            if self._stopped:
+                raise
+            self._tell_failed(step, wish, error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever an author's code raises is a failure of its step
+            self._tell_failed(step, wish, error)
+
+    def _tell_end(self, step: Step, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
+        if any(callable(change) for change in changes):
+            self._owner.tell(Deferred(end.call, end, changes))
+            return
+        if changes:
+            end = replace(end, state=merged({}, changes))
+        if len(end.pack()) > EVENT_BYTES_MAX:
+            raise InvalidInput(
+                f"step '{step.id}' returned {len(end.pack())} bytes, and 8 MiB can enter the glass: "
+                "store large data elsewhere and return a reference",
+                path="result",
+            )
+        self._owner.tell(end)
+
+    def _tell_failed(self, step: Step, wish: StartStep, error: BaseException) -> None:
+        now = self._scheduler.world.now()
+        failure = _fitting(Failure.from_exception(error))
+        delay = self._delay(step, wish, error)
+        content = {
+            "attempt": wish.attempt,
+            "failure": failure.to_wire(),
+            "retry_at": None if delay is None else now + delay,
+            "traceback": traceback_of(error),
+        }
+        self._owner.tell(Note(Kind.ATTEMPT_FAILED, now, content, wish.call))
+        if delay is None or self._owner.machine.phase is RunPhase.CANCELING:
+            self._owner.tell(StepFailed(now, wish.call, failure))
+
+    def _delay(self, step: Step, wish: StartStep, error: BaseException) -> int | None:
+        """Milliseconds until the next attempt, None if there is none."""
+        if isinstance(error, FatalError | InvalidInput):
+            return None
+        policy = self._scheduler.retry_policy(step, self._owner.code)
+        names = [kind.__name__ for kind in type(error).__mro__]
+        if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
+            return None
+        delay: int | None = policy.delay_after(wish.attempt, f"{self._owner.key.run}:{wish.call}")
+        if delay is not None and isinstance(error, RetryableError) and math.isfinite(error.retry_after or 0):
+            return delay if error.retry_after is None else _milliseconds(error.retry_after)
+        return delay
+
+    # ---- what a step sees ----
+
+    def _contexts(self, step: Step, wish: StartStep, changes: list[StateChange]) -> Callable[[Any], StepContext]:
+        signal = self._signals.setdefault(wish.call, AbortSignal())
+
+        def made(data: Any) -> StepContext:
+            owner = self._owner
+            started = owner.started
+            assert started is not None
+            adapter = step.resume_adapter() if wish.is_resumed and wish.resume_data is not None else None
+            resumed = validated(adapter, wish.resume_data, "resume data") if adapter else wish.resume_data
+            return StepContext(
+                input_data=data,
+                run_id=owner.key.run,
+                workflow_id=owner.code.workflow,
+                step_id=step.id,
+                tenant=owner.key.tenant,
+                path=wish.path,
+                attempt=wish.attempt,
+                idempotency_key=f"{owner.key.tenant}:{owner.key.run}:{wish.call}",
+                state=frozen(owner.machine.state),
+                request_context=frozen(started.given.get("context")),
+                resume_data=resumed,
+                suspend_data=wish.suspend_data,
+                abort_signal=signal,
+                writer=Writer(_ServicesOf(self, wish).write),
+                log=log.getChild(step.id),
+                _step=step,
+                _init_data=started.input,
+                _services=_ServicesOf(self, wish),
+                _changes=changes,
+            )
+
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class _ServicesOf:
+    """`Services` for one attempt; may be called from a step's own thread."""
+
+    attempts: Attempts
+    wish: StartStep
+
+    def result_of(self, path: str) -> Any:
+        attempts = self.attempts
+        return attempts._scheduler.result(attempts._owner.key, path)
+
+    def abort_run(self, reason: str) -> None:
+        self._tell(CancelRequested(self.attempts._scheduler.world.now(), reason))
+
+    def write(self, value: Any) -> None:
+        self._tell(Note(Kind.STEP_WROTE, self.attempts._scheduler.world.now(), {"value": value}, self.wish.call))
+
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run:
+        return await self.attempts._scheduler.start_child(workflow, input_data, run_id)
+
+    def _tell(self, fact: Fact) -> None:
+        self.attempts._scheduler.on_loop(lambda: self.attempts._owner.tell(fact))
+
+
+def _fitting(failure: Failure) -> Failure:
+    """The failure as it can enter the glass; one that is too large loses its data and its cause."""
+    if len(encode_plain(failure.to_wire())) <= EVENT_BYTES_MAX:
+        return failure
+    return Failure(failure.name, failure.message)
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(min(max(seconds, 0.0), RETRY_AFTER_S_MAX) * 1000)

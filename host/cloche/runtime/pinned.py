@@ -1,0 +1,67 @@
+"""What a run is pinned to, read back from the store: its code, its graph, its guest, its retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloche.engines import CellSource, Code
+from cloche.errors import HistoryError
+from cloche.history.retry import DELAY_MS_MAX, RetryPolicy
+from cloche.store import Store, blob_digest
+
+if TYPE_CHECKING:
+    from cloche.runtime.workflows import Workflow
+    from cloche_codegen import Graph, Step
+
+
+def code_of(workflow: Workflow, engine: CellSource) -> Code:
+    """What a run of `workflow` that begins now is pinned to."""
+    source = workflow.source("javascript")
+    return Code(workflow.id, engine.guest()[0], source.code, dict(source.map), workflow.graph.to_json())
+
+
+def policy_of(graph: Graph | None, step: Step) -> RetryPolicy:
+    """The retries of a step as the pinned graph has them: the step's own configuration, else its workflow's.
+
+    `retries` of the step overrides the number of attempts. A step that the graph does not know is asked itself.
+    """
+    spec = graph.steps.get(step.id) if graph is not None else None
+    config = (spec or step).retry_config or (graph.retry_config if graph is not None else None)
+    retries = (spec or step).retries
+    if config is None:
+        return RetryPolicy(retries or 0)
+    return RetryPolicy(
+        config.attempts if retries is None else retries,
+        int(config.delay_s * 1000),
+        config.factor,
+        DELAY_MS_MAX if config.delay_s_max is None else int(config.delay_s_max * 1000),
+        config.jitter,
+        getattr(config, "retry_on", None),
+    )
+
+
+def load_code(store: Store, digest: str) -> Code:
+    """The code a run is pinned to.
+
+    Raises:
+        HistoryError: the store has lost it.
+    """
+    packed = store.blob(digest)
+    if packed is None or blob_digest(packed) != digest:
+        raise HistoryError(f"the code {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
+    return Code.unpack(packed)
+
+
+def graph_of(code: Code) -> Graph | None:
+    """The graph that a run's code was made from; None for hand-written code."""
+    from cloche_codegen import Graph
+
+    return Graph.from_json(code.graph) if code.graph else None
+
+
+def load_guest(store: Store, digest: str) -> bytes:
+    """The guest a run is pinned to; as `load_code`."""
+    wasm = store.blob(digest)
+    if wasm is None or blob_digest(wasm) != digest:
+        raise HistoryError(f"the guest {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
+    return wasm

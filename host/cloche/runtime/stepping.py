@@ -1,0 +1,41 @@
+"""One entry of the graph at a time (Mastra's `perStep`): a gate that holds what belongs to the next entry."""
+
+from __future__ import annotations
+
+from cloche.history.calls import OpenCalls
+from cloche_codegen import Graph
+from cloche_codegen.graph import bodies_of
+
+
+class EntryGate:
+    """Implements `history.machine.Gate` for a graph.
+
+    The entry that may run is the first that has open calls when the gate is asked; a run that is continued asks anew.
+    Maps run inside the guest and are no entry to stop at.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._entries = {
+            name: index
+            for index, node in enumerate(graph.nodes)
+            for name in (node.id, *(body.id for body in bodies_of(node)))
+        }
+        self._open: int | None = None
+        self._holds_nothing = False
+
+    def holds(self, calls: OpenCalls) -> bool:
+        if self._holds_nothing or not calls:
+            return False
+        first = min(self._entry(call.path) for call in calls.values())
+        if self._open is None:
+            self._open = first
+        return first > self._open
+
+    def reopen(self, *, per_step: bool) -> None:
+        """The run goes on: by one more entry, or to its end."""
+        self._open = None
+        self._holds_nothing = not per_step
+
+    def _entry(self, path: str) -> int:
+        name = path.partition("/")[0].partition("[")[0].partition("#")[0]
+        return self._entries.get(name, 0)
