@@ -1,0 +1,118 @@
+"""A cell without glass: packed events in, packed commands out, by the rules of `guest/ABI.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from cloche.engines.direct.blocks import Blocks
+from cloche.engines.direct.codes import Codes, Evaluator
+from cloche.engines.direct.host import CallKind, Host
+from cloche.engines.direct.program import Program, Running
+from cloche.engines.direct.values import error_of, received
+from cloche.engines.direct.writer import Output
+from cloche.errors import InvalidInput, StackExhausted
+from cloche.history.messages import END_OF_EVENT
+from cloche.history.values import decode
+from cloche.sandbox.faults import raise_fault
+
+EVENT_BYTES_MAX: Final = 8 << 20
+_MALFORMED: Final = -1
+_WHEN: Final = "in a turn"
+
+
+class DirectCell:
+    """One run of a program. Used by one thread at a time; after a fault it is dead.
+
+    `fuel_used` stays 0: nothing is measured here. `state_hash` is one of the events delivered so far. It tells whether two
+    cells were told the same, which makes them equal as far as the interpreter is the pure function it should be; the
+    sandbox's hash is of the memory itself and proves it.
+    """
+
+    __slots__ = ("_heard", "_host", "_main", "_open_evaluator", "_started", "fuel_used")
+
+    def __init__(self, program: Program, open_evaluator: Callable[[], Evaluator]) -> None:
+        self._main = program.main
+        self._open_evaluator = open_evaluator
+        self._host = Host()
+        self._started = False
+        self._heard = blake2b(digest_size=32)
+        self.fuel_used = 0
+
+    def turn(self, events: Sequence[bytes]) -> bytes:
+        """As the sandbox's cell.
+
+        Raises:
+            GuestFault: it was stopped, and must be dropped.
+            InvalidInput: an event is larger than the input window of a guest (8 MiB).
+        """
+        out = Output()
+        for event in events:
+            if len(event) > EVENT_BYTES_MAX:
+                raise InvalidInput(
+                    f"an event has {len(event)} bytes, and {EVENT_BYTES_MAX} can enter the glass: "
+                    "return a reference to large data instead",
+                    path="",
+                )
+            try:
+                self._deliver(event, out)
+            except RecursionError as error:
+                raise StackExhausted(
+                    "the workflow was stopped in a turn: its workflows or values were nested deeper than the stack"
+                ) from error
+            out.append(END_OF_EVENT)
+        return bytes(out)
+
+    def state_hash(self) -> str:
+        return self._heard.hexdigest()
+
+    # ---- events ----
+
+    def _deliver(self, event: bytes, out: Output) -> None:
+        self._heard.update(len(event).to_bytes(8, "big"))
+        self._heard.update(event)
+        items = _items(event)
+        if (items[0] == 0) is self._started:
+            raise_fault(_MALFORMED, _WHEN)
+        self._host.begin_event(out, items[1])
+        match items:
+            case [0, _, bytes() as seed, value, dict() as given] if len(seed) == 16:
+                self._start(seed, received(value), received(given))
+            case [1, _, call, value] | [1, _, call, value, dict()]:
+                self._answer(call, CallKind.STEP, True, received(value))
+            case [2, _, call, {"name": str(), "message": str()} as failure]:
+                self._answer(call, CallKind.STEP, False, error_of(failure))
+            case [3, _, call, dict()]:
+                self._host.open_call(call, CallKind.STEP)
+            case [4, _, call]:
+                timer = self._host.answered(call, CallKind.TIMER)
+                self._host.settle(timer, True, timer.value)
+            case [5, _, call, value]:
+                self._answer(call, CallKind.HOOK, True, received(value))
+            case [7, _] | [7, _, str()]:
+                pass  # what a cancellation means is the host's business
+            case _:
+                raise_fault(_MALFORMED, _WHEN)
+        self._host.microtasks.run()
+
+    def _start(self, seed: bytes, value: Any, given: dict[str, Any]) -> None:
+        self._started = True
+        host = self._host
+        codes = Codes(host, seed, self._open_evaluator)
+        run = Running(host, Blocks(host), codes, given)
+        self._main.call(run, value, None).then(host.end)
+
+    def _answer(self, call: object, kind: CallKind, succeeded: bool, value: Any) -> None:
+        self._host.settle(self._host.answered(call, kind), succeeded, value)
+
+
+def _items(event: bytes) -> list[Any]:
+    """The event's items, at least its kind and its time."""
+    try:
+        items = decode(event)
+    except Exception:
+        raise_fault(_MALFORMED, _WHEN)
+    if not isinstance(items, list) or len(items) < 2 or type(items[0]) is not int or type(items[1]) is not int:
+        raise_fault(_MALFORMED, _WHEN)
+    return items

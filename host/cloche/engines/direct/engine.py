@@ -1,0 +1,66 @@
+"""`DirectEngine`: workflows in this process, for tests and for code that is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from cloche.engines.direct.cell import DirectCell
+from cloche.engines.direct.codes import Evaluator
+from cloche.engines.direct.program import Program
+from cloche.engines.protocol import Cell, Code
+from cloche.engines.sandboxed import SandboxEngine
+from cloche.errors import UsageError
+from cloche.sandbox import Limits
+
+PROGRAMS_MAX = 256
+
+
+class DirectEngine:
+    """Interprets the graph of a run in this process: nothing is isolated and nothing metered, and a turn is cheap.
+
+    It answers every event with the bytes that the sandbox would answer, so a run may begin on one engine and go on, or be
+    replayed, on the other: runs are pinned to the JavaScript guest here too, which evaluates code strings in any case.
+    `limits` are pinned for such a change of engine; here they bound the code strings alone.
+    """
+
+    name = "direct"
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._glass = SandboxEngine(limits)
+
+    def guest(self) -> tuple[str, bytes]:
+        return self._glass.guest()
+
+    def limits(self) -> dict[str, int]:
+        return self._glass.limits()
+
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
+        """A fresh cell.
+
+        Raises:
+            LoadFailed: a code string is no JavaScript.
+            UsageError: the run's code is hand-written and has no graph to interpret.
+        """
+        if not code.graph:
+            raise UsageError(
+                f"workflow '{code.workflow}' is hand-written code without a graph, which DirectEngine cannot interpret: "
+                "run it with SandboxEngine"
+            )
+        program = _program(code.graph)
+
+        def evaluator() -> Evaluator:
+            return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits)
+
+        if not program.codes:
+            return DirectCell(program, evaluator)
+        beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
+        return DirectCell(program, lambda: beside)
+
+
+@lru_cache(PROGRAMS_MAX)
+def _program(graph: str) -> Program:
+    from cloche_codegen import Graph
+
+    return Program(Graph.from_json(graph))

@@ -1,0 +1,167 @@
+"""JavaScript's values as the interpreter holds them, where Python's own would say something else.
+
+Text, booleans, None, lists and dicts are themselves, and `MISSING` is undefined. An int is a number up to 2^53 - 1 in size
+and a BigInt beyond, a float is any other number: one that is integral and safe is an int, as it would cross. Identity is
+kept as JavaScript keeps it (a value flows on as the same object), because a predicate can ask for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cloche_codegen.conditions.values import MISSING, json_text, text_of
+
+SAFE_INTEGER_MAX: Final = 2**53 - 1
+INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # what a Date can hold
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_ZERO_MS: Final = -62_167_219_200_000
+_YEAR_ONE_MS: Final = -62_135_596_800_000
+_FOUR_YEARS_MS: Final = 1461 * 86_400_000
+_YEAR_9999_END_MS: Final = 253_402_300_799_999
+
+
+class BigInt(int):
+    """A BigInt that a number could hold: only a code string makes one."""
+
+    __slots__ = ()
+
+
+class Binary(bytes):
+    """A Uint8Array. Equal ones are two objects, which Python's `b""` are not."""
+
+    __slots__ = ()
+
+
+class Instant:
+    """A Date: milliseconds since 1970, None if invalid."""
+
+    __slots__ = ("ms",)
+
+    def __init__(self, ms: int | None) -> None:
+        self.ms = ms
+
+    def __str__(self) -> str:
+        """As `toISOString` writes the years that can cross, 0000 to 9999."""
+        ms = self.ms or 0
+        if ms < _YEAR_ONE_MS:  # Python has no year 0; it is a leap year, like year 4
+            return "0000" + str(Instant(ms + _FOUR_YEARS_MS))[4:]
+        moment = EPOCH + timedelta(milliseconds=ms)
+        return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot cross."""
+        if self.ms is None:
+            return "is an invalid Date"
+        if not _YEAR_ZERO_MS <= self.ms <= _YEAR_9999_END_MS:
+            return "is a Date outside of the years 0000 to 9999"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """What a code string gave and cannot cross: a function, a Map …; `refusal` is the guest's own word on it."""
+
+    refusal: str
+    is_promise: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Error:
+    """An Error. `data` is its own property of that name; `extras` are the author's further ones."""
+
+    name: str
+    message: str
+    data: Any = MISSING
+    cause: Any = MISSING
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}"
+
+
+class Thrown(Exception):
+    """What JavaScript throws, on its way up: an `Error` or a `NoError`."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+@dataclass(eq=False, slots=True)
+class NoError:
+    """Something that is no Error and was thrown all the same, with its text."""
+
+    value: Any
+    text: str
+
+
+def received(value: Any) -> Any:
+    """What was decoded, as the guest's reader builds it: always new objects."""
+    kind = type(value)
+    if kind is dict:
+        return {key: received(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [received(item) for item in value]
+    if kind is float:
+        return number(value)
+    if kind is bytes:
+        return Binary(value)
+    if isinstance(value, datetime):
+        return Instant((value - EPOCH) // timedelta(milliseconds=1))
+    return value
+
+
+def number(value: float) -> float | int:
+    """A float in the one form that JavaScript's number has here."""
+    if value.is_integer() and -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX and (value or str(value)[0] != "-"):
+        return int(value)
+    return value
+
+
+def error_of(failure: dict[str, Any]) -> Error:
+    """The Error that a failure becomes when it enters."""
+    cause = error_of(failure["cause"]) if "cause" in failure else MISSING
+    data = received(failure["data"]) if "data" in failure else MISSING
+    return Error(failure["name"], failure["message"], data, cause)
+
+
+def named(name: str, message: str, cause: Any = MISSING) -> Thrown:
+    return Thrown(Error(name, message, cause=cause))
+
+
+def type_error(message: str) -> Error:
+    return Error("TypeError", message)
+
+
+def failure_of(thrown: Any) -> dict[str, Any]:
+    """A failure as data inside the workflow, as settled blocks give it."""
+    if isinstance(thrown, NoError):
+        return defined({"name": "Error", "message": thrown.text, "data": thrown.value})
+    cause = failure_of(thrown.cause) if isinstance(thrown.cause, Error) else MISSING
+    return defined({"name": thrown.name, "message": thrown.message, "data": thrown.data, "cause": cause})
+
+
+def defined(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not MISSING}
+
+
+def shown(value: Any) -> str:
+    """How a template shows a value."""
+    return str(value) if isinstance(value, Instant) else text_of(_without_missing(value))
+
+
+def json_shown(value: Any) -> str:
+    """Compact JSON, for messages."""
+    return json_text(_without_missing(value))
+
+
+def _without_missing(value: Any) -> Any:
+    """Undefined fields do not show; an Error has no keys to show."""
+    if isinstance(value, dict):
+        return {key: _without_missing(item) for key, item in value.items() if item is not MISSING}
+    if isinstance(value, list):
+        return [_without_missing(item) for item in value]
+    return {} if isinstance(value, Error) else value
