@@ -7,11 +7,11 @@ passes its class to `create_workflow(workflow_class=...)`; nothing here knows ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias, TypeVar, cast, overload
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree
@@ -21,13 +21,14 @@ from cloche_codegen.javascript import Source, javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.outline import outline
-from cloche_codegen.schemas import json_schema_of
+from cloche_codegen.schemas import adapter_of, json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.validate import problems_of
 
 W = TypeVar("W", bound="Workflow")
 AnyStep: TypeAlias = "Step | Workflow"
 Metadata: TypeAlias = Mapping[str, Any]
+Callback: TypeAlias = Callable[..., Any]
 
 
 class Workflow(Schematic):
@@ -36,7 +37,10 @@ class Workflow(Schematic):
     Attributes:
         steps: id → Step, of this workflow and of all nested in it.
         workflows: id → Workflow, all nested in it, at any depth.
+        event_schemas: name of an event → the schema of what it carries, where one was given; with those of nested
+            workflows. After loading a stored graph they are JSON Schemas.
         execution_engine: as given; its meaning is the host's.
+        on_start, on_finish, on_error: called by the host around a run of this workflow; they are not part of the graph.
     """
 
     resume_schema = None
@@ -57,6 +61,9 @@ class Workflow(Schematic):
         retry_config: RetryConfig | Mapping[str, Any] | None = None,
         validate_inputs: bool = True,
         validate_outputs: bool = False,
+        on_start: Callback | None = None,
+        on_finish: Callback | None = None,
+        on_error: Callback | None = None,
     ) -> None:
         if not isinstance(id, str):
             raise GraphError.one("bad_id", "workflow", f"an id is a text, not {type(id).__name__}")
@@ -72,6 +79,12 @@ class Workflow(Schematic):
         self.retry_config = RetryConfig(**retry_config) if isinstance(retry_config, Mapping) else retry_config
         self.validate_inputs = validate_inputs
         self.validate_outputs = validate_outputs
+        for name, callback in (("on_start", on_start), ("on_finish", on_finish), ("on_error", on_error)):
+            if callback is not None and not callable(callback):
+                message = f"{name} is a function, not {type(callback).__name__}"
+                raise GraphError.one("bad_callback", id, message)
+        self.on_start, self.on_finish, self.on_error = on_start, on_finish, on_error
+        self.event_schemas: dict[str, Any] = {}
         self.steps: dict[str, Step] = {}
         self.workflows: dict[str, Workflow] = {}
         self._nodes: list[g.Node] = []
@@ -94,18 +107,33 @@ class Workflow(Schematic):
         *,
         limit: int | None = None,
         settle: bool = False,
+        min_successes: int | None = None,
+        tolerated_failures: int | None = None,
+        first_success: bool = False,
         id: str | None = None,
         description: str | None = None,
         metadata: Metadata | None = None,
     ) -> Self:
         """All steps with the same input, at most `limit` at once; the result is keyed by their ids.
 
-        Waits for all, then the first failed one in order fails it. With `settle` nothing does: each gives
-        `{"status": "success", "output": ...}` or `{"status": "failed", "error": ...}`.
+        Waits for all, then the first failed one in order fails it. Once one has failed, those that are suspended are not
+        waited for.
+
+        Args:
+            limit: how many at once. A suspended step keeps its place.
+            settle: nothing fails the block: each step gives `{"status": "success", "output": ...}` or
+                `{"status": "failed", "error": ...}`.
+            min_successes: the block ends as soon as so many have succeeded; the result holds them, what still runs is
+                abandoned and what has not begun never does. It fails as soon as so many can no longer succeed.
+            tolerated_failures: the block fails as soon as more than so many have failed; otherwise it waits for all, and
+                the result holds those that succeeded. With `min_successes` both hold.
+            first_success: the same as `min_successes=1`.
         """
         id = self._named("parallel", id)
+        least = self._least(min_successes, first_success, id)
         arms = tuple(self._body(step, "parallel") for step in steps)
-        self._add(g.ParallelNode, id, description, metadata, arms=arms, limit=limit, settle=settle)
+        policy = {"min_successes": least, "tolerated_failures": tolerated_failures}
+        self._add(g.ParallelNode, id, description, metadata, arms=arms, limit=limit, settle=settle, **policy)
         return self
 
     def branch(
@@ -188,6 +216,9 @@ class Workflow(Schematic):
         *,
         concurrency: Any = 1,
         on_error: Literal["stop", "collect"] = "stop",
+        min_successes: int | None = None,
+        tolerated_failures: int | None = None,
+        first_success: bool = False,
         id: str | None = None,
         description: str | None = None,
         metadata: Metadata | None = None,
@@ -196,14 +227,21 @@ class Workflow(Schematic):
 
         Args:
             concurrency: how many at once, in a rolling window. What is no number from 1 counts as 1, fractions are
-                cut off. An expression or code string is computed when the node begins.
-            on_error: "stop" starts nothing new after a failure, waits for what runs, and fails with the first one;
-                "collect" gives `{"status", "output" | "error"}` per item.
+                cut off. An expression or code string is computed when the node begins. A suspended item keeps its place.
+            on_error: "stop" starts nothing new after a failure, waits for what runs and is not suspended, and fails with
+                that of the first item in order that failed; "collect" gives `{"status", "output" | "error"}` per item.
+            min_successes: ends as soon as so many items have succeeded; what still runs is abandoned. Fails as soon as so
+                many can no longer succeed (a list that is too short: a CompletionError, before anything starts).
+            tolerated_failures: fails as soon as more than so many items have failed; otherwise all items run.
+            first_success: the same as `min_successes=1`. With any of these three the result lists the outputs of the
+                items that succeeded, in the order of the items.
         """
         id = self._named("foreach", id)
         width = concurrency_of(concurrency, f"{self.id}/{id}", self._problems)
+        least = self._least(min_successes, first_success, id)
         body = self._body(step, "foreach")
-        self._add(g.ForeachNode, id, description, metadata, body=body, concurrency=width, on_error=on_error)
+        policy = {"min_successes": least, "tolerated_failures": tolerated_failures}
+        self._add(g.ForeachNode, id, description, metadata, body=body, concurrency=width, on_error=on_error, **policy)
         return self
 
     def map(
@@ -260,6 +298,39 @@ class Workflow(Schematic):
         self._add(g.SleepUntilNode, id, description, metadata, date=at, value=value)
         return self
 
+    def wait_for_event(
+        self,
+        name: str,
+        *,
+        schema: Any = None,
+        timeout: Any = None,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> Self:
+        """Wait until someone sends the event `name` to the run; what it carries flows on.
+
+        Args:
+            schema: of what the event carries: any annotation pydantic understands, or a JSON Schema.
+            timeout: seconds, a timedelta, or a path or code string that gives seconds when the node begins (missing or
+                negative: no time at all). Once it is over the node fails with an error named `EventTimeout`.
+        """
+        id = self._named("wait_for_event", id)
+        ms, seconds = (None, None) if timeout is None else duration_of(timeout, f"{self.id}/{id}", self._problems)
+        payload = json_schema_of(schema, "validation", f"{self.id}/{id}")
+        self._learn_event(name, schema, f"{self.id}/{id}")
+        self._add(
+            g.WaitForEventNode,
+            id,
+            description,
+            metadata,
+            event=name,
+            payload_schema=payload,
+            timeout_ms=ms,
+            timeout_seconds=seconds,
+        )
+        return self
+
     def commit(self) -> Self:
         """Make the graph, check it and freeze it. Committing again changes nothing.
 
@@ -310,6 +381,10 @@ class Workflow(Schematic):
     def _javascript(self) -> Source:
         return javascript(self.tree)
 
+    def event_adapter(self, name: str) -> TypeAdapter[Any] | None:
+        """Validates what the event `name` carries; None when no schema, or a JSON Schema, was given."""
+        return adapter_of(self.event_schemas.get(name), f"event {name}")
+
     def to_mermaid(self) -> str:
         """The graph as a Mermaid flowchart."""
         return mermaid(self.graph)
@@ -335,6 +410,17 @@ class Workflow(Schematic):
         node = self._problems.build(model, f"{self.id}/{id}", **given)
         if node is not None:
             self._nodes.append(cast(g.Node, node))
+
+    def _least(self, min_successes: int | None, first_success: bool, id: str) -> int | None:
+        if first_success and min_successes not in (None, 1):
+            message = f"first_success is min_successes=1, and {min_successes} was given; use one of the two"
+            self._problems.add("bad_policy", f"{self.id}/{id}", message)
+        return 1 if first_success else min_successes
+
+    def _learn_event(self, name: str, schema: Any, path: str) -> None:
+        if schema is not None and self.event_schemas.setdefault(name, schema) != schema:
+            message = f"the event {name!r} is waited for with two different schemas; give one of them another name"
+            self._problems.add("two_definitions", path, message)
 
     def _check_open(self) -> None:
         if self._graph is not None:
@@ -404,6 +490,8 @@ class Workflow(Schematic):
                 self._problems.add("two_definitions", f"{self.id}/{one.id}", message)
         for step in workflow.steps.values():
             self._register(step)
+        for name, schema in workflow.event_schemas.items():
+            self._learn_event(name, schema, f"{self.id}/{workflow.id}")
 
     def _make_graph(self) -> g.Graph | None:
         fields: dict[str, Any] = {
@@ -527,6 +615,10 @@ def load_workflow(
         retry_config=loaded.retry_config,
     )
     workflow.steps.update({id: given[id] for id in loaded.steps})
+    for definition in loaded.definitions().values():
+        for node in definition.nodes:
+            if isinstance(node, g.WaitForEventNode) and node.payload_schema is not None:
+                workflow.event_schemas.setdefault(node.event, node.payload_schema)
     workflow._nodes.extend(loaded.nodes)
     workflow._graph = loaded
     return workflow

@@ -76,6 +76,8 @@ class _Flow:
                 return _made(node.value)
             case g.SleepNode() | g.SleepUntilNode():
                 return flowing
+            case g.WaitForEventNode():
+                return node.payload_schema
             case g.ParallelNode() | g.BranchNode() | g.ChooseNode():
                 settled = isinstance(node, g.ParallelNode) and node.settle
                 return self._keyed(g.bodies_of(node), settled)

@@ -147,6 +147,22 @@ class SleepUntilNode(_Node):
         return self
 
 
+class WaitForEventNode(_Node):
+    """Waits for an event from outside and gives what it carries; with a timeout it fails when none came in time."""
+
+    type: Literal["wait_for_event"] = "wait_for_event"
+    event: str
+    payload_schema: JsonSchema | None = None
+    timeout_ms: int | None = Field(default=None, ge=0, le=8_640_000_000_000_000)
+    timeout_seconds: Value | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> WaitForEventNode:
+        if self.timeout_ms is not None and self.timeout_seconds is not None:
+            raise ValueError("a wait_for_event has timeout_ms or timeout_seconds, not both")
+        return self
+
+
 class ParallelNode(_Node):
     """All arms with the same input, at most `limit` at once; the result is keyed by the ids of the arms."""
 
@@ -154,6 +170,8 @@ class ParallelNode(_Node):
     arms: tuple[Body, ...]
     limit: int | None = Field(default=None, ge=1)
     settle: bool = False
+    min_successes: int | None = Field(default=None, ge=1)
+    tolerated_failures: int | None = Field(default=None, ge=0)
 
 
 class Arm(Frozen):
@@ -194,6 +212,8 @@ class ForeachNode(_Node):
     body: Body
     concurrency: int | Value = 1
     on_error: Literal["stop", "collect"] = "stop"
+    min_successes: int | None = Field(default=None, ge=1)
+    tolerated_failures: int | None = Field(default=None, ge=0)
 
 
 Node: TypeAlias = Annotated[
@@ -202,6 +222,7 @@ Node: TypeAlias = Annotated[
     | MapNode
     | SleepNode
     | SleepUntilNode
+    | WaitForEventNode
     | ParallelNode
     | BranchNode
     | ChooseNode
@@ -320,7 +341,7 @@ def _json_path(loc: tuple[int | str, ...], text: str | bytes) -> Iterator[int | 
 
 
 def bodies_of(node: Node) -> tuple[StepNode | WorkflowNode, ...]:
-    """The single calls of a node, in order: itself, its arms or its body; none for maps and sleeps."""
+    """The single calls of a node, in order: itself, its arms or its body; none for maps and waits."""
     match node:
         case StepNode() | WorkflowNode():
             return (node,)
@@ -332,7 +353,7 @@ def bodies_of(node: Node) -> tuple[StepNode | WorkflowNode, ...]:
             return (*(arm.body for arm in node.arms), *((node.otherwise,) if node.otherwise else ()))
         case LoopNode() | ForeachNode():
             return (node.body,)
-        case MapNode() | SleepNode() | SleepUntilNode():
+        case MapNode() | SleepNode() | SleepUntilNode() | WaitForEventNode():
             return ()
 
 
@@ -365,6 +386,7 @@ __all__ = [
     "StepValue",
     "TemplateValue",
     "Value",
+    "WaitForEventNode",
     "WorkflowNode",
     "bodies_of",
 ]

@@ -225,6 +225,8 @@ class _Function:
                     f"await {self._use('sleepUntil')}({self._path(statement.id)}, {until}, {self.value(statement.input)})",
                     None,
                 )
+            case t.WaitForEvent():
+                yield f"await {self._wait_for_event(statement)}", None
             case t.Parallel():
                 yield from self._parallel(statement)
             case t.Branch() | t.Choose():
@@ -255,8 +257,10 @@ class _Function:
         yield f"await {self._use('parallel')}([", None
         for arm in statement.arms:
             yield f"  [{_text(arm.id)}, () => {self._call(arm, value)}],", arm.id
-        options = [f"limit: {statement.limit}"] if statement.limit is not None else []
+        options = ["at"] if self.nested else []
+        options += [f"limit: {statement.limit}"] if statement.limit is not None else []
         options += ["settle: true"] if statement.settle else []
+        options += _policy(statement)
         yield f"], {{ {', '.join(options)} }})" if options else "])", None
 
     def _guards(self, statement: t.Branch | t.Choose) -> Iterator[tuple[str, str | None]]:
@@ -268,10 +272,13 @@ class _Function:
             apart = ",\n      " if sum(map(len, parts)) > _WIDTH else ", "
             yield f"  [{apart.join(parts)}],", arm.call.id
         otherwise = statement.otherwise if isinstance(statement, t.Choose) else None
-        if otherwise is None:
-            yield "])", None
+        at = ", at" if self.nested else ""
+        if otherwise is not None:
+            yield f"], [{_text(otherwise.id)}, () => {self._call(otherwise, value)}]{at})", otherwise.id
+        elif at and name == "choose":
+            yield f"], null{at})", None
         else:
-            yield f"], [{_text(otherwise.id)}, () => {self._call(otherwise, value)}])", otherwise.id
+            yield f"]{at})", None
 
     def _loop(self, statement: t.Loop) -> Iterator[tuple[str, str | None]]:
         self.uses_turn = False
@@ -290,12 +297,21 @@ class _Function:
         elif width != 1:
             options.append(f"concurrency: {width}")
         options += ["collect: true"] if statement.on_error == "collect" else []
+        options += _policy(statement)
         yield f"await {self._use('foreach')}(", None
         yield f"  {self._path(statement.call.id)}, {self.value(statement.input)},", None
         yield f"  (item, path) => {self._call(statement.call, 'item', 'path')},", statement.call.id
         if options:
             yield f"  {{ {', '.join(options)} }},", None
         yield ")", None
+
+    def _wait_for_event(self, statement: t.WaitForEvent) -> str:
+        parts = [self._path(statement.id), _text(statement.event), self.value(statement.input)]
+        if statement.timeout_seconds is not None:
+            parts.append(self._late("seconds", statement.id, statement.timeout_seconds))
+        elif statement.timeout_ms is not None:
+            parts.append(str(statement.timeout_ms))
+        return f"{self._use('waitForEvent')}({', '.join(parts)})"
 
     def _late(self, helper: str, id: str, value: t.Value) -> str:
         return f"{self._use(helper)}({_text(id)}, () => {self.value(value)})"
@@ -400,6 +416,12 @@ class _Function:
         return ", ".join(items)
 
 
+def _policy(statement: t.Parallel | t.Foreach) -> list[str]:
+    """When a block has enough, as options of its helper."""
+    enough = {"minSuccesses": statement.min_successes, "toleratedFailures": statement.tolerated_failures}
+    return [f"{name}: {count}" for name, count in enough.items() if count is not None]
+
+
 def _wrapped(text: str) -> list[str]:
     """A long line broken at spaces, what follows indented."""
     return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -472,8 +494,8 @@ _RESERVED: Final = frozenset(
         false finally for function if implements import in instanceof interface let new null package private protected
         public return static super switch this throw true try typeof undefined var void while with yield globalThis
         step input given state requestContext at value path item turn Symbol Date NaN Infinity
-        sleep sleepUntil nested map parallel branch choose dountil dowhile foreach seconds instant get read result first
-        text defined settled lookUp lookUps eq ne lt lte gt gte isIn notIn exists notExists truthy falsy
+        sleep sleepUntil waitForEvent nested map parallel branch choose dountil dowhile foreach seconds instant
+        get read result first text defined settled lookUp lookUps eq ne lt lte gt gte isIn notIn exists notExists truthy falsy
         """,
     )
 )

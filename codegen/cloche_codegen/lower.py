@@ -125,8 +125,13 @@ def _statement(node: g.Node, scope: _Scope) -> t.Statement:
         case g.SleepUntilNode():
             ms = None if node.date is None else (node.date - _EPOCH) // timedelta(milliseconds=1)
             return t.SleepUntil(node.id, scope.flowing, ms, None if node.value is None else _value(node.value, scope))
+        case g.WaitForEventNode():
+            timeout = None if node.timeout_seconds is None else _value(node.timeout_seconds, scope)
+            return t.WaitForEvent(node.id, node.event, scope.flowing, node.timeout_ms, timeout)
         case g.ParallelNode():
-            return t.Parallel(node.id, scope.flowing, tuple(map(_call, node.arms)), node.limit, node.settle)
+            arms = tuple(map(_call, node.arms))
+            enough = (node.min_successes, node.tolerated_failures)
+            return t.Parallel(node.id, scope.flowing, arms, node.limit, node.settle, *enough)
         case g.BranchNode():
             return t.Branch(node.id, scope.flowing, _guarded(node.arms, scope))
         case g.ChooseNode():
@@ -139,7 +144,8 @@ def _statement(node: g.Node, scope: _Scope) -> t.Statement:
             return t.Loop(node.id, scope.flowing, _call(node.body), test, until=node.kind == "dountil")
         case g.ForeachNode():
             width = node.concurrency if isinstance(node.concurrency, int) else _value(node.concurrency, scope)
-            return t.Foreach(node.id, scope.flowing, _call(node.body), width, node.on_error)
+            enough = (node.min_successes, node.tolerated_failures)
+            return t.Foreach(node.id, scope.flowing, _call(node.body), width, node.on_error, *enough)
         case _:
             assert_never(node)
 

@@ -59,8 +59,11 @@ class _Drawing:
             case g.SleepUntilNode():
                 until = node.date.isoformat() if node.date else "computed"
                 yield from self._box(f"{{{{{_quoted('sleep until ' + until)}}}}}", indent)
+            case g.WaitForEventNode():
+                yield from self._box(f"{{{{{_quoted(f'event {node.event}{timeout_label(node)}')}}}}}", indent)
             case g.ParallelNode():
-                yield from self._arms(node.id, [(None, arm) for arm in node.arms], indent)
+                name = node.id + policy_label(node)
+                yield from self._arms(name, [(None, arm) for arm in node.arms], indent)
             case g.BranchNode():
                 yield from self._arms(node.id, [(condition_label(a.condition), a.body) for a in node.arms], indent)
             case g.ChooseNode():
@@ -75,7 +78,7 @@ class _Drawing:
                 yield f"{indent}{self.ends[0]} -.->|again| {self.first}"
             case g.ForeachNode():
                 width = str(node.concurrency) if isinstance(node.concurrency, int) else "computed"
-                yield from self._box(f"[[{_quoted(f'foreach, {width} at once')}]]", indent)
+                yield from self._box(f"[[{_quoted(f'foreach, {width} at once{policy_label(node)}')}]]", indent)
                 yield from self._body(node.body, self.ends, "item", indent)
             case _:
                 assert_never(node)
@@ -124,6 +127,22 @@ def condition_label(condition: g.PredicateTest | g.CodeText) -> str:
     said = condition.code if isinstance(condition, g.CodeText) else predicate_label(condition.predicate)
     text = " ".join(said.split())
     return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
+
+
+def timeout_label(node: g.WaitForEventNode) -> str:
+    """How long an event is waited for, to be written after its name; nothing if for ever."""
+    if node.timeout_seconds is not None:
+        return ", computed timeout"
+    return "" if node.timeout_ms is None else f", at most {node.timeout_ms / 1000:g} s"
+
+
+def policy_label(node: g.ParallelNode | g.ForeachNode) -> str:
+    """When a block ends before all its arms have, to be written after its name; nothing if it does not."""
+    enough = "" if node.min_successes is None else f", {node.min_successes} enough"
+    tolerated = node.tolerated_failures
+    return enough + (
+        "" if tolerated is None else f", {tolerated} {'failure' if tolerated == 1 else 'failures'} tolerated"
+    )
 
 
 def predicate_label(predicate: Predicate) -> str:

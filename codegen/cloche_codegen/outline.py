@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cloche_codegen import graph as g
-from cloche_codegen.mermaid import condition_label
+from cloche_codegen.mermaid import condition_label, policy_label, timeout_label
 
 
 def outline(graph: g.Graph) -> str:
@@ -28,8 +28,11 @@ def _node(graph: g.Graph, node: g.Node, depth: int) -> Iterator[str]:
             yield _line(depth, f"sleep {node.id}: {f'{node.ms / 1000:g} s' if node.ms is not None else 'computed'}")
         case g.SleepUntilNode():
             yield _line(depth, f"sleep until {node.id}: {node.date.isoformat() if node.date else 'computed'}")
+        case g.WaitForEventNode():
+            yield _line(depth, f"wait for event {node.id}: {node.event}{timeout_label(node)}")
         case g.ParallelNode():
-            yield _line(depth, f"parallel {node.id}{f', at most {node.limit}' if node.limit else ''}")
+            at_most = f", at most {node.limit}" if node.limit else ""
+            yield _line(depth, f"parallel {node.id}{at_most}{policy_label(node)}")
             for body in node.arms:
                 yield from _body(graph, body, depth + 1)
         case g.BranchNode() | g.ChooseNode():
@@ -44,7 +47,7 @@ def _node(graph: g.Graph, node: g.Node, depth: int) -> Iterator[str]:
             yield from _body(graph, node.body, depth + 1)
         case g.ForeachNode():
             width = node.concurrency if isinstance(node.concurrency, int) else "computed"
-            yield _line(depth, f"foreach {node.id}, {width} at once")
+            yield _line(depth, f"foreach {node.id}, {width} at once{policy_label(node)}")
             yield from _body(graph, node.body, depth + 1)
 
 

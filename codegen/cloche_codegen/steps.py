@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator
 
 from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
@@ -31,6 +31,30 @@ class RetryConfig(Frozen):
     factor: float = Field(default=1.0, ge=1)  # each wait is this many times the last: 1 is a fixed delay
     delay_s_max: float | None = Field(default=None, ge=0)
     jitter: float = Field(default=0.0, ge=0, le=1)  # share of the wait that is drawn by chance
+    retry_on: tuple[str, ...] | None = (
+        None  # names of exception classes, or these themselves; None: whatever was raised
+    )
+
+    @field_validator("retry_on", mode="before")
+    @classmethod
+    def _names(cls, given: object) -> object:
+        """Classes are kept by name: a graph is data, and an error that crossed a process has only its name."""
+        if given is None:
+            return None
+        several = given if isinstance(given, tuple | list | set | frozenset) else (given,)
+        names = [one.__name__ if isinstance(one, type) and issubclass(one, BaseException) else one for one in several]
+        return tuple(sorted(names, key=str) if isinstance(given, set | frozenset) else names)
+
+    @field_validator("retry_on")
+    @classmethod
+    def _some(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and not all(names):
+            raise ValueError("retry_on takes exception classes or their names")
+        return names
+
+    def covers(self, error: BaseException) -> bool:
+        """Whether `retry_on` allows another try after this error: it or one of its base classes is named there."""
+        return self.retry_on is None or any(kind.__name__ in self.retry_on for kind in type(error).__mro__)
 
 
 class Schematic:

@@ -227,10 +227,31 @@ class SleepUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForEvent:
+    """Wait for the event `event` and give what it carries; the host is shown `input`.
+
+    With `timeout_ms`, or a number of seconds computed now (missing or negative is none), it fails with an EventTimeout
+    after that time: a timer under `id/timeout`, and whichever of the two comes first abandons the other.
+    """
+
+    id: str
+    event: str
+    input: Value
+    timeout_ms: int | None
+    timeout_seconds: Value | None
+
+
+@dataclass(frozen=True, slots=True)
 class Parallel:
     """Every call with `input`, at most `limit` at once. Waits for all, then the first failed one in order fails it.
 
+    Once a call has failed, calls that wait for outside data (a suspended step, or a nested workflow that can only go on
+    when one is resumed) are not waited for; they keep their places under `limit`, though.
+
     With `settle` nothing fails it: each arm gives {status: "success", output} or {status: "failed", error}.
+    With `min_successes` it ends as soon as so many have succeeded, and fails as soon as so many no longer can; with
+    `tolerated_failures` it fails as soon as more have failed, and fewer are left out of the result. Calls that are open
+    when it ends well are abandoned; the failure is that of the first failed one in order, or a CompletionError.
     """
 
     id: str
@@ -238,6 +259,8 @@ class Parallel:
     arms: tuple[Call, ...]
     limit: int | None
     settle: bool
+    min_successes: int | None
+    tolerated_failures: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +305,10 @@ class Loop:
 class Foreach:
     """Call the body for each item of a list in a rolling window; item i runs under the path `id[i]`, from 0.
 
-    `stop`: the first failure starts nothing new, waits for what is in flight, and fails. `collect`: each item gives
-    {status: "success", output} or {status: "failed", error}. The list as a whole is entered and left under `id`.
+    `stop`: a failure starts nothing new, waits for what is in flight and not suspended, and fails with the first failed
+    item in order. `collect`: each item gives {status: "success", output} or {status: "failed", error}.
+    `min_successes`, `tolerated_failures`: as in Parallel; the result lists the outputs of the items that succeeded.
+    The list as a whole is entered and left under `id`.
     """
 
     id: str
@@ -291,9 +316,11 @@ class Foreach:
     call: Call
     concurrency: int | Value
     on_error: Literal["stop", "collect"]
+    min_successes: int | None
+    tolerated_failures: int | None
 
 
-Statement: TypeAlias = Perform | Map | Sleep | SleepUntil | Parallel | Branch | Choose | Loop | Foreach
+Statement: TypeAlias = Perform | Map | Sleep | SleepUntil | WaitForEvent | Parallel | Branch | Choose | Loop | Foreach
 
 
 @dataclass(frozen=True, slots=True)

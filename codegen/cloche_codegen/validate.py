@@ -25,6 +25,7 @@ from cloche_codegen.templates import BrokenTemplate, Place, parse
 ID_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
 PREDICATE_DEPTH_MAX: Final = 64
 # Slashes, brackets and # build call paths (`W/inc[3]`, `inc#2`); the rest cannot be seen or cannot be encoded.
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOT_IN_IDS: Final = re.compile(r"[/#\[\]\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -126,6 +127,38 @@ def _shape(node: g.Node, path: str) -> Iterator[Problem]:
     arms = node.arms if isinstance(node, g.ParallelNode | g.BranchNode | g.ChooseNode) else ("one",)
     if not arms:
         yield Problem("empty_block", path, f"the {node.type} has no arms; give it at least one step")
+    if isinstance(node, g.ParallelNode | g.ForeachNode):
+        yield from _policy(node, path)
+    if isinstance(node, g.WaitForEventNode):
+        yield from _event(node.event, path)
+
+
+def _policy(node: g.ParallelNode | g.ForeachNode, path: str) -> Iterator[Problem]:
+    """Completion policies that contradict each other, or the number of arms."""
+    least, tolerated = node.min_successes, node.tolerated_failures
+    if least is None and tolerated is None:
+        return
+    settles = "settle=True" if isinstance(node, g.ParallelNode) and node.settle else ""
+    if isinstance(node, g.ForeachNode) and node.on_error == "collect":
+        settles = 'on_error="collect"'
+    if settles:
+        message = (
+            f"{settles} keeps every failure as a result; it cannot be used with min_successes or tolerated_failures"
+        )
+        yield Problem("bad_policy", path, message)
+    elif isinstance(node, g.ParallelNode) and (least or 0) + (tolerated or 0) > len(node.arms):
+        asked = " and ".join(
+            text
+            for text in (least and f"min_successes={least}", tolerated and f"tolerated_failures={tolerated}")
+            if text
+        )
+        yield Problem("bad_policy", path, f"{asked} cannot hold among {len(node.arms)} arms; lower one of them")
+
+
+def _event(name: str, path: str) -> Iterator[Problem]:
+    if not name or name != name.strip() or _UNSEEN.search(name) or len(name) > ID_SIZE_MAX:
+        message = f"the event name {name[:ID_SIZE_MAX]!r} is empty, padded, longer than {ID_SIZE_MAX} or holds controls"
+        yield Problem("bad_event", path, message)
 
 
 def _target(graph: g.Graph, body: g.StepNode | g.WorkflowNode, path: str) -> Iterator[Problem]:
@@ -158,6 +191,8 @@ def _uses(node: g.Node, path: str) -> Iterator[_Use]:
             yield _Use(path, node.seconds)
         case g.SleepUntilNode() if node.value is not None:
             yield _Use(path, node.value)
+        case g.WaitForEventNode() if node.timeout_seconds is not None:
+            yield _Use(path, node.timeout_seconds)
         case g.ForeachNode() if not isinstance(node.concurrency, int):
             yield _Use(path, node.concurrency)
         case _:

@@ -360,19 +360,19 @@
 
   // `arms`: how many, their ids (null in a foreach) and `call(arm)`; `width`: how many at once; `gather` makes the result.
   // A failure lets the arms of a block begin all the same, but no further item of a foreach. Options:
-  //   settle, collect  nothing fails the block, every arm gives how it ended
-  //   least            ends well, at once, when so many have succeeded; fails, at once, when so many no longer can
-  //   tolerated        fails, at once, when more than so many have failed; fewer are left out of the result
+  //   settle, collect    nothing fails the block, every arm gives how it ended
+  //   minSuccesses       ends well, at once, when so many have succeeded; fails, at once, when so many no longer can
+  //   toleratedFailures  fails, at once, when more than so many have failed; fewer are left out of the result
   const NO_OPTIONS = { __proto__: null };
-  const isPicky = ({ least, tolerated }) => least !== undefined || tolerated !== undefined;
+  const isPicky = ({ minSuccesses, toleratedFailures }) => minSuccesses !== undefined || toleratedFailures !== undefined;
 
   const side = (key, what, arms, width, options, gather) =>
     new PromiseOf((resolve, reject) => {
       const { count, ids, call } = arms;
       const collect = options.collect === true || options.settle === true;
-      const least = options.least ?? Infinity;
+      const least = options.minSuccesses ?? Infinity;
       const picky = isPicky(options);
-      let tolerated = options.tolerated ?? Infinity;
+      let tolerated = options.toleratedFailures ?? Infinity;
       if (least !== Infinity && count - least < tolerated) tolerated = count - least;
       const block = {
         __proto__: null, key, what, count, ids, call, width, gather, collect, least, tolerated, resolve, reject,
@@ -415,7 +415,7 @@
     return own;
   };
 
-  // parallel([[id, call] …], {at?, limit?, settle?, least?, tolerated?})
+  // parallel([[id, call] …], {at?, limit?, settle?, minSuccesses?, toleratedFailures?})
   const parallel = (arms, given) => {
     const options = ownOf(given);
     return together(options.at, "the parallel block", arms, options.limit ?? arms.length, options);
@@ -473,7 +473,7 @@
     return width >= 1 ? floor(width) : 1;
   };
 
-  // foreach(path, list, body(item, path), {concurrency?: number | () => number, collect?, least?, tolerated?})
+  // foreach(path, list, body(item, path), {concurrency?: number | () => number, collect?, minSuccesses?, toleratedFailures?})
   const foreach = (path, list, body, given) => {
     const options = ownOf(given);
     return within(path, list, () => {

@@ -26,7 +26,7 @@ async function w_outer(input, at, given) {
   const r_parallel_1 = await parallel([
     ["inc2", () => step("inc2", at + "/inc2")(r_inner)],
     ["b", () => step("b", at + "/b")(r_inner)],
-  ]);
+  ], { at });
 
   // sleep_1 · sleep
   const r_sleep_1 = await sleep(at + "/sleep_1", 1000, r_parallel_1);
@@ -59,7 +59,7 @@ async function w_outer2(input, at, given) {
   const r_parallel_1 = await parallel([
     ["inc2", () => step("inc2", at + "/inc2")(r_inner)],
     ["b", () => step("b", at + "/b")(r_inner)],
-  ]);
+  ], { at });
 
   // sleep_1 · sleep
   const r_sleep_1 = await sleep(at + "/sleep_1", 1000, r_parallel_1);
