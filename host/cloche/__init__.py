@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cloche.engines import SandboxEngine
+    from cloche.engines import DirectEngine, SandboxEngine
     from cloche.errors import ClocheError, FatalError, RetryableError, RunConflict, RunFailed
     from cloche.history import Failure
     from cloche.runtime import (
@@ -51,7 +51,7 @@ _HOMES = {
         "refs",
         "step",
     ),
-    "cloche.engines": ("SandboxEngine",),
+    "cloche.engines": ("DirectEngine", "SandboxEngine"),
     "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
     "cloche.history": ("Failure",),
     "cloche.runtime": (
@@ -74,6 +74,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Cloche",
     "ClocheError",
+    "DirectEngine",
     "Failure",
     "FatalError",
     "Graph",

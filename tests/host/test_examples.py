@@ -16,6 +16,7 @@ PRINTED = {
         "charging 25\nleaving while the run is waiting\nthank you: receipt for 25\nreplays: True · log intact: True\n"
     ),
     "04_loops.py": "1 after 4 turns\n",
+    "05_approval.py": "{'approve': {'question': 'pay 250 EUR?'}}\npaid\n",
 }
 
 

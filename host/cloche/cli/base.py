@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -152,3 +153,21 @@ def read_file(name: str, what: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error
+
+
+def json_input(text: str, option: str) -> Any:
+    """The value of an option that takes JSON, `@file` or `-`.
+
+    Raises:
+        InvalidInput: it cannot be read, or is not JSON.
+    """
+    from cloche.errors import InvalidInput
+
+    source = option
+    if text == "-" or text.startswith("@"):
+        source = "standard input" if text == "-" else text[1:]
+        text = read_file(text.removeprefix("@"), "the input file").decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{source} is not JSON: {error}", path="") from error

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +15,7 @@ from cloche.cli.base import (
     EXIT_FAILED,
     EXIT_NOT_ENDED,
     command,
-    read_file,
+    json_input,
     steps_option,
     store_option,
     tenant_option,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from cloche.history import RunId
     from cloche.runtime import Cloche, Run, RunResult
 
-UNFINISHED = ("running", "waiting", "blocked")
+UNFINISHED = ("running", "waiting", "suspended", "paused", "blocked")
 UNREADABLE = ("divergence", "broken-chain", "history")
 
 
@@ -36,7 +35,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @click.option("--input", "input_text", default="null", help="JSON, @file, or - for standard input.")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
-@click.option("--engine", type=click.Choice(["sandbox"]), default="sandbox", show_default=True)
+@click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @steps_option
 @tenant_option
 def run(
@@ -57,7 +56,7 @@ def run(
     from cloche.cli.targets import find_workflow
 
     workflow = find_workflow(target, steps)
-    value = _json_input(input_text)
+    value = json_input(input_text, "--input")
 
     async def whole() -> tuple[str, RunResult | None]:
         async with Cloche(
@@ -70,7 +69,10 @@ def run(
     if result is None:
         click.echo(f"interrupted: run {id} goes on with 'cloche worker {target} --store {store}'", err=True)
         return EXIT_NOT_ENDED
-    return _finish(result, as_json)
+    code = _finish(result, as_json)
+    if result.status == "suspended" and not as_json:
+        click.echo(f"to go on: cloche resume {id} --data JSON --store {store}, and cloche worker {target}", err=True)
+    return code
 
 
 async def _followed(run: Run, *, quiet: bool) -> RunResult | None:
@@ -168,26 +170,14 @@ async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) 
                 click.secho(f"{mark} ", fg=color, nl=False)
                 click.echo(f"{shown(id)}  {shown(row.workflow)}  {row.status}")
         last = {id: row.status for id, row in rows.items() if row.status in UNFINISHED}
-        if stop.is_set() or (once and not any(status in ("running", "waiting") for status in last.values())):
+        due = [row for row in rows.values() if row.status == "running" or (row.status == "waiting" and row.wake_at)]
+        if stop.is_set() or (once and app.is_idle and not due):
             return EXIT_NOT_ENDED if once and last else 0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.2)
 
 
 def _engine(name: str) -> CellSource:
-    from cloche.engines import SandboxEngine
+    from cloche.engines import DirectEngine, SandboxEngine
 
-    return {"sandbox": SandboxEngine}[name]()
-
-
-def _json_input(text: str) -> Any:
-    from cloche.errors import InvalidInput
-
-    source = "--input"
-    if text == "-" or text.startswith("@"):
-        source = "standard input" if text == "-" else text[1:]
-        text = read_file(text.removeprefix("@"), "the input file").decode("utf-8", "replace")
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"{source} is not JSON: {error}", path="") from error
+    return {"sandbox": SandboxEngine, "direct": DirectEngine}[name]()

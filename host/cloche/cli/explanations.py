@@ -18,6 +18,9 @@ There is no such run or workflow. `cloche runs` lists what the store holds; runs
     "run-conflict": """
 A run id is one run for ever: the same id with the same input gives that run, with another input it is refused. Choose
 another id, or read the run that is there with `cloche show`.""",
+    "not-suspended": """
+A run was given data, an event or a wish to go on that it does not wait for. The message lists what does wait: name it with
+`--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller wins.""",
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
 or `steps=` include the step, under the same id, and the run goes on by itself.""",
@@ -71,7 +74,8 @@ both commands, and what differs in them.""",
 A record is not the one that was written: its bytes do not match its hash, or its hash not its neighbour's. Somebody or some
 disk changed the file. The run is set aside; restore the store from a copy, and see `cloche verify` for all that is hit.""",
     "store": """
-The store refused or failed; see the more precise codes that begin with `store-`.""",
+The store refused or failed. The message says what happened to which file; the more precise codes are `store-unavailable`,
+`store-leased`, `foreign-store`, `damaged-store` and `seq-conflict`.""",
     "seq-conflict": """
 Somebody else appended to this run first. With one executing process to a store this does not happen; the run is loaded again
 and goes on from its end.""",

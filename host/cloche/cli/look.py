@@ -71,7 +71,8 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
         key = key_of(run_id, tenant)
         result = reading.result_of(found, key)
         row = reading.row_of(found, key)
-    why = reading.why_not_moving(result, row.wake_at, SystemWorld().now())
+        machine = reading.machine_of(found, key)
+    why = reading.why_not_moving(result, machine, SystemWorld().now())
     if as_json:
         print_json({**result.to_data(), "why": why})
         return 0

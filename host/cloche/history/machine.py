@@ -16,7 +16,7 @@ from cloche.history import lifecycles
 from cloche.history.calls import OpenCalls
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
-from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase, follow
+from cloche.history.lifecycles import HookPhase, RunPhase, StepPhase, TimerPhase, follow
 from cloche.history.messages import (
     AbandonCall,
     CallStep,
@@ -187,6 +187,11 @@ class RunMachine:
                 info = decode(call.suspended)[3]
                 found.append(Suspension(call_id, call.path, info.get("payload"), tuple(info.get("labels", ()))))
         return found
+
+    def hooks(self) -> list[OpenHook]:
+        """The places where the run waits for events, in the order of their calls."""
+        opened = (unpack_command(call.body) for _, call in sorted(self.open.items()) if call.phase is HookPhase.OPEN)
+        return [command for command in opened if isinstance(command, OpenHook)]
 
     # ---- from the log ----
 

@@ -323,6 +323,11 @@ class Cloche:
         return self._scheduler is not None
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing moves: every open run waits for a time or for somebody outside."""
+        return self._running.is_idle
+
+    @property
     def _running(self) -> Scheduler:
         if self._scheduler is None:
             raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")

@@ -90,8 +90,14 @@ def _store(path: Path) -> list[Check]:
 
 
 def _holder(path: Path) -> Check:
+    holder = holder_of(path)
+    return Check("executed by", None, holder or "nobody: open runs move when a worker is started")
+
+
+def holder_of(store: Path) -> str | None:
+    """The process that executes on a store, as its lock file says; None if there is none."""
     try:
-        ExecutionLock(path).release()
+        ExecutionLock(store).release()
     except StoreLeased as leased:
-        return Check("executed by", None, leased.holder)
-    return Check("executed by", None, "nobody: open runs move when a worker is started")
+        return str(leased.holder)
+    return None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from cloche.engines import CellSource, Code
 from cloche.errors import NotFound
-from cloche.history import RunKey
+from cloche.history import RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.runtime.pinned import graph_of, load_code, load_guest
-from cloche.runtime.results import RunResult, fold
+from cloche.runtime.results import FINAL, RunResult, fold
 from cloche.store import Finding, RunRow, Store
 
 
@@ -114,26 +113,37 @@ def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = l
     return VerifyReport(len(rows), sum(row.head_seq for row in rows), findings)
 
 
-def why_not_moving(result: RunResult, wake_at: int | None, now: int) -> str:
-    """One sentence for people: what the run waits for."""
+def machine_of(store: Store, key: RunKey) -> RunMachine:
+    """The state of a run as its records make it; no guest is needed.
+
+    Raises:
+        NotFound, HistoryError: the run cannot be read.
+    """
+    row_of(store, key)
+    machine = RunMachine(key)
+    for record in store.records(key):
+        machine.absorb(record)
+    return machine
+
+
+def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
+    """One sentence for people: what the run waits for, and which command moves it."""
     if result.blocked is not None:
         return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
-    if result.status in ("success", "failed", "canceled"):
+    if result.status in FINAL:
         return f"ended: {result.status}"
-    if wake_at is not None:
-        return f"waiting: something is due in {max(0, wake_at - now) / 1000:.1f} s; a worker must be running then"
+    if result.status == "paused":
+        return "paused: it goes one entry at a time; go on with Run.resume(per_step=…)"
+    run = machine.key.run
+    if result.status == "suspended":
+        said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.suspensions()]
+        named = f" --step {said[0].split(' ')[0]}" if len(said) > 1 else ""
+        return f"suspended: {', '.join(said)} waits for data; give it with 'cloche resume {run}{named} --data JSON'"
+    hooks = [hook.name for hook in machine.hooks()]
+    due = machine.open.next_due
+    if result.status == "waiting" and hooks:
+        return f"waiting for event {', '.join(hooks)}; send it with 'cloche event {run} {hooks[0]} --data JSON'"
+    if result.status == "waiting" and due is not None:
+        return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
     running = [name for name, step in result.steps.items() if step.status == "running"]
     return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"
-
-
-def data_of(value: Any) -> Any:
-    """A recorded value as JSON can hold it: bytes as hex text behind `hex:`, dates as ISO text."""
-    if isinstance(value, bytes):
-        return f"hex:{value.hex()}"
-    if isinstance(value, dict):
-        return {key: data_of(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [data_of(item) for item in value]
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return value

@@ -10,7 +10,7 @@ from cloche.errors import UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.runtime import reading
 from cloche.runtime.pinned import load_code
-from cloche.runtime.results import STOPPED, RunResult, fold, revive
+from cloche.runtime.results import FINAL, STOPPED, RunResult, fold, revive
 
 if TYPE_CHECKING:
     from cloche.runtime.client import Cloche
@@ -77,10 +77,11 @@ class Run:
                 per_step=per_step,
             )
 
-    async def result(self) -> RunResult:
+    async def result(self, *, final: bool = False) -> RunResult:
         """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
 
-        A run that sleeps, waits for retries or for an event is waited for. `unwrap()` of the result gives the value or raises.
+        A run that sleeps, waits for retries or for an event is waited for; with `final` also one that is suspended or
+        paused, until somebody has resumed it. `unwrap()` of the result gives the value or raises.
 
         Raises:
             UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
@@ -93,7 +94,7 @@ class Run:
                     )
                 changed = scheduler.changed(self._key)
                 row = reading.row_of(scheduler.store, self._key)
-                if row.status in STOPPED:
+                if row.status in ((*FINAL, "blocked") if final else STOPPED):
                     await scheduler.reported(self._key)
                     return self._folded(row)
                 problem = scheduler.problem(self._key)

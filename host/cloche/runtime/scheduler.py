@@ -322,6 +322,10 @@ class Scheduler:
     def drives_one(self) -> bool:
         return len(self._drivers) == 1
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._drivers and not self._tasks
+
     def is_driver(self, driver: RunDriver) -> bool:
         return self._drivers.get(driver.key) is driver
 

@@ -1,0 +1,110 @@
+"""Commands that ask the process which executes a run for something: `resume`, `event`, `cancel`.
+
+They check what they can and leave a wish in the store; the worker of the store grants it, now or when it is started.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cloche.cli.base import command, json_input, key_of, opened, store_option, tenant_option
+
+data_option = click.option("--data", default="null", help="JSON, @file, or - for standard input.")
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@click.option("--step", help="Which suspended step: its id or path; not needed if there is one.")
+@click.option("--label", help="Which suspended step: a label it gave itself.")
+@click.option("--index", type=click.IntRange(0), help="Which item of a foreach; without it all of them.")
+@data_option
+@store_option
+@tenant_option
+def resume(
+    run_id: str,
+    step: str | None,
+    label: str | None,
+    index: int | None,
+    data: str,
+    store: str,
+    tenant: str,
+    as_json: bool,
+) -> None:
+    """Give a suspended RUN the data it waits for."""
+    from cloche.runtime import reading
+    from cloche.runtime.resuming import chosen
+
+    value = json_input(data, "--data")
+    named: dict[str, Any] = {"step": step, "label": label, "foreach_index": index}
+    with opened(store) as found:
+        suspended = reading.machine_of(found, key_of(run_id, tenant)).suspensions()
+        paths = [one.path for one in chosen(run_id, suspended, **named)]
+    _leave(store, run_id, tenant, "resume", {"data": value, **named})
+    _say(store, run_id, as_json, f"data for {', '.join(paths)}", resumed=paths)
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@click.argument("name")
+@data_option
+@store_option
+@tenant_option
+def event(run_id: str, name: str, data: str, store: str, tenant: str, as_json: bool) -> None:
+    """Send the event NAME to a RUN that waits for it, or will."""
+    from cloche.errors import NotSuspended
+    from cloche.runtime import reading
+    from cloche.runtime.results import FINAL
+
+    value = json_input(data, "--data")
+    with opened(store) as found:
+        row = reading.row_of(found, key_of(run_id, tenant))
+    if row.status in FINAL:
+        raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+    _leave(store, run_id, tenant, "event", [name, value])
+    _say(store, run_id, as_json, f"event '{name}'", event=name)
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@store_option
+@tenant_option
+def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
+    """Ask a RUN to end: running steps end and are recorded, nothing starts after them."""
+    from cloche.errors import NotSuspended
+    from cloche.runtime import reading
+    from cloche.runtime.results import FINAL
+
+    with opened(store) as found:
+        row = reading.row_of(found, key_of(run_id, tenant))
+    if row.status in FINAL:
+        raise NotSuspended(f"run {run_id} has ended already: {row.status}", run_id=run_id, suspended=[])
+    _leave(store, run_id, tenant, "cancel", "asked for on the command line")
+    _say(store, run_id, as_json, "the wish to end", canceling=True)
+
+
+def _leave(store: str, run_id: str, tenant: str, kind: str, body: Any) -> None:
+    from cloche.history.values import encode
+    from cloche.runtime.clock import SystemWorld
+
+    with opened(store) as found:
+        found.post(key_of(run_id, tenant), kind, encode(body), secrets.token_hex(16), SystemWorld().now())
+
+
+def _say(store: str, run_id: str, as_json: bool, what: str, **facts: Any) -> None:
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime.health import holder_of
+
+    holder = holder_of(Path(store))
+    if as_json:
+        print_json({"run_id": run_id, **facts, "executed_by": holder})
+        return
+    then = (
+        f"the process that executes this store ({holder}) takes it"
+        if holder
+        else (f"nobody executes this store now: start 'cloche worker TARGET --store {store}'")
+    )
+    click.echo(f"run {shown(run_id)} has {shown(what)}; {then}")
