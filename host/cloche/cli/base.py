@@ -166,8 +166,10 @@ def json_input(text: str, option: str) -> Any:
     source = option
     if text == "-" or text.startswith("@"):
         source = "standard input" if text == "-" else text[1:]
-        text = read_file(text.removeprefix("@"), "the input file").decode("utf-8", "replace")
+        data: str | bytes = read_file(text.removeprefix("@"), "the input file")
+    else:
+        data = text
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{source} is not JSON: {error}", path="") from error

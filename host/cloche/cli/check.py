@@ -97,6 +97,7 @@ def verify(run_id: str | None, store: str, tenant: str, as_json: bool) -> int:
 def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
     """Write one run to a file that verifies anywhere: records, code and guest."""
     from cloche.cli.output import print_json, shown
+    from cloche.errors import InvalidInput
     from cloche.runtime.portable import export_run
 
     with opened(store) as found:
@@ -104,9 +105,12 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
     if output == "-":
         sys.stdout.buffer.write(data)
         return
-    part = Path(f"{output}.part")
-    part.write_bytes(data)
-    os.replace(part, output)  # whole or not at all
+    try:
+        part = Path(f"{output}.part")
+        part.write_bytes(data)
+        os.replace(part, output)  # whole or not at all
+    except OSError as error:
+        raise InvalidInput(f"the file {output} cannot be written: {error.strerror}", path="") from error
     if as_json:
         print_json({"run_id": run_id, "file": output, "bytes": len(data)})
     else:

@@ -53,6 +53,7 @@ def run(
     Ctrl-C leaves a run that `cloche worker` goes on with.
     """
     from cloche import Cloche
+    from cloche.cli.output import print_json
     from cloche.cli.targets import find_workflow
 
     workflow = find_workflow(target, steps)
@@ -67,6 +68,8 @@ def run(
 
     id, result = asyncio.run(whole())
     if result is None:
+        if as_json:
+            print_json({"run_id": id, "status": "running"})
         click.echo(f"interrupted: run {id} goes on with 'cloche worker {target} --store {store}'", err=True)
         return EXIT_NOT_ENDED
     code = _finish(result, as_json)
@@ -180,4 +183,4 @@ async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) 
 def _engine(name: str) -> CellSource:
     from cloche.engines import DirectEngine, SandboxEngine
 
-    return {"sandbox": SandboxEngine, "direct": DirectEngine}[name]()
+    return DirectEngine() if name == "direct" else SandboxEngine()

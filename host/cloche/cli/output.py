@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,16 @@ def shown(text: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """One line. What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`."""
-    return json.dumps(value, ensure_ascii=False, default=_not_json)
+    """One line, fit for a terminal: what it would obey is written as `\\u…`.
+
+    What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`, numbers that are not finite by name.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=_not_json, allow_nan=False)
+    except ValueError:
+        named = json.loads(json.dumps(value, default=_not_json), parse_constant=str)
+        text = json.dumps(named, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _not_json(value: Any) -> Any:
@@ -46,7 +53,7 @@ def print_json(value: Any) -> None:
 
 def short(value: Any) -> str:
     """A value on one line of a table."""
-    text = shown(as_json(value))
+    text = as_json(value)
     return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
 
 
@@ -63,7 +70,7 @@ def print_result(result: RunResult) -> None:
     mark, color = MARKS.get(result.status, ("…", "cyan"))
     click.secho(f"{mark} run {shown(result.run_id)} {result.status}", fg=color, err=True)
     if result.status == "success":
-        click.echo(as_json(result.result) if not sys.stdout.isatty() else shown(as_json(result.result)))
+        click.echo(as_json(result.result))
     if result.error is not None:
         where = f" (step {shown(result.error.step)})" if result.error.step else ""
         click.echo(f"error: {shown(str(result.error))}{where}", err=True)

@@ -29,6 +29,8 @@ def find_workflow(target: str, steps: str | None = None) -> Workflow:
     place, colon, name = target.rpartition(":")
     if not colon:
         place, name = target, ""
+    if not place:
+        raise TargetError(f"'{target}' names no file or module: give path/to/file.py:name", target=target)
     module = _module(place, target)
     if name:
         found = getattr(module, name, None)
@@ -57,7 +59,7 @@ def _from_json(file: Path, steps: str | None) -> Workflow:
     from cloche.runtime import load_workflow
 
     try:
-        text = file.read_text()
+        text = file.read_bytes()
     except OSError as error:
         raise TargetError(f"{file} cannot be read: {error.strerror}", target=str(file)) from error
     return load_workflow(text, steps=find_steps(steps) if steps else {})
@@ -76,7 +78,7 @@ def _module(place: str, target: str) -> ModuleType:
         raise
     except ModuleNotFoundError as error:
         raise TargetError(f"{target}: {error}; give a file as path/to/file.py:name", target=target) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(
             f"{place} raised while it was imported: {type(error).__name__}: {error}", target=target
         ) from error
