@@ -92,7 +92,7 @@ class Run:
                     raise UsageError(
                         f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
                     )
-                changed = scheduler.changed(self._key)
+                stopped = scheduler.stopped(self._key)
                 row = reading.row_of(scheduler.store, self._key)
                 if row.status in ((*FINAL, "blocked") if final else STOPPED):
                     await scheduler.reported(self._key)
@@ -100,7 +100,7 @@ class Run:
                 problem = scheduler.problem(self._key)
                 if problem is not None and not scheduler.is_driven(self._key) and row.wake_at is None:
                     raise problem
-                await changed
+                await stopped
 
     async def row(self) -> RunRow:
         """The run's entry in listings."""

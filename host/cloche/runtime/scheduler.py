@@ -64,6 +64,7 @@ class Scheduler:
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[RunKey, list[asyncio.Future[None]]] = {}
+        self._stop_listeners: dict[RunKey, list[asyncio.Future[None]]] = {}
         self._troubles: dict[RunKey, ClocheError] = {}
         self._codes: dict[str, Code] = {}
         self._policies: dict[tuple[str, str], RetryPolicy] = {}
@@ -191,13 +192,13 @@ class Scheduler:
             problem = {"reason": error.code, "message": error.message, "what_to_do": what_to_do(error)}
             with contextlib.suppress(StoreError):
                 self.store.set_problem(key, json.dumps(problem))
-        self.announce(key)
+        self.announce(key, stopped=True)
 
     def trouble(self, key: RunKey, error: ClocheError | None) -> None:
         """Something outside keeps the run from going on for now; None: not any more."""
         if error is not None:
             self._troubles[key] = error
-            self.announce(key)
+            self.announce(key, stopped=True)
         else:
             self._troubles.pop(key, None)
 
@@ -205,7 +206,7 @@ class Scheduler:
         if self._drivers.get(driver.key) is driver:
             del self._drivers[driver.key]
         self._call_back(driver)
-        self.announce(driver.key)
+        self.announce(driver.key, stopped=True)
 
     def _call_back(self, driver: RunDriver) -> None:
         """Call the workflow's `on_finish` and `on_error` for a run that has come to a stop in this process."""
@@ -305,15 +306,24 @@ class Scheduler:
 
     # ---- waiting ----
 
-    def announce(self, key: RunKey) -> None:
-        for listener in self._listeners.pop(key, ()):
-            if not listener.done():
-                listener.set_result(None)
+    def announce(self, key: RunKey, *, stopped: bool = False) -> None:
+        """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, set aside)."""
+        for listeners in (self._listeners, self._stop_listeners) if stopped else (self._listeners,):
+            for listener in listeners.pop(key, ()):
+                if not listener.done():
+                    listener.set_result(None)
 
     def changed(self, key: RunKey) -> asyncio.Future[None]:
-        """Resolves when the run's log has grown or the run was set aside."""
+        """Resolves when the run's log has grown or the run has stopped."""
+        return self._listen(self._listeners, key)
+
+    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+        """Resolves when the run is not driven any more, or cannot go on for now."""
+        return self._listen(self._stop_listeners, key)
+
+    def _listen(self, listeners: dict[RunKey, list[asyncio.Future[None]]], key: RunKey) -> asyncio.Future[None]:
         listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._listeners.setdefault(key, []).append(listener)
+        listeners.setdefault(key, []).append(listener)
         return listener
 
     def problem(self, key: RunKey) -> ClocheError | None:
@@ -380,8 +390,8 @@ class Scheduler:
         self.step_pool.shutdown(wait=False, cancel_futures=True)
         self.turn_pool.shutdown(wait=False, cancel_futures=True)
         self.closed = True
-        for key in list(self._listeners):
-            self.announce(key)
+        for key in [*self._listeners, *self._stop_listeners]:
+            self.announce(key, stopped=True)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
