@@ -428,13 +428,13 @@
   const branch = async (id, arms, at) => {
     const taken = [];
     for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) put(taken, taken.length, arms[i]);
-    return all(at, taken);
+    return await all(at, taken); // a returned promise would be waited for by its `then`, which may have been changed
   };
 
   // choose(id, [[id, test, call] …], [id, call]?, at?): the first whose test holds, else the last, else an empty object.
   const choose = async (id, arms, otherwise, at) => {
-    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return all(at, [arms[i]]);
-    return all(at, otherwise ? [otherwise] : []);
+    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return await all(at, [arms[i]]);
+    return await all(at, otherwise ? [otherwise] : []);
   };
 
   // The body, then the test, until its truth is `until`. `body(value, path)`, `test(value, turn)`, turns from 1.
@@ -536,9 +536,9 @@
   // waitForEvent(path, name, value, ms?): what the event carries. After `ms` it fails.
   const waitForEvent = async (path, name, value, ms) => {
     const received = hook(path, name, { input: value });
-    if (ms === undefined) return received;
+    if (ms === undefined) return await received;
     const timer = sleep(`${path}/timeout`, ms, null);
-    return new PromiseOf((resolve, reject) => {
+    return await new PromiseOf((resolve, reject) => {
       const follow = async (promise, other, act) => {
         try {
           const value = await promise;
