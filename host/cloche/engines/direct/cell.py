@@ -10,7 +10,7 @@ from cloche.engines.direct.blocks import Blocks
 from cloche.engines.direct.codes import Codes, Evaluator
 from cloche.engines.direct.host import CallKind, Host
 from cloche.engines.direct.program import Program, Running
-from cloche.engines.direct.values import error_of, received
+from cloche.engines.direct.values import Bail, error_of, received
 from cloche.engines.direct.writer import Output
 from cloche.errors import InvalidInput, StackExhausted
 from cloche.history.messages import END_OF_EVENT
@@ -30,13 +30,14 @@ class DirectCell:
     sandbox's hash is of the memory itself and proves it.
     """
 
-    __slots__ = ("_heard", "_host", "_main", "_open_evaluator", "_started", "fuel_used")
+    __slots__ = ("_heard", "_host", "_main", "_open_evaluator", "_started", "_state", "fuel_used")
 
     def __init__(self, program: Program, open_evaluator: Callable[[], Evaluator]) -> None:
         self._main = program.main
         self._open_evaluator = open_evaluator
         self._host = Host()
         self._started = False
+        self._state: dict[str, Any] = {}
         self._heard = blake2b(digest_size=32)
         self.fuel_used = 0
 
@@ -79,17 +80,18 @@ class DirectCell:
         match items:
             case [0, _, bytes() as seed, value, dict() as given] if len(seed) == 16:
                 self._start(seed, received(value), received(given))
-            case [1, _, call, value] | [1, _, call, value, dict()]:
-                self._answer(call, CallKind.STEP, True, received(value))
+            case [1, _, call, value, *state] if _is_patch(state):
+                self._answer(call, True, received(value), state)
             case [2, _, call, {"name": str(), "message": str()} as failure]:
-                self._answer(call, CallKind.STEP, False, error_of(failure))
-            case [3, _, call, dict()]:
-                self._host.open_call(call, CallKind.STEP)
+                self._answer(call, False, error_of(failure), [])
+            case [3 | 9 as kind, _, call, dict()]:
+                self._host.suspend(call, kind == 3)
             case [4, _, call]:
-                timer = self._host.answered(call, CallKind.TIMER)
-                self._host.settle(timer, True, timer.value)
+                self._host.settle(call, CallKind.TIMER, True, None)
             case [5, _, call, value]:
-                self._answer(call, CallKind.HOOK, True, received(value))
+                self._host.settle(call, CallKind.HOOK, True, received(value))
+            case [10, _, call, value, *state] if _is_patch(state):
+                self._answer(call, False, Bail(received(value)), state)
             case [7, _] | [7, _, str()]:
                 pass  # what a cancellation means is the host's business
             case _:
@@ -99,12 +101,21 @@ class DirectCell:
     def _start(self, seed: bytes, value: Any, given: dict[str, Any]) -> None:
         self._started = True
         host = self._host
-        codes = Codes(host, seed, self._open_evaluator)
-        run = Running(host, Blocks(host), codes, given)
+        self._state = given.setdefault("state", {})
+        run = Running(
+            host, Blocks(host), Codes(host, seed, self._open_evaluator), self._state, given.get("context", {})
+        )
         self._main.call(run, value, None).then(host.end)
 
-    def _answer(self, call: object, kind: CallKind, succeeded: bool, value: Any) -> None:
-        self._host.settle(self._host.answered(call, kind), succeeded, value)
+    def _answer(self, call: object, succeeded: bool, value: Any, patches: list[dict[str, Any]]) -> None:
+        """The state a step changed is there before anyone hears of its result."""
+        for patch in patches:
+            self._state.update(received(patch))
+        self._host.settle(call, CallKind.STEP, succeeded, value)
+
+
+def _is_patch(state: list[Any]) -> bool:
+    return len(state) <= 1 and all(isinstance(one, dict) for one in state)
 
 
 def _items(event: bytes) -> list[Any]:

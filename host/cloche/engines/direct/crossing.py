@@ -1,7 +1,7 @@
 """Values on their way to a code string and back: a table of objects that refer to each other by number.
 
     slot  = null / bool / number / bigint / text
-          / [0] undefined / [1, object] / [2, a small BigInt] / [3, why it cannot cross] / [4] a promise
+          / [0] undefined / [1, object] / [2, a small BigInt] / [3, why it cannot cross, text] / [4] a promise
     table = objects: [0, items…] list / [1, key, slot, …] map / [2, ms or null] Date / [3, bytes] / [4, error's fields…]
 
 Objects of the answer are numbered behind those that were given, so that one that was given comes back as itself.
@@ -33,7 +33,7 @@ class Outgoing:
         if isinstance(value, str):
             return mended(value)
         if isinstance(value, Opaque):
-            return [3, value.refusal]
+            return [3, value.refusal, value.text]
         if value is None or isinstance(value, bool | int | float):
             return value
         number = self._numbers.get(id(value))
@@ -89,8 +89,8 @@ class Incoming:
                 return self._objects[number]
             case [2, value]:
                 return BigInt(value)
-            case [3, why]:
-                return Opaque(why)
+            case [3, why, text]:
+                return Opaque(why, text)
             case [4]:
                 return _PROMISE
             case _:
@@ -120,4 +120,3 @@ def _empty(entry: list[Any]) -> Any:
             return Binary(data)
         case _:
             return Error("", "")
-

@@ -75,14 +75,14 @@ export default async function evaluate() {
     const slot = (value) => {
       if (value === undefined) return [0];
       if (typeof value === "bigint") return value >= -SAFE && value <= SAFE ? [2, value] : value;
-      if (typeof value === "function" || typeof value === "symbol") return [3, `is a ${typeof value}`];
+      if (typeof value === "function" || typeof value === "symbol") return [3, `is a ${typeof value}`, StringOf(value)];
       if (typeof value !== "object" || value === null) return value;
       if (numbers.has(value)) return number(value);
       if (value instanceof PromiseOf) return [4];
       const prototype = getPrototypeOf(value);
       if (prototype === plain || prototype === null || isArray(value) || isError(value)) return number(value);
       const why = value instanceof DateOf ? null : refusal(value);
-      return why === null ? number(value) : [3, why];
+      return why === null ? number(value) : [3, why, "{}"];
     };
     const ofError = (error) => {
       const further = {};

@@ -6,12 +6,13 @@ takes no number; behind the end of the run nothing is written any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
 from cloche.engines.direct.promises import Microtasks, Promise
-from cloche.engines.direct.values import INSTANT_MS_MAX, Thrown
+from cloche.engines.direct.values import INSTANT_MS_MAX, Bail, Thrown
 from cloche.engines.direct.writer import Output, Refused
 from cloche.sandbox.faults import raise_fault
 
@@ -28,22 +29,26 @@ class CallKind(IntEnum):
     HOOK = 2
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class OpenCall:
     kind: CallKind
+    path: str
     promise: Promise
     value: Any = None  # what a timer gives back
+    is_abandoned: bool = False  # its result may still arrive, and nobody hears it
+    is_suspended: bool = False  # waits for outside data
 
 
 class Host:
     """The run's side of the boundary. `now` is the time of the event being delivered."""
 
-    __slots__ = ("_calls", "_commands", "_last_call", "_out", "finished", "microtasks", "now")
+    __slots__ = ("_calls", "_commands", "_last_call", "_out", "finished", "microtasks", "now", "on_suspended")
 
     def __init__(self) -> None:
         self.microtasks = Microtasks()
         self.now = 0
         self.finished = False
+        self.on_suspended: Callable[[str, bool], None] = lambda path, whether: None
         self._calls: dict[int, OpenCall] = {}
         self._last_call = 0
         self._out = Output()
@@ -88,7 +93,7 @@ class Host:
             return self.microtasks.rejected(refusal.value)
         out.check()
         self._last_call = call
-        self._calls[call] = OpenCall(kind, promise, value if kind is CallKind.TIMER else None)
+        self._calls[call] = OpenCall(kind, path, promise, value if kind is CallKind.TIMER else None)
         return promise
 
     def _argument(self, value: Any) -> None:
@@ -99,26 +104,59 @@ class Host:
             refused.place.append(0)
             raise Thrown(refused.error("arguments")) from None
 
-    def answered(self, call: object, kind: CallKind) -> OpenCall:
-        """The open call that an event settles, closed.
+    def settle(self, id: object, kind: CallKind, succeeded: bool, value: Any) -> None:
+        """Close the call that an event names and tell the workflow, if it is still there to hear.
 
         Raises:
-            GuestFault: there is none of that kind.
+            GuestFault: no call of that kind is open under this number.
         """
-        found = self.open_call(call, kind)
-        del self._calls[call]  # type: ignore[arg-type]
-        return found
+        call = self._open_call(id, kind)
+        self._mark_suspended(call, False)
+        del self._calls[id]  # type: ignore[arg-type]
+        if not call.is_abandoned and not self.finished:
+            call.promise.settle(succeeded, call.value if kind is CallKind.TIMER else value)
 
-    def open_call(self, call: object, kind: CallKind) -> OpenCall:
-        found = self._calls.get(call) if isinstance(call, int) else None
+    def suspend(self, id: object, whether: bool) -> None:
+        """A step waits for outside data, or does no longer; nothing is settled. Raises as `settle`."""
+        self._mark_suspended(self._open_call(id, CallKind.STEP), whether)
+
+    def _open_call(self, id: object, kind: CallKind) -> OpenCall:
+        found = self._calls.get(id) if isinstance(id, int) else None
         if found is None or found.kind is not kind:
             raise_fault(_UNKNOWN_CALL, "in a turn")
         return found
 
-    def settle(self, call: OpenCall, succeeded: bool, value: Any) -> None:
-        """Tell the workflow, if it is still there to hear."""
+    def _mark_suspended(self, call: OpenCall, whether: bool) -> None:
+        if call.is_abandoned or call.is_suspended is whether:
+            return
+        call.is_suspended = whether
         if not self.finished:
-            call.promise.settle(succeeded, value)
+            self.on_suspended(call.path, whether)
+
+    def open_calls(self) -> list[tuple[int, str]]:
+        """Number and path of those that somebody still waits for, in the order asked."""
+        return [(id, call.path) for id, call in self._calls.items() if not call.is_abandoned]
+
+    def drop(self, id: int, told: bool) -> None:
+        """What comes of an open call is not wanted; the host is told so, or knows it from what follows."""
+        call = self._calls[id]
+        if call.is_abandoned:
+            return
+        if told:
+            if self.finished:
+                return
+            self._begin(2, 9)
+            self._out.head(0, id)
+            self._out.check()
+        call.is_abandoned = True
+        call.value = None
+
+    def abandon(self, promise: Promise) -> None:
+        """Give up the call that the promise answers, if it is open."""
+        for id, call in self._calls.items():
+            if call.promise is promise and not call.is_abandoned:
+                self.drop(id, told=True)
+                return
 
     # ---- reports ----
 
@@ -165,6 +203,8 @@ class Host:
         """The workflow's own promise was settled: the run's last command. A result that cannot cross is how it fails."""
         if self.finished:
             return
+        if isinstance(value, Bail):  # in no nested workflow: it has ended the run, well
+            succeeded, value = True, value.value
         mark = self._begin(2, 7 if succeeded else 8)
         try:
             if succeeded:

@@ -6,14 +6,17 @@ puts behind `() =>` is a function here too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
-from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm, instant, seconds
+from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm
 from cloche.engines.direct.codes import Codes, CodeText, module_of
+from cloche.engines.direct.durations import instant, seconds
 from cloche.engines.direct.host import Host
 from cloche.engines.direct.promises import Promise, Steps
+from cloche.engines.direct.sides import Policy
 from cloche.engines.direct.values import Error, Thrown, defined, received, shown
 from cloche_codegen import Graph, lower
 from cloche_codegen import tree as t
@@ -28,7 +31,8 @@ class Running:
     host: Host
     blocks: Blocks
     codes: Codes
-    given: dict[str, Any]
+    state: dict[str, Any]
+    context: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -39,16 +43,9 @@ class Frame:
     input: Any
     at: str | None
     results: dict[str, Any] = field(default_factory=dict)
-    given: dict[str, Any] = field(default_factory=dict)  # state and context, an empty one where none was given
 
     def path(self, id: str) -> str:
         return id if self.at is None else f"{self.at}/{id}"
-
-    def look_up(self, name: str) -> Any:
-        known = self.given.get(name)
-        if known is None:
-            known = self.given[name] = self.run.given.get(name, {})
-        return known
 
 
 Compute: TypeAlias = Callable[[Frame, Any, int], Any]  # frame, item and turn: what Item and Turn are
@@ -104,6 +101,8 @@ class Program:
                 return self._sleep(statement)
             case t.SleepUntil():
                 return self._sleep_until(statement)
+            case t.WaitForEvent():
+                return self._wait_for_event(statement)
             case t.Parallel():
                 return self._parallel(statement)
             case t.Branch() | t.Choose():
@@ -147,28 +146,41 @@ class Program:
 
         return begin
 
+    def _wait_for_event(self, statement: t.WaitForEvent) -> Begin:
+        id, event, flowing = statement.id, statement.event, self._value(statement.input)
+        wait = None if statement.timeout_seconds is None else self._value(statement.timeout_seconds)
+
+        def begin(frame: Frame) -> Promise:
+            value = flowing(frame, MISSING, 0)
+            ms = statement.timeout_ms if wait is None else seconds(id, lambda: wait(frame, MISSING, 0))
+            return frame.run.blocks.wait_for_event(frame.path(id), event, value, ms)
+
+        return begin
+
     def _parallel(self, statement: t.Parallel) -> Begin:
         value = self._value(statement.input)
         calls = [(call.id, self._call(call)) for call in statement.arms]
+        policy = _policy(statement, statement.settle)
 
         def begin(frame: Frame) -> Promise:
             arms = [_arm(frame, id, call, value) for id, call in calls]
-            return frame.run.blocks.parallel(arms, statement.limit, statement.settle)
+            return frame.run.blocks.parallel(frame.at, arms, statement.limit, policy)
 
         return begin
 
     def _guards(self, statement: t.Branch | t.Choose) -> Begin:
         id, value = statement.id, self._value(statement.input)
         guarded = [(arm.call.id, self._value(arm.test), self._call(arm.call)) for arm in statement.arms]
-        last = statement.otherwise if isinstance(statement, t.Choose) else None
-        otherwise = None if last is None else (last.id, self._call(last))
+        final = statement.otherwise if isinstance(statement, t.Choose) else None
+        otherwise = None if final is None else (final.id, self._call(final))
         chooses = isinstance(statement, t.Choose)
 
         def begin(frame: Frame) -> Promise:
             arms = [_guarded_arm(frame, arm, test, call, value) for arm, test, call in guarded]
             if not chooses:
-                return frame.run.blocks.branch(id, arms)
-            return frame.run.blocks.choose(id, arms, None if otherwise is None else _arm(frame, *otherwise, value))
+                return frame.run.blocks.branch(frame.at, id, arms)
+            last = None if otherwise is None else _arm(frame, *otherwise, value)
+            return frame.run.blocks.choose(frame.at, id, arms, last)
 
         return begin
 
@@ -185,7 +197,7 @@ class Program:
 
     def _foreach(self, statement: t.Foreach) -> Begin:
         id, flowing, call = statement.call.id, self._value(statement.input), self._call(statement.call)
-        collect = statement.on_error == "collect"
+        policy = _policy(statement, statement.on_error == "collect")
         asked = statement.concurrency
         width = None if isinstance(asked, int) else self._value(asked)
 
@@ -197,7 +209,7 @@ class Program:
                 flowing(frame, MISSING, 0),
                 lambda value, path: call(frame, value, path),
                 concurrency,
-                collect,
+                policy,
             )
 
         return begin
@@ -219,9 +231,9 @@ class Program:
             case t.Input():
                 return lambda frame, item, turn: frame.input
             case t.State():
-                return lambda frame, item, turn: frame.look_up("state")
+                return lambda frame, item, turn: frame.run.state
             case t.Context():
-                return lambda frame, item, turn: frame.look_up("context")
+                return lambda frame, item, turn: frame.run.context
             case t.Item():
                 return lambda frame, item, turn: item
             case t.Turn():
@@ -284,6 +296,11 @@ class Program:
             return frame.run.codes.evaluate(number, given, looked_up)
 
         return compute
+
+
+def _policy(statement: t.Parallel | t.Foreach, collect: bool) -> Policy:
+    least, tolerated = statement.min_successes, statement.tolerated_failures
+    return Policy(collect, math.inf if least is None else least, math.inf if tolerated is None else tolerated)
 
 
 def _arm(frame: Frame, id: str, call: CallOf, value: Compute) -> Arm:

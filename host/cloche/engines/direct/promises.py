@@ -85,6 +85,11 @@ class Promise:
             self._microtasks.add(reaction, succeeded, value)
         self._reactions = []
 
+    def settle_once(self, succeeded: bool, value: Any) -> None:
+        """As `settle`, unless it is settled already."""
+        if self._succeeded is None:
+            self.settle(succeeded, value)
+
     def resolve(self, value: Any) -> None:
         """Fulfil it, or follow another promise: one microtask to begin, one to hear."""
         if isinstance(value, Promise):

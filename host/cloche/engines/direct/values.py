@@ -18,7 +18,7 @@ INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # what a Date can hold
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_ZERO_MS: Final = -62_167_219_200_000
 _YEAR_ONE_MS: Final = -62_135_596_800_000
-_FOUR_YEARS_MS: Final = 1461 * 86_400_000
+_CYCLE_MS: Final = 146_097 * 86_400_000  # 400 years
 _YEAR_9999_END_MS: Final = 253_402_300_799_999
 
 
@@ -43,12 +43,18 @@ class Instant:
         self.ms = ms
 
     def __str__(self) -> str:
-        """As `toISOString` writes the years that can cross, 0000 to 9999."""
-        ms = self.ms or 0
-        if ms < _YEAR_ONE_MS:  # Python has no year 0; it is a leap year, like year 4
-            return "0000" + str(Instant(ms + _FOUR_YEARS_MS))[4:]
-        moment = EPOCH + timedelta(milliseconds=ms)
-        return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+        """As `toISOString` writes it.
+
+        Raises:
+            Thrown: it is invalid.
+        """
+        if self.ms is None:
+            raise Thrown(Error("RangeError", "Date value is NaN"))
+        cycles = (self.ms - _YEAR_ONE_MS) // _CYCLE_MS if not _YEAR_ONE_MS <= self.ms <= _YEAR_9999_END_MS else 0
+        moment = EPOCH + timedelta(milliseconds=self.ms - cycles * _CYCLE_MS)  # Python has the years 1 to 9999 only
+        year = moment.year + 400 * cycles
+        shown = f"{year:04d}" if 0 <= year <= 9999 else f"{year:+07d}"
+        return f"{shown}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
     @property
     def refusal(self) -> str | None:
@@ -65,6 +71,7 @@ class Opaque:
     """What a code string gave and cannot cross: a function, a Map …; `refusal` is the guest's own word on it."""
 
     refusal: str
+    text: str = "{}"  # how a message shows it
     is_promise: bool = False
 
 
@@ -96,6 +103,16 @@ class NoError:
 
     value: Any
     text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bail:
+    """What the call of a step that bailed is rejected with: it ends the innermost workflow, well, with `value`."""
+
+    value: Any
 
 
 def received(value: Any) -> Any:
@@ -155,6 +172,8 @@ def shown(value: Any) -> str:
 
 def json_shown(value: Any) -> str:
     """Compact JSON, for messages."""
+    if isinstance(value, Opaque):
+        return value.text
     return json_text(_without_missing(value))
 
 
