@@ -142,7 +142,10 @@ class _Folding:
         if record.call is not None:
             self.paths[record.call] = path
         name, turn = _top(path)
-        if name is None or (turn is not None and name in self.entered):
+        if name is None:
+            return
+        if turn is not None and name in self.entered:
+            self._note_item(name)
             return
         if record.kind is Kind.STEP_CALLED:
             step = StepResult("running", payload=command.arguments[0] if command.arguments else None, started_at=at)
@@ -156,6 +159,12 @@ class _Folding:
             step.metadata["iteration_count"] = turn
         self.out.steps.pop(name, None)
         self.out.steps[name] = step
+
+    def _note_item(self, name: str) -> None:
+        """An item of a foreach begins: its list's result says how far it is."""
+        step = self.out.steps[name]
+        step.metadata.setdefault("completed_count", 0)
+        step.metadata["total_count"] = len(step.payload) if isinstance(step.payload, list) else 0
 
     def _suspend_or_resume(self, record: Record) -> None:
         call = record.call or 0
@@ -184,6 +193,9 @@ class _Folding:
                 out.suspend_payload.setdefault(ids[-1] if len(ids) == 1 else "/".join(ids), info["payload"])
             for label in info.get("labels", ()):
                 out.resume_labels[label] = {"step": "/".join(ids), "path": path}
+            outer = out.steps.get(ids[0])
+            if outer is not None and outer.status == "running":  # the foreach or nested workflow that it stands in
+                outer.status, outer.suspend_payload = "suspended", info.get("payload")
         if out.status == "paused":
             out.steps = {name: step for name, step in out.steps.items() if step.attempts or step.status != "running"}
 
@@ -199,7 +211,10 @@ class _Folding:
         if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and len(content) > 4:
             self.out.state.update(content[4])
         step = self._step(record)
+        name, turn = _top(self.paths.get(record.call or 0, record.path or ""))
         if step is None:
+            if turn is not None and name is not None and name in self.entered:
+                self.out.steps[name].metadata["completed_count"] += 1
             return
         step.ended_at = at
         if record.kind is Kind.TIMER_FIRED:
@@ -212,7 +227,6 @@ class _Folding:
             step.status, step.output = "success", content[2][1]
         else:
             step.status, step.error = "failed", Failure.from_wire(content[2][1])
-        name, _ = _top(self.paths.get(record.call or 0, record.path or ""))
         if name in self.top_level and name is not None and step.status == "success":
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)
