@@ -41,12 +41,23 @@ async def refuse(data: Any) -> Any:
     raise ValueError(f"no: {HOSTILE}")
 
 
-@step(id="marked")
-async def marked(data: Any, ctx: StepContext) -> Any:
-    """Says in a file that it began, and takes a while."""
+def leave_a_mark(ctx: StepContext) -> None:
     marks = os.open(os.environ["FLOWS_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(marks, f"{ctx.run_id}\n".encode())
     os.close(marks)
+
+
+@step(id="stuck")
+async def stuck(data: Any, ctx: StepContext) -> Any:
+    """Never ends."""
+    leave_a_mark(ctx)
+    await asyncio.Event().wait()
+
+
+@step(id="marked")
+async def marked(data: Any, ctx: StepContext) -> Any:
+    """Says in a file that it began, and takes a while."""
+    leave_a_mark(ctx)
     await asyncio.sleep(0.3)
     return data
 
@@ -54,6 +65,7 @@ async def marked(data: Any, ctx: StepContext) -> Any:
 escaping = create_workflow(id="escaping").then(hostile).commit()
 failing = create_workflow(id="failing").then(refuse).commit()
 slow = create_workflow(id="slow").then(marked).then(hostile).commit()
+endless = create_workflow(id="endless").then(stuck).commit()
 sleeping = create_workflow(id="sleeping").sleep(0.2).commit()
 spinning = create_workflow(id="spinning").map("(() => { for (;;) {} })()").commit()
 strange = (

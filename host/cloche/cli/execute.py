@@ -60,11 +60,12 @@ def run(
     value = json_input(input_text, "--input")
 
     async def whole() -> tuple[str, RunResult | None]:
+        stop = _asked_to_leave()
         async with Cloche(
             store, workflows=[workflow], tenant=tenant, engine=_engine(engine), handle_sigterm=False
         ) as app:
             started = await app.start(workflow, value, run_id=run_id)
-            return started.id, await _followed(started, quiet=as_json)
+            return started.id, await _followed(started, stop, quiet=as_json)
 
     id, result = asyncio.run(whole())
     if result is None:
@@ -78,12 +79,22 @@ def run(
     return code
 
 
-async def _followed(run: Run, *, quiet: bool) -> RunResult | None:
-    """Print what happens until the run ends; None when the user or the system asked us to leave."""
+def _asked_to_leave() -> asyncio.Event:
+    """Set by the first Ctrl-C or SIGTERM, whenever it comes. A second one does what it always does."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def leave(number: int) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, leave, number)
+    return stop
+
+
+async def _followed(run: Run, stop: asyncio.Event, *, quiet: bool) -> RunResult | None:
+    """Print what happens until the run ends; None when the user or the system asked us to leave."""
     show = asyncio.create_task(_show_progress(run)) if not quiet and sys.stderr.isatty() else None
     result, left = asyncio.create_task(run.result()), asyncio.create_task(stop.wait())
     await asyncio.wait({result, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -145,9 +156,7 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
     workflows = [find_workflow(target, steps) for target in targets]
 
     async def whole() -> int:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = _asked_to_leave()
         async with Cloche(store, workflows=workflows, tenant=tenant, handle_sigterm=False) as app:
             return await _work(app, stop, once=once, as_json=as_json)
 

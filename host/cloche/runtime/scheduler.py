@@ -129,6 +129,12 @@ class Scheduler:
     async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
         try:
             await driver.begin(facts, started, new)
+        except MissingStep as error:  # it has begun, and goes on where somebody has the step
+            driver.ready.set_result(None)
+            driver.stop()
+            self.block(driver.key, error)
+            self.finished(driver)
+            return
         except BaseException:
             self.finished(driver)
             raise

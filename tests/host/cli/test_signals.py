@@ -47,6 +47,18 @@ def test_ctrl_c_lets_the_step_end_and_leaves_a_run_that_a_worker_finishes(
     assert marks.read_text() == "r1\n"
 
 
+def test_a_second_ctrl_c_does_not_wait_for_the_step(store: str, marks: Path) -> None:
+    child = process("run", f"{FLOWS}:endless", "--input", "1", "--store", store, "--run-id", "r1")
+    wait_for(marks)
+    child.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.5)
+    child.send_signal(signal.SIGINT)
+    ran = ended(child)
+    assert (ran.code, ran.out, "Traceback" in ran.err) == (130, "", False)
+    assert cloche("show", "r1", "--store", store, "--json").json()["status"] == "running"
+
+
 def test_programs_are_told_of_an_interruption_too(store: str, marks: Path) -> None:
     child = process("run", SLOW, "--input", "1", "--store", store, "--run-id", "r1", "--json")
     wait_for(marks)

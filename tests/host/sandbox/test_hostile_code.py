@@ -123,3 +123,13 @@ def test_a_memory_limit_below_the_guest_s_own_memory_ends_the_run() -> None:
             assert (result.status, result.error.name) == ("failed", "MemoryExhausted")
 
     live()
+
+
+def test_a_step_that_nobody_has_blocks_and_does_not_fail() -> None:
+    @in_loop
+    async def live() -> None:
+        async with Cloche(workflows=[plain], engine=Source("await step('nobody')(1);")) as app:
+            result = await (await app.start("w", 1)).result()
+            assert (result.status, result.blocked and result.blocked["reason"]) == ("blocked", "missing-step")
+
+    live()
