@@ -272,13 +272,10 @@ class _Function:
             apart = ",\n      " if sum(map(len, parts)) > _WIDTH else ", "
             yield f"  [{apart.join(parts)}],", arm.call.id
         otherwise = statement.otherwise if isinstance(statement, t.Choose) else None
-        at = ", at" if self.nested else ""
         if otherwise is not None:
-            yield f"], [{_text(otherwise.id)}, () => {self._call(otherwise, value)}]{at})", otherwise.id
-        elif at and name == "choose":
-            yield f"], null{at})", None
+            yield f"], [{_text(otherwise.id)}, () => {self._call(otherwise, value)}])", otherwise.id
         else:
-            yield f"]{at})", None
+            yield "], at)" if self.nested and name == "branch" else "])", None
 
     def _loop(self, statement: t.Loop) -> Iterator[tuple[str, str | None]]:
         self.uses_turn = False

@@ -85,17 +85,17 @@ def workflows(draw: Draw, depth: int = 1) -> Workflow:
         return draw(st.builds(path, paths(list(known))) | codes.map(code))
 
     while names:
-        kind = draw(st.integers(0, 8))
+        kind = draw(st.integers(0, 9))
         before = list(known)
         match kind:
             case 0:
                 workflow.then(body(), description=draw(st.none() | keys))
             case 1:
-                workflow.parallel(
-                    [body() for _ in range(min(len(names), 3))],
-                    limit=draw(st.none() | st.integers(1, 9)),
-                    settle=draw(st.booleans()),
+                arms_at_once = [body() for _ in range(min(len(names), 3))]
+                policy: dict[str, Any] = draw(
+                    st.sampled_from([{}, {"settle": True}, {"first_success": True}, {"tolerated_failures": 1}])
                 )
+                workflow.parallel(arms_at_once, limit=draw(st.none() | st.integers(1, 9)), **policy)
             case 2 | 3:
                 arms = []
                 for _ in range(min(len(names), 3)):
@@ -107,11 +107,17 @@ def workflows(draw: Draw, depth: int = 1) -> Workflow:
             case 5 if len(names) > 1:
                 workflow.map(path("initData.list"), id=names.pop())  # what flows may provably be no list
                 width = draw(st.integers(-1, 99)) if draw(st.booleans()) else value()
-                workflow.foreach(body(), concurrency=width, on_error=draw(st.sampled_from(["stop", "collect"])))
+                policy = draw(
+                    st.sampled_from([{}, {"on_error": "collect"}, {"min_successes": 2}, {"tolerated_failures": 0}])
+                )
+                workflow.foreach(body(), concurrency=width, **policy)
             case 6:
                 fields = {key: value() for key in draw(st.lists(keys, max_size=3))}
                 fields["literal"] = {"value": draw(data)}
                 workflow.map(fields, id=names.pop())
+            case 8:
+                timeout = draw(st.none() | st.integers(-1, 10**6)) if draw(st.booleans()) else value()
+                workflow.wait_for_event(draw(keys.filter(str.strip).map(str.strip)), timeout=timeout, id=names.pop())
             case 7:
                 workflow.sleep(draw(st.integers(-1, 10**6)) if draw(st.booleans()) else value(), id=names.pop())
             case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -113,3 +114,26 @@ def test_a_clone_is_the_same_under_another_id() -> None:
     assert other.execute is one.execute
     assert other.retry_config == RetryConfig(attempts=3, delay_s=1.5, factor=2)
     assert one != other
+
+
+def test_errors_to_retry_are_kept_by_name() -> None:
+    class Mine(ValueError):
+        pass
+
+    config = RetryConfig(attempts=2, retry_on=(ValueError, "TimeoutError"))
+    assert config.retry_on == ("ValueError", "TimeoutError")
+    assert [config.covers(error) for error in (Mine(), TimeoutError(), KeyError())] == [True, True, False]
+    assert RetryConfig(retry_on=OSError).retry_on == ("OSError",)
+    assert RetryConfig(retry_on={TypeError, KeyError}).retry_on == ("KeyError", "TypeError")
+    assert RetryConfig().covers(KeyError())
+    assert RetryConfig.model_validate_json(config.model_dump_json()) == config
+    graph = (
+        create_workflow(id="w", retry_config={"attempts": 1, "retry_on": [Mine]})
+        .then(step(lambda data: data))
+        .commit()
+        .graph
+    )
+    assert json.loads(graph.to_json())["retry_config"]["retry_on"] == ["Mine"]
+    for wrong in (int, "", 3):
+        with pytest.raises(ValueError, match="retry_on"):
+            RetryConfig(retry_on=wrong)

@@ -364,3 +364,61 @@ def test_what_is_no_graph_is_told_by_the_path_in_the_json() -> None:
 
 def test_loops_see_how_often_and_code_may_be_marked() -> None:
     assert new().dowhile(free("a"), path("iterationCount") < 3).sleep(code("1")).commit().committed
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda w: w.parallel([free("a")], settle=True, min_successes=1),
+         "settle=True keeps every failure as a result; it cannot be used with min_successes or tolerated_failures"),
+        (lambda w: w.foreach(free("a"), on_error="collect", tolerated_failures=1),
+         'on_error="collect" keeps every failure as a result; it cannot be used with min_successes or tolerated_failures'),
+        (lambda w: w.parallel([free("a")], min_successes=2), "min_successes=2 cannot hold among 1 arms; lower one of them"),
+        (lambda w: w.parallel([free("a"), free("b")], first_success=True, tolerated_failures=2),
+         "min_successes=1 and tolerated_failures=2 cannot hold among 2 arms; lower one of them"),
+        (lambda w: w.parallel([free("a"), free("b")], first_success=True, min_successes=2),
+         "first_success is min_successes=1, and 2 was given; use one of the two"),
+    ],
+)  # fmt: skip
+def test_policies_that_contradict_each_other(build: Any, message: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        build(new()).commit()
+    assert [(problem.code, problem.message) for problem in caught.value.problems] == [("bad_policy", message)]
+
+
+def test_policies_are_numbers_from_one_or_zero() -> None:
+    for policy in ({"min_successes": 0}, {"tolerated_failures": -1}):
+        assert refused(lambda policy=policy: new().parallel([free("a")], **policy).commit())  # type: ignore[misc]
+    assert new().parallel([free("a")], tolerated_failures=1).commit().committed
+    assert new().foreach(free("b"), first_success=True, tolerated_failures=9).commit().committed
+
+
+@pytest.mark.parametrize("name", ["", " x", "x" * 201, "a\nb", "\u202e"])
+def test_event_names_can_be_seen(name: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        new().wait_for_event(name).commit()
+    assert caught.value.code == "bad_event"
+
+
+def test_events_keep_their_schemas_here_and_in_the_graph() -> None:
+    inner = create_workflow(id="inner").wait_for_event("e", schema=int, timeout=3).commit()
+    workflow = new().wait_for_event("f", schema=list[int]).then(inner).wait_for_event("e", schema=int).commit()
+    assert workflow.event_schemas == {"f": list[int], "e": int}
+    adapter = workflow.event_adapter("f")
+    assert adapter is not None
+    assert adapter.validate_python(["1"]) == [1]
+    assert workflow.event_adapter("other") is None
+    loaded = load_workflow(workflow.graph.to_json(), [])
+    assert loaded.event_schemas == {"f": {"type": "array", "items": {"type": "integer"}}, "e": {"type": "integer"}}
+    with pytest.raises(GraphError, match=r"the event 'e' is waited for with two different schemas"):
+        new().then(inner).wait_for_event("e", schema=str).commit()
+    with pytest.raises(GraphError, match=r"foreach needs a list, and what 'wait_for_event_1' gives is none"):
+        new().wait_for_event("e", schema=int).foreach(free("a")).commit()
+
+
+def test_callbacks_are_functions_beside_the_graph() -> None:
+    workflow = create_workflow(id="w", on_start=print, on_error=print).then(free("a")).commit()
+    assert (workflow.on_start, workflow.on_finish, workflow.on_error) == (print, None, print)
+    assert "on_start" not in workflow.graph.to_json()
+    with pytest.raises(GraphError, match=r"^w: on_finish is a function, not int$"):
+        create_workflow(id="w", on_finish=3)

@@ -405,7 +405,14 @@
     const call = (i) => arms[i][arms[i].length - 1]();
     return side(at ?? "", what, { count: arms.length, ids: arms, call }, width, options, keyed);
   };
-  const all = (at, arms) => together(at, "", arms, arms.length, NO_OPTIONS);
+
+  // One arm and nothing beside it: whatever it waits for, the workflow around it waits for.
+  const alone = async (arm) => {
+    const value = await arm[arm.length - 1]();
+    const results = {};
+    if (value !== undefined) put(results, arm[0], value);
+    return results;
+  };
 
   // What was given, and nothing that a prototype has been given.
   const ownOf = (options) => {
@@ -428,13 +435,15 @@
   const branch = async (id, arms, at) => {
     const taken = [];
     for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) put(taken, taken.length, arms[i]);
-    return await all(at, taken); // a returned promise would be waited for by its `then`, which may have been changed
+    // Awaited, because a promise that is returned is waited for by its `then`, which workflow code may have changed.
+    if (taken.length === 1) return await alone(taken[0]);
+    return taken.length === 0 ? {} : await together(at, "", taken, taken.length, NO_OPTIONS);
   };
 
-  // choose(id, [[id, test, call] …], [id, call]?, at?): the first whose test holds, else the last, else an empty object.
-  const choose = async (id, arms, otherwise, at) => {
-    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return await all(at, [arms[i]]);
-    return await all(at, otherwise ? [otherwise] : []);
+  // choose(id, [[id, test, call] …], [id, call]?): the first whose test holds, else the last, else an empty object.
+  const choose = async (id, arms, otherwise) => {
+    for (let i = 0; i < arms.length; i++) if (holds(id, arms[i])) return await alone(arms[i]);
+    return otherwise ? await alone(otherwise) : {};
   };
 
   // The body, then the test, until its truth is `until`. `body(value, path)`, `test(value, turn)`, turns from 1.

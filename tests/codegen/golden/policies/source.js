@@ -25,14 +25,14 @@ async function w_inner(input, at) {
   // choose_1 · choose
   const r_choose_1 = await choose("choose_1", [
     ["one", () => true, () => step("one", at + "/one")(r_branch_1)],
-  ], null, at);
+  ]);
 
   // choose_2 · choose
   const r_choose_2 = await choose("choose_2", [
     ["two",
       () => code_inner_choose_2_two({ inputData: r_choose_1 }),
       () => step("two", at + "/two")(r_choose_1)],
-  ], ["other", () => step("other", at + "/other")(r_choose_1)], at);
+  ], ["other", () => step("other", at + "/other")(r_choose_1)]);
 
   // mapping_inner_1 · map
   const r_mapping_inner_1 = map(at + "/mapping_inner_1", r_choose_2, () => read("initData", input, "list"));
