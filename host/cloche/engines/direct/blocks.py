@@ -14,7 +14,7 @@ from cloche.engines.direct.durations import Compute, as_float, evaluated
 from cloche.engines.direct.host import Host
 from cloche.engines.direct.promises import Promise, Steps
 from cloche.engines.direct.sides import Call, Policy, Sides, keyed, listed, listed_only
-from cloche.engines.direct.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, named, type_error
+from cloche.engines.direct.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, defined, named, type_error
 from cloche_codegen.conditions.values import MISSING, is_number, quote, truthy
 
 Arm: TypeAlias = tuple[str, Call]
@@ -39,8 +39,14 @@ class Blocks:
         ids = [id for id, _ in arms]
         return self._sides.begin(at or "", what, ids, len(arms), lambda arm: arms[arm][1](), width, policy, keyed)
 
-    def _all(self, at: str | None, arms: Sequence[Arm]) -> Promise:
-        return self._together(at, "", arms, len(arms), _NO_POLICY)
+    def _alone(self, arm: Arm) -> Promise:
+        """One arm and nothing beside it: whatever it waits for, the workflow around it waits for."""
+
+        def steps() -> Steps:
+            value = yield arm[1]()
+            return defined({arm[0]: value})
+
+        return self._start(steps())
 
     def parallel(self, at: str | None, arms: Sequence[Arm], limit: int | None, policy: Policy) -> Promise:
         return self._together(at, "the parallel block", arms, len(arms) if limit is None else limit, policy)
@@ -49,19 +55,22 @@ class Blocks:
         return truthy(evaluated("ConditionError", f"the condition of {quote(id)} in {quote(block)}", test))
 
     def branch(self, at: str | None, id: str, arms: Sequence[GuardedArm]) -> Promise:
-        def taken() -> Promise:
-            return self._all(at, [(arm, call) for arm, test, call in arms if self._holds(id, arm, test)])
+        def steps() -> Steps:
+            taken = [(arm, call) for arm, test, call in arms if self._holds(id, arm, test)]
+            if len(taken) == 1:
+                return (yield self._alone(taken[0]))
+            return (yield self._together(at, "", taken, len(taken), _NO_POLICY)) if taken else {}
 
-        return self._host.microtasks.call(taken)
+        return self._start(steps())
 
-    def choose(self, at: str | None, id: str, arms: Sequence[GuardedArm], otherwise: Arm | None) -> Promise:
-        def chosen() -> Promise:
+    def choose(self, id: str, arms: Sequence[GuardedArm], otherwise: Arm | None) -> Promise:
+        def steps() -> Steps:
             for arm, test, call in arms:
                 if self._holds(id, arm, test):
-                    return self._all(at, [(arm, call)])
-            return self._all(at, [] if otherwise is None else [otherwise])
+                    return (yield self._alone((arm, call)))
+            return (yield self._alone(otherwise)) if otherwise is not None else {}
 
-        return self._host.microtasks.call(chosen)
+        return self._start(steps())
 
     # ---- one after the other ----
 
@@ -140,13 +149,13 @@ class Blocks:
     def wait_for_event(self, path: str, name: str, value: Any, ms: int | float | None) -> Promise:
         """What the event carries; after `ms` it fails."""
 
-        def begin() -> Promise:
+        def steps() -> Steps:
             received = self._host.hook(path, name, {"input": value})
             if ms is None:
-                return received
-            return self._first_of(received, self.sleep(f"{path}/timeout", ms, None), path, name, ms)
+                return (yield received)
+            return (yield self._first_of(received, self.sleep(f"{path}/timeout", ms, None), path, name, ms))
 
-        return self._host.microtasks.call(begin)
+        return self._start(steps())
 
     def _first_of(self, received: Promise, timer: Promise, path: str, name: str, ms: int | float) -> Promise:
         first = Promise(self._host.microtasks)

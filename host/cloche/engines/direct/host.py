@@ -102,7 +102,7 @@ class Host:
             self._out.value(value, 1)
         except Refused as refused:
             refused.place.append(0)
-            raise Thrown(refused.error("arguments")) from None
+            raise Thrown(refused.error("arguments", [value])) from None
 
     def settle(self, id: object, kind: CallKind, succeeded: bool, value: Any) -> None:
         """Close the call that an event names and tell the workflow, if it is still there to hear.
@@ -239,4 +239,4 @@ class Host:
         try:
             self._out.value(value, depth)
         except Refused as refused:
-            raise Thrown(refused.error(root)) from None
+            raise Thrown(refused.error(root, value)) from None

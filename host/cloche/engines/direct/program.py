@@ -180,7 +180,7 @@ class Program:
             if not chooses:
                 return frame.run.blocks.branch(frame.at, id, arms)
             last = None if otherwise is None else _arm(frame, *otherwise, value)
-            return frame.run.blocks.choose(frame.at, id, arms, last)
+            return frame.run.blocks.choose(id, arms, last)
 
         return begin
 

@@ -1,9 +1,9 @@
 """Promises and microtasks, counted as ECMAScript counts them.
 
 When two arms of a block go on in one event, the order of their commands follows from how many microtasks each needs. So the
-interpreter has promises of its own with the same ones: an `await` is one, returning a promise from an async function three.
-An async function is a generator that yields what it awaits. Source: ECMA-262 27.2 (PromiseReactionJob,
-NewPromiseResolveThenableJob) and 27.7 (Await).
+interpreter has promises of its own, and every `await` is one microtask. An async function is a generator that yields the
+promises it awaits; none of the prelude's returns a promise, which would take further ones. Source: ECMA-262 27.2
+(PromiseReactionJob) and 27.7 (Await).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from cloche.engines.direct.values import Thrown
 
-Steps: TypeAlias = Generator[Any, Any, Any]
+Steps: TypeAlias = "Generator[Promise, Any, Any]"
 Reaction: TypeAlias = Callable[[bool, Any], None]
 
 
@@ -42,18 +42,6 @@ class Microtasks:
     def start(self, steps: Steps) -> Promise:
         """Call an async function: it runs at once, up to its first `await`."""
         return _Activation(self, steps).promise
-
-    def call(self, function: Callable[[], Any]) -> Promise:
-        """Call an async function that awaits nothing."""
-        try:
-            return self.resolved(function())
-        except Thrown as thrown:
-            return self.rejected(thrown.value)
-
-    def resolved(self, value: Any) -> Promise:
-        promise = Promise(self)
-        promise.resolve(value)
-        return promise
 
     def rejected(self, error: Any) -> Promise:
         promise = Promise(self)
@@ -90,13 +78,6 @@ class Promise:
         if self._succeeded is None:
             self.settle(succeeded, value)
 
-    def resolve(self, value: Any) -> None:
-        """Fulfil it, or follow another promise: one microtask to begin, one to hear."""
-        if isinstance(value, Promise):
-            self._microtasks.add(lambda _, other: other.then(self.settle), True, value)
-        else:
-            self.settle(True, value)
-
 
 class _Activation:
     """A call of an async function."""
@@ -113,9 +94,8 @@ class _Activation:
         try:
             awaited = self._steps.send(value) if succeeded else self._steps.throw(Thrown(value))
         except StopIteration as end:
-            self.promise.resolve(end.value)
+            self.promise.settle(True, end.value)
         except Thrown as thrown:
             self.promise.settle(False, thrown.value)
         else:
-            promise = awaited if isinstance(awaited, Promise) else self._microtasks.resolved(awaited)
-            promise.then(self._go_on)
+            awaited.then(self._go_on)

@@ -19,6 +19,7 @@ EVENT_OUTPUT_MAX: Final = 6 << 20
 OUTPUT_TOO_LARGE: Final = -2
 _KEY_BYTES_MAX: Final = 60
 _MESSAGE_BYTES_MAX: Final = 600
+_TOO_DEEP: Final = f"is nested deeper than {DEPTH_MAX}"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _float64: Final = struct.Struct(">Bd").pack
@@ -32,12 +33,24 @@ class Refused(Exception):
         self.why = why
         self.place: list[str | int] = []
 
-    def error(self, root: str) -> Error:
-        text = root.encode()
-        for key in reversed(self.place):
-            text += _shown_key(key)
-        message = (text + b" " + self.why.encode())[:_MESSAGE_BYTES_MAX]
+    def error(self, root: str, value: Any) -> Error:
+        """The TypeError that names the place in `value`, which `root` stands for."""
+        keys, why = self.place[::-1], self.why
+        if why == _TOO_DEEP and (length := _cycle(value, keys)):
+            keys, why = keys[:length], "is a cycle"
+        message = (root.encode() + b"".join(map(_shown_key, keys)) + b" " + why.encode())[:_MESSAGE_BYTES_MAX]
         return Error("TypeError", message.decode("utf-8", "replace"))
+
+
+def _cycle(value: Any, keys: list[Any]) -> int:
+    """After how many of the keys a value comes back to one around it; 0 if it never does."""
+    around = [value]
+    for length, key in enumerate(keys, 1):
+        value = value[key]
+        if any(value is one for one in around):
+            return length
+        around.append(value)
+    return 0
 
 
 def _shown_key(key: str | int) -> bytes:
@@ -148,7 +161,7 @@ class Output(bytearray):
     def _enter(self, depth: int) -> None:
         self.check()
         if depth >= DEPTH_MAX:
-            raise Refused("is nested deeper than 64")
+            raise Refused(_TOO_DEEP)
 
     def _list(self, items: list[Any], depth: int) -> None:
         self._enter(depth)
@@ -190,15 +203,15 @@ class Output(bytearray):
 
     # ---- failures ----
 
-    def failure(self, thrown: Any, depth: int) -> None:
-        """Whatever was thrown, as a failure."""
+    def failure(self, thrown: Any, depth: int, around: tuple[Any, ...] = ()) -> None:
+        """Whatever was thrown, as a failure. A cause that is `around` it already is left out."""
         if isinstance(thrown, NoError):
-            self._failure("Error", thrown.text, thrown.value, MISSING, depth)
+            self._failure("Error", thrown.text, thrown.value, depth, MISSING, around)
         else:
             data = thrown.data if thrown.data is not MISSING else self._further(thrown, depth)
-            self._failure(thrown.name, thrown.message, data, thrown.cause, depth)
+            self._failure(thrown.name, thrown.message, data, depth, thrown.cause, (*around, thrown))
 
-    def _failure(self, name: str, message: str, data: Any, cause: Any, depth: int) -> None:
+    def _failure(self, name: str, message: str, data: Any, depth: int, cause: Any, around: tuple[Any, ...]) -> None:
         head = len(self)
         count = 2
         self.append(0)
@@ -211,9 +224,9 @@ class Output(bytearray):
                 del self[mark:]
         self.extend(b"\x64name")
         self.text(name)
-        if isinstance(cause, Error) and depth + 1 < DEPTH_MAX:
+        if isinstance(cause, Error) and depth + 1 < DEPTH_MAX and all(cause is not one for one in around):
             self.extend(b"\x65cause")
-            self.failure(cause, depth + 1)
+            self.failure(cause, depth + 1, around)
             count += 1
         self.extend(b"\x67message")
         self.text(message)
