@@ -21,6 +21,7 @@ from cloche.store.sqlite_audit import audit
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
 VERSION = 1
+FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SCHEMA = FilePath(__file__).with_name("sql")
@@ -236,14 +237,19 @@ class SqliteStore:
             if not rows:
                 return
             previous = rows[0][0]
-        rows = self._select(
-            "SELECT record, hash FROM records WHERE run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
-            "AND seq > ? ORDER BY seq",
-            (key.tenant, key.run, after),
-        )
-        for expected, (packed, stored) in enumerate(rows, after + 1):
-            yield self._verified(key, packed, stored, previous, Seq(expected))
-            previous = stored
+        size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
+        while True:
+            rows = self._select(
+                "SELECT record, hash FROM records WHERE run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
+                "AND seq > ? ORDER BY seq LIMIT ?",
+                (key.tenant, key.run, after, size),
+            )
+            for expected, (packed, stored) in enumerate(rows, after + 1):
+                yield self._verified(key, packed, stored, previous, Seq(expected))
+                previous = stored
+            if len(rows) < size:
+                return
+            after, size = Seq(after + len(rows)), PAGE_ROWS
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         rows = self._select(
