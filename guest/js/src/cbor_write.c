@@ -212,7 +212,7 @@ static int write_date(JSValueConst date, const struct place *place) {
     if (isnan(number))
         return refuse(place, "is an invalid Date");
     if (timestamp_write(number, text))
-        return refuse(place, "is a Date outside of the years 0000 to 9999");
+        return refuse(place, "is a Date outside of the years 0001 to 9999");
     return put("\xc0", 1) || write_text(text, sizeof text) ? -1 : 0;
 }
 

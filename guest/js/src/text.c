@@ -68,7 +68,7 @@ static const int16_t days_before_month[13] = {0, 31, 59, 90, 120, 151, 181, 212,
 
 static int month_start(int64_t year, int month) { return days_before_month[month] + (month >= 2 && is_leap(year)); }
 
-enum { EPOCH_DAY = 719162, YEAR_ZERO_DAYS = 366 }; /* days before 1970-01-01, counted from 0001-01-01; days of year 0 */
+enum { EPOCH_DAY = 719162 }; /* days before 1970-01-01, counted from 0001-01-01 */
 
 static int digits(const char **at, const char *end, int count) {
     int value = 0;
@@ -123,7 +123,7 @@ int timestamp_read(const char *text, size_t size, double *ms) {
     const char *at = text, *end = text + size;
     int year, month, day, hour, minute, second, fraction = 0, offset;
     year = digits(&at, end, 4);
-    if (year < 0 || !literal(&at, end, '-'))
+    if (year < 1 || !literal(&at, end, '-')) /* the host's calendar has no year 0 */
         return -1;
     month = digits(&at, end, 2);
     if (month < 1 || month > 12 || !literal(&at, end, '-'))
@@ -145,7 +145,7 @@ int timestamp_read(const char *text, size_t size, double *ms) {
         return -1;
     if (offset_minutes(&at, end, &offset) || at != end)
         return -1;
-    int64_t days = (year ? days_before_year(year) : -YEAR_ZERO_DAYS) - EPOCH_DAY + day - 1;
+    int64_t days = days_before_year(year) - EPOCH_DAY + day - 1;
     days += month == 1 ? 0 : month_start(year, month - 1);
     *ms = (double)((((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1000 + fraction);
     return 0;
@@ -159,15 +159,15 @@ static void put_digits(char *at, int count, int64_t value) {
 }
 
 int timestamp_write(double ms, char text[TIMESTAMP_BYTES]) {
-    /* 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: what RFC 3339 can say. NaN fails both comparisons. */
-    if (!(ms >= -62167219200000.0 && ms <= 253402300799999.0))
+    /* 0001-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: what RFC 3339 and the host can say. NaN fails both comparisons. */
+    if (!(ms >= -62135596800000.0 && ms <= 253402300799999.0))
         return -1;
-    int64_t from_year_zero = (int64_t)ms + 62167219200000;
-    int64_t day = from_year_zero / 86400000, rest = from_year_zero % 86400000;
-    int64_t year = day / 366; /* a lower bound; at most a few years short */
-    while ((year ? YEAR_ZERO_DAYS + days_before_year(year + 1) : YEAR_ZERO_DAYS) <= day)
+    int64_t from_year_one = (int64_t)ms + 62135596800000;
+    int64_t day = from_year_one / 86400000, rest = from_year_one % 86400000;
+    int64_t year = 1 + day / 366; /* a lower bound; at most a few years short */
+    while (days_before_year(year + 1) <= day)
         year++;
-    day -= year ? YEAR_ZERO_DAYS + days_before_year(year) : 0;
+    day -= days_before_year(year);
     int month = 1;
     while (month_start(year, month) <= day)
         month++;
