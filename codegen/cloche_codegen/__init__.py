@@ -9,6 +9,7 @@ from cloche_codegen.javascript import Source, javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
+from cloche_codegen.svg import svg
 
 __all__ = [
     "AnyStep",
@@ -35,4 +36,5 @@ __all__ = [
     "path",
     "refs",
     "step",
+    "svg",
 ]

@@ -23,6 +23,7 @@ from cloche_codegen.mermaid import mermaid
 from cloche_codegen.outline import outline
 from cloche_codegen.schemas import adapter_of, json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
+from cloche_codegen.svg import svg
 from cloche_codegen.validate import problems_of
 
 W = TypeVar("W", bound="Workflow")
@@ -388,6 +389,14 @@ class Workflow(Schematic):
     def to_mermaid(self) -> str:
         """The graph as a Mermaid flowchart."""
         return mermaid(self.graph)
+
+    def to_svg(self, status: Mapping[str, str] | None = None) -> str:
+        """The graph as a picture. `status`: how far a run has come, by id of a node, see `svg.svg`."""
+        return svg(self.graph, status)
+
+    def _repr_svg_(self) -> str:
+        """The picture, for notebooks."""
+        return self.to_svg()
 
     def to_text(self) -> str:
         """The graph as indented text, one line a node."""

@@ -124,9 +124,14 @@ class _Drawing:
 
 def condition_label(condition: g.PredicateTest | g.CodeText) -> str:
     """A condition as people read it, at most 80 characters."""
-    said = condition.code if isinstance(condition, g.CodeText) else predicate_label(condition.predicate)
-    text = " ".join(said.split())
+    text = condition_text(condition)
     return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
+
+
+def condition_text(condition: g.PredicateTest | g.CodeText) -> str:
+    """A condition as people read it, in one line."""
+    said = condition.code if isinstance(condition, g.CodeText) else predicate_label(condition.predicate)
+    return " ".join(said.split())
 
 
 def timeout_label(node: g.WaitForEventNode) -> str:

@@ -35,6 +35,7 @@ def outputs_of(workflow: Workflow) -> dict[str, str]:
         "source.js": source.code,
         "map.json": json.dumps({"digest": source.digest, "lines": lines}, indent=1, ensure_ascii=False) + "\n",
         "graph.mmd": workflow.to_mermaid(),
+        "graph.svg": workflow.to_svg(),
     }
 
 
