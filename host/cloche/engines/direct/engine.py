@@ -22,7 +22,15 @@ class DirectEngine:
 
     It answers every event with the bytes that the sandbox would answer, so a run may begin on one engine and go on, or be
     replayed, on the other: runs are pinned to the JavaScript guest here too, which evaluates code strings in any case.
-    `limits` are pinned for such a change of engine; here they bound the code strings alone.
+    `limits` are pinned for such a change of engine; here they bound the code strings alone, and what bounds the rest is the
+    output and the number of commands of one event.
+
+    It speaks as the guest of this version does. A run that is pinned to an older guest may find a difference, and is then
+    set aside with a divergence: only its own guest answers for it.
+
+    What code strings can see of the difference: a change they make to what they are given is lost, and what they made is
+    plain data for the next one (a hole in a list is undefined, an ArrayBuffer bytes, an object of a class a plain object).
+    One that asks for steps itself is stopped.
     """
 
     name = "direct"

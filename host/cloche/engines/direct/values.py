@@ -16,7 +16,6 @@ from cloche_codegen.conditions.values import MISSING, json_text, text_of
 SAFE_INTEGER_MAX: Final = 2**53 - 1
 INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # what a Date can hold
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_YEAR_ZERO_MS: Final = -62_167_219_200_000
 _YEAR_ONE_MS: Final = -62_135_596_800_000
 _CYCLE_MS: Final = 146_097 * 86_400_000  # 400 years
 _YEAR_9999_END_MS: Final = 253_402_300_799_999
@@ -61,8 +60,8 @@ class Instant:
         """Why it cannot cross."""
         if self.ms is None:
             return "is an invalid Date"
-        if not _YEAR_ZERO_MS <= self.ms <= _YEAR_9999_END_MS:
-            return "is a Date outside of the years 0000 to 9999"
+        if not _YEAR_ONE_MS <= self.ms <= _YEAR_9999_END_MS:
+            return "is a Date outside of the years 0001 to 9999"
         return None
 
 
