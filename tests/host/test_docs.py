@@ -1,0 +1,35 @@
+"""What the documents say is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def _cloche(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cloche.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_first_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [first] = [block for block in blocks if block.startswith("# math_workflow.py")]
+    (tmp_path / "math_workflow.py").write_text(first)
+    done = _cloche("run", "math_workflow.py:workflow", "--input", '{"x": 5}', cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, '{"x": 20}\n'), done.stderr
+
+
+def test_every_command_that_the_changelog_names_is_there(tmp_path: Path) -> None:
+    [line] = re.findall(r"`cloche (run, [^`]*)`", (ROOT / "CHANGELOG.md").read_text())
+    shown = _cloche("--help", cwd=tmp_path).stdout
+    listed = re.findall(r"^  ([a-z]+)  ", shown[shown.index("Commands:") :], re.MULTILINE)
+    assert sorted(listed) == sorted(line.split(", "))
+
+
+def test_every_file_that_the_map_names_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:tests|benchmarks|guest|history|runtime)/[\w./]*\w)`", text))
+    homes = (ROOT, ROOT / "host" / "cloche")
+    assert sorted(name for name in named if not any((home / name).exists() for home in homes)) == []
