@@ -113,18 +113,38 @@ def log(run_id: str, store: str, follow: bool, tenant: str, as_json: bool) -> No
 
 @command
 @click.argument("target")
-@click.option("--format", "form", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
+)
+@click.option("--run", "run_id", metavar="RUN", help="Show in the SVG how far this run is.")
+@store_option
+@tenant_option
 @steps_option
-def graph(target: str, form: str, steps: str | None, as_json: bool) -> None:
+def graph(
+    target: str, form: str, run_id: str | None, store: str, tenant: str, steps: str | None, as_json: bool
+) -> None:
     """Print the graph of TARGET."""
     from cloche.cli.output import shown
     from cloche.cli.targets import find_workflow
+    from cloche.errors import UsageError
 
+    if run_id is not None and form != "svg":
+        raise UsageError("--run goes with --format svg: the other forms show the graph alone")
     workflow = find_workflow(target, steps)
     if as_json or form == "json":
         click.echo(workflow.graph.to_json(indent=None if as_json else 2))
     elif form == "mermaid":
         click.echo(workflow.to_mermaid(), nl=False)
+    elif form == "svg":
+        click.echo(workflow.to_svg(_statuses(store, run_id, tenant) if run_id else None), nl=False)
     else:
         for line in workflow.to_text().splitlines():
             click.echo(shown(line))
+
+
+def _statuses(store: str, run_id: str, tenant: str) -> dict[str, str]:
+    from cloche.runtime import reading
+
+    with opened(store) as found:
+        result = reading.result_of(found, key_of(run_id, tenant))
+    return {name: step.status for name, step in result.steps.items()}
