@@ -24,8 +24,12 @@
 
   // ── values ────────────────────────────────────────────────────────────────────────────────────────────────────────
   // An own property, whatever its name (`__proto__` is data) and whatever setters a prototype has been given.
-  const put = (object, key, value) =>
-    defineProperty(object, key, { __proto__: null, value, writable: true, enumerable: true, configurable: true });
+  const property = { __proto__: null, value: undefined, writable: true, enumerable: true, configurable: true };
+  const put = (object, key, value) => {
+    property.value = value; // one descriptor for all: making one takes longer than defining a property
+    defineProperty(object, key, property);
+    property.value = undefined;
+  };
 
   // A list of `count` own elements, so that assigning to one never asks a prototype.
   const listOf = (count) => from({ __proto__: null, length: count });
@@ -332,12 +336,14 @@
     advance(block);
   };
 
+  const callOf = (arm) => arm[arm.length - 1]();
+
   const run = async (block, arm) => {
     block.states[arm] = ACTIVE;
     block.active++;
     let value;
     try {
-      value = await block.call(arm);
+      value = await (block.ids === null ? block.call(arm) : callOf(block.ids[arm]));
     } catch (error) {
       return settleArm(block, arm, FAILED, error);
     }
@@ -358,7 +364,8 @@
     else becomes(block, true);
   };
 
-  // `arms`: how many, their ids (null in a foreach) and `call(arm)`; `width`: how many at once; `gather` makes the result.
+  // `arms`: how many, and `ids`, the arms `[id, …, call]`, or in a foreach null and `call(item)`; `width`: how many at once;
+  // `gather` makes the result.
   // A failure lets the arms of a block begin all the same, but no further item of a foreach. Options:
   //   settle, collect    nothing fails the block, every arm gives how it ended
   //   minSuccesses       ends well, at once, when so many have succeeded; fails, at once, when so many no longer can
@@ -401,14 +408,12 @@
   };
 
   // Arms `[id, …, call]`; the results by id.
-  const together = (at, what, arms, width, options) => {
-    const call = (i) => arms[i][arms[i].length - 1]();
-    return side(at ?? "", what, { count: arms.length, ids: arms, call }, width, options, keyed);
-  };
+  const together = (at, what, arms, width, options) =>
+    side(at ?? "", what, { count: arms.length, ids: arms, call: null }, width, options, keyed);
 
   // One arm and nothing beside it: whatever it waits for, the workflow around it waits for.
   const alone = async (arm) => {
-    const value = await arm[arm.length - 1]();
+    const value = await callOf(arm);
     const results = {};
     if (value !== undefined) put(results, arm[0], value);
     return results;
