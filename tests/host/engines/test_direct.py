@@ -115,7 +115,8 @@ def test_what_code_writes_to_the_console_is_in_its_place() -> None:
         "() => 1", "[{ a: Symbol() }]", "new Map()", "/x/", "new (class Thing { x = () => 1 })()", "new Date(NaN)",
         "(() => { const a = []; a[0] = { b: a }; return a })()", "Promise.resolve(1)", "({ a: Promise.resolve(1) })",
         "(() => { throw { v: 1 } })()", "(() => { throw undefined })()", "undefined.x", "nothing",
-        "(() => { const e = new Error('a'); e.cause = e; throw e })()", "new Date(9e15)", "new Date(-62135596800001)", "new Date(8.64e15)",
+        "(() => { const e = new Error('a'); e.cause = e; throw e })()", "new Date(9e15)",
+        "new Date(-62135596800001)", "new Date(8.64e15)",
         "new Int8Array(2)",
     ],
 )  # fmt: skip
