@@ -216,7 +216,10 @@ static int write_date(JSValueConst date, const struct place *place) {
     return put("\xc0", 1) || write_text(text, sizeof text) ? -1 : 0;
 }
 
-static int write_binary(const uint8_t *bytes, size_t size, const struct place *place) {
+/* The bytes are asked for before their size is used: C does not say in which order arguments are evaluated. */
+static int write_binary(JSValueConst value, uint8_t *get(JSContext *, size_t *, JSValueConst), const struct place *place) {
+    size_t size = 0;
+    const uint8_t *bytes = get(guest.ctx, &size, value);
     if (!bytes && JS_HasException(guest.ctx)) {
         JS_FreeValue(guest.ctx, JS_GetException(guest.ctx));
         return refuse(place, "is a detached buffer");
@@ -328,15 +331,14 @@ static int write_container(JSValueConst value, JSClassID class, int depth, const
 
 static int write_object(JSValueConst value, int depth, const struct place *place) {
     JSClassID class = JS_GetClassID(value);
-    size_t size = 0;
     if (class == guest.class_object || class == guest.class_array || class == guest.class_error)
         return write_container(value, class, depth, place);
     if (class == guest.class_date)
         return write_date(value, place);
     if (class == guest.class_uint8_array)
-        return write_binary(JS_GetUint8Array(guest.ctx, &size, value), size, place);
+        return write_binary(value, JS_GetUint8Array, place);
     if (class == guest.class_array_buffer)
-        return write_binary(JS_GetArrayBuffer(guest.ctx, &size, value), size, place);
+        return write_binary(value, JS_GetArrayBuffer, place);
     if (JS_IsProxy(value))
         return refuse(place, "is a Proxy");
     return JS_IsFunction(guest.ctx, value) ? refuse(place, "is a function") : refuse_class(place, value);
