@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest bench docs lock clean
+.PHONY: help demo test check format guest bench fuzz docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,11 @@ check: $(READY) ## format, lint, types
 format: $(READY) ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+SEED ?= 1
+SECONDS ?= 300
+fuzz: guest ## fuzz both codecs for SECONDS from SEED, and renew tests/fuzz/corpus
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seed $(SEED) --seconds $(SECONDS)
 
 bench: guest ## the benchmarks: a table, and JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks

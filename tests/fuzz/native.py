@@ -1,0 +1,130 @@
+"""The guest's C compiled for this machine, with sanitizers: the same files as in wasm, and QuickJS with them.
+
+`undefined` is compiled by `ziglang`, which brings UBSan to every machine; its codec also reports the edges it takes, for the
+fuzzer. `address` needs the machine's own gcc or clang with libasan. Objects are kept in the guest's cache by content.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from cloche_guest import artifacts
+from cloche_guest.build import ENGINE_FILES, _compiler_version, _engine_sources, _key, _place
+
+HERE: Final = Path(__file__).parent / "native"
+WINDOWS_AT: Final = 0x300000000000  # where neither the loader, ASan's shadow nor the heap is, on every 64-bit system
+COMPILE: Final = ("-O1", "-std=gnu11", "-D_GNU_SOURCE", "-fno-omit-frame-pointer")
+ADDRESSES: Final = (f"-DSTACK_BYTES={WINDOWS_AT + 0x180000:#x}", f"-DSTATE_ADDRESS={WINDOWS_AT + 0x1190000:#x}")
+COUNTED: Final = tuple(f"-D{name}=counted_{name}" for name in ("malloc", "calloc", "realloc", "free"))
+# Time as the guest has it takes the place of the C library's, under names of its own: the fuzzer still needs a clock.
+TIME: Final = tuple(f"-D{name}=guest_{name}" for name in ("gettimeofday", "clock_gettime", "localtime_r"))
+CODEC: Final = ("cbor_read.c", "cbor_write.c", "failures.c", "text.c", "events.c", "commands.c", "calls.c")
+EDGES: Final = "-fsanitize-coverage=trace-pc-guard"
+
+
+class NoCompiler(Exception):
+    """The message says what this machine lacks."""
+
+
+@cache
+def undefined() -> Path:
+    """The native guest under UBSan: anything undefined ends it with a report."""
+    zig = (sys.executable, "-m", "ziglang", "cc")
+    return _build(zig, _compiler_version(), ("-fsanitize=undefined",), (EDGES,))
+
+
+@cache
+def address() -> Path:
+    """The native guest under ASan.
+
+    Raises:
+        NoCompiler: neither gcc nor clang of this machine can do that.
+    """
+    for name in ("gcc", "clang"):
+        if (compiler := shutil.which(name)) and _has_asan(compiler):
+            version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+            return _build((compiler,), version, ("-fsanitize=address",), ())
+    raise NoCompiler("neither gcc nor clang with libasan is on this machine: the boundary is not checked by ASan here")
+
+
+def run(program: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([program, *arguments], input=given, capture_output=True, env=environment(), timeout=300)
+
+
+def environment() -> dict[str, str]:
+    """Leaks are counted by the fuzzer; QuickJS measures its stack, which fake frames on the heap would confuse."""
+    return {**os.environ, "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:detect_stack_use_after_return=0"}
+
+
+def prelude() -> list[str]:
+    return [str(file) for file in artifacts.SOURCES.prelude]
+
+
+def _has_asan(compiler: str) -> bool:
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "empty.c").write_text("int main(void) { return 0; }\n")
+        command = [compiler, "-fsanitize=address", "empty.c", "-o", "empty"]
+        compiled = subprocess.run(command, cwd=work, capture_output=True)
+        return compiled.returncode == 0 and subprocess.run([Path(work) / "empty"], capture_output=True).returncode == 0
+
+
+def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges: Sequence[str]) -> Path:
+    cache_ = artifacts._cache_directory() / "native"
+    cache_.mkdir(parents=True, exist_ok=True)
+    engine = _engine_sources(artifacts.SOURCES, cache_.parent, lambda _: None)
+    pin = engine.name.encode()
+    ours = artifacts.SOURCES.root / "src"
+    headers = b"".join(file.read_bytes() for file in sorted([*ours.glob("*.h"), *HERE.glob("*.h")]))
+
+    def compile_(file: Path) -> Path:
+        flags = [*COMPILE, *sanitize, *_flags(file, edges)]
+        key = _key(
+            file.read_bytes(),
+            headers if file.parent != engine else b"",
+            pin,
+            " ".join(flags).encode(),
+            version.encode(),
+        )
+        made = cache_ / f"{file.stem}-{key[:16]}.o"
+        if not made.exists():
+            _compile([*compiler, *flags, "-isystem", str(engine), f"-I{ours}", f"-I{HERE}", "-c", str(file)], made)
+        return made
+
+    guest = [file for file in sorted(ours.glob("*.c")) if file.name != "libc.c"]
+    files = [*(engine / name for name in ENGINE_FILES), *guest, *sorted(HERE.glob("*.c"))]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(compile_, files))
+    program = cache_ / f"guest-{_key(*(made.name.encode() for made in objects), ' '.join(sanitize).encode())[:16]}"
+    if not program.exists():
+        _compile([*compiler, *sanitize, *edges, *map(str, objects), "-lm", "-lpthread"], program)
+    return program
+
+
+def _flags(file: Path, edges: Iterable[str]) -> list[str]:
+    """Warnings are errors in what is only here; the guest's own are seen when it is compiled for wasm."""
+    if file.parent == HERE:
+        return ["-g", "-Wall", "-Wextra", "-Werror", "-Wno-attributes", *ADDRESSES]
+    if file.name in ENGINE_FILES:
+        return ["-g1", "-w", *TIME]
+    counted = COUNTED if file.name == "ambient.c" else ()
+    return ["-g", "-w", *ADDRESSES, *TIME, *counted, *(edges if file.name in CODEC else ())]
+
+
+def _compile(command: Sequence[str], wanted: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=wanted.parent) as work:
+        made = Path(work) / wanted.name
+        zig = str(wanted.parents[1] / "zig")
+        caches = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig}
+        done = subprocess.run([*command, "-o", str(made)], env=caches, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"`{' '.join(command)}` failed:\n{done.stderr[-4000:]}")
+        _place(made, wanted)

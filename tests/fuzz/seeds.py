@@ -1,0 +1,77 @@
+"""What campaigns begin with beside the corpus: the shared vectors, and a run with every kind of event and command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fuzz.campaign import INPUT_MAX, Target
+from guest.cells import NOW, SEED, pack
+
+VECTORS: Final = Path(__file__).parents[1] / "vectors"
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads((VECTORS / f"{name}.json").read_text())
+    return loaded
+
+
+def values() -> list[bytes]:
+    """Every vector, the hostile ones too."""
+    every = [bytes.fromhex(row["hex"]) for name in ("values", "hostile") for row in vectors(name)]
+    return [data for data in every if len(data) <= INPUT_MAX]
+
+
+# Things to do for `native/interpreter.js`.
+DEEDS: Final[list[Any]] = [
+    [0, "s", "W/s", 1, [2, 3]],
+    [1, "s", {"a": 1}],
+    [2, "nap", 5, "value"],
+    [3, "until", NOW + 5],
+    [4, "h", "hook", 1],
+    [5, "c", "child", {}],
+    [6, "o", "operation", [1]],
+    [7, [[1, "a"], [1, "a"], [2, "t", 1]]],
+    [8, [[1, "a"], [12, "x"]]],
+    [9, [[1, "a"], [1, "b"]]],
+    [10, [[14, "line", {"a": 1}], [15, "p", 1, 0], [15, "p", "e", 1]]],
+    [11, [1, "a"]],
+    [12, {"thrown": True}],
+    [13, "message", "cause", {"extra": 1}],
+    [16, "abandoned"],
+    [17, 0],
+    [18, 1, 2, 3],
+    [19, 1],
+    [20, 65, 3],
+    [21],
+]
+FAILURE: Final = {"name": "E", "message": "m", "data": [1], "cause": {"name": "C", "message": "c"}}
+ANSWERS: Final[list[Any]] = [
+    [1, NOW + 1, 1, {"r": 1}],
+    [1, NOW + 1, 1, None, {"key": "state"}],
+    [2, NOW + 1, 1, FAILURE],
+    [3, NOW + 1, 1, {"path": "s"}],
+    [4, NOW + 5, 1],
+    [5, NOW + 1, 1, "received"],
+    [6, NOW + 1, 1, [0, 1]],
+    [6, NOW + 1, 1, [1, FAILURE]],
+    [7, NOW + 1, "enough"],
+    [7, NOW + 1],
+    [8, NOW + 1, 1, [0, 1]],
+    [9, NOW + 1, 1, {"path": "s", "data": 1}],
+    [10, NOW + 1, 1, "bailed", {"key": "state"}],
+]
+
+
+def events() -> list[bytes]:
+    """Each deed and each answer, and all of them at once."""
+    started = [pack([0, NOW, SEED, deed, {"context": {"c": 1}, "state": {"s": 1}}]) for deed in DEEDS]
+    answered = [pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + pack(answer) for answer in ANSWERS]
+    calls = [pack([1, NOW, 1, 1]), pack([1, NOW, 2, 1]), pack([4, NOW, 3]), pack([4, NOW, 4]), pack([5, NOW, 5, 1])]
+    ends = [pack([6, NOW, 6, [0, 1]]), pack([8, NOW, 7, [1, FAILURE]])]
+    return [*started, *answered, pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + b"".join(calls + ends)]
+
+
+SEEDS: Final[Mapping[Target, Callable[[], list[bytes]]]] = {"values": values, "events": events}
