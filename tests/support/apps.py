@@ -1,4 +1,4 @@
-"""Applications on stores that outlive them, clocks that a test moves, and three ways to live through a run.
+"""Applications on stores that outlive them, and clocks that a test moves.
 
 What a file is to processes, a store object is to the apps here: one is thrown away as `kill -9` would, the next one opens the
 same store. Everything else is the real thing: guest, scheduler, machine and store.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec
 
-from cloche import Cloche, Run, RunResult, Step, Workflow, create_step, load_workflow
+from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
-from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
+from cloche.history import RunId, RunKey, TenantId, TimeMs
 from cloche.runtime import sigterm
 from cloche.runtime.scheduler import Scheduler
 from cloche.store import Append, MemoryStore, Store
@@ -22,6 +23,7 @@ from cloche.store import Append, MemoryStore, Store
 P = ParamSpec("P")
 PATIENCE_S = 60.0
 START = TimeMs(1_767_225_600_000)  # 2026-01-01T00:00:00Z
+KEY = RunKey(TenantId("default"), RunId("r1"))
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -99,17 +101,24 @@ async def _vanish(scheduler: Scheduler) -> None:
 
 
 class Journal:
-    """Makes steps, and knows which calls began, in order, by path."""
+    """Makes steps, and knows which calls began, in order: by path, and by run and path."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
+        self.calls: list[tuple[str, str]] = []
 
     def step(self, id: str, function: Callable[[Any], Any] = lambda data: data, **options: Any) -> Step:
         """A step that returns `function(data)`."""
+        return self.acts(id, lambda data, ctx: function(data), **options)
 
-        async def execute(data: Any, ctx: Any) -> Any:
+    def acts(self, id: str, function: Callable[[Any, StepContext], Any], **options: Any) -> Step:
+        """A step that returns `function(data, ctx)`, awaited if it has to be."""
+
+        async def execute(data: Any, ctx: StepContext) -> Any:
             self.began.append(ctx.path)
-            return function(data)
+            self.calls.append((ctx.run_id, ctx.path))
+            result = function(data, ctx)
+            return await result if inspect.isawaitable(result) else result
 
         return create_step(id=id, execute=execute, **options)
 
@@ -125,91 +134,19 @@ class Journal:
     def boom(self, message: str = "boom") -> Step:
         return self.step("boom", functools.partial(_raise, message))
 
+    def ask(self, id: str = "ask", **options: Any) -> Step:
+        """Suspends with its id and what came in, and adds what it is resumed with."""
+
+        def add(data: Any, ctx: StepContext) -> Any:
+            if ctx.resume_data is None:
+                ctx.suspend({"ask": id, "at": data["v"]})
+            return {"v": data["v"] + ctx.resume_data["add"]}
+
+        return self.acts(id, add, **options)
+
 
 def _raise(message: str, _: Any) -> Any:
     raise RuntimeError(message)
-
-
-# ---- three ways to live through a run --------------------------------------------------------------------------------------
-
-
-class Lived(Protocol):
-    """Start a run of a workflow, and give its result when it has ended."""
-
-    def __call__(self, workflow: Workflow, value: Any = None, *, journal: Journal, **given: Any) -> RunResult: ...
-
-
-def straight_through(workflow: Workflow, value: Any = None, *, journal: Journal, **given: Any) -> RunResult:
-    """No accident; time passes as fast as the run wants."""
-
-    async def whole() -> RunResult:
-        world = ManualWorld()
-        async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
-            run = await app.start(workflow, value, **given)
-            result = asyncio.create_task(run.result())
-            while not result.done():
-                await asyncio.wait({result}, timeout=0.01)
-                world.move(3600, app)
-            return result.result()
-
-    return asyncio.run(whole())
-
-
-def from_its_stored_graph(workflow: Workflow, value: Any = None, *, journal: Journal, **given: Any) -> RunResult:
-    """The workflow that runs is the one made of the JSON text of the graph."""
-    stored = load_workflow(workflow.graph.to_json(), steps=workflow.steps)
-    return straight_through(stored, value, journal=journal, **given)
-
-
-def through_power_cuts(workflow: Workflow, value: Any = None, *, journal: Journal, **given: Any) -> RunResult:
-    """After every commit the process is gone before it hears of it; the next one opens what is in the store.
-
-    A call whose completion is in the log does not begin again, and nobody misses what was never recorded.
-    """
-
-    async def whole() -> RunResult:
-        store, world = CutStore(), ManualWorld()
-        while True:
-            store.restore_power()
-            completed, count = _completed_paths(store), len(journal.began)
-            result = await _one_life(store, world, workflow, value, given)
-            assert not completed.intersection(journal.began[count:])
-            if result is not None:
-                assert store.cuts >= 1
-                return result
-            world.move(3600)
-
-    return asyncio.run(asyncio.wait_for(whole(), PATIENCE_S))
-
-
-WAYS: Sequence[Lived] = (straight_through, from_its_stored_graph, through_power_cuts)
-KEY = RunKey(TenantId("default"), RunId("r1"))
-
-
-async def _one_life(
-    store: CutStore, world: ManualWorld, workflow: Workflow, value: Any, given: dict[str, Any]
-) -> RunResult | None:
-    app = AppOn(store, workflows=[workflow], world=world)
-    await app.__aenter__()
-
-    async def go_on() -> RunResult:
-        run = await app.start(workflow, value, run_id=KEY.run, **given)
-        return await run.result()
-
-    living, cut = asyncio.create_task(go_on()), asyncio.create_task(store.went_out.wait())
-    await asyncio.wait({living, cut}, return_when=asyncio.FIRST_COMPLETED)
-    result = None if store.went_out.is_set() else living.result()
-    living.cancel()
-    cut.cancel()
-    await asyncio.gather(living, cut, return_exceptions=True)
-    await app.vanish()
-    return result
-
-
-def _completed_paths(store: Store) -> set[str]:
-    if store.run(KEY) is None:
-        return set()
-    return {str(record.path) for record in store.records(KEY) if record.kind is Kind.STEP_COMPLETED}
 
 
 class CutStore(MemoryStore):
