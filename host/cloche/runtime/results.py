@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import RunFailed
-from cloche.history import Failure, Kind, Record
+from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import unpack_command
 from cloche.runtime.resuming import id_path
 from cloche.store import RunRow
@@ -89,7 +89,7 @@ def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> Ru
     out = RunResult(row.key.run, row.workflow, row.status)
     if row.problem is not None:
         out.blocked = json.loads(row.problem)
-    folding = _Folding(out, frozenset(top_level))
+    folding = _Folding(out, RunMachine(row.key), frozenset(top_level))
     for record in records:
         folding.take(record)
     folding.finish()
@@ -99,14 +99,15 @@ def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> Ru
 class _Folding:
     """The open ends while records are gone through."""
 
-    def __init__(self, out: RunResult, top_level: frozenset[str]) -> None:
+    def __init__(self, out: RunResult, machine: RunMachine, top_level: frozenset[str]) -> None:
         self.out = out
+        self.machine = machine
         self.top_level = top_level
         self.paths: dict[int, str] = {}  # call -> path
         self.entered: set[str] = set()
-        self.suspended: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def take(self, record: Record) -> None:
+        self.machine.absorb(record)
         at = datetime.fromtimestamp(record.time / 1000, UTC)
         match record.kind:
             case Kind.RUN_STARTED:
@@ -116,6 +117,8 @@ class _Folding:
                 self._begin(record, at)
             case Kind.STEP_SUSPENDED | Kind.STEP_RESUMED:
                 self._suspend_or_resume(record)
+            case Kind.CALL_ABANDONED:
+                self._abandon(record, at)
             case Kind.ATTEMPT_STARTED:
                 step = self._step(record)
                 if step is not None:
@@ -129,6 +132,8 @@ class _Folding:
                 | Kind.LEFT
             ):
                 self._end(record, at)
+                if record.kind is Kind.LEFT:
+                    self._leave(record.path or "")
             case Kind.RUN_COMPLETED:
                 self.out.result = record.content()[1]
             case Kind.RUN_FAILED:
@@ -167,35 +172,44 @@ class _Folding:
         step.metadata["total_count"] = len(step.payload) if isinstance(step.payload, list) else 0
 
     def _suspend_or_resume(self, record: Record) -> None:
-        call = record.call or 0
-        path = self.paths[call]
         info = record.content()[3]
         step = self._step(record)
         if record.kind is Kind.STEP_RESUMED:
-            self.suspended.pop(call, None)
             if step is not None:
                 step.status, step.suspend_payload, step.resume_payload = "running", None, info.get("data")
             return
-        self.suspended[call] = (path, info)
         if step is not None:
             step.status, step.suspend_payload = "suspended", info.get("payload")
+
+    def _abandon(self, record: Record, at: datetime) -> None:
+        """The workflow goes on without this call: a block has enough successes, or an event did not come in time."""
+        self.suspended.pop(record.call or 0, None)
+        step = self._step(record)
+        if step is not None:
+            is_event = step.status == "waiting"
+            step.status, step.suspend_payload, step.ended_at = "failed" if is_event else "canceled", None, at
+
+    def _leave(self, place: str) -> None:
+        """What is suspended in a place that was left is not waited for any more."""
+        below = (f"{place}/", f"{place}[")
+        self.suspended = {call: one for call, one in self.suspended.items() if not one[0].startswith(below)}
 
     def finish(self) -> None:
         """What follows from all records: what is suspended now, what a paused run has not begun."""
         out = self.out
         if out.status in FINAL:  # a suspended arm of a failed block stays as it was; nothing waits for it
             return
-        for path, info in self.suspended.values():
-            ids = id_path(path)
+        for one in self.machine.suspensions():
+            ids = id_path(one.path)
             if ids not in out.suspended:
                 out.suspended.append(ids)
-            if "payload" in info:
-                out.suspend_payload.setdefault(ids[-1] if len(ids) == 1 else "/".join(ids), info["payload"])
-            for label in info.get("labels", ()):
-                out.resume_labels[label] = {"step": "/".join(ids), "path": path}
+            if one.payload is not None:
+                out.suspend_payload.setdefault("/".join(ids), one.payload)
+            for label in one.labels:
+                out.resume_labels[label] = {"step": "/".join(ids), "path": one.path}
             outer = out.steps.get(ids[0])
             if outer is not None and outer.status == "running":  # the foreach or nested workflow that it stands in
-                outer.status, outer.suspend_payload = "suspended", info.get("payload")
+                outer.status, outer.suspend_payload = "suspended", one.payload
         if out.status == "paused":
             out.steps = {name: step for name, step in out.steps.items() if step.attempts or step.status != "running"}
 
@@ -235,6 +249,8 @@ class _Folding:
     def _blamed(self, failure: Failure) -> Failure:
         """The failure with the step that it comes from, where one of the top level failed with the same words."""
         for name, step in self.out.steps.items():
+            if step.status == "failed" and step.error is None:  # an event that did not come: only the guest said so
+                step.error = failure
             error = step.error
             if error is not None and (error.name, error.message) == (failure.name, failure.message):
                 return Failure(failure.name, failure.message, failure.data, failure.cause, name)

@@ -1,0 +1,458 @@
+"""G. Suspend and resume: a step waits for outside data, and runs again from its beginning with it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from support.apps import KEY, Journal
+from support.cases import Case, Way, everywhere, failure, outcome, statuses, uncut
+
+from cloche import Step, StepContext, create_workflow, path
+from cloche.errors import InvalidInput, NotFound, NotSuspended
+from cloche.history import Kind
+
+
+@everywhere
+async def test_suspend_and_resume_without_naming_the_step(case: Case) -> None:  # C35
+    workflow = create_workflow(id="w").then(case.journal.inc()).then(case.journal.ask()).then(case.journal.dbl())
+    result = await case.start(workflow, {"v": 1})
+    assert (result.status, result.suspended) == ("suspended", [["ask"]])
+    assert result.suspend_payload == {"ask": {"ask": "ask", "at": 2}}
+    assert statuses(result) == {"inc": "success", "ask": "suspended"}
+    result = await case.resume({"add": 10})
+    assert (outcome(result), result.suspended, result.suspend_payload) == (("success", {"v": 24}), [], {})
+    ask = result.steps["ask"]
+    assert (ask.status, ask.resume_payload, ask.suspend_payload) == ("success", {"add": 10}, None)
+    assert (ask.payload, ask.output) == ({"v": 2}, {"v": 12})
+    assert result.step_execution_path == ["inc", "ask", "dbl"]
+    assert case.journal.began == ["inc", "ask", "ask", "dbl"]
+
+
+@everywhere
+async def test_two_arms_suspended_in_parallel(case: Case) -> None:  # C37
+    arms = [case.journal.ask("a"), case.journal.ask("b")]
+    result = await case.start(create_workflow(id="w").parallel(arms).then(case.journal.take()), {"v": 1})
+    assert (result.status, result.suspended) == ("suspended", [["a"], ["b"]])
+    assert result.suspend_payload == {"a": {"ask": "a", "at": 1}, "b": {"ask": "b", "at": 1}}
+    with pytest.raises(NotSuspended, match="multiple suspended"):
+        await case.resume({"add": 1})
+    result = await case.resume({"add": 1}, step="a")
+    assert (result.status, result.suspended) == ("suspended", [["b"]])
+    assert statuses(result) == {"a": "success", "b": "suspended"}
+    result = await case.resume({"add": 2}, step="b")
+    assert outcome(result) == ("success", {"a": {"v": 2}, "b": {"v": 3}})
+
+
+@everywhere
+async def test_resume_labels(case: Case) -> None:  # C39
+    result = await case.start(create_workflow(id="w").then(_labelled(case.journal, "l", "L1", "L2")), {})
+    assert (result.status, result.suspend_payload) == ("suspended", {"l": {"q": 1}})
+    assert {label: found["step"] for label, found in result.resume_labels.items()} == {"L1": "l", "L2": "l"}
+    before = len(case.records())
+    with pytest.raises(NotSuspended, match="label 'L9'"):  # Mastra falls back to the only suspended step
+        await case.resume({"x": 1}, label="L9")
+    assert len(case.records()) == before
+    assert outcome(await case.resume({"x": 1}, label="L2")) == ("success", {"x": 1})
+
+
+@everywhere
+async def test_foreach_one_at_a_time(case: Case) -> None:  # C41 (i)
+    workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal))
+    result = await case.start(workflow, [1, 2, 3])
+    assert (result.status, result.suspended) == ("suspended", [["t"]])
+    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]"]
+    result = await case.resume({"n": 1})
+    assert (result.status, case.paths(Kind.STEP_CALLED)) == ("suspended", ["t[0]", "t[1]", "t[2]"])
+    assert outcome(await case.resume({"n": 2})) == ("success", [10, 21, 32])
+
+
+@everywhere
+async def test_foreach_all_at_once(case: Case) -> None:  # C41 (ii)
+    workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal), concurrency=3)
+    result = await case.start(workflow, [1, 2, 3])
+    assert (result.status, result.suspended) == ("suspended", [["t"]])
+    assert outcome(await case.resume({"n": 9})) == ("success", [10, 29, 39])
+
+
+@everywhere
+async def test_a_loop_body_that_suspends_every_turn(case: Case) -> None:  # C43
+    def one_more(data: dict[str, int], ctx: StepContext) -> dict[str, int]:
+        if ctx.resume_data is None:
+            ctx.suspend({"at": data["v"]})
+        return {"v": data["v"] + 1}
+
+    result = await case.start(
+        create_workflow(id="w").dountil(case.journal.acts("l", one_more), path("inputData.v") >= 3), {"v": 1}
+    )
+    assert (result.status, result.suspend_payload) == ("suspended", {"l": {"at": 1}})
+    result = await case.resume({"go": 1})
+    assert (result.status, result.suspend_payload) == ("suspended", {"l": {"at": 2}})
+    result = await case.resume({"go": 1})
+    assert (outcome(result), result.steps["l"].metadata) == (("success", {"v": 3}), {"iteration_count": 2})
+
+
+@everywhere
+async def test_branch_conditions_are_not_asked_again_on_resume(case: Case) -> None:  # C44
+    """A condition is part of the guest's computation: a replay computes it once more, and writes the same log."""
+    q = case.journal.acts("q", lambda _, ctx: 1 if ctx.resume_data else ctx.suspend())
+    arms = [("(console.log('asked'), true)", q), ("false", case.journal.dbl())]
+    result = await case.start(create_workflow(id="w").branch(arms).then(case.journal.take()), {"v": 1})
+    assert (result.status, result.suspended) == ("suspended", [["q"]])
+    result = await case.resume({"a": 1})
+    assert outcome(result) == ("success", {"q": 1})
+    assert ("dbl" in case.journal.began, len(case.records(Kind.LOG_LINE))) == (False, 1)
+
+
+@everywhere
+async def test_several_turns_in_one_step_with_the_suspend_data_of_the_last(case: Case) -> None:  # C45
+    def talk(_: Any, ctx: StepContext) -> dict[str, Any]:
+        if ctx.resume_data is None:
+            ctx.suspend({"turn": 1})
+        if ctx.resume_data["turn"] == 1:
+            ctx.suspend({"turn": 2, "prev": ctx.suspend_data})
+        return {"done": ctx.resume_data, "prev": ctx.suspend_data}
+
+    result = await case.start(create_workflow(id="w").then(case.journal.acts("m", talk)), {})
+    assert result.suspend_payload == {"m": {"turn": 1}}
+    result = await case.resume({"turn": 1})
+    assert result.suspend_payload == {"m": {"turn": 2, "prev": {"turn": 1}}}
+    result = await case.resume({"turn": 2})
+    assert outcome(result) == ("success", {"done": {"turn": 2}, "prev": {"turn": 2, "prev": {"turn": 1}}})
+
+
+# ---- beyond the cases: where a suspended step may stand ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [None, "W1", "W1/W2/ask", "W1.W2.ask", ["W1", "W2", "ask"], "ask", "W2/ask"])
+@everywhere
+async def test_a_step_inside_nested_workflows_is_resumed_by_any_of_its_names(case: Case, name: Any) -> None:
+    inner = create_workflow(id="W2").then(case.journal.ask()).commit()
+    outer = create_workflow(id="W1").then(case.journal.inc()).then(inner).commit()
+    result = await case.start(create_workflow(id="w").then(outer).then(case.journal.dbl()), {"v": 1})
+    assert (result.status, result.suspended) == ("suspended", [["W1", "W2", "ask"]])
+    assert result.suspend_payload == {"W1/W2/ask": {"ask": "ask", "at": 2}}
+    assert statuses(result) == {"W1": "suspended"}
+    result = await case.resume({"add": 1}, step=name)
+    assert outcome(result) == ("success", {"v": 6})
+
+
+@everywhere
+async def test_a_step_object_names_itself(case: Case) -> None:
+    a, b = case.journal.ask("a"), case.journal.ask("b")
+    await case.start(create_workflow(id="w").parallel([a, b]), {"v": 1})
+    assert (await case.resume({"add": 1}, step=b)).suspended == [["a"]]
+
+
+@everywhere
+async def test_two_suspensions_in_one_nested_workflow_have_to_be_told_apart(case: Case) -> None:
+    inner = create_workflow(id="W").parallel([case.journal.ask("a"), case.journal.ask("b")]).commit()
+    await case.start(create_workflow(id="w").then(inner), {"v": 1})
+    with pytest.raises(NotSuspended, match="multiple suspended"):
+        await case.resume({"add": 1}, step="W")
+    await case.resume({"add": 1}, step="W/a")
+    assert outcome(await case.resume({"add": 2}, step="W")) == ("success", {"a": {"v": 2}, "b": {"v": 3}})
+
+
+@everywhere
+async def test_an_item_of_a_foreach_is_resumed_by_its_index(case: Case) -> None:
+    workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal), concurrency=3)
+    await case.start(workflow, [1, 2, 3])
+    result = await case.resume({"n": 5}, step="t", foreach_index=2)
+    assert (result.status, result.suspended) == ("suspended", [["t"]])
+    with pytest.raises(NotSuspended, match="item 2"):
+        await case.resume({"n": 5}, foreach_index=2)
+    assert outcome(await case.resume({"n": 1}, foreach_index=1)) == ("success", [10, 21, 35])
+
+
+@everywhere
+async def test_a_suspended_item_keeps_its_place_in_the_window(case: Case) -> None:
+    workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal), concurrency=2)
+    await case.start(workflow, [2, 1, 1, 3, 4])
+    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]", "t[2]", "t[3]"]
+    await case.resume({"n": 0}, foreach_index=3)
+    assert case.paths(Kind.STEP_CALLED)[4:] == ["t[4]"]
+    assert outcome(await case.resume({"n": 0})) == ("success", [20, 10, 10, 30, 40])
+
+
+@everywhere
+async def test_items_of_a_foreach_of_workflows_are_resumed_by_their_index(case: Case) -> None:
+    inner = create_workflow(id="W").then(case.journal.ask()).then(case.journal.inc()).commit()
+    workflow = create_workflow(id="w").foreach(inner, concurrency=2)
+    result = await case.start(workflow, [{"v": 1}, {"v": 2}])
+    assert (result.status, result.suspended) == ("suspended", [["W", "ask"]])
+    result = await case.resume({"add": 10}, step="W", foreach_index=1)
+    assert result.status == "suspended"
+    result = await case.resume({"add": 20}, foreach_index=0)
+    assert outcome(result) == ("success", [{"v": 22}, {"v": 13}])
+
+
+@everywhere
+async def test_an_exact_path_names_one_item(case: Case) -> None:
+    inner = create_workflow(id="W").then(case.journal.ask()).commit()
+    await case.start(create_workflow(id="w").foreach(inner, concurrency=2), [{"v": 1}, {"v": 2}])
+    await case.resume({"add": 10}, step="W[1]/ask")
+    assert outcome(await case.resume({"add": 20}, step="W[0]/ask")) == ("success", [{"v": 21}, {"v": 12}])
+
+
+@everywhere
+async def test_a_label_reaches_into_nested_workflows_and_items(case: Case) -> None:
+    def by_item(item: str, ctx: StepContext) -> Any:
+        return ctx.resume_data or ctx.suspend(resume_label=f"for {item}")
+
+    inner = create_workflow(id="W").then(case.journal.acts("l", by_item)).commit()
+    workflow = create_workflow(id="w").foreach(inner, concurrency=2)
+    result = await case.start(workflow, ["a", "b"])
+    assert set(result.resume_labels) == {"for a", "for b"}
+    assert (await case.resume("B", label="for b")).status == "suspended"
+    assert outcome(await case.resume("A", label="for a")) == ("success", ["A", "B"])
+
+
+@everywhere
+async def test_all_items_with_one_label_are_one_question(case: Case) -> None:
+    workflow = create_workflow(id="w").foreach(_labelled(case.journal, "l", "all"), concurrency=3)
+    await case.start(workflow, [1, 2])
+    assert outcome(await case.resume({"x": 1}, label="all")) == ("success", [{"x": 1}, {"x": 1}])
+
+
+@everywhere
+async def test_an_arm_sleeps_while_another_is_suspended(case: Case) -> None:
+    nap = create_workflow(id="nap").sleep(60).then(case.journal.inc()).commit()
+    workflow = create_workflow(id="w").parallel([nap, case.journal.ask()]).then(case.journal.take())
+    result = await case.start(workflow, {"v": 1}, still=True)
+    assert (result.status, statuses(result)["ask"]) == ("waiting", "suspended")
+    result = await case.resume({"add": 5}, still=True)
+    assert (result.status, statuses(result)["ask"]) == ("waiting", "success")
+    assert outcome(await case.end()) == ("success", {"nap": {"v": 2}, "ask": {"v": 6}})
+
+
+@everywhere
+async def test_finished_siblings_do_not_run_again(case: Case) -> None:
+    workflow = create_workflow(id="w").parallel([case.journal.inc(), case.journal.ask()])
+    await case.start(workflow, {"v": 1})
+    began = list(case.journal.began)
+    await case.resume({"add": 1})
+    assert case.journal.began[len(began) :] == ["ask"]
+
+
+@everywhere
+async def test_a_nested_workflow_that_failed_takes_what_is_suspended_in_it_along(case: Case) -> None:
+    """What stood in it is not to be resumed: nobody waits for it any more."""
+    inner = create_workflow(id="W").parallel([case.journal.ask("lost"), case.journal.boom()]).commit()
+    workflow = create_workflow(id="w").parallel([inner, case.journal.ask()], settle=True)
+    result = await case.start(workflow, {"v": 1})
+    assert (result.status, result.suspended) == ("suspended", [["ask"]])
+    with pytest.raises(NotSuspended):
+        await case.resume({"add": 1}, step="lost")
+    result = await case.resume({"add": 1})
+    assert (result.status, result.result["ask"]) == ("success", {"status": "success", "output": {"v": 2}})
+    assert result.result["W"]["error"]["message"] == "boom"
+
+
+# ---- beyond the cases: what is given, and who gives it -------------------------------------------------------------------
+
+
+class Ask(BaseModel):
+    ask: str
+
+
+class Answer(BaseModel):
+    add: int
+    by: str = "nobody"
+
+
+@everywhere
+async def test_resume_data_that_does_not_fit_changes_nothing(case: Case) -> None:
+    def answered(_: Any, ctx: StepContext) -> Any:
+        return ctx.resume_data.add if ctx.resume_data else ctx.suspend()
+
+    await case.start(create_workflow(id="w").then(case.journal.acts("s", answered, resume_schema=Answer)))
+    before = len(case.records())
+    with pytest.raises(InvalidInput, match="add: "):
+        await case.resume({"add": "many"})
+    assert (len(case.records()), (await case.look()).status) == (before, "suspended")
+    assert outcome(await case.resume({"add": 5})) == ("success", 5)
+
+
+@everywhere
+async def test_resume_data_has_the_defaults_of_its_schema(case: Case) -> None:
+    def answered(_: Any, ctx: StepContext) -> Any:
+        return ctx.resume_data.by if ctx.resume_data else ctx.suspend()
+
+    await case.start(create_workflow(id="w").then(case.journal.acts("s", answered, resume_schema=Answer)))
+    result = await case.resume({"add": 5})
+    assert outcome(result) == ("success", "nobody")
+    assert result.steps["s"].resume_payload == {"add": 5, "by": "nobody"}
+
+
+@everywhere
+async def test_a_suspend_payload_that_does_not_fit_fails_the_step(case: Case) -> None:
+    s = case.journal.acts("s", lambda _, ctx: ctx.suspend({"ask": 5}), suspend_schema=Ask)
+    result = await case.start(create_workflow(id="w").then(s))
+    assert (failure(result)[0], statuses(result)) == ("InvalidInput", {"s": "failed"})
+
+
+@pytest.mark.parametrize("data", [False, 0, "", [], {}])
+@everywhere
+async def test_falsy_data_is_data(case: Case, data: Any) -> None:
+    """Mastra delivers `false` and then forgets that it did."""
+    s = case.journal.acts("s", lambda _, ctx: [ctx.resume_data] if ctx.resume_data is not None else ctx.suspend())
+    await case.start(create_workflow(id="w").then(s))
+    result = await case.resume(data)
+    assert (outcome(result), result.steps["s"].resume_payload) == (("success", [data]), data)
+
+
+@everywhere
+async def test_without_data_the_step_suspends_again(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.ask()), {"v": 1})
+    result = await case.resume()
+    assert (result.status, result.suspended) == ("suspended", [["ask"]])
+    assert outcome(await case.resume({"add": 1})) == ("success", {"v": 2})
+
+
+@everywhere
+async def test_nothing_catches_a_suspension(case: Case) -> None:
+    def careless(_: Any, ctx: StepContext) -> Any:
+        try:
+            return ctx.resume_data or ctx.suspend("waiting")
+        except Exception:
+            return "eaten"
+
+    result = await case.start(create_workflow(id="w").then(case.journal.acts("s", careless)))
+    assert (result.status, result.suspend_payload) == ("suspended", {"s": "waiting"})
+    assert outcome(await case.resume("x")) == ("success", "x")
+
+
+@everywhere
+async def test_a_step_may_fail_and_be_tried_again_after_its_resume(case: Case) -> None:
+    """Mastra's workflow-level retries are lost on resume."""
+    counts: list[tuple[int, Any]] = []
+
+    def flaky(_: Any, ctx: StepContext) -> str:
+        if ctx.resume_data is None:
+            ctx.suspend("q")
+        counts.append((ctx.retry_count, ctx.resume_data))
+        if ctx.retry_count < 2:
+            raise OSError("not yet")
+        return "done"
+
+    workflow = create_workflow(id="w", retry_config={"attempts": 2, "delay_s": 5}).then(case.journal.acts("s", flaky))
+    await case.start(workflow)
+    began = case.world.now()
+    result = await case.resume("r")
+    assert (outcome(result), counts) == (("success", "done"), [(0, "r"), (1, "r"), (2, "r")])
+    assert case.world.now() - began == 10_000
+
+
+@everywhere
+async def test_steps_behind_a_resume_keep_their_retries(case: Case) -> None:
+    tries: list[int] = []
+
+    def flaky(data: Any, ctx: StepContext) -> Any:
+        tries.append(ctx.retry_count)
+        if ctx.retry_count == 0:
+            raise OSError("once")
+        return data
+
+    workflow = create_workflow(id="w", retry_config={"attempts": 1}).then(case.journal.ask())
+    await case.start(workflow.then(case.journal.acts("flaky", flaky)), {"v": 1})
+    assert (outcome(await case.resume({"add": 1})), tries) == (("success", {"v": 2}), [0, 1])
+
+
+@everywhere
+async def test_a_suspension_uses_up_no_tries(case: Case) -> None:
+    def often(_: Any, ctx: StepContext) -> Any:
+        if ctx.resume_data is None:
+            ctx.suspend()
+        if ctx.retry_count == 0:
+            raise OSError("once")
+        if ctx.resume_data < 3:
+            ctx.suspend()
+        return ctx.retry_count
+
+    await case.start(create_workflow(id="w").then(case.journal.acts("s", often, retries=1)))
+    assert (await case.resume(1)).status == "suspended"
+    assert (await case.resume(2)).status == "suspended"
+    assert outcome(await case.resume(3)) == ("success", 1)
+
+
+@uncut
+async def test_of_two_resumes_at_once_one_wins(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.ask()), {"v": 1})
+    answers = await asyncio.gather(
+        *(case.app.resume(KEY.run, resume_data={"add": number}) for number in (1, 2, 3)), return_exceptions=True
+    )
+    won = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert [outcome(result) for result in won] == [outcome(await case.look())]
+    assert [type(answer) for answer in answers if isinstance(answer, BaseException)] == [NotSuspended] * 2
+    assert (len(case.records(Kind.STEP_RESUMED)), case.journal.began) == (1, ["ask", "ask"])
+
+
+@everywhere
+async def test_a_suspended_run_can_be_canceled_and_not_be_resumed_then(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.ask()).then(case.journal.inc()), {"v": 1})
+    result = await case.cancel()
+    assert (outcome(result), result.suspended) == (("canceled", None), [])
+    with pytest.raises(NotSuspended):
+        await case.resume({"add": 1})
+    assert (await case.look()).status == "canceled"
+
+
+@everywhere
+async def test_a_run_that_does_not_exist_or_has_ended_is_not_resumed(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.inc()), {"v": 1})
+    with pytest.raises(NotSuspended):
+        await case.resume({})
+    with pytest.raises(NotFound):
+        await case.resume({}, run_id="nobody")
+
+
+@everywhere
+async def test_a_name_of_nothing_that_is_suspended_lists_what_is(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.ask()), {"v": 1})
+    with pytest.raises(NotSuspended, match="suspended are: ask"):
+        await case.resume({"add": 1}, step="inc")
+    assert (await case.look()).suspended == [["ask"]]
+
+
+@everywhere
+async def test_opening_a_store_with_a_suspended_run_starts_nothing(case: Case) -> None:
+    await case.start(create_workflow(id="w").then(case.journal.ask()), {"v": 1})
+    began, records = len(case.journal.began), len(case.records())
+    await case.reopen()
+    assert (case.app.is_idle, case.app._running._drivers) == (True, {})
+    assert (len(case.journal.began), len(case.records())) == (began, records)
+    assert outcome(await case.resume({"add": 1})) == ("success", {"v": 2})
+
+
+@uncut
+async def test_a_hundred_suspended_runs_cost_no_driver(case: Case) -> None:
+    if case.way is Way.STORED:
+        return
+    workflow = create_workflow(id="w").then(case.journal.ask()).commit()
+    for number in range(100):
+        await case.start(workflow, {"v": number}, run_id=f"run-{number}")
+    await case.until(lambda: case.app.is_idle)
+    assert (case.app._running._drivers, len(await case.app.list(status="suspended"))) == ({}, 100)
+    await case.reopen()
+    assert (case.app.is_idle, len(await case.app.list(status="suspended"))) == (True, 100)
+    assert outcome(await case.resume({"add": 1}, run_id="run-7")) == ("success", {"v": 8})
+
+
+def _labelled(journal: Journal, id: str, *labels: str) -> Step:
+    return journal.acts(id, lambda _, ctx: ctx.resume_data or ctx.suspend({"q": 1}, resume_label=labels))
+
+
+def _ten_and_more(journal: Journal) -> Step:
+    """Item 1 is 10; the others wait, and are ten times themselves and what they are given."""
+
+    def act(item: int, ctx: StepContext) -> int:
+        if item == 1:
+            return 10
+        if ctx.resume_data is None:
+            ctx.suspend({"item": item})
+        return item * 10 + int(ctx.resume_data["n"])
+
+    return journal.acts("t", act)
