@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 from fuzz import native
-from fuzz.oracles import Finding, Ways, judge_messages, judge_output, judge_value
+from fuzz.oracles import Finding, Ways, judge_events, judge_messages, judge_output, judge_value
 
 Target = Literal["values", "events"]
 TARGETS: Final[tuple[Target, ...]] = ("values", "events")
 CORPUS: Final = Path(__file__).parent / "corpus"
 INTERPRETER: Final = native.HERE / "interpreter.js"
-BATCH, END, OUTPUT_MAX, INPUT_MAX = 64, 0xFFFFFFFF, 1 << 20, 1024
+BATCH, END, OUTPUT_MAX, INPUT_MAX = 64, 0xFFFFFFFF, 1 << 20, 2048
 
 
 @dataclass
@@ -164,7 +164,9 @@ def _judge_value(tried: Tried) -> None:
 
 
 def _judge_events(tried: Tried) -> None:
-    """What came out must be well formed; what went in is tried as if a guest had written it."""
+    """What was taken and what came out is well formed; what went in is tried as if a guest had written it."""
+    if tried.outcome == 0:
+        judge_events(tried.data)
     if len(tried.output) < OUTPUT_MAX:
         judge_output(tried.output)
     judge_messages(tried.data)

@@ -27,6 +27,8 @@ ADDRESSES: Final = (f"-DSTACK_BYTES={WINDOWS_AT + 0x180000:#x}", f"-DSTATE_ADDRE
 COUNTED: Final = tuple(f"-D{name}=counted_{name}" for name in ("malloc", "calloc", "realloc", "free"))
 # Time as the guest has it takes the place of the C library's, under names of its own: the fuzzer still needs a clock.
 TIME: Final = tuple(f"-D{name}=guest_{name}" for name in ("gettimeofday", "clock_gettime", "localtime_r"))
+# QuickJS carves small blocks out of larger ones, except under ASan: here each is taken alone, so that all are counted.
+ALONE: Final = ("-U__SANITIZE_ADDRESS__", "-D__SANITIZE_ADDRESS__=1")
 CODEC: Final = ("cbor_read.c", "cbor_write.c", "failures.c", "text.c", "events.c", "commands.c", "calls.c")
 EDGES: Final = "-fsanitize-coverage=trace-pc-guard"
 
@@ -114,8 +116,8 @@ def _flags(file: Path, edges: Iterable[str]) -> list[str]:
     if file.parent == HERE:
         return ["-g", "-Wall", "-Wextra", "-Werror", "-Wno-attributes", *ADDRESSES]
     if file.name in ENGINE_FILES:
-        return ["-g1", "-w", *TIME]
-    counted = COUNTED if file.name == "ambient.c" else ()
+        return ["-g1", "-w", *ALONE, *TIME]
+    counted = (*COUNTED, f"-I{HERE / sys.platform}") if file.name == "ambient.c" else ()
     return ["-g", "-w", *ADDRESSES, *TIME, *counted, *(edges if file.name in CODEC else ())]
 
 

@@ -73,6 +73,23 @@ def _javascript_date(moment: datetime) -> cbor2.CBORTag:
     return cbor2.CBORTag(0, f"{utc:%m-%dT%H:%M:%S}".join((f"{utc.year:04}-", f".{utc.microsecond // 1000:03}Z")))
 
 
+# ---- events ------------------------------------------------------------------------------------------------------------
+
+
+def judge_events(data: bytes) -> None:
+    """`data` are events that C took, one and all.
+
+    Raises:
+        Finding: they are no sequence in our encoding.
+    """
+    at = 0
+    try:
+        while at < len(data):
+            at = values.check(data, at)
+    except MalformedOutput as error:
+        raise Finding(f"{data.hex()}\nC took it. Python: {error}") from error
+
+
 # ---- the output of a guest ---------------------------------------------------------------------------------------------
 
 

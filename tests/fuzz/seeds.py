@@ -10,6 +10,8 @@ from typing import Any, Final
 from fuzz.campaign import INPUT_MAX, Target
 from guest.cells import NOW, SEED, pack
 
+from cloche.history.values import DEPTH_MAX
+
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 
 
@@ -45,7 +47,8 @@ DEEDS: Final[list[Any]] = [
     [18, 1, 2, 3],
     [19, 1],
     [20, 65, 3],
-    [21],
+    [21, 1],
+    [22],
 ]
 FAILURE: Final = {"name": "E", "message": "m", "data": [1], "cause": {"name": "C", "message": "c"}}
 ANSWERS: Final[list[Any]] = [
@@ -65,13 +68,35 @@ ANSWERS: Final[list[Any]] = [
 ]
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else "deep"
+
+
+def caused(levels: int) -> dict[str, Any]:
+    """A failure with so many causes within each other."""
+    return {"name": "", "message": "", **({"cause": caused(levels - 1)} if levels else {})}
+
+
+def deep() -> list[bytes]:
+    """As deep as may be and one deeper, in and out, as values and as failures."""
+    began = pack([0, NOW, SEED, [11, [1, "a"]], {}])
+    thrown = [[11, [13, "m", "c", {"k": nested(levels)}]] for levels in (58, 60, 61)]
+    deeds = [
+        *thrown,
+        *([number, "p", nested(levels), which] for number in (1, 15) for levels in (62, 63) for which in (0, 1)),
+    ]
+    deeds += [[number, nested(levels)] for number in (18, 21) for levels in (62, 63)]
+    failed = [began + pack([2, NOW, 1, caused(levels)]) for levels in (DEPTH_MAX - 1, DEPTH_MAX)]
+    return [*(pack([0, NOW, SEED, deed, {}]) for deed in deeds), *failed]
+
+
 def events() -> list[bytes]:
-    """Each deed and each answer, and all of them at once."""
+    """Each deed and each answer, all of them at once, and the deepest there may be."""
     started = [pack([0, NOW, SEED, deed, {"context": {"c": 1}, "state": {"s": 1}}]) for deed in DEEDS]
     answered = [pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + pack(answer) for answer in ANSWERS]
     calls = [pack([1, NOW, 1, 1]), pack([1, NOW, 2, 1]), pack([4, NOW, 3]), pack([4, NOW, 4]), pack([5, NOW, 5, 1])]
     ends = [pack([6, NOW, 6, [0, 1]]), pack([8, NOW, 7, [1, FAILURE]])]
-    return [*started, *answered, pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + b"".join(calls + ends)]
+    return [*deep(), *started, *answered, pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + b"".join(calls + ends)]
 
 
 SEEDS: Final[Mapping[Target, Callable[[], list[bytes]]]] = {"values": values, "events": events}

@@ -55,6 +55,17 @@ def test_every_hostile_vector_is_refused(program: Path) -> None:
     assert set(values_of(program, inputs)) == {"refused 0"}
 
 
+def test_without_memory_a_value_is_a_fault_wherever_it_runs_out(program: Path) -> None:
+    """Every allocation of every round trip is the one that fails, once."""
+    inputs = read_corpus("values")[::10]
+    given = b"".join(struct.pack("I", len(data)) + data for data in inputs)
+
+    done = native.run(program, "starve", *native.prelude(), given=given)
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert sum(map(int, done.stdout.split())) > 1000
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_corpus_of_the_fuzzer_is_answered_as_the_host_would_answer(program: Path, target: Target) -> None:
     inputs = [*read_corpus(target), *SEEDS[target]()]

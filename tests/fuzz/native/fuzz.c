@@ -22,7 +22,7 @@
 
 #include "native.h"
 
-enum { BATCH = 64, INPUT_MAX = 1024, EDGES_MAX = 1 << 14, OUTPUT_MAX = 1 << 20, HANGS_AFTER_S = 20 };
+enum { BATCH = 64, INPUT_MAX = 2048, EDGES_MAX = 1 << 14, OUTPUT_MAX = 1 << 20, HANGS_AFTER_S = 20 };
 static const uint32_t END = UINT32_MAX;
 
 /* ---- coverage ---- */

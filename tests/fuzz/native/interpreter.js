@@ -33,6 +33,7 @@ async function act(what) {
     case 18: return { a, b, get c() { return c; }, __proto__: { inherited: 1 } };
     case 19: { const around = { a }; around.around = b ? around : b; return around; }
     case 20: return [new Error(a, { cause: new TypeError(b) }), String.fromCharCode(a), BigInt(Math.trunc(b)) ** 9n];
+    case 21: return { a: { a } };
     default: return [number, act, Symbol.iterator, new Map()][Math.trunc(number) % 4];
   }
 }

@@ -13,6 +13,7 @@
 #endif
 
 long live_allocations;
+long allocations_left = -1;
 
 /* ambient.c is compiled with these in the place of the C library's. */
 void *counted_malloc(size_t size);
@@ -20,20 +21,22 @@ void *counted_calloc(size_t count, size_t size);
 void *counted_realloc(void *memory, size_t size);
 void counted_free(void *memory);
 
+static bool is_starved(void) { return allocations_left == 0 || (allocations_left > 0 && --allocations_left < 0); }
+
 void *counted_malloc(size_t size) {
-    void *memory = malloc(size);
+    void *memory = is_starved() ? NULL : malloc(size);
     live_allocations += memory != NULL;
     return memory;
 }
 
 void *counted_calloc(size_t count, size_t size) {
-    void *memory = calloc(count, size);
+    void *memory = is_starved() ? NULL : calloc(count, size);
     live_allocations += memory != NULL;
     return memory;
 }
 
 void *counted_realloc(void *memory, size_t size) {
-    void *moved = realloc(memory, size);
+    void *moved = is_starved() ? NULL : realloc(memory, size);
     live_allocations += !memory && moved;
     return moved;
 }

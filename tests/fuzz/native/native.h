@@ -16,6 +16,7 @@ int64_t turn(uint32_t size);
 /* ---- native.c ---- */
 
 extern long live_allocations;
+extern long allocations_left; /* then there is no memory any more; negative: there is always some */
 
 void die(const char *what);
 void *copy(const void *bytes, size_t size);
