@@ -132,8 +132,6 @@ class _Folding:
                 | Kind.LEFT
             ):
                 self._end(record, at)
-                if record.kind is Kind.LEFT:
-                    self._leave(record.path or "")
             case Kind.RUN_COMPLETED:
                 self.out.result = record.content()[1]
             case Kind.RUN_FAILED:
@@ -183,16 +181,10 @@ class _Folding:
 
     def _abandon(self, record: Record, at: datetime) -> None:
         """The workflow goes on without this call: a block has enough successes, or an event did not come in time."""
-        self.suspended.pop(record.call or 0, None)
         step = self._step(record)
         if step is not None:
             is_event = step.status == "waiting"
             step.status, step.suspend_payload, step.ended_at = "failed" if is_event else "canceled", None, at
-
-    def _leave(self, place: str) -> None:
-        """What is suspended in a place that was left is not waited for any more."""
-        below = (f"{place}/", f"{place}[")
-        self.suspended = {call: one for call, one in self.suspended.items() if not one[0].startswith(below)}
 
     def finish(self) -> None:
         """What follows from all records: what is suspended now, what a paused run has not begun."""
