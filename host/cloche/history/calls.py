@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
@@ -51,12 +52,13 @@ class OpenCall:
 class OpenCalls(dict[CallId, OpenCall]):
     """The open calls by number, with the counts that decide what a run is waiting for: `active` steps, `suspended` ones."""
 
-    __slots__ = ("_dues", "_last_id", "active", "suspended")
+    __slots__ = ("_dues", "_last_id", "_under", "active", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
         self._last_id = 0  # numbers only grow: one that comes again is seen without keeping the past
         self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
+        self._under: Counter[str] = Counter()  # how many calls are open under a path
         self.active = 0
         self.suspended = 0
 
@@ -64,9 +66,11 @@ class OpenCalls(dict[CallId, OpenCall]):
         """Whether the guest may give this number to a call."""
         return call_id > self._last_id
 
-    def under(self, prefix: str) -> list[CallId]:
-        """Open calls whose path begins with `prefix`, in the order of their numbers."""
-        return sorted(call_id for call_id, call in self.items() if call.path.startswith(prefix))
+    def under(self, path: str) -> list[CallId]:
+        """The calls that are open at `path` or under it (`path/…`, `path[…`), in the order of their numbers."""
+        if not self._under[path]:  # the usual case: a block is left when all in it has ended
+            return []
+        return sorted(call_id for call_id, call in self.items() if path in _places(call.path))
 
     @property
     def next_due(self) -> TimeMs | None:
@@ -82,12 +86,13 @@ class OpenCalls(dict[CallId, OpenCall]):
     def clear(self) -> None:
         super().clear()
         self._dues.clear()
+        self._under.clear()
         self.active = self.suspended = 0
 
     def close(self, call_id: CallId) -> None:
         """Forget a call that nobody waits for any more."""
         self._move(self[call_id], StepPhase.DONE)
-        del self[call_id]
+        self._remove(call_id)
 
     def apply(self, record: Record, call_id: CallId) -> None:
         """Follow a record of a call.
@@ -108,19 +113,26 @@ class OpenCalls(dict[CallId, OpenCall]):
 
         self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what))
         if call.phase in _DONE:
-            del self[call_id]
+            self._remove(call_id)
         else:
             self._remember(record, call_id, call)
 
     def _open(self, record: Record, call_id: CallId, phase: CallPhase) -> None:
         self._last_id = max(self._last_id, call_id)
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
+        self._under.update(_places(call.path))
         if phase is StepPhase.CALLED:
             self.active += 1
         elif phase is TimerPhase.SET:
             command = unpack_command(record.body)
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
+
+    def _remove(self, call_id: CallId) -> None:
+        for place in _places(self.pop(call_id).path):
+            self._under[place] -= 1
+            if not self._under[place]:
+                del self._under[place]
 
     def _move(self, call: OpenCall, phase: CallPhase) -> None:
         before, call.phase = call.phase, phase
@@ -145,3 +157,12 @@ class OpenCalls(dict[CallId, OpenCall]):
             self._dues = [entry for entry in self._dues if entry[1] in self]
             heapify(self._dues)
         heappush(self._dues, (due, call_id))
+
+
+def _places(path: str) -> list[str]:
+    """The path itself and all that it stands in: `W[2]/ask` stands in `W[2]` and in `W`."""
+    places = [path]
+    for at in range(len(path) - 1, 0, -1):
+        if path[at] in "/[":
+            places.append(path[:at])
+    return places

@@ -157,7 +157,7 @@ class RunMachine:
         self.created: Record | None = None
         self.gate: Gate | None = None
         self._batch = Batch(Seq(0))
-        self._given_up: list[CallId] = []  # calls that the last record closed besides its own
+        self._given_up: list[CallId] = []  # calls that the last `left` closed
 
     @property
     def ended(self) -> bool:
@@ -316,8 +316,6 @@ class RunMachine:
         self._add(_EVENT_KIND[type(event)], event.time, call, path, event.pack())
         if isinstance(event, StepResumed):
             self._batch.wishes.append(self.start_of(event.call))
-        elif isinstance(event, StepBailed):
-            self._batch.wishes += [StopCall(call) for call in self._given_up]
 
     def _is_given_up(self, call: CallId | None) -> bool:
         """Whether a command of this very batch abandoned `call`: its end, in the same batch, came too late.
@@ -349,6 +347,8 @@ class RunMachine:
                 self._batch.wishes.append(StartTimer(command.call, command.due))
             case AbandonCall():
                 self._batch.wishes.append(StopCall(command.call))
+            case Leave():
+                self._batch.wishes += [StopCall(open_call) for open_call in self._given_up]
 
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
@@ -379,23 +379,23 @@ class RunMachine:
             self._apply_to_call(record, call_id)
         elif kind in ENDS:
             self.open.clear()
+        elif kind is Kind.LEFT and record.path is not None:
+            # What is still open in a block that was left is not wanted any more: it was bailed out of, or it failed.
+            self._given_up = self.open.under(record.path)
+            for open_call in self._given_up:
+                self.open.close(open_call)
         elif kind is Kind.RUN_CONTINUED and self.gate is not None:
             self.gate.reopen(per_step=record.content().get("per_step", False))
         elif kind is Kind.RUN_STARTED:
             self.state = dict(record.content()[4].get("state", {}))
 
     def _apply_to_call(self, record: Record, call_id: CallId) -> None:
-        self._given_up = []
         try:
             self.open.apply(record, call_id)
         except HistoryError as error:
             raise HistoryError(f"run {self.key.run}, {error.message}") from None
         if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and record.body[0] == FIVE_ITEMS:
             self.state.update(record.content()[4])
-        if record.kind is Kind.STEP_BAILED:
-            self._given_up = self.open.under(innermost_workflow(record.path or Path("")))
-            for sibling in self._given_up:
-                self.open.close(sibling)
 
 
 def _is_late(fact: Fact) -> bool:
@@ -404,8 +404,3 @@ def _is_late(fact: Fact) -> bool:
 
 _BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
-
-
-def innermost_workflow(path: Path) -> str:
-    """What the paths of all calls of the workflow that `path` stands in begin with; empty for the run itself."""
-    return path.rpartition("/")[0] + "/" if "/" in path else ""

@@ -69,7 +69,7 @@ class RunDriver:
         self._attempts = Attempts(self, scheduler)
         self._draining = False
         self._attended = 0
-        self.turns = 0
+        self.turns = 0  # since the run was last reported to its callbacks
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # ---- for the scheduler ----
@@ -195,7 +195,7 @@ class RunDriver:
     # ---- turns ----
 
     async def _loop(self) -> None:
-        while not (self.machine.ended and self._attempts.idle):
+        while self._facts or not (self.machine.ended and self._attempts.idle):
             if not self._facts:
                 if (self._draining and self._attempts.idle) or self._may_park():
                     return
@@ -230,13 +230,16 @@ class RunDriver:
                 log.warning("run %s waits for its store: %s", self.key.run, error.message)
                 self._scheduler.trouble(self.key, error)
                 wait_s = min(wait_s * 2 or 0.05, 5.0)
-        self.turns += 1
+        if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
+            self.turns += 1
         self._new = None
         self._taken.clear()
         self._facts.extendleft(reversed(facts[count:]))
         self._scheduler.trouble(self.key, None)
         self._answer(facts[:count])
         self._act(batch, facts[:count])
+        if self.machine.ended:  # what still runs is only waited for to be recorded as late
+            self._scheduler.stopped_moving(self)
         self._scheduler.announce(self.key)
 
     def _awaited(self, arrivals: Sequence[Arrival]) -> list[Fact]:
@@ -317,11 +320,15 @@ class RunDriver:
 
     def _may_park(self) -> bool:
         """Whether the run waits for outside data, or for a time that is far enough away to give up its cell."""
-        if self._attended or not self._attempts.idle or self.machine.open.active:
+        if self._attended or not self._attempts.idle:
+            return False
+        if self.machine.phase is RunPhase.PAUSED:
+            return True
+        if self.machine.open.active:
             return False
         due = self.machine.wake_at
         if due is None:
-            return self.machine.status in ("suspended", "waiting", "paused")
+            return self.machine.status in ("suspended", "waiting")
         if due - self._scheduler.world.now() < PARK_AFTER_MS:
             return False
         self._scheduler.park(self.key, due)

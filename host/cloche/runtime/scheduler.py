@@ -211,15 +211,20 @@ class Scheduler:
     def finished(self, driver: RunDriver) -> None:
         if self._drivers.get(driver.key) is driver:
             del self._drivers[driver.key]
+        self.stopped_moving(driver)
+
+    def stopped_moving(self, driver: RunDriver) -> None:
+        """Tell those who wait for it: callbacks once, then everybody else."""
         self._call_back(driver)
         self.announce(driver.key, stopped=True)
 
     def _call_back(self, driver: RunDriver) -> None:
-        """Call the workflow's `on_finish` and `on_error` for a run that has come to a stop in this process."""
+        """Call the workflow's `on_finish` and `on_error` for a run that has come to a stop in this process, once a stop."""
         workflow = self._workflows.get(driver.code.workflow)
         status = driver.machine.status
         if workflow is None or not driver.turns or status not in (*FINAL, "suspended"):
             return
+        driver.turns = 0
         wanted = [workflow.on_finish, workflow.on_error if status == "failed" else None]
         calls = [call for call in wanted if call is not None]
         if calls:
@@ -276,6 +281,18 @@ class Scheduler:
         if adapter is not None:
             data = validated(adapter, data, f"the resume data of step '{one.path}'")
         return plain(data, "resume_data")
+
+    def checked_event(self, workflow: str, name: str, payload: Any) -> Any:
+        """What an event carries, as the workflow's schema for it has it.
+
+        Raises:
+            InvalidInput: it does not fit, or cannot cross.
+        """
+        owner = self._workflows.get(workflow)
+        adapter = owner.event_adapter(name) if owner is not None else None
+        if adapter is not None:
+            payload = validated(adapter, payload, f"what event '{name}' carries")
+        return plain(payload, "payload")
 
     async def go_on(self, key: RunKey, *, per_step: bool) -> None:
         """Let a paused run go on, by one entry of its graph or to its end."""
