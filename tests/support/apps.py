@@ -162,7 +162,9 @@ class CutStore(MemoryStore):
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
-        super().commit(appends)
+        outcomes = super().commit(appends)
+        if all(outcomes):  # nothing was written
+            return outcomes
         self.cuts += 1
         self.went_out.set()
         raise StoreUnavailable("the power went out")

@@ -19,11 +19,12 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from support.apps import KEY, PATIENCE_S, AppOn, CutStore, Journal, ManualWorld
+from support.apps import KEY, AppOn, CutStore, Journal, ManualWorld
 
 from cloche import Cloche, Run, RunResult, Workflow, load_workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
+from cloche.history.values import decode
 from cloche.runtime import reading
 from cloche.runtime.forking import SAME
 from cloche.runtime.results import STOPPED
@@ -41,6 +42,7 @@ class Way(StrEnum):
 
 
 ENGINES: tuple[type[SandboxEngine] | type[DirectEngine], ...] = (SandboxEngine, DirectEngine)
+CASE_PATIENCE_S = 20.0  # a case takes hundredths of a second; one that hangs has failed
 Test = Callable[..., Coroutine[Any, Any, None]]
 
 
@@ -57,7 +59,7 @@ def uncut(test: Test) -> Callable[..., None]:
 def _parametrized(test: Test, ways: tuple[Way, ...]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(*, case: tuple[Callable[[], CellSource], Way], **given: Any) -> None:
-        asyncio.run(asyncio.wait_for(_lived(test, Case(*case), given), PATIENCE_S))
+        asyncio.run(asyncio.wait_for(_lived(test, Case(*case), given), CASE_PATIENCE_S))
 
     params = [pytest.param((engine, way), id=f"{engine.name}, {way}") for engine in ENGINES for way in ways]
     marked: Callable[..., None] = pytest.mark.parametrize("case", params)(run)
@@ -106,14 +108,14 @@ class Case:
         if self._app is None or known not in self._workflows:
             self._workflows.append(known)
             await self.reopen()
-        await self._do(lambda: self.app.start(known, value, run_id=run_id, **given))
+        await self._do(run_id, lambda: self.app.start(known, value, run_id=run_id, **given))
 
     async def resume(self, data: Any = None, *, run_id: str = KEY.run, still: bool = False, **named: Any) -> RunResult:
-        await self._do(lambda: self.app.resume(run_id, resume_data=data, **named))
+        await self._do(run_id, lambda: self.app.resume(run_id, resume_data=data, **named))
         return await self.rest(run_id) if still else await self.end(run_id)
 
     async def fork(self, at: str, new_id: str, *, run_id: str = KEY.run, value: Any = SAME) -> RunResult:
-        await self._do(lambda: self.app.fork(run_id, at=at, input_data=value, new_run_id=new_id))
+        await self._do(new_id, lambda: self.app.fork(run_id, at=at, input_data=value, new_run_id=new_id))
         return await self.end(new_id)
 
     async def cancel(self, run_id: str = KEY.run) -> RunResult:
@@ -124,15 +126,13 @@ class Case:
             await self.app.cancel(run_id)
             await _turns_until(lambda: self._count(Kind.CANCEL_REQUESTED, run_id) > asked)
 
-        await self._do(durably)
+        await self._do(run_id, durably)
         return await self.end(run_id)
 
     async def send(self, name: str, payload: Any = None, *, run_id: str = KEY.run, **given: Any) -> None:
         """Send an event, and wait until the run has it if it waits for it now."""
-        waits = any(hook.name == name for hook in reading.machine_of(self.store, key_of(run_id)).hooks())
         await self.app.send_event(run_id, name, payload, **given)
-        if waits:
-            await self.until(lambda: not self.store.inbox())
+        await self.until(lambda: not self._has_mail(run_id))
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait, through whatever happens to the process, until `condition` holds."""
@@ -211,12 +211,14 @@ class Case:
             setattr(stored, choice, getattr(workflow, choice))
         return stored
 
-    async def _do(self, deed: Callable[[], Awaitable[Any]]) -> None:
-        """Do it until it is in a log: after a power cut before that, once more. Whatever it raises comes out."""
-        before = self._log_size()
-        while self._log_size() == before:
+    async def _do(self, run_id: str, deed: Callable[[], Awaitable[Any]]) -> None:
+        """Do it until it is in the run's log: after a power cut before that, once more. Whatever it raises comes out."""
+        if self.store.run(key_of(run_id)) is not None:
+            await self.until(lambda: self._is_at_rest(run_id))
+        before = self._log_size(run_id)
+        while self._log_size(run_id) == before:
             task = asyncio.ensure_future(deed())
-            await _turns_until(lambda: task.done() or self._is_dark() or self._log_size() > before)  # noqa: B023
+            await _turns_until(lambda: task.done() or self._is_dark() or self._log_size(run_id) > before)  # noqa: B023
             if task.done() and not self._is_dark():
                 task.result()
                 return
@@ -237,15 +239,23 @@ class Case:
         row = self.store.run(key_of(run_id))
         if self._is_dark() or row is None:
             return False
+        if self._has_mail(run_id):
+            return False
         if row.status == "waiting":
             return row.wake_at is None or row.wake_at > self.world.now()
         return row.status in STOPPED
 
+    def _has_mail(self, run_id: str) -> bool:
+        """Whether an event is there that the run waits for."""
+        mail = [decode(row.body)[0] for row in self.store.inbox() if row.key.run == run_id and row.kind == "event"]
+        return bool(mail) and any(hook.name in mail for hook in reading.machine_of(self.store, key_of(run_id)).hooks())
+
     def _count(self, kind: Kind, run_id: str) -> int:
         return len(self.records(kind, run_id=run_id))
 
-    def _log_size(self) -> int:
-        return sum(row.head_seq for row in self.store.runs())
+    def _log_size(self, run_id: str) -> int:
+        row = self.store.run(key_of(run_id))
+        return row.head_seq if row is not None else 0
 
     def _ended_calls(self) -> set[tuple[str, str]]:
         ends = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)

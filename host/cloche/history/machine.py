@@ -141,6 +141,9 @@ class Gate(Protocol):
     def reopen(self, *, per_step: bool) -> None:
         """The run was continued."""
 
+    def see(self, calls: OpenCalls) -> None:
+        """These calls are open after a record, from the log or new: the same ones in every life of the run."""
+
 
 class RunMachine:
     """The state of one run; see the module. Begin with `RunMachine(key)` and `absorb` its records, if it has any."""
@@ -388,6 +391,8 @@ class RunMachine:
             self.gate.reopen(per_step=record.content().get("per_step", False))
         elif kind is Kind.RUN_STARTED:
             self.state = dict(record.content()[4].get("state", {}))
+        if self.gate is not None:
+            self.gate.see(self.open)
 
     def _apply_to_call(self, record: Record, call_id: CallId) -> None:
         try:

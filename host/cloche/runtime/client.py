@@ -212,13 +212,14 @@ class Cloche:
         Raises:
             NotFound: there is no such run.
             NotSuspended: it has ended.
+            InvalidInput: the payload does not fit the schema that the workflow has for this event.
         """
         key = self._key(run_id)
         row = reading.row_of(self._running.store, key)
         if row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
         token = f"{self._tenant}:{run_id}:{idempotency_key or self._world.run_id()}"
-        body = encode([name, plain(payload, "payload")])
+        body = encode([name, self._running.checked_event(row.workflow, name, payload)])
         self._running.store.post(key, "event", body, token, self._world.now())
         self._running.inbox.look()
 

@@ -69,6 +69,7 @@ class Inbox:
                     name, payload = decode(row.body)
                     call = driver.hook(name)
                     if call is not None:
+                        payload = scheduler.checked_event(driver.code.workflow, name, payload)
                         await driver.record(HookReceived(now, call, payload), row.id)
         except UsageError as error:
             log.warning("a wish for run %s was not granted: %s", row.key.run, error.message)

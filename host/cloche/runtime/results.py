@@ -203,7 +203,8 @@ class _Folding:
             if outer is not None and outer.status == "running":  # the foreach or nested workflow that it stands in
                 outer.status, outer.suspend_payload = "suspended", one.payload
         if out.status == "paused":
-            out.steps = {name: step for name, step in out.steps.items() if step.attempts or step.status != "running"}
+            begun = {name: step for name, step in out.steps.items() if step.attempts or step.ended_at is not None}
+            out.steps = begun
 
     def _step(self, record: Record) -> StepResult | None:
         path = self.paths.get(record.call or 0, record.path or "")

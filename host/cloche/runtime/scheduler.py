@@ -20,7 +20,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Cell, CellSource, Code
-from cloche.errors import ClocheError, HistoryError, MissingStep, NotFound, NotSuspended, StoreError, UsageError
+from cloche.errors import (
+    ClocheError,
+    HistoryError,
+    MissingStep,
+    NotFound,
+    NotSuspended,
+    RunConflict,
+    SeqConflict,
+    StoreError,
+    UsageError,
+)
 from cloche.history import Kind, Note, Path, RunKey, TimeMs
 from cloche.history.machine import Fact, Suspension
 from cloche.history.messages import CancelRequested, Started, StepResumed
@@ -118,13 +128,21 @@ class Scheduler:
     # ---- runs ----
 
     async def start(self, key: RunKey, code: Code, facts: Sequence[Fact]) -> None:
-        """Begin a run with `facts`: its creation, its start, and what a fork brings along. Returns when they are durable."""
+        """Begin a run with `facts`: its creation, its start, and what a fork brings along. Returns when they are durable.
+
+        Raises:
+            RunConflict: there was a run of that id, which was deleted.
+        """
         new = NewRun(code.workflow, self._keep(code))
         created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
         started = next(fact for fact in facts if isinstance(fact, Started))
         driver = self._drivers[key] = self._driver(key, code, created.content)
         # A task of its own: a caller who gives up leaves a whole run, or none.
-        await asyncio.shield(self.spawn(self._begin(driver, facts, started, new)))
+        try:
+            await asyncio.shield(self.spawn(self._begin(driver, facts, started, new)))
+        except SeqConflict as conflict:
+            message = f"run {key.run} was deleted, and its id is not used again: give the new run another one"
+            raise RunConflict(message, run_id=key.run) from conflict
 
     async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
         try:

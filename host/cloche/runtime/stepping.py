@@ -10,7 +10,7 @@ from cloche_codegen.graph import bodies_of
 class EntryGate:
     """Implements `history.machine.Gate` for a graph.
 
-    The entry that may run is the first that has open calls when the gate is asked; a run that is continued asks anew.
+    The entry that may run is that of the first call after the run has begun, or was continued.
     Maps run inside the guest and are no entry to stop at.
     """
 
@@ -23,18 +23,22 @@ class EntryGate:
         self._open: int | None = None
         self._holds_nothing = False
 
+    def see(self, calls: OpenCalls) -> None:
+        if self._open is None and calls:
+            self._open = self._first(calls)
+
     def holds(self, calls: OpenCalls) -> bool:
-        if self._holds_nothing or not calls:
+        if self._holds_nothing or self._open is None or not calls:
             return False
-        first = min(self._entry(call.path) for call in calls.values())
-        if self._open is None:
-            self._open = first
-        return first > self._open
+        return self._first(calls) > self._open
 
     def reopen(self, *, per_step: bool) -> None:
         """The run goes on: by one more entry, or to its end."""
         self._open = None
         self._holds_nothing = not per_step
+
+    def _first(self, calls: OpenCalls) -> int:
+        return min(self._entry(call.path) for call in calls.values())
 
     def _entry(self, path: str) -> int:
         name = path.partition("/")[0].partition("[")[0].partition("#")[0]

@@ -1,0 +1,123 @@
+"""L. Life-cycle callbacks: attributes of a workflow, called in the process in which a run stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support.apps import KEY
+from support.cases import Case, everywhere, failure, outcome, uncut
+
+from cloche import Run, RunResult, Step, Workflow, create_workflow
+
+
+class Heard:
+    """What the callbacks of a workflow were told."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+
+    def workflow(self, *steps: Step, **callbacks: Any) -> Workflow:
+        every = {"on_start": self.start, "on_finish": self.finish, "on_error": self.error, **callbacks}
+        workflow = create_workflow(id="w", **every)
+        for step in steps:
+            workflow.then(step)
+        return workflow.commit()
+
+    async def start(self, what: Mapping[str, Any]) -> None:
+        assert what == {"run_id": KEY.run, "workflow_id": "w", "input": {"v": 1}}
+        self.all.append("start")
+
+    def finish(self, result: RunResult) -> None:
+        self.all.append(f"finish({result.status})")
+
+    async def error(self, result: RunResult) -> None:
+        await asyncio.sleep(0)
+        assert result.error is not None
+        self.all.append(f"error({result.error.message})")
+
+
+@uncut
+async def test_a_run_that_succeeds(case: Case) -> None:  # C57 (i)
+    heard = Heard()
+    result = await case.start(heard.workflow(case.journal.inc()), {"v": 1})
+    assert (outcome(result), heard.all) == (("success", {"v": 2}), ["start", "finish(success)"])
+
+
+@uncut
+async def test_a_run_that_fails(case: Case) -> None:  # C57 (ii)
+    heard = Heard()
+    result = await case.start(heard.workflow(case.journal.boom()), {"v": 1})
+    assert (failure(result)[1], heard.all) == ("boom", ["start", "finish(failed)", "error(boom)"])
+
+
+@uncut
+async def test_a_run_that_is_suspended_and_resumed(case: Case) -> None:  # C57 (iii)
+    heard = Heard()
+    await case.start(heard.workflow(case.journal.ask()), {"v": 1})
+    await case.until(lambda: len(heard.all) == 2)
+    assert outcome(await case.resume({"add": 1})) == ("success", {"v": 2})
+    assert heard.all == ["start", "finish(suspended)", "finish(success)"]
+
+
+@everywhere
+async def test_a_callback_that_raises_at_the_end_changes_nothing(case: Case) -> None:  # C57 (iv)
+    def raising(_: RunResult) -> None:
+        raise RuntimeError("in the callback")
+
+    heard = Heard()
+    result = await case.start(heard.workflow(case.journal.inc(), on_finish=raising), {"v": 1})
+    assert (outcome(result), heard.all) == (("success", {"v": 2}), ["start"])
+
+
+@everywhere
+async def test_a_callback_that_raises_at_the_beginning_refuses_the_run(case: Case) -> None:  # C57 (v)
+    def raising(_: Mapping[str, Any]) -> None:
+        raise PermissionError("not today")
+
+    heard = Heard()
+    with pytest.raises(PermissionError, match="not today"):
+        await case.begin(heard.workflow(case.journal.inc(), on_start=raising), {"v": 1})
+    assert (case.journal.began, case.store.runs(), heard.all) == ([], [], [])
+    assert await Run(case.app, KEY, None).status() == "pending"
+
+
+@everywhere
+async def test_a_run_is_begun_once_in_all_its_lives(case: Case) -> None:
+    heard = Heard()
+    await case.start(heard.workflow(case.journal.inc(), case.journal.ask()), {"v": 1})
+    await case.resume({"add": 1})
+    assert heard.all.count("start") == 1
+
+
+@uncut
+async def test_a_canceled_run_is_finished_and_a_paused_one_is_not(case: Case) -> None:
+    heard = Heard()
+    workflow = heard.workflow(case.journal.inc(), case.journal.dbl())
+    assert (await case.start(workflow, {"v": 1}, per_step=True)).status == "paused"
+    await case.until(lambda: case.app.is_idle)
+    assert heard.all == ["start"]
+    await case.cancel()
+    assert heard.all == ["start", "finish(canceled)"]
+
+
+@uncut
+async def test_opening_a_store_calls_nobody_for_what_has_stopped(case: Case) -> None:
+    heard = Heard()
+    await case.start(heard.workflow(case.journal.ask()), {"v": 1})
+    await case.until(lambda: case.app.is_idle)
+    before = list(heard.all)
+    await case.reopen()
+    await case.until(lambda: case.app.is_idle)
+    assert heard.all == before == ["start", "finish(suspended)"]
+
+
+@uncut
+async def test_a_run_by_itself_waits_for_its_callbacks(case: Case) -> None:
+    heard = Heard()
+    workflow = heard.workflow(case.journal.boom())
+    run = await workflow.create_run(KEY.run)
+    await run.start({"v": 1})
+    assert heard.all == ["start", "finish(failed)", "error(boom)"]
