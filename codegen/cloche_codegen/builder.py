@@ -383,7 +383,7 @@ class Workflow(Schematic):
         return javascript(self.tree)
 
     def event_adapter(self, name: str) -> TypeAdapter[Any] | None:
-        """Validates what the event `name` carries; None when no schema, or a JSON Schema, was given."""
+        """Validates what the event `name` carries; None when no schema was given."""
         return adapter_of(self.event_schemas.get(name), f"event {name}")
 
     def to_mermaid(self) -> str:

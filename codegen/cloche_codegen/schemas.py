@@ -1,8 +1,9 @@
 """Schemas of steps and workflows: any annotation pydantic understands, or JSON Schema, read three-valued.
 
 An annotation gives a `TypeAdapter` (to validate and revive values) and a JSON Schema (for the stored graph). A JSON
-Schema from an imported graph gives no adapter. `fits` answers whether what one step declares to give can be what the
-next declares to take: no only when it is provable, None when the schemas do not say.
+Schema from a stored or imported graph gives an adapter that validates, and revives nothing. `fits` answers whether what
+one step declares to give can be what the next declares to take: no only when it is provable, None when the schemas do not
+say.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
 
 from cloche_codegen.errors import GraphError
+from cloche_codegen.json_schemas import adapter_of_json
 
 JsonSchema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
@@ -24,15 +26,15 @@ _ALIASED: Final = "x-cloche-aliased"
 
 
 def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
-    """The adapter of an annotation; None where it says nothing (not given, Any, object) or is JSON Schema.
+    """The adapter of an annotation or a JSON Schema; None where it says nothing (not given, Any, object).
 
     Raises:
         GraphError: pydantic has no schema for it; `what` names the step or workflow in the message.
     """
     if schema is None or schema is Any or schema is object or schema is inspect.Parameter.empty:
         return None
-    if isinstance(schema, Mapping):
-        return None
+    if isinstance(schema, Mapping):  # where names are aliases, it does not say under which of them a value comes
+        return None if schema.get(_ALIASED) else adapter_of_json(schema)
     if isinstance(schema, TypeAdapter):
         return schema
     try:

@@ -113,10 +113,9 @@ async def test_a_nested_workflow_waits_for_events(case: Case) -> None:
 async def test_what_an_event_carries_is_compared_with_its_schema(case: Case) -> None:
     workflow = create_workflow(id="w").wait_for_event("paid", schema=Paid).map("inputData.amount")
     await case.start(workflow)
-    if case.app._running.workflow("w") is workflow:  # a JSON Schema is not compared
-        with pytest.raises(InvalidInput, match="amount: "):
-            await case.send("paid", {"amount": "much"})
-        assert ((await case.look()).status, case.store.inbox()) == ("waiting", [])
+    with pytest.raises(InvalidInput, match="amount: "):
+        await case.send("paid", {"amount": "much"})
+    assert ((await case.look()).status, case.store.inbox()) == ("waiting", [])
     await case.send("paid", {"amount": 5})
     assert outcome(await case.end()) == ("success", 5)
 

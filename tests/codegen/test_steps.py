@@ -46,12 +46,12 @@ def test_annotations_may_name_classes_of_the_function_around() -> None:
     assert local(Local(y=1), None) == [Local(y=1)]
 
 
-def test_given_schemas_win_and_json_schema_has_no_adapter() -> None:
+def test_given_schemas_win_over_annotations() -> None:
     made = create_step(id="a", execute=lambda data: data, input_schema={"type": "object"}, output_schema=int)
-    assert made.input_adapter() is None
-    adapter = made.output_adapter()
+    taken, adapter = made.input_adapter(), made.output_adapter()
+    assert taken is not None
     assert adapter is not None
-    assert adapter.validate_python("3") == 3
+    assert (taken.validate_python({"a": 1}), adapter.validate_python("3")) == ({"a": 1}, 3)
     spec = create_workflow(id="w").then(made).commit().graph.steps["a"]
     assert (spec.input_schema, spec.output_schema) == ({"type": "object"}, {"type": "integer"})
 

@@ -1,0 +1,155 @@
+"""JSON Schema as a validator: what a stored graph says of its values is held to, as the annotation was that it came from.
+
+A value is taken as pydantic takes it: a number may come as text, defaults are filled in, unknown keys are left out unless
+`additionalProperties` says otherwise. Keywords that are not listed here say nothing, and so do texts with a `format`: on this
+side of the glass they may be dates, durations or UUIDs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from pydantic import GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
+
+JsonSchema = Mapping[str, Any]
+_DEFINITIONS: Final = "#/$defs/"
+
+
+def adapter_of_json(schema: JsonSchema) -> TypeAdapter[Any] | None:
+    """The validator of a JSON Schema; None if it says nothing."""
+    return _adapter(json.dumps(schema, sort_keys=True))
+
+
+@lru_cache(maxsize=4096)
+def _adapter(text: str) -> TypeAdapter[Any] | None:
+    schema = json.loads(text)
+    built = _Building(schema).whole()
+    if built["type"] == "any":
+        return None
+
+    class Stored:
+        """What pydantic takes for a type: it asks it for its schema, with the definitions that are in it."""
+
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+            return built
+
+    return TypeAdapter(Stored)
+
+
+class _Building:
+    """One document: its definitions are built once, when something refers to them, and may refer to themselves."""
+
+    def __init__(self, document: JsonSchema) -> None:
+        self._document = document
+        self._definitions: dict[str, CoreSchema | None] = {}
+
+    def whole(self) -> CoreSchema:
+        built = self.of(self._document)
+        definitions = [one for one in self._definitions.values() if one is not None]
+        return core_schema.definitions_schema(built, definitions) if definitions else built
+
+    def of(self, schema: Any) -> CoreSchema:
+        if not isinstance(schema, Mapping):
+            return core_schema.any_schema()
+        if isinstance(schema.get("$ref"), str):
+            return self._reference(schema["$ref"])
+        if values := _values(schema):
+            return core_schema.literal_schema(values)
+        for several in (schema.get("anyOf"), schema.get("oneOf")):
+            if isinstance(several, Sequence) and several:
+                return core_schema.union_schema([self.of(one) for one in several])
+        every = schema.get("allOf")
+        if isinstance(every, Sequence) and len(every) == 1:
+            return self.of(every[0])
+        kinds = schema.get("type")
+        if isinstance(kinds, Sequence) and not isinstance(kinds, str) and kinds:
+            return core_schema.union_schema([self.of({**schema, "type": kind}) for kind in kinds])
+        build = _KINDS.get(kinds) if isinstance(kinds, str) else None
+        return build(self, schema) if build is not None else core_schema.any_schema()
+
+    def _reference(self, name: str) -> CoreSchema:
+        definitions = self._document.get("$defs")
+        key = name.removeprefix(_DEFINITIONS)
+        if not name.startswith(_DEFINITIONS) or not isinstance(definitions, Mapping) or key not in definitions:
+            return core_schema.any_schema()
+        if name not in self._definitions:
+            self._definitions[name] = None  # being built: it may refer to itself
+            self._definitions[name] = {**self.of(definitions[key]), "ref": name}
+        return core_schema.definition_reference_schema(name)
+
+    def text(self, schema: JsonSchema) -> CoreSchema:
+        if "format" in schema or "contentMediaType" in schema:
+            return core_schema.any_schema()
+        bounds = _bounds(schema, int, min_length="minLength", max_length="maxLength")
+        return core_schema.str_schema(**bounds, pattern=_pattern(schema), regex_engine="python-re")
+
+    def number(self, schema: JsonSchema) -> CoreSchema:
+        return core_schema.float_schema(**_bounds(schema, (int, float), **_LIMITS))
+
+    def integer(self, schema: JsonSchema) -> CoreSchema:
+        return core_schema.int_schema(**_bounds(schema, int, **_LIMITS))
+
+    def items(self, schema: JsonSchema) -> CoreSchema:
+        bounds = _bounds(schema, int, min_length="minItems", max_length="maxItems")
+        first = schema.get("prefixItems")
+        if isinstance(first, Sequence):
+            return core_schema.tuple_schema([self.of(one) for one in first])
+        return core_schema.list_schema(self.of(schema.get("items")), **bounds)
+
+    def mapping(self, schema: JsonSchema) -> CoreSchema:
+        properties, more = schema.get("properties"), schema.get("additionalProperties")
+        if not isinstance(properties, Mapping) or not properties:
+            return core_schema.dict_schema(core_schema.str_schema(), self.of(more))
+        required = schema.get("required", ())
+        fields = {str(name): self._field(one, name in required) for name, one in properties.items()}
+        if more is None:
+            return core_schema.typed_dict_schema(fields, extra_behavior="ignore")
+        if more is False:
+            return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+        return core_schema.typed_dict_schema(fields, extra_behavior="allow", extras_schema=self.of(more))
+
+    def _field(self, schema: Any, required: bool) -> core_schema.TypedDictField:
+        built = self.of(schema)
+        if isinstance(schema, Mapping) and "default" in schema and not required:
+            built = core_schema.with_default_schema(built, default_factory=partial(deepcopy, schema["default"]))
+        return core_schema.typed_dict_field(built, required=required)
+
+
+_LIMITS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+_KINDS: Final[Mapping[str, Callable[[_Building, JsonSchema], CoreSchema]]] = {
+    "string": _Building.text,
+    "number": _Building.number,
+    "integer": _Building.integer,
+    "boolean": lambda _, schema: core_schema.bool_schema(),
+    "null": lambda _, schema: core_schema.none_schema(),
+    "array": _Building.items,
+    "object": _Building.mapping,
+}
+
+
+def _values(schema: JsonSchema) -> list[Any]:
+    """What `enum` or `const` allows, where those are plain."""
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    plain = isinstance(values, list) and all(isinstance(one, str | int | bool | None) for one in values)
+    return list(values) if plain else []
+
+
+def _bounds(schema: JsonSchema, kind: Any, **names: str) -> dict[str, Any]:
+    """The keywords that bound a value, by pydantic's names for them."""
+    found = {name: schema.get(keyword) for name, keyword in names.items()}
+    return {name: bound for name, bound in found.items() if isinstance(bound, kind) and not isinstance(bound, bool)}
+
+
+def _pattern(schema: JsonSchema) -> str | None:
+    pattern = schema.get("pattern")
+    try:
+        return re.compile(pattern).pattern if isinstance(pattern, str) else None
+    except re.error:  # JavaScript knows more than Python does
+        return None
