@@ -47,7 +47,7 @@ docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
 
 lock: $(READY) ## renew .ci/dev.lock from pyproject.toml (the only target that needs pip-tools)
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra dev -o .ci/dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-options --no-header --extra dev -o .ci/dev.lock pyproject.toml
 
 clean: ## remove the environment, built guests and caches
 	rm -rf .venv .cache guest/cloche_guest/built .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree
 from cloche_codegen.arguments import Problems, concurrency_of, condition_of, date_of, duration_of, output_of
-from cloche_codegen.errors import GraphError, NotCommitted, UnknownReference
+from cloche_codegen.errors import GraphError, NotCommitted
 from cloche_codegen.javascript import Source, javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
@@ -555,79 +555,3 @@ def _storable(graph: g.Graph) -> g.Graph:
 
 def _unstorable(id: str, message: str) -> Any:
     return GraphError.one("bad_text", id, message).problems[0]
-
-
-@overload
-def create_workflow(*, id: str, workflow_class: type[W], **options: Any) -> W: ...
-@overload
-def create_workflow(*, id: str, **options: Any) -> Workflow: ...
-def create_workflow(*, id: str, workflow_class: type[Workflow] = Workflow, **options: Any) -> Workflow:
-    """A workflow to be built. `options` are those of `Workflow`; `workflow_class` is what the host adds runs to."""
-    return workflow_class(id=id, **options)
-
-
-def clone_workflow(workflow: W, *, id: str) -> W:
-    """The same committed workflow under another id, so that one workflow can use it twice.
-
-    Raises:
-        NotCommitted: Commit it first.
-    """
-    clone = type(workflow).__new__(type(workflow))
-    clone.__dict__.update({k: v for k, v in vars(workflow).items() if k not in ("tree", "_javascript")})
-    clone.id = id
-    clone._graph = workflow.graph.model_copy(update={"id": id})
-    problems = problems_of(clone._graph)
-    if problems:
-        raise GraphError.all(f"workflow {id!r} cannot be cloned from {workflow.id!r}", problems)
-    return clone
-
-
-@overload
-def load_workflow(graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step]) -> Workflow: ...
-@overload
-def load_workflow(
-    graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step], *, workflow_class: type[W]
-) -> W: ...
-def load_workflow(
-    graph: g.Graph | str | bytes,
-    steps: Mapping[str, Step] | Iterable[Step],
-    *,
-    workflow_class: type[Workflow] = Workflow,
-) -> Workflow:
-    """The workflow of a stored graph, with the functions of its steps.
-
-    Args:
-        steps: every step the graph uses, by id or as a collection. Their schemas win over the stored ones.
-
-    Raises:
-        GraphError: The graph has problems, or steps are missing (all are named).
-    """
-    loaded = graph if isinstance(graph, g.Graph) else g.Graph.from_json(graph)
-    if problems := problems_of(loaded):
-        raise GraphError.all(f"graph {loaded.id!r} cannot be loaded", problems)
-    given = steps if isinstance(steps, Mapping) else {step.id: step for step in steps}
-    if missing := [id for id in loaded.steps if id not in given]:
-        raise UnknownReference.one(
-            "unknown_reference",
-            loaded.id,
-            f"no function is given for {', '.join(map(repr, missing))}; pass them in steps=",
-        )
-    workflow = workflow_class(
-        id=loaded.id,
-        input_schema=loaded.input_schema,
-        output_schema=loaded.output_schema,
-        state_schema=loaded.state_schema,
-        description=loaded.description,
-        metadata=loaded.metadata,
-        guest=loaded.guest,
-        mode=loaded.mode,
-        retry_config=loaded.retry_config,
-    )
-    workflow.steps.update({id: given[id] for id in loaded.steps})
-    for definition in loaded.definitions().values():
-        for node in definition.nodes:
-            if isinstance(node, g.WaitForEventNode) and node.payload_schema is not None:
-                workflow.event_schemas.setdefault(node.event, node.payload_schema)
-    workflow._nodes.extend(loaded.nodes)
-    workflow._graph = loaded
-    return workflow
