@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from support.apps import KEY, Journal
-from support.cases import Case, Way, everywhere, failure, outcome, statuses, uncut
+from support.cases import Case, everywhere, failure, outcome, statuses, uncut
 
 from cloche import Step, StepContext, create_workflow, path
 from cloche.errors import InvalidInput, NotFound, NotSuspended
@@ -429,8 +429,6 @@ async def test_opening_a_store_with_a_suspended_run_starts_nothing(case: Case) -
 
 @uncut
 async def test_a_hundred_suspended_runs_cost_no_driver(case: Case) -> None:
-    if case.way is Way.STORED:
-        return
     workflow = create_workflow(id="w").then(case.journal.ask()).commit()
     for number in range(100):
         await case.start(workflow, {"v": number}, run_id=f"run-{number}")
