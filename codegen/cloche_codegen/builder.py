@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -26,7 +26,6 @@ from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.svg import svg
 from cloche_codegen.validate import problems_of
 
-W = TypeVar("W", bound="Workflow")
 AnyStep: TypeAlias = "Step | Workflow"
 Metadata: TypeAlias = Mapping[str, Any]
 Callback: TypeAlias = Callable[..., Any]
