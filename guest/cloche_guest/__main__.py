@@ -13,11 +13,13 @@ from cloche_guest.artifacts import Guest, ensure_guest
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cloche_guest", description="Build the guests of cloche.")
+    parser.add_argument("language", nargs="?", choices=["javascript", "python"], default="javascript")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    as_json: bool = parser.parse_args().json
+    arguments = parser.parse_args()
+    as_json: bool = arguments.json
     begun = time.monotonic()
     try:
-        guest = ensure_guest("javascript", (lambda _: None) if as_json else print)
+        guest = ensure_guest(arguments.language, (lambda _: None) if as_json else print)
     except GuestError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -66,6 +66,7 @@ class Fault(IntEnum):
     SOURCE = -5
     COMMANDS = -6
     CALL = -7
+    BROKEN = -8
 
 
 class GuestError(Exception):
@@ -111,9 +112,10 @@ def parse_layout(data: bytes) -> Layout:
     layout = Layout(*struct.unpack("<7I", data))
     if layout.version != ABI_VERSION:
         raise MalformedModule(f"the guest speaks ABI {layout.version}; this package speaks {ABI_VERSION}")
+    windows_end = layout.output_address + layout.output_bytes
     if not (
         layout.input_address + layout.input_bytes < layout.output_address
-        and layout.output_address + layout.output_bytes <= layout.state_address
+        and (windows_end <= layout.state_address or layout.state_address <= layout.input_address)
     ):
         raise MalformedModule("the guest's windows overlap each other or its state")
     return layout

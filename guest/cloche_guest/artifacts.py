@@ -16,16 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from cloche_guest.abi import GuestMissing
-from cloche_guest.build import Progress, Sources, build
+from cloche_guest.build import Sources, build
+from cloche_guest.build_python import PythonSources, build_python
+from cloche_guest.tools import Built, Progress
 
-Language = Literal["javascript"]
+Language = Literal["javascript", "python"]
 _PACKAGE = Path(__file__).resolve().parent
 BUILT = _PACKAGE / "built"
 SOURCES = Sources(_PACKAGE.parent / "js")
+PYTHON_SOURCES = PythonSources(_PACKAGE.parent / "python")
 
 
 @dataclass(frozen=True)
@@ -42,32 +46,56 @@ class Guest:
 
 
 def ensure_guest(language: Language = "javascript", progress: Progress | None = None) -> Guest:
-    """The guest for `language`; built first (25 s) if this is a checkout whose sources it does not match.
+    """The guest for `language`; built first (javascript 25 s, python a minute) if this is a checkout whose sources it does not match.
 
     `progress` is given a line for each part of a build.
 
     Raises:
-        GuestMissing: a release without guests, and no sources: install another wheel, or work from a checkout.
+        GuestMissing: a release without this guest, and no sources: install another wheel, or work from a checkout.
         BuildFailed: the build needs a compiler, a download or a mended source; the message says which.
     """
-    if not SOURCES.pin.exists():
-        return _shipped(language)
-    file = BUILT / f"{language}-{SOURCES.key()[:16]}.wasm"
+    sources = SOURCES if language == "javascript" else PYTHON_SOURCES
+    if not sources.pin.exists():
+        return _guest(language, _shipped(language))
+    file = BUILT / f"{language}-{sources.key()[:16]}.wasm"
     if not file.exists():
         with _one_build():
             if not file.exists():  # another process may have built it while this one waited
-                built = build(SOURCES, _cache_directory(), progress or _silent)
+                built = _build(language, progress or _silent)
                 _write(file.with_suffix(".licences.txt"), built.licences.encode())
                 _write(file, built.wasm)
                 _prune(language, file)
     return _guest(language, file)
 
 
-def _shipped(language: Language) -> Guest:
-    files = sorted(BUILT.glob(f"{language}-*.wasm"))
-    if not files:
-        raise GuestMissing(f"this installation has no {language} guest: install a release, or build in a checkout")
-    return _guest(language, files[0])
+def find_guest(language: Language) -> Guest | None:
+    """The guest for `language` if it is here and need not be built."""
+    sources = SOURCES if language == "javascript" else PYTHON_SOURCES
+    if sources.pin.exists():
+        file = BUILT / f"{language}-{sources.key()[:16]}.wasm"
+        return _guest(language, file) if file.exists() else None
+    try:
+        return _guest(language, _shipped(language))
+    except GuestMissing:
+        return None
+
+
+def _build(language: Language, progress: Progress) -> Built:
+    if language == "javascript":
+        return build(SOURCES, _cache_directory(), progress)
+    return build_python(PYTHON_SOURCES, _cache_directory(), progress)
+
+
+def _shipped(language: Language) -> Path:
+    """Beside this module, or in the wheel that brings the Python guest alone."""
+    folders = [BUILT]
+    if found := find_spec(f"cloche_{language}"):
+        folders += [Path(folder) for folder in found.submodule_search_locations or ()]
+    for folder in folders:
+        if files := sorted(folder.glob(f"{language}-*.wasm")):
+            return files[0]
+    extra = "cloche[python]" if language == "python" else "a release of cloche"
+    raise GuestMissing(f"this installation has no {language} guest: install {extra}, or build in a checkout")
 
 
 def _guest(language: Language, file: Path) -> Guest:

@@ -37,7 +37,7 @@ def bake(module: bytes, prelude: Sequence[Script]) -> bytes:
     oven = _Oven(module)
     for script in prelude:
         oven.run(script)
-    return _rebuild(sections, oven.layout.state_address, oven.memory())
+    return _rebuild(sections, oven.layout, oven.memory())
 
 
 def _check_imports(sections: Sequence[wasm.Section]) -> None:
@@ -45,8 +45,10 @@ def _check_imports(sections: Sequence[wasm.Section]) -> None:
         raise MalformedModule("the linked module has imports: a C library function asks the world for something")
 
 
-def _rebuild(sections: Sequence[wasm.Section], state_address: int, memory: bytes) -> bytes:
-    data = memory[state_address:].rstrip(b"\0")
+def _rebuild(sections: Sequence[wasm.Section], layout: Layout, memory: bytes) -> bytes:
+    state_address = layout.state_address
+    memory = _without_windows(memory, layout)
+    data = memory[state_address:].rstrip(b"\0")  # what a turn left in windows above is no part of it
     kept = []
     for section in sections:
         match section.id:
@@ -60,6 +62,11 @@ def _rebuild(sections: Sequence[wasm.Section], state_address: int, memory: bytes
             case _:
                 kept.append(section)
     return wasm.write_sections([*kept, wasm.data_section(state_address, data)])
+
+
+def _without_windows(memory: bytes, layout: Layout) -> bytes:
+    start, stop = layout.input_address, layout.output_address + layout.output_bytes
+    return memory[:start] + bytes(stop - start) + memory[stop:]
 
 
 class _Oven:

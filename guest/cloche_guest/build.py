@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from cloche_guest.abi import BuildFailed
 from cloche_guest.bake import Script, bake
-
-Progress = Callable[[str], None]
+from cloche_guest.tools import (
+    Built,
+    Progress,
+    compiler_folder,
+    compiler_version,
+    key,
+    key_of_files,
+    pip,
+    place,
+    reported,
+    zig,
+)
 
 STACK_BYTES: Final = 3 << 19  # guest.h says what follows it
 STATE_ADDRESS: Final = 0x1190000  # above stack and windows; a multiple of wasm's page
@@ -68,17 +71,8 @@ class Sources:
 
     def key(self) -> str:
         """Names everything the guest is made from: equal keys give equal guests."""
-        ours = [Path(__file__), Path(__file__).with_name("bake.py"), Path(__file__).with_name("wasm.py")]
-        parts = [(p.name, p.read_bytes()) for p in [self.pin, self.weights, *self.c_files, *self.prelude, *ours]]
-        return _key(*(item for name, data in parts for item in (name.encode(), data)), _compiler_version().encode())
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A guest's wasm, and the licences of what is compiled into it, which go wherever it goes."""
-
-    wasm: bytes
-    licences: str
+        ours = [Path(__file__).with_name(name) for name in ("build.py", "bake.py", "tools.py", "wasm.py")]
+        return key_of_files([self.pin, self.weights, *self.c_files, *self.prelude, *ours], compiler_version())
 
 
 def build(sources: Sources, cache: Path, progress: Progress) -> Built:
@@ -91,9 +85,9 @@ def build(sources: Sources, cache: Path, progress: Progress) -> Built:
     engine = _engine_sources(sources, cache, progress)
     with tempfile.TemporaryDirectory(dir=cache) as work:
         objects = _compile_all(sources, engine, cache, progress)
-        with _reported(progress, "link"):
+        with reported(progress, "link"):
             linked = _link(objects, Path(work), cache)
-    with _reported(progress, "bake the prelude"):
+    with reported(progress, "bake the prelude"):
         wasm = bake(linked, [Script(p.name, p.read_text("utf-8")) for p in sources.prelude])
     return Built(wasm, _licences(engine))
 
@@ -102,7 +96,7 @@ def _licences(engine: Path) -> str:
     """QuickJS-NG's stands at the head of its header; those of wasi-libc and musl come with the compiler."""
     head = (engine / "quickjs.h").read_text("utf-8").split("*/")[0].removeprefix("/*")
     lines = "\n".join(line.removeprefix(" *").removeprefix(" ") for line in head.splitlines())
-    library = Path(_compiler_folder(), "lib", "libc")
+    library = Path(compiler_folder(), "lib", "libc")
     files = {"wasi-libc": library / "wasi" / "LICENSE-MIT", "musl": library / "musl" / "COPYRIGHT"}
     texts = {"QuickJS-NG": lines.strip(), **{name: file.read_text("utf-8").strip() for name, file in files.items()}}
     return "\n\n".join(f"==== {name} ====\n\n{text}" for name, text in texts.items()) + "\n"
@@ -113,21 +107,15 @@ def _licences(engine: Path) -> str:
 
 def _engine_sources(sources: Sources, cache: Path, progress: Progress) -> Path:
     """The folder with QuickJS-NG's C files, unpacked from the archive that the pin names, and weighted."""
-    folder = cache / f"quickjs-{_key(sources.pin.read_bytes(), sources.weights.read_bytes())[:16]}"
+    folder = cache / f"quickjs-{key(sources.pin.read_bytes(), sources.weights.read_bytes())[:16]}"
     if folder.exists():
         return folder
-    with _reported(progress, "download QuickJS-NG"), tempfile.TemporaryDirectory(dir=cache) as work:
-        _download(sources.pin, Path(work))
+    with reported(progress, "download QuickJS-NG"), tempfile.TemporaryDirectory(dir=cache) as work:
+        pip(["download", "--no-binary", "quickjs-ng", "-d", work], sources.pin, Path(work))
         _unpack(next(Path(work).glob("*.tar.gz")), Path(work) / "unpacked")
         _weight(Path(work) / "unpacked", sources.weights)
-        _place(Path(work) / "unpacked", folder)
+        place(Path(work) / "unpacked", folder)
     return folder
-
-
-def _download(pin: Path, folder: Path) -> None:
-    """By pip, so that its configured index, proxy and certificates hold; the hash is checked by pip."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _run([*command, "--no-binary", "quickjs-ng", "--require-hashes", "-r", str(pin), "-d", str(folder)], folder, {})
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -174,8 +162,8 @@ class _Unit:
     context: bytes
 
     def key(self) -> str:
-        options = " ".join([*TARGET, *COMPILE, *self.flags, _compiler_version()])
-        return _key(self.source.read_bytes(), self.context, options.encode())[:16]
+        options = " ".join([*TARGET, *COMPILE, *self.flags, compiler_version()])
+        return key(self.source.read_bytes(), self.context, options.encode())[:16]
 
 
 def _compile_all(sources: Sources, engine: Path, cache: Path, progress: Progress) -> list[Path]:
@@ -198,12 +186,12 @@ def _compile_all(sources: Sources, engine: Path, cache: Path, progress: Progress
 
 def _prepare_library(cache: Path, progress: Progress) -> None:
     """The compiler builds its C library at the first link, for 20 s. With an empty program that is done meanwhile."""
-    mark = cache / f"library-{_key(_compiler_version().encode())[:16]}"
+    mark = cache / f"library-{key(compiler_version().encode())[:16]}"
     if mark.exists():
         return
-    with _reported(progress, "compile the C library"), tempfile.TemporaryDirectory(dir=cache) as work:
+    with reported(progress, "compile the C library"), tempfile.TemporaryDirectory(dir=cache) as work:
         (Path(work) / "empty.c").touch()
-        _zig(["cc", *TARGET, "-O2", "empty.c", *LINK, "-o", "empty.wasm"], Path(work), cache)
+        zig(["cc", *TARGET, "-O2", "empty.c", *LINK, "-o", "empty.wasm"], Path(work), cache)
     mark.touch()
 
 
@@ -211,67 +199,15 @@ def _compile(unit: _Unit, cache: Path, progress: Progress) -> Path:
     compiled = cache / f"{unit.source.stem}-{unit.key()}.o"
     if compiled.exists():
         return compiled
-    with _reported(progress, f"compile {unit.source.name}"), tempfile.TemporaryDirectory(dir=cache) as work:
+    with reported(progress, f"compile {unit.source.name}"), tempfile.TemporaryDirectory(dir=cache) as work:
         out = Path(work) / "out.o"
         flags = [*TARGET, *COMPILE, *unit.flags, "-isystem", str(unit.headers)]
-        _zig(["cc", *flags, "-c", unit.source.name, "-o", str(out)], unit.source.parent, cache)
-        _place(out, compiled)
+        zig(["cc", *flags, "-c", unit.source.name, "-o", str(out)], unit.source.parent, cache)
+        place(out, compiled)
     return compiled
 
 
 def _link(objects: Sequence[Path], work: Path, cache: Path) -> bytes:
     out = work / "guest.wasm"
-    _zig(["cc", *TARGET, "-O2", *map(str, objects), *LINK, "-o", str(out)], work, cache)
+    zig(["cc", *TARGET, "-O2", *map(str, objects), *LINK, "-o", str(out)], work, cache)
     return out.read_bytes()
-
-
-def _zig(arguments: Sequence[str], folder: Path, cache: Path) -> None:
-    zig_cache = str(cache / "zig")
-    environment = {"ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache}
-    _run([sys.executable, "-m", "ziglang", *arguments], folder, environment)
-
-
-def _compiler_folder() -> Path:
-    found = find_spec("ziglang")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
-
-
-def _compiler_version() -> str:
-    try:
-        return version("ziglang")
-    except PackageNotFoundError:
-        raise BuildFailed("the guest is compiled by `ziglang`: pip install 'cloche[dev]'") from None
-
-
-# ---- small things ----------------------------------------------------------------------------------------------------
-
-
-def _run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
-    if done.returncode:
-        raise BuildFailed(f"`{' '.join(command[1:6])} …` failed:\n{(done.stderr or done.stdout).strip()[-4000:]}")
-
-
-def _key(*parts: bytes) -> str:
-    digest = sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
-
-
-def _place(made: Path, wanted: Path) -> None:
-    """Whole or not at all; where another build was faster, its result stays."""
-    try:
-        made.rename(wanted)
-    except OSError:
-        if not wanted.exists():
-            raise
-
-
-@contextmanager
-def _reported(progress: Progress, what: str) -> Iterator[None]:
-    begun = time.monotonic()
-    yield
-    progress(f"{what} … {time.monotonic() - begun:.1f} s")

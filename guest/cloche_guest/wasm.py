@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cloche_guest.abi import MalformedModule
 
 MAGIC: Final = b"\0asm\1\0\0\0"
-CUSTOM, IMPORT, MEMORY, EXPORT, START, DATA, DATA_COUNT = 0, 2, 5, 7, 8, 11, 12
+CUSTOM, IMPORT, TABLE, MEMORY, GLOBAL, EXPORT, START, DATA, DATA_COUNT = 0, 2, 4, 5, 6, 7, 8, 11, 12
 PAGE_BYTES: Final = 65536
 
 
@@ -51,6 +51,115 @@ def write_sections(sections: Sequence[Section]) -> bytes:
     return MAGIC + b"".join(bytes([s.id]) + unsigned(len(s.body)) + s.body for s in sections)
 
 
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`description` is kind and type, as they stand in the module."""
+
+    module: str
+    name: str
+    description: bytes
+
+
+class Reader:
+    """Walks the body of a section."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at = data, 0
+
+    def byte(self) -> int:
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def unsigned(self) -> int:
+        value, self.at = read_unsigned(self._data, self.at)
+        return value
+
+    def name(self) -> str:
+        size = self.unsigned()
+        self.at += size
+        return self._data[self.at - size : self.at].decode()
+
+    def since(self, start: int) -> bytes:
+        return self._data[start : self.at]
+
+
+def read_imports(body: bytes) -> list[Import]:
+    reader = Reader(body)
+    imports = []
+    for _ in range(reader.unsigned()):
+        module, name, start = reader.name(), reader.name(), reader.at
+        _skip_import(reader)
+        imports.append(Import(module, name, reader.since(start)))
+    return imports
+
+
+def _skip_import(reader: Reader) -> None:
+    match reader.byte():
+        case 0:  # function
+            reader.unsigned()
+        case 1:  # table: its item type before its limits
+            reader.byte()
+            _skip_limits(reader)
+        case 2:
+            _skip_limits(reader)
+        case 3:  # global
+            reader.byte(), reader.byte()
+        case 4:  # tag
+            reader.byte(), reader.unsigned()
+        case kind:
+            raise MalformedModule(f"an import of unknown kind {kind}")
+
+
+def _skip_limits(reader: Reader) -> None:
+    flags = reader.byte()
+    reader.unsigned()
+    if flags & 1:
+        reader.unsigned()
+
+
+def imports_section(imports: Sequence[Import]) -> Section:
+    items = (_name(i.module) + _name(i.name) + i.description for i in imports)
+    return Section(IMPORT, unsigned(len(imports)) + b"".join(items))
+
+
+def _name(text: str) -> bytes:
+    encoded = text.encode()
+    return unsigned(len(encoded)) + encoded
+
+
+def rename_imports(module: bytes, rename: Callable[[str, str], tuple[str, str]]) -> bytes:
+    """The same module; each import is what `rename` makes of its module and name. Custom sections are dropped."""
+    kept = []
+    for section in read_sections(module):
+        if section.id == IMPORT:
+            renamed = [Import(*rename(i.module, i.name), i.description) for i in read_imports(section.body)]
+            kept.append(imports_section(renamed))
+        elif section.id != CUSTOM:
+            kept.append(section)
+    return write_sections(kept)
+
+
+def find_section(module: bytes, id_: int) -> bytes | None:
+    """The body of the first section of this kind."""
+    return next((s.body for s in read_sections(module) if s.id == id_), None)
+
+
+def replace_section(module: bytes, new: Section) -> bytes:
+    """The same module with `new` in the place of the section of its kind."""
+    return write_sections([new if s.id == new.id else s for s in read_sections(module)])
+
+
+def export_names(module: bytes) -> list[str]:
+    return [e.name for e in read_exports(find_section(module, EXPORT) or b"\0")]
+
+
+def keep_exports(module: bytes, names: dict[str, str]) -> bytes:
+    """The same module with only these exports, {new name: old name}."""
+    exports = {e.name: e for e in read_exports(find_section(module, EXPORT) or b"\0")}
+    kept = [Export(new, exports[old].kind, exports[old].index) for new, old in names.items()]
+    return replace_section(module, exports_section(kept))
+
+
 def read_exports(body: bytes) -> list[Export]:
     count, at = read_unsigned(body, 0)
     exports = []
@@ -64,7 +173,7 @@ def read_exports(body: bytes) -> list[Export]:
 
 
 def exports_section(exports: Sequence[Export]) -> Section:
-    items = (unsigned(len(e.name.encode())) + e.name.encode() + bytes([e.kind]) + unsigned(e.index) for e in exports)
+    items = (_name(e.name) + bytes([e.kind]) + unsigned(e.index) for e in exports)
     return Section(EXPORT, unsigned(len(exports)) + b"".join(items))
 
 

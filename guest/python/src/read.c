@@ -1,0 +1,281 @@
+/* CBOR in, as Python objects. Recursion is bounded by DEPTH_MAX; malformed input raises FAULT_INPUT. */
+#include <string.h>
+
+#include "guest.h"
+
+enum { INTERNED_MAX = 32 }; /* keys up to this size are interned: they come again, and attribute access compares them */
+
+static PyObject *bad(void) {
+    malformed();
+    return NULL;
+}
+
+static PyObject *text_of(const char *text, size_t size) { return PyUnicode_FromStringAndSize(text, (Py_ssize_t)size); }
+
+static PyObject *integer(bool negative, uint64_t argument) {
+    if (!negative)
+        return PyLong_FromUnsignedLongLong(argument);
+    if (argument <= INT64_MAX)
+        return PyLong_FromLongLong(-1 - (int64_t)argument);
+    PyObject *size = PyLong_FromUnsignedLongLong(argument), *value = size ? PyNumber_Invert(size) : NULL;
+    Py_DecRef(size);
+    return value;
+}
+
+static PyObject *big_integer(struct reader *r, bool negative) {
+    const uint8_t *bytes;
+    size_t size;
+    if (read_big(r, &bytes, &size))
+        return NULL;
+    PyObject *value = PyLong_FromUnsignedNativeBytes(bytes, size, NATIVE_BIG_ENDIAN);
+    if (!negative || !value)
+        return value;
+    PyObject *inverted = PyNumber_Invert(value);
+    Py_DecRef(value);
+    return inverted;
+}
+
+/* The world's function checks RFC 3339 and answers None for what is not. */
+static PyObject *timestamp(struct reader *r) {
+    const char *bytes;
+    size_t size;
+    if (read_text(r, &bytes, &size))
+        return NULL;
+    PyObject *text = text_of(bytes, size), *moment = text ? PyObject_CallOneArg(guest.parse_time, text) : NULL;
+    Py_DecRef(text);
+    if (moment != guest.none)
+        return moment;
+    Py_DecRef(moment);
+    return bad();
+}
+
+static PyObject *tagged(struct reader *r, uint64_t tag) {
+    switch (tag) {
+    case 0: return timestamp(r);
+    case 2: return big_integer(r, false);
+    case 3: return big_integer(r, true);
+    default: return bad();
+    }
+}
+
+static PyObject *borrowed(PyObject *o) {
+    Py_IncRef(o);
+    return o;
+}
+
+static PyObject *simple(struct reader *r) {
+    int which;
+    double number;
+    if (read_simple(r, &which, &number))
+        return NULL;
+    switch (which) {
+    case 20: return borrowed(guest.false_);
+    case 21: return borrowed(guest.true_);
+    case 22: return borrowed(guest.none);
+    default: return PyFloat_FromDouble(number);
+    }
+}
+
+static PyObject *list(struct reader *r, uint64_t count, int depth) {
+    if (depth >= DEPTH_MAX || check_count(r, count, 1))
+        return bad();
+    PyObject *items = PyList_New((Py_ssize_t)count);
+    for (uint64_t i = 0; items && i < count; i++) {
+        PyObject *item = read_value(r, depth + 1);
+        if (!item || PyList_SetItem(items, (Py_ssize_t)i, item)) {
+            Py_DecRef(items);
+            return NULL;
+        }
+    }
+    return items;
+}
+
+static int read_entry(struct reader *r, PyObject *map, const char **key, size_t *size, int depth) {
+    if (read_key(r, key, size))
+        return -1;
+    PyObject *name = text_of(*key, *size), *value;
+    if (!name)
+        return -1;
+    if (*size <= INTERNED_MAX)
+        PyUnicode_InternInPlace(&name);
+    value = read_value(r, depth + 1);
+    int failed = !value || PyDict_SetItem(map, name, value);
+    Py_DecRef(name);
+    Py_DecRef(value);
+    return failed ? -1 : 0;
+}
+
+static PyObject *mapping(struct reader *r, uint64_t count, int depth) {
+    const char *key = NULL;
+    size_t size = 0;
+    if (depth >= DEPTH_MAX || check_count(r, count, 2))
+        return bad();
+    PyObject *map = data_new();
+    while (map && count--) {
+        if (read_entry(r, map, &key, &size, depth)) {
+            Py_DecRef(map);
+            return NULL;
+        }
+    }
+    return map;
+}
+
+PyObject *read_value(struct reader *r, int depth) {
+    int major;
+    uint64_t argument;
+    const uint8_t *bytes;
+    if (r->at < r->end && *r->at >> 5 == SIMPLE)
+        return simple(r);
+    if (read_head(r, &major, &argument))
+        return NULL;
+    switch (major) {
+    case UINT: return integer(false, argument);
+    case NEGATIVE: return integer(true, argument);
+    case BYTES: return take(r, argument, &bytes) ? NULL : PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)argument);
+    case TEXT:
+        if (take(r, argument, &bytes))
+            return NULL;
+        return text_is_utf8(bytes, (size_t)argument) ? text_of((const char *)bytes, (size_t)argument) : bad();
+    case ARRAY: return list(r, argument, depth);
+    case MAP: return mapping(r, argument, depth);
+    default: return tagged(r, argument);
+    }
+}
+
+/* ---- the parts of events ---- */
+
+static PyObject *map_value(struct reader *r, int depth) {
+    return r->at < r->end && *r->at >> 5 == MAP ? read_value(r, depth) : bad();
+}
+
+static PyObject *text_value(struct reader *r) {
+    const char *text;
+    size_t size;
+    return read_text(r, &text, &size) ? NULL : text_of(text, size);
+}
+
+static PyObject *call_value(struct reader *r) {
+    uint64_t id;
+    return read_uint(r, &id) ? NULL : PyLong_FromUnsignedLongLong(id);
+}
+
+static PyObject *seed_value(struct reader *r) {
+    const uint8_t *seed;
+    size_t size;
+    if (read_bytes(r, &seed, &size))
+        return NULL;
+    if (size != 16)
+        return bad();
+    chance_seed(guest.random, seed);
+    return PyBytes_FromStringAndSize((const char *)seed, 16);
+}
+
+static PyObject *failure_value(struct reader *r, int depth);
+
+/* The value under a failure's key; other keys than these four are malformed. */
+static PyObject *failure_part(struct reader *r, const struct key *key, int depth, unsigned *seen) {
+    static const struct key parts[] = {{"data", 4}, {"name", 4}, {"cause", 5}, {"message", 7}};
+    for (int i = 0; i < 4; i++) {
+        if (key_order(key, &parts[i]))
+            continue;
+        *seen |= 1u << i;
+        return i == 0 ? read_value(r, depth + 1) : i == 2 ? failure_value(r, depth + 1) : text_value(r);
+    }
+    return bad();
+}
+
+static PyObject *failure_value(struct reader *r, int depth) {
+    const char *key = NULL;
+    size_t size = 0;
+    uint64_t count;
+    unsigned seen = 0;
+    if (depth >= DEPTH_MAX || read_map(r, &count))
+        return bad();
+    PyObject *failure = data_new();
+    while (failure && count--) {
+        PyObject *name = NULL, *value = NULL;
+        if (!read_key(r, &key, &size) && (name = text_of(key, size)))
+            value = failure_part(r, &(struct key){key, size}, depth, &seen);
+        int failed = !value || PyDict_SetItem(failure, name, value);
+        Py_DecRef(name);
+        Py_DecRef(value);
+        if (failed) {
+            Py_DecRef(failure);
+            return NULL;
+        }
+    }
+    if (!failure || (seen & 10) == 10) /* name and message must be there */
+        return failure;
+    Py_DecRef(failure);
+    return bad();
+}
+
+static PyObject *outcome_value(struct reader *r) {
+    uint64_t count, which;
+    if (read_array(r, &count) || read_uint(r, &which))
+        return NULL;
+    if (count != 2 || which > 1)
+        return bad();
+    PyObject *value = which ? failure_value(r, 1) : read_value(r, 1), *outcome = value ? PyList_New(2) : NULL;
+    if (!outcome) {
+        Py_DecRef(value);
+        return NULL;
+    }
+    PyList_SetItem(outcome, 0, PyLong_FromLongLong((long long)which));
+    PyList_SetItem(outcome, 1, value);
+    return outcome;
+}
+
+/* What follows kind and time, one letter each; what stands behind the bar may be absent. */
+static const char *const shapes[] = {
+    [START] = "svm", [COMPLETED] = "cv|m", [FAILED] = "cf", [SUSPENDED] = "cm", [FIRED] = "c", [RECEIVED] = "cv",
+    [CHILD_ENDED] = "co", [CANCEL_REQUESTED] = "|t", [OPERATION_ENDED] = "co", [RESUMED] = "cm", [BAILED] = "cv|m",
+};
+
+static PyObject *part(struct reader *r, char letter) {
+    switch (letter) {
+    case 's': return seed_value(r);
+    case 'c': return call_value(r);
+    case 'm': return map_value(r, 0);
+    case 'f': return failure_value(r, 0);
+    case 'o': return outcome_value(r);
+    case 't': return text_value(r);
+    default: return read_value(r, 0);
+    }
+}
+
+static bool fits(const char *shape, uint64_t count) {
+    const char *bar = strchr(shape, '|');
+    uint64_t most = strlen(shape) - (bar ? 1 : 0);
+    return count == most || (bar && count == (uint64_t)(bar - shape));
+}
+
+static int fill_event(struct reader *r, PyObject *event, uint64_t kind, uint64_t count) {
+    const char *letter = shapes[kind];
+    PyList_SetItem(event, 0, PyLong_FromLongLong((long long)kind));
+    PyList_SetItem(event, 1, PyLong_FromLongLong(guest.now_ms));
+    for (uint64_t i = 2; i < count; i++, letter++) {
+        letter += *letter == '|';
+        PyObject *item = part(r, *letter);
+        if (!item || PyList_SetItem(event, (Py_ssize_t)i, item))
+            return -1;
+    }
+    return 0;
+}
+
+PyObject *read_event(struct reader *r) {
+    uint64_t count, kind;
+    if (read_array(r, &count) || read_uint(r, &kind))
+        return NULL;
+    if (kind > BAILED || count < 2 || !fits(shapes[kind], count - 2) || guest.started == (kind == START))
+        return bad();
+    if (read_time(r, &guest.now_ms))
+        return NULL;
+    PyObject *event = PyList_New((Py_ssize_t)count);
+    if (event && !fill_event(r, event, kind, count)) {
+        guest.started = true;
+        return event;
+    }
+    Py_DecRef(event);
+    return NULL;
+}

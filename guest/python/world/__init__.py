@@ -1,0 +1,1 @@
+"""What the guest does to CPython while it is baked."""

@@ -1,0 +1,134 @@
+"""Values that are not of the codec's own types: what they become on their way out, and timestamps on their way in.
+
+The table is the host's (`cloche.history.values`): text for dates without an offset, times, paths; ISO 8601 for durations;
+text for Decimal and UUID; an Enum is its value, a dataclass a mapping, a set a list in canonical order.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Set
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from types import BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
+from uuid import UUID
+
+import _cloche
+
+PLAIN, TIMESTAMP, REFUSED = range(3)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
+_RFC_3339 = re.compile(
+    r"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+
+
+def mend(text):
+    """Lone surrogates become U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def parse_time(text):
+    """The datetime of an RFC 3339 text, or None."""
+    if not _RFC_3339.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def convert(value):
+    """(how, what) for a value that is of none of the codec's own types."""
+    match value:
+        case Enum():
+            return _again(value.value)
+        case bool() | int():
+            return PLAIN, int(value)
+        case float():
+            return PLAIN, float(value)
+        case str():
+            return PLAIN, "".join(value)
+        case datetime() if value.utcoffset() is not None:
+            return TIMESTAMP, _timestamp(value)
+        case datetime() | date() | time():
+            return PLAIN, value.isoformat()
+        case timedelta():
+            return PLAIN, duration(value)
+        case Decimal() | UUID() | PurePath():
+            return PLAIN, str(value)
+        case bytes() | bytearray() | memoryview():
+            return PLAIN, bytes(value)
+        case Mapping():
+            return PLAIN, dict(value.items())
+        case Set():
+            return _set(value)
+        case list() | tuple():
+            return PLAIN, list(value)
+        case BaseException():
+            return _failure(value)
+    if not isinstance(value, type) and dataclasses.is_dataclass(value):
+        return PLAIN, {field: getattr(value, field) for field in type(value).__dataclass_fields__}
+    return REFUSED, _kind(value)
+
+
+def _again(value):
+    """A member's value is of a built-in type, or converted in its turn."""
+    if type(value) in (str, int, float, bool, bytes, list, tuple, dict, type(None)):
+        return PLAIN, value
+    return convert(value)
+
+
+def _timestamp(value):
+    """RFC 3339 knows offsets in whole minutes only, and local mean times have others."""
+    if value.utcoffset() % timedelta(minutes=1):
+        value = value.astimezone(UTC)
+    return datetime.isoformat(value).replace("+00:00", "Z")
+
+
+def duration(value):
+    """ISO 8601 as pydantic writes it: P3DT2H0.5S."""
+    sign = "-" if value < timedelta(0) else ""
+    value = abs(value)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{value.microseconds:06}".rstrip("0") if value.microseconds else ""
+    days = f"{value.days}D" if value.days else ""
+    clock = "".join([f"{hours}H" * bool(hours), f"{minutes}M" * bool(minutes)])
+    if seconds or fraction or not (days or clock):
+        clock += f"{seconds}{fraction}S"
+    return f"{sign}P{days}{'T' + clock if clock else ''}"
+
+
+def _set(items):
+    encoded = []
+    for item in items:
+        try:
+            encoded.append((_cloche.raw(_cloche.encoded(item, "an item")), item))
+        except TypeError as error:
+            return REFUSED, f"is a set; {error}"
+    encoded.sort(key=lambda pair: (len(pair[0]), pair[0]))
+    return PLAIN, [item for _, item in encoded]
+
+
+def _failure(error):
+    """An exception inside data crosses as its failure form."""
+    from cloche._loop import failure
+
+    return PLAIN, dict(failure(error))
+
+
+def _kind(value):
+    match value:
+        case type():
+            return f"is a class ({value.__name__})"
+        case CoroutineType():
+            return "is a coroutine that was not awaited"
+        case GeneratorType():
+            return "is a generator"
+        case ModuleType():
+            return "is a module"
+    if isinstance(value, _FUNCTIONS):
+        return "is a function"
+    name = type(value).__name__
+    return f"is {'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
