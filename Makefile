@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest bench fuzz docs lock clean
+.PHONY: help demo test check format guest guest-python bench fuzz docs lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml .ci/dev.lock
 	$(PYTHON) -c 'import sys; sys.exit("cloche needs Python 3.11 or newer; set PYTHON=…") if sys.version_info < (3, 11) else None'
@@ -18,6 +18,9 @@ $(READY): pyproject.toml .ci/dev.lock
 
 guest: $(READY) ## build the WebAssembly guest (cached by the content of its sources)
 	$(BIN)/python -m cloche_guest
+
+guest-python: $(READY) ## build the Python guest too (fetches componentize-py and Binaryen; cached likewise)
+	$(BIN)/python -m cloche_guest python
 
 demo: guest ## run the orders workflow, kill it half way, finish it, show what the log proves
 	$(BIN)/python host/examples/demo/demo.py

@@ -46,7 +46,7 @@ class Guest:
 
 
 def ensure_guest(language: Language = "javascript", progress: Progress | None = None) -> Guest:
-    """The guest for `language`; built first (javascript 25 s, python a minute) if this is a checkout whose sources it does not match.
+    """The guest for `language`; in a checkout whose sources it does not match it is built first (25 s, Python's 60 s).
 
     `progress` is given a line for each part of a build.
 

@@ -2,9 +2,9 @@
 
     componentize-py → component → parts with stubs that answer → one module with the driver → globals folded → baked
 
-Each of the three long results (the component, the merged module, the guest) is kept in the cache under the key of what it is made from,
-so a change of the prelude costs seconds and a change of the driver half a minute. What of the machine could enter is held: entropy
-and clock of componentize-py's run (`hold.c`, where the machine is Linux), search paths, and what is dead in the memory.
+The long results (component, merged module) are kept in the cache under the key of what they are made from, so a change of the
+prelude costs seconds and one of the driver a quarter of a minute. What of the machine could enter is held: entropy and clock of
+componentize-py's run (`hold.c`, where the machine is Linux), search paths, and what is dead in the memory.
 """
 
 from __future__ import annotations
@@ -179,7 +179,9 @@ def _component(sources: PythonSources, cache: Path, progress: Progress, tools: P
             (app / "app.py").write_bytes((sources.root / "component" / "app.py").read_bytes())
             made = Path(work) / "component.wasm"
             wit = str(sources.root / "component" / "world.wit")
-            start = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
+            start = (
+                "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
+            )
             command = [sys.executable, "-c", start, "-d", wit, "-w", "guest", "componentize", "--stub-wasi"]
             # An empty environment of its own, so that no package of the machine is found beside the standard library.
             environment = {"PYTHONPATH": str(tools), "VIRTUAL_ENV": work, "PYTHONDONTWRITEBYTECODE": "1", **holding}

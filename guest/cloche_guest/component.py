@@ -16,7 +16,16 @@ from cloche_guest.abi import MalformedModule
 
 MAGIC: Final = b"\0asm\x0d\0\x01\0"
 CORE_MODULE, CORE_INSTANCE, ALIAS = 1, 2, 6
-SORTS: Final = {0: "func", 1: "table", 2: "memory", 3: "global", 4: "tag", 0x10: "type", 0x11: "module", 0x12: "instance"}
+SORTS: Final = {
+    0: "func",
+    1: "table",
+    2: "memory",
+    3: "global",
+    4: "tag",
+    0x10: "type",
+    0x11: "module",
+    0x12: "instance",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from cloche_guest import artifacts
-from cloche_guest.build import ENGINE_FILES, _compiler_version, _engine_sources, _key, _place
+from cloche_guest.build import ENGINE_FILES, _engine_sources
+from cloche_guest.tools import compiler_version, key, place
 
 HERE: Final = Path(__file__).parent / "native"
 WINDOWS_AT: Final = 0x300000000000  # where neither the loader, ASan's shadow nor the heap is, on every 64-bit system
@@ -41,7 +42,7 @@ class NoCompiler(Exception):
 def undefined() -> Path:
     """The native guest under UBSan: anything undefined ends it with a report."""
     zig = (sys.executable, "-m", "ziglang", "cc")
-    return _build(zig, _compiler_version(), ("-fsanitize=undefined",), (EDGES,))
+    return _build(zig, compiler_version(), ("-fsanitize=undefined",), (EDGES,))
 
 
 @cache
@@ -89,14 +90,14 @@ def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges
 
     def compile_(file: Path) -> Path:
         flags = [*COMPILE, *sanitize, *_flags(file, edges)]
-        key = _key(
+        name = key(
             file.read_bytes(),
             headers if file.parent != engine else b"",
             pin,
             " ".join(flags).encode(),
             version.encode(),
         )
-        made = cache_ / f"{file.stem}-{key[:16]}.o"
+        made = cache_ / f"{file.stem}-{name[:16]}.o"
         if not made.exists():
             _compile([*compiler, *flags, "-isystem", str(engine), f"-I{ours}", f"-I{HERE}", "-c", str(file)], made)
         return made
@@ -105,7 +106,7 @@ def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges
     files = [*(engine / name for name in ENGINE_FILES), *guest, *sorted(HERE.glob("*.c"))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(compile_, files))
-    program = cache_ / f"guest-{_key(*(made.name.encode() for made in objects), ' '.join(sanitize).encode())[:16]}"
+    program = cache_ / f"guest-{key(*(made.name.encode() for made in objects), ' '.join(sanitize).encode())[:16]}"
     if not program.exists():
         _compile([*compiler, *sanitize, *edges, *map(str, objects), "-lm", "-lpthread"], program)
     return program
@@ -129,4 +130,4 @@ def _compile(command: Sequence[str], wanted: Path) -> None:
         done = subprocess.run([*command, "-o", str(made)], env=caches, capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(f"`{' '.join(command)}` failed:\n{done.stderr[-4000:]}")
-        _place(made, wanted)
+        place(made, wanted)

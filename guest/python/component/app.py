@@ -4,21 +4,21 @@ The generated `turn` is never called: the driver talks to the interpreter itself
 """
 
 import sys
-
-import wit_world
+from importlib import import_module
+from typing import Any
 
 LIBRARY = """
 __future__ _strptime abc array ast base64 binascii bisect builtins calendar cmath codecs collections collections.abc
 colorsys concurrent.futures configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib
 encodings.ascii encodings.hex_codec encodings.idna encodings.latin_1 encodings.utf_16 encodings.utf_32 enum fnmatch
-fractions functools gc graphlib hashlib heapq hmac html html.entities html.parser inspect io itertools json json.decoder
-json.encoder keyword linecache locale logging math numbers operator os os.path pathlib pickle pprint queue random re
-reprlib secrets shlex statistics string string.templatelib struct sys textwrap threading time token tokenize tomllib
-traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib zoneinfo
-zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
-""".split()
+fractions functools gc graphlib hashlib heapq hmac html html.entities html.parser inspect io itertools json
+json.decoder json.encoder keyword linecache locale logging math numbers operator os os.path pathlib pickle pprint
+queue random re reprlib secrets shlex statistics string string.templatelib struct sys textwrap threading time token
+tokenize tomllib traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib
+zoneinfo zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
+"""
 
-for _name in LIBRARY:
+for _name in LIBRARY.split():
     __import__(_name)
 
 # What remembers the machine of the build: paths, and when directories were changed.
@@ -30,6 +30,9 @@ _room = bytearray(4 << 20)
 del _room
 
 
-class WitWorld(wit_world.WitWorld):
-    def turn(self, events):
+_world: Any = import_module("wit_world")
+
+
+class WitWorld(_world.WitWorld):  # type: ignore[misc]  # generated, and only there while componentize-py runs
+    def turn(self, events: bytes) -> bytes:
         return b""

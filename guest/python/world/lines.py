@@ -1,16 +1,19 @@
 """`print` and `logging` as log lines of the run. While the code is loaded they say nothing."""
 
+from __future__ import annotations
+
 import logging
 import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Final
 
 INFO, ERROR = 2, 4
-_LEVELS = ((logging.ERROR, 4), (logging.WARNING, 3), (logging.INFO, 2), (logging.DEBUG, 1), (0, 0))
+_LEVELS: Final = ((logging.ERROR, 4), (logging.WARNING, 3), (logging.INFO, 2), (logging.DEBUG, 1), (0, 0))
 
 
-def _log(level, text):
-    from cloche._loop import log
-
-    log(level, text)
+def _log(level: int, text: str) -> None:
+    import_module("cloche._loop").log(level, text)
 
 
 class Lines:
@@ -18,49 +21,52 @@ class Lines:
 
     encoding, errors, closed, newlines = "utf-8", "strict", False, None
 
-    def __init__(self, level):
+    def __init__(self, level: int) -> None:
         self._level, self._begun = level, ""
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             _log(self._level, line)
         return len(text)
 
-    def writelines(self, lines):
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
-    def flush(self):
+    def flush(self) -> None:
         if self._begun:
             begun, self._begun = self._begun, ""
             _log(self._level, begun)
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return False
 
-    def readable(self):
+    def readable(self) -> bool:
         return False
 
-    def writable(self):
+    def writable(self) -> bool:
         return True
 
 
 class Handler(logging.Handler):
     """Records of `logging`, their text without time and place: the run's record has both."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         level = next(ours for theirs, ours in _LEVELS if record.levelno >= theirs)
         name = "" if record.name == "root" else f"{record.name}: "
         _log(level, name + self.format(record))
 
 
-def open_lines():
-    sys.stdout = sys.__stdout__ = Lines(INFO)
-    sys.stderr = sys.__stderr__ = Lines(ERROR)
-    sys.stdin = sys.__stdin__ = None
+def open_lines() -> None:
+    streams: Any = sys
+    streams.stdout = streams.__stdout__ = Lines(INFO)
+    streams.stderr = streams.__stderr__ = Lines(ERROR)
+    streams.stdin = streams.__stdin__ = None
     root = logging.getLogger()
     root.handlers[:] = [Handler()]
     root.setLevel(logging.DEBUG)
-    logging.raiseExceptions = False
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    settings: Any = logging
+    settings.raiseExceptions = False
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(settings, name, False)

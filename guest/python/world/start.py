@@ -1,28 +1,35 @@
 """The last words before the memory is kept: the driver gets its functions, the outside is closed, the heap is settled."""
 
+from __future__ import annotations
+
 import gc
 import os
 import random
 import sys
+from importlib import import_module
+from typing import Any
 
 import _cloche
-from _world import lines, outside, places, values
 
-import cloche._loop as loop  # after places, which completes the driver's module
+from . import lines, outside, places, values
 
-def report(error):
+loop: Any = import_module("cloche._loop")  # after `places`, which completes the driver's module
+driver: Any = _cloche
+
+
+def report(error: BaseException) -> dict[str, Any]:
     """The failure of code that could not be loaded, with the place in its source where that is known."""
     failure = dict(loop.failure(error))
     where = places.place(error)
     return {**failure, "data": where} if where else failure
 
 
-def begin(seed):
+def begin(seed: bytes) -> None:
     """`random`'s own functions repeat in each replay."""
     random.seed(seed)
 
 
-def plug():
+def plug() -> list[bytes]:
     """Fill the holes that the start-up left in the heap (wasi-libc's malloc is best fit, and there is no pymalloc).
 
     A live cell then writes to fresh pages at the top, side by side, and not into a hole on every old page. The fillers are
@@ -47,12 +54,13 @@ for _name, _function in {
     "parse_time": values.parse_time,
     "begin": begin,
 }.items():
-    _cloche.attach(_name, _function)
-del _cloche.attach
+    driver.attach(_name, _function)
+del driver.attach
 
-for _module in (os, sys.modules["posix"]):
-    _module.urandom = _cloche.urandom
-random._urandom = _cloche.urandom
+_chance: tuple[Any, ...] = (os, sys.modules["posix"])
+for _module in _chance:
+    _module.urandom = driver.urandom
+setattr(random, "_urandom", driver.urandom)  # noqa: B010
 lines.open_lines()
 outside.close()
 random.seed(0)

@@ -1,12 +1,16 @@
 """Modules inside of the guest: sources by name, compiled when they are first imported. There are no files."""
 
+from __future__ import annotations
+
 import sys
 from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
-_sources = {}
+_sources: dict[str, tuple[str, bool]] = {}
 
 
-def add(sources):
+def add(sources: dict[str, tuple[str, bool]]) -> None:
     """`sources`: module name -> (source, whether it is a package)."""
     _sources.update(sources)
 
@@ -15,23 +19,25 @@ class Store:
     """Finder and loader of what was added."""
 
     @staticmethod
-    def find_spec(name, path=None, target=None):
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name not in _sources:
             return None
-        return ModuleSpec(name, Store, origin=f"<{name}>", is_package=_sources[name][1])
+        loader: Any = Store
+        return ModuleSpec(name, loader, origin=f"<{name}>", is_package=_sources[name][1])
 
     @staticmethod
-    def create_module(spec):
-        return None
+    def create_module(spec: ModuleSpec) -> None:
+        """A plain one."""
 
     @staticmethod
-    def exec_module(module):
+    def exec_module(module: ModuleType) -> None:
         source, _ = _sources[module.__name__]
         exec(compile(source, f"<{module.__name__}>", "exec", dont_inherit=True), module.__dict__)
 
     @staticmethod
-    def get_source(name):
+    def get_source(name: str) -> str:
         return _sources[name][0]
 
 
-sys.meta_path.insert(0, Store)
+finders: Any = sys.meta_path
+finders.insert(0, Store)

@@ -4,31 +4,33 @@ The table is the host's (`cloche.history.values`): text for dates without an off
 text for Decimal and UUID; an Enum is its value, a dataclass a mapping, a set a list in canonical order.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from importlib import import_module
 from pathlib import PurePath
 from types import BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
+from typing import Any
 from uuid import UUID
 
 import _cloche
 
 PLAIN, TIMESTAMP, REFUSED = range(3)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
-_RFC_3339 = re.compile(
-    r"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
-)
+_RFC_3339 = re.compile(r"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 
 
-def mend(text):
+def mend(text: str) -> str:
     """Lone surrogates become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def parse_time(text):
+def parse_time(text: str) -> datetime | None:
     """The datetime of an RFC 3339 text, or None."""
     if not _RFC_3339.fullmatch(text):
         return None
@@ -38,7 +40,7 @@ def parse_time(text):
         return None
 
 
-def convert(value):
+def convert(value: Any) -> tuple[int, Any]:
     """(how, what) for a value that is of none of the codec's own types."""
     match value:
         case Enum():
@@ -68,25 +70,25 @@ def convert(value):
         case BaseException():
             return _failure(value)
     if not isinstance(value, type) and dataclasses.is_dataclass(value):
-        return PLAIN, {field: getattr(value, field) for field in type(value).__dataclass_fields__}
+        return PLAIN, {field: getattr(value, field) for field in value.__dataclass_fields__}
     return REFUSED, _kind(value)
 
 
-def _again(value):
+def _again(value: Any) -> tuple[int, Any]:
     """A member's value is of a built-in type, or converted in its turn."""
     if type(value) in (str, int, float, bool, bytes, list, tuple, dict, type(None)):
         return PLAIN, value
     return convert(value)
 
 
-def _timestamp(value):
+def _timestamp(value: datetime) -> str:
     """RFC 3339 knows offsets in whole minutes only, and local mean times have others."""
-    if value.utcoffset() % timedelta(minutes=1):
+    if (value.utcoffset() or timedelta()) % timedelta(minutes=1):
         value = value.astimezone(UTC)
     return datetime.isoformat(value).replace("+00:00", "Z")
 
 
-def duration(value):
+def duration(value: timedelta) -> str:
     """ISO 8601 as pydantic writes it: P3DT2H0.5S."""
     sign = "-" if value < timedelta(0) else ""
     value = abs(value)
@@ -100,8 +102,8 @@ def duration(value):
     return f"{sign}P{days}{'T' + clock if clock else ''}"
 
 
-def _set(items):
-    encoded = []
+def _set(items: Set[Any]) -> tuple[int, Any]:
+    encoded: list[tuple[bytes, Any]] = []
     for item in items:
         try:
             encoded.append((_cloche.raw(_cloche.encoded(item, "an item")), item))
@@ -111,14 +113,12 @@ def _set(items):
     return PLAIN, [item for _, item in encoded]
 
 
-def _failure(error):
+def _failure(error: BaseException) -> tuple[int, Any]:
     """An exception inside data crosses as its failure form."""
-    from cloche._loop import failure
-
-    return PLAIN, dict(failure(error))
+    return PLAIN, dict(import_module("cloche._loop").failure(error))
 
 
-def _kind(value):
+def _kind(value: object) -> str:
     match value:
         case type():
             return f"is a class ({value.__name__})"
