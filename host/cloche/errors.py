@@ -17,6 +17,7 @@
       HistoryError          the history
         Divergence            replay asked for something else than the history says
         BrokenChain           a record is not the one that was written
+        CheckpointRejected    a saved cell is not what it should be; the run is replayed in full instead
       StoreError            the store
         SeqConflict           somebody else appended first
         StoreLeased           another process executes on this store
@@ -173,6 +174,12 @@ class BrokenChain(HistoryError):
     """Facts: `run_id`, `seq`."""
 
     code = "broken-chain"
+
+
+class CheckpointRejected(HistoryError):
+    """Never seen by users: what it leads to is a full replay."""
+
+    code = "checkpoint-rejected"
 
 
 class StoreError(ClocheError):

@@ -18,7 +18,7 @@ from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import RunId, RunKey, TenantId, TimeMs
 from cloche.runtime import sigterm
 from cloche.runtime.scheduler import Scheduler
-from cloche.store import Append, MemoryStore, Store
+from cloche.store import Append, Checkpoints, MemoryCheckpoints, MemoryStore, Store
 
 P = ParamSpec("P")
 PATIENCE_S = 60.0
@@ -69,14 +69,18 @@ class ManualWorld:
 
 
 class AppOn(Cloche):
-    """A `Cloche` on `store`, which stays open when it ends."""
+    """A `Cloche` on `store` and `checkpoints`, which stay open when it ends."""
 
-    def __init__(self, store: Store, **options: Any) -> None:
+    def __init__(self, store: Store, checkpoints: Checkpoints | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._given_store = store
+        self._checkpoints = checkpoints or MemoryCheckpoints()
 
     def _open_store(self) -> Store:
         return self._given_store
+
+    def _open_checkpoints(self) -> Checkpoints:
+        return self._checkpoints
 
     def _close_store(self, store: Store) -> None:
         pass

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from support.apps import KEY, AppOn, CutStore, Journal, ManualWorld
+from support.roads import check_roads
 
 from cloche import Cloche, Run, RunResult, Workflow, load_workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
@@ -190,7 +191,7 @@ class Case:
         return await self.app.get(run_id)
 
     async def check(self) -> None:
-        """Every log is a chain, and a fresh cell of either engine, given the events, asks for the same again."""
+        """Every log is a chain, a fresh cell of either engine asks for the same again, and so does one from a checkpoint."""
         report = reading.verify(self.store, None)
         assert report.ok, report.findings
         for row in self.store.runs():
@@ -198,6 +199,8 @@ class Case:
                 for engine in ENGINES:
                     replayed = reading.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
+                if self.way is Way.STRAIGHT and self._engine is SandboxEngine:
+                    check_roads(self.store, row)
 
     # ---- inside ----
 

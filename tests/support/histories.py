@@ -164,7 +164,6 @@ def state_of(machine: RunMachine) -> dict[str, Any]:
         "open": machine.open,
         "wake_at": machine.wake_at,
         "pending": machine.pending(),
-        "created": machine.created,
     }
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +23,10 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.store import Finding, SqliteStore
 
 
 @command
@@ -68,15 +75,19 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
 
 @command
 @click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--deep", is_flag=True, help="Replay too, and compare the states that checkpoints hold.")
 @store_option
 @tenant_option
-def verify(run_id: str | None, store: str, tenant: str, as_json: bool) -> int:
+def verify(run_id: str | None, deep: bool, store: str, tenant: str, as_json: bool) -> int:
     """Check the hash chains of one run, or of everything in the store."""
     from cloche.cli.output import print_json, shown
     from cloche.runtime import reading
 
+    key = key_of(run_id, tenant) if run_id else None
     with opened(store) as found:
-        report = reading.verify(found, key_of(run_id, tenant) if run_id else None)
+        report = reading.verify(found, key)
+        if deep and report.ok:
+            report = replace(report, findings=_deep_findings(found, key))
     if as_json:
         print_json({"ok": report.ok, "runs": report.runs, "records": report.records, "findings": report.findings})
     elif report.ok:
@@ -87,6 +98,15 @@ def verify(run_id: str | None, store: str, tenant: str, as_json: bool) -> int:
         number = f", record {finding.seq}" if finding.seq else ""
         click.echo(f"{click.style('✗', fg='red')} {where}{number}: {shown(finding.problem)}", err=True)
     return 0 if report.ok else EXIT_DIVERGED
+
+
+def _deep_findings(store: SqliteStore, key: RunKey | None) -> list[Finding]:
+    from cloche.engines import SandboxEngine
+    from cloche.runtime.deep import deep_findings
+    from cloche.store import CheckpointFile
+
+    with closing(CheckpointFile.beside(store.path)) as checkpoints:
+        return list(deep_findings(store, SandboxEngine(), checkpoints, key))
 
 
 @command

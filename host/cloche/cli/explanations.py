@@ -70,6 +70,10 @@ kept as it is: run `cloche verify`.""",
 Replay asked for something else than the history says: the code is not the code of that run. With the run's own code that does
 not happen; with `cloche replay --with TARGET` it tells that today's code does not fit this run. The report names the record,
 both commands, and what differs in them.""",
+    "checkpoint-rejected": """
+A saved cell was not what it should be: made on another machine or by another user, for other code, damaged, or in
+contradiction to what follows it in the log. Nothing is lost: the run was replayed in full instead, and that checkpoint is not
+looked at again. The file <store>-checkpoints may be deleted at any time.""",
     "broken-chain": """
 A record is not the one that was written: its bytes do not match its hash, or its hash not its neighbour's. Somebody or some
 disk changed the file. The run is set aside; restore the store from a copy, and see `cloche verify` for all that is hit.""",

@@ -54,6 +54,16 @@ class Cell(Protocol):
 
     def state_hash(self) -> str: ...
 
+    def freeze(self) -> Callable[[], tuple[str, bytes]] | None:
+        """What packs the cell as it is now, later and in any thread: its state hash, and bytes for `thaw`.
+
+        None where the engine cannot.
+        """
+
+    @property
+    def resident_bytes(self) -> int:
+        """About what the cell takes of the process's memory."""
+
 
 class CellSource(Protocol):
     """An engine: where cells come from."""
@@ -71,4 +81,11 @@ class CellSource(Protocol):
 
         Raises:
             LoadFailed: the code does not load.
+        """
+
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell | None:
+        """The cell that was frozen into these bytes, which the caller has authenticated; None where the engine cannot.
+
+        Raises:
+            CheckpointRejected: they are of other code, another guest or format.
         """

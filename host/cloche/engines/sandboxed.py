@@ -10,7 +10,7 @@ import cloche_guest
 from cloche.engines.protocol import Cell, Code
 from cloche.errors import GuestUnavailable
 from cloche.sandbox import Cell as SandboxCell
-from cloche.sandbox import Limits, base_image, load_image
+from cloche.sandbox import Image, Limits, base_image, load_image
 
 
 class SandboxEngine:
@@ -28,10 +28,18 @@ class SandboxEngine:
         return self._limits.to_data()
 
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
-        digest, wasm = _javascript_guest()
-        base = base_image(code.guest, wasm if digest == code.guest else guest())
         pinned = Limits.from_data(limits)
-        return SandboxCell(load_image(base, code.source, pinned), pinned)
+        return SandboxCell(_image(code, guest, pinned), pinned)
+
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell:
+        pinned = Limits.from_data(limits)
+        return SandboxCell.thaw(_image(code, guest, pinned), pinned, frozen)
+
+
+def _image(code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
+    digest, wasm = _javascript_guest()
+    base = base_image(code.guest, wasm if digest == code.guest else guest())
+    return load_image(base, code.source, limits)
 
 
 @cache

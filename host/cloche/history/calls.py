@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
@@ -29,6 +29,7 @@ _LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
     TimerPhase: lifecycles.TIMER,  # type: ignore[dict-item]
     HookPhase: lifecycles.HOOK,  # type: ignore[dict-item]
 }
+_PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase)  # the order is stored: see `saved`
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE)
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING)
 
@@ -47,6 +48,17 @@ class OpenCall:
     due: TimeMs = TimeMs(0)
     suspended: bytes | None = None
     resumed: bytes | None = None
+
+    def saved(self) -> list[Any]:
+        """All fields, in their order; the phase as [which lifecycle, its name]."""
+        fields = [getattr(self, name) for name in self.__dataclass_fields__]
+        fields[2] = [_PHASES.index(type(self.phase)), self.phase.value]
+        return fields
+
+    @classmethod
+    def restored(cls, fields: list[Any]) -> OpenCall:
+        path, body, (lifecycle, phase), *rest = fields
+        return cls(path, body, _PHASES[lifecycle](phase), *rest)
 
 
 class OpenCalls(dict[CallId, OpenCall]):
@@ -88,6 +100,23 @@ class OpenCalls(dict[CallId, OpenCall]):
         self._dues.clear()
         self._under.clear()
         self.active = self.suspended = 0
+
+    def saved(self) -> list[Any]:
+        """Everything there is to know, as plain data; `restored` makes it again."""
+        return [self._last_id, [[call_id, call.saved()] for call_id, call in self.items()]]
+
+    @classmethod
+    def restored(cls, data: list[Any]) -> OpenCalls:
+        calls = cls()
+        calls._last_id, entries = data
+        for call_id, fields in entries:
+            call = calls[call_id] = OpenCall.restored(fields)
+            calls._under.update(_places(call.path))
+            calls.active += call.phase in _ACTIVE
+            calls.suspended += call.phase is StepPhase.SUSPENDED
+            if call.due or call.phase is StepPhase.BACKOFF:
+                calls._note_due(call, call.due, call_id)
+        return calls
 
     def close(self, call_id: CallId) -> None:
         """Forget a call that nobody waits for any more."""

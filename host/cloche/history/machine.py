@@ -42,7 +42,7 @@ from cloche.history.messages import (
     unpack_command,
 )
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
-from cloche.history.values import decode, encode
+from cloche.history.values import decode, encode, encode_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,17 @@ class Gate(Protocol):
     def see(self, calls: OpenCalls) -> None:
         """These calls are open after a record, from the log or new: the same ones in every life of the run."""
 
+    def saved(self) -> list[Any]:
+        """What it knows, as plain data."""
+
+    def restore(self, data: list[Any]) -> None:
+        """Know what was `saved`."""
+
 
 class RunMachine:
     """The state of one run; see the module. Begin with `RunMachine(key)` and `absorb` its records, if it has any."""
 
-    __slots__ = ("_batch", "_given_up", "created", "gate", "head_hash", "head_seq", "key", "open", "phase", "state")
+    __slots__ = ("_batch", "_given_up", "gate", "head_hash", "head_seq", "key", "open", "phase", "state")
 
     def __init__(self, key: RunKey) -> None:
         self.key = key
@@ -157,7 +163,6 @@ class RunMachine:
         self.phase = RunPhase.ABSENT
         self.open = OpenCalls()
         self.state: dict[str, Any] = {}
-        self.created: Record | None = None
         self.gate: Gate | None = None
         self._batch = Batch(Seq(0))
         self._given_up: list[CallId] = []  # calls that the last `left` closed
@@ -205,6 +210,19 @@ class RunMachine:
             HistoryError: it cannot follow what came before.
         """
         self._apply(record)
+
+    def saved(self) -> bytes:
+        """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
+        gate = self.gate.saved() if self.gate is not None else None
+        return encode_plain([self.head_seq, self.head_hash, self.phase.value, self.state, self.open.saved(), gate])
+
+    def restore(self, data: bytes) -> None:
+        """Become, from nothing, the machine that was `saved`."""
+        head_seq, self.head_hash, phase, self.state, calls, gate = decode(data)
+        self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
+        self.open = OpenCalls.restored(calls)
+        if self.gate is not None and gate is not None:
+            self.gate.restore(gate)
 
     def pending(self) -> list[Wish]:
         """What a rebuilt run still waits for, to be dispatched again: an attempt that had begun is made once more."""
@@ -376,9 +394,7 @@ class RunMachine:
         kind, call_id = record.kind, record.call
         self.phase = follow(lifecycles.RUN, self.phase, kind, lambda: f"run {self.key.run}")
         self.head_seq, self.head_hash = record.seq, record.hash
-        if kind is Kind.RUN_CREATED:
-            self.created = record
-        elif call_id is not None and kind not in _BESIDE_CALLS:
+        if call_id is not None and kind not in _BESIDE_CALLS:
             self._apply_to_call(record, call_id)
         elif kind in ENDS:
             self.open.clear()

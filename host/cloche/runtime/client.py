@@ -17,13 +17,24 @@ from cloche.history.ids import run_key
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading, sigterm
+from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.pinned import code_of, load_code
 from cloche.runtime.results import FINAL, RunResult
 from cloche.runtime.runs import Run
 from cloche.runtime.scheduler import Scheduler
 from cloche.runtime.steps import validated
-from cloche.store import ExecutionLock, MemoryStore, RunRow, SqliteStore, Store
+from cloche.runtime.warm import BYTES_MAX
+from cloche.store import (
+    CheckpointFile,
+    Checkpoints,
+    ExecutionLock,
+    MemoryCheckpoints,
+    MemoryStore,
+    RunRow,
+    SqliteStore,
+    Store,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,6 +59,8 @@ class Cloche:
         engine: where workflow code runs; `SandboxEngine()` by default.
         tenant: whose runs these are.
         world: clock, ids and seeds; tests put their own here.
+        checkpoint_every: events of a run after which its cell is saved beside the log, so that they need not be replayed.
+        warm_bytes: how much memory live cells may take; the least recently used are given up first.
 
     Raises (on entering):
         StoreLeased: another process executes on this store.
@@ -65,6 +78,8 @@ class Cloche:
         world: World | None = None,
         drain_timeout_s: float = 10.0,
         handle_sigterm: bool = True,
+        checkpoint_every: int = EVENTS_BETWEEN,
+        warm_bytes: int = BYTES_MAX,
     ) -> None:
         self._path = None if store == MEMORY else FilePath(store)
         self._workflows = list(workflows)
@@ -75,6 +90,8 @@ class Cloche:
         self._world = world or SystemWorld()
         self._drain_timeout_s = drain_timeout_s
         self._handle_sigterm = handle_sigterm
+        self._checkpoint_every = checkpoint_every
+        self._warm_bytes = warm_bytes
         self._lock: ExecutionLock | None = None
         self._scheduler: Scheduler | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -84,7 +101,14 @@ class Cloche:
         self._closing = None
         store = self._open_store()
         try:
-            scheduler = Scheduler(store, self._world, self._engine)
+            scheduler = Scheduler(
+                store,
+                self._world,
+                self._engine,
+                self._open_checkpoints(),
+                checkpoint_every=self._checkpoint_every,
+                warm_bytes=self._warm_bytes,
+            )
             scheduler.register(self._workflows, self._steps)
             scheduler.starter = self.start
             self._scheduler = scheduler
@@ -385,6 +409,11 @@ class Cloche:
             self._lock.release()
             raise
 
+    def _open_checkpoints(self) -> Checkpoints:
+        if self._path is None:
+            return MemoryCheckpoints()
+        return CheckpointFile.beside(self._path)
+
     def _close_store(self, store: Store) -> None:
         store.close()
         if self._lock is not None:
@@ -400,5 +429,6 @@ class Cloche:
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
             await scheduler.close(self._drain_timeout_s)
+            scheduler.checkpoints.close()
             self._close_store(scheduler.store)
         sigterm.forget(self._drain)

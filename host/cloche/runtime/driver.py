@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import ClocheError, Divergence, GuestFault, NotSuspended, StoreUnavailable
-from cloche.history import Batch, CallId, Failure, Kind, Note, RunKey, RunMachine
+from cloche.errors import CheckpointRejected, ClocheError, Divergence, GuestFault, NotSuspended, StoreUnavailable
+from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine
 from cloche.history.lifecycles import HookPhase, RunPhase, StepPhase, TimerPhase
 from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Suspension, Wish
 from cloche.history.messages import (
@@ -32,6 +32,7 @@ from cloche.history.messages import (
 )
 from cloche.history.replay import find_divergence, script
 from cloche.history.values import decode
+from cloche.runtime import checkpoints
 from cloche.runtime.attempts import Arrival, Attempts, Deferred
 from cloche.store import Append, NewRun
 
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 LIGHT_TURN_EVENTS = 64  # a longer batch is a replay: it leaves the event loop's thread
 FAULT_TRIES = 3  # for faults that depend on the machine
-PARK_AFTER_MS = 10_000  # a run that sleeps longer gives up its cell
+PARK_AFTER_MS = 10_000  # a run that sleeps longer is not driven meanwhile
+_SAVED_IN = (RunPhase.RUNNING, RunPhase.PAUSED)  # behind a cancellation the cell hears nothing more
 
 log = logging.getLogger("cloche.run")
 
@@ -69,6 +71,9 @@ class RunDriver:
         self._attempts = Attempts(self, scheduler)
         self._draining = False
         self._attended = 0
+        self._is_turning = False
+        self._tail = 0  # events that the cell has heard since the last checkpoint
+        self._has_checkpoint = False
         self.turns = 0  # since the run was last reported to its callbacks
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -78,24 +83,58 @@ class RunDriver:
         """The first turn of a new run; it returns when that is durable."""
         self._new = new
         self.started = started
-        await self._record(list(facts))
+        with self._keeping_cell():
+            await self._record(list(facts))
         self.ready.set_result(None)
 
     async def rebuild(self) -> None:
-        """Machine and cell as the store has them.
+        """Machine and cell as the store has them: from the newest checkpoint and what came after it, or from the beginning.
 
         Raises:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
         """
+        store = self._scheduler.store
+        if self.started is None:
+            self.started = next(
+                (_started(one) for one in store.records(self.key) if one.kind is Kind.RUN_STARTED), None
+            )
+        saved = self._scheduler.checkpoints.get(self.key)
+        if saved is not None:
+            try:
+                if await self._restore(saved):
+                    return
+            except (CheckpointRejected, Divergence, GuestFault) as error:
+                log.warning("a checkpoint of run %s is not used, now or again: %s", self.key.run, error.message)
+                self._scheduler.checkpoints.reject(self.key)
+        self.machine, self._cell, self._tail = self._new_machine(), None, 0
+        await self._follow(list(store.records(self.key)))
+
+    async def _restore(self, saved: bytes) -> bool:
+        """From a checkpoint; False where the engine makes none.
+
+        Raises:
+            CheckpointRejected, Divergence, GuestFault: there is a doubt about it.
+        """
+        checkpoint = checkpoints.opened(self.key, saved)
         machine = self._new_machine()
-        records = list(self._scheduler.store.records(self.key))
+        machine.restore(checkpoint.machine)
+        tail = list(self._scheduler.store.records(self.key, checkpoint.seq))
+        row = self._scheduler.store.run(self.key)
+        checkpoints.check_joint(machine, row.head_hash if row is not None else b"", tail)
+        cell = self._scheduler.thaw_cell(self.code, self._limits, checkpoint.cell)
+        if cell is None:
+            return False
+        self.machine, self._cell, self._tail = machine, cell, 0
+        self._has_checkpoint = True
+        self._scheduler.cells.add(self, cell.resident_bytes)
+        await self._follow(tail)
+        return True
+
+    async def _follow(self, records: Sequence[Record]) -> None:
+        """Lead machine and cell through records, from where they stand to the end of the log."""
         for record in records:
-            machine.absorb(record)
-            if record.kind is Kind.RUN_STARTED:
-                _, time, seed, given_input, given = decode(record.body)
-                self.started = Started(time, seed, given_input, given)
-        self.machine, self._cell = machine, None
-        if machine.ended or not records:
+            self.machine.absorb(record)
+        if self.machine.ended or not records:
             return
         part = script(records)
         output = await self._pass(part.events) if part.events else b""
@@ -105,8 +144,9 @@ class RunDriver:
 
     async def drive(self) -> None:
         """Go on until the run ends, is blocked, or can be parked."""
+        parked = False
         try:
-            await self._loop()
+            parked = await self._loop()
         except ClocheError as error:
             self._scheduler.block(self.key, error)
         except Exception as error:
@@ -115,12 +155,54 @@ class RunDriver:
         finally:
             self.stop()
             self._refuse_answers()
-            self._scheduler.finished(self)
+            self._leave(parked=parked)
+
+    def _leave(self, *, parked: bool) -> None:
+        """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
+        if self.machine.ended and self._has_checkpoint:
+            self._scheduler.checkpoints.forget(self.key)
+        self._scheduler.finished(self, is_warm=parked and self._cell is not None)
+
+    def adopt(self, parked: RunDriver) -> None:
+        """Go on with machine and cell of a driver that was parked."""
+        self.machine, self.started = parked.machine, parked.started
+        self._cell, self._tail, self._has_checkpoint = parked._cell, parked._tail, parked._has_checkpoint
+        if self._cell is not None:
+            self._scheduler.cells.add(self, self._cell.resident_bytes)
+
+    @contextmanager
+    def _keeping_cell(self) -> Iterator[None]:
+        """A turn or a rebuild is going on: the cell is not given up."""
+        self._is_turning = True
+        try:
+            yield
+        finally:
+            self._is_turning = False
+
+    def give_up_cell(self) -> bool:
+        """Let go of the cell, behind a checkpoint if that is worth it; False while it is at work."""
+        if self._is_turning:
+            return False
+        self.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
+        self._cell = None
+        return True
+
+    def save_checkpoint(self, events_min: int) -> None:
+        """Take a checkpoint if at least so many events would have to be replayed without it. Written in another thread."""
+        if self._tail < events_min or self._cell is None or self.machine.phase not in _SAVED_IN:
+            return
+        pack = checkpoints.taken(self.key, self.machine, self._cell)
+        if pack is None:
+            return
+        self._tail, self._has_checkpoint = 0, True
+        self._scheduler.keep_checkpoint(self.key, self.machine.head_seq, pack)
 
     async def recover(self) -> None:
         """As `drive`, for a run that is in the store: rebuild it first, and dispatch again what it waits for."""
         try:
-            await self.rebuild()
+            if not self._is_at_head():
+                with self._keeping_cell():
+                    await self.rebuild()
             if self.machine.phase is RunPhase.CANCELING or self._is_told_to_cancel():
                 self._interrupt_steps()
             else:
@@ -134,6 +216,11 @@ class RunDriver:
             return
         self.ready.set_result(None)
         await self.drive()
+
+    def _is_at_head(self) -> bool:
+        """Whether there is a cell, of a driver that was parked, and nobody has appended since."""
+        row = self._scheduler.store.run(self.key)
+        return self._cell is not None and row is not None and row.head_hash == self.machine.head_hash
 
     def tell(self, fact: Arrival, taken: int | None = None) -> None:
         """A fact has arrived. A cancellation goes before what arrived with it: nothing new may start."""
@@ -194,22 +281,30 @@ class RunDriver:
 
     # ---- turns ----
 
-    async def _loop(self) -> None:
+    async def _loop(self) -> bool:
+        """Until there is nothing more to do; whether the run was parked."""
         while self._facts or not (self.machine.ended and self._attempts.idle):
             if not self._facts:
-                if (self._draining and self._attempts.idle) or self._may_park():
-                    return
+                if self._draining and self._attempts.idle:
+                    self.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
+                    return False
+                if self._may_park():
+                    return True
                 self._wakeup.clear()
                 await self._wakeup.wait()
                 continue
             facts = list(self._facts)
             self._facts.clear()
             await self._turn(facts)
+            self._scheduler.cells.used(self.key)
+            self.save_checkpoint(self._scheduler.checkpoint_every)
+        return False
 
     async def _turn(self, arrivals: Sequence[Arrival]) -> None:
         facts = self._awaited([*self._attempts.take_riders(), *arrivals])
         if facts:
-            await self._record(facts)
+            with self._keeping_cell():
+                await self._record(facts)
 
     async def _record(self, facts: list[Fact]) -> None:
         """Facts through the glass and into the log, then deeds."""
@@ -267,6 +362,8 @@ class RunDriver:
 
     async def _answered(self, facts: Sequence[Fact]) -> tuple[int, Batch]:
         """How many of the facts were taken, and what they led to."""
+        if self._cell is None and self.machine.head_seq and not self.machine.ended:
+            await self.rebuild()  # the cell was given up to make room
         machine = self.machine
         now = self._scheduler.world.now()
         try:
@@ -298,6 +395,8 @@ class RunDriver:
         """One crossing. Short turns stay on this thread (a hop costs more); replays leave the loop free."""
         if self._cell is None:
             self._cell = self._scheduler.open_cell(self.code, self._limits)
+            self._scheduler.cells.add(self, self._cell.resident_bytes)
+        self._tail += len(events)
         if len(events) <= LIGHT_TURN_EVENTS:
             return self._cell.turn(events)
         return await asyncio.get_running_loop().run_in_executor(self._scheduler.turn_pool, self._cell.turn, events)
@@ -398,6 +497,11 @@ class RunDriver:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
         return machine
+
+
+def _started(record: Record) -> Started:
+    _, time, seed, given_input, given = decode(record.body)
+    return Started(time, seed, given_input, given)
 
 
 def _late(fact: Fact) -> list[Fact]:

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,12 @@ from cloche.errors import (
     StoreError,
     UsageError,
 )
-from cloche.history import Kind, Note, Path, RunKey, TimeMs
+from cloche.history import Kind, Note, Path, RunKey, Seq, TimeMs
 from cloche.history.machine import Fact, Suspension
 from cloche.history.messages import CancelRequested, Started, StepResumed
 from cloche.history.retry import RetryPolicy
 from cloche.history.values import plain
+from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
 from cloche.runtime.driver import PARK_AFTER_MS, RunDriver
@@ -45,7 +46,8 @@ from cloche.runtime.results import FINAL, RunResult, fold
 from cloche.runtime.resuming import chosen, id_path
 from cloche.runtime.stepping import EntryGate
 from cloche.runtime.steps import Checks, validated
-from cloche.store import NewRun, Store, blob_digest
+from cloche.runtime.warm import BYTES_MAX, WarmCells
+from cloche.store import Checkpoints, MemoryCheckpoints, NewRun, Store, blob_digest
 
 if TYPE_CHECKING:
     from cloche.runtime.runs import Run
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 STORE_RETRY_MS = 1_000
 STEP_THREADS = 32
+CHECKPOINTS_S_MAX = 2.0  # how long the end of a scheduler waits for those on their way
 
 log = logging.getLogger("cloche")
 
@@ -61,8 +64,20 @@ log = logging.getLogger("cloche")
 class Scheduler:
     """Owns the drivers. Made inside a running event loop."""
 
-    def __init__(self, store: Store, world: World, engine: CellSource) -> None:
+    def __init__(
+        self,
+        store: Store,
+        world: World,
+        engine: CellSource,
+        checkpoints: Checkpoints | None = None,
+        *,
+        checkpoint_every: int = EVENTS_BETWEEN,
+        warm_bytes: int = BYTES_MAX,
+    ) -> None:
         self.store = store
+        self.checkpoints = checkpoints or MemoryCheckpoints()
+        self.checkpoint_every = checkpoint_every
+        self.cells = WarmCells(warm_bytes)
         self.world = world
         self.engine = engine
         self.timers = Timers(world)
@@ -81,6 +96,7 @@ class Scheduler:
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
         self.inbox = Inbox(self)
+        self._writes: set[Future[None]] = set()  # checkpoints on their way
         self._reports: dict[RunKey, asyncio.Task[None]] = {}
         self.starter: Callable[..., Awaitable[Run]] | None = None  # how a step starts a child run
         self._watcher: asyncio.Task[None] | None = None
@@ -193,6 +209,8 @@ class Scheduler:
             return None
         if row.status == "blocked":
             self.store.set_problem(key, None)
+        if parked := self.cells.get(key):
+            driver.adopt(parked)
         self._drivers[key] = driver
         self.spawn(driver.recover())
         return driver
@@ -226,9 +244,12 @@ class Scheduler:
         else:
             self._troubles.pop(key, None)
 
-    def finished(self, driver: RunDriver) -> None:
+    def finished(self, driver: RunDriver, *, is_warm: bool = False) -> None:
+        """It is driven no more. The cell of one that `is_warm` may be of use yet."""
         if self._drivers.get(driver.key) is driver:
             del self._drivers[driver.key]
+        if not is_warm:
+            self.cells.drop(driver)
         self.stopped_moving(driver)
 
     def stopped_moving(self, driver: RunDriver) -> None:
@@ -395,6 +416,21 @@ class Scheduler:
     def open_cell(self, code: Code, limits: dict[str, Any]) -> Cell:
         return self.engine.open(code, lambda: self._guest(code.guest), limits)
 
+    def thaw_cell(self, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
+        return self.engine.thaw(code, lambda: self._guest(code.guest), limits, frozen)
+
+    def keep_checkpoint(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+        """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
+
+        def write() -> None:
+            try:
+                self.checkpoints.put(key, seq, pack())
+            except Exception:
+                log.exception("a checkpoint of run %s was not written; the run is not affected", key.run)
+
+        self._writes = {write for write in self._writes if not write.done()}
+        self._writes.add(self.turn_pool.submit(write))
+
     def _keep(self, code: Code) -> str:
         """Put the code and its guest into the store, once; the run is pinned to their digests."""
         packed = code.pack()
@@ -429,6 +465,7 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.step_pool.shutdown(wait=False, cancel_futures=True)
+        wait(self._writes, timeout=CHECKPOINTS_S_MAX)
         self.turn_pool.shutdown(wait=False, cancel_futures=True)
         self.closed = True
         for key in [*self._listeners, *self._stop_listeners]:

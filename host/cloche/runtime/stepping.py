@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cloche.history.calls import OpenCalls
 from cloche_codegen import Graph
 from cloche_codegen.graph import bodies_of
@@ -36,6 +38,12 @@ class EntryGate:
         """The run goes on: by one more entry, or to its end."""
         self._open = None
         self._holds_nothing = not per_step
+
+    def saved(self) -> list[Any]:
+        return [self._open, self._holds_nothing]
+
+    def restore(self, data: list[Any]) -> None:
+        self._open, self._holds_nothing = data
 
     def _first(self, calls: OpenCalls) -> int:
         return min(self._entry(call.path) for call in calls.values())

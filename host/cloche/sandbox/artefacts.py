@@ -16,6 +16,7 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +37,15 @@ def cache_directory() -> Path:
     if named := os.environ.get("CLOCHE_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloche"
+
+
+@cache
+def secret() -> bytes:
+    """32 bytes that only this user's processes on this machine know; only this process, where nothing can be kept."""
+    try:
+        return _key(_private(cache_directory()))
+    except OSError:
+        return secrets.token_bytes(32)
 
 
 def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import wasmtime
@@ -11,10 +11,12 @@ import wasmtime
 from cloche.errors import GuestFault, InvalidInput
 from cloche.sandbox.engine import TICK_MS, engine
 from cloche.sandbox.faults import raise_fault, translated
-from cloche.sandbox.images import WASM_PAGE_BYTES, Image
+from cloche.sandbox.images import PAGE_BYTES, WASM_PAGE_BYTES, Image
 from cloche.sandbox.limits import Limits
+from cloche.sandbox.saved import save, unpack, xor
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
+RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 _WHEN = "in a turn"
 
 
@@ -24,10 +26,11 @@ class Cell:
     `fuel_used` adds up over its life.
     """
 
-    __slots__ = ("_address", "_instance", "_layout", "_limits", "_turn", "_wasm_store", "fuel_used")
+    __slots__ = ("_address", "_image", "_instance", "_layout", "_limits", "_turn", "_wasm_store", "fuel_used")
 
     def __init__(self, image: Image, limits: Limits) -> None:
         self._limits = limits
+        self._image = image
         self._layout = image.base.layout
         self._wasm_store, self._instance = image.base.instantiate(limits)
         self._address = memory_address(self._wasm_store, self._instance)
@@ -95,6 +98,38 @@ class Cell:
                 return output
             data = data[consumed:]
 
+    @property
+    def resident_bytes(self) -> int:
+        """About what the cell takes of the process's memory: pages of its image, what it has grown by, the rest as measured."""
+        image = self._image
+        grown = memory_bytes(self._wasm_store, self._instance) - image.memory_bytes
+        return image.page_count * PAGE_BYTES + grown + RESIDENT_BYTES
+
+    def freeze(self) -> Callable[[], tuple[str, bytes]]:
+        """What packs the cell as it is now, later and in any thread: its state hash, and bytes for `thaw`.
+
+        Costs a copy of its state.
+        """
+        state, fuel_used = self.state(), self.fuel_used
+        return lambda: (_hash(state), save(self._image, state, fuel_used))
+
+    @classmethod
+    def thaw(cls, image: Image, limits: Limits, saved: bytes) -> Cell:
+        """The cell that was frozen into `saved`, which the caller has authenticated.
+
+        Raises:
+            CheckpointRejected: it is of another image, or larger than the limits.
+        """
+        runs, state_bytes, fuel_used = unpack(image, saved, limits.memory_bytes)
+        cell = cls(image, limits)
+        cell._grow(state_bytes + cell._layout.state_at)
+        state = cell._address + cell._layout.state_at
+        for at, difference in runs:
+            before = ctypes.string_at(state + at, len(difference))
+            ctypes.memmove(state + at, xor(before, difference), len(difference))
+        cell.fuel_used = fuel_used
+        return cell
+
     def state(self) -> bytes:
         """A copy of everything that is state: equal bytes mean an equal future."""
         at = self._layout.state_at
@@ -102,7 +137,7 @@ class Cell:
 
     def state_hash(self) -> str:
         """BLAKE2b-256 of the state in hex: proof that two roads led to the same cell."""
-        return blake2b(self.state(), digest_size=32).hexdigest()
+        return _hash(self.state())
 
     def _grow(self, size: int) -> None:
         missing = size - memory_bytes(self._wasm_store, self._instance)
@@ -110,3 +145,7 @@ class Cell:
             memory = self._instance.exports(self._wasm_store)["memory"]
             assert isinstance(memory, wasmtime.Memory)
             memory.grow(self._wasm_store, -(-missing // WASM_PAGE_BYTES))
+
+
+def _hash(state: bytes) -> str:
+    return blake2b(state, digest_size=32).hexdigest()

@@ -140,6 +140,14 @@ class Image:
     def page_count(self) -> int:
         return sum(len(data) for _, data in self.pages) // PAGE_BYTES
 
+    def state(self) -> bytes:
+        """The memory of a new cell, from where state begins."""
+        state = bytearray(self.base.state)
+        state.extend(bytes(self.memory_bytes - self.base.layout.state_at - len(state)))
+        for at, data in self.pages:
+            state[at : at + len(data)] = data
+        return bytes(state)
+
 
 _images: OrderedDict[tuple[str, str, Limits], Image] = OrderedDict()
 _bases: dict[str, BaseImage] = {}

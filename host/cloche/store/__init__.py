@@ -1,5 +1,6 @@
 """The log: one small protocol, in memory and in SQLite. The only code that knows SQL."""
 
+from cloche.store.checkpoints import CheckpointFile, Checkpoints, MemoryCheckpoints
 from cloche.store.lock import ExecutionLock
 from cloche.store.memory import MemoryStore
 from cloche.store.protocol import Append, Finding, InboxRow, NewRun, RunRow, Store
@@ -10,9 +11,12 @@ __all__ = [
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "Append",
+    "CheckpointFile",
+    "Checkpoints",
     "ExecutionLock",
     "Finding",
     "InboxRow",
+    "MemoryCheckpoints",
     "MemoryStore",
     "NewRun",
     "RunRow",

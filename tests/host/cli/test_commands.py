@@ -153,6 +153,7 @@ def test_verify_is_silent_proof_or_points_at_the_record(one_run: str) -> None:
         "records": 9,
         "findings": [],
     }
+    assert cloche("verify", "--deep", "--store", one_run).code == 0
     flip_a_byte_of_record(Path(one_run), 5)
     ran, data = cloche("verify", "--store", one_run), cloche("verify", "--store", one_run, "--json")
     assert (ran.code, ran.out, data.code) == (3, "", 3)

@@ -18,6 +18,7 @@ from cloche.history.values import decode
 from cloche.sandbox.faults import raise_fault
 
 EVENT_BYTES_MAX: Final = 8 << 20
+RESIDENT_BYTES: Final = 32 << 10  # of a small workflow; nothing here is metered
 _MALFORMED: Final = -1
 _WHEN: Final = "in a turn"
 
@@ -67,6 +68,13 @@ class DirectCell:
 
     def state_hash(self) -> str:
         return self._heard.hexdigest()
+
+    def freeze(self) -> None:
+        """Promises of this process cannot be frozen."""
+
+    @property
+    def resident_bytes(self) -> int:
+        return RESIDENT_BYTES
 
     # ---- events ----
 

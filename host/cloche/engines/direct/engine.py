@@ -66,6 +66,9 @@ class DirectEngine:
         beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
         return DirectCell(program, lambda: beside)
 
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> None:
+        """Promises of this process cannot be frozen: runs are always replayed."""
+
 
 @lru_cache(PROGRAMS_MAX)
 def _program(graph: str) -> Program:

@@ -1,0 +1,64 @@
+"""Three roads to one state: lived through event by event, from a checkpoint at any position, and replayed at once."""
+
+from __future__ import annotations
+
+from support.histories import state_of
+
+from cloche.engines import SandboxEngine
+from cloche.history import Kind, RunMachine
+from cloche.history.replay import script
+from cloche.runtime.pinned import load_code, load_guest
+from cloche.sandbox import Cell
+from cloche.store import RunRow, Store
+
+
+def check_roads(store: Store, row: RunRow) -> int:
+    """Lead a run's history along all three, with a checkpoint at every position; how many positions there were.
+
+    Raises:
+        AssertionError: two of them end in another memory, another output or another machine.
+    """
+    records = list(store.records(row.key))
+    part = script(records)
+    events = part.events[:-1] if part.faulted else part.events
+    code, engine, limits = load_code(store, row.code), SandboxEngine(), records[0].content()["limits"]
+
+    def opened() -> Cell:
+        cell = engine.open(code, lambda: load_guest(store, code.guest), limits)
+        assert isinstance(cell, Cell)
+        return cell
+
+    replayed = opened()
+    if events:
+        replayed.turn(events)
+    live = opened()
+    for position, event in enumerate(events, 1):
+        live.turn([event])
+        _, frozen = live.freeze()()
+        thawed = engine.thaw(code, lambda: load_guest(store, code.guest), limits, frozen)
+        assert isinstance(thawed, Cell)
+        output = thawed.turn(events[position:]) if events[position:] else b""
+        assert output == b"".join(part.expected[position : len(events)])
+        assert thawed.state() == replayed.state(), f"a checkpoint behind event {position} leads elsewhere"
+    assert live.state() == replayed.state()
+    if not records[0].content().get("per_step"):  # the gate of such a run is not in its records
+        _check_machines(store, row)
+    return len(events)
+
+
+def _check_machines(store: Store, row: RunRow) -> None:
+    records = list(store.records(row.key))
+    whole = RunMachine(row.key)
+    for record in records:
+        whole.absorb(record)
+    growing = RunMachine(row.key)
+    for number, record in enumerate(records, 1):
+        growing.absorb(record)
+        if growing.ended or record.kind is Kind.RUN_CREATED:
+            continue
+        restored = RunMachine(row.key)
+        restored.restore(growing.saved())
+        assert state_of(restored) == state_of(growing)
+        for later in records[number:]:
+            restored.absorb(later)
+        assert state_of(restored) == state_of(whole), f"a machine saved at record {number} leads elsewhere"
