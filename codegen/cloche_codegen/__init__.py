@@ -1,14 +1,16 @@
-"""cloche's compiler: builder → graph → validation → statement tree → JavaScript. Knows neither guest nor host."""
+"""cloche's compiler: builder → graph → validation → statement tree → JavaScript or Python. Knows neither guest nor host."""
 
 from cloche_codegen.builder import AnyStep, Workflow
 from cloche_codegen.conditions.code import Code, code
 from cloche_codegen.conditions.expressions import Refs, path, refs
+from cloche_codegen.emission import Source
 from cloche_codegen.errors import GraphError, NotCommitted, Problem, UnknownReference
 from cloche_codegen.graph import Graph
-from cloche_codegen.javascript import Source, javascript
+from cloche_codegen.javascript import javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.making import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.mermaid import mermaid
+from cloche_codegen.python import python
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
 
@@ -35,6 +37,7 @@ __all__ = [
     "lower",
     "mermaid",
     "path",
+    "python",
     "refs",
     "step",
     "svg",

@@ -16,11 +16,14 @@ from pydantic import BaseModel, TypeAdapter
 from cloche_codegen import graph as g
 from cloche_codegen import tree
 from cloche_codegen.arguments import Problems, concurrency_of, condition_of, date_of, duration_of, output_of
+from cloche_codegen.emission import Source
 from cloche_codegen.errors import GraphError, NotCommitted
-from cloche_codegen.javascript import Source, javascript
+from cloche_codegen.javascript import javascript
+from cloche_codegen.languages import Language, language_of
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.outline import outline
+from cloche_codegen.python import python
 from cloche_codegen.schemas import adapter_of, json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.svg import svg
@@ -367,15 +370,26 @@ class Workflow(Schematic):
         """What the graph does, as statements: what emitters print and an interpreter executes."""
         return lower(self.graph)
 
-    def source(self, language: Literal["javascript"] = "javascript") -> Source:
-        """The generated code with its map and digest; made once.
+    @property
+    def language(self) -> Language:
+        """What the workflow runs as: its `guest`, or for "auto" what its graph holds, JavaScript where both would do."""
+        return language_of(self.graph)
+
+    def source(self, language: Language | None = None) -> Source:
+        """The generated code with its map and digest; made once. Without `language`, in that of the workflow.
 
         Raises:
-            ValueError: The language is not "javascript".
+            GraphError: Python was asked for and the graph holds code strings, which are JavaScript.
+            ValueError: The language is neither "javascript" nor "python".
         """
-        if language != "javascript":
-            raise ValueError(f"no code is generated in {language!r}; use 'javascript'")
-        return self._javascript
+        wanted = language or self.language
+        if wanted not in ("javascript", "python"):
+            raise ValueError(f"no code is generated in {wanted!r}; use 'javascript' or 'python'")
+        return self._python if wanted == "python" else self._javascript
+
+    @cached_property
+    def _python(self) -> Source:
+        return python(self.tree)
 
     @cached_property
     def _javascript(self) -> Source:

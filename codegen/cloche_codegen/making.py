@@ -30,7 +30,7 @@ def clone_workflow(workflow: W, *, id: str) -> W:
         NotCommitted: Commit it first.
     """
     clone = type(workflow).__new__(type(workflow))
-    clone.__dict__.update({k: v for k, v in vars(workflow).items() if k not in ("tree", "_javascript")})
+    clone.__dict__.update({k: v for k, v in vars(workflow).items() if k not in ("tree", "_javascript", "_python")})
     clone.id = id
     clone._graph = workflow.graph.model_copy(update={"id": id})
     problems = problems_of(clone._graph)

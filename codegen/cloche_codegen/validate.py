@@ -19,6 +19,7 @@ from cloche_codegen.conditions.code import BrokenCode, check
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
 from cloche_codegen.errors import Problem
 from cloche_codegen.flow import misfits
+from cloche_codegen.languages import misplaced
 from cloche_codegen.paths import BrokenPath, keys_of, where
 from cloche_codegen.templates import BrokenTemplate, Place, parse
 
@@ -34,6 +35,7 @@ def problems_of(graph: g.Graph) -> list[Problem]:
     found = list(_tables(graph))
     for definition in graph.definitions().values():
         found.extend(_definition(graph, definition))
+    found.extend(misplaced(graph))
     if not found:
         for definition in graph.definitions().values():
             found.extend(misfits(graph, definition))

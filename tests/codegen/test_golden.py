@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cloche_codegen import Graph, Workflow, load_workflow
+from cloche_codegen import Graph, GraphError, Source, Workflow, load_workflow
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/workflow.py"))
@@ -29,14 +29,30 @@ def workflow_of(case: str) -> Workflow:
 
 def outputs_of(workflow: Workflow) -> dict[str, str]:
     source = workflow.source("javascript")
-    lines = {str(line): node for line, node in source.map.items()}
-    return {
+    made = {
         "graph.json": workflow.graph.to_json(indent=2) + "\n",
         "source.js": source.code,
-        "map.json": json.dumps({"digest": source.digest, "lines": lines}, indent=1, ensure_ascii=False) + "\n",
+        "map.json": map_of(source),
         "graph.mmd": workflow.to_mermaid(),
         "graph.svg": workflow.to_svg(),
     }
+    python = python_of(workflow)
+    return made if python is None else {**made, "source.py": python.code, "map.py.json": map_of(python)}
+
+
+def map_of(source: Source) -> str:
+    lines = {str(line): node for line, node in source.map.items()}
+    return json.dumps({"digest": source.digest, "lines": lines}, indent=1, ensure_ascii=False) + "\n"
+
+
+def python_of(workflow: Workflow) -> Source | None:
+    """The Python of a graph, if it is without code strings."""
+    try:
+        return workflow.source("python")
+    except GraphError as error:
+        if error.code == "code_in_python":
+            return None
+        raise
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -59,11 +75,12 @@ def test_a_stored_graph_is_the_graph_and_gives_the_same_code(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_every_node_has_lines_and_every_line_of_the_map_is_there(case: str) -> None:
     workflow = workflow_of(case)
-    source = workflow.source()
+    sources = [source for source in (workflow.source("javascript"), python_of(workflow)) if source is not None]
     named = {node.id for node in workflow.graph.nodes}
     named |= {f"{id}/{node.id}" for id, one in workflow.graph.workflows.items() for node in one.nodes}
-    assert named <= set(source.map.values())
-    assert max(source.map) <= source.code.count("\n")
+    for source in sources:
+        assert named <= set(source.map.values())
+        assert max(source.map) <= source.code.count("\n")
 
 
 def test_emission_does_not_depend_on_hashing() -> None:

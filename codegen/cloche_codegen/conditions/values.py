@@ -160,7 +160,7 @@ def json_text(value: object) -> str:
 def instant_text(value: datetime) -> str:
     """A date as JavaScript writes it in JSON: UTC, milliseconds, `Z`. A naive one is taken as UTC."""
     moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def quote(text: str) -> str:

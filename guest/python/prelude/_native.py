@@ -1,0 +1,221 @@
+"""What workflows in Python are written with: `step`, `gather`, `race`, `sleep`, `wait_for_event` and their like.
+
+Calls take their name as their path, and from the second on `name#2`, `name#3` …, in the order in which they are asked. A call
+is asked for when it is awaited, or when `gather` or `race` begins it, as a coroutine is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from . import _loop, flow
+from ._blocks import failed_as, succeeded_as
+from ._failures import Bail, Canceled
+from ._loop import ChildCall, Lazy, Promise, StepCall, TimerCall, free_path, promise_of
+
+
+def step(target: Any = None, path: str | None = None, /, *, id: str | None = None, **options: Any) -> Any:
+    """`step("name")(data)` asks for a step by name. As a decorator, with the options it has on the host, it makes of the
+    function that is the step the call of it."""
+    if isinstance(target, str):
+        return partial(StepCall, target, path)
+    if target is None:
+        return lambda function: partial(StepCall, id or function.__name__, None)
+    return partial(StepCall, id or target.__name__, None)
+
+
+def workflow(function: Any = None, /, *, id: str | None = None, **options: Any) -> Any:
+    """Marks the function that is the workflow, `(input)` or `(input, given)`; the last one marked is the module's."""
+    if function is None:
+        return workflow
+    function.is_native = True
+    _loop.entry(function)
+    return function
+
+
+# ── several at once ─────────────────────────────────────────────────────────────────────────────────────────────────
+class _Child:
+    __slots__ = ("index", "on", "parent")
+
+    def __init__(self, parent: _Several, index: int) -> None:
+        self.parent = parent
+        self.index = index
+        self.on: Promise | None = None
+
+    def step(self) -> None:
+        on = self.on
+        assert on is not None
+        self.parent.over(self.index, on.value, on.error)
+
+
+class _Several(Lazy):
+    """Awaitables under way together. When it is decided how this ends, the others are given up and waited for."""
+
+    __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises")
+
+    def __init__(self, awaitables: tuple[Any, ...], limit: float) -> None:
+        Promise.__init__(self)
+        self.id = 0
+        self.awaitables = awaitables
+        self.limit = limit
+        self.following = self.active = 0
+        self.promises: dict[int, Promise] = {}  # those that are open
+        self.outcome: tuple[Any, BaseException | None] | None = None
+
+    def begin(self) -> None:
+        self.id = -1
+        self.more()
+
+    def more(self) -> None:
+        while self.outcome is None and self.following < len(self.awaitables) and self.active < self.limit:
+            index = self.following
+            self.following += 1
+            self.active += 1
+            try:
+                promise = self.promises[index] = promise_of(self.awaitables[index])
+            except TypeError as error:
+                self.over(index, None, error)
+            else:
+                promise.wake(_Child(self, index))
+        if self.active == 0 and not self.done:
+            self.settle(*(self.outcome or (self.made(), None)))
+
+    def over(self, index: int, value: Any, error: BaseException | None) -> None:
+        self.active -= 1
+        self.promises.pop(index, None)
+        if self.outcome is None:
+            self.heard(index, value, error)
+        self.more()
+
+    def decide(self, value: Any, error: BaseException | None) -> None:
+        self.outcome = (value, error)
+        for awaitable in self.awaitables[self.following :]:
+            if hasattr(awaitable, "close"):
+                awaitable.close()  # a coroutine that never began
+        if isinstance(error, Bail):
+            self.active = 0  # what stands around ends with it, and all that is open there
+            return
+        for index, promise in list(self.promises.items()):
+            if promise.give_up() and self.promises.pop(index, None) is not None and not promise.done:
+                self.active -= 1
+
+    def give_up(self) -> bool:
+        if self.outcome is None:
+            self.decide(None, Canceled())
+        return True
+
+    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+        raise AssertionError
+
+    def made(self) -> Any:
+        raise AssertionError
+
+
+class _Gather(_Several):
+    __slots__ = ("is_settled", "results")
+
+    def __init__(self, awaitables: tuple[Any, ...], limit: float, is_settled: bool) -> None:
+        _Several.__init__(self, awaitables, limit)
+        self.results: list[Any] = [None] * len(awaitables)
+        self.is_settled = is_settled
+
+    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+        if self.is_settled and isinstance(error, Exception):
+            self.results[index] = failed_as(error)
+        elif error is not None:
+            self.decide(None, error)
+        else:
+            self.results[index] = succeeded_as(value) if self.is_settled else value
+
+    def made(self) -> list[Any]:
+        return self.results
+
+
+class _Race(_Several):
+    __slots__ = ()
+
+    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+        self.decide(value, error)
+
+
+def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> _Gather:
+    """The results of all, in order, at most `limit` of them under way at once.
+
+    The first failure is raised, once the others were given up and have cleaned up. With `settle` nothing fails it: each
+    result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is how many may be under way at once, at least 1, not {limit}")
+    return _Gather(awaitables, len(awaitables) if limit is None else limit, settle)
+
+
+def race(*awaitables: Any) -> _Race:
+    """What the first one to end gives or raises; the others are given up."""
+    if not awaitables:
+        raise ValueError("race needs something to wait for")
+    return _Race(awaitables, len(awaitables))
+
+
+# ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def sleep(seconds: float | timedelta = 0, /, **parts: float) -> TimerCall:
+    """Wait `seconds`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
+    return TimerCall(None, _ms(seconds, parts), None, is_wait=True)
+
+
+def _ms(duration: float | timedelta, parts: dict[str, float] | None = None) -> int:
+    whole = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+    return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
+
+
+def sleep_until(when: datetime) -> TimerCall:
+    """Wait until a moment; one without a time zone is taken as UTC."""
+    return TimerCall(None, flow.milliseconds(when), None, is_wait=False)
+
+
+async def wait_for_event(name: str, *, timeout: float | timedelta | None = None) -> Any:
+    """What the event `name` carries; EventTimeout after `timeout` (seconds or a timedelta)."""
+    return await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout))
+
+
+def start_child(workflow: str, input: Any = None) -> ChildCall:
+    """The result of a run of its own; its failure is raised."""
+    return ChildCall(None, workflow, input)
+
+
+def now() -> datetime:
+    """The time of the event that is being acted on, in UTC."""
+    return _EPOCH + timedelta(milliseconds=_loop.now)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Log:
+    """Lines of the run's log: `log("text")`, `log.info`, `log.warning` …; each is recorded once."""
+
+    def __call__(self, *parts: object) -> None:
+        self.info(*parts)
+
+    def trace(self, *parts: object) -> None:
+        _loop.log(0, _line(parts))
+
+    def debug(self, *parts: object) -> None:
+        _loop.log(1, _line(parts))
+
+    def info(self, *parts: object) -> None:
+        _loop.log(2, _line(parts))
+
+    def warning(self, *parts: object) -> None:
+        _loop.log(3, _line(parts))
+
+    def error(self, *parts: object) -> None:
+        _loop.log(4, _line(parts))
+
+
+def _line(parts: tuple[object, ...]) -> str:
+    return " ".join(map(str, parts))
+
+
+log: Final = _Log()
