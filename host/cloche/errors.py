@@ -223,3 +223,7 @@ class RetryableError(Exception):
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class HeavyTurn(Exception):
+    """A turn took longer than the thread that asked for it can wait. Never seen by users: it is made again in another."""

@@ -101,7 +101,7 @@ async def _vanish(scheduler: Scheduler) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     scheduler.step_pool.shutdown(wait=False, cancel_futures=True)
-    scheduler.turn_pool.shutdown(wait=False, cancel_futures=True)
+    scheduler.lanes.close()
 
 
 class Journal:

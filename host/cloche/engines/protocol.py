@@ -45,10 +45,13 @@ class Cell(Protocol):
 
     fuel_used: int
 
-    def turn(self, events: Sequence[bytes]) -> bytes:
+    def turn(self, events: Sequence[bytes], *, light: bool = False) -> bytes:
         """Deliver packed events in order and return what was asked for, as `guest/ABI.md` says.
 
+        A `light` turn may take a few milliseconds; one that takes longer is stopped, and can be made again on another cell.
+
         Raises:
+            HeavyTurn: it was not light. The cell must be dropped.
             GuestFault: the cell was stopped and must be dropped.
         """
 

@@ -14,7 +14,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import CheckpointRejected, ClocheError, Divergence, GuestFault, NotSuspended, StoreUnavailable
+from cloche.errors import (
+    CheckpointRejected,
+    ClocheError,
+    Divergence,
+    GuestFault,
+    HeavyTurn,
+    NotSuspended,
+    StoreUnavailable,
+)
 from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine
 from cloche.history.lifecycles import HookPhase, RunPhase, StepPhase, TimerPhase
 from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Suspension, Wish
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
     from cloche.history.machine import Gate
     from cloche.runtime.scheduler import Scheduler
 
-LIGHT_TURN_EVENTS = 64  # a longer batch is a replay: it leaves the event loop's thread
+LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 FAULT_TRIES = 3  # for faults that depend on the machine
 PARK_AFTER_MS = 10_000  # a run that sleeps longer is not driven meanwhile
 _SAVED_IN = (RunPhase.RUNNING, RunPhase.PAUSED)  # behind a cancellation the cell hears nothing more
@@ -364,12 +372,11 @@ class RunDriver:
         """How many of the facts were taken, and what they led to."""
         if self._cell is None and self.machine.head_seq and not self.machine.ended:
             await self.rebuild()  # the cell was given up to make room
-        machine = self.machine
         now = self._scheduler.world.now()
         try:
-            events = machine.deliver(facts)
+            events = self.machine.deliver(facts)
             output = await self._pass(events) if events else b""
-            return len(facts), machine.accept(facts, output, now)
+            return len(facts), self.machine.accept(facts, output, now)
         except GuestFault as fault:
             return await self._after_fault(facts, fault)
 
@@ -387,19 +394,33 @@ class RunDriver:
             else:
                 tries += 1
             try:
-                return len(facts), machine.accept(facts, await self._pass(machine.deliver(facts)), now)
+                output = await self._pass(machine.deliver(facts))
+                return len(facts), self.machine.accept(facts, output, now)
             except GuestFault as again:
                 fault = again
 
     async def _pass(self, events: list[bytes]) -> bytes:
-        """One crossing. Short turns stay on this thread (a hop costs more); replays leave the loop free."""
+        """One crossing. Light turns stay on this thread, since a hop costs more; heavy ones and replays leave the loop free.
+
+        A turn that turns out to be heavy is stopped, and made again in the other lane, on a cell that is as it was.
+        """
+        lanes = self._scheduler.lanes
+        if len(events) <= LIGHT_TURN_EVENTS and lanes.takes_as_light(self.code):
+            try:
+                output = self._live_cell().turn(events, light=True)
+                self._tail += len(events)
+                return output
+            except HeavyTurn:
+                lanes.mark_heavy(self.code)
+                await self.rebuild()
+        self._tail += len(events)
+        return await asyncio.get_running_loop().run_in_executor(lanes.pool, self._live_cell().turn, events)
+
+    def _live_cell(self) -> Cell:
         if self._cell is None:
             self._cell = self._scheduler.open_cell(self.code, self._limits)
             self._scheduler.cells.add(self, self._cell.resident_bytes)
-        self._tail += len(events)
-        if len(events) <= LIGHT_TURN_EVENTS:
-            return self._cell.turn(events)
-        return await asyncio.get_running_loop().run_in_executor(self._scheduler.turn_pool, self._cell.turn, events)
+        return self._cell
 
     async def _append(self, batch: Batch) -> None:
         if not batch.records:

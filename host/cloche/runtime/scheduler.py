@@ -11,7 +11,6 @@ import contextlib
 import inspect
 import json
 import logging
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -41,6 +40,7 @@ from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
 from cloche.runtime.driver import PARK_AFTER_MS, RunDriver
 from cloche.runtime.inbox import Inbox
+from cloche.runtime.lanes import Lanes
 from cloche.runtime.pinned import graph_of, load_code, load_guest, policy_of
 from cloche.runtime.results import FINAL, RunResult, fold
 from cloche.runtime.resuming import chosen, id_path
@@ -85,7 +85,7 @@ class Scheduler:
         self._store_lock = threading.Lock()  # steps in threads look up results while the loop commits
         self.committer = Committer(store, self._store_lock)
         self.step_pool = ThreadPoolExecutor(STEP_THREADS, "cloche-step")
-        self.turn_pool = ThreadPoolExecutor(os.cpu_count() or 2, "cloche-turn")
+        self.lanes = Lanes()
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[RunKey, list[asyncio.Future[None]]] = {}
@@ -429,7 +429,7 @@ class Scheduler:
                 log.exception("a checkpoint of run %s was not written; the run is not affected", key.run)
 
         self._writes = {write for write in self._writes if not write.done()}
-        self._writes.add(self.turn_pool.submit(write))
+        self._writes.add(self.lanes.pool.submit(write))
 
     def _keep(self, code: Code) -> str:
         """Put the code and its guest into the store, once; the run is pinned to their digests."""
@@ -466,7 +466,7 @@ class Scheduler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.step_pool.shutdown(wait=False, cancel_futures=True)
         wait(self._writes, timeout=CHECKPOINTS_S_MAX)
-        self.turn_pool.shutdown(wait=False, cancel_futures=True)
+        self.lanes.close()
         self.closed = True
         for key in [*self._listeners, *self._stop_listeners]:
             self.announce(key, stopped=True)

@@ -12,7 +12,7 @@ from cloche.errors import UsageError
 class Limits:
     """Budgets are per delivered event; a batch gets the sum, so that an honest replay in one turn is never stopped.
 
-    fuel_per_event: wasmtime's units, about one for a wasm instruction; 2e9 are one to three seconds of computing.
+    fuel_per_event: wasmtime's units, one for a wasm instruction; 2e9 are about 0.15 s of computing in the JavaScript guest.
     wall_ms_per_event: the second line, for what burns time and no fuel; well above what the fuel takes, so that the
         deterministic limit is the one that is met.
     memory_bytes: linear memory, with the 17 MiB of stack and windows.

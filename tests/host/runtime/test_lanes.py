@@ -1,0 +1,108 @@
+"""A guest that computes for long does not hold up the others, and costs them one short stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.apps import AppOn, Journal, ended, in_loop
+
+from cloche import Workflow, code, create_workflow
+from cloche.engines import Code, DirectEngine, SandboxEngine
+from cloche.errors import FuelExhausted, HeavyTurn
+from cloche.history import TimeMs
+from cloche.history.messages import Started
+from cloche.runtime.lanes import CODES_MAX, HEAVY_TURNS, Lanes
+from cloche.sandbox import Limits
+from cloche.store import MemoryStore
+
+SPIN = "(() => {{ let x = 0; for (let i = 0; i < {turns}; i++) x = (x + i) & 1023; return inputData.v; }})()"
+
+
+def computing(journal: Journal, turns: int, id: str = "heavy") -> Workflow:
+    """Computes before, between and behind its steps."""
+    spin = code(SPIN.format(turns=turns))
+    return (
+        create_workflow(id=id)
+        .map({"v": spin}, id="before")
+        .then(journal.inc())
+        .map({"v": spin}, id="between")
+        .then(journal.dbl())
+        .map({"v": spin}, id="behind")
+        .commit()
+    )
+
+
+@in_loop
+async def test_a_heavy_turn_is_made_again_in_the_other_lane_and_no_step_is(journal: Journal) -> None:
+    workflow, store = computing(journal, 1_500_000), MemoryStore()
+    async with AppOn(store, workflows=[workflow]) as app:
+        run = await app.start("heavy", {"v": 1}, run_id="r1")
+        assert await ended(run) == ("success", {"v": 4})
+        assert not app._running.lanes.takes_as_light(Code("", "", workflow.source("javascript").code, {}, ""))
+        assert (await app.replay("r1")).ok
+    assert journal.began == ["inc", "dbl"]
+
+
+@in_loop
+async def test_the_loop_goes_on_while_a_guest_computes(journal: Journal) -> None:
+    heavy, light = computing(journal, 2_500_000), create_workflow(id="light").then(journal.take()).commit()
+    async with AppOn(MemoryStore(), workflows=[heavy, light]) as app:
+        slow = [await app.start("heavy", {"v": number}) for number in range(6)]
+        waiting = asyncio.gather(*(run.result() for run in slow))
+        assert await ended(await app.start("light", {"v": 1})) == ("success", {"v": 1})
+        assert not waiting.done()  # a run came and went meanwhile
+        assert [result.status for result in await waiting] == ["success"] * 6
+
+
+@in_loop
+async def test_an_endless_loop_still_ends_in_its_limit(journal: Journal) -> None:
+    workflow = computing(journal, 10**12)
+    engine = SandboxEngine(Limits(fuel_per_event=500_000_000))
+    async with AppOn(MemoryStore(), workflows=[workflow], engine=engine) as app:
+        run = await app.start("heavy", {"v": 1})
+        result = await run.result()
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.name == FuelExhausted.__name__
+
+
+def test_a_light_turn_that_is_not_is_told_from_a_limit(journal: Journal) -> None:
+    workflow, engine = computing(journal, 10**12), SandboxEngine(Limits(fuel_per_event=500_000_000))
+    pinned = Code("heavy", engine.guest()[0], workflow.source("javascript").code, {}, "")
+    start = _start()
+    with pytest.raises(HeavyTurn):
+        engine.open(pinned, lambda: b"", engine.limits()).turn([start], light=True)
+    with pytest.raises(FuelExhausted):
+        engine.open(pinned, lambda: b"", engine.limits()).turn([start])
+    small = SandboxEngine(Limits(fuel_per_event=10_000_000)).limits()
+    with pytest.raises(FuelExhausted):  # the limit is smaller than what a light turn may take
+        engine.open(pinned, lambda: b"", small).turn([start], light=True)
+
+
+def _start() -> bytes:
+    return Started(TimeMs(0), bytes(16), {"v": 1}, {}).pack()
+
+
+def test_a_code_is_taken_as_heavy_for_a_while() -> None:
+    lanes = Lanes()
+    one, other = (Code("w", "g", source, {}, "") for source in ("one", "other"))
+    lanes.mark_heavy(one)
+    assert [lanes.takes_as_light(one) for _ in range(HEAVY_TURNS + 1)] == [False] * HEAVY_TURNS + [True]
+    assert lanes.takes_as_light(other)
+    lanes.close()
+
+
+def test_what_is_remembered_of_heavy_codes_is_bounded() -> None:
+    lanes = Lanes()
+    codes = [Code("w", "g", str(number), {}, "") for number in range(CODES_MAX + 1)]
+    for one in codes:
+        lanes.mark_heavy(one)
+    assert [lanes.takes_as_light(codes[0]), lanes.takes_as_light(codes[1])] == [True, False]
+    lanes.close()
+
+
+@in_loop
+async def test_what_is_not_metered_is_light(journal: Journal) -> None:
+    async with AppOn(MemoryStore(), workflows=[computing(journal, 10)], engine=DirectEngine()) as app:
+        assert await ended(await app.start("heavy", {"v": 1})) == ("success", {"v": 4})
