@@ -1,7 +1,7 @@
 """The guests of cloche: built WebAssembly modules, the contract they keep (`guest/ABI.md`), and the tool that bakes them."""
 
 from cloche_guest.abi import ABI_VERSION, BuildFailed, GuestError, GuestMissing, Layout, MalformedModule, parse_layout
-from cloche_guest.artifacts import Guest, Language, ensure_guest
+from cloche_guest.artifacts import Guest, Language, ensure_guest, find_guest
 
 __all__ = [
     "ABI_VERSION",
@@ -13,5 +13,6 @@ __all__ = [
     "Layout",
     "MalformedModule",
     "ensure_guest",
+    "find_guest",
     "parse_layout",
 ]

@@ -116,34 +116,46 @@ def part_name(instance: int) -> str:
 
 
 def parts(component: Component) -> dict[str, bytes]:
-    """Name -> core module, in order of instantiation; every import names the part that owns what it asks for."""
+    """Name -> core module, in order of instantiation; every import names the part that owns what it asks for.
+
+    The table of trampolines and what fills it are left out: whoever imports a trampoline imports what is behind it.
+    """
+    trampolines, filler = _trampolines(component)
     flat = {}
     for index, entry in component.real():
+        if index in (trampolines, filler):
+            continue
 
         def renamed(module: str, name: str, arguments: Mapping[str, int] = entry.arguments) -> tuple[str, str]:
-            owner, export = component.owner(arguments[module], name)
-            return part_name(owner), export
+            return _behind(component, arguments[module], name)
 
         flat[part_name(index)] = wasm.rename_imports(component.modules[entry.module], renamed)
     return flat
 
 
 def stubs(component: Component) -> dict[tuple[str, str], tuple[str, str]]:
-    """(part, export) of each stub of a WASI function -> (interface without its version, function).
-
-    What stands first in a component is a table of trampolines; the instance that fills it says what is behind each.
-    """
-    real = dict(component.real())
-    fill = next(entry.arguments[""] for entry in real.values() if set(entry.arguments) == {""})
+    """(part, export) of each stub of a WASI function -> (interface without its version, function)."""
     found = {}
-    for entry in real.values():
+    for _, entry in component.real():
         for interface, instance in entry.arguments.items():
             listed = component.instances[instance]
-            if not interface.startswith("wasi:") or not isinstance(listed, InlineInstance):
-                continue
-            for function in listed.exports:
-                owner, export = component.owner(instance, function)
-                if owner == min(real):
-                    owner, export = component.owner(fill, export)
-                found[part_name(owner), export] = (interface.split("@")[0], function)
+            if interface.startswith("wasi:") and isinstance(listed, InlineInstance):
+                for function in listed.exports:
+                    found[_behind(component, instance, function)] = (interface.split("@")[0], function)
     return found
+
+
+def _trampolines(component: Component) -> tuple[int, int]:
+    """The first instance of a component is a table of trampolines; the one whose arguments have no name fills it."""
+    real = dict(component.real())
+    return min(real), next(index for index, entry in real.items() if set(entry.arguments) == {""})
+
+
+def _behind(component: Component, instance: int, export: str) -> tuple[str, str]:
+    trampolines, filler = _trampolines(component)
+    owner, name = component.owner(instance, export)
+    if owner == trampolines:
+        entry = component.instances[filler]
+        assert isinstance(entry, RealInstance)
+        owner, name = component.owner(entry.arguments[""], name)
+    return part_name(owner), name

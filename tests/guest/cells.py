@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import cbor2
+import pytest
 import wasmtime
 
-from cloche_guest import Layout, ensure_guest, parse_layout
+from cloche_guest import Layout, ensure_guest, find_guest, parse_layout
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION = range(11)
 NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # what the host uses
@@ -49,6 +52,20 @@ def module() -> wasmtime.Module:
 
 
 @cache
+def python_module() -> wasmtime.Module:
+    """The Python guest, which is tested where it is built: `make guest-python`. Compiled once for a machine."""
+    built = find_guest("python")
+    if built is None:
+        pytest.skip("the Python guest is not built: make guest-python")
+    kept = built.path.with_suffix(f".{version('wasmtime')}.tests")
+    if not kept.exists():
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_bytes(wasmtime.Module(engine(), built.wasm).serialize())
+        part.rename(kept)
+    return wasmtime.Module.deserialize_file(engine(), str(kept))
+
+
+@cache
 def _instance_pre(guest: wasmtime.Module) -> wasmtime.InstancePre:
     return wasmtime.Linker(engine()).instantiate_pre(guest)
 
@@ -79,14 +96,14 @@ class Cell:
         self.memory.write(self.store, data, self.layout.input_address)
         code = self._load(self.store, len(data))
         if code:
-            raise GuestStopped(code, self._load_failure() if code == -5 else None)
+            raise GuestStopped(code, self._failure() if code in (-5, -8) else None)
 
     def pass_(self, data: bytes) -> tuple[int, bytes]:
         """One crossing: how many bytes of events were consumed, and the output."""
         self.memory.write(self.store, data, self.layout.input_address)
         answer = self._turn(self.store, len(data))
         if answer < 0:
-            raise GuestStopped(answer)
+            raise GuestStopped(answer, self._failure() if answer == -8 else None)
         at = self.layout.output_address
         return answer >> 32, self._read(at, at + (answer & 0xFFFFFFFF))
 
@@ -109,7 +126,12 @@ class Cell:
         return self.turn([1, now, call, value])
 
     def state(self) -> bytes:
-        return self._read(self.layout.state_address, self.memory.data_len(self.store))
+        """Without windows that lie above the state address."""
+        layout, size = self.layout, self.memory.data_len(self.store)
+        if layout.input_address < layout.state_address:
+            return self._read(layout.state_address, size)
+        end = layout.output_address + layout.output_bytes
+        return self._read(layout.state_address, layout.input_address) + self._read(end, size)
 
     def restore(self, state: bytes) -> None:
         size = self.layout.state_address + len(state)
@@ -120,7 +142,7 @@ class Cell:
     def fuel_used(self) -> int:
         return FUEL - self.store.get_fuel()
 
-    def _load_failure(self) -> Any:
+    def _failure(self) -> Any:
         at = self.layout.output_address
         size = int.from_bytes(self._read(at - 4, at), "little")
         return cbor2.loads(self._read(at, at + size))

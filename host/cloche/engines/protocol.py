@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from cloche.history.values import decode, encode
+
+Language = Literal["javascript", "python"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class Code:
     """What a run is pinned to, and all that is needed to go on with it: its bundle is a blob of the store.
 
     `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
+    `language` is what `source` is written in.
     """
 
     workflow: str
@@ -21,23 +24,26 @@ class Code:
     source: str
     lines: dict[int, str]
     graph: str  # JSON
+    language: Language = "javascript"
 
     def pack(self) -> bytes:
         lines = [[line, node] for line, node in sorted(self.lines.items())]
-        return encode(
-            {
-                "workflow": self.workflow,
-                "guest": self.guest,
-                "source": self.source,
-                "lines": lines,
-                "graph": self.graph,
-            }
-        )
+        wire: dict[str, Any] = {
+            "workflow": self.workflow,
+            "guest": self.guest,
+            "source": self.source,
+            "lines": lines,
+            "graph": self.graph,
+        }
+        if self.language != "javascript":  # bundles from before there was another stay as they are
+            wire["language"] = self.language
+        return encode(wire)
 
     @classmethod
     def unpack(cls, data: bytes) -> Code:
         wire: dict[str, Any] = decode(data)
-        return cls(wire["workflow"], wire["guest"], wire["source"], dict(wire["lines"]), wire["graph"])
+        language = wire.get("language", "javascript")
+        return cls(wire["workflow"], wire["guest"], wire["source"], dict(wire["lines"]), wire["graph"], language)
 
 
 class Cell(Protocol):
@@ -73,8 +79,12 @@ class CellSource(Protocol):
 
     name: str
 
-    def guest(self) -> tuple[str, bytes]:
-        """Digest and wasm of the guest that new runs are pinned to."""
+    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
+        """Digest and wasm of the guest that new runs of code in `language` are pinned to.
+
+        Raises:
+            GuestUnavailable: it is not installed, and cannot be built.
+        """
 
     def limits(self) -> dict[str, int]:
         """What new runs are pinned to."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import cloche_guest
-from cloche.engines.protocol import Cell, Code
+from cloche.engines.protocol import Cell, Code, Language
 from cloche.errors import GuestUnavailable
 from cloche.sandbox import Cell as SandboxCell
 from cloche.sandbox import Image, Limits, base_image, load_image
+
+log = logging.getLogger("cloche.sandbox")
 
 
 class SandboxEngine:
@@ -21,8 +24,8 @@ class SandboxEngine:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
 
-    def guest(self) -> tuple[str, bytes]:
-        return _javascript_guest()
+    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
+        return _guest(language)
 
     def limits(self) -> dict[str, int]:
         return self._limits.to_data()
@@ -37,15 +40,23 @@ class SandboxEngine:
 
 
 def _image(code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
-    digest, wasm = _javascript_guest()
-    base = base_image(code.guest, wasm if digest == code.guest else guest())
+    base = base_image(code.guest, _wasm(code, guest))
     return load_image(base, code.source, limits)
 
 
-@cache
-def _javascript_guest() -> tuple[str, bytes]:
+def _wasm(code: Code, guest: Callable[[], bytes]) -> bytes:
+    """That of the installed guest if the code is pinned to it; a run goes on without it, under the one in the store."""
     try:
-        guest = cloche_guest.ensure_guest("javascript")
+        digest, wasm = _guest(code.language)
+    except GuestUnavailable:
+        return guest()
+    return wasm if digest == code.guest else guest()
+
+
+@cache
+def _guest(language: Language) -> tuple[str, bytes]:
+    try:
+        guest = cloche_guest.ensure_guest(language, log.info)
     except cloche_guest.GuestError as error:
-        raise GuestUnavailable(f"there is no guest to run workflows in: {error}") from error
+        raise GuestUnavailable(f"there is no guest to run {language} workflows in: {error}") from error
     return guest.digest, guest.wasm

@@ -49,20 +49,28 @@ def secret() -> bytes:
 
 
 def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
-    """The module of a guest: from the cache in a few milliseconds, else compiled in one to three seconds and kept."""
+    """The module of a guest: from the cache in a few milliseconds, else compiled in one to seven seconds and kept."""
     try:
         directory = _private(cache_directory())
         key = _key(directory)
     except OSError:  # no home, read-only disk: cloche works, and compiles in each process
-        return wasmtime.Module(engine().wasm, guest_wasm)
+        return _compile(digest, guest_wasm)
     file = directory / f"{_name(digest)}.cwasm"
     if module := _load(file, key):
         return module
-    module = wasmtime.Module(engine().wasm, guest_wasm)
+    module = _compile(digest, guest_wasm)
     artefact = bytes(module.serialize())
     with suppress(OSError):  # a full or read-only disk: the next process compiles again
         _write(file, _mac(key, file.name, artefact) + artefact)
         _prune(directory)
+    return module
+
+
+def _compile(digest: str, guest_wasm: bytes) -> wasmtime.Module:
+    log.info("compiling guest %s (%d MB), once on this machine …", digest[:12], len(guest_wasm) >> 20)
+    begun = time.monotonic()
+    module = wasmtime.Module(engine().wasm, guest_wasm)
+    log.info("guest %s is compiled: %.1f s", digest[:12], time.monotonic() - begun)
     return module
 
 

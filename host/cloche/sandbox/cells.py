@@ -12,6 +12,7 @@ from cloche.errors import FuelExhausted, GuestFault, HeavyTurn, InvalidInput, Ti
 from cloche.sandbox.engine import TICK_MS, engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.images import PAGE_BYTES, WASM_PAGE_BYTES, Image
+from cloche.sandbox.layout import copy_state, read_state, write_state
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.saved import save, unpack, xor
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
@@ -39,9 +40,8 @@ class Cell:
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
         self._grow(image.memory_bytes)
-        state = self._address + self._layout.state_at
         for at, data in image.pages:
-            ctypes.memmove(state + at, data, len(data))
+            write_state(self._address, at, data, self._layout)
 
     def turn(self, events: Sequence[bytes], *, light: bool = False) -> bytes:
         """Deliver packed events in order; the commands of each, closed by `f6`, come back as the guest wrote them.
@@ -134,18 +134,17 @@ class Cell:
         """
         runs, state_bytes, fuel_used = unpack(image, saved, limits.memory_bytes)
         cell = cls(image, limits)
-        cell._grow(state_bytes + cell._layout.state_at)
-        state = cell._address + cell._layout.state_at
+        cell._grow(cell._layout.memory_bytes(state_bytes))
         for at, difference in runs:
-            before = ctypes.string_at(state + at, len(difference))
-            ctypes.memmove(state + at, xor(before, difference), len(difference))
+            before = read_state(cell._address, at, len(difference), cell._layout)
+            write_state(cell._address, at, xor(before, difference), cell._layout)
         cell.fuel_used = fuel_used
         return cell
 
     def state(self) -> bytes:
         """A copy of everything that is state: equal bytes mean an equal future."""
-        at = self._layout.state_at
-        return ctypes.string_at(self._address + at, memory_bytes(self._wasm_store, self._instance) - at)
+        size = memory_bytes(self._wasm_store, self._instance)
+        return copy_state(self._address, size, self._layout)
 
     def state_hash(self) -> str:
         """BLAKE2b-256 of the state in hex: proof that two roads led to the same cell."""

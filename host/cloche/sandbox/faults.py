@@ -28,6 +28,7 @@ _CODES: dict[int, tuple[type[GuestFault], str]] = {
     -5: (LoadFailed, "its code could not be loaded"),
     -6: (OutputTooLarge, "it asked for more than 100,000 things at one event: work in portions"),
     -7: (MalformedOutput, "it was given the answer to a call that it did not make"),
+    -8: (GuestTrapped, "the guest's own code broke: does the workflow change what is not its own?"),
 }
 _TRAPS: dict[wasmtime.TrapCode, tuple[type[GuestFault], str]] = {
     wasmtime.TrapCode.OUT_OF_FUEL: (

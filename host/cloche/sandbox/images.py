@@ -22,6 +22,7 @@ from cloche.history.values import check, decode
 from cloche.sandbox.artefacts import compiled
 from cloche.sandbox.engine import TICK_MS, engine
 from cloche.sandbox.faults import raise_fault, translated
+from cloche.sandbox.layout import Layout, copy_state
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
@@ -29,19 +30,6 @@ PAGE_BYTES = 4096
 WASM_PAGE_BYTES = 65536
 IMAGES_MAX = 256
 ABI_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where a guest keeps its windows and its state; constant for a guest. All in bytes."""
-
-    input_at: int
-    input_bytes: int
-    output_at: int
-    output_bytes: int
-    state_at: int
-    event_output_bytes_max: int
-
 
 _LAYOUT = struct.Struct("<7I")
 _EXPORTS = {"memory": "a memory", "layout": "() -> i32", "load": "(i32) -> i32", "turn": "(i32) -> i64"}
@@ -94,8 +82,7 @@ class BaseImage:
         if words[0] != ABI_VERSION:
             raise self._unfit(f"speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
         layout = Layout(*words[1:])
-        ends = (layout.input_at + layout.input_bytes, layout.output_at + layout.output_bytes, layout.state_at)
-        if min(layout.input_at, layout.output_at) < 4 or max(ends) > size:
+        if not layout.is_within(size):
             raise self._unfit("has windows that are not in its memory")
         return layout
 
@@ -118,15 +105,14 @@ class BaseImage:
 
     @cached_property
     def state(self) -> bytes:
-        """The memory of an untouched cell, from where state begins."""
+        """The state of an untouched cell."""
         wasm_store, instance = self.instantiate(Limits())
-        at, size = self.layout.state_at, memory_bytes(wasm_store, instance)
-        return ctypes.string_at(memory_address(wasm_store, instance) + at, size - at)
+        return copy_state(memory_address(wasm_store, instance), memory_bytes(wasm_store, instance), self.layout)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The checkpoint of a workflow at position 0: runs of changed pages, by offset from where state begins.
+    """The checkpoint of a workflow at position 0: runs of changed pages, by offset in the state.
 
     `digest` is bound to guest and source: cells of equal digest are equal.
     """
@@ -141,9 +127,9 @@ class Image:
         return sum(len(data) for _, data in self.pages) // PAGE_BYTES
 
     def state(self) -> bytes:
-        """The memory of a new cell, from where state begins."""
+        """The state of a new cell."""
         state = bytearray(self.base.state)
-        state.extend(bytes(self.memory_bytes - self.base.layout.state_at - len(state)))
+        state.extend(bytes(self.base.layout.state_bytes(self.memory_bytes) - len(state)))
         for at, data in self.pages:
             state[at : at + len(data)] = data
         return bytes(state)
@@ -198,7 +184,7 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
     if code < 0:
         raise_fault(code, "while its code was loaded")
     size = memory_bytes(wasm_store, instance)
-    state = ctypes.string_at(address + layout.state_at, size - layout.state_at)
+    state = copy_state(address, size, layout)
     digest = blake2b(f"{base.digest}:{source_digest}".encode(), digest_size=32).hexdigest()
     return Image(base, digest, tuple(changed_pages(base.state, state)), size)
 

@@ -10,7 +10,7 @@ from typing import Any
 from support.apps import AppOn, FlakyStore, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step, create_workflow, step
-from cloche.engines import Code, SandboxEngine
+from cloche.engines import Code, Language, SandboxEngine
 from cloche.history import Kind
 from cloche.store import MemoryStore
 
@@ -248,7 +248,7 @@ class OtherGuest(SandboxEngine):
         super().__init__()
         self.opened: list[str] = []
 
-    def guest(self) -> tuple[str, bytes]:
+    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return "0" * 64, b"not this one"
 
     def open(self, code: Code, guest: Any, limits: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ import wasmtime
 from support.apps import in_loop
 
 from cloche import Cloche, create_step, create_workflow
-from cloche.engines import SandboxEngine
+from cloche.engines import Language, SandboxEngine
 from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted
 from cloche.sandbox import BaseImage, Cell, Limits, base_image, load_image
 
@@ -197,7 +197,7 @@ class Given(SandboxEngine):
         super().__init__(LIMITS)
         self._made = made
 
-    def guest(self) -> tuple[str, bytes]:
+    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return self._made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from cloche.engines.direct.cell import DirectCell
 from cloche.engines.direct.codes import Evaluator
 from cloche.engines.direct.program import Program
-from cloche.engines.protocol import Cell, Code
+from cloche.engines.protocol import Cell, Code, Language
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
 from cloche.sandbox import Limits
@@ -38,8 +38,8 @@ class DirectEngine:
     def __init__(self, limits: Limits | None = None) -> None:
         self._glass = SandboxEngine(limits)
 
-    def guest(self) -> tuple[str, bytes]:
-        return self._glass.guest()
+    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
+        return self._glass.guest(language)
 
     def limits(self) -> dict[str, int]:
         return self._glass.limits()
