@@ -112,10 +112,9 @@ class Task(Promise):
 
     def step(self) -> None:
         on = self.on
-        self.on = None
         if on is None or not on.done:  # it was given up while it stood in the queue
-            self.on = on
-        elif on.error is None:
+            return
+        if on.error is None:
             self._go(self.coroutine.send, on.value)
         else:
             self._go(self.coroutine.throw, on.error)
@@ -124,13 +123,18 @@ class Task(Promise):
         try:
             awaited = resume(with_)
         except StopIteration as end:
+            self.on = None
             self.settle(end.value)
         except _FATAL:
             raise
         except BaseException as error:
+            self.on = None
             self.settle(None, error)
         else:
-            if isinstance(awaited, Promise):
+            if awaited.__class__ is StepCall and awaited.waiters is None and not awaited.done:  # mostly
+                self.on = awaited
+                awaited.waiters = self
+            elif isinstance(awaited, Promise):
                 awaited.wake(self)
             else:
                 self._go(self.coroutine.throw, _not_ours(awaited))
@@ -232,15 +236,39 @@ class StepCall(Call):
     kind = STEP
 
     def __init__(self, name: str, path: str | None, /, *arguments: Any) -> None:
-        Call.__init__(self, path)
+        self.done = self.given_up = self.suspended = False
+        self.value = self.error = self.waiters = None
+        self.path = path
+        self.id = 0
         self.name = name
         self.arguments = arguments
 
-    def named(self) -> str:
-        return self.name
-
-    def command(self, id: int, path: str) -> tuple[Any, ...]:
-        return (STEP, id, text_of(path, "path"), text_of(self.name, "name"), encoded(self.arguments, "arguments"))
+    def begin(self) -> None:
+        """As any call, in one function: this is what is done most."""
+        global _last_call
+        name, path = self.name, self.path
+        self.id = -1
+        if _finished:
+            return
+        count = 0
+        try:
+            if path is None:
+                count = _paths.get(name, 0) + 1
+                path = self.path = name if count == 1 else f"{name}#{count}"
+            if path.__class__ is not str or name.__class__ is not str:
+                path, name = text_of(path, "path"), text_of(name, "name")
+            arguments = encoded(self.arguments, "arguments")
+        except TypeError as error:
+            self.settle(None, error)
+            return
+        if len(_out) >= _COMMANDS_MAX:
+            raise fault(_TOO_MANY_COMMANDS)
+        if count:
+            _paths[name] = count
+        _last_call += 1
+        self.id = _last_call
+        _open[_last_call] = self
+        _out.append((self.kind, _last_call, path, name, arguments))
 
 
 class TimerCall(Call):
@@ -293,9 +321,6 @@ class ChildCall(HookCall):
 class OperationCall(StepCall):
     __slots__ = ()
     kind = OPERATION
-
-    def command(self, id: int, path: str) -> tuple[Any, ...]:
-        return (OPERATION, *StepCall.command(self, id, path)[1:])
 
 
 INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # the last millisecond JavaScript's Date can hold
@@ -383,9 +408,22 @@ def deliver(event: list[Any]) -> list[Any]:
     kind = event[0]
     now = event[1]
     if kind == 1:
+        call = _open.pop(event[2], None)
+        if call is None or call.kind != STEP:
+            raise _unknown()
         if len(event) == 5:
             _state.update(event[4])
-        _answer(event[2], STEP, event[3], None)
+        if call.suspended:
+            _suspend(call, False)
+        waiter = call.waiters
+        if waiter.__class__ is Task and not (call.given_up or _finished):
+            # The queue is empty, so whoever would stand in it goes on at once.
+            call.done = True
+            call.waiters = None
+            call.value = value = event[3]
+            waiter._go(waiter.coroutine.send, value)
+        elif not (call.given_up or _finished):
+            call.settle(event[3])
     else:
         handler = _HANDLERS.get(kind)
         if handler is None:
