@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python bench fuzz docs lock clean
+.PHONY: help demo test check format guest guest-python bench campaign fuzz docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ SEED ?= 1
 SECONDS ?= 300
 fuzz: guest ## fuzz both codecs for SECONDS from SEED, and renew tests/fuzz/corpus
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seed $(SEED) --seconds $(SECONDS)
+
+GRAPHS ?= 500
+campaign: guest ## live GRAPHS random workflows from SEED, on both engines, in every way and under crashes
+	CLOCHE_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/properties --hypothesis-seed=$(SEED)
 
 bench: guest ## the benchmarks: a table, and JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks

@@ -154,11 +154,15 @@ def _raise(message: str, _: Any) -> Any:
 
 
 class CutStore(MemoryStore):
-    """Loses its power right after each commit has become durable: the writer hears of an error, and of nothing more."""
+    """Loses its power right after a commit has become durable: the writer hears of an error, and of nothing more.
 
-    def __init__(self) -> None:
+    `commits_a_life` is how many are made between two cuts.
+    """
+
+    def __init__(self, commits_a_life: int = 1) -> None:
         super().__init__()
-        self.cuts = 0
+        self.commits_a_life = commits_a_life
+        self.commits = self.cuts = 0
         self.restore_power()
 
     def restore_power(self) -> None:
@@ -168,6 +172,9 @@ class CutStore(MemoryStore):
         self._need_power()
         outcomes = super().commit(appends)
         if all(outcomes):  # nothing was written
+            return outcomes
+        self.commits += 1
+        if self.commits % self.commits_a_life:
             return outcomes
         self.cuts += 1
         self.went_out.set()

@@ -78,11 +78,11 @@ async def _lived(test: Test, case: Case, given: dict[str, Any]) -> None:
 class Case:
     """A store, a clock and the process that executes there. The run of a test is `r1`, unless it says another id."""
 
-    def __init__(self, engine: Callable[[], CellSource], way: Way) -> None:
+    def __init__(self, engine: Callable[[], CellSource], way: Way, *, commits_a_life: int = 1) -> None:
         self.way = way
         self.journal = Journal()
         self.world = ManualWorld()
-        self.store: MemoryStore = CutStore() if way is Way.CUTS else MemoryStore()
+        self.store: MemoryStore = CutStore(commits_a_life) if way is Way.CUTS else MemoryStore()
         self._engine = engine
         self._workflows: list[Workflow] = []
         self._app: AppOn | None = None
