@@ -8,7 +8,7 @@ of a `map`, where it could as well be meant literally or as a template: there it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from cloche_codegen.conditions.code import Code
 from cloche_codegen.conditions.expressions import Expression, Path
+from cloche_codegen.conditions.functions import NotUnderGlass, taken
+from cloche_codegen.conditions.functions_subset import expression_of
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,
@@ -29,6 +31,7 @@ from cloche_codegen.errors import Problem
 from cloche_codegen.graph import (
     CodeText,
     Condition,
+    FunctionText,
     LiteralValue,
     ObjectValue,
     PathValue,
@@ -76,7 +79,7 @@ def condition_of(given: object, path: str, problems: Problems) -> Condition:
             return CodeText(code=given)
         case Code():
             return CodeText(code=given.text)
-        case PredicateTest() | CodeText():
+        case PredicateTest() | CodeText() | FunctionText():
             return given
         case Expression():
             return PredicateTest(predicate=given.predicate())
@@ -85,7 +88,7 @@ def condition_of(given: object, path: str, problems: Problems) -> Condition:
         case _ if isinstance(given, _PREDICATES):
             return PredicateTest(predicate=given)
         case _ if callable(given):
-            problems.add("python_function", path, _function_message("condition", given))
+            return _function_of(given, path, "condition", problems) or _NEVER
         case _:
             kind = type(given).__name__
             problems.add("bad_condition", path, f"a condition cannot be {kind}; {_CONDITION_ADVICE}")
@@ -188,16 +191,16 @@ def value_of(given: object, path: str, what: str, problems: Problems) -> Value:
             return PathValue(path=given.path_text)
         case Expression():
             return PredicateTest(predicate=given.predicate())
-        case (
-            LiteralValue() | TemplateValue() | PathValue() | StepValue() | PredicateTest() | CodeText() | ObjectValue()
-        ):
+        case LiteralValue() | TemplateValue() | PathValue() | StepValue() | PredicateTest():
+            return given
+        case CodeText() | FunctionText() | ObjectValue():
             return given
         case None | bool() | int() | float() | list():
             return problems.build(LiteralValue, path, value=given) or LiteralValue(value=None)
         case Mapping():
             return _declared(given, path, problems)
         case _ if callable(given):
-            problems.add("python_function", path, _function_message(what, given))
+            return _function_of(given, path, what, problems) or LiteralValue(value=None)
         case _:
             problems.add("bad_value", path, f"{what}: {type(given).__name__} cannot be stored in a graph")
     return LiteralValue(value=None)
@@ -252,17 +255,19 @@ def concurrency_of(given: object, path: str, problems: Problems) -> int | Value:
 
 
 _CONDITION_ADVICE: Final = (
-    'write an expression (path("inputData.score") > 80), a predicate ({"gt": {"left": {"path": "inputData.score"}, '
-    '"right": {"literal": 80}}}) or a JavaScript code string ("inputData.score > 80")'
+    'write a function (lambda data: data.score > 80), an expression (path("inputData.score") > 80), a predicate '
+    '({"gt": {"left": {"path": "inputData.score"}, "right": {"literal": 80}}}) or a JavaScript code string '
+    '("inputData.score > 80")'
 )
-_VALUE_ADVICE: Final = 'write a path (path("inputData.n")) or a JavaScript code string (code("inputData.n * 2"))'
 
 
-def _function_message(what: str, function: Callable[..., Any]) -> str:
-    """Names the function, file and line: a lambda has no name an author could search for."""
-    target = getattr(function, "__func__", function)
-    name = getattr(target, "__qualname__", type(target).__name__)
-    source = getattr(target, "__code__", None)
-    place = f"{source.co_filename}, line {source.co_firstlineno}" if source else type(target).__module__
-    advice = _CONDITION_ADVICE if what == "condition" else _VALUE_ADVICE
-    return f"the {what} is the Python function {name} ({place}), which cannot go under glass as it is; {advice}"
+def _function_of(given: Any, path: str, what: str, problems: Problems) -> FunctionText | None:
+    """A Python function as source, or a problem that says what is in its way."""
+    try:
+        found = taken(given)
+    except NotUnderGlass as error:
+        problems.add("python_function", path, f"the {what} is a Python function that cannot go under glass: {error}")
+        return None
+    expression = expression_of(found.source, found.name, found.parameters)
+    fields = {"name": found.name, "source": found.source, "parameters": found.parameters, "expression": expression}
+    return problems.build(FunctionText, path, **fields)

@@ -33,6 +33,27 @@ class CodeText(Frozen):
     code: str
 
 
+class FunctionText(Frozen):
+    """A Python function, called with copies: `(data)`, or `(data, ctx)` where it has two `parameters`.
+
+    `source` is Python: statements that define all it needs, and last the function under `name`. `expression` is the same
+    function as data where it is simple enough to be made into JavaScript too, see `conditions.functions_subset`. As a
+    condition its truth counts, as Python takes it; elsewhere its value.
+    """
+
+    type: Literal["function"] = "function"
+    name: str
+    source: str
+    parameters: Literal[1, 2] = 1
+    expression: list[JsonValue] | None = None
+
+    @model_serializer
+    def _whole(self) -> dict[str, Any]:
+        """As the models have it, but a null inside of the expression is a literal and stays."""
+        fields = {name: getattr(self, name) for name in ("type", "name", "source", "parameters", "expression")}
+        return fields if self.expression is not None else {k: v for k, v in fields.items() if k != "expression"}
+
+
 class PredicateTest(Frozen):
     """A predicate: as a condition, or as a value that is true or false."""
 
@@ -40,7 +61,7 @@ class PredicateTest(Frozen):
     predicate: Predicate
 
 
-Condition: TypeAlias = Annotated[PredicateTest | CodeText, Field(discriminator="type")]
+Condition: TypeAlias = Annotated[PredicateTest | CodeText | FunctionText, Field(discriminator="type")]
 
 
 class LiteralValue(Frozen):
@@ -84,7 +105,7 @@ class ObjectValue(Frozen):
 
 
 Value: TypeAlias = Annotated[
-    LiteralValue | TemplateValue | PathValue | StepValue | PredicateTest | CodeText | ObjectValue,
+    LiteralValue | TemplateValue | PathValue | StepValue | PredicateTest | CodeText | FunctionText | ObjectValue,
     Field(discriminator="type"),
 ]
 
@@ -367,6 +388,7 @@ __all__ = [
     "Condition",
     "Definition",
     "ForeachNode",
+    "FunctionText",
     "Graph",
     "Guest",
     "LiteralValue",

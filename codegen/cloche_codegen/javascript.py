@@ -16,6 +16,7 @@ from typing import Final, assert_never
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.values import instant_text, number_text, quote
 from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, hidden, source_of, wrapped
+from cloche_codegen.errors import GraphError
 
 _SAFE_INTEGER_MAX: Final = 2**53 - 1
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
@@ -300,6 +301,8 @@ class _Function:
                 return literal(value.values)
             case t.Code():
                 return self._code(value)
+            case t.Apply():
+                raise GraphError.one("python_in_javascript", f"{self.function.id}/{value.node}", _PYTHON)
             case t.Not() | t.All() | t.Any_():
                 return self._junction(value)
             case _:
@@ -354,6 +357,9 @@ class _Function:
     @staticmethod
     def _list(items: Iterable[str]) -> str:
         return ", ".join(items)
+
+
+_PYTHON: Final = "a Python function cannot be made into JavaScript; leave the workflow to the Python guest"
 
 
 def _policy(statement: t.Parallel | t.Foreach) -> list[str]:

@@ -9,11 +9,12 @@ from collections import ChainMap
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.code import names_in, steps_in
+from cloche_codegen.conditions.functions_reading import CONTEXT, context_use
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,
@@ -120,13 +121,13 @@ def _statement(node: g.Node, scope: _Scope) -> t.Statement:
         case g.MapNode():
             return t.Map(node.id, scope.flowing, _value(node.value, scope))
         case g.SleepNode():
-            seconds = None if node.seconds is None else _value(node.seconds, scope)
+            seconds = None if node.seconds is None else _seconds(node.seconds, scope)
             return t.Sleep(node.id, scope.flowing, node.ms, seconds)
         case g.SleepUntilNode():
             ms = None if node.date is None else (node.date - _EPOCH) // timedelta(milliseconds=1)
             return t.SleepUntil(node.id, scope.flowing, ms, None if node.value is None else _value(node.value, scope))
         case g.WaitForEventNode():
-            timeout = None if node.timeout_seconds is None else _value(node.timeout_seconds, scope)
+            timeout = None if node.timeout_seconds is None else _seconds(node.timeout_seconds, scope)
             return t.WaitForEvent(node.id, node.event, scope.flowing, node.timeout_ms, timeout)
         case g.ParallelNode():
             arms = tuple(map(_call, node.arms))
@@ -163,10 +164,16 @@ def _guarded(arms: tuple[g.Arm, ...], scope: _Scope) -> tuple[t.Guarded, ...]:
     )
 
 
-def _condition(condition: g.PredicateTest | g.CodeText, scope: _Scope) -> t.Value:
-    if isinstance(condition, g.CodeText):
-        return _code(condition.code, scope)
-    return _predicate(condition.predicate, scope)
+def _condition(condition: g.Condition, scope: _Scope) -> t.Value:
+    match condition:
+        case g.CodeText():
+            return _code(condition.code, scope)
+        case g.FunctionText():
+            return _apply(condition, scope, "truth")
+        case g.PredicateTest():
+            return _predicate(condition.predicate, scope)
+        case _:
+            assert_never(condition)
 
 
 def _value(value: g.Value, scope: _Scope) -> t.Value:
@@ -183,6 +190,8 @@ def _value(value: g.Value, scope: _Scope) -> t.Value:
             return _predicate(value.predicate, scope)
         case g.CodeText():
             return _code(value.code, scope)
+        case g.FunctionText():
+            return _apply(value, scope, "value")
         case g.ObjectValue():
             return t.Record(tuple((key, _value(one, scope)) for key, one in value.fields.items()))
         case _:
@@ -259,3 +268,30 @@ def _code(text: str, scope: _Scope) -> t.Value:
         ids = scope.results if wanted is None else sorted(id for id in wanted if id in scope.results)
         results = tuple((id, scope.results[id]) for id in ids)
     return t.Code(text, scope.node, names, results, by_name, by_call)
+
+
+_CONTEXT_ROOTS: Final = {
+    "input_data": "inputData",
+    "init_data": "initData",
+    "state": "state",
+    "request_context": "requestContext",
+    "iteration_count": "iterationCount",
+}
+
+
+def _seconds(value: g.Value, scope: _Scope) -> t.Value:
+    return _apply(value, scope, "seconds") if isinstance(value, g.FunctionText) else _value(value, scope)
+
+
+def _apply(function: g.FunctionText, scope: _Scope, gives: Literal["value", "truth", "seconds"]) -> t.Value:
+    """A function gets its data and, if it has a second parameter, what it asks of the context."""
+    context: tuple[tuple[str, t.Value], ...] | None = None
+    results: tuple[tuple[str, t.Value], ...] = ()
+    if function.parameters == 2:
+        use = context_use(function.source, function.name)
+        asked = (name for name in CONTEXT if name in use.names and (name != "iteration_count" or scope.in_loop))
+        context = tuple((name, scope.root(_CONTEXT_ROOTS[name])) for name in asked)
+        ids = scope.results if use.steps is None else sorted(id for id in use.steps if id in scope.results)
+        results = tuple((id, scope.results[id]) for id in ids)
+    source = (function.name, function.source)
+    return t.Apply(*source, scope.node, scope.flowing, context, results, gives, function.expression)

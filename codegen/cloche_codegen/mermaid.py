@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator
 from typing import Final, assert_never
 
 from cloche_codegen import graph as g
+from cloche_codegen.conditions.functions_reading import opened
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,
@@ -122,15 +124,23 @@ class _Drawing:
         return f"n{self.count}"
 
 
-def condition_label(condition: g.PredicateTest | g.CodeText) -> str:
+def condition_label(condition: g.Condition) -> str:
     """A condition as people read it, at most 80 characters."""
     text = condition_text(condition)
     return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
 
 
-def condition_text(condition: g.PredicateTest | g.CodeText) -> str:
+def condition_text(condition: g.Condition) -> str:
     """A condition as people read it, in one line."""
-    said = condition.code if isinstance(condition, g.CodeText) else predicate_label(condition.predicate)
+    match condition:
+        case g.CodeText():
+            said = condition.code
+        case g.FunctionText():
+            said = function_label(condition)
+        case g.PredicateTest():
+            said = predicate_label(condition.predicate)
+        case _:
+            assert_never(condition)
     return " ".join(said.split())
 
 
@@ -148,6 +158,14 @@ def policy_label(node: g.ParallelNode | g.ForeachNode) -> str:
     return enough + (
         "" if tolerated is None else f", {tolerated} {'failure' if tolerated == 1 else 'failures'} tolerated"
     )
+
+
+def function_label(function: g.FunctionText) -> str:
+    """A Python function in short: what a lambda gives, or the name of a def."""
+    node = opened(function.source, function.name, function.parameters).node
+    if not isinstance(node, ast.Lambda):
+        return f"{function.name}(…)"
+    return ast.get_source_segment(function.source, node.body) or ""
 
 
 def predicate_label(predicate: Predicate) -> str:

@@ -151,6 +151,27 @@ class Code:
     asks_by_call: bool  # names getStepResult
 
 
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A Python function, called with a copy of `data`; with a context as well unless that is None.
+
+    What it gives: a "value", copied as if it had crossed the glass; a "truth", True or False as Python takes it; or
+    "seconds", a value again, of which a timedelta is its number of seconds.
+    The context has the attributes `context` gives (input_data, init_data, state, request_context, in the test of a loop
+    iteration_count; only those that the function may ask for), `steps`, a mapping of `results` without those that are
+    undefined, `get_step_result(id)`, None for one that is not there, and `get_init_data()`.
+    """
+
+    name: str
+    source: str  # Python statements: all it needs, and last `name` itself
+    node: str  # for comments: whose function it is
+    data: Value
+    context: tuple[tuple[str, Value], ...] | None
+    results: tuple[tuple[str, Value], ...]
+    gives: Literal["value", "truth", "seconds"]
+    expression: object  # the function as data, see `conditions.functions_subset`; None: it is Python alone
+
+
 Value: TypeAlias = (
     Input
     | State
@@ -171,6 +192,7 @@ Value: TypeAlias = (
     | Any_
     | Not
     | Code
+    | Apply
 )
 
 

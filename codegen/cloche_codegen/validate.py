@@ -16,6 +16,8 @@ from typing import Final
 
 from cloche_codegen import graph as g
 from cloche_codegen.conditions.code import BrokenCode, check
+from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, opened
+from cloche_codegen.conditions.functions_subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
 from cloche_codegen.errors import Problem
 from cloche_codegen.flow import misfits
@@ -206,6 +208,8 @@ def _use(use: _Use, preceding: MutableMapping[str, None], ids: set[str], own: se
     match use.what:
         case g.CodeText(code=text):
             yield from _code(text, use.path)
+        case g.FunctionText():
+            yield from _function(use.what, use, known, ids)
         case g.PredicateTest(predicate=predicate):
             yield from _predicate(predicate, use, known, ids)
         case g.TemplateValue(template=template):
@@ -231,6 +235,27 @@ def _code(text: str, path: str) -> Iterator[Problem]:
         check(text)
     except BrokenCode as error:
         yield Problem("bad_code", path, f"the code string is not one JavaScript expression: {error}")
+
+
+def _function(function: g.FunctionText, use: _Use, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:
+    try:
+        opened(function.source, function.name, function.parameters)
+        asked = context_use(function.source, function.name) if function.parameters == 2 else None
+    except BrokenFunction as error:
+        yield Problem("bad_function", use.path, f"the source of the Python function cannot be used: {error}")
+        return
+    if function.expression is not None and function.expression != expression_of(
+        function.source, function.name, function.parameters
+    ):
+        message = "the expression of the Python function does not say what its source says; store the workflow again"
+        yield Problem("bad_function", use.path, message)
+    if asked is None:
+        return
+    for id in sorted(asked.steps or ()):
+        yield from _step(id, use.path, known, ids)
+    if "iteration_count" in asked.names and asked.steps is not None and not use.in_loop:
+        message = "the Python function asks for iteration_count, which only the condition of a loop has"
+        yield Problem("bad_path", use.path, message)
 
 
 def _predicate(predicate: Predicate, use: _Use, known: Mapping[str, None], ids: set[str]) -> Iterator[Problem]:

@@ -131,20 +131,6 @@ def test_code_that_is_no_expression() -> None:
     ]
 
 
-def test_a_python_function_is_named_with_file_and_line() -> None:
-    condition = lambda data: data.x > 1  # noqa: E731
-    line = condition.__code__.co_firstlineno
-    assert problems(new().branch([(condition, free("a"))]).sleep(condition)) == [
-        f"w/branch_1/a: the condition is the Python function {condition.__qualname__} ({__file__}, line {line}), which "
-        'cannot go under glass as it is; write an expression (path("inputData.score") > 80), a predicate ({"gt": {"left": '
-        '{"path": "inputData.score"}, "right": {"literal": 80}}}) or a JavaScript code string ("inputData.score > 80") '
-        "[python_function]",
-        f"w/sleep_1: the duration is the Python function {condition.__qualname__} ({__file__}, line {line}), which cannot "
-        'go under glass as it is; write a path (path("inputData.n")) or a JavaScript code string (code("inputData.n * 2")) '
-        "[python_function]",
-    ]
-
-
 def test_values_that_cannot_be_stored() -> None:
     broken = new().map({"a": "text", "b": {"value": float("nan")}, "c": {"step": "a", "template": "x"}, "d": object()})
     found = problems(broken.sleep(float("inf")).sleep_until(datetime(2026, 1, 1)))

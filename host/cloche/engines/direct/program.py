@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, assert_never
 from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm
 from cloche.engines.direct.codes import Codes, CodeText, module_of
 from cloche.engines.direct.durations import instant, seconds
+from cloche.engines.direct.functions import Context, call, compiled, copied
 from cloche.engines.direct.host import Host
 from cloche.engines.direct.promises import Promise, Steps
 from cloche.engines.direct.sides import Policy
@@ -249,6 +250,10 @@ class Program:
                 return _literal(value.value if isinstance(value, t.Literal_) else list(value.values))
             case t.Code():
                 return self._code(value)
+            case t.Apply():
+                names = [(name, self._value(one)) for name, one in value.context or ()]
+                results = [(id, self._value(one)) for id, one in value.results]
+                return _apply(value, self._value(value.data), names, results)
             case _:
                 return self._computed(value)
 
@@ -296,6 +301,22 @@ class Program:
             return frame.run.codes.evaluate(number, given, looked_up)
 
         return compute
+
+
+def _apply(
+    apply: t.Apply, data: Compute, names: list[tuple[str, Compute]], results: list[tuple[str, Compute]]
+) -> Compute:
+    function, gives = compiled(apply.source, apply.name), apply.gives
+    if apply.context is None:
+        return lambda frame, item, turn: call(function, [copied(data(frame, item, turn))], gives)
+
+    def compute(frame: Frame, item: Any, turn: int) -> Any:
+        found = {id: one(frame, item, turn) for id, one in results}
+        given = {name: copied(one(frame, item, turn)) for name, one in names}
+        context = Context(given, {id: copied(value) for id, value in found.items() if value is not MISSING})
+        return call(function, [copied(data(frame, item, turn)), context], gives)
+
+    return compute
 
 
 def _policy(statement: t.Parallel | t.Foreach, collect: bool) -> Policy:

@@ -1,0 +1,354 @@
+"""Python functions under glass: a function with everything it needs, as one piece of source.
+
+`taken` finds the source of a lambda or def, checks what it captures and puts both together: imports, frozen values, helper
+functions, and last the function itself. The text stays the author's, line for line; only annotations and decorators are left
+out, because what they name is not there, and defaults are frozen. What cannot go under glass is refused with the file, the
+line, and the expression underlined.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, MethodType
+from typing import Any, Final
+
+from cloche_codegen.conditions.functions_captures import (
+    FROZEN_SIZE_MAX,
+    GUEST_MODULES,
+    PURE_MODULES,
+    SAFE_BUILTINS,
+    NotPlain,
+    described,
+    frozen,
+    import_of,
+    why_not_inside,
+)
+from cloche_codegen.conditions.functions_source import NoSource, Place, Written, underlined, written
+from cloche_codegen.conditions.functions_text import Edit, bare, cut_out
+
+_GENERATES: Final = 0x20  # CO_GENERATOR
+_AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
+_LAMBDA: Final = "function"  # what a lambda is called inside
+_READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_OF_CLASSES: Final = ("__name__", "__module__", "__qualname__", "__doc__")  # what the body of a class asks for
+_MISSING: Final = object()
+
+Crossing = Callable[[str, Any], str | None]
+
+
+class NotUnderGlass(Exception):
+    """A function that cannot go under glass: what is in the way, where, and what to do.
+
+    Attributes:
+        reason: what is in the way, beginning with "it".
+        place: where, if that is known.
+        shown: the line with the expression underlined, or empty.
+        advice: what to do.
+    """
+
+    def __init__(self, reason: str, place: Place | None, shown: str, advice: str) -> None:
+        self.reason, self.place, self.shown, self.advice = reason, place, shown, advice
+        where = f" ({place})" if place else ""
+        super().__init__(f"{reason}{where}" + (f"\n{shown}\n  " if shown else "; ") + advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A function that has gone under glass.
+
+    Attributes:
+        name: what it is called in `source`, whose last statement defines it.
+        source: Python statements that define all it needs.
+        parameters: how many it takes by position: its data, and its context.
+        lines: for each line of `source` the file and line it is from; None for those that were made.
+        values: the plain data it captured, by name.
+    """
+
+    name: str
+    source: str
+    parameters: int
+    lines: tuple[tuple[str, int] | None, ...]
+    values: dict[str, Any]
+
+
+def taken(function: Any, *, is_workflow: bool = False, crossing: Crossing | None = None) -> Taken:
+    """A function and all it needs.
+
+    Args:
+        is_workflow: it may be a coroutine function, and so may what it calls.
+        crossing: what an object of the host becomes in there: the statement that defines it under a name, or None.
+
+    Raises:
+        NotUnderGlass: It, or something it needs, cannot go there.
+    """
+    return _Taking(is_workflow, crossing).take(function)
+
+
+@dataclass(slots=True)
+class _Definition:
+    text: str
+    file: str | None = None
+    line: int = 0
+
+
+@dataclass(slots=True)
+class _Taking:
+    """One function on its way: what has been found of what it needs, by name."""
+
+    is_workflow: bool
+    crossing: Crossing | None
+    objects: dict[str, Any] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    functions: dict[str, _Definition] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> frozenset[str]:
+        return GUEST_MODULES if self.is_workflow else PURE_MODULES
+
+    def take(self, given: Any) -> Taken:
+        function = _function_in(given)
+        source = self._checked(function)
+        name = self._own_name(source)
+        self.objects[name] = function
+        own = self._define(name, function, source)
+        made = [_Definition(text) for text in sorted(set(self.imports.values()))]
+        made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
+        made += [*self.functions.values(), own]
+        text = "\n".join(one.text for one in made) + "\n"
+        lines: list[tuple[str, int] | None] = []
+        for one in made:
+            count = one.text.count("\n") + 1
+            lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
+        return Taken(name, text, _parameters(function, source), tuple(lines), self.values)
+
+    def _own_name(self, source: Written) -> str:
+        """Its own name, unless it captures something else under that."""
+        name = _LAMBDA if isinstance(source.node, ast.Lambda) else source.node.name
+        used = {node.id for node in ast.walk(source.node) if isinstance(node, ast.Name)}
+        while name in used and not self._is_itself(name, source):
+            name += "_"
+        return name
+
+    @staticmethod
+    def _is_itself(name: str, source: Written) -> bool:
+        return not isinstance(source.node, ast.Lambda) and source.node.name == name
+
+    # ── one function ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _checked(self, function: FunctionType) -> Written:
+        """The source of a function of a kind that can go."""
+        try:
+            source = written(function)
+        except NoSource as error:
+            code = function.__code__
+            place = Place(code.co_filename, code.co_firstlineno)
+            raise NotUnderGlass(
+                f"its source cannot be found: {function.__qualname__}", place, "", str(error)
+            ) from error
+        flags = function.__code__.co_flags
+        if flags & _GENERATES:
+            raise _refused(source, source.node, "it is a generator", "return a list instead of yielding")
+        if flags & _AWAITS and not self.is_workflow:
+            advice = "write it without async: only steps may wait, and their results are in the context"
+            raise _refused(source, source.node, "it is async", advice)
+        return source
+
+    def _define(self, name: str, function: FunctionType, source: Written) -> _Definition:
+        """The text of a function under `name`; everything it needs is defined on the way."""
+        self._check_statements(function, source)
+        text = cut_out(source, [*bare(source), *self._defaults(function, source)], name)
+        for free in _free_names(text):
+            self._capture(free, function, source)
+        return _Definition(text, source.file, source.node.lineno)
+
+    def _check_statements(self, function: FunctionType, source: Written) -> None:
+        outer = set(function.__code__.co_freevars)
+        for node in ast.walk(source.node):
+            match node:
+                case ast.Global():
+                    advice = "return what it computes instead: a function under glass changes nothing outside of itself"
+                    raise _refused(source, node, f"it declares global {', '.join(node.names)}", advice)
+                case ast.Nonlocal() if outer & set(node.names):
+                    advice = "return what it computes instead: a function under glass changes nothing outside of itself"
+                    raise _refused(
+                        source, node, f"it changes {', '.join(node.names)} of the function around it", advice
+                    )
+                case ast.Import():
+                    for alias in node.names:
+                        self._check_import(alias.name, node, source)
+                case ast.ImportFrom():
+                    self._check_import("." * node.level + (node.module or ""), node, source)
+
+    def _check_import(self, module: str, node: ast.stmt, source: Written) -> None:
+        if module not in self.modules and not (self.is_workflow and module == "cloche"):
+            advice = (
+                "import what you need at the top of the file if it is a pure function, or make what needs it a step"
+            )
+            raise _refused(source, node, f"it imports {module}, which is not inside the Python guest", advice)
+
+    def _defaults(self, function: FunctionType, source: Written) -> Iterator[Edit]:
+        """Defaults are made when a function is defined: what they were then is frozen."""
+        arguments = source.node.args
+        values = [*(function.__defaults__ or ())]
+        given = list(zip(arguments.defaults, values, strict=True))
+        kwdefaults = function.__kwdefaults__ or {}
+        given += [
+            (node, kwdefaults[argument.arg])
+            for argument, node in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            if node is not None
+        ]
+        for node, value in given:
+            try:
+                yield Edit.of(node, self._frozen(value))
+            except NotPlain as error:
+                raise _refused(source, node, f"its default is {error.what}", error.advice) from None
+
+    def _frozen(self, value: Any) -> str:
+        text = frozen(value)
+        for module in ("datetime", "decimal"):
+            if f"_{module}." in text:
+                self.imports[f"_{module}"] = f"import {module} as _{module}"
+        return text
+
+    # ── what it captures ────────────────────────────────────────────────────────────────────────────────────────────
+    def _capture(self, name: str, function: FunctionType, source: Written) -> None:
+        value = _look_up(name, function)
+        if value is _MISSING:
+            self._check_builtin(name, source)
+            return
+        if name in self.objects:
+            if self.objects[name] is not value and not self._same_constant(name, value):
+                advice = "give one of them another name: under glass both stand in one place"
+                raise _refused(source, _use_of(name, source), f"it uses two different things named {name}", advice)
+            return
+        self.objects[name] = value
+        self._bring(name, value, source)
+
+    def _bring(self, name: str, value: Any, source: Written) -> None:
+        crossed = self.crossing(name, value) if self.crossing else None
+        if crossed or (crossed := import_of(name, value, self.modules)):
+            self.imports[name] = crossed
+            return
+        inner = _unwrapped(value)
+        if isinstance(inner, FunctionType):
+            text = self._checked(inner)
+            self.functions[name] = self._define(name, inner, text)
+            return
+        try:
+            text_of_value = self._frozen(value)
+        except NotPlain as error:
+            what = f"it uses {name}, which is {error.what}"
+            raise _refused(source, _use_of(name, source), what, error.advice) from None
+        if len(text_of_value) > FROZEN_SIZE_MAX:
+            what = f"it uses {name}, data of {len(text_of_value):,} characters; at most {FROZEN_SIZE_MAX:,} are frozen"
+            raise _refused(
+                source, _use_of(name, source), what, "pass it to the workflow as input, or let a step use it"
+            )
+        self.constants[name] = text_of_value
+        self.values[name] = value
+
+    def _same_constant(self, name: str, value: Any) -> bool:
+        try:
+            return name in self.constants and self.constants[name] == frozen(value)
+        except NotPlain:
+            return False
+
+    def _check_builtin(self, name: str, source: Written) -> None:
+        if name in SAFE_BUILTINS:
+            return
+        if self.is_workflow and name == "print":
+            return
+        if why := why_not_inside(name):
+            raise _refused(source, _use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
+        advice = "define it above the function, or before the workflow is committed"
+        raise _refused(source, _use_of(name, source), f"it uses {name}, which is not defined", advice)
+
+
+def _refused(source: Written, node: ast.AST, reason: str, advice: str) -> NotUnderGlass:
+    place = source.place(node)
+    return NotUnderGlass(reason, place, underlined(source.lines, place), advice)
+
+
+def _function_in(given: Any) -> FunctionType:
+    """The plain function to take; a method, a class or an object with __call__ is none."""
+    function = _unwrapped(given)
+    if isinstance(function, FunctionType):
+        return function
+    if isinstance(function, MethodType):
+        code = getattr(function.__func__, "__code__", None)
+        place = Place(code.co_filename, code.co_firstlineno) if code else None
+        advice = "write a function of its own, and capture the plain data it needs"
+        raise NotUnderGlass(f"it is the method {function.__qualname__}, which needs its object", place, "", advice)
+    if isinstance(function, functools.partial):
+        raise NotUnderGlass("it is a functools.partial", None, "", "write a lambda that calls the function")
+    name = getattr(function, "__name__", None)
+    advice = (
+        f"write a lambda that calls it: lambda data: {name}(data)" if name in SAFE_BUILTINS else "write a lambda or def"
+    )
+    raise NotUnderGlass(f"it is {described(function)}, not a function written in Python", None, "", advice)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Inside a cache there is a plain function that gives the same answers."""
+    while isinstance(value, functools._lru_cache_wrapper):
+        value = value.__wrapped__
+    return value
+
+
+def _parameters(function: FunctionType, source: Written) -> int:
+    """1 or 2, for data and context; further ones need defaults."""
+    code, defaults = function.__code__, len(function.__defaults__ or ())
+    needed = code.co_argcount - defaults
+    keywords = set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+    if (
+        keywords - set(function.__kwdefaults__ or {})
+        or needed > 2
+        or (not code.co_argcount and not code.co_flags & 0x04)
+    ):
+        arguments = source.node.args
+        advice = "it is called with (data) or (data, ctx)"
+        taking = f"it takes {needed or 'no'} arguments" if not keywords else "it needs arguments by keyword"
+        raise _refused(source, source.node if not arguments.args else arguments.args[0], taking, advice)
+    return 2 if needed == 2 else 1
+
+
+def _look_up(name: str, function: FunctionType) -> Any:
+    """What a free name of a function is at this moment; _MISSING if it is a builtin, or nothing."""
+    code = function.__code__
+    if name in code.co_freevars:
+        cell = (function.__closure__ or ())[code.co_freevars.index(name)]
+        try:
+            return cell.cell_contents
+        except ValueError:
+            return _MISSING
+    found = function.__globals__.get(name, _MISSING)
+    return _MISSING if hasattr(builtins, name) and found is getattr(builtins, name) else found
+
+
+def _use_of(name: str, source: Written) -> ast.AST:
+    """Where a name is used first."""
+    uses = (node for node in ast.walk(source.node) if isinstance(node, ast.Name) and node.id == name)
+    return min(uses, key=lambda node: (node.lineno, node.col_offset), default=source.node)
+
+
+def _free_names(text: str) -> list[str]:
+    """The names a definition uses and does not define, in order of first use."""
+    found: dict[str, None] = {}
+    todo = _codes_in(compile(text, "<function>", "exec", dont_inherit=True))
+    while todo:
+        one = todo.pop(0)
+        names = [i.argval for i in dis.get_instructions(one) if i.opname in _READS]
+        made = [i.argval for i in dis.get_instructions(one) if i.opname == "STORE_NAME"]  # in the body of a class
+        found.update(dict.fromkeys(name for name in names if name not in made and name not in _OF_CLASSES))
+        todo += _codes_in(one)
+    return list(found)
+
+
+def _codes_in(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
