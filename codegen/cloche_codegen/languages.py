@@ -14,30 +14,45 @@ Language: TypeAlias = Literal["javascript", "python"]
 
 
 def language_of(graph: g.Graph) -> Language:
-    """The language of a graph without problems."""
-    return "javascript" if graph.guest == "auto" else graph.guest
+    """The language of a graph without problems: Python if it holds Python functions and no code strings."""
+    if graph.guest != "auto":
+        return graph.guest
+    held = {kind for definition in graph.definitions().values() for node in definition.nodes for kind in _held(node)}
+    return "python" if g.FunctionText in held and g.CodeText not in held else "javascript"
 
 
 def misplaced(graph: g.Graph) -> Iterator[Problem]:
-    """Code strings in a workflow that is to run as Python."""
-    if graph.guest != "python":
-        return
+    """Code strings where the graph is to run as Python, and Python functions where it is to run as JavaScript."""
+    language = language_of(graph)
     for definition in graph.definitions().values():
         for node in definition.nodes:
-            if _holds_code(node):
+            held = set(_held(node))
+            path = f"{definition.id}/{node.id}"
+            if language == "python" and g.CodeText in held:
                 message = (
                     "a code string is JavaScript, and the workflow is for the Python guest: use a predicate, an expression "
                     'or a Python function instead, or leave out guest="python"'
                 )
-                yield Problem("code_in_python", f"{definition.id}/{node.id}", message)
+                yield Problem("code_in_python", path, message)
+            if language == "javascript" and g.FunctionText in held:
+                why = 'guest="javascript"' if graph.guest != "auto" else "code strings, which are JavaScript,"
+                message = (
+                    f"the workflow has {why} and here a Python function that cannot be made into JavaScript: use predicates, "
+                    "expressions and functions only, or code strings only"
+                )
+                yield Problem("function_in_javascript", path, message)
 
 
-def _holds_code(value: object) -> bool:
-    """Whether a code string is somewhere in a part of a graph."""
-    if isinstance(value, g.CodeText):
-        return True
-    if isinstance(value, BaseModel):
-        return any(_holds_code(getattr(value, name)) for name in type(value).model_fields)
-    if isinstance(value, tuple | list):
-        return any(map(_holds_code, value))
-    return isinstance(value, dict) and any(map(_holds_code, value.values()))
+def _held(value: object) -> Iterator[type[g.CodeText] | type[g.FunctionText]]:
+    """The kinds of code in a part of a graph."""
+    if isinstance(value, g.CodeText | g.FunctionText):
+        yield type(value)
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _held(getattr(value, name))
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _held(one)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _held(one)

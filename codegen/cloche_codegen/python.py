@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from cloche_codegen import tree as t
+from cloche_codegen.conditions.functions_text import placed
 from cloche_codegen.conditions.values import instant_text, quote
 from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, hidden, source_of
 from cloche_codegen.errors import GraphError
 
 _HELPER_OF_OP: Final = {"in": "is_in", "notIn": "not_in", "notExists": "not_exists"}
+_HELPER_OF_FUNCTION: Final = {"value": "applied", "truth": "holds", "seconds": "lasting"}
 _DECIMAL_DIGITS_MAX: Final = 4000  # Python reads no decimal literal of more than 4,300 digits
 
 
@@ -38,6 +40,7 @@ class _Emitter:
         self.module = module
         self.helpers: set[str] = {"workflow"}
         self.uses_dates = False
+        self.authored = Lines()
         self.names = Names()
         self.functions: dict[str, tuple[str, bool]] = {}  # workflow id → name, and whether it needs `given`
 
@@ -54,6 +57,7 @@ class _Emitter:
         main = _Function(self, self.module.main, prefix="", nested=False)
         bodies.extend(main.write(_exported(self.module.main.id, self.names)))
         whole = self._head()
+        whole.extend(self.authored)
         whole.extend(bodies)
         return whole.finished()
 
@@ -81,6 +85,16 @@ class _Emitter:
 
     def helper(self, name: str) -> str:
         self.helpers.add(name)
+        return name
+
+    def hoist(self, apply: t.Apply, prefix: str) -> str:
+        """Put a function of the author at module level and give the name to call it by."""
+        name = self.names.of("f_", f"{prefix}{apply.node}")
+        node = prefix + apply.node.rpartition("/")[2]
+        self.authored.add(f"# {comment(prefix + apply.node)} · function", node)
+        self.authored.add(placed(apply.source, apply.name, name).rstrip("\n"), node)
+        self.authored.add()
+        self.authored.add()
         return name
 
 
@@ -290,10 +304,22 @@ class _Function:
                 return literal(list(value.values))
             case t.Code():
                 raise GraphError.one("code_in_python", self._place(value.node), _CODE)
+            case t.Apply():
+                return self._apply(value)
             case t.Not() | t.All() | t.Any_():
                 return self._junction(value)
             case _:
                 return self._helped(value)
+
+    def _apply(self, apply: t.Apply) -> str:
+        function = self.module.hoist(apply, self.prefix)
+        arguments = [function, self.value(apply.data)]
+        if apply.context is not None:
+            given = [f"{name}={self.value(one)}" for name, one in apply.context]
+            if apply.results:
+                given.append(f"steps={_mapping((id, self.value(one)) for id, one in apply.results)}")
+            arguments.append(f"{self._use('Context')}({', '.join(given)})")
+        return self._helper(_HELPER_OF_FUNCTION[apply.gives], arguments)
 
     def _place(self, node: str) -> str:
         return f"{self.function.id}/{node}"
@@ -374,7 +400,7 @@ _RESERVED: Final = frozenset(
     re.findall(
         r"\w+",
         """
-        input given at state context value path item turn datetime
+        input given at state context value path item turn datetime Context applied holds lasting
         branch choose defined dountil dowhile eq exists falsy first foreach get gt gte instant is_in lt lte map_value ne
         nested not_exists not_in operation parallel present read result seconds settled sleep sleep_until step text truthy
         wait_for_event workflow
@@ -387,6 +413,6 @@ def _exported(id: str, names: Names) -> str:
     """The name of the module's function: the id made an identifier. Nothing else of the module begins as it may."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", id).strip("_")
     taken = name in _RESERVED or keyword.iskeyword(name) or name in ("None", "True", "False")
-    if taken or not name or name[0].isdigit() or name.startswith(("w_", "r_")):
+    if taken or not name or name[0].isdigit() or name.startswith(("w_", "r_", "f_", "_")):
         name = f"workflow_{name}"
     return names.of("", name)

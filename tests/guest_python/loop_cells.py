@@ -19,7 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from cloche.engines.direct.functions import Data
+from cloche.errors import InvalidInput
 from cloche.history.values import decode
+from cloche.history.values import plain as plain_on_the_host
 
 PRELUDE = Path(__file__).parents[2] / "guest" / "python" / "prelude"
 DEPTH_MAX = 64
@@ -34,19 +37,19 @@ class Fault(BaseException):
         self.code = code
 
 
-class Data(dict[str, Any]):
-    def __getattr__(self, name: str) -> Any:
-        if name in self and not name.startswith("__"):
-            return self[name]
-        raise AttributeError(name)
-
-
 class Encoded(bytes):
     pass
 
 
 def encoded(value: object, label: str, depth: int = 0) -> Encoded:
     return Encoded(packed(value, label, depth))
+
+
+def plain(value: object, label: str) -> Any:
+    try:
+        return _received(plain_on_the_host(value, label))
+    except InvalidInput as error:
+        raise TypeError(str(error)) from None
 
 
 _faults: list[Fault] = []
@@ -69,7 +72,7 @@ def trace(error: BaseException) -> list[list[Any]]:
 
 def _driver() -> ModuleType:
     module = ModuleType("_cloche")
-    for one in (Data, Encoded, encoded, fault, trace):
+    for one in (Data, Encoded, encoded, fault, plain, trace):
         setattr(module, one.__name__, one)
     return module
 
@@ -142,14 +145,14 @@ def _list(items: Sequence[Any], place: str, depth: int) -> bytes:
 
 
 def _map(fields: dict[str, Any], place: str, depth: int) -> bytes:
-    entries = sorted((_text(key), packed(item, f"{place}.{key}", depth + 1)) for key, item in fields.items())
+    entries = sorted((_text(key), packed(item, f"{place}.{key}", depth + 1)) for key, item in dict(fields).items())
     entries.sort(key=lambda entry: (len(entry[0]), entry[0]))
     return _head(5, len(fields)) + b"".join(key + item for key, item in entries)
 
 
 def _received(value: Any) -> Any:
     if isinstance(value, dict):
-        return Data((key, _received(item)) for key, item in value.items())
+        return Data((key, _received(item)) for key, item in dict(value).items())
     return [_received(item) for item in value] if isinstance(value, list | tuple) else value
 
 

@@ -38,7 +38,7 @@ def is_number(value: object) -> bool:
 def own(value: object, key: str) -> Any:
     """The own property `key` of a mapping or list, or MISSING. A text, date or byte string has none."""
     if isinstance(value, dict):
-        return value.get(key, MISSING)
+        return dict.get(value, key, MISSING)  # its attributes are its keys, `get` among them
     if isinstance(value, (list, tuple)):
         if key == "length":
             return len(value)

@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec
 
 from ._blocks import Arm, Block, keyed, listed, listed_only
 from ._failures import Bail, EventTimeout, Failure, shown
+from ._functions import Context, applied, holds, lasting
 from ._loop import (
     INSTANT_MS_MAX,
     Call,
@@ -433,8 +434,8 @@ def _first(received: Call, timer: Call, too_late: str) -> Promise:
 
 
 __all__ = [
-    "branch", "choose", "context_of", "defined", "dountil", "dowhile", "eq", "evaluated", "exists", "falsy", "first",
-    "foreach", "get", "gt", "gte", "instant", "is_in", "lt", "lte", "map_value", "ne", "nested", "not_exists", "not_in",
-    "operation", "parallel", "present", "read", "result", "seconds", "settled", "sleep", "sleep_until", "state_of", "step",
-    "text", "truthy", "wait_for_event", "workflow",
+    "Context", "applied", "branch", "choose", "context_of", "defined", "dountil", "dowhile", "eq", "evaluated",
+    "exists", "falsy", "first", "foreach", "get", "gt", "gte", "holds", "instant", "is_in", "lasting", "lt", "lte",
+    "map_value", "ne", "nested", "not_exists", "not_in", "operation", "parallel", "present", "read", "result",
+    "seconds", "settled", "sleep", "sleep_until", "state_of", "step", "text", "truthy", "wait_for_event", "workflow",
 ]  # fmt: skip

@@ -145,6 +145,8 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
             return to_jsonable_python(value)
         case bytes() | bytearray() | memoryview():
             return bytes(value)
+        case dict():
+            return _mapping(dict(value), path, depth)  # its attributes may be its keys, `items` among them
         case Mapping():
             return _mapping(value, path, depth)
         case Set():

@@ -1,4 +1,6 @@
-"""Python functions of a graph as DirectEngine runs them: on copies, fenced in, with typed failures."""
+"""Python functions of a graph: on copies, fenced in, with typed failures. DirectEngine and the prelude of the Python guest,
+which runs emitted code, answer alike; only the texts of failures may differ.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from guest_python.loop_cells import LoopCell
+from guest_python.test_twins import as_javascript
 from host.engines.twins import NOW, commands_of, engines, event, opened, started
 
 from cloche import create_step
 from cloche.engines import Code
 from cloche.engines.direct.functions import Data
-from cloche_codegen import Workflow, create_workflow
+from cloche_codegen import Workflow, create_workflow, path
 
 
 def new() -> Workflow:
@@ -30,11 +34,22 @@ def cell_of(workflow: Workflow) -> Any:
 
 
 def said(workflow: Workflow, value: Any = None, *events: list[Any], **given: Any) -> list[list[Any]]:
-    cell = cell_of(workflow)
-    output = cell.turn([started(value, **given)])
-    for kind, *items in events:
-        output = cell.turn([event(kind, NOW, *items)])
+    told = [started(value, **given), *(event(kind, NOW, *items) for kind, *items in events)]
+    direct = cell_of(workflow)
+    inside = LoopCell(workflow.source("python").code)
+    for one in told:
+        output = direct.turn([one])
+        assert without_texts(commands_of(as_javascript(inside.turn([one])))) == without_texts(commands_of(output))
+    inside.close()
     return commands_of(output)
+
+
+def without_texts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_texts(one) for one in value]
+    if isinstance(value, dict) and {"name", "message"} <= set(value):
+        return {key: without_texts(one) for key, one in value.items() if key not in ("message", "trace")}
+    return {key: without_texts(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def result(workflow: Workflow, value: Any = None, **given: Any) -> Any:
@@ -72,6 +87,12 @@ def test_a_function_works_on_copies() -> None:
 
     made = new().map(changes).map({"now": {"fn": lambda data: data}, "then": {"init_data": True}})
     assert result(made, {"items": []}) == {"now": {"more": [1]}, "then": {"items": []}}
+
+
+def test_keys_that_are_named_as_methods_are_keys() -> None:
+    data = {"get": 1, "items": {"keys": [2]}, "values": {"get": 3}}
+    assert result(new().map(path("inputData.values.get")), data) == 3
+    assert result(new().map(lambda data: [data.get, data.items.keys, data]), data) == [1, [2], data]
 
 
 def test_a_function_may_look_at_its_context() -> None:

@@ -51,7 +51,7 @@ class Context(SimpleNamespace):
 
     def get_step_result(self, id: Any) -> Any:
         """The result of a step, None if it has none."""
-        return self.steps.get(getattr(id, "id", id))
+        return dict.get(self.steps, getattr(id, "id", id))
 
     def get_init_data(self) -> Any:
         return self.init_data
