@@ -20,10 +20,18 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
     from cloche.cli.targets import find_workflow
 
     workflow = find_workflow(target, steps)
-    source = workflow.source("javascript")
+    source = workflow.source()
     if as_json:
         lines = [{"line": line, "node": node} for line, node in sorted(source.map.items())]
-        print_json({"workflow": workflow.id, "digest": source.digest, "code": source.code, "map": lines})
+        print_json(
+            {
+                "workflow": workflow.id,
+                "guest": workflow.language,
+                "digest": source.digest,
+                "code": source.code,
+                "map": lines,
+            }
+        )
     elif with_map:
         width = max((len(node) for node in source.map.values()), default=0)
         for number, line in enumerate(source.code.removesuffix("\n").split("\n"), 1):  # as the map counts

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def code_of(workflow: Workflow, engine: CellSource) -> Code:
     """What a run of `workflow` that begins now is pinned to."""
-    source = workflow.source("javascript")
-    return Code(workflow.id, engine.guest()[0], source.code, dict(source.map), workflow.graph.to_json())
+    source, language = workflow.source(), workflow.language
+    guest, _ = engine.guest(language)
+    return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), language)
 
 
 def policy_of(graph: Graph | None, step: Step) -> RetryPolicy:

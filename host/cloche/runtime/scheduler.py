@@ -436,7 +436,7 @@ class Scheduler:
         packed = code.pack()
         digest = blob_digest(packed)
         if digest not in self._codes:
-            guest_digest, wasm = self.engine.guest()
+            guest_digest, wasm = self.engine.guest(code.language)
             self.store.put_blob(guest_digest, wasm)
             self.store.put_blob(digest, packed)
             self._codes[digest] = code

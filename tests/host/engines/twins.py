@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from cloche.engines import Cell, CellSource, Code, DirectEngine, SandboxEngine
+from cloche.engines import Cell, CellSource, Code, DirectEngine, Language, SandboxEngine
 from cloche.errors import GuestFault
 from cloche.history.values import decode, encode_plain, plain
 from cloche_codegen import Workflow
@@ -23,9 +23,9 @@ def engines() -> tuple[SandboxEngine, DirectEngine]:
     return SandboxEngine(), DirectEngine()
 
 
-def code_of(workflow: Workflow) -> Code:
-    source = workflow.source("javascript")
-    return Code(workflow.id, engines()[0].guest()[0], source.code, dict(source.map), workflow.graph.to_json())
+def code_of(workflow: Workflow, language: Language = "javascript") -> Code:
+    source, guest = workflow.source(language), engines()[0].guest(language)[0]
+    return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), language)
 
 
 def opened(engine: CellSource, code: Code) -> Cell:
@@ -57,8 +57,8 @@ def shown(output: bytes) -> list[str]:
 class Twins:
     """Both cells. `told` are the events so far and `said` the outputs."""
 
-    def __init__(self, workflow: Workflow) -> None:
-        code = code_of(workflow)
+    def __init__(self, workflow: Workflow, language: Language = "javascript") -> None:
+        code = code_of(workflow, language)
         self.code = code
         self.glass, self.direct = (opened(engine, code) for engine in engines())
         self.told: list[bytes] = []

@@ -31,10 +31,11 @@ class DirectCell:
     sandbox's hash is of the memory itself and proves it.
     """
 
-    __slots__ = ("_heard", "_host", "_main", "_open_evaluator", "_started", "_state", "fuel_used")
+    __slots__ = ("_heard", "_host", "_language", "_main", "_open_evaluator", "_started", "_state", "fuel_used")
 
     def __init__(self, program: Program, open_evaluator: Callable[[], Evaluator]) -> None:
         self._main = program.main
+        self._language = program.language
         self._open_evaluator = open_evaluator
         self._host = Host()
         self._started = False
@@ -87,19 +88,19 @@ class DirectCell:
         self._host.begin_event(out, items[1])
         match items:
             case [0, _, bytes() as seed, value, dict() as given] if len(seed) == 16:
-                self._start(seed, received(value), received(given))
+                self._start(seed, self._received(value), self._received(given))
             case [1, _, call, value, *state] if _is_patch(state):
-                self._answer(call, True, received(value), state)
+                self._answer(call, True, self._received(value), state)
             case [2, _, call, {"name": str(), "message": str()} as failure]:
-                self._answer(call, False, error_of(failure), [])
+                self._answer(call, False, error_of(failure, self._language), [])
             case [3 | 9 as kind, _, call, dict()]:
                 self._host.suspend(call, kind == 3)
             case [4, _, call]:
                 self._host.settle(call, CallKind.TIMER, True, None)
             case [5, _, call, value]:
-                self._host.settle(call, CallKind.HOOK, True, received(value))
+                self._host.settle(call, CallKind.HOOK, True, self._received(value))
             case [10, _, call, value, *state] if _is_patch(state):
-                self._answer(call, False, Bail(received(value)), state)
+                self._answer(call, False, Bail(self._received(value)), state)
             case [7, _] | [7, _, str()]:
                 pass  # what a cancellation means is the host's business
             case _:
@@ -115,10 +116,13 @@ class DirectCell:
         )
         self._main.call(run, value, None).then(host.end)
 
+    def _received(self, value: Any) -> Any:
+        return received(value, self._language)
+
     def _answer(self, call: object, succeeded: bool, value: Any, patches: list[dict[str, Any]]) -> None:
         """The state a step changed is there before anyone hears of its result."""
         for patch in patches:
-            self._state.update(received(patch))
+            self._state.update(self._received(patch))
         self._host.settle(call, CallKind.STEP, succeeded, value)
 
 

@@ -21,7 +21,7 @@ class DirectEngine:
     """Interprets the graph of a run in this process: nothing is isolated and nothing metered, and a turn is cheap.
 
     It answers every event with the bytes that the sandbox would answer, so a run may begin on one engine and go on, or be
-    replayed, on the other: runs are pinned to the JavaScript guest here too, which evaluates code strings in any case.
+    replayed, on the other: runs are pinned to a guest here too, and the JavaScript one evaluates code strings in any case.
     `limits` are pinned for such a change of engine; here they bound the code strings alone, and what bounds the rest is the
     output and the number of commands of one event.
 
@@ -56,7 +56,7 @@ class DirectEngine:
                 f"workflow '{code.workflow}' is hand-written code without a graph, which DirectEngine cannot interpret: "
                 "run it with SandboxEngine"
             )
-        program = _program(code.graph)
+        program = _program(code.graph, code.language)
 
         def evaluator() -> Evaluator:
             return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits)
@@ -71,7 +71,7 @@ class DirectEngine:
 
 
 @lru_cache(PROGRAMS_MAX)
-def _program(graph: str) -> Program:
+def _program(graph: str, language: Language) -> Program:
     from cloche_codegen import Graph
 
-    return Program(Graph.from_json(graph))
+    return Program(Graph.from_json(graph), language)

@@ -19,6 +19,7 @@ from cloche.engines.direct.host import Host
 from cloche.engines.direct.promises import Promise, Steps
 from cloche.engines.direct.sides import Policy
 from cloche.engines.direct.values import Error, Thrown, defined, received, shown
+from cloche.engines.protocol import Language
 from cloche_codegen import Graph, lower
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.predicates import MEANING
@@ -72,9 +73,10 @@ class Function:
 
 
 class Program:
-    """A graph, ready to run. `codes` are its code strings, in the order in which they are numbered."""
+    """A graph, ready to run as one of a guest's language. `codes` are its code strings, in the order of their numbers."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, language: Language = "javascript") -> None:
+        self.language = language
         self.codes: list[CodeText] = []
         self._functions: dict[str, Function] = {}
         module = lower(graph)
@@ -247,7 +249,7 @@ class Program:
                     return lambda frame, item, turn: _settled(get(frame.results[block], keys))
                 return lambda frame, item, turn: get(frame.results[block], keys)
             case t.Literal_() | t.Constants():
-                return _literal(value.value if isinstance(value, t.Literal_) else list(value.values))
+                return _literal(value.value if isinstance(value, t.Literal_) else list(value.values), self.language)
             case t.Code():
                 return self._code(value)
             case t.Apply():
@@ -336,11 +338,11 @@ def _settled(outcome: Any) -> Any:
     return get(outcome, ("output",)) if get(outcome, ("status",)) == "success" else MISSING
 
 
-def _literal(value: object) -> Compute:
+def _literal(value: object, language: Language) -> Compute:
     """A list or mapping is made anew each time, as the expression in the code makes it."""
     if isinstance(value, dict | list | tuple):
-        return lambda frame, item, turn: received(value)
-    constant = received(value)
+        return lambda frame, item, turn: received(value, language)
+    constant = received(value, language)
     return lambda frame, item, turn: constant
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from cloche.engines.protocol import Language
 from cloche_codegen.conditions.values import MISSING, json_text, text_of
 
 SAFE_INTEGER_MAX: Final = 2**53 - 1
@@ -56,6 +57,11 @@ class Instant:
         return f"{shown}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
     @property
+    def crossing(self) -> str:
+        """As it is written, where it can cross."""
+        return str(self)
+
+    @property
     def refusal(self) -> str | None:
         """Why it cannot cross."""
         if self.ms is None:
@@ -63,6 +69,20 @@ class Instant:
         if not _YEAR_ONE_MS <= self.ms <= _YEAR_9999_END_MS:
             return "is a Date outside of the years 0001 to 9999"
         return None
+
+
+class Moment(Instant):
+    """A date of Python: it crosses as it came, with its microseconds and its offset."""
+
+    __slots__ = ("moment",)
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__((moment - EPOCH) // timedelta(milliseconds=1))
+        self.moment = moment
+
+    @property
+    def crossing(self) -> str:
+        return self.moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +134,22 @@ class Bail:
     value: Any
 
 
-def received(value: Any) -> Any:
-    """What was decoded, as the guest's reader builds it: always new objects."""
+def received(value: Any, language: Language) -> Any:
+    """What was decoded, as the guest's reader builds it: always new objects.
+
+    Python keeps what JavaScript does not: 1.0 is no integer, and a date has microseconds and an offset.
+    """
     kind = type(value)
     if kind is dict:
-        return {key: received(item) for key, item in value.items()}
+        return {key: received(item, language) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return [received(item) for item in value]
+        return [received(item, language) for item in value]
     if kind is float:
-        return number(value)
+        return value if language == "python" else number(value)
     if kind is bytes:
         return Binary(value)
     if isinstance(value, datetime):
-        return Instant((value - EPOCH) // timedelta(milliseconds=1))
+        return Moment(value) if language == "python" else Instant((value - EPOCH) // timedelta(milliseconds=1))
     return value
 
 
@@ -137,10 +160,10 @@ def number(value: float) -> float | int:
     return value
 
 
-def error_of(failure: dict[str, Any]) -> Error:
+def error_of(failure: dict[str, Any], language: Language) -> Error:
     """The Error that a failure becomes when it enters."""
-    cause = error_of(failure["cause"]) if "cause" in failure else MISSING
-    data = received(failure["data"]) if "data" in failure else MISSING
+    cause = error_of(failure["cause"], language) if "cause" in failure else MISSING
+    data = received(failure["data"], language) if "data" in failure else MISSING
     return Error(failure["name"], failure["message"], data, cause)
 
 

@@ -10,7 +10,7 @@ import re
 import struct
 from typing import Any, Final
 
-from cloche.engines.direct.values import SAFE_INTEGER_MAX, Error, NoError
+from cloche.engines.direct.values import Error, NoError
 from cloche.history.values import DEPTH_MAX
 from cloche.sandbox.faults import raise_fault
 from cloche_codegen.conditions.values import MISSING
@@ -112,8 +112,6 @@ class Output(bytearray):
             self.extend(b"\xf9\x7e\x00")
         elif value in (float("inf"), float("-inf")):
             self.extend(b"\xf9\x7c\x00" if value > 0 else b"\xf9\xfc\x00")
-        elif value.is_integer() and abs(value) <= SAFE_INTEGER_MAX and (value or str(value)[0] != "-"):
-            self.integer(int(value))
         else:
             self.extend(_float64(0xFB, value))
 
@@ -156,7 +154,7 @@ class Output(bytearray):
             raise Refused(value.refusal)
         else:
             self.append(0xC0)
-            self.text(str(value))
+            self.text(value.crossing)
 
     def _enter(self, depth: int) -> None:
         self.check()
