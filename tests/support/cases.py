@@ -13,6 +13,7 @@ then jumps to the next thing that is due.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
@@ -20,16 +21,18 @@ from typing import Any
 
 import pytest
 from support.apps import KEY, AppOn, CutStore, Journal, ManualWorld
+from support.guests import needs_python
 from support.roads import check_roads
 
 from cloche import Cloche, Run, RunResult, Workflow, load_workflow
-from cloche.engines import CellSource, DirectEngine, SandboxEngine
+from cloche.engines import CellSource, DirectEngine, Language, SandboxEngine
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
 from cloche.history.values import decode
 from cloche.runtime import reading
 from cloche.runtime.forking import SAME
 from cloche.runtime.results import STOPPED
 from cloche.store import MemoryStore
+from cloche_codegen.languages import misplaced
 
 
 def key_of(run_id: str) -> RunKey:
@@ -43,12 +46,18 @@ class Way(StrEnum):
 
 
 ENGINES: tuple[type[SandboxEngine] | type[DirectEngine], ...] = (SandboxEngine, DirectEngine)
+RUNNERS: tuple[tuple[type[SandboxEngine] | type[DirectEngine], Language], ...] = (
+    (SandboxEngine, "javascript"),
+    (DirectEngine, "javascript"),
+    (SandboxEngine, "python"),
+)
+ROADS_MAX = 10  # runs of one case that are led along all roads: many runs of a case are one like the other
 CASE_PATIENCE_S = 20.0  # a case takes hundredths of a second; one that hangs has failed
 Test = Callable[..., Coroutine[Any, Any, None]]
 
 
 def everywhere(test: Test) -> Callable[..., None]:
-    """A test of a `case`, on each engine and in each way."""
+    """A test of a `case`, on each engine and guest and in each way."""
     return _parametrized(test, tuple(Way))
 
 
@@ -59,10 +68,17 @@ def uncut(test: Test) -> Callable[..., None]:
 
 def _parametrized(test: Test, ways: tuple[Way, ...]) -> Callable[..., None]:
     @functools.wraps(test)
-    def run(*, case: tuple[Callable[[], CellSource], Way], **given: Any) -> None:
+    def run(*, case: tuple[Callable[[], CellSource], Way, Language], **given: Any) -> None:
+        if case[2] == "python":
+            needs_python()
         asyncio.run(asyncio.wait_for(_lived(test, Case(*case), given), CASE_PATIENCE_S))
 
-    params = [pytest.param((engine, way), id=f"{engine.name}, {way}") for engine in ENGINES for way in ways]
+    params = [
+        pytest.param((engine, way, language), id=f"{engine.name}{' of Python' * (language == 'python')}, {way}")
+        for engine, language in RUNNERS
+        for way in ways
+        if language == "javascript" or way is not Way.STORED  # a stored graph is the same for every guest
+    ]
     marked: Callable[..., None] = pytest.mark.parametrize("case", params)(run)
     return marked
 
@@ -78,8 +94,16 @@ async def _lived(test: Test, case: Case, given: dict[str, Any]) -> None:
 class Case:
     """A store, a clock and the process that executes there. The run of a test is `r1`, unless it says another id."""
 
-    def __init__(self, engine: Callable[[], CellSource], way: Way, *, commits_a_life: int = 1) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], CellSource],
+        way: Way,
+        language: Language = "javascript",
+        *,
+        commits_a_life: int = 1,
+    ) -> None:
         self.way = way
+        self.language = language
         self.journal = Journal()
         self.world = ManualWorld()
         self.store: MemoryStore = CutStore(commits_a_life) if way is Way.CUTS else MemoryStore()
@@ -194,12 +218,12 @@ class Case:
         """Every log is a chain, a fresh cell of either engine asks for the same again, and so does one from a checkpoint."""
         report = reading.verify(self.store, None)
         assert report.ok, report.findings
-        for row in self.store.runs():
+        for number, row in enumerate(self.store.runs()):
             if row.head_seq:
                 for engine in ENGINES:
                     replayed = reading.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
-                if self.way is Way.STRAIGHT and self._engine is SandboxEngine:
+                if self.way is Way.STRAIGHT and self._engine is SandboxEngine and number < ROADS_MAX:
                     check_roads(self.store, row)
 
     # ---- inside ----
@@ -207,6 +231,8 @@ class Case:
     def _as_lived(self, workflow: Workflow) -> Workflow:
         """What runs. A graph says nothing of the embedder's own choices: whoever loads it makes them again."""
         workflow.commit()
+        if self.language == "python":
+            workflow = _in_python(workflow)
         if self.way is not Way.STORED:
             return workflow
         stored = load_workflow(workflow.graph.to_json(), steps=workflow.steps)
@@ -264,6 +290,18 @@ class Case:
         ends = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
         keys = [row.key.run for row in self.store.runs()]
         return {(key, path) for key in keys for path in self.paths(*ends, run_id=key)}
+
+
+def _in_python(workflow: Workflow) -> Workflow:
+    """The same workflow for the Python guest, if that can have it."""
+    graph = workflow.graph.model_copy(update={"guest": "python"})
+    if problem := next(misplaced(graph), None):
+        pytest.skip(str(problem))
+    other = copy.copy(workflow)
+    for made in ("tree", "_javascript", "_python"):
+        vars(other).pop(made, None)
+    other._graph = graph
+    return other
 
 
 async def _turns_until(condition: Callable[[], bool]) -> None:

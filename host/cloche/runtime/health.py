@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import cloche_guest
 from cloche.errors import ClocheError, StoreLeased
@@ -24,7 +25,7 @@ class Check:
 
 def examine(store: Path) -> list[Check]:
     """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests."""
-    return [*_versions(), _guest(), _cache(), *_store(store)]
+    return [*_versions(), _guest("javascript"), _python_guest(), _cache(), *_store(store)]
 
 
 def _versions() -> list[Check]:
@@ -44,13 +45,22 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-def _guest() -> Check:
+def _guest(language: Literal["javascript", "python"]) -> Check:
     try:
-        guest = cloche_guest.ensure_guest("javascript")
+        guest = cloche_guest.ensure_guest(language)
         base_image(guest.digest, guest.wasm)
     except Exception as error:
-        return Check("javascript guest", False, str(error))
-    return Check("javascript guest", True, f"{guest.digest[:16]}, {len(guest.wasm):,} bytes, imports nothing")
+        return Check(f"{language} guest", False, str(error))
+    return Check(f"{language} guest", True, f"{guest.digest[:16]}, {len(guest.wasm):,} bytes, imports nothing")
+
+
+def _python_guest() -> Check:
+    """An optional part: where it is not, that is no fault."""
+    if cloche_guest.find_guest("python") is None:
+        return Check(
+            "python guest", None, "not installed; workflows for it need cloche[python], or `make guest-python`"
+        )
+    return _guest("python")
 
 
 def _cache() -> Check:
