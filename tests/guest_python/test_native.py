@@ -274,3 +274,17 @@ def test_a_run_that_waits_for_itself_asks_for_nothing_more() -> None:
     """The host sees that nothing is open and fails the run with a Deadlock."""
     run = Native("await type(step('s')()).__mro__[3]()")
     assert run.start() == []
+
+
+def test_state_may_have_keys_that_are_named_as_methods_of_a_dict() -> None:
+    source = """
+from cloche import step, workflow
+@workflow
+async def main(input, given):
+    await step('s')()
+    return given['state']
+"""
+    run = LoopCell(source)
+    run.deliver([0, NOW, SEED, None, {"state": {"update": 1, "get": 2, "items": 3}, "context": {}}])
+    ((kind, result),) = plainly(run.deliver([1, NOW, 1, None, {"update": 5, "setdefault": 6}]))
+    assert (kind, result) == (COMPLETE, {"update": 5, "get": 2, "items": 3, "setdefault": 6})

@@ -412,7 +412,7 @@ def deliver(event: list[Any]) -> list[Any]:
         if call is None or call.kind != STEP:
             raise _unknown()
         if len(event) == 5:
-            _state.update(event[4])
+            dict.update(_state, event[4])  # its attributes are its keys
         if call.suspended:
             _suspend(call, False)
         waiter = call.waiters
@@ -465,8 +465,8 @@ def _on_start(event: list[Any]) -> None:
     if _entry is None or _started:
         raise fault(_NO_WORKFLOW if _entry is None else _MALFORMED)
     value, given = event[3], event[4]
-    _state = given.setdefault("state", {})
-    given.setdefault("context", {})
+    _state = dict.setdefault(given, "state", {})
+    dict.setdefault(given, "context", {})
     _started = True
     _main = Task(_whole(_entry, value, given))
 
@@ -554,7 +554,7 @@ def _on_cancel(event: list[Any]) -> None:
 
 def _on_bailed(event: list[Any]) -> None:
     if len(event) == 5:
-        _state.update(event[4])
+        dict.update(_state, event[4])
     _answer(event[2], STEP, None, Bail(event[3]))
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
-from cloche.engines.direct.values import EPOCH, Binary, Error, Instant, Opaque, Thrown, failure_of, received
+from cloche.engines.direct.values import EPOCH, Binary, Error, Instant, Moment, Opaque, Thrown, failure_of, received
 from cloche.errors import InvalidInput
 from cloche.history.values import plain
 from cloche_codegen.conditions.functions_captures import PURE_MODULES, SAFE_BUILTINS
@@ -85,8 +85,8 @@ def call(function: Callable[..., Any], arguments: list[Any], gives: str) -> Any:
         if gives == "truth":
             return bool(value)
         if gives == "seconds" and isinstance(value, timedelta):
-            return received(value.total_seconds())
-        return received(plain(value, "result"))
+            return value.total_seconds()
+        return received(plain(value, "result"), "python")
     except InvalidInput as error:
         raise Thrown(Error("TypeError", str(error))) from None
     except MemoryError:
@@ -97,7 +97,18 @@ def call(function: Callable[..., Any], arguments: list[Any], gives: str) -> Any:
 
 def _error(error: BaseException) -> Error:
     cause = error.__cause__
-    return Error(type(error).__name__, str(error), cause=MISSING if cause is None else _error(cause))
+    own = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    crossing = {name: value for name, value in ((name, _crossing(own[name])) for name in own) if value is not MISSING}
+    data = crossing.pop("data", MISSING)
+    return Error(type(error).__name__, str(error), data, MISSING if cause is None else _error(cause), crossing)
+
+
+def _crossing(value: Any) -> Any:
+    """An attribute of an exception, MISSING if it cannot cross."""
+    try:
+        return received(plain(value, "data"), "python")
+    except InvalidInput:
+        return MISSING
 
 
 def copied(value: Any) -> Any:
@@ -109,6 +120,8 @@ def copied(value: Any) -> Any:
         return [copied(item) for item in value]
     if value is MISSING:
         return None
+    if kind is Moment:
+        return value.moment
     if kind is Instant:
         return _moment(value)
     if kind is Binary:
