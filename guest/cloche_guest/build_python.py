@@ -220,8 +220,8 @@ _START: Final = Script("_world.start", "import _world.start")
 _SETTLE: Final = Script(
     "_world.start",
     "import gc, sys, _world.start as _start\n"
-    "for _name in [n for n in vars() if n[:2] != '__' and n not in ('gc', 'sys', '_start')]: del vars()[_name]\n"
-    "_start.holes = _start.plug()\ndel _start\ngc.collect()\ngc.freeze()\ndel gc, sys",
+    "for _name in [n for n in vars() if n[:2] != '__' and n not in ('gc', 'sys', '_start')]: vars().pop(_name)\n"
+    "_start.settle()\n_start.holes = _start.plug()\ndel _start, _name\ngc.collect()\ngc.freeze()\ndel gc, sys",
 )
 
 

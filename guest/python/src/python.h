@@ -15,6 +15,8 @@ typedef struct {
     PyTypeObject *type;
 } PyObject;
 
+enum { IMMORTAL_REFERENCES = 5 << 28 }; /* Py_IncRef and Py_DecRef leave such a count alone */
+
 typedef PyObject *(*PyCFunction)(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 typedef struct {
     const char *name;

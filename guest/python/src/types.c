@@ -181,6 +181,19 @@ static PyObject *urandom(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     return bytes;
 }
 
+/* While baking: what is there stays for ever, so its count of references need not be written in each cell. An object whose
+ * count is not written leaves its page as it is in the image. */
+static PyObject *keep(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1 || arguments[0]->type != guest.list_type)
+        return wrong_use("wanted: a list of objects");
+    for (Py_ssize_t i = PyList_Size(arguments[0]); i--;) {
+        PyObject *o = PyList_GetItemRef(arguments[0], i);
+        o->references = IMMORTAL_REFERENCES;
+    }
+    return new_none();
+}
+
 /* While baking, the world hands over its functions by name. */
 static PyObject *attach(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     const struct {
@@ -212,6 +225,7 @@ static PyMethodDef functions[] = {
     {"fault", fault, METH_FASTCALL, "fault(code): ends the turn"},
     {"now_ms", now_ms, METH_FASTCALL, "now_ms(): the time of the event being delivered"},
     {"urandom", urandom, METH_FASTCALL, "urandom(size): seeded bytes"},
+    {"keep", keep, METH_FASTCALL, "keep(objects): for the time of baking"},
     {"attach", attach, METH_FASTCALL, "attach(name, function): for the time of baking"},
     {NULL, NULL, 0, NULL},
 };

@@ -6,6 +6,7 @@ This is for good errors; the wall is the module without imports, where whatever 
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import posix
 import sys
@@ -27,6 +28,8 @@ _NAMES: Final[dict[Any, str]] = {
     sys: "setrecursionlimit settrace setprofile _getframemodulename setswitchinterval set_int_max_str_digits"
     " activate_stack_trampoline addaudithook",
     threading: "settrace setprofile _start_joinable_thread _start_new_thread",
+    io: "open open_code",
+    sys.modules["_io"]: "open open_code",
     os: "*",
     posix: "*",
 }

@@ -22,7 +22,9 @@ import _cloche
 
 PLAIN, TIMESTAMP, REFUSED = range(3)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
-_RFC_3339 = re.compile(r"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+_RFC_3339 = re.compile(
+    r"(\d{4})-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
 
 
 def mend(text: str) -> str:

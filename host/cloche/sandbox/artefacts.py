@@ -51,7 +51,7 @@ def secret() -> bytes:
 def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
     """The module of a guest: from the cache in a few milliseconds, else compiled in one to seven seconds and kept."""
     try:
-        directory = _private(cache_directory())
+        directory = private_directory()
         key = _key(directory)
     except OSError:  # no home, read-only disk: cloche works, and compiles in each process
         return _compile(digest, guest_wasm)
@@ -77,6 +77,15 @@ def _compile(digest: str, guest_wasm: bytes) -> wasmtime.Module:
 def _name(digest: str) -> str:
     parts = (digest, version("wasmtime"), _SETTINGS, platform.machine(), platform.system())
     return blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
+
+
+def private_directory() -> Path:
+    """The cache directory.
+
+    Raises:
+        OSError: there is none that is this user's alone.
+    """
+    return _private(cache_directory())
 
 
 def _private(directory: Path) -> Path:

@@ -11,7 +11,8 @@ import wasmtime
 from cloche.errors import FuelExhausted, GuestFault, HeavyTurn, InvalidInput, TimeExhausted
 from cloche.sandbox.engine import TICK_MS, engine
 from cloche.sandbox.faults import raise_fault, translated
-from cloche.sandbox.images import PAGE_BYTES, WASM_PAGE_BYTES, Image
+from cloche.sandbox.hot import HotImages
+from cloche.sandbox.images import WASM_PAGE_BYTES, Image
 from cloche.sandbox.layout import copy_state, read_state, write_state
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.saved import save, unpack, xor
@@ -21,6 +22,7 @@ RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
 LIGHT_TICKS = 3
 _WHEN = "in a turn"
+hot_images = HotImages()
 
 
 class Cell:
@@ -29,18 +31,31 @@ class Cell:
     `fuel_used` adds up over its life.
     """
 
-    __slots__ = ("_address", "_image", "_instance", "_layout", "_limits", "_turn", "_wasm_store", "fuel_used")
+    __slots__ = (
+        "_address",
+        "_copied",
+        "_image",
+        "_instance",
+        "_layout",
+        "_limits",
+        "_turn",
+        "_wasm_store",
+        "fuel_used",
+    )
 
     def __init__(self, image: Image, limits: Limits) -> None:
         self._limits = limits
         self._image = image
         self._layout = image.base.layout
-        self._wasm_store, self._instance = image.base.instantiate(limits)
+        hot = hot_images.find(image)
+        pages = hot.pages if hot else image.pages
+        self._copied = sum(len(data) for _, data in pages)
+        self._wasm_store, self._instance = image.base.instantiate(limits, hot.pre if hot else None)
         self._address = memory_address(self._wasm_store, self._instance)
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
         self._grow(image.memory_bytes)
-        for at, data in image.pages:
+        for at, data in pages:
             write_state(self._address, at, data, self._layout)
 
     def turn(self, events: Sequence[bytes], *, light: bool = False) -> bytes:
@@ -115,7 +130,7 @@ class Cell:
         """About what the cell takes of the process's memory: pages of its image, what it has grown by, the rest as measured."""
         image = self._image
         grown = memory_bytes(self._wasm_store, self._instance) - image.memory_bytes
-        return image.page_count * PAGE_BYTES + grown + RESIDENT_BYTES
+        return self._copied + grown + RESIDENT_BYTES
 
     def freeze(self) -> Callable[[], tuple[str, bytes]]:
         """What packs the cell as it is now, later and in any thread: its state hash, and bytes for `thaw`.

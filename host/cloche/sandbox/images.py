@@ -56,7 +56,7 @@ class BaseImage:
     def __init__(self, digest: str, guest_wasm: bytes) -> None:
         self.digest = digest
         try:
-            module = compiled(digest, guest_wasm)
+            self.module = module = compiled(digest, guest_wasm)
         except wasmtime.WasmtimeError as error:
             raise self._unfit(f"is not a module that cloche runs: {error}") from error
         if module.imports:
@@ -86,10 +86,14 @@ class BaseImage:
             raise self._unfit("has windows that are not in its memory")
         return layout
 
-    def instantiate(self, limits: Limits) -> tuple[wasmtime.Store, wasmtime.Instance]:
-        """Raises:
-        MemoryExhausted: its memory is larger than the limit from the beginning.
-        GuestFault: it was stopped while it began.
+    def instantiate(
+        self, limits: Limits, pre: wasmtime.InstancePre | None = None
+    ) -> tuple[wasmtime.Store, wasmtime.Instance]:
+        """A new instance, of `pre` if that is given: this guest's code with another memory.
+
+        Raises:
+            MemoryExhausted: its memory is larger than the limit from the beginning.
+            GuestFault: it was stopped while it began.
         """
         wasm_store = wasmtime.Store(engine().wasm)
         wasm_store.set_limits(memory_size=limits.memory_bytes, instances=1, memories=1, tables=1)
@@ -97,7 +101,7 @@ class BaseImage:
         wasm_store.set_epoch_deadline(_ticks(limits.wall_ms_per_event))
         try:
             with translated("while it was instantiated"):
-                return wasm_store, self.pre.instantiate(wasm_store)
+                return wasm_store, (pre or self.pre).instantiate(wasm_store)
         except wasmtime.WasmtimeError as error:
             raise MemoryExhausted(
                 f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}"
