@@ -10,6 +10,17 @@ from cloche_codegen.javascript import javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.making import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.mermaid import mermaid
+from cloche_codegen.native import (
+    EventTimeout,
+    gather,
+    now,
+    race,
+    sleep,
+    sleep_until,
+    start_child,
+    wait_for_event,
+    workflow,
+)
 from cloche_codegen.python import python
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
@@ -17,6 +28,7 @@ from cloche_codegen.svg import svg
 __all__ = [
     "AnyStep",
     "Code",
+    "EventTimeout",
     "Graph",
     "GraphError",
     "NotCommitted",
@@ -32,13 +44,21 @@ __all__ = [
     "code",
     "create_step",
     "create_workflow",
+    "gather",
     "javascript",
     "load_workflow",
     "lower",
     "mermaid",
+    "now",
     "path",
     "python",
+    "race",
     "refs",
+    "sleep",
+    "sleep_until",
+    "start_child",
     "step",
     "svg",
+    "wait_for_event",
+    "workflow",
 ]

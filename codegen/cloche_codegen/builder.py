@@ -23,7 +23,7 @@ from cloche_codegen.languages import Language, language_of
 from cloche_codegen.lower import lower
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.outline import outline
-from cloche_codegen.python import python
+from cloche_codegen.python import native, python
 from cloche_codegen.schemas import adapter_of, json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.svg import svg
@@ -94,6 +94,8 @@ class Workflow(Schematic):
         self._problems = Problems()
         self._ordinals: dict[str, int] = {}
         self._graph: g.Graph | None = None
+        self._late: Callable[[], g.Graph] | None = None  # makes the graph when it is first asked for
+        self._native_lines: Mapping[int, str] = {}
 
     # ── building ────────────────────────────────────────────────────────────────────────────────────────────────────
     def then(
@@ -352,7 +354,7 @@ class Workflow(Schematic):
     @property
     def committed(self) -> bool:
         """Whether `commit()` has been called."""
-        return self._graph is not None
+        return self._graph is not None or self._late is not None
 
     @property
     def graph(self) -> g.Graph:
@@ -361,13 +363,19 @@ class Workflow(Schematic):
         Raises:
             NotCommitted: Call `commit()` first.
         """
+        if self._graph is None and self._late is not None:
+            self._graph = _storable(self._late())
         if self._graph is None:
             raise NotCommitted.one("not_committed", self.id, "the workflow is not committed; end it with .commit()")
         return self._graph
 
     @cached_property
     def tree(self) -> tree.Module:
-        """What the graph does, as statements: what emitters print and an interpreter executes."""
+        """What the graph does, as statements: what emitters print and an interpreter executes.
+
+        Raises:
+            GraphError: It is native: what its function does is known to that alone.
+        """
         return lower(self.graph)
 
     @property
@@ -389,7 +397,7 @@ class Workflow(Schematic):
 
     @cached_property
     def _python(self) -> Source:
-        return python(self.tree)
+        return python(self.tree) if self.graph.native is None else native(self.graph, self._native_lines)
 
     @cached_property
     def _javascript(self) -> Source:
@@ -445,7 +453,7 @@ class Workflow(Schematic):
             self._problems.add("two_definitions", path, message)
 
     def _check_open(self) -> None:
-        if self._graph is not None:
+        if self.committed:
             raise GraphError.one("committed", self.id, "the workflow is committed and cannot change; clone_workflow it")
 
     def _loop(
@@ -503,6 +511,9 @@ class Workflow(Schematic):
             self._problems.add("two_definitions", f"{self.id}/{step.id}", message)
 
     def _nest(self, workflow: Workflow, what: str) -> None:
+        if workflow.committed and workflow.graph.native is not None:
+            message = f"{what}: workflow {workflow.id!r} is native and cannot be a step; start it as a child run"
+            raise GraphError.one("not_a_step", f"{self.id}/{workflow.id}", message)
         if not workflow.committed:
             message = f"workflow {workflow.id!r} is used before it is committed; end it with .commit()"
             raise NotCommitted.one("not_committed", f"{self.id}/{workflow.id}", f"{what}: {message}")
@@ -515,13 +526,14 @@ class Workflow(Schematic):
         for name, schema in workflow.event_schemas.items():
             self._learn_event(name, schema, f"{self.id}/{workflow.id}")
 
-    def _make_graph(self) -> g.Graph | None:
+    def _make_graph(self, native: g.NativeText | None = None) -> g.Graph | None:
         fields: dict[str, Any] = {
             **self._fields(),
             "guest": self.guest,
             "mode": self.mode,
             "steps": {id: spec for id, step in self.steps.items() if (spec := self._spec(step))},
             "workflows": {id: g.Definition(**one._fields()) for id, one in self.workflows.items()},
+            "native": native,
         }
         return self._problems.build(g.Graph, self.id, **fields)
 

@@ -281,14 +281,30 @@ class Definition(Frozen):
     nodes: tuple[Node, ...]
 
 
+class NativeText(Frozen):
+    """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
+
+    It takes the input, and what was given beside it where it has two `parameters`. A step it calls is defined in the source
+    as `name = _step("id")`.
+    """
+
+    name: str
+    source: str
+    parameters: Literal[1, 2] = 1
+
+
 class Graph(Definition):
-    """A whole workflow: the definition that runs, and the tables of what it uses."""
+    """A whole workflow: the definition that runs, and the tables of what it uses.
+
+    One that is `native` has no nodes: what it does is what its function does.
+    """
 
     format: Literal[1] = FORMAT
     guest: Guest = "auto"
     mode: Mode = "strict"
     steps: dict[str, StepSpec] = Field(default_factory=dict)
     workflows: dict[str, Definition] = Field(default_factory=dict)
+    native: NativeText | None = None
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The stored form: keys in the order of the models, what is not set left out; the same text every time."""
@@ -395,6 +411,7 @@ __all__ = [
     "LoopNode",
     "MapNode",
     "Mode",
+    "NativeText",
     "Node",
     "ObjectValue",
     "ParallelNode",

@@ -14,7 +14,9 @@ Language: TypeAlias = Literal["javascript", "python"]
 
 
 def language_of(graph: g.Graph) -> Language:
-    """The language of a graph without problems: Python if it holds Python functions and no code strings."""
+    """The language of a graph without problems: Python if it is a function, or holds some and no code strings."""
+    if graph.native is not None:
+        return "python"
     if graph.guest != "auto":
         return graph.guest
     held = {kind for definition in graph.definitions().values() for node in definition.nodes for kind in _held(node)}
@@ -24,6 +26,9 @@ def language_of(graph: g.Graph) -> Language:
 def misplaced(graph: g.Graph) -> Iterator[Problem]:
     """Code strings where the graph is to run as Python, and Python functions where it is to run as JavaScript."""
     language = language_of(graph)
+    if graph.native is not None and graph.guest == "javascript":
+        message = 'the workflow is a Python function, and guest="javascript" was asked for; leave that out'
+        yield Problem("function_in_javascript", graph.id, message)
     for definition in graph.definitions().values():
         for node in definition.nodes:
             held = set(_held(node))

@@ -27,6 +27,7 @@ from cloche_codegen.conditions.predicates import (
     Truth,
     bare_path,
 )
+from cloche_codegen.errors import GraphError
 from cloche_codegen.paths import keys_of, where
 from cloche_codegen.templates import Place, parse
 
@@ -34,7 +35,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def lower(graph: g.Graph) -> t.Module:
-    """The statement tree of a whole graph; nested workflows stand before those that use them."""
+    """The statement tree of a whole graph; nested workflows stand before those that use them.
+
+    Raises:
+        GraphError: It is native and has no nodes.
+    """
+    if graph.native is not None:
+        message = "a native workflow is a Python function, which only the Python guest can run: use SandboxEngine"
+        raise GraphError.one("native_workflow", graph.id, message)
     functions = tuple(_function(graph.workflows[id]) for id in inner_first(graph))
     return t.Module(functions, _function(graph))
 

@@ -10,7 +10,8 @@ from cloche_codegen.mermaid import condition_label, policy_label, timeout_label
 
 def outline(graph: g.Graph) -> str:
     """One line a node, arms and bodies indented below it, nested workflows opened where they stand."""
-    return "\n".join([f"workflow {graph.id}", *_nodes(graph, graph, 1)]) + "\n"
+    native = [f"  function {graph.native.name}"] if graph.native else []
+    return "\n".join([f"workflow {graph.id}", *native, *_nodes(graph, graph, 1)]) + "\n"
 
 
 def _nodes(graph: g.Graph, definition: g.Definition, depth: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
+from cloche_codegen import graph as g
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.functions_text import placed
 from cloche_codegen.conditions.values import instant_text, quote
@@ -31,6 +32,19 @@ def python(module: t.Module) -> Source:
         GraphError: The graph has code strings, which are JavaScript.
     """
     return source_of(*_Emitter(module).run())
+
+
+def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
+    """The module of a native workflow, with the map from its lines to those of the author."""
+    assert graph.native is not None
+    head = [
+        f"# Workflow {comment(repr(graph.id))}{described(graph.description)}",
+        "# Taken from its author's file by cloche: change it there, not here.",
+        "from cloche import step as _step",
+        "from cloche import workflow as _workflow",
+    ]
+    code = "\n".join([*head, graph.native.source + f"_workflow({graph.native.name})", ""])
+    return source_of(code, {line + len(head): place for line, place in places.items()})
 
 
 class _Emitter:

@@ -184,8 +184,8 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
         raise GraphError.one("bad_step", str(id), f"retries must be a whole number from 0, not {retries!r}")
     parameters = _positional(id, execute)
-    given.setdefault("input_schema", _annotation(id, execute, parameters[0].annotation, scope))
-    given.setdefault("output_schema", _annotation(id, execute, _returns(execute), scope))
+    given.setdefault("input_schema", annotation_of(id, execute, parameters[0].annotation, scope))
+    given.setdefault("output_schema", annotation_of(id, execute, _returns(execute), scope))
     takes_context = len(parameters) > 1 and parameters[1].default is inspect.Parameter.empty
     return kind(**given, takes_context=takes_context, is_async=inspect.iscoroutinefunction(execute))
 
@@ -210,7 +210,7 @@ def _returns(execute: Execute) -> Any:
     return inspect.signature(execute).return_annotation
 
 
-def _annotation(id: str, execute: Execute, annotation: Any, scope: Mapping[str, Any]) -> Any:
+def annotation_of(id: str, execute: Execute, annotation: Any, scope: Mapping[str, Any]) -> Any:
     """The annotation as a type; a text (postponed evaluation) is looked up where the function was written."""
     if annotation is inspect.Parameter.empty:
         return None

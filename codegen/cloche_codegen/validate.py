@@ -6,6 +6,7 @@ problems is that of the graph. A place is `workflow/node` or `workflow/node/arm`
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections import ChainMap
@@ -16,7 +17,7 @@ from typing import Final
 
 from cloche_codegen import graph as g
 from cloche_codegen.conditions.code import BrokenCode, check
-from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, opened
+from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, opened, steps_named
 from cloche_codegen.conditions.functions_subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
 from cloche_codegen.errors import Problem
@@ -35,6 +36,8 @@ _NOT_IN_IDS: Final = re.compile(r"[/#\[\]\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u
 def problems_of(graph: g.Graph) -> list[Problem]:
     """Every problem of a graph and of the workflows nested in it; empty if there is none."""
     found = list(_tables(graph))
+    if graph.native is not None:
+        return [*found, *_id(graph.id, graph.id), *_native(graph, graph.native), *misplaced(graph)]
     for definition in graph.definitions().values():
         found.extend(_definition(graph, definition))
     found.extend(misplaced(graph))
@@ -42,6 +45,21 @@ def problems_of(graph: g.Graph) -> list[Problem]:
         for definition in graph.definitions().values():
             found.extend(misfits(graph, definition))
     return found
+
+
+def _native(graph: g.Graph, native: g.NativeText) -> Iterator[Problem]:
+    if graph.nodes or graph.workflows:
+        yield Problem("bad_graph", graph.id, "a native workflow has neither nodes nor nested workflows")
+    try:
+        found = opened(native.source, native.name, native.parameters)
+    except BrokenFunction as error:
+        yield Problem("bad_function", graph.id, f"the source of the workflow cannot be used: {error}")
+        return
+    if not isinstance(found.node, ast.AsyncFunctionDef):
+        yield Problem("bad_function", graph.id, "the source of the workflow does not end with an async function")
+    for step in steps_named(found):
+        if step not in graph.steps:
+            yield Problem("unknown_reference", graph.id, f"the graph has no step {step!r}{_near(step, graph.steps)}")
 
 
 def _tables(graph: g.Graph) -> Iterator[Problem]:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         clone_workflow,
         create_workflow,
         load_workflow,
+        workflow,
     )
     from cloche.sandbox import Limits
     from cloche_codegen import (
+        EventTimeout,
         Graph,
         GraphError,
         RetryConfig,
@@ -31,15 +33,23 @@ if TYPE_CHECKING:
         clone_step,
         code,
         create_step,
+        gather,
+        now,
         path,
+        race,
         refs,
+        sleep,
+        sleep_until,
+        start_child,
         step,
+        wait_for_event,
     )
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "cloche_codegen": (
+        "EventTimeout",
         "Graph",
         "GraphError",
         "RetryConfig",
@@ -47,9 +57,16 @@ _HOMES = {
         "clone_step",
         "code",
         "create_step",
+        "gather",
+        "now",
         "path",
+        "race",
         "refs",
+        "sleep",
+        "sleep_until",
+        "start_child",
         "step",
+        "wait_for_event",
     ),
     "cloche.engines": ("DirectEngine", "SandboxEngine"),
     "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
@@ -66,6 +83,7 @@ _HOMES = {
         "clone_workflow",
         "create_workflow",
         "load_workflow",
+        "workflow",
     ),
     "cloche.sandbox": ("Limits",),
 }
@@ -75,6 +93,7 @@ __all__ = [
     "Cloche",
     "ClocheError",
     "DirectEngine",
+    "EventTimeout",
     "Failure",
     "FatalError",
     "Graph",
@@ -98,10 +117,18 @@ __all__ = [
     "code",
     "create_step",
     "create_workflow",
+    "gather",
     "load_workflow",
+    "now",
     "path",
+    "race",
     "refs",
+    "sleep",
+    "sleep_until",
+    "start_child",
     "step",
+    "wait_for_event",
+    "workflow",
 ]
 
 

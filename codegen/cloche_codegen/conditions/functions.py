@@ -106,6 +106,7 @@ class _Taking:
     imports: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
+    crossed: dict[str, str] = field(default_factory=dict)
     functions: dict[str, _Definition] = field(default_factory=dict)
 
     @property
@@ -115,12 +116,17 @@ class _Taking:
     def take(self, given: Any) -> Taken:
         function = _function_in(given)
         source = self._checked(function)
+        if function.__code__.co_flags & _GENERATES:
+            raise _refused(source, source.node, "it is a generator", "return a list instead of yielding")
         name = self._own_name(source)
         self.objects[name] = function
         own = self._define(name, function, source)
         made = [_Definition(text) for text in sorted(set(self.imports.values()))]
+        made += [_Definition(text) for text in self.crossed.values()]
         made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
-        made += [*self.functions.values(), own]
+        for one in (*self.functions.values(), own):
+            apart = [_Definition("")] * 2 if made and " = " not in one.text.partition("\n")[0] else []
+            made += [*apart, one]
         text = "\n".join(one.text for one in made) + "\n"
         lines: list[tuple[str, int] | None] = []
         for one in made:
@@ -152,8 +158,6 @@ class _Taking:
                 f"its source cannot be found: {function.__qualname__}", place, "", str(error)
             ) from error
         flags = function.__code__.co_flags
-        if flags & _GENERATES:
-            raise _refused(source, source.node, "it is a generator", "return a list instead of yielding")
         if flags & _AWAITS and not self.is_workflow:
             advice = "write it without async: only steps may wait, and their results are in the context"
             raise _refused(source, source.node, "it is async", advice)
@@ -231,9 +235,11 @@ class _Taking:
         self._bring(name, value, source)
 
     def _bring(self, name: str, value: Any, source: Written) -> None:
-        crossed = self.crossing(name, value) if self.crossing else None
-        if crossed or (crossed := import_of(name, value, self.modules)):
-            self.imports[name] = crossed
+        if self.crossing and (crossed := self.crossing(name, value)):
+            (self.imports if crossed.startswith(("from ", "import ")) else self.crossed)[name] = crossed
+            return
+        if imported := import_of(name, value, self.modules):
+            self.imports[name] = imported
             return
         inner = _unwrapped(value)
         if isinstance(inner, FunctionType):

@@ -118,7 +118,7 @@ _DATA: Final = (
     ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.BinOp, ast.USub, ast.Sub, ast.Load, ast.Call,
     ast.Name, ast.Attribute, ast.keyword,
 )  # fmt: skip
-_MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "step")
+_MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step")
 
 
 def _is_data(value: ast.expr) -> bool:
@@ -160,3 +160,13 @@ def _step_asked(node: ast.Attribute, parents: dict[int, ast.AST]) -> str | None:
         case ast.Call(args=[ast.Constant(value=str() as asked)], keywords=[]) if node.attr == "get_step_result":
             return asked
     return None
+
+
+def steps_named(found: Opened) -> list[str]:
+    """The ids of the steps that stand above a native workflow: `name = _step("id")`."""
+    values = found.constants.values()
+    calls = [
+        one for one in values if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "_step"
+    ]
+    named = [one.args[0] for one in calls if len(one.args) == 1]
+    return [one.value for one in named if isinstance(one, ast.Constant) and isinstance(one.value, str)]

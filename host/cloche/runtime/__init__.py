@@ -5,7 +5,7 @@ from cloche.runtime.reading import ReplayReport, VerifyReport
 from cloche.runtime.results import RunResult, StepResult
 from cloche.runtime.runs import Run
 from cloche.runtime.steps import StepContext
-from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, load_workflow
+from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, load_workflow, workflow
 
 __all__ = [
     "Cloche",
@@ -19,4 +19,5 @@ __all__ = [
     "clone_workflow",
     "create_workflow",
     "load_workflow",
+    "workflow",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, overload
 
 import cloche_codegen as codegen
 from cloche.engines import CellSource
@@ -43,6 +43,24 @@ def create_workflow(*, id: str, **options: Any) -> Workflow:
     execution_engine, validate_inputs, validate_outputs.
     """
     return codegen.create_workflow(id=id, workflow_class=Workflow, **options)
+
+
+@overload
+def workflow(function: Callable[..., Coroutine[Any, Any, Any]], /) -> Workflow: ...
+@overload
+def workflow(
+    *, id: str | None = None, **options: Any
+) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], Workflow]: ...
+def workflow(function: Any = None, /, *, id: str | None = None, **options: Any) -> Any:
+    """Make an `async def` a workflow that runs in the Python guest: `@workflow(id="onboard") async def onboard(user): …`.
+
+    What it calls and captures goes under glass with it; a `@step` it calls stays on the host. Options are those of
+    `create_workflow`; schemas are read from the annotations.
+
+    Raises:
+        GraphError: it is no async function. What cannot go under glass is told when the workflow is first used.
+    """
+    return codegen.workflow(function, id=id, workflow_class=Workflow, **options)
 
 
 def clone_workflow(workflow: Workflow, *, id: str) -> Workflow:

@@ -1,0 +1,174 @@
+"""Workflows that are written as a function: `@workflow(id="onboard") async def onboard(user): …`.
+
+The function, what it calls and the constants it captures go under glass as they are written; a step of the host that it names
+becomes a call of that step from in there; `gather`, `sleep` and their like are the guest's own. The source is taken when the
+workflow is first used, so that functions may stand below it in the file.
+
+The functions here are what an author imports. Their work is done by the functions of the same name inside the guest; called on
+the host they say so.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from pathlib import PurePath
+from types import FunctionType, ModuleType
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, overload
+
+from cloche_codegen import graph as g
+from cloche_codegen.builder import Workflow
+from cloche_codegen.conditions.functions import NotUnderGlass, Taken, taken
+from cloche_codegen.errors import GraphError, Problem
+from cloche_codegen.steps import Step, annotation_of
+from cloche_codegen.validate import problems_of
+
+W = TypeVar("W", bound=Workflow)
+Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+_INSIDE: Final = frozenset([
+    "EventTimeout", "FatalError", "RetryableError", "gather", "now", "race", "sleep", "sleep_until", "start_child",
+    "wait_for_event",
+])  # fmt: skip
+
+
+@overload
+def workflow(function: Coroutines, /, *, workflow_class: type[W]) -> W: ...
+@overload
+def workflow(
+    function: None = None, /, *, id: str | None = None, workflow_class: type[W], **options: Any
+) -> Callable[[Coroutines], W]: ...
+def workflow(
+    function: Coroutines | None = None, /, *, id: str | None = None, workflow_class: type[W], **options: Any
+) -> W | Callable[[Coroutines], W]:
+    """Make an `async def` a workflow: `(input)`, or `(input, given)` with the state and request context it began with.
+
+    Args:
+        id: defaults to the name of the function.
+        options: those of `Workflow`: schemas (by default the annotations), description, metadata, retry_config …
+
+    Raises:
+        GraphError: It is no async function. What it needs and cannot take along is told when the workflow is first used.
+    """
+    if function is None:
+        return lambda one: _made(one, id, workflow_class, options)
+    return _made(function, id, workflow_class, options)
+
+
+def _made(function: Coroutines, id: str | None, workflow_class: type[W], options: dict[str, Any]) -> W:
+    if not isinstance(function, FunctionType) or not inspect.iscoroutinefunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
+    described = (inspect.getdoc(function) or "").partition("\n")[0] or None
+    name = function.__name__ if id is None else id
+    fields = {"description": described, "guest": "python", **_schemas(name, function, options), **options}
+    made = workflow_class(id=name, **fields)
+    made._late = lambda: _graph(made, function)
+    return made
+
+
+def _schemas(id: str, function: FunctionType, options: dict[str, Any]) -> dict[str, Any]:
+    """The annotations, where no schema is given. Those that cannot be resolved yet say nothing."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    annotations = {
+        "input_schema": parameters[0].annotation if parameters else inspect.Parameter.empty,
+        "output_schema": signature.return_annotation,
+    }
+    found = {}
+    for name, annotation in annotations.items():
+        if name not in options:
+            found[name] = annotation_of(id, function, annotation, {})
+    return found
+
+
+def _graph(made: Workflow, function: FunctionType) -> g.Graph:
+    """Take the function under glass; the steps it calls become those of the workflow."""
+    try:
+        found = taken(function, is_workflow=True, crossing=lambda name, value: _crossing(made, name, value))
+    except NotUnderGlass as error:
+        problem = Problem("python_function", made.id, f"the function cannot go under glass: {error}")
+        raise GraphError.all(f"workflow {made.id!r} cannot be used", [problem]) from error
+    made._native_lines = _places(found)
+    native = g.NativeText(name=found.name, source=found.source, parameters=found.parameters)
+    graph = made._make_graph(native)
+    problems = [*made._problems, *(problems_of(graph) if graph else ())]
+    if graph is None or problems:
+        raise GraphError.all(f"workflow {made.id!r} cannot be used", problems)
+    return graph
+
+
+def _crossing(made: Workflow, name: str, value: Any) -> str | None:
+    """What an object of the host becomes inside: a call of a step, or the guest's own of the same name."""
+    if isinstance(value, Step):
+        made._register(value)
+        return f"{name} = _step({value.id!r})"
+    if isinstance(value, ModuleType) and value.__name__ == "cloche":
+        return "import cloche" if name == "cloche" else f"import cloche as {name}"
+    named, home = getattr(value, "__name__", None), getattr(value, "__module__", None) or ""
+    if named in _INSIDE and home.partition(".")[0] in ("cloche", "cloche_codegen"):
+        return f"from cloche import {named}" + ("" if named == name else f" as {name}")
+    return None
+
+
+def _places(found: Taken) -> dict[int, str]:
+    """Line of the source → the author's file and line. The name of the file alone: where it lies is no one's business."""
+    return {
+        line: f"{PurePath(place[0]).name}:{place[1]}" for line, place in enumerate(found.lines, 1) if place is not None
+    }
+
+
+# ── what an author imports ──────────────────────────────────────────────────────────────────────────────────────────
+def _outside(name: str) -> NoReturn:
+    raise RuntimeError(
+        f"cloche.{name} works inside of a native workflow only, and was called outside: put @cloche.workflow above the async "
+        "function that uses it, and start it as a run"
+    )
+
+
+def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> Any:
+    """The results of all, in order, at most `limit` of them under way at once.
+
+    The first failure is raised, once the others were given up and have cleaned up. With `settle` nothing fails it: each
+    result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
+    """
+    for one in awaitables:
+        if inspect.iscoroutine(one):
+            one.close()  # it will never run: what is said here is all there is to say
+    _outside("gather")
+
+
+def race(*awaitables: Any) -> Any:
+    """What the first one to end gives or raises; the others are given up."""
+    for one in awaitables:
+        if inspect.iscoroutine(one):
+            one.close()
+    _outside("race")
+
+
+def sleep(seconds: Any = 0, /, **parts: float) -> Any:
+    """Wait `seconds` (a number or timedelta), or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
+    _outside("sleep")
+
+
+def sleep_until(when: Any) -> Any:
+    """Wait until a moment; one without a time zone is taken as UTC."""
+    _outside("sleep_until")
+
+
+def wait_for_event(name: str, *, timeout: Any = None) -> Any:
+    """What the event `name` carries; EventTimeout after `timeout` (seconds or a timedelta)."""
+    _outside("wait_for_event")
+
+
+def start_child(workflow: str, input: Any = None) -> Any:
+    """The result of a run of its own; its failure is raised."""
+    _outside("start_child")
+
+
+def now() -> Any:
+    """The time of the event that is being acted on, in UTC."""
+    _outside("now")
+
+
+class EventTimeout(Exception):
+    """No event came in time: what `wait_for_event` raises inside of a native workflow."""
