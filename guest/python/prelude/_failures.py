@@ -120,7 +120,7 @@ def crossing(error: BaseException, depth: int = 0, around: tuple[BaseException, 
     made: dict[str, Any] = {"name": name, "message": message}
     data = error._data if isinstance(error, Failure) else _data_of(error, depth)
     if data is not MISSING:
-        with suppress(TypeError):
+        with suppress(Exception):
             made["data"] = encoded(data, "data", depth + 1)
     cause, around = error.__cause__, (*around, error)
     if isinstance(cause, Exception) and depth + 1 < _DEPTH_MAX and all(cause is not one for one in around):
@@ -141,7 +141,7 @@ def _data_of(error: BaseException, depth: int) -> Any:
     for key, value in own.items():
         try:
             encoded(value, key, depth + 2)
-        except TypeError:
+        except Exception:
             continue
         made[key] = value
     return made or MISSING

@@ -206,7 +206,7 @@ class Call(Lazy):
             self.path = free_path(named)
         try:
             command = self.command(_last_call + 1, self.path)
-        except TypeError as error:
+        except Exception as error:
             if named is not None:
                 _paths[named] -= 1  # what cannot be asked was not asked
             self.id = -1
@@ -258,7 +258,7 @@ class StepCall(Call):
             if path.__class__ is not str or name.__class__ is not str:
                 path, name = text_of(path, "path"), text_of(name, "name")
             arguments = encoded(self.arguments, "arguments")
-        except TypeError as error:
+        except Exception as error:
             self.settle(None, error)
             return
         if len(_out) >= _COMMANDS_MAX:
@@ -500,7 +500,7 @@ def _end(value: Any) -> None:
     global _finished
     try:
         put((COMPLETE, encoded(value, "result")))
-    except TypeError as error:
+    except Exception as error:  # it cannot cross, or the author's own code for it raises
         put((FAIL, crossing(error)))
     _finish()
 

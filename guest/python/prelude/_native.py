@@ -75,7 +75,7 @@ class _Several(Lazy):
             self.active += 1
             try:
                 promise = self.promises[index] = promise_of(self.awaitables[index])
-            except TypeError as error:
+            except Exception as error:
                 self.over(index, None, error)
             else:
                 promise.wake(_Child(self, index))

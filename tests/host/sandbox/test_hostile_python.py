@@ -1,0 +1,190 @@
+"""Python that means harm, or is only wrong: its run ends with an error that says so, and everything else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from textwrap import indent
+from typing import Any
+
+import pytest
+from support.apps import in_loop
+from support.guests import needs_python
+
+from cloche import Cloche, Limits, Workflow, create_step, create_workflow
+from cloche.engines import Cell, Code, SandboxEngine
+
+LIMITS = Limits(fuel_per_event=300_000_000, memory_bytes=80 << 20)
+echo = create_step(id="echo", execute=lambda data: data)
+plain: Workflow = create_workflow(id="w", guest="python").then(echo).commit()
+
+
+class Source(SandboxEngine):
+    """An engine whose workflows consist of `body`, whatever their graphs say; those named "good" are left alone."""
+
+    def __init__(self, body: str, limits: Limits = LIMITS, head: str = "") -> None:
+        super().__init__(limits)
+        self._source = (
+            f"import cloche\nfrom cloche import gather, race, step, workflow\n{head}\n"
+            f"@workflow\nasync def main(input):\n{indent(body, '    ')}\n"
+        )
+
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
+        return super().open(code if code.workflow == "good" else replace(code, source=self._source), guest, limits)
+
+
+def lived(body: str, limits: Limits = LIMITS, head: str = "") -> tuple[str, str, str]:
+    """How a run of `body` ended: "success" and its result, or "failed", the name and the message.
+
+    A good run beside it must not notice, and its log must be replayed alike.
+    """
+    needs_python()
+    answer: list[tuple[str, str, str]] = []
+
+    @in_loop
+    async def live() -> None:
+        good = create_workflow(id="good", guest="python").then(echo).then(echo, id="again").commit()
+        async with Cloche(workflows=[plain, good], engine=Source(body, limits, head)) as app:
+            before = await app.start("good", 1)
+            run = await app.start("w", 1)
+            after = await app.start("good", 2)
+            assert [(await one.result()).result for one in (before, after)] == [1, 2]
+            result = await run.result()
+            assert (await app.verify()).ok
+            assert (await app.replay(run.id)).ok
+            error = result.error
+            answer.append(
+                (result.status, error.name, error.message) if error else (result.status, str(result.result), "")
+            )
+
+    live()
+    return answer[0]
+
+
+STOPPED = {
+    "FuelExhausted": "longer than one event may take",
+    "MemoryExhausted": "asked for more memory than its limit",
+    "OutputTooLarge": "",
+    "StackExhausted": "nested deeper than the stack",
+    "MalformedOutput": "",
+    "GuestTrapped": "the guest's own code broke",
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("while True: pass", "FuelExhausted"),
+        ("await step('echo')(1)\nwhile True: pass", "FuelExhausted"),
+        ("try:\n    while True: pass\nfinally:\n    return 1", "FuelExhausted"),
+        ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", "FuelExhausted"),
+        ("return 10**10**8", "FuelExhausted"),
+        ("import re\nreturn re.match(r'(a+)+$', 'a' * 60 + '!')", "FuelExhausted"),
+        ("import itertools\nreturn sum(1 for _ in itertools.count())", "FuelExhausted"),
+        ("return sum(range(10**12))", "FuelExhausted"),
+        ("class Odd:\n    def __del__(self):\n        while True: pass\nOdd()", "FuelExhausted"),
+        ("class P:\n    def __iter__(self):\n        while True: yield 1\nreturn list(P())", "FuelExhausted"),
+        ("return 'a' * 2**27", "MemoryExhausted"),
+        ("x = []\nwhile True: x.append('x' * 1000000 + str(len(x)))", "MemoryExhausted"),
+        ("return [0] * 10**9", "MemoryExhausted"),
+        ("return ('%' + '9' * 9 + 'd') % 1", "MemoryExhausted"),
+        ("exec('x = ' + '[' * 100000)", "MemoryExhausted"),
+        ("return 'x' * (7 << 20)", "OutputTooLarge"),
+        ("await gather(*[step('echo')(1) for _ in range(100_001)])", "OutputTooLarge"),
+        (
+            "try:\n    await gather(*[step('s')() for _ in range(100_001)])\nexcept BaseException: return 1",
+            "OutputTooLarge",
+        ),
+        ("import json\nreturn json.loads('[' * 100000 + ']' * 100000)", "StackExhausted"),
+        ("return eval('+'.join(['1'] * 20000))", "StackExhausted"),
+        ("import cloche._loop as loop\nloop._ready = None\nawait step('echo')(1)", "GuestTrapped"),
+        ("import cloche._loop as loop\nloop.encoded = lambda *a: 5\nreturn await step('echo')(1)", "MalformedOutput"),
+        ("import cloche._loop as loop\nloop._out.append((7, 'forged'))\nawait step('echo')(1)", "MalformedOutput"),
+        (
+            "import cloche._loop as loop\nloop._out.append((0, 1, 'p', 'echo', []))\nawait step('echo')(1)",
+            "MalformedOutput",
+        ),
+        ("import cloche._loop as loop\nloop._out.append('junk')", "MalformedOutput"),
+        ("import sys\nsys._getframe().f_back.f_globals['_out'].append(5)", "MalformedOutput"),
+        ("import _cloche\ntry:\n    _cloche.fault(-2)\nexcept BaseException: return 1", "OutputTooLarge"),
+    ],
+)
+def test_what_asks_for_too_much_is_stopped(body: str, name: str) -> None:
+    status, error, message = lived(body, Limits(fuel_per_event=5_000_000_000, memory_bytes=120 << 20))
+    assert (status, error) == ("failed", name)
+    assert STOPPED[name] in message
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "message"),
+    [
+        ("return 'a' * 2**40", "OverflowError", "index-sized"),
+        ("def deep(n): return 1 + deep(n + 1)\nreturn deep(0)", "RecursionError", "maximum recursion depth"),
+        ("import ctypes", "ModuleNotFoundError", "ctypes is outside of a workflow"),
+        ("import socket", "ModuleNotFoundError", "make what needs it a step"),
+        ("import asyncio", "ModuleNotFoundError", "asyncio is outside"),
+        ("import threading\nthreading.Thread(target=print).start()", "OutsideError", "make it a step"),
+        ("return open('/etc/passwd').read()", "OutsideError", "open is outside of a workflow: make it a step"),
+        ("import os\nos._exit(1)", "OutsideError", "os._exit is outside"),
+        ("import time\ntime.sleep(1)", "OutsideError", "time.sleep is outside"),
+        ("import sys\nsys.setrecursionlimit(10**9)", "OutsideError", "setrecursionlimit is outside"),
+        ("import sys\nsys.exit(3)", "SystemExit", "3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt", ""),
+        ("raise GeneratorExit", "GeneratorExit", ""),
+        ("raise StopIteration(5)", "RuntimeError", "StopIteration"),
+        ("raise BaseExceptionGroup('g', [ValueError('a'), SystemExit()])", "BaseExceptionGroup", "2 sub-exceptions"),
+        ("e = ValueError('a'); e.__cause__ = e; raise e", "ValueError", "a"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E()", "E", "cannot be shown"),
+        ("import builtins\nfor name in list(vars(builtins)): delattr(builtins, name)", "NameError", "delattr"),
+        ("def make():\n    yield from made\nmade = make()\nreturn list(made)", "ValueError", "already executing"),
+        ("async def other():\n    await both\nboth = gather(other())\nawait both", "Deadlock", "nothing outside"),
+        ("await type(step('echo')()).__mro__[3]()", "Deadlock", "nothing outside will ever answer"),
+        ("import types\n@types.coroutine\ndef odd():\n    yield 5\nawait odd()", "TypeError", "int cannot be awaited"),
+        ("return print", "TypeError", "result is a function"),
+        ("await step('echo')({'a': [print]})", "TypeError", "arguments[0].a[0] is a function"),
+        ("a = []; a.append(a); return a", "TypeError", "result[0] is a cycle"),
+        ("return {1: 2}", "TypeError", "only text keys can cross"),
+        ("class T(dict):\n    def items(self): raise ValueError('t')\nreturn T(a=1)", "ValueError", "t"),
+        (
+            "class T(dict):\n    def items(self): raise ValueError('t')\nawait gather(step('echo')(T(a=1)))",
+            "ValueError",
+            "t",
+        ),
+        ("await cloche.step('echo', 5)(1)", "TypeError", "the path of a call is no text"),
+        ("return int('9' * 5000)", "ValueError", "4300 digits"),
+    ],
+)
+def test_a_run_ends_with_what_its_code_did(body: str, name: str, message: str) -> None:
+    status, error, text = lived(body)
+    assert (status, error) == ("failed", name)
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        ("class Odd:\n    def __del__(self):\n        global kept\n        kept = self\nOdd()\nawait step('echo')(1)\n"
+         "return type(kept).__name__", "Odd"),
+        ("import sys\nsys.modules.clear()\nreturn await step('echo')(1)", "1"),
+        ("import gc\ngc.collect()\ngc.disable()\nreturn len(gc.get_objects()) > 0", "True"),
+        ("class Same:\n    def __hash__(self): return 1\nreturn len({Same() for _ in range(200)})", "200"),
+        ("import cloche._loop as loop\nloop._open.clear()\nreturn 1", "1"),
+        ("try:\n    x = 'a' * 2**28\nexcept MemoryError:\n    return 'survived'", "survived"),
+    ],
+)  # fmt: skip
+def test_tricks_that_harm_nobody_are_replayed_alike(body: str, result: str) -> None:
+    assert lived(body)[:2] == ("success", result)
+
+
+@pytest.mark.parametrize("source", ["while True: pass", "x = []\nwhile True: x.append('x' * 1000000 + str(len(x)))"])
+def test_code_that_does_harm_while_it_loads_ends_its_run(source: str) -> None:
+    status, name, message = lived("return 1", head=source)
+    assert (status, name) in [("failed", "FuelExhausted"), ("failed", "MemoryExhausted")]
+    assert "while its code was loaded" in message
+
+
+def test_wall_time_is_a_limit_of_its_own() -> None:
+    endless = Limits(fuel_per_event=1 << 60, wall_ms_per_event=100, memory_bytes=120 << 20)
+    status, name, message = lived("if input == 1:\n    while True: pass", endless)
+    assert (status, name) == ("failed", "TimeExhausted")
+    assert "longer than the wall time of one event" in message
