@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.guests import needs_python
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -19,6 +21,17 @@ def test_the_first_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> Non
     (tmp_path / "math_workflow.py").write_text(first)
     done = _cloche("run", "math_workflow.py:workflow", "--input", '{"x": 5}', cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, '{"x": 20}\n'), done.stderr
+
+
+def test_the_native_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
+    needs_python()
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks[0].startswith("# onboard.py")
+    (tmp_path / "onboard.py").write_text(blocks[0])
+    [[given, printed]] = re.findall(r"\$ cloche run onboard.py:onboard --input '(.*)'\n(.*)\n", text)
+    done = _cloche("run", "onboard.py:onboard", "--input", given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, printed + "\n"), done.stderr
 
 
 def test_every_command_that_the_changelog_names_is_there(tmp_path: Path) -> None:

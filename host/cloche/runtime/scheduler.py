@@ -113,6 +113,8 @@ class Scheduler:
         """
         for workflow in workflows:
             self._add(self._workflows, workflow.id, workflow, "workflows")
+            if workflow.committed:
+                _ = workflow.graph  # a native one knows its steps only then
             steps = [*steps, *workflow.steps.values()]
         for step in steps:
             self._add(self._steps, step.id, step, "steps")

@@ -13,6 +13,7 @@ from cloche.engines.protocol import Cell, Code, Language
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
 from cloche.sandbox import Limits
+from cloche_codegen import Graph, GraphError
 
 PROGRAMS_MAX = 256
 
@@ -49,14 +50,17 @@ class DirectEngine:
 
         Raises:
             LoadFailed: a code string is no JavaScript.
-            UsageError: the run's code is hand-written and has no graph to interpret.
+            UsageError: the run's code is hand-written, or a native workflow: there is no graph to interpret.
         """
         if not code.graph:
             raise UsageError(
                 f"workflow '{code.workflow}' is hand-written code without a graph, which DirectEngine cannot interpret: "
                 "run it with SandboxEngine"
             )
-        program = _program(code.graph, code.language)
+        try:
+            program = _program(code.graph, code.language)
+        except GraphError as error:
+            raise UsageError(error.message) from error
 
         def evaluator() -> Evaluator:
             return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits)
@@ -72,6 +76,4 @@ class DirectEngine:
 
 @lru_cache(PROGRAMS_MAX)
 def _program(graph: str, language: Language) -> Program:
-    from cloche_codegen import Graph
-
     return Program(Graph.from_json(graph), language)
