@@ -1,23 +1,31 @@
 """Records: what the log holds, and the chain that binds them.
 
 A record is an envelope around the exact bytes of a message, or around a note of the host's own. On disk it is one CBOR
-array `[1, seq, kind, time, call, path, body]`; its hash is `BLAKE2b-256(hash of the record before ‖ those bytes)`. The
-chain begins from format, tenant and run, so that a record cannot be moved to another run.
+array `[1, seq, kind, time, call, path, body]`, or with a large body `[2, seq, kind, time, call, path, [size, depth, root]]`,
+where the root names a tree of parts (`history.payloads`). Its hash is `BLAKE2b-256(hash of the record before ‖ those bytes)`.
+The chain begins from format, tenant and run, so that a record cannot be moved to another run. All of it is written down in
+`store/FORMAT.md`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
-from cloche.errors import BrokenChain, HistoryError
+from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
+from cloche.history.payloads import Payload, gather, split
 from cloche.history.values import decode, encode_plain
 
-FORMAT = 1
+CHAIN = 1  # the form of hashes: what a chain begins from
+INLINE, IN_PARTS = 1, 2  # the forms of records
+BODY_BYTES_MAX = 4096  # what a record holds itself: cutting a smaller body costs more than it can save
 HASH_BYTES = 32
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Kind(IntEnum):
@@ -82,16 +90,25 @@ ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED, Kind.R
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`hash` covers everything before it, so a record is only made by `make_record` or read by `unpack_record`."""
+    """`hash` covers everything before it, so a record is only made by `make_record` or read by `unpack_record`.
+
+    `packed` is what is stored; a large body is beside it, as `payload`.
+    """
 
     seq: Seq
     kind: Kind
     time: TimeMs
     call: CallId | None
     path: Path | None
-    body: bytes
+    inline: bytes
     packed: bytes
     hash: bytes
+    payload: Payload | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The exact bytes of the message or note. A large one is joined at each call."""
+        return self.inline if self.payload is None else self.payload.join()
 
     def content(self) -> Any:
         """The body as a value, for people and for rebuilding open calls."""
@@ -100,38 +117,64 @@ class Record:
 
 def genesis(run: RunKey) -> bytes:
     """The hash before the first record of a run."""
-    return blake2b(encode_plain(["cloche", FORMAT, run.tenant, run.run]), digest_size=HASH_BYTES).digest()
+    return blake2b(encode_plain(["cloche", CHAIN, run.tenant, run.run]), digest_size=HASH_BYTES).digest()
 
 
 def make_record(
     previous: bytes, seq: Seq, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes
 ) -> Record:
-    packed = encode_plain([FORMAT, seq, int(kind), time, call, path, body])
-    return Record(
-        seq, kind, time, call, path, body, packed, blake2b(previous + packed, digest_size=HASH_BYTES).digest()
-    )
+    payload = None
+    if len(body) <= BODY_BYTES_MAX:
+        packed = encode_plain([INLINE, seq, int(kind), time, call, path, body])
+    else:
+        payload, body = split(body), b""
+        place = [payload.size, payload.depth, payload.root]
+        packed = encode_plain([IN_PARTS, seq, int(kind), time, call, path, place])
+    stored = blake2b(previous + packed, digest_size=HASH_BYTES).digest()
+    return Record(seq, kind, time, call, path, body, packed, stored, payload)
 
 
-def unpack_record(packed: bytes, stored_hash: bytes, *, previous: bytes, expected: Seq) -> Record:
+def unpack_record(
+    packed: bytes,
+    stored_hash: bytes,
+    *,
+    previous: bytes,
+    expected: Seq,
+    find: Callable[[bytes], bytes | None] = _NONE.get,
+    known: Mapping[bytes, bytes] = _NONE,
+) -> Record:
     """The record of `packed`, verified to be number `expected` right behind the hash `previous`.
 
+    Parts of a large body are taken from `known`, which were verified before, or asked of `find` and verified.
+
     Raises:
-        BrokenChain: its bytes, its hash or its place are not what was written.
-        HistoryError: it has a format of a newer version.
+        BrokenChain: its bytes, its hash, its place or a part of its payload are not what was written.
+        HistoryError: it has a form of a newer version.
     """
     if blake2b(previous + packed, digest_size=HASH_BYTES).digest() != stored_hash:
         raise BrokenChain(f"record {expected} is not the one that was written: its hash does not match", seq=expected)
     try:
-        version, *items = decode(packed)
-        if version == FORMAT:
+        form, *items = decode(packed)
+        if form in (INLINE, IN_PARTS):
             seq, kind, time, call, path, body = items
-            record = Record(seq, Kind(kind), time, call, path, body, packed, stored_hash)
+            payload = None if form == INLINE else _payload(body, find, known)
+            record = Record(seq, Kind(kind), time, call, path, b"" if payload else body, packed, stored_hash, payload)
+    except BrokenChain as error:
+        raise BrokenChain(f"record {expected}: {error.message}", seq=expected) from None
+    except StoreError:
+        raise
     except Exception as error:  # bytes that match their hash and still are no record were never written by cloche
         raise BrokenChain(f"record {expected} cannot be read: {error}", seq=expected) from error
-    if version != FORMAT:
+    if form not in (INLINE, IN_PARTS):
         raise HistoryError(
-            f"record {expected} has format {version}, and this cloche reads {FORMAT}: use a newer version", seq=expected
+            f"record {expected} has form {form}, and this cloche reads {INLINE} and {IN_PARTS}: use a newer version",
+            seq=expected,
         )
     if record.seq != expected:
         raise BrokenChain(f"record {record.seq} stands where record {expected} should", seq=expected)
     return record
+
+
+def _payload(place: Any, find: Callable[[bytes], bytes | None], known: Mapping[bytes, bytes]) -> Payload:
+    size, depth, root = place
+    return gather(size, depth, root, find, known)

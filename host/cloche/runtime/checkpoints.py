@@ -84,8 +84,12 @@ def check_joint(machine: RunMachine, head_hash: bytes, tail: list[Record]) -> No
         if machine.head_hash != head_hash:
             raise CheckpointRejected("the log does not have its last record")
         return
+    first = tail[0]
+    known = first.payload.parts if first.payload is not None else {}
     try:
-        unpack_record(tail[0].packed, tail[0].hash, previous=machine.head_hash, expected=Seq(machine.head_seq + 1))
+        unpack_record(
+            first.packed, first.hash, previous=machine.head_hash, expected=Seq(machine.head_seq + 1), known=known
+        )
     except Exception as error:
         raise CheckpointRejected("the log does not go on from it") from error
 

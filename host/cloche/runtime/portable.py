@@ -1,19 +1,22 @@
 """One run as one file: its records, the code and the guest it is pinned to, and hashes over all of it.
 
 A file is a CBOR sequence (RFC 8742): a header `{format, version, tenant, run, workflow, code, guest}`, the two blobs (deflated,
-named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. Nothing in a file is
-trusted: importing verifies the digest, each blob, the chain, and that the records make a legal run.
+named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. In front of a record
+with a large body stand the parts of it that have not been there yet, `[depth, part]` each. Nothing in a file is trusted:
+importing verifies the digest, each blob and part, the chain, and that the records make a legal run.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 from cloche.engines import Code
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict
 from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
+from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.values import decode_sequence, encode, encode_plain
 from cloche.runtime.pinned import load_code, load_guest
@@ -21,7 +24,7 @@ from cloche.runtime.reading import row_of
 from cloche.store import Append, NewRun, Store, blob_digest
 
 FORMAT = "cloche-run"
-VERSION = 1
+VERSION = 2  # 1 had no parts, and is read too
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
@@ -45,9 +48,25 @@ def export_run(store: Store, key: RunKey) -> bytes:
     }
     parts = [encode(header)]
     parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), load_guest(store, code.guest))]
-    parts += [encode_plain([record.packed, record.hash]) for record in store.records(key)]
+    written: set[bytes] = set()
+    for record in store.records(key):
+        parts += [encode_plain(part) for part in _new_parts(record, written)]
+        parts.append(encode_plain([record.packed, record.hash]))
     body = b"".join(parts)
     return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+
+
+def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
+    """The parts of a record's body that are not in `written`, which grows by them."""
+    payload = record.payload
+    level = [payload.root] if payload is not None else []
+    depth = payload.depth if payload is not None else 0
+    while payload is not None and level:
+        fresh = [digest for digest in dict.fromkeys(level) if digest not in written]
+        written.update(fresh)
+        yield from ([depth, payload.parts[digest]] for digest in fresh)
+        level = [child for digest in fresh for child in children(payload.parts[digest])] if depth else []
+        depth -= 1
 
 
 def import_run(store: Store, data: bytes) -> RunKey:
@@ -61,6 +80,8 @@ def import_run(store: Store, data: bytes) -> RunKey:
     header, blobs, pairs = _read(data)
     key = RunKey(TenantId(header["tenant"]), RunId(header["run"]))
     records, machine = _verified(key, pairs)
+    if records[0].content().get("workflow") != header["workflow"]:
+        raise ForeignFile("the records in this file are not of the workflow that its header says")
     row = store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
@@ -76,7 +97,7 @@ def import_run(store: Store, data: bytes) -> RunKey:
     return key
 
 
-def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[bytes]]]:
+def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]]]:
     """Header, blobs by digest, and record pairs, all checked against the file's own digests."""
     digest_item = HASH_BYTES + 2  # a byte string of 32: two bytes of head
     body, closing = data[:-digest_item], data[-digest_item:]
@@ -84,7 +105,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[byte
         raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
     try:
         header, code, guest, *pairs = decode_sequence(body)
-        if header["format"] != FORMAT or header["version"] != VERSION:
+        if header["format"] != FORMAT or header["version"] not in (1, VERSION):
             raise ForeignFile(
                 f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
             )
@@ -109,12 +130,19 @@ def _inflated(data: bytes) -> bytes:
     return blob
 
 
-def _verified(key: RunKey, pairs: list[list[bytes]]) -> tuple[list[Record], RunMachine]:
+def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMachine]:
     machine = RunMachine(key)
-    records = []
-    for number, (packed, stored) in enumerate(pairs, 1):
+    records: list[Record] = []
+    parts: dict[bytes, bytes] = {}
+    for first, second in pairs:
+        number = len(records) + 1
         try:
-            record = unpack_record(packed, stored, previous=machine.head_hash, expected=Seq(number))
+            if isinstance(first, int):
+                parts[part_digest(first, second)] = second
+                continue
+            record = unpack_record(
+                first, second, previous=machine.head_hash, expected=Seq(number), find=parts.get, known=parts
+            )
             machine.absorb(record)
         except HistoryError:
             raise

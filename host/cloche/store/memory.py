@@ -140,7 +140,8 @@ class MemoryStore:
             previous = genesis(run)
             for number, record in enumerate(records, 1):
                 try:
-                    unpack_record(record.packed, record.hash, previous=previous, expected=Seq(number))
+                    parts = record.payload.parts if record.payload else {}
+                    unpack_record(record.packed, record.hash, previous=previous, expected=Seq(number), find=parts.get)
                 except BrokenChain as error:
                     yield Finding(run.run, number, error.message)
                 previous = record.hash

@@ -7,9 +7,10 @@ executes on a store, by a lock on a file beside it; any number of others read, a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 
 from cloche.errors import DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
@@ -18,12 +19,14 @@ from cloche.history.records import Record, genesis, unpack_record
 from cloche.store.memory import conflict, no_such_run
 from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
 from cloche.store.sqlite_audit import audit
+from cloche.store.sqlite_parts import part, put_parts
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 1
+VERSION = 2
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _SCHEMA = FilePath(__file__).with_name("sql")
 _ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem"
 
@@ -104,9 +107,17 @@ class SqliteStore:
         run_id = self._create(append) if append.new else self._advance(append)
         if run_id is None:
             return conflict(append)
+        roots = []
+        for record in append.records:
+            if record.payload is not None:
+                put_parts(self._db, record.payload)
+            roots.append(record.payload and record.payload.root)
         self._db.executemany(
-            "INSERT INTO records (run_id, seq, kind, path, record, hash) VALUES (?, ?, ?, ?, ?, ?)",
-            [(run_id, r.seq, int(r.kind), r.path, r.packed, r.hash) for r in append.records],
+            "INSERT INTO records (run_id, seq, kind, path, record, hash, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (run_id, r.seq, int(r.kind), r.path, r.packed, r.hash, root)
+                for r, root in zip(append.records, roots, strict=True)
+            ],
         )
         if append.taken:
             self._db.executemany("DELETE FROM inbox WHERE id = ?", [(row,) for row in append.taken])
@@ -237,6 +248,7 @@ class SqliteStore:
             if not rows:
                 return
             previous = rows[0][0]
+        known: Mapping[bytes, bytes] = {}  # the parts of the last large body: the next one shares most of them
         size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
         while True:
             rows = self._select(
@@ -245,7 +257,10 @@ class SqliteStore:
                 (key.tenant, key.run, after, size),
             )
             for expected, (packed, stored) in enumerate(rows, after + 1):
-                yield self._verified(key, packed, stored, previous, Seq(expected))
+                record = self._verified(key, packed, stored, previous, Seq(expected), known)
+                if record.payload is not None:
+                    known = record.payload.parts
+                yield record
                 previous = stored
             if len(rows) < size:
                 return
@@ -288,11 +303,23 @@ class SqliteStore:
         with _translated(self.path):
             return self._db.execute(sql, values).fetchall()
 
-    def _verified(self, key: RunKey, packed: bytes, stored: bytes, previous: bytes, expected: Seq) -> Record:
+    def _verified(
+        self,
+        key: RunKey,
+        packed: bytes,
+        stored: bytes,
+        previous: bytes,
+        expected: Seq,
+        known: Mapping[bytes, bytes] = _NONE,
+    ) -> Record:
         try:
-            return unpack_record(packed, stored, previous=previous, expected=expected)
+            return unpack_record(packed, stored, previous=previous, expected=expected, find=self._part, known=known)
         except HistoryError as error:
             raise type(error)(f"run {key.run}, {error.message}", run_id=key.run, seq=expected) from error
+
+    def _part(self, digest: bytes) -> bytes | None:
+        with _translated(self.path):
+            return part(self._db, digest)
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:

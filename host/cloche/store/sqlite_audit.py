@@ -12,24 +12,28 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history.ids import RunId, RunKey, Seq, TenantId
+from cloche.history.payloads import part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.store.protocol import Finding
+from cloche.store.sqlite_parts import part, unpacked
+
+Find: TypeAlias = Callable[[bytes], bytes | None]
 
 _RUNS = "SELECT id, CAST(tenant AS BLOB), CAST(run AS BLOB), head_seq, head_hash FROM runs"
-_RECORDS = "SELECT run_id, seq, kind, CAST(path AS BLOB), record, hash FROM records"
+_RECORDS = "SELECT run_id, seq, kind, CAST(path AS BLOB), record, hash, payload FROM records"
 
 
 def audit(db: sqlite3.Connection, key: RunKey | None = None) -> Iterator[Finding]:
-    parts: list[Callable[[], Iterator[Finding]]] = [lambda: _chains(db, key)]
+    checks: list[Callable[[], Iterator[Finding]]] = [lambda: _chains(db, key)]
     if key is None:
-        parts = [lambda: _structure(db), lambda: _blobs(db), *parts]
-    for part in parts:
+        checks = [lambda: _structure(db), lambda: _blobs(db), lambda: _parts(db), *checks]
+    for check in checks:
         try:
-            yield from part()
+            yield from check()
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged names in its message
             yield Finding(key.run if key else None, None, f"SQLite cannot read on: {error}")
 
@@ -50,6 +54,17 @@ def _blobs(db: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding(None, None, f"the stored code or guest {_text(digest)[:12]} is not what its digest says")
 
 
+def _parts(db: sqlite3.Connection) -> Iterator[Finding]:
+    for digest, depth, form, data in db.execute("SELECT digest, depth, form, data FROM parts"):
+        try:
+            is_whole = part_digest(int(depth), unpacked(form, data)) == digest
+        except (HistoryError, TypeError, ValueError):
+            is_whole = False
+        if not is_whole:
+            name = digest.hex() if isinstance(digest, bytes) else str(digest)
+            yield Finding(None, None, f"the stored part {name[:12]} is not what its digest says")
+
+
 def blob_digest(data: bytes) -> str:
     """The name of a blob: BLAKE2b-256 in hex."""
     return blake2b(data, digest_size=HASH_BYTES).hexdigest()
@@ -68,7 +83,7 @@ def _chains(db: sqlite3.Connection, key: RunKey | None) -> Iterator[Finding]:
                 continue
             run_key = RunKey(TenantId(_text(run[1])), RunId(_text(run[2])))
             last, previous = seen.get(run_id, (0, genesis(run_key)))
-            yield from _record(run_key, last + 1, previous, row)
+            yield from _record(run_key, last + 1, previous, row, lambda digest: part(db, digest))
             seen[run_id] = (row[0] if isinstance(row[0], int) else last + 1, row[4])
     for run_id, (_, _, name, head_seq, head_hash) in runs.items():
         last, stored = seen.get(run_id, (0, b""))
@@ -79,19 +94,20 @@ def _chains(db: sqlite3.Connection, key: RunKey | None) -> Iterator[Finding]:
             yield Finding(_text(name), last or None, problem)
 
 
-def _record(run: RunKey, expected: int, previous: bytes, row: list[Any]) -> Iterator[Finding]:
-    seq, kind, path, packed, stored = row
+def _record(run: RunKey, expected: int, previous: bytes, row: list[Any], find: Find) -> Iterator[Finding]:
+    seq, kind, path, packed, stored, root = row
     if seq != expected:
         yield Finding(run.run, expected, f"record {seq} stands where record {expected} should")
         return
     try:
-        record = unpack_record(packed, stored, previous=previous, expected=Seq(seq))
+        record = unpack_record(packed, stored, previous=previous, expected=Seq(seq), find=find)
     except HistoryError as error:
         yield Finding(run.run, seq, error.message)
     except TypeError:
         yield Finding(run.run, seq, f"record {seq} or its hash is not stored as bytes")
     else:
-        if (int(record.kind), record.path and record.path.encode()) != (kind, path):
+        said = (int(record.kind), record.path and record.path.encode(), record.payload and record.payload.root)
+        if said != (kind, path, root):
             yield Finding(run.run, seq, f"the index of record {seq} does not agree with the record")
 
 

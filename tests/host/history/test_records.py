@@ -139,10 +139,10 @@ def test_any_changed_byte_of_a_log_is_seen_at_its_record(data: st.DataObject) ->
 
 
 def test_a_record_of_a_newer_format_asks_for_a_newer_cloche() -> None:
-    packed = encode_plain([2, {"of": "another shape"}])
+    packed = encode_plain([3, {"of": "another shape"}])
     with pytest.raises(HistoryError) as raised:
         unpack_record(packed, bound(ZERO, packed), previous=ZERO, expected=Seq(1))
-    assert raised.value.message == "record 1 has format 2, and this cloche reads 1: use a newer version"
+    assert raised.value.message == "record 1 has form 3, and this cloche reads 1 and 2: use a newer version"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path as FilePath
@@ -15,6 +16,7 @@ from support.stores import Log, begun, key
 
 from cloche.errors import NotFound, SeqConflict, StoreError
 from cloche.history import Kind, Path, Seq
+from cloche.history.records import BODY_BYTES_MAX
 from cloche.store import InboxRow, MemoryStore, RunRow, SqliteStore, Store, blob_digest
 
 MAKERS: dict[str, Callable[[FilePath], Store]] = {
@@ -320,3 +322,25 @@ def test_both_stores_say_the_same_whatever_is_appended(moves: list[tuple[str, bo
         listings = [[(row, list(store.records(row.key))) for row in store.runs()] for store in stores]
         assert listings[0] == listings[1]
         assert [list(store.audit()) for store in stores] == [[], []]
+
+
+# ---- large bodies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [BODY_BYTES_MAX, BODY_BYTES_MAX + 1, 16_384, 1_000_000])
+def test_a_body_of_any_size_comes_back(store: Store, size: int) -> None:
+    (log,) = committed(store, "r1")
+    body = random.Random(size).randbytes(size)
+    assert store.commit([log.append(Kind.STEP_COMPLETED, path="big", body=body)]) == [None]
+    (record,) = store.records(key(), Seq(2))
+    assert (record, record.body) == (log.records[-1], body)
+    assert store.result(key(), Path("big")) == record
+
+
+def test_a_large_body_may_be_passed_on_and_grow(store: Store) -> None:
+    (log,) = committed(store, "r1")
+    body = random.Random(1).randbytes(300_000)
+    bodies = [body, body, b"more" + body, body + b"more", body]
+    for number, one in enumerate(bodies):
+        assert store.commit([log.append(Kind.STEP_COMPLETED, path=f"s{number}", body=one)]) == [None]
+    assert [record.body for record in store.records(key(), Seq(2))] == bodies

@@ -18,6 +18,7 @@ from cloche.errors import BrokenChain, DamagedStore, ForeignStore, SeqConflict, 
 from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
 from cloche.store import Finding, SqliteStore, blob_digest
+from cloche.store.sqlite import VERSION
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def other_program(path: Path, *statements: str) -> None:
         ("UPDATE OR REPLACE records SET seq = 1 WHERE seq = 2", "records are never changed"),
         ("DELETE FROM records WHERE seq = 5", "records are only deleted with their whole run"),
         ("DELETE FROM records", "records are only deleted with their whole run"),
-        ("INSERT OR REPLACE INTO records SELECT run_id, 1, kind, path, x'00', hash FROM records", "records are never replaced"),
+        ("REPLACE INTO records SELECT run_id, 1, 3, NULL, record, hash, NULL FROM records", "records are never replaced"),
         ("INSERT OR IGNORE INTO records SELECT * FROM records", "records are never replaced"),
         ("UPDATE blobs SET data = x'00'", "blobs are never changed"),
     ],
@@ -127,10 +128,10 @@ def test_the_file_of_another_program_is_foreign(path: Path, statement: str) -> N
 
 def test_the_file_of_a_newer_cloche_asks_for_a_newer_cloche(path: Path) -> None:
     SqliteStore(path).close()
-    other_program(path, "PRAGMA user_version = 2")
+    other_program(path, "PRAGMA user_version = 99")
     assert refusal(path) == (
         ForeignStore,
-        f"{path} was written by a newer cloche (store version 2, this one knows 1): upgrade cloche to open it",
+        f"{path} was written by a newer cloche (store version 99, this one knows {VERSION}): upgrade cloche to open it",
     )
 
 
@@ -289,7 +290,14 @@ def test_two_threads_that_commit_at_once_never_mix_within_a_run(path: Path) -> N
 
 def forged(path: Path, *statements: str) -> None:
     """Someone who takes the triggers away first."""
-    drop = ("records_are_not_changed", "records_are_not_deleted", "records_are_not_replaced", "blobs_are_not_changed")
+    drop = (
+        "records_are_not_changed",
+        "records_are_not_deleted",
+        "records_are_not_replaced",
+        "blobs_are_not_changed",
+        "parts_are_not_changed",
+        "parts_in_use_are_not_deleted",
+    )
     other_program(path, *[f"DROP TRIGGER {name}" for name in drop], *statements)
 
 

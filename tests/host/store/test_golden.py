@@ -1,0 +1,108 @@
+"""Stores of every version so far: they open, are brought to the current version, verify, replay, and go on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support import golden
+from support.apps import ManualWorld, in_loop
+
+from cloche import Cloche
+from cloche.engines import SandboxEngine
+from cloche.history import Kind
+from cloche.runtime import reading
+from cloche.store import SqliteStore
+from cloche.store.sqlite import VERSION
+
+VERSIONS = sorted(int(file.name.split(".")[0].removeprefix("store-")) for file in golden.HISTORIES.glob("store-*"))
+STATUSES = {
+    "plain": "success",
+    "nested": "success",
+    "failing": "failed",
+    "talking": "success",
+    "asking": "suspended",
+    "answered": "success",
+    "canceled": "canceled",
+    "sleeping": "waiting",
+    "hearing": "waiting",
+}
+
+
+@pytest.fixture(params=VERSIONS)
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return golden.unpack(request.param, tmp_path / "store.db")
+
+
+def test_there_is_a_golden_store_of_every_version() -> None:
+    assert list(range(1, VERSION + 1)) == VERSIONS
+
+
+def test_it_opens_and_is_of_the_current_version(file: Path) -> None:
+    with closing(SqliteStore(file, must_exist=True)) as store:
+        assert {row.key.run: row.status for row in store.runs()} == STATUSES
+        assert reading.verify(store, None).findings == []
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+@pytest.mark.parametrize("run", STATUSES)
+def test_every_run_replays(file: Path, run: str) -> None:
+    with closing(SqliteStore(file)) as store:
+        (row,) = (row for row in store.runs() if row.key.run == run)
+        report = reading.replay(store, row.key, SandboxEngine())
+        assert (report.ok, report.events) == (
+            True,
+            sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in store.records(row.key)),
+        )
+
+
+@in_loop
+async def _goes_on(file: Path) -> None:
+    world = ManualWorld()
+    world.time_ms += 30 * 86_400_000
+    async with Cloche(file, workflows=golden.WORKFLOWS, world=world) as app:
+        assert (await (await app.get("sleeping")).result()).unwrap() == {"v": 4}
+        assert (await app.resume("asking", resume_data={"add": 5})).unwrap() == {"v": 14}
+        await app.send_event("hearing", "paid", 7)
+        assert (await (await app.get("hearing")).result()).unwrap() == 7
+        run = await app.start("talking", {"talk": []}, run_id="today")
+        assert len((await run.result()).unwrap()["talk"]) == 12
+        assert any(record.payload for record in await run.history())
+        assert (await app.verify()).ok
+
+
+def test_its_runs_go_on_and_new_ones_begin(file: Path) -> None:
+    _goes_on(file)
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = golden.unpack(1, tmp_path / "store.db")
+    before = _schema(file)
+    real = Path.read_text
+    broken: Callable[..., str] = lambda self, *a, **o: real(self, *a, **o) + ";\n\nNOT SQL"  # noqa: E731
+    monkeypatch.setattr(Path, "read_text", broken)
+    with pytest.raises(Exception, match="NOT"):
+        SqliteStore(file)
+    monkeypatch.undo()
+    assert _schema(file) == before
+    SqliteStore(file).close()
+    assert _schema(file) != before
+
+
+def _schema(file: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(file)) as db:
+        return [db.execute("PRAGMA user_version").fetchone(), *db.execute("SELECT sql FROM sqlite_schema").fetchall()]
+
+
+def test_records_of_the_first_version_are_as_they_were_written(tmp_path: Path) -> None:
+    """Large bodies that are in their records stay there."""
+    with closing(SqliteStore(golden.unpack(1, tmp_path / "store.db"))) as store:
+        (row,) = (row for row in store.runs() if row.key.run == "talking")
+        records = list(store.records(row.key))
+    completed = [len(record.inline) for record in records if record.kind is Kind.STEP_COMPLETED]
+    assert max(completed) > 40_000
+    assert not any(record.payload for record in records)
