@@ -6,8 +6,9 @@ same way, and so on up to one root: a tree, of which equal branches are equal to
 hash of its content, so the chain that covers the record covers every byte below it.
 
 Where to cut is decided at the speed of C: `bytes.translate` marks a sixth of all byte values, `bytes.find` looks for four
-marked bytes in a row (1.5 ms a MB). Where a window has none, the greatest of its 32-byte strings behind two marked bytes is
-taken (8 ms a MB for rows of numbers). A reader only joins: how a body was cut is no part of the format.
+marked bytes in a row (1 to 2 ms a MB). Where a window has none, that of its rarer places whose next 32 bytes have the
+greatest checksum is taken (25 to 50 ms a MB: rows of numbers, text with few letters). A reader only joins: how a body was cut
+is no part of the format.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from zlib import crc32
 
 from cloche.errors import BrokenChain
 
@@ -27,7 +29,7 @@ _DEPTH_MAX = 8  # 16 KiB · 8^8: more than any body
 
 _MARKS = bytes(blake2b(bytes([2, value])).digest()[0] * 6 < 256 for value in range(256))
 _ANCHOR = b"\x01\x01\x01\x01"
-_WEAK_ANCHOR = re.compile(rb"\x01(?=\x01)")
+_WEAK_ANCHORS = (re.compile(rb"\x01(?=\x01)"), re.compile(rb"\x01(?=\x00{6})"), re.compile(rb"\x01"))
 _STRING_BYTES = 32
 
 
@@ -125,11 +127,18 @@ def _cut(body: bytes) -> Iterator[bytes]:
         if end < 0:
             if size - at <= CUT_BYTES_MAX:
                 break
-            places = (match.start() for match in _WEAK_ANCHOR.finditer(marks, first, last))
-            end = max(places, key=lambda place: body[place : place + _STRING_BYTES], default=last)
+            end = _weak_place(body, marks, first, last)
         yield body[at:end]
         at = end
     yield body[at:]
+
+
+def _weak_place(body: bytes, marks: bytes, first: int, last: int) -> int:
+    for anchor in _WEAK_ANCHORS:
+        places = [match.start() for match in anchor.finditer(marks, first, last)]
+        if places:
+            return max(places, key=lambda place: crc32(body[place : place + _STRING_BYTES]))
+    return last
 
 
 def _grouped(digests: list[bytes]) -> Iterator[list[bytes]]:

@@ -29,6 +29,7 @@ KINDS_OF_BODY = {
     "noise": CHANCE.randbytes(400_000),
     "floats": encode([CHANCE.random() for _ in range(40_000)]),
     "rows": encode([{"id": number, "name": f"n{number}", "price": number * 1.5} for number in range(12_000)]),
+    "sheep": encode([f"{number} of {number % 97} sheep in {number % 7} flocks" for number in range(12_000)]),
     "zeros": bytes(400_000),
 }
 
