@@ -9,6 +9,7 @@ from cloche_codegen.graph import Graph
 from cloche_codegen.javascript import javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.making import clone_workflow, create_workflow, load_workflow
+from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import (
     EventTimeout,
@@ -44,6 +45,7 @@ __all__ = [
     "code",
     "create_step",
     "create_workflow",
+    "from_mastra",
     "gather",
     "javascript",
     "load_workflow",

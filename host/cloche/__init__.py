@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Workflow,
         clone_workflow,
         create_workflow,
+        from_mastra,
         load_workflow,
         workflow,
     )
@@ -82,6 +83,7 @@ _HOMES = {
         "Workflow",
         "clone_workflow",
         "create_workflow",
+        "from_mastra",
         "load_workflow",
         "workflow",
     ),
@@ -117,6 +119,7 @@ __all__ = [
     "code",
     "create_step",
     "create_workflow",
+    "from_mastra",
     "gather",
     "load_workflow",
     "now",

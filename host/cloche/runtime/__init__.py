@@ -5,7 +5,7 @@ from cloche.runtime.reading import ReplayReport, VerifyReport
 from cloche.runtime.results import RunResult, StepResult
 from cloche.runtime.runs import Run
 from cloche.runtime.steps import StepContext
-from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, load_workflow, workflow
+from cloche.runtime.workflows import Workflow, clone_workflow, create_workflow, from_mastra, load_workflow, workflow
 
 __all__ = [
     "Cloche",
@@ -18,6 +18,7 @@ __all__ = [
     "Workflow",
     "clone_workflow",
     "create_workflow",
+    "from_mastra",
     "load_workflow",
     "workflow",
 ]

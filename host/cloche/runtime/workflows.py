@@ -77,3 +77,21 @@ def load_workflow(
         GraphError: it is no graph, or steps are missing; all problems are named.
     """
     return codegen.load_workflow(graph, steps, workflow_class=Workflow)
+
+
+def from_mastra(
+    definition: Any,
+    *,
+    steps: Mapping[str, Any] | Iterable[codegen.Step] = (),
+    functions: Mapping[str, Any] | None = None,
+    workflows: Mapping[str, Any] | None = None,
+    id: str | None = None,
+) -> Workflow:
+    """The workflow of a Mastra definition or serialized graph, see `cloche_codegen.mastra.from_mastra`.
+
+    Raises:
+        GraphError: something cannot be imported; every problem is named by its path in the definition.
+    """
+    return codegen.from_mastra(
+        definition, steps, workflow_class=Workflow, functions=functions, workflows=workflows, id=id
+    )
