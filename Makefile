@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python bench campaign fuzz docs lock clean
+.PHONY: help demo test check format guest guest-python wheel-python bench campaign fuzz docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ guest: $(READY) ## build the WebAssembly guest (cached by the content of its sou
 
 guest-python: $(READY) ## build the Python guest too (fetches componentize-py and Binaryen; cached likewise)
 	$(BIN)/python -m cloche_guest python
+
+wheel-python: guest-python ## the wheel cloche-python, with the built Python guest inside, in dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist guest/python/wheel
 
 demo: guest ## run the orders workflow, kill it half way, finish it, show what the log proves
 	$(BIN)/python host/examples/demo/demo.py

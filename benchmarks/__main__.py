@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cells, durable, startup
+from benchmarks import cells, durable, python_cells, startup
 from benchmarks.measure import Figure
 
 SUITE: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -20,6 +20,7 @@ SUITE: dict[str, Callable[[], Iterator[Figure]]] = {
     "load": cells.load,
     "live-turn": cells.live_turn,
     "replay": cells.replay,
+    "python-guest": python_cells.python_guest,
     "replay-from-store": durable.replay_from_store,
     "sequential-steps": durable.sequential_steps,
     "concurrent-runs": durable.concurrent_runs,

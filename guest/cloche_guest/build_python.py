@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,19 @@ from cloche_guest import merge
 from cloche_guest.abi import BuildFailed
 from cloche_guest.bake import Script, bake
 from cloche_guest.build import COMPILE, OUR_WARNINGS
-from cloche_guest.tools import Built, Progress, compiler_version, key, key_of_files, pip, place, reported, run, zig
+from cloche_guest.tools import (
+    Built,
+    Progress,
+    compiler_folder,
+    compiler_version,
+    key,
+    key_of_files,
+    pip,
+    place,
+    reported,
+    run,
+    zig,
+)
 
 TARGET: Final = ("--target=wasm32-wasi", "-mbulk-memory")
 LINK: Final = ("--no-entry", "--import-memory", "--import-table", "--allow-undefined", "--strip-all")
@@ -56,9 +69,14 @@ class PythonSources:
         """Python that is put into the guest: ours around CPython, and the package `cloche`."""
         return sorted([*(self.root / "world").rglob("*.py"), *(self.root / "prelude").rglob("*.py")])
 
+    @property
+    def notices(self) -> Path:
+        """Licences of what CPython carries within it."""
+        return self.root / "notices.txt"
+
     def key(self) -> str:
         """Names everything the guest is made from: equal keys give equal guests, but for what the README says."""
-        return key_of_files([*self.modules, *_ours("bake.py")], self._merged_key())
+        return key_of_files([*self.modules, self.notices, *_ours("bake.py")], self._merged_key())
 
     def _component_key(self) -> str:
         return key_of_files([self.pin, *self.component, *_ours("build_python.py")])
@@ -84,7 +102,7 @@ def build_python(sources: PythonSources, cache: Path, progress: Progress) -> Bui
     merged = _merged(sources, cache, progress, tools)
     with reported(progress, "bake the standard library and the prelude"):
         wasm = bake(merged, [_bootstrap(sources), *_modules(sources, tools), _START, _SETTLE])
-    return Built(wasm, _licences(tools, cache))
+    return Built(wasm, _licences(sources, tools))
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
@@ -270,5 +288,28 @@ def _zones(tools: Path) -> dict[str, bytes]:
 # ---- licences --------------------------------------------------------------------------------------------------------
 
 
-def _licences(tools: Path, cache: Path) -> str:
-    return ""
+def _licences(sources: PythonSources, tools: Path) -> str:
+    """Of CPython (its text comes with `typing_extensions`, a part of it), componentize-py, the C library, the time zones,
+    and the libraries that CPython carries."""
+    library = compiler_folder() / "lib" / "libc"
+    licences = {
+        "CPython": _licence_of("typing_extensions"),
+        "componentize-py": next(tools.glob("componentize_py-*.dist-info/licenses/LICENSE")),
+        "tzdata": next(tools.glob("tzdata-*.dist-info/licenses/LICENSE")),
+        "wasi-libc": library / "wasi" / "LICENSE-MIT",
+        "musl": library / "musl" / "COPYRIGHT",
+    }
+    texts = [f"==== {name} ====\n\n{file.read_text('utf-8').strip()}" for name, file in licences.items()]
+    return "\n\n".join([*texts, sources.notices.read_text("utf-8")])
+
+
+def _licence_of(package: str) -> Path:
+    try:
+        found = [file for file in files(package) or [] if file.name == "LICENSE"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise BuildFailed(
+            f"the licence of CPython is taken from {package}, which is not installed: pip install {package}"
+        )
+    return Path(str(found[0].locate()))

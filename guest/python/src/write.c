@@ -197,23 +197,32 @@ static int write_held(PyObject *value, PyObject *became, int depth, const struct
     return write_value(became, depth, &here);
 }
 
-/* The world answers (conversion, what it became). Its answer is of a built-in type, so it is not asked twice. */
+static bool is_plain(PyObject *o) {
+    const PyTypeObject *type = o->type;
+    return type == guest.text_type || type == guest.int_type || type == guest.float_type || type == guest.dict_type ||
+           type == guest.list_type || type == guest.bytes_type || o == guest.none || o == guest.true_ || o == guest.false_ ||
+           type == guest.tuple_type || type == guest.data_type;
+}
+
+static int write_answer(PyObject *value, PyObject *answer, int depth, const struct place *place) {
+    PyObject *how = PyTuple_GetItem(answer, 0), *became = PyTuple_GetItem(answer, 1);
+    int overflow;
+    Py_ssize_t size;
+    const char *text = became->type == guest.text_type ? PyUnicode_AsUTF8AndSize(became, &size) : NULL;
+    switch (how->type == guest.int_type ? PyLong_AsLongLongAndOverflow(how, &overflow) : -1) {
+    case PLAIN: return is_plain(became) ? write_held(value, became, depth, place) : refuse(place, "cannot cross");
+    case TIMESTAMP: return text ? put("\xc0", 1) || write_string(became) : refuse(place, "cannot cross");
+    default: return refuse(place, text ? text : "cannot cross");
+    }
+}
+
+/* The world answers (conversion, what it became), of a built-in type; it is Python, so its answer is checked. */
 static int write_converted(PyObject *value, int depth, const struct place *place) {
     PyObject *answer = PyObject_CallOneArg(guest.convert, value);
     if (!answer)
         return -1;
-    int overflow, failed = -1;
-    long long how = PyLong_AsLongLongAndOverflow(PyTuple_GetItem(answer, 0), &overflow);
-    PyObject *became = PyTuple_GetItem(answer, 1);
-    Py_ssize_t size;
-    if (how == REFUSED) {
-        const char *why = PyUnicode_AsUTF8AndSize(became, &size);
-        failed = why ? refuse(place, why) : -1;
-    } else if (how == TIMESTAMP) {
-        failed = put("\xc0", 1) || write_string(became);
-    } else {
-        failed = write_held(value, became, depth, place);
-    }
+    bool is_pair = answer->type == guest.tuple_type && PyTuple_Size(answer) == 2;
+    int failed = is_pair ? write_answer(value, answer, depth, place) : refuse(place, "cannot cross");
     Py_DecRef(answer);
     return failed ? -1 : 0;
 }

@@ -30,6 +30,8 @@ _NAMES: Final[dict[Any, str]] = {
     threading: "settrace setprofile _start_joinable_thread _start_new_thread",
     io: "open open_code",
     sys.modules["_io"]: "open open_code",
+    threading.Condition: "wait wait_for",
+    threading.Event: "wait",
     os: "*",
     posix: "*",
 }

@@ -21,6 +21,7 @@ from uuid import UUID
 import _cloche
 
 PLAIN, TIMESTAMP, REFUSED = range(3)
+_failing: list[BaseException] = []  # whose failure forms are being made
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 _RFC_3339 = re.compile(
     r"(\d{4})-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
@@ -116,8 +117,14 @@ def _set(items: Set[Any]) -> tuple[int, Any]:
 
 
 def _failure(error: BaseException) -> tuple[int, Any]:
-    """An exception inside data crosses as its failure form."""
-    return PLAIN, dict(import_module("cloche._loop").failure(error))
+    """An exception inside data crosses as its failure form, in which its own data is data again."""
+    if any(error is other for other in _failing):
+        return REFUSED, "is a cycle"
+    _failing.append(error)
+    try:
+        return PLAIN, dict(import_module("cloche._loop").failure(error))
+    finally:
+        _failing.pop()
 
 
 def _kind(value: object) -> str:
