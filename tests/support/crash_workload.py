@@ -44,7 +44,7 @@ def count_in_thread(data: dict[str, Any], ctx: StepContext) -> dict[str, Any]:
 
 b, c, d, f = (clone_step(count, id=id) for id in "bcdf")
 workflow = (
-    create_workflow(id="crash")
+    create_workflow(id="crash", guest=os.environ.get("CRASH_GUEST", "auto"))
     .then(count)
     .parallel([b, c])
     .map(path("inputData.b"))

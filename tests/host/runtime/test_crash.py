@@ -11,7 +11,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
 from support import crash_workload
+from support.guests import needs_python
 
 from cloche.history import Kind
 from cloche.runtime import reading
@@ -44,8 +46,15 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path) 
     _prove(SqliteStore(tmp_path / "crash.db"), tmp_path / "journal.txt")
 
 
-def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path) -> None:
-    places = {"CRASH_STORE": str(tmp_path / "crash.db"), "CRASH_JOURNAL": str(tmp_path / "journal.txt")}
+@pytest.mark.parametrize("guest", ["javascript", "python"])
+def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: str) -> None:
+    if guest == "python":
+        needs_python()
+    places = {
+        "CRASH_GUEST": guest,
+        "CRASH_STORE": str(tmp_path / "crash.db"),
+        "CRASH_JOURNAL": str(tmp_path / "journal.txt"),
+    }
     environment = {**os.environ, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     child = subprocess.Popen([sys.executable, str(WORKLOAD)], env=environment)
     assert _begins(child, tmp_path / "journal.txt", lines=30)
