@@ -6,20 +6,39 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from cloche_guest.abi import GuestError
-from cloche_guest.artifacts import Guest, ensure_guest
+from cloche_guest.artifacts import Guest, derive_python, ensure_guest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cloche_guest", description="Build the guests of cloche.")
     parser.add_argument("language", nargs="?", choices=["javascript", "python"], default="javascript")
+    parser.add_argument(
+        "--with",
+        dest="packages",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help="a pure-Python package to bake into a Python guest of your own",
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, help="where that guest is written to")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args()
+    if (arguments.packages or arguments.out) and not (
+        arguments.language == "python" and arguments.packages and arguments.out
+    ):
+        parser.error("packages are baked into a Python guest of your own: python --with FOLDER --out FILE")
     as_json: bool = arguments.json
+    progress = (lambda _: None) if as_json else print
     begun = time.monotonic()
     try:
-        guest = ensure_guest(arguments.language, (lambda _: None) if as_json else print)
+        if arguments.out:
+            guest = derive_python(arguments.packages, arguments.out, progress)
+        else:
+            guest = ensure_guest(arguments.language, progress)
     except GuestError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

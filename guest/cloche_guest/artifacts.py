@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +66,18 @@ def ensure_guest(language: Language = "javascript", progress: Progress | None = 
                 _write(file, built.wasm)
                 _prune(language, file)
     return _guest(language, file)
+
+
+def derive_python(packages: Sequence[Path], file: Path, progress: Progress | None = None) -> Guest:
+    """Write a Python guest with these pure-Python packages (their folders) inside to `file`. Needs a checkout.
+
+    Its licences are those of the Python guest and of the packages.
+
+    Raises:
+        BuildFailed: a folder is no package, or the build failed.
+    """
+    _write(file, build_python(PYTHON_SOURCES, _cache_directory(), progress or _silent, packages).wasm)
+    return _guest("python", file)
 
 
 def find_guest(language: Language) -> Guest | None:
