@@ -20,7 +20,8 @@
         CheckpointRejected    a saved cell is not what it should be; the run is replayed in full instead
       StoreError            the store
         SeqConflict           somebody else appended first
-        StoreLeased           another process executes on this store
+        LeasedElsewhere       another worker executes this run
+        LeaseLost             this worker did, and another one does now
         StoreUnavailable      nothing was written; trying again may work
         ForeignStore          the file is not a cloche store, or of a newer version
         DamagedStore          the file is a cloche store that can no longer be read
@@ -193,11 +194,17 @@ class SeqConflict(StoreError):
     retryable = True
 
 
-class StoreLeased(StoreError):
-    """Facts: `path`, `holder` (what its lock file says)."""
+class LeasedElsewhere(StoreError):
+    """Facts: `run_id`, `owner` (the worker that executes it)."""
 
-    code = "store-leased"
+    code = "leased-elsewhere"
     retryable = True
+
+
+class LeaseLost(StoreError):
+    """Nothing was written: what a worker brings that has lost its lease is late. Facts: `run_id`."""
+
+    code = "lease-lost"
 
 
 class StoreUnavailable(StoreError):

@@ -18,7 +18,7 @@ from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import RunId, RunKey, TenantId, TimeMs
 from cloche.runtime import sigterm
 from cloche.runtime.scheduler import Scheduler
-from cloche.store import Append, Checkpoints, MemoryCheckpoints, MemoryStore, Store
+from cloche.store import Append, Checkpoints, Lease, MemoryCheckpoints, MemoryStore, Store
 
 P = ParamSpec("P")
 PATIENCE_S = 60.0
@@ -47,9 +47,10 @@ async def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S / 2
 class ManualWorld:
     """A clock that stands still until a test moves it; ids and seeds that are always the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: str = "worker") -> None:
         self.time_ms = int(START)
         self._ids = 0
+        self._name, self._workers = workers, 0
 
     def now(self) -> TimeMs:
         return TimeMs(self.time_ms)
@@ -60,6 +61,13 @@ class ManualWorld:
 
     def seed(self) -> bytes:
         return bytes(16)
+
+    def monotonic(self) -> float:
+        return self.time_ms / 1000
+
+    def worker_id(self) -> str:
+        self._workers += 1
+        return f"{self._name}-{self._workers}"
 
     def move(self, seconds: float, *apps: Cloche) -> None:
         """Let time pass; `apps` look at the clock at once, as they would if it had been the real one."""
@@ -96,12 +104,14 @@ async def _vanish(scheduler: Scheduler) -> None:
     scheduler.timers.close()
     for driver in scheduler._drivers.values():
         driver.stop()
-    tasks = [*scheduler._tasks, *([scheduler._watcher] if scheduler._watcher else [])]
+    tasks = [*scheduler._tasks, *([scheduler.claims._watcher] if scheduler.claims._watcher else [])]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     scheduler.step_pool.shutdown(wait=False, cancel_futures=True)
     scheduler.lanes.close()
+    if isinstance(scheduler.store, MemoryStore):  # what the kernel does for the process of another store
+        scheduler.store.leases.vanish(scheduler.membership.worker)
 
 
 class Journal:
@@ -180,9 +190,9 @@ class CutStore(MemoryStore):
         self.went_out.set()
         raise StoreUnavailable("the power went out")
 
-    def set_problem(self, key: RunKey, problem: str | None) -> None:
+    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         self._need_power()
-        super().set_problem(key, problem)
+        super().set_problem(key, problem, lease)
 
     def _need_power(self) -> None:
         if self.went_out.is_set():

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from cloche.engines import CellSource
     from cloche.history import RunId
     from cloche.runtime import Cloche, Run, RunResult
+    from cloche.store import RunRow
 
 UNFINISHED = ("running", "waiting", "suspended", "paused", "blocked")
+FINAL_OR_RESTING = ("success", "failed", "canceled", "suspended", "paused", "blocked")
 UNREADABLE = ("divergence", "broken-chain", "history")
 
 
@@ -145,7 +147,7 @@ def _exit_code(result: RunResult) -> int:
 @steps_option
 @tenant_option
 def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, tenant: str, as_json: bool) -> int:
-    """Recover and continue all unfinished runs of a store, and wait for more.
+    """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
     The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
     end and are recorded.
@@ -164,29 +166,37 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
 
 
 async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) -> int:
-    from cloche.cli.output import MARKS, print_json, row_data, shown
-
+    """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
     last: dict[RunId, str] = {}
     while True:
-        rows = {row.key.run: row for status in UNFINISHED for row in await app.list(status=status, limit=None)}
-        for id in last:
-            if id not in rows:
-                rows[id] = await (await app.get(id)).row()
-        for id, row in sorted(rows.items()):
-            if last.get(id) == row.status:
-                continue
-            if as_json:
-                print_json(row_data(row))
+        done = stop.is_set() or (once and app.is_idle and app.next_due is None)
+        for row in app.moved():
+            if last.get(row.key.run) != row.status:
+                _say_moved(row, as_json)
+            if row.status in FINAL_OR_RESTING:
+                last.pop(row.key.run, None)
             else:
-                mark, color = MARKS.get(row.status, ("…", "cyan"))
-                click.secho(f"{mark} ", fg=color, nl=False)
-                click.echo(f"{shown(id)}  {shown(row.workflow)}  {row.status}")
-        last = {id: row.status for id, row in rows.items() if row.status in UNFINISHED}
-        due = [row for row in rows.values() if row.status == "running" or (row.status == "waiting" and row.wake_at)]
-        if stop.is_set() or (once and app.is_idle and not due):
-            return EXIT_NOT_ENDED if once and last else 0
+                last[row.key.run] = row.status
+        if done:
+            return await _exit_code_of_all(app) if once else 0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.2)
+
+
+def _say_moved(row: RunRow, as_json: bool) -> None:
+    from cloche.cli.output import MARKS, print_json, row_data, shown
+
+    if as_json:
+        print_json(row_data(row))
+        return
+    mark, color = MARKS.get(row.status, ("…", "cyan"))
+    click.secho(f"{mark} ", fg=color, nl=False)
+    click.echo(f"{shown(row.key.run)}  {shown(row.workflow)}  {row.status}")
+
+
+async def _exit_code_of_all(app: Cloche) -> int:
+    left = [status for status in UNFINISHED if await app.list(status=status, limit=1)]
+    return EXIT_NOT_ENDED if left else 0
 
 
 def _engine(name: str) -> CellSource:

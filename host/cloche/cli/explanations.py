@@ -79,13 +79,15 @@ A record is not the one that was written: its bytes do not match its hash, or it
 disk changed the file. The run is set aside; restore the store from a copy, and see `cloche verify` for all that is hit.""",
     "store": """
 The store refused or failed. The message says what happened to which file; the more precise codes are `store-unavailable`,
-`store-leased`, `foreign-store`, `damaged-store` and `seq-conflict`.""",
+`leased-elsewhere`, `lease-lost`, `foreign-store`, `damaged-store` and `seq-conflict`.""",
     "seq-conflict": """
-Somebody else appended to this run first. With one executing process to a store this does not happen; the run is loaded again
-and goes on from its end.""",
-    "store-leased": """
-Another process executes on this store: only one does at a time. Stop it (the message has its pid), or let it do the work.
-Looking (`runs`, `show`, `log`, `replay`, `verify`) works beside it.""",
+Somebody else appended to this run first. Leases keep workers from it; the run is loaded again and goes on from its end.""",
+    "leased-elsewhere": """
+Another worker executes this run just now; the message names it. What you want of the run is asked of that worker through the
+store (`resume`, `event`, `cancel` do it by themselves); when that worker ends or dies, its runs are taken over.""",
+    "lease-lost": """
+This worker was silent for longer than its lease (it hung, was stopped, or could not write), and another one has its runs now.
+What it still brought for them was refused, so nothing is recorded twice. Steps that it was running may have been run again.""",
     "store-unavailable": """
 The store's file did not take or give data: it is missing, locked for long, its disk is full, or reading failed. Nothing was
 written half. Runs wait and try again by themselves; free the disk or unlock the file.""",

@@ -1,6 +1,6 @@
 """Commands that ask the process which executes a run for something: `resume`, `event`, `cancel`.
 
-They check what they can and leave a wish in the store; the worker of the store grants it, now or when it is started.
+They check what they can and leave a wish in the store; the worker that has the run grants it, now or when one is started.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 from cloche.cli.base import command, json_input, key_of, opened, store_option, tenant_option
 
 data_option = click.option("--data", default="null", help="JSON, @file, or - for standard input.")
+key_option = click.option("--key", "key", help="The same KEY again for this run is the same wish: it is granted once.")
 
 
 @command
@@ -22,6 +23,7 @@ data_option = click.option("--data", default="null", help="JSON, @file, or - for
 @click.option("--label", help="Which suspended step: a label it gave itself.")
 @click.option("--index", type=click.IntRange(0), help="Which item of a foreach; without it all of them.")
 @data_option
+@key_option
 @store_option
 @tenant_option
 def resume(
@@ -30,6 +32,7 @@ def resume(
     label: str | None,
     index: int | None,
     data: str,
+    key: str | None,
     store: str,
     tenant: str,
     as_json: bool,
@@ -40,10 +43,13 @@ def resume(
 
     value = json_input(data, "--data")
     named: dict[str, Any] = {"step": step, "label": label, "foreach_index": index}
+    if _was_granted(store, run_id, tenant, "resume", key):
+        _say_granted(run_id, key, as_json)
+        return
     with opened(store) as found:
         suspended = reading.machine_of(found, key_of(run_id, tenant)).suspensions()
         paths = [one.path for one in chosen(run_id, suspended, **named)]
-    _leave(store, run_id, tenant, "resume", {"data": value, **named})
+    _leave(store, run_id, tenant, "resume", {"data": value, **named}, key)
     _say(store, run_id, as_json, f"data for {', '.join(paths)}", resumed=paths)
 
 
@@ -51,20 +57,24 @@ def resume(
 @click.argument("run_id", metavar="RUN")
 @click.argument("name")
 @data_option
+@key_option
 @store_option
 @tenant_option
-def event(run_id: str, name: str, data: str, store: str, tenant: str, as_json: bool) -> None:
+def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant: str, as_json: bool) -> None:
     """Send the event NAME to a RUN that waits for it, or will."""
     from cloche.errors import NotSuspended
     from cloche.runtime import reading
     from cloche.runtime.results import FINAL
 
     value = json_input(data, "--data")
+    if _was_granted(store, run_id, tenant, "event", key):
+        _say_granted(run_id, key, as_json)
+        return
     with opened(store) as found:
         row = reading.row_of(found, key_of(run_id, tenant))
     if row.status in FINAL:
         raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-    _leave(store, run_id, tenant, "event", [name, value])
+    _leave(store, run_id, tenant, "event", [name, value], key)
     _say(store, run_id, as_json, f"event '{name}'", event=name)
 
 
@@ -73,38 +83,64 @@ def event(run_id: str, name: str, data: str, store: str, tenant: str, as_json: b
 @store_option
 @tenant_option
 def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
-    """Ask a RUN to end: running steps end and are recorded, nothing starts after them."""
+    """Ask a RUN to end: running steps end and are recorded, nothing starts after them.
+
+    Asking again for one that is canceled is no mistake.
+    """
     from cloche.errors import NotSuspended
     from cloche.runtime import reading
     from cloche.runtime.results import FINAL
 
     with opened(store) as found:
         row = reading.row_of(found, key_of(run_id, tenant))
-    if row.status in FINAL:
+    if row.status in FINAL and row.status != "canceled":
         raise NotSuspended(f"run {run_id} has ended already: {row.status}", run_id=run_id, suspended=[])
-    _leave(store, run_id, tenant, "cancel", "asked for on the command line")
+    if row.status != "canceled":
+        _leave(store, run_id, tenant, "cancel", "asked for on the command line", None)
     _say(store, run_id, as_json, "the wish to end", canceling=True)
 
 
-def _leave(store: str, run_id: str, tenant: str, kind: str, body: Any) -> None:
+def _was_granted(store: str, run_id: str, tenant: str, kind: str, key: str | None) -> bool:
+    from cloche.runtime.inbox import token_of
+    from cloche.store import GRANTED
+
+    if key is None:
+        return False
+    with opened(store) as found:
+        return found.answer(token_of(key_of(run_id, tenant), kind, key)) == GRANTED
+
+
+def _leave(store: str, run_id: str, tenant: str, kind: str, body: Any, key: str | None) -> None:
     from cloche.history.values import encode
     from cloche.runtime.clock import SystemWorld
+    from cloche.runtime.inbox import token_of
 
+    run = key_of(run_id, tenant)
+    token = token_of(run, kind, key or secrets.token_hex(16))
     with opened(store) as found:
-        found.post(key_of(run_id, tenant), kind, encode(body), secrets.token_hex(16), SystemWorld().now())
+        found.post(run, kind, encode(body), token, SystemWorld().now(), kept=key is not None)
+
+
+def _say_granted(run_id: str, key: str | None, as_json: bool) -> None:
+    from cloche.cli.output import print_json, shown
+
+    if as_json:
+        print_json({"run_id": run_id, "key": key, "granted_before": True})
+    else:
+        click.echo(f"run {shown(run_id)} was given this before, with the key {shown(str(key))}")
 
 
 def _say(store: str, run_id: str, as_json: bool, what: str, **facts: Any) -> None:
     from cloche.cli.output import print_json, shown
-    from cloche.runtime.health import holder_of
+    from cloche.runtime.health import workers_of
 
-    holder = holder_of(Path(store))
+    workers = workers_of(Path(store))
     if as_json:
-        print_json({"run_id": run_id, **facts, "executed_by": holder})
+        print_json({"run_id": run_id, **facts, "executed_by": workers})
         return
     then = (
-        f"the process that executes this store ({holder}) takes it"
-        if holder
-        else (f"nobody executes this store now: start 'cloche worker TARGET --store {store}'")
+        f"a worker of this store takes it ({'; '.join(workers)})"
+        if workers
+        else f"nobody executes this store now: start 'cloche worker TARGET --store {store}'"
     )
     click.echo(f"run {shown(run_id)} has {shown(what)}; {then}")

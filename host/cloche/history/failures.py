@@ -15,22 +15,17 @@ from cloche.history.values import plain
 
 CAUSES_MAX = 8
 MESSAGE_CHARS_MAX = 8_192
-TRACE_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Shape: `failure` of `guest/ABI.md`. `step` is filled by the host in results and never crosses.
-
-    `trace`: where in the workflow's own Python it was raised, (line, function), outermost first; empty where that is unknown.
-    """
+    """Shape: `failure` of `guest/ABI.md`. `step` is filled by the host in results and never crosses."""
 
     name: str
     message: str
     data: Any = None
     cause: Failure | None = None
     step: str | None = None
-    trace: tuple[tuple[int, str], ...] = ()
 
     def to_wire(self, depth: int = 0) -> dict[str, Any]:
         """The mapping that crosses, keys in order. `depth` containers are around it.
@@ -55,7 +50,6 @@ class Failure:
             str(wire.get("message", "")),
             wire.get("data"),
             cls.from_wire(cause) if isinstance(cause, dict) else None,
-            trace=_trace(wire.get("trace")),
         )
 
     @classmethod
@@ -71,16 +65,6 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}" if self.message else self.name
-
-
-def _trace(wire: Any) -> tuple[tuple[int, str], ...]:
-    """As a guest says; what is not in the grammar is left out, because it is for people alone."""
-    frames = wire if isinstance(wire, list) else []
-    return tuple((frame[0], frame[1]) for frame in frames[:TRACE_MAX] if _is_frame(frame))
-
-
-def _is_frame(frame: Any) -> bool:
-    return isinstance(frame, list) and len(frame) == 2 and type(frame[0]) is int and isinstance(frame[1], str)
 
 
 def traceback_of(error: BaseException) -> str:

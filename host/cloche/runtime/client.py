@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code, SandboxEngine
-from cloche.errors import NotFound, NotSuspended, RunConflict, StoreUnavailable, UsageError
+from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, Note, RunKey
 from cloche.history.ids import run_key
 from cloche.history.messages import Started
@@ -19,16 +19,19 @@ from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading, sigterm
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
+from cloche.runtime.inbox import token_of
+from cloche.runtime.membership import LEASE_TTL_S
 from cloche.runtime.pinned import code_of, load_code
 from cloche.runtime.results import FINAL, RunResult
+from cloche.runtime.resuming import path_of
 from cloche.runtime.runs import Run
 from cloche.runtime.scheduler import Scheduler
 from cloche.runtime.steps import validated
 from cloche.runtime.warm import BYTES_MAX
 from cloche.store import (
+    GRANTED,
     CheckpointFile,
     Checkpoints,
-    ExecutionLock,
     MemoryCheckpoints,
     MemoryStore,
     RunRow,
@@ -48,8 +51,9 @@ MEMORY = "memory:"
 class Cloche:
     """Executes workflows on a store; an async context manager.
 
-    Entering recovers every unfinished run and goes on with it. Leaving drains: nothing new starts, running steps may end
-    (for `drain_timeout_s`) and are recorded; what was cut off is done again next time. SIGTERM drains too, and then ends
+    Entering joins the workers of the store and goes on with every unfinished run that no other worker has. Leaving drains:
+    nothing new starts, running steps may end (for `drain_timeout_s`) and are recorded, and the runs are free for others at
+    once; what was cut off is done again. SIGTERM drains too, and then ends
     the process as it would have (where the program has no handler of its own; `handle_sigterm=False` leaves it alone).
 
     Args:
@@ -61,9 +65,10 @@ class Cloche:
         world: clock, ids and seeds; tests put their own here.
         checkpoint_every: events of a run after which its cell is saved beside the log, so that they need not be replayed.
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
+        lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
+            loses them at once.
 
     Raises (on entering):
-        StoreLeased: another process executes on this store.
         StoreError: the store cannot be opened; the message says why.
     """
 
@@ -80,6 +85,7 @@ class Cloche:
         handle_sigterm: bool = True,
         checkpoint_every: int = EVENTS_BETWEEN,
         warm_bytes: int = BYTES_MAX,
+        lease_ttl_s: float = LEASE_TTL_S,
     ) -> None:
         self._path = None if store == MEMORY else FilePath(store)
         self._workflows = list(workflows)
@@ -92,7 +98,7 @@ class Cloche:
         self._handle_sigterm = handle_sigterm
         self._checkpoint_every = checkpoint_every
         self._warm_bytes = warm_bytes
-        self._lock: ExecutionLock | None = None
+        self._lease_ttl_s = lease_ttl_s
         self._scheduler: Scheduler | None = None
         self._closing: asyncio.Future[None] | None = None
         self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
@@ -108,6 +114,7 @@ class Cloche:
                 self._open_checkpoints(),
                 checkpoint_every=self._checkpoint_every,
                 warm_bytes=self._warm_bytes,
+                lease_ttl_s=self._lease_ttl_s,
             )
             scheduler.register(self._workflows, self._steps)
             scheduler.starter = self.start
@@ -137,7 +144,7 @@ class Cloche:
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
     ) -> Run:
-        """Start a run and return when its beginning is durable. Idempotent on `run_id`.
+        """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
         `per_step` lets it run one entry of its graph and pause; `Run.resume` goes on.
 
@@ -145,6 +152,7 @@ class Cloche:
             NotFound: no such workflow is registered here.
             InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
             RunConflict: the run id exists with another workflow or input.
+            StoreUnavailable: the store did not take it. Starting it again with the same run id is safe.
             Exception: what the workflow's `on_start` raised; nothing was started.
         """
         found = self._workflow(workflow)
@@ -165,7 +173,10 @@ class Cloche:
                     await answer
             code = code_of(found, self._engine)
             started = Started(self._world.now(), self._world.seed(), value, given)
-            await self._running.start(key, code, [self._created(code, per_step=per_step), started])
+            try:
+                await self._running.start(key, code, [self._created(code, per_step=per_step), started])
+            except SeqConflict:  # another process was faster
+                return self._existing(reading.row_of(self._running.store, key), found, value)
         return Run(self, key, found)
 
     def _created(self, code: Code, **more: Any) -> Note:
@@ -194,8 +205,11 @@ class Cloche:
         created = self._created(code, forked_from={"run": run_id, "at": at})
         key = self._key(new_run_id or self._world.run_id())
         if self._running.store.run(key) is not None:
-            raise RunConflict(f"run {key.run} exists already: give the fork another id", run_id=key.run)
-        await self._running.start(key, code, [created, *facts])
+            raise _exists(key)
+        try:
+            await self._running.start(key, code, [created, *facts])
+        except SeqConflict as error:
+            raise _exists(key) from error
         return Run(self, key, self._running.workflow(row.workflow))
 
     async def resume(
@@ -207,11 +221,15 @@ class Cloche:
         resume_data: Any = None,
         foreach_index: int | None = None,
         per_step: bool = False,
+        idempotency_key: str | None = None,
     ) -> RunResult:
         """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
 
         Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
         unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+
+        With an `idempotency_key` it happens once, however often it is asked for, by however many processes, also after a
+        crash: later calls with the same key wait for the run like the first.
 
         Raises:
             NotFound: there is no such run.
@@ -220,18 +238,24 @@ class Cloche:
         """
         key = self._key(run_id)
         row = reading.row_of(self._running.store, key)
-        if row.status == "paused":
-            await self._running.go_on(key, per_step=per_step)
-        else:
-            await self._running.resume(key, resume_data, step=step, label=label, foreach_index=foreach_index)
-        return await Run(self, key, self._running.workflow(row.workflow)).result()
+        named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
+        wish = {"data": plain(resume_data, "resume_data") if idempotency_key else resume_data, **named}
+        run = Run(self, key, self._running.workflow(row.workflow))
+        if idempotency_key is None:
+            try:
+                await self._running.resume(key, wish)
+                return await run.result()
+            except (LeasedElsewhere, LeaseLost):  # it is asked for the same
+                wish["data"] = plain(resume_data, "resume_data")
+        await self._running.inbox.ask(key, "resume", wish, idempotency_key)
+        return await run.result()
 
     async def send_event(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> None:
         """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
 
-        The same `idempotency_key` twice, while the first waits, is one event.
+        The same `idempotency_key` again is the same event, for as long as the run is in the store.
 
         Raises:
             NotFound: there is no such run.
@@ -239,12 +263,15 @@ class Cloche:
             InvalidInput: the payload does not fit the schema that the workflow has for this event.
         """
         key = self._key(run_id)
-        row = reading.row_of(self._running.store, key)
+        store = self._running.store
+        row = reading.row_of(store, key)
+        token = token_of(key, "event", idempotency_key or self._world.run_id())
+        if idempotency_key is not None and store.answer(token) == GRANTED:
+            return
         if row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-        token = f"{self._tenant}:{run_id}:{idempotency_key or self._world.run_id()}"
         body = encode([name, self._running.checked_event(row.workflow, name, payload)])
-        self._running.store.post(key, "event", body, token, self._world.now())
+        store.post(key, "event", body, token, self._world.now(), kept=idempotency_key is not None)
         self._running.inbox.look()
 
     async def delete(self, run_id: str) -> None:
@@ -287,10 +314,16 @@ class Cloche:
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
+        Returns when the wish is durable. Asking twice is asking once, and one that has ended stays as it is.
+
         Raises:
             NotFound: there is no such run.
         """
-        self._running.cancel(self._key(run_id), "asked for by the caller")
+        key, reason = self._key(run_id), "asked for by the caller"
+        try:
+            await self._running.cancel(key, reason)
+        except (LeasedElsewhere, LeaseLost):
+            await self._running.inbox.ask(key, "cancel", reason)
 
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> reading.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
@@ -353,6 +386,15 @@ class Cloche:
         return self._running.is_idle
 
     @property
+    def next_due(self) -> int | None:
+        """When the next run that nobody executes is due, in ms since 1970; None if none waits for a time."""
+        return self._running.store.leases.next_due()
+
+    def moved(self) -> Sequence[RunRow]:
+        """The runs that this process has driven since it was last asked, as they stand now. The first call begins to count."""
+        return [row for key in self._running.take_moved() if (row := self._running.store.run(key)) is not None]
+
+    @property
     def _running(self) -> Scheduler:
         if self._scheduler is None:
             raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")
@@ -399,15 +441,7 @@ class Cloche:
     def _open_store(self) -> Store:
         if self._path is None:
             return self._memory  # kept: leaving and entering again is as closing and opening a file
-        try:
-            self._lock = ExecutionLock(self._path)
-        except OSError as error:
-            raise StoreUnavailable(f"no store can be opened at {self._path}: {error}", path=str(self._path)) from error
-        try:
-            return SqliteStore(self._path)
-        except BaseException:
-            self._lock.release()
-            raise
+        return SqliteStore(self._path)
 
     def _open_checkpoints(self) -> Checkpoints:
         if self._path is None:
@@ -416,8 +450,6 @@ class Cloche:
 
     def _close_store(self, store: Store) -> None:
         store.close()
-        if self._lock is not None:
-            self._lock.release()
 
     async def _drain(self) -> None:
         """Close, once: SIGTERM and the end of the context may both ask for it, and both wait until it is done."""
@@ -432,3 +464,7 @@ class Cloche:
             scheduler.checkpoints.close()
             self._close_store(scheduler.store)
         sigterm.forget(self._drain)
+
+
+def _exists(key: RunKey) -> RunConflict:
+    return RunConflict(f"run {key.run} exists already: give the fork another id", run_id=key.run)

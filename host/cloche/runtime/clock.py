@@ -7,6 +7,7 @@ import heapq
 import itertools
 import logging
 import os
+import socket
 import time
 from base64 import b32encode
 from collections.abc import Callable
@@ -25,10 +26,16 @@ class World(Protocol):
     def now(self) -> TimeMs:
         """Wall time in milliseconds since 1970."""
 
+    def monotonic(self) -> float:
+        """Seconds that only ever grow, whatever is done to the wall clock: for leases."""
+
     def run_id(self) -> RunId: ...
 
     def seed(self) -> bytes:
         """16 bytes for a run's generator."""
+
+    def worker_id(self) -> str:
+        """A name for this process's life on a store, never used before."""
 
 
 class SystemWorld:
@@ -37,6 +44,9 @@ class SystemWorld:
     def now(self) -> TimeMs:
         return TimeMs(time.time_ns() // 1_000_000)
 
+    def monotonic(self) -> float:
+        return time.monotonic()
+
     def run_id(self) -> RunId:
         """Sorts by time: 48 bits of milliseconds, then 72 of chance, in lower-case base 32."""
         raw = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(9)
@@ -44,6 +54,9 @@ class SystemWorld:
 
     def seed(self) -> bytes:
         return os.urandom(16)
+
+    def worker_id(self) -> str:
+        return f"pid {os.getpid()} on {socket.gethostname()} ({os.urandom(4).hex()})"
 
 
 class Timers:

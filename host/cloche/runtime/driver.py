@@ -20,6 +20,7 @@ from cloche.errors import (
     Divergence,
     GuestFault,
     HeavyTurn,
+    LeaseLost,
     NotSuspended,
     StoreUnavailable,
 )
@@ -42,7 +43,7 @@ from cloche.history.replay import find_divergence, script
 from cloche.history.values import decode
 from cloche.runtime import checkpoints
 from cloche.runtime.attempts import Arrival, Attempts, Deferred
-from cloche.store import Append, NewRun
+from cloche.store import Append, Lease, NewRun
 
 if TYPE_CHECKING:
     from cloche.engines import Cell, Code
@@ -61,9 +62,16 @@ class RunDriver:
     """Drives one run from its beginning, or from what is in the store, until it ends or waits for something far away."""
 
     def __init__(
-        self, scheduler: Scheduler, key: RunKey, code: Code, limits: dict[str, Any], gate: Callable[[], Gate] | None
+        self,
+        scheduler: Scheduler,
+        key: RunKey,
+        code: Code,
+        limits: dict[str, Any],
+        gate: Callable[[], Gate] | None,
+        lease: Lease | None,
     ) -> None:
         self.key = key
+        self.lease = lease  # None: the run was let go, and is claimed again if anything comes for it
         self.code = code
         self.started: Started | None = None
         self._scheduler = scheduler
@@ -79,6 +87,7 @@ class RunDriver:
         self._attempts = Attempts(self, scheduler)
         self._draining = False
         self._attended = 0
+        self._is_lost = False
         self._is_turning = False
         self._tail = 0  # events that the cell has heard since the last checkpoint
         self._has_checkpoint = False
@@ -155,20 +164,47 @@ class RunDriver:
         parked = False
         try:
             parked = await self._loop()
+        except LeaseLost as error:
+            self._lost(error)
         except ClocheError as error:
-            self._scheduler.block(self.key, error)
+            self._set_aside(error)
         except Exception as error:
             log.exception("run %s stopped by a fault of cloche itself", self.key.run)
-            self._scheduler.block(self.key, ClocheError(f"a fault in cloche itself stopped the run: {error!r}"))
+            self._set_aside(ClocheError(f"a fault in cloche itself stopped the run: {error!r}"))
         finally:
             self.stop()
             self._refuse_answers()
             self._leave(parked=parked)
 
+    def _set_aside(self, error: ClocheError) -> None:
+        self._scheduler.block(self.key, error, self.lease)
+        self.lease = None
+
+    def _lost(self, error: LeaseLost) -> None:
+        """Another worker has the run: machine and cell are dropped, and who waits for an answer asks there."""
+        log.warning("%s", error.message)
+        self.lease = None
+        self._refuse_answers(error)
+
+    def lose(self) -> None:
+        """The worker was buried: nothing more comes of this driver."""
+        self._is_lost = True
+        self.stop()
+        self._wakeup.set()
+
+    def fail(self, error: BaseException) -> None:
+        """The run did not begin."""
+        self.stop()
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # whoever waits sees it; nobody waiting is no fault
+        self._refuse_answers(error)
+
     def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
         if self.machine.ended and self._has_checkpoint:
             self._scheduler.checkpoints.forget(self.key)
+        self._scheduler.release(self)
         self._scheduler.finished(self, is_warm=parked and self._cell is not None)
 
     def adopt(self, parked: RunDriver) -> None:
@@ -216,11 +252,9 @@ class RunDriver:
             else:
                 self._dispatch(self.machine.pending())
         except ClocheError as error:
-            self.stop()
-            self._scheduler.block(self.key, error)
+            self._set_aside(error)
+            self.fail(error)
             self._scheduler.finished(self)
-            self.ready.set_exception(error)
-            self.ready.exception()  # whoever waits sees it; nobody waiting is no fault
             return
         self.ready.set_result(None)
         await self.drive()
@@ -292,6 +326,8 @@ class RunDriver:
     async def _loop(self) -> bool:
         """Until there is nothing more to do; whether the run was parked."""
         while self._facts or not (self.machine.ended and self._attempts.idle):
+            if self._is_lost:
+                raise self._lease_lost()
             if not self._facts:
                 if self._draining and self._attempts.idle:
                     self.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
@@ -309,6 +345,8 @@ class RunDriver:
         return False
 
     async def _turn(self, arrivals: Sequence[Arrival]) -> None:
+        if self.lease is None:
+            await self._regain()
         facts = self._awaited([*self._attempts.take_riders(), *arrivals])
         if facts:
             with self._keeping_cell():
@@ -323,12 +361,14 @@ class RunDriver:
                 if wait_s:
                     await asyncio.sleep(wait_s)
                     await self.rebuild()
-                    if batch is not None and self.machine.head_hash == batch.records[-1].hash:
-                        break  # it was written after all: only the answer was lost
+                    if batch is not None and await self._was_written(batch):
+                        break
                 count, batch = await self._answered(facts)
                 await self._append(batch)
                 break
             except StoreUnavailable as error:
+                if self._new is not None and not (batch is not None and await self._was_written(batch)):
+                    raise  # there is no run yet: the caller is told, and may start it again
                 # Nothing was written. The facts are kept: a step that ran is not run again for a full disk.
                 log.warning("run %s waits for its store: %s", self.key.run, error.message)
                 self._scheduler.trouble(self.key, error)
@@ -344,6 +384,37 @@ class RunDriver:
         if self.machine.ended:  # what still runs is only waited for to be recorded as late
             self._scheduler.stopped_moving(self)
         self._scheduler.announce(self.key)
+
+    async def _regain(self) -> None:
+        """Own the run again, which was let go when it came to rest; something has come for it since."""
+        row = self._scheduler.store.leases.claim(self._scheduler.membership.worker, self.key)
+        if row is None:
+            raise self._lease_lost()
+        self.lease = row.lease
+        if row.head_hash != self.machine.head_hash:
+            with self._keeping_cell():
+                await self.rebuild()
+            self._dispatch(self.machine.pending())
+
+    async def _was_written(self, batch: Batch) -> bool:
+        """Whether the log ends with `batch`, although the store said that it did not take it: only the answer was lost.
+
+        Raises:
+            StoreUnavailable: it cannot be said; try again.
+            LeaseLost: another worker has the run.
+        """
+        row = self._scheduler.store.run(self.key)
+        if row is None:
+            return False
+        if row.head_hash == batch.records[-1].hash:
+            self.lease = row.lease if row.owner == self._scheduler.membership.worker else None
+            return True
+        if row.lease != self.lease:
+            raise self._lease_lost()
+        return False
+
+    def _lease_lost(self) -> LeaseLost:
+        return LeaseLost(f"run {self.key.run} belongs to another worker now", run_id=self.key.run)
 
     def _awaited(self, arrivals: Sequence[Arrival]) -> list[Fact]:
         """Facts in the form in which they are recorded, without what nobody can use: the run has ended or is being canceled.
@@ -425,7 +496,7 @@ class RunDriver:
     async def _append(self, batch: Batch) -> None:
         if not batch.records:
             return
-        machine = self.machine
+        machine, release = self.machine, self._comes_to_rest()
         append = Append(
             self.key,
             batch.expect,
@@ -435,13 +506,29 @@ class RunDriver:
             batch.records[-1].time,
             self._new,
             tuple(self._taken),
+            self.lease,
+            release,
         )
         await self._scheduler.committer.append(append, alone=self._scheduler.drives_one())
+        if release:
+            self.lease = None
+
+    def _comes_to_rest(self) -> bool:
+        """Whether nothing is left to do here: the run is let go in the same commit."""
+        if self._attended or self._facts or not self._attempts.idle:
+            return False
+        return self.machine.ended or self._is_far_from_moving()
 
     def _may_park(self) -> bool:
         """Whether the run waits for outside data, or for a time that is far enough away to give up its cell."""
         if self._attended or not self._attempts.idle:
             return False
+        if not self._is_far_from_moving():
+            return False
+        self._scheduler.claims.expect(self.machine.wake_at)
+        return True
+
+    def _is_far_from_moving(self) -> bool:
         if self.machine.phase is RunPhase.PAUSED:
             return True
         if self.machine.open.active:
@@ -449,10 +536,7 @@ class RunDriver:
         due = self.machine.wake_at
         if due is None:
             return self.machine.status in ("suspended", "waiting")
-        if due - self._scheduler.world.now() < PARK_AFTER_MS:
-            return False
-        self._scheduler.park(self.key, due)
-        return True
+        return due - self._scheduler.world.now() >= PARK_AFTER_MS
 
     def _answer(self, recorded: Sequence[Fact]) -> None:
         waiting, self._answers = self._answers, []
@@ -465,11 +549,11 @@ class RunDriver:
         if not self._facts:
             self._refuse_answers()
 
-    def _refuse_answers(self) -> None:
-        """What has not been recorded by now was dropped: it came too late."""
+    def _refuse_answers(self, error: BaseException | None = None) -> None:
+        """What has not been recorded by now was dropped: for the reason given, or because it came too late."""
         for _, answer in self._answers:
             if not answer.done():
-                answer.set_exception(NotSuspended(f"run {self.key.run} does not wait for this any more"))
+                answer.set_exception(error or NotSuspended(f"run {self.key.run} does not wait for this any more"))
         self._answers = []
 
     # ---- deeds ----

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import cloche_guest
-from cloche.errors import ClocheError, StoreLeased
+from cloche.errors import ClocheError
 from cloche.sandbox import base_image, cache_directory
-from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, ExecutionLock, SqliteStore
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _store(path: Path) -> list[Check]:
         rows = store.runs()
         findings = list(store.audit())
         blocked = [row.key.run for row in rows if row.status == "blocked"]
-        open_count = len(store.open_runs())
+        open_count = len([row for row in rows if row.status in ("pending", "running", "waiting")])
     except ClocheError as error:
         return [Check("store", False, error.message)]
     finally:
@@ -100,14 +100,14 @@ def _store(path: Path) -> list[Check]:
 
 
 def _holder(path: Path) -> Check:
-    holder = holder_of(path)
-    return Check("executed by", None, holder or "nobody: open runs move when a worker is started")
+    workers = workers_of(path)
+    return Check("executed by", None, ", ".join(workers) or "nobody: open runs move when a worker is started")
 
 
-def holder_of(store: Path) -> str | None:
-    """The process that executes on a store, as its lock file says; None if there is none."""
+def workers_of(path: Path) -> list[str]:
+    """The workers of the store in this file, by name; those whose process has ended are left out."""
+    store = SqliteStore(path, must_exist=True)
     try:
-        ExecutionLock(store).release()
-    except StoreLeased as leased:
-        return str(leased.holder)
-    return None
+        return [worker.id for worker in store.leases.workers() if not worker.has_gone]
+    finally:
+        store.close()

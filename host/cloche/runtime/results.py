@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -246,7 +246,7 @@ class _Folding:
                 step.error = failure
             error = step.error
             if error is not None and (error.name, error.message) == (failure.name, failure.message):
-                return replace(failure, step=name)
+                return Failure(failure.name, failure.message, failure.data, failure.cause, name)
         return failure
 
 

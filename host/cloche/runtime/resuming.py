@@ -29,10 +29,11 @@ def chosen(
         NotSuspended: nothing that is meant is suspended, or what is meant is not clear; the message lists what is.
     """
     found = list(suspended)
+    name = path_of(step)
     if label is not None:
         found = [one for one in found if label in one.labels]
-    if step is not None:
-        found = [one for one in found if _is_named(one.path, _path_of(step))]
+    if name is not None:
+        found = [one for one in found if _is_named(one.path, name)]
     if foreach_index is not None:
         found = [one for one in found if _index_of(one.path) == foreach_index]
     if not found:
@@ -51,8 +52,9 @@ def id_path(path: str) -> list[str]:
     return _INDEX.sub("", path).split("/")
 
 
-def _path_of(step: Any) -> str:
-    if isinstance(step, str):
+def path_of(step: Any) -> str | None:
+    """What `step=` of a resume names, as text: an id or a path."""
+    if step is None or isinstance(step, str):
         return step
     if isinstance(step, Iterable):
         return "/".join(str(getattr(part, "id", part)) for part in step)
@@ -77,7 +79,7 @@ def _refusal(
 ) -> NotSuspended:
     said = [
         f"label '{label}'" if label is not None else "",
-        f"step '{_path_of(step)}'" if step is not None else "",
+        f"step '{path_of(step)}'" if step is not None else "",
         f"item {index}" if index is not None else "",
     ]
     what = ", ".join(filter(None, said)) or "anything"

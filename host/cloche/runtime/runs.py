@@ -65,6 +65,7 @@ class Run:
         resume_data: Any = None,
         foreach_index: int | None = None,
         per_step: bool = False,
+        idempotency_key: str | None = None,
     ) -> RunResult:
         """As `Cloche.resume`."""
         async with self._open():
@@ -75,6 +76,7 @@ class Run:
                 resume_data=resume_data,
                 foreach_index=foreach_index,
                 per_step=per_step,
+                idempotency_key=idempotency_key,
             )
 
     async def result(self, *, final: bool = False) -> RunResult:

@@ -1,7 +1,7 @@
 """The runs of one process on one store: which are driven, which are parked until a time, which are set aside.
 
-One scheduler executes on a store at a time (the store's lock). Others leave wishes in the inbox, which is looked at when
-the store says that somebody wrote.
+Several schedulers share a store: each drives the runs that it owns (`claims`). What is wished of the others goes through the
+store's inbox.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from cloche.engines import Cell, CellSource, Code
 from cloche.errors import (
     ClocheError,
     HistoryError,
+    LeasedElsewhere,
     MissingStep,
     NotFound,
     NotSuspended,
     RunConflict,
     SeqConflict,
     StoreError,
+    StoreUnavailable,
     UsageError,
 )
 from cloche.history import Kind, Note, Path, RunKey, Seq, TimeMs
@@ -36,26 +38,28 @@ from cloche.history.messages import CancelRequested, Started, StepResumed
 from cloche.history.retry import RetryPolicy
 from cloche.history.values import plain
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
+from cloche.runtime.claims import STORE_RETRY_MS, Claims
 from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
-from cloche.runtime.driver import PARK_AFTER_MS, RunDriver
+from cloche.runtime.driver import RunDriver
 from cloche.runtime.inbox import Inbox
 from cloche.runtime.lanes import Lanes
+from cloche.runtime.membership import LEASE_TTL_S, Membership
 from cloche.runtime.pinned import graph_of, load_code, load_guest, policy_of
 from cloche.runtime.results import FINAL, RunResult, fold
 from cloche.runtime.resuming import chosen, id_path
 from cloche.runtime.stepping import EntryGate
 from cloche.runtime.steps import Checks, validated
 from cloche.runtime.warm import BYTES_MAX, WarmCells
-from cloche.store import Checkpoints, MemoryCheckpoints, NewRun, Store, blob_digest
+from cloche.store import GRANTED, Checkpoints, Lease, MemoryCheckpoints, NewRun, RunRow, Store, blob_digest
 
 if TYPE_CHECKING:
     from cloche.runtime.runs import Run
     from cloche.runtime.workflows import Workflow
     from cloche_codegen import Step
 
-STORE_RETRY_MS = 1_000
 STEP_THREADS = 32
+BLOCKED_TRIED = 100
 CHECKPOINTS_S_MAX = 2.0  # how long the end of a scheduler waits for those on their way
 
 log = logging.getLogger("cloche")
@@ -73,8 +77,11 @@ class Scheduler:
         *,
         checkpoint_every: int = EVENTS_BETWEEN,
         warm_bytes: int = BYTES_MAX,
+        lease_ttl_s: float = LEASE_TTL_S,
     ) -> None:
         self.store = store
+        self.membership = Membership(store.leases, world, lease_ttl_s)
+        self.claims = Claims(self, self.membership)
         self.checkpoints = checkpoints or MemoryCheckpoints()
         self.checkpoint_every = checkpoint_every
         self.cells = WarmCells(warm_bytes)
@@ -99,7 +106,8 @@ class Scheduler:
         self._writes: set[Future[None]] = set()  # checkpoints on their way
         self._reports: dict[RunKey, asyncio.Task[None]] = {}
         self.starter: Callable[..., Awaitable[Run]] | None = None  # how a step starts a child run
-        self._watcher: asyncio.Task[None] | None = None
+        self._closing = False
+        self._moved: dict[RunKey, None] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -150,15 +158,20 @@ class Scheduler:
 
         Raises:
             RunConflict: there was a run of that id, which was deleted.
+            SeqConflict: there is a run of that id; somebody else was faster.
+            StoreUnavailable: the store did not take it; there is no such run.
         """
         new = NewRun(code.workflow, self._keep(code))
         created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
         started = next(fact for fact in facts if isinstance(fact, Started))
-        driver = self._drivers[key] = self._driver(key, code, created.content)
+        lease = Lease(self.membership.worker, 1)
+        driver = self._drivers[key] = self._driver(key, code, created.content, lease)
         # A task of its own: a caller who gives up leaves a whole run, or none.
         try:
             await asyncio.shield(self.spawn(self._begin(driver, facts, started, new)))
         except SeqConflict as conflict:
+            if self.store.run(key) is not None:
+                raise
             message = f"run {key.run} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
 
@@ -168,34 +181,34 @@ class Scheduler:
         except MissingStep as error:  # it has begun, and goes on where somebody has the step
             driver.ready.set_result(None)
             driver.stop()
-            self.block(driver.key, error)
+            self.block(driver.key, error, driver.lease)
             self.finished(driver)
             return
-        except BaseException:
+        except BaseException as error:
+            driver.fail(error)
             self.finished(driver)
+            if isinstance(error, StoreUnavailable):  # it may have begun: then somebody must go on with it
+                self._try_again(driver.key, error)
             raise
         self.spawn(driver.drive())
 
-    def _driver(self, key: RunKey, code: Code, created: Mapping[str, Any]) -> RunDriver:
+    def _driver(self, key: RunKey, code: Code, created: Mapping[str, Any], lease: Lease | None) -> RunDriver:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
         graph = graph_of(code) if created.get("per_step") else None
         gate = partial(EntryGate, graph) if graph is not None else None
-        return RunDriver(self, key, code, dict(created["limits"]), gate)
+        return RunDriver(self, key, code, dict(created["limits"]), gate, lease)
 
     def recover(self) -> None:
-        """Go on with every unfinished run, at once or when its time comes. One that was blocked is given another chance."""
-        for row in [*self.store.open_runs(), *self.store.runs(status="blocked")]:
-            if row.status == "pending" or (row.status == "waiting" and row.wake_at is None):
-                continue  # it moves when somebody starts it, or when an event comes
-            if row.status == "waiting" and row.wake_at is not None and row.wake_at - self.world.now() > PARK_AFTER_MS:
-                self.park(row.key, row.wake_at)
-            else:
-                self.wake(row.key)
-        self.inbox.look()
-        self._watcher = asyncio.create_task(self.inbox.watch(), name="cloche-inbox")
+        """Join the workers of the store, and go on with every run that nobody owns, now or when its time comes."""
+        self.claims.begin()
 
     def wake(self, key: RunKey) -> RunDriver | None:
-        """The driver of an unfinished run, rebuilt if it had none. None for a run that has ended."""
+        """The driver of an unfinished run, claimed and rebuilt if it had none. None for a run that has ended.
+
+        Raises:
+            NotFound: there is no such run.
+            LeasedElsewhere: another worker executes it.
+        """
         if key in self._drivers:
             return self._drivers[key]
         row = self.store.run(key)
@@ -203,40 +216,78 @@ class Scheduler:
             raise NotFound(f"there is no run {key.run} in this store", kind="run", id=key.run)
         if row.status in FINAL or row.status == "pending":
             return None
+        claimed = self.store.leases.claim(self.membership.worker, key)
+        if claimed is None:
+            message = f"run {key.run} is executed by another worker, '{row.owner}'"
+            raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
+        return self.adopt(claimed)
+
+    def adopt(self, row: RunRow) -> RunDriver | None:
+        """Drive a run that this worker has just claimed."""
+        key = row.key
         try:
             first = next(iter(self.store.records(key)))
-            driver = self._driver(key, self._code(row.code), first.content())
+            driver = self._driver(key, self._code(row.code), first.content(), row.lease)
         except (ClocheError, StopIteration) as error:
-            self.block(key, error if isinstance(error, ClocheError) else HistoryError(f"run {key.run} has no records"))
+            why = error if isinstance(error, ClocheError) else HistoryError(f"run {key.run} has no records")
+            self.block(key, why, row.lease)
             return None
-        if row.status == "blocked":
-            self.store.set_problem(key, None)
         if parked := self.cells.get(key):
             driver.adopt(parked)
         self._drivers[key] = driver
         self.spawn(driver.recover())
         return driver
 
-    def park(self, key: RunKey, due: TimeMs) -> None:
-        """Look at the run again when it is due; until then it costs an entry in a heap."""
-        self.timers.at(due, lambda: self._wake_if_open(key))
+    def try_blocked(self) -> None:
+        """Another worker may lack what this one has: a run that was blocked elsewhere gets its chance here, once."""
+        for row in self.store.runs(status="blocked", limit=BLOCKED_TRIED + len(self._troubles)):
+            if row.key not in self._troubles and row.key not in self._drivers:
+                self._try(row.key)
 
-    def _wake_if_open(self, key: RunKey) -> None:
+    def _try(self, key: RunKey) -> None:
         try:
             self.wake(key)
+        except (LeasedElsewhere, NotFound):
+            self._troubles.pop(key, None)
         except StoreError as error:
-            self.trouble(key, error)
-            self.park(key, TimeMs(self.world.now() + STORE_RETRY_MS))
+            self._try_again(key, error)
 
-    def block(self, key: RunKey, error: ClocheError) -> None:
-        """Set a run aside, by name and with a reason; the others go on."""
+    def _try_again(self, key: RunKey, error: StoreError) -> None:
+        self.trouble(key, error)
+        self.timers.at(TimeMs(self.world.now() + STORE_RETRY_MS), lambda: self._try(key))
+
+    def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
+        """Set a run aside, by name and with a reason; the others go on. A store that did not answer is asked again."""
         log.error("run %s is blocked: %s", key.run, error.message)
         self._troubles[key] = error
-        if not isinstance(error, StoreError):
+        if isinstance(error, StoreError) and error.retryable:
+            self._try_again(key, error)
+        elif not isinstance(error, StoreError):
             problem = {"reason": error.code, "message": error.message, "what_to_do": what_to_do(error)}
             with contextlib.suppress(StoreError):
-                self.store.set_problem(key, json.dumps(problem))
+                self.store.set_problem(key, json.dumps(problem), lease)
         self.announce(key, stopped=True)
+
+    def release(self, driver: RunDriver) -> None:
+        """The driver does nothing more: the next worker may take its run."""
+        lease, driver.lease = driver.lease, None
+        if lease is None or self._closing:  # at the end all of them are let go at once
+            return
+        machine = driver.machine
+        try:
+            self.store.leases.release(driver.key, lease, machine.status, machine.wake_at)
+        except StoreError as error:
+            log.warning("run %s could not be let go: %s", driver.key.run, error.message)
+            self._try_again(driver.key, error)
+
+    def lose_all(self) -> None:
+        """This worker was buried: its runs are others' now, and whatever it still does for them is late."""
+        for driver in list(self._drivers.values()):
+            driver.lose()
+
+    @property
+    def driven_count(self) -> int:
+        return len(self._drivers)
 
     def trouble(self, key: RunKey, error: ClocheError | None) -> None:
         """Something outside keeps the run from going on for now; None: not any more."""
@@ -252,6 +303,7 @@ class Scheduler:
             del self._drivers[driver.key]
         if not is_warm:
             self.cells.drop(driver)
+        self.claims.room_again()
         self.stopped_moving(driver)
 
     def stopped_moving(self, driver: RunDriver) -> None:
@@ -289,32 +341,46 @@ class Scheduler:
         if task := self._reports.get(key):
             await asyncio.shield(task)
 
-    def cancel(self, key: RunKey, reason: str) -> None:
-        """Ask for the end of a run.
+    async def cancel(self, key: RunKey, reason: str, taken: int | None = None) -> None:
+        """Ask for the end of a run; returns when that is durable. One that has ended, or is about to, is left alone.
 
         Raises:
             NotFound: there is no such run.
+            LeasedElsewhere, LeaseLost: another worker executes it.
         """
         driver = self.wake(key)
-        if driver is not None:
-            driver.tell(CancelRequested(self.world.now(), reason))
+        try:
+            if driver is not None:
+                await driver.record(CancelRequested(self.world.now(), reason), taken)
+                return
+        except NotSuspended:
+            pass
+        if taken is not None:
+            self.store.settle(taken, GRANTED)
 
-    async def resume(self, key: RunKey, data: Any, taken: int | None = None, **named: Any) -> None:
-        """Give `data` to the suspended steps that are `named`; returns when that is durable. One caller wins.
+    async def resume(self, key: RunKey, wish: Mapping[str, Any], taken: int | None = None) -> None:
+        """Give data to suspended steps, or let a paused run go on; returns when that is durable. One caller wins.
+
+        `wish` has `data`, and `step`, `label`, `foreach_index` as `resuming.chosen` takes them; `per_step` is for a paused
+        run: one entry of its graph, or on to its end.
 
         Raises:
             NotSuspended: nothing that is named is suspended.
             InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+            LeasedElsewhere, LeaseLost: another worker executes it.
         """
         async with self.attending(key) as driver:
-            found = chosen(key.run, driver.suspensions(), **named)
-            events = [
-                StepResumed(self.world.now(), one.call, one.path, self._checked_resume(one, data)) for one in found
-            ]
-            first, *others = events
+            first, *others = self._resumed(driver, dict(wish))
             for event in others:
                 driver.tell(event)
             await driver.record(first, taken)
+
+    def _resumed(self, driver: RunDriver, wish: dict[str, Any]) -> Sequence[Fact]:
+        now, data, per_step = self.world.now(), wish.pop("data"), wish.pop("per_step", False)
+        if driver.machine.status == "paused":
+            return [Note(Kind.RUN_CONTINUED, now, {"per_step": per_step})]
+        found = chosen(driver.key.run, driver.suspensions(), **wish)
+        return [StepResumed(now, one.call, one.path, self._checked_resume(one, data)) for one in found]
 
     def _checked_resume(self, one: Suspension, data: Any) -> Any:
         step = self._steps.get(id_path(one.path)[-1])
@@ -334,13 +400,6 @@ class Scheduler:
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
         return plain(payload, "payload")
-
-    async def go_on(self, key: RunKey, *, per_step: bool) -> None:
-        """Let a paused run go on, by one entry of its graph or to its end."""
-        async with self.attending(key) as driver:
-            if driver.machine.status != "paused":
-                raise NotSuspended(f"run {key.run} is not paused, it is {driver.machine.status}", run_id=key.run)
-            await driver.record(Note(Kind.RUN_CONTINUED, self.world.now(), {"per_step": per_step}))
 
     @asynccontextmanager
     async def attending(self, key: RunKey) -> AsyncIterator[RunDriver]:
@@ -372,6 +431,8 @@ class Scheduler:
 
     def announce(self, key: RunKey, *, stopped: bool = False) -> None:
         """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, set aside)."""
+        if self._moved is not None:
+            self._moved[key] = None
         for listeners in (self._listeners, self._stop_listeners) if stopped else (self._listeners,):
             for listener in listeners.pop(key, ()):
                 if not listener.done():
@@ -384,6 +445,17 @@ class Scheduler:
     def stopped(self, key: RunKey) -> asyncio.Future[None]:
         """Resolves when the run is not driven any more, or cannot go on for now."""
         return self._listen(self._stop_listeners, key)
+
+    def take_moved(self) -> list[RunKey]:
+        """The runs that were announced since the last call, in that order; counted from the first call on."""
+        moved = list(self._drivers) if self._moved is None else list(self._moved)
+        self._moved = {}
+        return moved
+
+    def announce_elsewhere(self) -> None:
+        """Somebody wrote: those who wait for a run that is not driven here look at it again."""
+        for key in {*self._listeners, *self._stop_listeners} - self._drivers.keys():
+            self.announce(key, stopped=True)
 
     def _listen(self, listeners: dict[RunKey, list[asyncio.Future[None]]], key: RunKey) -> asyncio.Future[None]:
         listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -398,7 +470,7 @@ class Scheduler:
 
     @property
     def is_idle(self) -> bool:
-        return not self._drivers and not self._tasks
+        return not self._drivers and not self._tasks and self.claims.is_idle
 
     def is_driver(self, driver: RunDriver) -> bool:
         return self._drivers.get(driver.key) is driver
@@ -456,9 +528,9 @@ class Scheduler:
 
     async def close(self, drain_timeout_s: float) -> None:
         """Start nothing more, let running steps end (so long), record them, and let go."""
+        self._closing = True
         self.timers.close()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        self.claims.stop()
         drivers = list(self._drivers.values())
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in drivers))
         if self._tasks:
@@ -469,7 +541,9 @@ class Scheduler:
         self.step_pool.shutdown(wait=False, cancel_futures=True)
         wait(self._writes, timeout=CHECKPOINTS_S_MAX)
         self.lanes.close()
+        self.membership.leave()
         self.closed = True
+        self.inbox.wake_waiting()
         for key in [*self._listeners, *self._stop_listeners]:
             self.announce(key, stopped=True)
 

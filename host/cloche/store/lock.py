@@ -1,46 +1,56 @@
-"""One executing process per store: an advisory lock on a file beside it, let go by the kernel when the process dies."""
+"""Whether the process of a worker still lives: it holds one byte of a file beside the store, let go by the kernel when it dies.
+
+An optimisation beside the heartbeat, never the truth: a process that was killed is noticed at once, one that hangs (and one
+on a system without locks of open files) by its silence.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
+import struct
 from pathlib import Path
-from typing import IO
 
-from cloche.errors import StoreLeased, StoreUnavailable
+from cloche.errors import StoreUnavailable
+
+# Locks that belong to the open file (Linux): those of the process would be the same for two workers within one.
+_SET, _GET = (getattr(fcntl, name, None) for name in ("F_OFD_SETLK", "F_OFD_GETLK"))
+_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 
-class ExecutionLock:
-    """Held while a process executes runs of the store at `store`.
+class Presence:
+    """One worker's byte (its *slot*) in the lock file of the store at `store`, and a look at those of others.
 
     Raises:
-        StoreLeased: another process holds it; `holder` says which.
         StoreUnavailable: the lock file cannot be made there.
     """
 
     def __init__(self, store: Path) -> None:
-        self._file: IO[str] | None = None
         try:
-            self._file = (store.parent / f"{store.name}.lock").open("a+")
+            self._file = os.open(store.parent / f"{store.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise StoreUnavailable(f"the store {store} cannot be locked: {error}", path=str(store)) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise StoreLeased(
-                f"the store {store} is executed by another process ({holder}): stop it first, or let it do the work "
-                "('cloche runs', 'show' and 'log' work beside it)",
-                path=str(store),
-                holder=holder,
-            ) from error
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()}\n")
-        self._file.flush()
+
+    def hold(self, taken: set[int]) -> int:
+        """Hold the first byte that is neither `taken` nor held by another process, and return its number."""
+        return next(slot for slot in itertools.count(1) if slot not in taken and self._lock(slot))
+
+    def has_gone(self, slot: int) -> bool:
+        """Whether it is certain that nobody holds this byte any more."""
+        if _GET is None:
+            return False
+        found = fcntl.fcntl(self._file, _GET, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
+        return bool(struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK)
 
     def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        os.close(self._file)
+
+    def _lock(self, slot: int) -> bool:
+        if _SET is None:
+            return True
+        try:
+            fcntl.fcntl(self._file, _SET, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
+        except BlockingIOError:
+            return False
+        return True

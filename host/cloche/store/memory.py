@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from cloche.errors import BrokenChain, NotFound, SeqConflict, StoreError
+from cloche.errors import BrokenChain, LeaseLost, NotFound, SeqConflict, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TimeMs
 from cloche.history.records import Kind, Record, genesis, unpack_record
-from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
+from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, RunRow, WorkerRow
 
 _RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -22,20 +22,27 @@ class MemoryStore:
         self._results: dict[tuple[RunKey, Path], Record] = {}
         self._blobs: dict[str, bytes] = {}
         self._inbox: dict[str, InboxRow] = {}
+        self._kept: set[str] = set()  # tokens whose answers stay
+        self._answers: dict[str, str] = {}
         self._posted = 0
+        self._writes = 0
+        self.leases = MemoryLeases(self._rows, self._count_write)
         self._tombstones: dict[RunKey, TimeMs] = {}
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        self._count_write()
         return [self._append(append) for append in appends]
 
     def _append(self, append: Append) -> StoreError | None:
         row = self._rows.get(append.key)
         if (row.head_seq if row else 0) != append.expect or (row is None) != (append.new is not None):
-            return conflict(append)
+            return refusal(append, row)
+        if row is not None and row.lease != append.lease:
+            return refusal(append, row)
         if row is None:
             assert append.new is not None
             if append.key in self._tombstones:
-                return conflict(append)
+                return refusal(append, row)
             new = append.new
             row = RunRow(
                 append.key,
@@ -47,7 +54,10 @@ class MemoryStore:
                 append.at,
                 Seq(0),
                 genesis(append.key),
+                fence=append.lease.fence if append.lease else 0,
             )
+            if append.lease is not None and self.leases.knows(append.lease.worker):
+                row = replace(row, owner=append.lease.worker)
         last = append.records[-1]
         self._rows[append.key] = replace(
             row,
@@ -56,13 +66,14 @@ class MemoryStore:
             updated_at=append.at,
             head_seq=last.seq,
             head_hash=last.hash,
+            owner=None if append.release else row.owner,
         )
         self._records.setdefault(append.key, []).extend(append.records)
         for record in append.records:
             if record.kind in _RESULTS and record.path is not None:
                 self._results[append.key, record.path] = record
-        taken = set(append.taken)
-        self._inbox = {token: item for token, item in self._inbox.items() if item.id not in taken}
+        for inbox_id in append.taken:
+            self.settle(inbox_id, GRANTED)
         return None
 
     def run(self, key: RunKey) -> RunRow | None:
@@ -92,26 +103,27 @@ class MemoryStore:
         places = [at for at, row in enumerate(rows) if row.key.run == after and tenant in (None, row.key.tenant)]
         return rows[places[-1] + 1 :] if places else []
 
-    def open_runs(self) -> list[RunRow]:
-        return [row for row in self._rows.values() if row.status in OPEN]
-
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
         yield from self._records.get(key, [])[after:]
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         return self._results.get((key, path))
 
-    def set_problem(self, key: RunKey, problem: str | None) -> None:
+    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         row = self._rows.get(key)
         if row is None:
             raise no_such_run(key)
-        self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem)
+        if row.lease != lease:
+            raise lease_lost(key)
+        self._count_write()
+        self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem, owner=None)
 
     def delete(self, key: RunKey, at: TimeMs) -> None:
         del self._rows[key]
         del self._records[key]
         self._results = {place: record for place, record in self._results.items() if place[0] != key}
         self._tombstones[key] = at
+        self._inbox = {token: item for token, item in self._inbox.items() if item.key != key}
 
     def put_blob(self, digest: str, data: bytes) -> None:
         self._blobs.setdefault(digest, data)
@@ -119,19 +131,40 @@ class MemoryStore:
     def blob(self, digest: str) -> bytes | None:
         return self._blobs.get(digest)
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs) -> None:
-        if token not in self._inbox:
-            self._posted += 1
-            self._inbox[token] = InboxRow(self._posted, key, kind, body)
+    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
+        if token in self._inbox or self._answers.get(token) == GRANTED:
+            return
+        self._answers.pop(token, None)
+        self._posted += 1
+        self._count_write()
+        self._inbox[token] = InboxRow(self._posted, key, kind, body)
+        if kept:
+            self._kept.add(token)
 
-    def inbox(self) -> list[InboxRow]:
-        return list(self._inbox.values())
+    def inbox(self, worker: str | None = None) -> list[InboxRow]:
+        items = list(self._inbox.values())
+        if worker is None:
+            return items
+        return [item for item in items if (row := self._rows.get(item.key)) and row.owner in (None, worker)]
 
-    def discard(self, inbox_id: int) -> None:
-        self._inbox = {token: item for token, item in self._inbox.items() if item.id != inbox_id}
+    def answer(self, token: str) -> str | None:
+        return self._answers.get(token)
+
+    def forget(self, token: str) -> None:
+        self._answers.pop(token, None)
+
+    def settle(self, inbox_id: int, answer: str) -> None:
+        self._count_write()
+        for token in [token for token, item in self._inbox.items() if item.id == inbox_id]:
+            del self._inbox[token]
+            if token in self._kept:
+                self._answers[token] = answer
 
     def version(self) -> int:
-        return self._posted
+        return self._writes
+
+    def _count_write(self) -> None:
+        self._writes += 1
 
     def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
         for run, records in self._records.items():
@@ -150,12 +183,93 @@ class MemoryStore:
         pass
 
 
-def conflict(append: Append) -> SeqConflict:
+class MemoryLeases:
+    """Implements `Leases`. A worker whose process has died is one that `vanish` was called for."""
+
+    def __init__(self, rows: dict[RunKey, RunRow], wrote: Callable[[], None]) -> None:
+        self._rows = rows
+        self._wrote = wrote
+        self._workers: dict[str, WorkerRow] = {}
+
+    def knows(self, worker: str) -> bool:
+        return worker in self._workers
+
+    def vanish(self, worker: str) -> None:
+        """What the end of its process is to a worker."""
+        if (row := self._workers.get(worker)) is not None:
+            self._workers[worker] = replace(row, has_gone=True)
+            self._wrote()
+
+    def join(self, worker: str) -> None:
+        self._workers[worker] = WorkerRow(worker, 0)
+
+    def beat(self, worker: str) -> bool:
+        row = self._workers.get(worker)
+        if row is not None:
+            self._workers[worker] = replace(row, beat=row.beat + 1)
+        return row is not None
+
+    def workers(self) -> list[WorkerRow]:
+        return list(self._workers.values())
+
+    def bury(self, worker: WorkerRow) -> bool:
+        known = self._workers.get(worker.id)
+        if known is None or known.beat != worker.beat:
+            return False
+        self.leave(worker.id)
+        return True
+
+    def leave(self, worker: str) -> None:
+        self._workers.pop(worker, None)
+        for key, row in self._rows.items():
+            if row.owner == worker:
+                self._rows[key] = replace(row, owner=None, fence=row.fence + 1)
+        self._wrote()
+
+    def claim(self, worker: str, key: RunKey) -> RunRow | None:
+        row = self._rows.get(key)
+        if row is None or row.owner not in (None, worker) or worker not in self._workers:
+            return None
+        status = "running" if row.status == "blocked" else row.status
+        self._rows[key] = claimed = replace(row, owner=worker, fence=row.fence + 1, status=status, problem=None)
+        return claimed
+
+    def claim_due(self, worker: str, now: TimeMs, limit: int) -> list[RunRow]:
+        due = [row for row in self._free() if (row.wake_at or 0) <= now]
+        due.sort(key=lambda row: row.wake_at or 0)
+        rows = [self.claim(worker, row.key) for row in due[:limit]]
+        return [row for row in rows if row is not None]
+
+    def next_due(self) -> TimeMs | None:
+        return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
+
+    def release(self, key: RunKey, lease: Lease, status: str, wake_at: TimeMs | None) -> None:
+        row = self._rows.get(key)
+        if row is not None and row.lease == lease:
+            self._rows[key] = replace(row, owner=None, status=status, wake_at=wake_at)
+            self._wrote()
+
+    def _free(self) -> list[RunRow]:
+        return [
+            row
+            for row in self._rows.values()
+            if row.owner is None and (row.status == "running" or (row.status == "waiting" and row.wake_at is not None))
+        ]
+
+
+def refusal(append: Append, row: RunRow | None) -> StoreError:
+    """Why an append was not written, by the row as it is."""
+    if row is not None and append.new is None and row.lease != append.lease:
+        return lease_lost(append.key)
     return SeqConflict(
         f"run {append.key.run} does not end at record {append.expect} any more: somebody else appended to it",
         run_id=append.key.run,
         expected=append.expect,
     )
+
+
+def lease_lost(key: RunKey) -> LeaseLost:
+    return LeaseLost(f"run {key.run} belongs to another worker now, which goes on with it", run_id=key.run)
 
 
 def no_such_run(key: RunKey) -> NotFound:

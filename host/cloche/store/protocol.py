@@ -13,7 +13,15 @@ from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TimeMs
 from cloche.history.records import Record
 
-OPEN = ("pending", "running", "waiting")
+GRANTED = "granted"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to append to a run. `fence` grows with every change of owner, so an old lease is no lease."""
+
+    worker: str
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,21 @@ class RunRow:
     head_seq: Seq
     head_hash: bytes
     problem: str | None = None  # why it is blocked, as JSON {reason, what_to_do}
+    owner: str | None = None  # the worker that executes it; None: the next one may
+    fence: int = 0  # how often the owner has changed
+
+    @property
+    def lease(self) -> Lease | None:
+        return Lease(self.owner, self.fence) if self.owner is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker of the store. `beat` grows while it lives; `has_gone`: its process is known to have ended."""
+
+    id: str
+    beat: int
+    has_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +65,8 @@ class NewRun:
 class Append:
     """Records (at least one) right behind `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
 
-    `taken` are inbox rows that these records answer; they go in the same commit.
+    `taken` are inbox rows that these records grant; they go in the same commit. `lease` must be the run's (None: nobody
+    may own it); a new run belongs to its worker, with fence 1. `release`: from then on nobody owns it.
     """
 
     key: RunKey
@@ -53,11 +77,13 @@ class Append:
     at: TimeMs
     new: NewRun | None = None
     taken: Sequence[int] = field(default=())
+    lease: Lease | None = None
+    release: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A wish of an outsider, waiting for the process that owns the run."""
+    """A wish of an outsider, waiting for the worker that owns the run."""
 
     id: int
     key: RunKey
@@ -74,14 +100,51 @@ class Finding:
     problem: str
 
 
+class Leases(Protocol):
+    """Who executes which run. Every method is one transaction; raises as `Store`.
+
+    A worker that others have buried gets no run any more: it joins again under another id.
+    """
+
+    def join(self, worker: str) -> None:
+        """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
+
+    def beat(self, worker: str) -> bool:
+        """Say that the worker lives. False: it was buried, and its runs belong to others."""
+
+    def workers(self) -> list[WorkerRow]:
+        """All of them, also those that have died and were not buried yet."""
+
+    def bury(self, worker: WorkerRow) -> bool:
+        """Free the runs of a worker that is dead: if its beat is still the one in `worker`. False: it lives, or is buried."""
+
+    def leave(self, worker: str) -> None:
+        """Free the runs of this worker and forget it."""
+
+    def claim(self, worker: str, key: RunKey) -> RunRow | None:
+        """Own this run, if nobody else does; one that was blocked is running again. None: there is nothing to be had."""
+
+    def claim_due(self, worker: str, now: TimeMs, limit: int) -> list[RunRow]:
+        """Own up to `limit` runs that can go on by now and that nobody owns, those that have waited longest first."""
+
+    def next_due(self) -> TimeMs | None:
+        """When the next run that nobody owns is due."""
+
+    def release(self, key: RunKey, lease: Lease, status: str, wake_at: TimeMs | None) -> None:
+        """Own the run no longer. Nothing happens if the lease was lost."""
+
+
 class Store(Protocol):
     """The log. All methods but `close` may raise `StoreUnavailable` and `DamagedStore`."""
+
+    @property
+    def leases(self) -> Leases: ...
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Write all of `appends` in one durable transaction and return what became of each, in order.
 
-        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`: this
-        one was not written, the others were.
+        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`
+        or `LeaseLost`: this one was not written, the others were.
 
         Raises:
             StoreUnavailable: nothing at all was written.
@@ -100,9 +163,6 @@ class Store(Protocol):
     ) -> list[RunRow]:
         """Runs, newest first. `after` is the run id to go on behind; with several tenants give `tenant` too."""
 
-    def open_runs(self) -> list[RunRow]:
-        """Every run that has not ended and is not blocked, oldest first."""
-
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
         """The records of a run behind `after`, in order, each verified against the chain.
 
@@ -113,11 +173,12 @@ class Store(Protocol):
     def result(self, key: RunKey, path: Path) -> Record | None:
         """The last record that ended the call, map or nested workflow at `path`, by index."""
 
-    def set_problem(self, key: RunKey, problem: str | None) -> None:
-        """Mark a run as blocked, for the reason given, or as free again.
+    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+        """Mark a run as blocked, for the reason given, or as free again. Afterwards nobody owns it.
 
         Raises:
             NotFound: there is no such run.
+            LeaseLost: its lease is another one.
         """
 
     def delete(self, key: RunKey, at: TimeMs) -> None:
@@ -128,14 +189,24 @@ class Store(Protocol):
 
     def blob(self, digest: str) -> bytes | None: ...
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs) -> None:
-        """Leave a wish for the owner of the run; the same token again is the same wish, until it is granted."""
+    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
+        """Leave a wish for the owner of the run. The same token again is the same wish, until it is granted.
 
-    def inbox(self) -> list[InboxRow]:
-        """All wishes, oldest first."""
+        `kept`: the answer stays, so that the same token is known for as long as the run is; a wish that was refused may
+        be made again.
+        """
 
-    def discard(self, inbox_id: int) -> None:
-        """Forget a wish that nobody can grant any more."""
+    def inbox(self, worker: str | None = None) -> list[InboxRow]:
+        """The wishes that wait, oldest first; for `worker`: those it may grant, because nobody else owns the run."""
+
+    def answer(self, token: str) -> str | None:
+        """What became of a kept wish: GRANTED, or why it was refused, as JSON. None while it waits, or if it is not known."""
+
+    def settle(self, inbox_id: int, answer: str) -> None:
+        """Answer a wish that no append grants: GRANTED if there is nothing to do for it, or why it is refused."""
+
+    def forget(self, token: str) -> None:
+        """Drop the answer of a wish that was kept."""
 
     def version(self) -> int:
         """A number that changes when another process has written."""

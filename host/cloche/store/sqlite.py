@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file in WAL mode, every commit synced (synchronous=FULL).
 
-The log is append-only by the database's own word: triggers refuse to change or delete a record. One process at a time
-executes on a store, by a lock on a file beside it; any number of others read, and leave wishes in the inbox.
+The log is append-only by the database's own word: triggers refuse to change or delete a record. Workers share the runs
+of a store by leases (`sqlite_leases`); any number of other processes read, and leave wishes in the inbox.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from typing import Any
 from cloche.errors import DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.store.memory import conflict, no_such_run
-from cloche.store.protocol import OPEN, Append, Finding, InboxRow, RunRow
+from cloche.store.memory import lease_lost, no_such_run, refusal
+from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, RunRow
 from cloche.store.sqlite_audit import audit
+from cloche.store.sqlite_leases import ROW, SqliteLeases, row_of
 from cloche.store.sqlite_parts import part, put_parts
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 2
+VERSION = 3
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _SCHEMA = FilePath(__file__).with_name("sql")
-_ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem"
+
+_SET = "UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ?"
+_OWNED = "WHERE tenant = ? AND run = ? AND head_seq = ? AND owner IS ? AND fence = ifnull(?, fence) RETURNING id"
+_ADVANCE, _ADVANCE_AND_RELEASE = f"{_SET} {_OWNED}", f"{_SET}, owner = NULL {_OWNED}"
 
 
 class SqliteStore:
@@ -56,6 +60,7 @@ class SqliteStore:
             except BaseException:
                 self._db.close()
                 raise
+        self.leases = SqliteLeases(self)
 
     def _open(self) -> None:
         run = self._db.execute
@@ -106,7 +111,7 @@ class SqliteStore:
     def _append(self, append: Append) -> StoreError | None:
         run_id = self._create(append) if append.new else self._advance(append)
         if run_id is None:
-            return conflict(append)
+            return refusal(append, self._found(append.key))
         roots = []
         for record in append.records:
             if record.payload is not None:
@@ -120,14 +125,23 @@ class SqliteStore:
             ],
         )
         if append.taken:
-            self._db.executemany("DELETE FROM inbox WHERE id = ?", [(row,) for row in append.taken])
+            taken = [(row,) for row in append.taken]
+            self._db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
+            self._db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
         return None
+
+    def _found(self, key: RunKey) -> RunRow | None:
+        rows = self._db.execute(
+            f"SELECT {ROW} FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run)
+        ).fetchall()
+        return row_of(rows[0]) if rows else None
 
     def _create(self, append: Append) -> int | None:
         assert append.new is not None
         last = append.records[-1]
         cursor = self._db.execute(
-            f"INSERT INTO runs ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+            f"INSERT INTO runs ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
+            "(SELECT id FROM workers WHERE id = ?), ?) ON CONFLICT DO NOTHING",  # of a worker that was buried: nobody's
             (
                 append.key.tenant,
                 append.key.run,
@@ -139,15 +153,16 @@ class SqliteStore:
                 append.at,
                 last.seq,
                 last.hash,
+                append.lease.worker if append.lease and not append.release else None,
+                append.lease.fence if append.lease else 0,
             ),
         )
         return cursor.lastrowid if cursor.rowcount == 1 else None
 
     def _advance(self, append: Append) -> int | None:
-        last = append.records[-1]
+        last, lease = append.records[-1], append.lease
         found = self._db.execute(
-            "UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ? "
-            "WHERE tenant = ? AND run = ? AND head_seq = ? RETURNING id",
+            _ADVANCE_AND_RELEASE if append.release else _ADVANCE,
             (
                 append.status,
                 append.wake_at,
@@ -157,18 +172,28 @@ class SqliteStore:
                 append.key.tenant,
                 append.key.run,
                 append.expect,
+                lease.worker if lease else None,
+                lease.fence if lease else None,
             ),
         ).fetchone()
         return found[0] if found else None
 
-    def set_problem(self, key: RunKey, problem: str | None) -> None:
+    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         with self._transaction():
             changed = self._db.execute(
-                "UPDATE runs SET status = ?, problem = ? WHERE tenant = ? AND run = ?",
-                ("blocked" if problem else "running", problem, key.tenant, key.run),
+                "UPDATE runs SET status = ?, problem = ?, owner = NULL "
+                "WHERE tenant = ? AND run = ? AND owner IS ? AND fence = ifnull(?, fence)",
+                (
+                    "blocked" if problem else "running",
+                    problem,
+                    key.tenant,
+                    key.run,
+                    lease.worker if lease else None,
+                    lease.fence if lease else None,
+                ),
             )
         if changed.rowcount == 0:
-            raise no_such_run(key)
+            raise lease_lost(key) if self.run(key) else no_such_run(key)
 
     def delete(self, key: RunKey, at: TimeMs) -> None:
         with self._transaction():
@@ -181,22 +206,28 @@ class SqliteStore:
             if found is not None:
                 self._db.execute("DELETE FROM records WHERE run_id = ?", found)
                 self._db.execute("DELETE FROM runs WHERE id = ?", found)
+                self._db.execute("DELETE FROM inbox WHERE tenant = ? AND run = ?", (key.tenant, key.run))
 
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._transaction():
             self._db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, data))
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs) -> None:
+    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
         with self._transaction():
             self._db.execute(
-                "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                (key.tenant, key.run, kind, body, token, at),
+                "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, kept) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                f"ON CONFLICT (token) DO UPDATE SET body = excluded.body, answer = NULL WHERE answer <> '{GRANTED}'",
+                (key.tenant, key.run, kind, body, token, at, kept),
             )
 
-    def discard(self, inbox_id: int) -> None:
+    def settle(self, inbox_id: int, answer: str) -> None:
         with self._transaction():
-            self._db.execute("DELETE FROM inbox WHERE id = ?", (inbox_id,))
+            self._db.execute("DELETE FROM inbox WHERE id = ? AND NOT kept", (inbox_id,))
+            self._db.execute("UPDATE inbox SET answer = ?, body = x'' WHERE id = ?", (answer, inbox_id))
+
+    def forget(self, token: str) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM inbox WHERE token = ? AND answer IS NOT NULL", (token,))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -213,8 +244,8 @@ class SqliteStore:
     # ---- reading ----
 
     def run(self, key: RunKey) -> RunRow | None:
-        rows = self._select(f"SELECT {_ROW} FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run))
-        return _row(rows[0]) if rows else None
+        with _translated(self.path):
+            return self._found(key)
 
     def runs(
         self,
@@ -225,18 +256,17 @@ class SqliteStore:
         limit: int | None = None,
         after: str | None = None,
     ) -> list[RunRow]:
+        by_status = "" if status is None else "status = ?2 AND "
+        if status != "running":  # the term that lets SQLite use the index runs_listed
+            by_status += "" if status is None else "status <> 'running' AND "
         rows = self._select(
-            f"SELECT {_ROW} FROM runs WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR status = ?2) "
+            f"SELECT {ROW} FROM runs WHERE {by_status} (?1 IS NULL OR tenant = ?1) AND ?2 IS ?2 "
             "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < "
             "(SELECT min(id) FROM runs WHERE run = ?4 AND (?1 IS NULL OR tenant = ?1))) "
             "ORDER BY id DESC LIMIT ?5",
             (tenant, status, workflow, after, -1 if limit is None else limit),
         )
-        return [_row(row) for row in rows]
-
-    def open_runs(self) -> list[RunRow]:
-        marks = ", ".join(f"'{status}'" for status in OPEN)  # literals: the partial index is used
-        return [_row(row) for row in self._select(f"SELECT {_ROW} FROM runs WHERE status IN ({marks}) ORDER BY id", ())]
+        return [row_of(row) for row in rows]
 
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
         previous = genesis(key)
@@ -284,9 +314,17 @@ class SqliteStore:
         rows = self._select("SELECT data FROM blobs WHERE digest = ?", (digest,))
         return rows[0][0] if rows else None
 
-    def inbox(self) -> list[InboxRow]:
-        rows = self._select("SELECT id, tenant, run, kind, body FROM inbox ORDER BY id", ())
-        return [InboxRow(id, RunKey(TenantId(tenant), RunId(run)), kind, body) for id, tenant, run, kind, body in rows]
+    def inbox(self, worker: str | None = None) -> list[InboxRow]:
+        rows = self._select(
+            "SELECT id, tenant, run, kind, body FROM inbox WHERE answer IS NULL AND (?1 IS NULL OR ?1 = "
+            "(SELECT coalesce(owner, ?1) FROM runs WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run)) ORDER BY id",
+            (worker,),
+        )
+        return [InboxRow(id, RunKey(TenantId(tenant), RunId(run)), *wish) for id, tenant, run, *wish in rows]
+
+    def answer(self, token: str) -> str | None:
+        rows = self._select("SELECT answer FROM inbox WHERE token = ?", (token,))
+        return rows[0][0] if rows else None
 
     def version(self) -> int:
         return int(self._select("PRAGMA data_version", ())[0][0])
@@ -296,6 +334,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write the WAL back into the file and let go of it; a store that was closed is one file."""
+        self.leases.close()
         with _translated(self.path):
             self._db.close()
 
@@ -320,12 +359,6 @@ class SqliteStore:
     def _part(self, digest: bytes) -> bytes | None:
         with _translated(self.path):
             return part(self._db, digest)
-
-
-def _row(row: tuple[Any, ...]) -> RunRow:
-    tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem = row
-    key = RunKey(TenantId(tenant), RunId(run))
-    return RunRow(key, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem)
 
 
 @contextmanager

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from support.commands import FLOWS, MATH, Ran, cloche
 
-from cloche.store import ExecutionLock
-
 USAGE, NOT_FOUND, STORE = 2, 4, 5
 
 
@@ -203,17 +201,6 @@ def test_a_store_that_is_none(tmp_path: Path, command: list[str], make: object) 
 def test_a_damaged_store_is_found_by_verify(tmp_path: Path) -> None:
     ran = cloche("verify", "--store", str(damaged(tmp_path)))
     assert (ran.code in (3, 5), "Traceback" in ran.err, ran.err != "") == (True, False, True)
-
-
-def test_a_store_that_another_process_executes(one_run: str) -> None:
-    lock = ExecutionLock(Path(one_run))
-    try:
-        for command in EVERY_COMMAND[:2]:
-            refused(cloche(*command, "--store", one_run), STORE, f"is executed by another process (pid {os.getpid()}")
-        for command in EVERY_COMMAND[2:5]:
-            assert cloche(*command, "--store", one_run).code == 0  # looking is always possible
-    finally:
-        lock.release()
 
 
 def test_a_file_to_import_that_is_none(store: str, tmp_path: Path) -> None:

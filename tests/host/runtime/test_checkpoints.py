@@ -171,7 +171,7 @@ async def test_a_parked_run_that_is_still_warm_is_not_rebuilt(journal: Journal) 
         await until_it_asks(app, store)
         await until(lambda: not app._running.is_driven(KEY))
         store.read.clear()
-        await app._running.resume(KEY, {"add": 1})
+        await app._running.resume(KEY, {"data": {"add": 1}})
         await until(lambda: store.runs(status="success"))
         assert store.read == {1}  # what it was created with
         assert await ended(await app.get("r1")) == ("success", {"v": 62})

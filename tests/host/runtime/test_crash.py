@@ -8,16 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from support import crash_workload
 from support.guests import needs_python
-
-from cloche.history import Kind
-from cloche.runtime import reading
-from cloche.store import SqliteStore
+from support.two_workers import prove, torture
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261122"))
 KILLS = 12
@@ -43,7 +39,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path) 
     subprocess.run([sys.executable, str(WORKLOAD)], env=environment, check=True, timeout=PATIENCE_S)
     worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
     subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
-    _prove(SqliteStore(tmp_path / "crash.db"), tmp_path / "journal.txt")
+    prove(tmp_path)
 
 
 @pytest.mark.parametrize("guest", ["javascript", "python"])
@@ -62,7 +58,7 @@ def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: st
     child.wait(PATIENCE_S)
     worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
     subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
-    _prove(SqliteStore(tmp_path / "crash.db"), tmp_path / "journal.txt")
+    prove(tmp_path)
 
 
 def _begins(child: subprocess.Popen[bytes], journal: Path, lines: int = 1) -> bool:
@@ -81,21 +77,6 @@ def _count(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
-def _prove(store: SqliteStore, journal: Path) -> None:
-    """Every run ended well with the right value, each step is completed once, and none began after its completion."""
-    began: dict[str, list[int]] = defaultdict(list)
-    for line in journal.read_text().splitlines():
-        run, path, at_ns = line.split(" ")
-        began[f"{run} {path}"].append(int(at_ns))
-    rows = store.runs()
-    assert sorted((row.key.run, row.status) for row in rows) == [(f"run-{n}", "success") for n in range(10)]
-    for row in rows:
-        number = int(row.key.run.removeprefix("run-"))
-        assert reading.result_of(store, row.key).result == {"v": number + 3 + number + 1 + 1}
-        completed = [record for record in store.records(row.key) if record.kind is Kind.STEP_COMPLETED]
-        assert sorted(str(record.path) for record in completed) == ["a", "b", "c", "d", "e", "f"]
-        for record in completed:
-            late = [at for at in began[f"{row.key.run} {record.path}"] if at // 1_000_000 > record.time]
-            assert late == []
-    assert reading.verify(store, None).findings == []
-    store.close()
+def test_two_workers_share_a_store_and_either_may_be_killed(tmp_path: Path) -> None:
+    print(f"CLOCHE_SEED={SEED}")
+    assert torture(tmp_path, 3, SEED) >= 1

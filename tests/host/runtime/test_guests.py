@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from support.apps import KEY, AppOn, Journal, ManualWorld, in_loop, until
 from support.guests import needs_python
 
 from cloche import create_workflow, load_workflow, path
-from cloche.engines import Cell, CellSource, Code, DirectEngine, SandboxEngine
+from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.history import Kind
 from cloche.runtime.pinned import load_code
 from cloche.runtime.workflows import Workflow
@@ -115,20 +113,3 @@ async def test_a_python_run_says_in_which_line_of_the_graph_it_diverged() -> Non
     assert report.divergence is not None
     assert "inc" in str(report.divergence)
     assert "dbl" in str(report.divergence)
-
-
-@in_loop
-async def test_a_failure_says_in_which_line_of_the_workflow_it_was_raised() -> None:
-    needs_python()
-    head = "from cloche import workflow\ndef sink():\n    raise ValueError('sunk')\n"
-    source = f"{head}@workflow\nasync def main(input):\n    sink()\n"
-
-    class Written(SandboxEngine):
-        def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
-            return super().open(replace(code, source=source), guest, limits)
-
-    async with AppOn(MemoryStore(), workflows=[math("python")], world=ManualWorld(), engine=Written()) as app:
-        result = await (await app.start("math", {"x": 5}, run_id=KEY.run)).result()
-    assert result.error is not None
-    assert (result.error.name, result.error.message) == ("ValueError", "sunk")
-    assert result.error.trace == ((6, "main"), (3, "sink"))

@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.apps import AppOn, FlakyStore, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step, create_workflow, step
 from cloche.engines import Code, Language, SandboxEngine
+from cloche.errors import StoreUnavailable
 from cloche.history import Kind
 from cloche.store import MemoryStore
 
@@ -134,6 +136,7 @@ async def test_a_step_that_is_missing_when_its_retry_is_due_blocks_at_once(journ
         await app.start("w", run_id="r1")
         await until(lambda: store.runs(status="waiting"))
     async with AppOn(store, world=world) as app:
+        world.move(5, app)
         assert (await (await app.get("r1")).result()).status == "blocked"
         await app.cancel("r1")  # what is blocked can be given up
         assert (await (await app.get("r1")).result()).status == "canceled"
@@ -174,7 +177,9 @@ async def test_a_run_waits_for_its_store_and_no_step_is_run_again(journal: Journ
     workflow = create_workflow(id="w").then(journal.inc()).then(journal.dbl()).commit()
     store = FlakyStore(refusals=1)
     async with AppOn(store, workflows=[workflow]) as app:
-        run = await app.start("w", {"v": 1})
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await app.start("w", {"v": 1}, run_id="r1")
+        run = await app.start("w", {"v": 1}, run_id="r1")
         store.refusals = 2
         assert await ended(run) == ("success", {"v": 4})
     assert (journal.began, store.refusals, store.commits) == (["inc", "dbl"], 0, 3)

@@ -52,7 +52,7 @@ def conflict_at(outcome: StoreError | None) -> tuple[str, int]:
 
 
 def test_an_empty_store_has_nothing(store: Store) -> None:
-    assert (store.run(key()), store.runs(), store.open_runs(), store.inbox()) == (None, [], [], [])
+    assert (store.run(key()), store.runs(), store.inbox()) == (None, [], [])
     assert (list(store.records(key())), store.result(key(), Path("add")), store.blob("x")) == ([], None, None)
     assert store.commit([]) == []
 
@@ -60,7 +60,7 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
 def test_a_run_is_created_with_its_first_records(store: Store) -> None:
     (log,) = committed(store, "r1")
     row = RunRow(key(), "orders", "c0de", "running", None, at(2), at(2), Seq(2), log.records[-1].hash)
-    assert (store.run(key()), store.runs(), store.open_runs()) == (row, [row], [row])
+    assert (store.run(key()), store.runs()) == (row, [row])
     assert list(store.records(key())) == log.records
 
 
@@ -186,22 +186,13 @@ def test_a_page_of_a_tenant_goes_on_behind_its_own_run(store: Store) -> None:
     assert names(store.runs(tenant="mine", after="x")) == ["w"]
 
 
-def test_open_runs_are_those_that_go_on_by_themselves_oldest_first(store: Store) -> None:
-    statuses = ["pending", "running", "waiting", "success", "failed", "canceled"]
-    for status in statuses:
-        store.commit([Log(key(status)).begin(status=status)])
-    committed(store, "stuck")
-    store.set_problem(key("stuck"), "why")
-    assert names(store.open_runs()) == ["pending", "running", "waiting"]
-
-
 def test_a_run_can_be_blocked_and_freed(store: Store) -> None:
     (log,) = committed(store, "r1")
     before = store.run(key())
     store.set_problem(key(), '{"reason": "no step"}')
     blocked = store.run(key())
     assert blocked is not None
-    assert (blocked.status, blocked.problem, store.open_runs()) == ("blocked", '{"reason": "no step"}', [])
+    assert (blocked.status, blocked.problem) == ("blocked", '{"reason": "no step"}')
     store.set_problem(key(), None)
     assert (store.run(key()), list(store.records(key()))) == (before, log.records)
 
@@ -287,8 +278,8 @@ def test_a_wish_that_nobody_can_grant_is_discarded(store: Store) -> None:
     for token in "ab":
         store.post(key(), "cancel", b"", token, at(1))
     first, second = store.inbox()
-    store.discard(first.id)
-    store.discard(99)
+    store.settle(first.id, "no")
+    store.settle(99, "no")
     assert store.inbox() == [second]
 
 
@@ -296,7 +287,7 @@ def test_a_number_of_a_wish_is_not_used_again(store: Store) -> None:
     """An owner that still holds the number of a wish that was discarded must not take another wish with it."""
     store.post(key(), "cancel", b"", "a", at(1))
     (first,) = store.inbox()
-    store.discard(first.id)
+    store.settle(first.id, "no")
     store.post(key(), "cancel", b"", "b", at(1))
     assert store.inbox()[0].id > first.id
 

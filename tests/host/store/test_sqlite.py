@@ -91,15 +91,18 @@ def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
         assert list(store.records(key())) == log.records
 
 
-def test_open_runs_and_results_are_answered_from_an_index(store: SqliteStore) -> None:
+def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
     asked: list[str] = []
     store._db.set_trace_callback(asked.append)
-    store.open_runs()
+    store.leases.claim_due("w", at(9), 10)
+    store.leases.next_due()
+    store.runs(status="blocked")
+    store.inbox("w")
     store.result(key(), StepPath("add"))
     store._db.set_trace_callback(None)
     plans = [" ".join(row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked]
-    assert "USING INDEX runs_open" in plans[0]
-    assert "USING INDEX records_results (run_id=? AND path=?)" in plans[1]
+    indexes = ["runs_free", "runs_free", "runs_listed", "inbox_waiting", "records_results"]
+    assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 5, plans
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------

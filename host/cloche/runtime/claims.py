@@ -1,0 +1,108 @@
+"""Which runs this worker takes: those that nobody owns and that can go on, a page at a time, so that workers share the work.
+
+A run that waits (for data, for an event, for a time far away) is nobody's, and costs a worker nothing: it is found by index
+when somebody has data for it, or when it is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from cloche.errors import StoreError
+from cloche.history import TimeMs
+from cloche.runtime.membership import Membership
+
+if TYPE_CHECKING:
+    from cloche.runtime.scheduler import Scheduler
+
+INTERVAL_S = 0.1  # how often the store is asked whether somebody else wrote
+PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
+DRIVEN_MAX = 1_000  # a worker that drives so many takes no more; starting runs is not limited
+STORE_RETRY_MS = 1_000
+CLAIM_RETRY_MS = 100
+
+log = logging.getLogger("cloche")
+
+
+class Claims:
+    """Looks for work when somebody wrote, and when a run that nobody owns is due."""
+
+    def __init__(self, scheduler: Scheduler, membership: Membership) -> None:
+        self.membership = membership
+        self._scheduler = scheduler
+        self._version = -1
+        self._due: TimeMs | None = None  # when a look is planned
+        self._is_full = False  # the last page was: there may be more
+        self._watcher: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Join the workers and take what there is; from then on by itself.
+
+        Raises:
+            StoreError: the store did not answer.
+        """
+        self.membership.join()
+        self._look()
+        self._watcher = asyncio.create_task(self._watch(), name="cloche-claims")
+
+    def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the last look found no more than was taken."""
+        return not self._is_full
+
+    def expect(self, due: TimeMs | None) -> None:
+        """Look again when a run that nobody owns is due."""
+        if due is None or (self._due is not None and self._due <= due):
+            return
+        self._due = due
+        self._scheduler.timers.at(due, self._look_when_due)
+
+    def room_again(self) -> None:
+        """A run has left this worker: there may be room for others."""
+        if self._is_full:
+            self.expect(self._scheduler.world.now())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                if not self.membership.keep():
+                    self._scheduler.lose_all()
+                if self._scheduler.store.version() != self._version:
+                    self._look()
+            except StoreError as error:
+                log.warning("the store did not say what there is to do: %s", error.message)
+            except Exception:
+                log.exception("a look for work failed by a fault of cloche itself")
+
+    def _look_when_due(self) -> None:
+        self._due = None
+        try:
+            self._look()
+        except StoreError as error:
+            log.warning("the store did not say what is due: %s", error.message)
+            self.expect(TimeMs(self._scheduler.world.now() + STORE_RETRY_MS))
+
+    def _look(self) -> None:
+        scheduler = self._scheduler
+        leases, now = scheduler.store.leases, scheduler.world.now()
+        version = scheduler.store.version()
+        room = min(PAGE, DRIVEN_MAX - scheduler.driven_count)
+        rows = leases.claim_due(self.membership.worker, now, room) if room > 0 else []
+        for row in rows:
+            scheduler.adopt(row)
+        self._is_full = len(rows) >= room
+        if self._is_full and room > 0:  # the rest in a moment: what was taken runs first, and others take their share
+            self.expect(TimeMs(now + 1))
+        if (due := leases.next_due()) is not None:
+            self.expect(max(due, TimeMs(now + CLAIM_RETRY_MS)))  # one that is due already was not to be had just now
+        scheduler.try_blocked()
+        scheduler.inbox.look()
+        scheduler.announce_elsewhere()
+        self._version = version
