@@ -49,8 +49,9 @@ GRAPHS ?= 500
 campaign: guest ## live GRAPHS random workflows from SEED, on both engines, in every way and under crashes
 	CLOCHE_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/properties --hypothesis-seed=$(SEED)
 
-bench: guest ## the benchmarks: a table, and JSON in benchmarks/results/
-	$(BIN)/python -m benchmarks
+MOST ?= 1000000
+bench: guest ## measure (NAME=… for some, MOST=… for smaller sizes): a table; results and plots in benchmarks/results/
+	$(BIN)/cloche bench $(NAME) --most $(MOST) $(if $(NAME),,--keep benchmarks/results)
 
 docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
 	$(BIN)/pdoc --docformat google -o .cache/docs cloche cloche_codegen

@@ -21,7 +21,7 @@ ROOTS = {"cloche": "host", "cloche_codegen": "codegen", "cloche_guest": "guest"}
 
 # A layer may use itself and what stands after it here; `sandbox` and `store` share a floor and do not meet.
 FLOORS: list[set[str]] = [
-    {"__init__", "cli", "http", "testing"},
+    {"__init__", "cli", "http", "testing", "bench"},
     {"runtime"},
     {"engines"},
     {"sandbox", "store"},
@@ -34,8 +34,8 @@ FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in laye
 # Who may know a library that is not cloche's. pydantic is the language of schemas at the faces, in the runtime and in
 # codegen; `history` uses it inside functions only, for values that are models, and never needs it otherwise.
 MAY_KNOW = {
-    "sqlite3": {"cloche.store"},
-    "wasmtime": {"cloche.sandbox", "cloche_guest"},
+    "sqlite3": {"cloche.store", "cloche.bench.baselines"},
+    "wasmtime": {"cloche.sandbox", "cloche_guest", "cloche.bench.metering"},
     "cbor2": {"cloche.history", "cloche_guest"},
     "click": {"cloche.cli"},
     "pydantic": {"cloche.runtime", "cloche.history", "cloche.tenancy", "cloche_codegen"},

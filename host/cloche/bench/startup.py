@@ -9,19 +9,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks.measure import Figure, median_us
+from cloche.bench.baselines import python_ms
+from cloche.bench.figures import Figure, Scale, median_us
 
 
-def help_text() -> Iterator[Figure]:
+def help(_: Scale) -> Iterator[Figure]:
     """`cloche --help`, process and all."""
 
-    def run(*arguments: str) -> None:
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    def run() -> None:
+        subprocess.run([sys.executable, "-m", "cloche.cli", "--help"], check=True, stdout=subprocess.DEVNULL)
 
-    bare = median_us(lambda: run("-c", "pass"), 9) / 1000
-    yield Figure(
-        "cloche --help", median_us(lambda: run("-m", "cloche.cli", "--help"), 9) / 1000, "ms", "bare python", bare, 150
-    )
+    yield Figure("cloche --help", median_us(run, 9) / 1000, "ms", "bare python", python_ms(), 150)
 
 
 COLD = """
@@ -40,18 +38,21 @@ print((time.perf_counter() - begin) * 1000)
 """
 
 
-def cold_start() -> Iterator[Figure]:
-    """A fresh process, after its imports: engine, guest, image, one run of one step; with and without compiled guest."""
+def cold_start(_: Scale) -> Iterator[Figure]:
+    """A fresh process, after its imports: engine, guest, image, one run of one step."""
 
     def first_run(**environment: str) -> float:
         env = {**os.environ, **environment}
-        done = subprocess.run([sys.executable, "-c", COLD], check=True, capture_output=True, text=True, env=env)
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:  # a file: the source of a step is looked up
+            script.write(COLD)
+            script.flush()
+            done = subprocess.run([sys.executable, script.name], check=True, capture_output=True, text=True, env=env)
         return float(done.stdout)
 
     first_run()
     warm = statistics.median(first_run() for _ in range(7))
     with tempfile.TemporaryDirectory() as empty:
         cold = first_run(CLOCHE_CACHE=empty)
-    bare = median_us(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), 9) / 1000
+    bare = python_ms()
     yield Figure("first run of a process, guest in the cache", warm, "ms", "bare python", bare, 150)
     yield Figure("first run of a machine, guest compiled", cold, "ms", "bare python", bare)

@@ -1,1 +1,0 @@
-"""The benchmarks: `python -m benchmarks [NAME …]`. Every figure stands beside a baseline of the same run."""

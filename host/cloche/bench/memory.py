@@ -1,0 +1,100 @@
+"""What runs take of memory: live ones a cell, parked ones a row on disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cloche.bench import histories as h
+from cloche.bench.baselines import scratch
+from cloche.bench.figures import Figure, Scale, private_bytes
+from cloche.engines import Language
+from cloche.history import CallId, Kind, Note, RunId, RunKey, RunMachine, Seq, TenantId, TimeMs
+from cloche.history.values import encode_plain
+from cloche.sandbox import Cell
+from cloche.store import Append, NewRun, SqliteStore, blob_digest
+
+GB = 1_000_000_000
+FAR = TimeMs(4_000_000_000_000)  # the year 2096
+CELLS = 500
+COMMIT_RUNS = 500
+
+
+def live_memory(_: Scale) -> Iterator[Figure]:
+    """Cells after their first turn, each of its own run."""
+    shapes: list[tuple[str, str, Language]] = [("JavaScript", h.SMALL, "javascript")]
+    if h.has_python():
+        shapes.append(("Python", h.PY_SEQUENTIAL, "python"))
+    for name, source, language in shapes:
+        image, start = h.image(source, language), h.started(1).pack()
+        first = Cell(image, h.LIMITS)
+        first.turn([start])
+        before = private_bytes()
+        cells = [Cell(image, h.LIMITS) for _ in range(CELLS)]
+        for cell in cells:
+            cell.turn([start])
+        used = (private_bytes() - before) / CELLS
+        state = len(first.state())
+        note = f"{CELLS} cells"
+        yield Figure(f"live cell, {name}, resident", used / 1e6, "MB", "its whole state", state / 1e6, note=note)
+        label = f"live cells a GB, {name}"
+        yield Figure(label, GB / used, "cells", "as whole states", GB / state, 1_200, note, at_least=True)
+
+
+_OPENED = """
+import asyncio, sys
+from cloche import Cloche
+from cloche.bench.figures import private_bytes
+
+async def main(store):
+    async with Cloche(store):
+        await asyncio.sleep(0.1)
+        print(private_bytes())
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def parked_memory(scale: Scale) -> Iterator[Figure]:
+    """What a worker takes that was started on a store full of runs that wait, above one on an empty store."""
+    for count in scale.sizes(1_000, 10_000, 100_000):
+        for status, wake_at in (("suspended", None), ("waiting", FAR)):
+            with scratch() as directory:
+                empty, full = directory / "empty.db", directory / "full.db"
+                SqliteStore(empty).close()
+                size = _write_parked(full, count, status, wake_at)
+                above = (_worker_bytes(full) - _worker_bytes(empty)) / 1e6
+            what = "a timer" if wake_at else "somebody"
+            name, label = f"{count:,} runs that wait for {what}, above none", f"waiting for {what}"
+            yield Figure(name, above, "MB", "their rows on disk", size / 1e6, 20, series=label, size=count)
+
+
+def _worker_bytes(store: Path) -> int:
+    done = subprocess.run([sys.executable, "-c", _OPENED, str(store)], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def _write_parked(path: Path, count: int, status: str, wake_at: TimeMs | None) -> int:
+    """A store with `count` such runs, and its size."""
+    store = SqliteStore(path)
+    for first in range(0, count, COMMIT_RUNS):
+        numbers = range(first, min(first + COMMIT_RUNS, count))
+        store.commit([_parked(f"r{number}", status, wake_at) for number in numbers])
+    store.close()
+    return path.stat().st_size
+
+
+def _parked(run: str, status: str, wake_at: TimeMs | None) -> Append:
+    """A run that has asked for one thing: a step that suspended, or a timer."""
+    key = RunKey(TenantId("default"), RunId(run))
+    machine = RunMachine(key)
+    created = Note(Kind.RUN_CREATED, h.NOW, {"workflow": "bench", "limits": {}})
+    asked = [1, 1, "nap", wake_at, None] if wake_at else [0, 1, "ask", "ask", [1]]
+    records = machine.accept([created, h.started(1)], encode_plain(asked) + b"\xf6", h.NOW).records
+    if not wake_at:
+        attempt = Note(Kind.ATTEMPT_STARTED, h.NOW, {"attempt": 1}, CallId(1))
+        suspended = h.suspended(1, "ask")
+        records = [*records, *machine.accept([attempt, suspended], b"\xf6", h.NOW).records]
+    return Append(key, Seq(0), records, status, wake_at, h.NOW, NewRun("bench", blob_digest(b"bench")))

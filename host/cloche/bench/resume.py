@@ -1,0 +1,148 @@
+"""Long histories in a store: going on from a checkpoint, and replaying all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from cloche import SandboxEngine
+from cloche.bench import histories as h
+from cloche.bench.baselines import scratch
+from cloche.bench.figures import Figure, Scale, once_us
+from cloche.history import Record, Seq
+from cloche.runtime.checkpoints import EVENTS_BETWEEN, taken
+from cloche.runtime.clock import SystemWorld
+from cloche.runtime.driver import RunDriver
+from cloche.runtime.scheduler import Scheduler
+from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
+
+RESUMES = 15
+COMMIT_STEPS = 5_000
+TAIL = EVENTS_BETWEEN - 1  # the longest there is behind a checkpoint of a run that is driven
+
+
+def resume(scale: Scale) -> Iterator[Figure]:
+    """A run of a sequential workflow, its cell and machine rebuilt by a worker that has others open already."""
+    for size in scale.sizes(100, 1_000, 10_000, 100_000, 1_000_000):
+        with _stored(size) as store:
+            checkpoints = CheckpointFile.beside(store.path)
+            log = store.path.stat().st_size
+            whole, short, kept = asyncio.run(_resumed(store, checkpoints))
+            _extend(store, size, TAIL)
+            tail = asyncio.run(_resumed_with_tail(store, checkpoints))
+            checkpoints.close()
+        base = "full replay, from the store"
+        name = f"resume from a checkpoint at {size:,} steps"
+        yield Figure(name, short, "ms", base, whole, 5, series="checkpoint", size=size)
+        yield Figure(f"{name}, and {TAIL} behind it", tail, "ms", base, whole, None, "", "checkpoint and tail", size)
+        yield Figure(f"checkpoint at {size:,} steps", kept / 1000, "KB", "the log, on disk", log / 1000, 60)
+
+
+def replay_from_store(scale: Scale) -> Iterator[Figure]:
+    """From the file to the end of the run: read, verify the chain, replay, compare every command."""
+    for size in scale.sizes(1_000, 10_000, 100_000, 1_000_000):
+        with _stored(size) as store:
+            raw = once_us(partial(_read, store))
+            whole = min(asyncio.run(_replayed_us(store)) for _ in range(3 if size <= 10_000 else 1))
+        name = f"replay from the store, {size:,} steps"
+        yield Figure(
+            name, whole / size, "µs/step", "reading the rows", raw / size, 8, "3 records a step", "steps", size
+        )
+
+
+def log_bytes(scale: Scale) -> Iterator[Figure]:
+    """A sequential step with a small integer in and out: three records."""
+    size = scale.sizes(1_000, 10_000)[-1]
+    with _stored(size) as store:
+        records = sum(len(record.packed) for record in store.records(h.KEY))
+    with scratch() as directory:
+        SqliteStore(directory / "empty.db").close()
+        empty = (directory / "empty.db").stat().st_size
+        grown = _written(directory / "runs.db", size) - empty
+    yield Figure("log bytes of a step, on disk", grown / size, "B", "bytes of its records", records / size)
+
+
+@contextmanager
+def _stored(size: int) -> Iterator[SqliteStore]:
+    """A store with one open run that has done `size` steps."""
+    with scratch() as directory:
+        _written(directory / "runs.db", size)
+        store = SqliteStore(directory / "runs.db")
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def _written(path: Path, size: int) -> int:
+    store = SqliteStore(path)
+    digest = SandboxEngine().guest()[0]
+    code = h.sequential_code(digest).pack()
+    store.put_blob(blob_digest(code), code)
+    _append(store, 0, h.synthesised(size, digest), NewRun("bench", blob_digest(code)))
+    store.close()
+    return path.stat().st_size
+
+
+def _extend(store: SqliteStore, size: int, steps: int) -> None:
+    """The same run, `steps` further."""
+    row = store.run(h.KEY)
+    assert row is not None
+    turns = islice(h.synthesised(size + steps, SandboxEngine().guest()[0]), size + 1, None)
+    _append(store, row.head_seq, turns, None)
+
+
+def _append(store: SqliteStore, head: int, turns: Iterator[list[Record]], new: NewRun | None) -> None:
+    while portion := list(islice(turns, COMMIT_STEPS)):
+        records = [record for turn in portion for record in turn]
+        store.commit([Append(h.KEY, Seq(head), records, "running", None, h.NOW, new)])
+        head, new = records[-1].seq, None
+
+
+def _read(store: SqliteStore) -> int:
+    return sum(len(row[0]) for row in store._select("SELECT record, hash FROM records ORDER BY run_id, seq", ()))
+
+
+def _driver(store: SqliteStore, checkpoints: CheckpointFile | None) -> RunDriver:
+    engine = SandboxEngine()
+    scheduler = Scheduler(store, SystemWorld(), engine, checkpoints)
+    return RunDriver(scheduler, h.KEY, h.sequential_code(engine.guest()[0]), h.LIMITS.to_data(), None, None)
+
+
+async def _replayed_us(store: SqliteStore) -> float:
+    driver = _driver(store, None)
+    begin = time.perf_counter_ns()
+    await driver.rebuild()
+    return (time.perf_counter_ns() - begin) / 1000
+
+
+async def _resumed(store: SqliteStore, checkpoints: CheckpointFile) -> tuple[float, float, int]:
+    """Replayed in full and then from a checkpoint, both in ms, and the bytes of that."""
+    driver = _driver(store, checkpoints)
+    begin = time.perf_counter_ns()
+    await driver.rebuild()
+    whole = (time.perf_counter_ns() - begin) / 1e6
+    assert driver._cell is not None
+    pack = taken(h.KEY, driver.machine, driver._cell)
+    assert pack is not None
+    kept = pack()
+    checkpoints.put(h.KEY, driver.machine.head_seq, kept)
+    return whole, await _resumed_with_tail(store, checkpoints), len(kept)
+
+
+async def _resumed_with_tail(store: SqliteStore, checkpoints: CheckpointFile) -> float:
+    times = []
+    for _ in range(RESUMES):
+        driver = _driver(store, checkpoints)
+        begin = time.perf_counter_ns()
+        await driver.rebuild()
+        times.append((time.perf_counter_ns() - begin) / 1e6)
+        if checkpoints.get(h.KEY) is None:
+            raise AssertionError("the checkpoint was not used")
+    return statistics.median(times)

@@ -1,0 +1,39 @@
+"""The list of benchmarks. Each is loaded when it is run, so that naming them costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+
+from cloche.bench.figures import Figure, Scale
+
+SUITE = {
+    "new-cell": ("cells", "a live instance of a workflow's image, ready for its first turn"),
+    "load": ("cells", "a workflow's code to an image"),
+    "live-turn": ("cells", "one event in, one command out"),
+    "replay": ("cells", "whole histories in one crossing: sequential, parallel, mixed"),
+    "python-guest": ("python_guest", "size and cells of the Python guest (nothing where it is not built)"),
+    "two-cores": ("cells", "guest-bound work on two threads against one"),
+    "metering": ("metering", "what fuel and epochs cost the guest"),
+    "resume": ("resume", "from a checkpoint, at any length of history"),
+    "replay-from-store": ("resume", "from the file to the end of the run, chain verified"),
+    "log-bytes": ("resume", "how the file grows with a step"),
+    "sequential-steps": ("durable", "one run, one step after another, each synced"),
+    "concurrent-runs": ("durable", "many runs at once, which share commits"),
+    "start-latency": ("durable", "until a run's beginning is durable, and until its end"),
+    "payloads": ("durable", "steps that take and give 100 B to 4 MB"),
+    "foreach": ("durable", "a foreach over many items"),
+    "isolation-tax": ("tax", "the same workflow in process and under glass"),
+    "live-memory": ("memory", "what live cells take"),
+    "parked-memory": ("memory", "what runs take that wait for somebody"),
+    "cold-start": ("startup", "the first run of a process, with and without compiled guest"),
+    "help": ("startup", "`cloche --help`"),
+}
+
+
+def run_suite(names: Sequence[str], scale: Scale) -> Iterator[tuple[str, Figure]]:
+    """The figures of these benchmarks, of all if none is named, as they are measured: (name of the benchmark, figure)."""
+    for name in names or SUITE:
+        module = importlib.import_module(f"cloche.bench.{SUITE[name][0]}")
+        for figure in getattr(module, name.replace("-", "_"))(scale):
+            yield name, figure

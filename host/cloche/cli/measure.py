@@ -1,0 +1,44 @@
+"""The command that measures: `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cloche.cli.base import command
+
+
+@command
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.option("--list", "only_list", is_flag=True, help="List the benchmarks and what they measure.")
+@click.option(
+    "--most", default=1_000_000, show_default=True, type=click.IntRange(1), help="The most steps, runs or items."
+)
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Write results, table and plots there.")
+def bench(names: tuple[str, ...], only_list: bool, most: int, keep: Path | None, as_json: bool) -> None:
+    """Measure this machine: every figure beside a baseline of the same run.
+
+    All benchmarks (15 minutes), or those named. Stores are made in the working directory, and removed.
+    """
+    from cloche.bench import SUITE, Scale, run_suite
+    from cloche.bench.report import Taken, line
+    from cloche.bench.report import keep as keep_files
+    from cloche.cli.output import print_json
+    from cloche.errors import NotFound
+
+    if unknown := next((name for name in names if name not in SUITE), None):
+        known = ", ".join(SUITE)
+        raise NotFound(f"there is no benchmark '{unknown}'; there are: {known}", kind="benchmark", id=unknown)
+    if only_list:
+        for name, (_, about) in SUITE.items():
+            print_json({"name": name, "about": about}) if as_json else click.echo(f"{name:18} {about}")
+        return
+    taken = []
+    for name, figure in run_suite(names, Scale(most)):
+        taken.append(Taken(name, figure))
+        print_json(taken[-1].to_data()) if as_json else click.echo(line(figure))
+    if keep is not None:
+        said = " ".join(["cloche bench", *names, *([f"--most {most}"] if most != 1_000_000 else [])])
+        for file in keep_files(taken, said, keep):
+            click.echo(f"kept {file}", err=True)
