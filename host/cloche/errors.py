@@ -23,6 +23,8 @@
         LeasedElsewhere       another worker executes this run
         LeaseLost             this worker did, and another one does now
         StoreUnavailable      nothing was written; trying again may work
+          StoreFull             the disk is full; runs go on when there is room
+        StoreFailed           the disk did not confirm a write: this handle is not used any more
         ForeignStore          the file is not a cloche store, or of a newer version
         DamagedStore          the file is a cloche store that can no longer be read
 
@@ -210,6 +212,17 @@ class LeaseLost(StoreError):
 class StoreUnavailable(StoreError):
     code = "store-unavailable"
     retryable = True
+
+
+class StoreFull(StoreUnavailable):
+    code = "store-full"
+
+
+class StoreFailed(StoreError):
+    """What was written last may be there or not, and asking the disk again would not tell: a failed fsync forgets what it did
+    not write. Only a new process that reads the log again knows."""
+
+    code = "store-failed"
 
 
 class ForeignStore(StoreError):

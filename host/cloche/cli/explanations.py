@@ -91,6 +91,12 @@ What it still brought for them was refused, so nothing is recorded twice. Steps 
     "store-unavailable": """
 The store's file did not take or give data: it is missing, locked for long, its disk is full, or reading failed. Nothing was
 written half. Runs wait and try again by themselves; free the disk or unlock the file.""",
+    "store-full": """
+The disk of the store is full. Nothing was written half, and no step that ran is run again for it: runs keep what they have and
+try again by themselves until there is room.""",
+    "store-failed": """
+The disk did not confirm a write (fsync failed). Nobody can say what of it is there, so this process stops using the store:
+end it, look at the disk, start again. What was acknowledged is checked when the store is opened.""",
     "foreign-store": """
 The file is not a cloche store, or was written by a newer cloche. Nothing was changed in it. Name another with `--store`, or
 upgrade.""",

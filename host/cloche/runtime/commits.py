@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from cloche.errors import StoreUnavailable
+from cloche.errors import StoreError
 from cloche.store import Append, Store
 
 
@@ -28,6 +28,7 @@ class Committer:
         Raises (from the future):
             SeqConflict: it was refused.
             StoreUnavailable: nothing was written.
+            StoreFailed: it is not known what was written.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -48,7 +49,7 @@ class Committer:
         except Exception as error:
             for _, done in waiting:
                 if not done.cancelled():
-                    done.set_exception(_unavailable(error))
+                    done.set_exception(_own(error))
             return
         for (_, done), outcome in zip(waiting, outcomes, strict=True):
             if done.cancelled():
@@ -59,8 +60,8 @@ class Committer:
                 done.set_exception(outcome)
 
 
-def _unavailable(error: Exception) -> Exception:
+def _own(error: Exception) -> Exception:
     """Each waiter gets an exception of its own: a shared one would collect the tracebacks of all."""
-    if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(error.message, **error.facts)
+    if isinstance(error, StoreError):
+        return type(error)(error.message, **error.facts)
     return error

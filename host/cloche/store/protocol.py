@@ -135,7 +135,7 @@ class Leases(Protocol):
 
 
 class Store(Protocol):
-    """The log. All methods but `close` may raise `StoreUnavailable` and `DamagedStore`."""
+    """The log. All methods but `close` may raise `StoreUnavailable`, `StoreFailed` and `DamagedStore`."""
 
     @property
     def leases(self) -> Leases: ...
@@ -148,6 +148,7 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: nothing at all was written.
+            StoreFailed: it is not known what was written; nothing more can be done with this store.
         """
 
     def run(self, key: RunKey) -> RunRow | None: ...

@@ -6,6 +6,7 @@ of a store by leases (`sqlite_leases`); any number of other processes read, and 
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,18 @@ from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
-from cloche.errors import DamagedStore, ForeignStore, HistoryError, StoreError, StoreUnavailable
+from cloche.errors import (
+    DamagedStore,
+    ForeignStore,
+    HistoryError,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+    StoreUnavailable,
+)
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
+from cloche.store import wal
 from cloche.store.memory import lease_lost, no_such_run, refusal
 from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, RunRow
 from cloche.store.sqlite_audit import audit
@@ -25,6 +35,7 @@ from cloche.store.sqlite_parts import part, put_parts
 APPLICATION_ID = 0x636C6F63  # "cloc"
 VERSION = 3
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
+_SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
@@ -42,7 +53,7 @@ class SqliteStore:
 
     Raises:
         ForeignStore: the file is something else, or was written by a newer cloche.
-        DamagedStore: it is a store that SQLite cannot read.
+        DamagedStore: it is a store that SQLite cannot read, or its write-ahead log is damaged before its end.
         StoreUnavailable: it cannot be opened, or another process has kept it locked for 5 seconds.
     """
 
@@ -53,7 +64,10 @@ class SqliteStore:
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size == 1 or (size == 0 and must_exist):  # SQLite takes a file of one byte for an empty one
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
-        with _translated(self.path):
+        self._failure: StoreFailed | None = None
+        if (torn := wal.damage(self.path)) is not None:
+            raise _damaged(self.path, f"its write-ahead log, {self.path.name}-wal: {torn}")
+        with self._translated():
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             try:
                 self._open()
@@ -231,7 +245,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _translated(self.path):
+        with self._translated():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -244,7 +258,7 @@ class SqliteStore:
     # ---- reading ----
 
     def run(self, key: RunKey) -> RunRow | None:
-        with _translated(self.path):
+        with self._translated():
             return self._found(key)
 
     def runs(
@@ -335,11 +349,12 @@ class SqliteStore:
     def close(self) -> None:
         """Write the WAL back into the file and let go of it; a store that was closed is one file."""
         self.leases.close()
-        with _translated(self.path):
-            self._db.close()
+        if self._failure is None:
+            with self._translated():
+                self._db.close()
 
     def _select(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        with _translated(self.path):
+        with self._translated():
             return self._db.execute(sql, values).fetchall()
 
     def _verified(
@@ -356,8 +371,22 @@ class SqliteStore:
         except HistoryError as error:
             raise type(error)(f"run {key.run}, {error.message}", run_id=key.run, seq=expected) from error
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors in our terms. A sync that failed is the end of this handle: it answers with that from now on."""
+        if self._failure is not None:
+            raise StoreFailed(self._failure.message, path=str(self.path))
+        try:
+            with _translated(self.path):
+                yield
+        except StoreFailed as failure:
+            self._failure = failure
+            # Never closed, not even at the end of the process: SQLite would take the WAL that it could not sync as written.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            raise
+
     def _part(self, digest: bytes) -> bytes | None:
-        with _translated(self.path):
+        with self._translated():
             return part(self._db, digest)
 
 
@@ -372,6 +401,15 @@ def _translated(path: FilePath) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             raise ForeignStore(f"{path} is not a cloche store: it is not a SQLite file", path=str(path)) from error
+        if getattr(error, "sqlite_errorcode", 0) in _SYNC_FAILED:
+            raise StoreFailed(
+                f"the disk of {path} did not confirm a write ({error}): end this process, look at the disk, start again",
+                path=str(path),
+            ) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreFull(
+                f"the disk of {path} is full: make room; runs wait and go on by themselves", path=str(path)
+            ) from error
         if code == sqlite3.SQLITE_CORRUPT or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
             raise _damaged(path, error) from error
         raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error
