@@ -13,6 +13,10 @@ from cloche_codegen.errors import Problem
 Language: TypeAlias = Literal["javascript", "python"]
 
 
+class PythonOnly:
+    """A kind of code: a Python function that cannot be made into JavaScript."""
+
+
 def language_of(graph: g.Graph) -> Language:
     """The language of a graph without problems: Python if it is a function, or holds some and no code strings."""
     if graph.native is not None:
@@ -39,7 +43,7 @@ def misplaced(graph: g.Graph) -> Iterator[Problem]:
                     'or a Python function instead, or leave out guest="python"'
                 )
                 yield Problem("code_in_python", path, message)
-            if language == "javascript" and g.FunctionText in held:
+            if language == "javascript" and PythonOnly in held:
                 why = 'guest="javascript"' if graph.guest != "auto" else "code strings, which are JavaScript,"
                 message = (
                     f"the workflow has {why} and here a Python function that cannot be made into JavaScript: use predicates, "
@@ -48,8 +52,10 @@ def misplaced(graph: g.Graph) -> Iterator[Problem]:
                 yield Problem("function_in_javascript", path, message)
 
 
-def _held(value: object) -> Iterator[type[g.CodeText] | type[g.FunctionText]]:
+def _held(value: object) -> Iterator[type]:
     """The kinds of code in a part of a graph."""
+    if isinstance(value, g.FunctionText) and value.expression is None:
+        yield PythonOnly
     if isinstance(value, g.CodeText | g.FunctionText):
         yield type(value)
     elif isinstance(value, BaseModel):

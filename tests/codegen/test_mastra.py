@@ -202,7 +202,7 @@ def test_sources_are_refused_by_path_all_at_once() -> None:
 
 def test_sources_are_bound_by_path_or_by_id() -> None:
     functions = {
-        "a-condition": lambda data: data.x > 1,
+        "a-condition": lambda data: str(data.x) > "1",
         "graph[0].serializedConditions[1].fn": "inputData.y",
         "graph[1].fn": 5,
         "sleep_3c": "new Date()",

@@ -9,7 +9,7 @@ An expression is a list that begins with what it is:
     ["compare", first, [[operator, e], …]]  ["+" | "-" | "*" | "/" | "//" | "%", left, right]
 
 Tuples and sets stand only to the right of `in`: nothing that crosses the glass is one. What is not here is not in the subset:
-method calls above all, and names that every mapping has (`data.items` could be the method).
+method calls above all, and names that some data has in Python anyway (`data.items` could be the method).
 """
 
 from __future__ import annotations
@@ -26,7 +26,22 @@ _COMPARISONS: Final = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
     ast.Is: "is", ast.IsNot: "is not",
 }  # fmt: skip
-_OF_MAPPINGS: Final = frozenset(dir(dict))
+# What data that crosses has as attributes of its own in Python (mappings, texts, numbers, dates …): written down, because a
+# stored graph must mean the same under every version of Python.
+_OF_DATA: Final = frozenset([
+    "append", "as_integer_ratio", "astimezone", "bit_count", "bit_length", "capitalize", "casefold", "center",
+    "clear", "combine", "conjugate", "copy", "count", "ctime", "date", "day", "decode", "denominator", "dst",
+    "encode", "endswith", "expandtabs", "extend", "find", "fold", "format", "format_map", "from_bytes", "from_number",
+    "fromhex", "fromisocalendar", "fromisoformat", "fromkeys", "fromordinal", "fromtimestamp", "get", "hex", "hour",
+    "imag", "index", "insert", "is_integer", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier",
+    "islower", "isnumeric", "isocalendar", "isoformat", "isoweekday", "isprintable", "isspace", "istitle", "isupper",
+    "items", "join", "keys", "ljust", "lower", "lstrip", "maketrans", "max", "microsecond", "min", "minute", "month",
+    "now", "numerator", "partition", "pop", "popitem", "real", "remove", "removeprefix", "removesuffix", "replace",
+    "resolution", "reverse", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "second", "setdefault",
+    "sort", "split", "splitlines", "startswith", "strftime", "strip", "strptime", "swapcase", "time", "timestamp",
+    "timetuple", "timetz", "title", "to_bytes", "today", "toordinal", "translate", "tzinfo", "tzname", "update",
+    "upper", "utcfromtimestamp", "utcnow", "utcoffset", "utctimetuple", "values", "weekday", "year", "zfill",
+])  # fmt: skip
 
 
 class _Outside(Exception):
@@ -110,7 +125,7 @@ class _Reader:
             case ast.Attribute(value=ast.Name(id=name), attr=attr) if name == self.context:
                 if attr in CONTEXT:
                     return ["context", attr]
-            case ast.Attribute(value=value, attr=attr) if attr not in _OF_MAPPINGS and not attr.startswith("__"):
+            case ast.Attribute(value=value, attr=attr) if attr not in _OF_DATA and not attr.startswith("__"):
                 return ["attribute", self.read(value, depth), attr]
             case ast.Subscript(
                 value=ast.Attribute(value=ast.Name(id=name), attr="steps"), slice=ast.Constant(value=str() as id)
