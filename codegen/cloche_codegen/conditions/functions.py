@@ -349,8 +349,11 @@ def _free_names(text: str) -> list[str]:
     todo = _codes_in(compile(text, "<function>", "exec", dont_inherit=True))
     while todo:
         one = todo.pop(0)
-        names = [i.argval for i in dis.get_instructions(one) if i.opname in _READS]
-        made = [i.argval for i in dis.get_instructions(one) if i.opname == "STORE_NAME"]  # in the body of a class
+        said = [
+            (i.opname, i.argval) for i in dis.get_instructions(one) if i.opname in _READS or i.opname == "STORE_NAME"
+        ]
+        made = {name for opname, name in said if opname == "STORE_NAME"}  # in the body of a class
+        names = [name for opname, name in said if opname != "STORE_NAME"]
         found.update(dict.fromkeys(name for name in names if name not in made and name not in _OF_CLASSES))
         todo += _codes_in(one)
     return list(found)

@@ -164,8 +164,9 @@ def import_of(name: str, value: Any, modules: frozenset[str]) -> str | None:
     named = getattr(value, "__name__", None)
     if not isinstance(named, str) or not isinstance(value, type | FunctionType | BuiltinFunctionType):
         return None
-    for module in (value.__module__, *sorted(modules)):
-        if module in modules and getattr(sys.modules.get(module), named, None) is value:
+    home = value.__module__
+    for module in (home,) if home in modules else sorted(modules):
+        if getattr(sys.modules.get(module), named, None) is value:
             return f"from {module} import {named}" + ("" if name == named else f" as {name}")
     return None
 
