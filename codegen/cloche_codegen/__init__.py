@@ -2,7 +2,7 @@
 
 from cloche_codegen.builder import AnyStep, Workflow
 from cloche_codegen.conditions.code import Code, code
-from cloche_codegen.conditions.expressions import Refs, path, refs
+from cloche_codegen.conditions.expressions import Refs, patched, path, refs
 from cloche_codegen.emission import Source
 from cloche_codegen.errors import GraphError, NotCommitted, Problem, UnknownReference
 from cloche_codegen.graph import Graph
@@ -52,6 +52,7 @@ __all__ = [
     "lower",
     "mermaid",
     "now",
+    "patched",
     "path",
     "python",
     "race",

@@ -23,6 +23,7 @@ from cloche_codegen.conditions.predicates import (
     Junction,
     Member,
     Negation,
+    Patch,
     PredicateBox,
     Presence,
     Truth,
@@ -43,7 +44,7 @@ from cloche_codegen.graph import (
 from cloche_codegen.paths import ROOTS
 
 M = TypeVar("M", bound=BaseModel)
-_PREDICATES: Final = (Compare, Member, Presence, Truth, Junction, Negation)
+_PREDICATES: Final = (Compare, Member, Presence, Truth, Junction, Negation, Patch)
 _SUGAR: Final = {
     "==": "eq", "===": "eq", "!=": "ne", "!==": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte",
     "not_in": "notIn", "not_exists": "notExists",

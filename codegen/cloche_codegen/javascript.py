@@ -405,6 +405,7 @@ _RESERVED: Final = frozenset(
         python step input given state requestContext at value path item turn Symbol Date NaN Infinity
         sleep sleepUntil waitForEvent nested map parallel branch choose dountil dowhile foreach seconds instant
         get read result first text defined settled lookUp lookUps eq ne lt lte gt gte isIn notIn exists notExists truthy falsy
+        patched
         """,
     )
 )

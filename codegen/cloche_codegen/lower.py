@@ -21,6 +21,7 @@ from cloche_codegen.conditions.predicates import (
     LiteralOperand,
     Member,
     Negation,
+    Patch,
     PathOperand,
     Predicate,
     Presence,
@@ -240,6 +241,8 @@ def _predicate(predicate: Predicate, scope: _Scope) -> t.Value:
             return t.All(args) if predicate.op == "and" else t.Any_(args)
         case Negation():
             return t.Not(_predicate(predicate.arg, scope))
+        case Patch():
+            return t.Test("patched", (t.Literal_(predicate.id),))
         case _:
             assert_never(predicate)
 

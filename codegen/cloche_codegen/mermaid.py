@@ -14,6 +14,7 @@ from cloche_codegen.conditions.predicates import (
     LiteralOperand,
     Member,
     Negation,
+    Patch,
     PathOperand,
     Predicate,
     Presence,
@@ -186,6 +187,8 @@ def predicate_label(predicate: Predicate) -> str:
             return f" {predicate.op} ".join(inner) or ("always" if predicate.op == "and" else "never")
         case Negation():
             return f"not ({predicate_label(predicate.arg)})"
+        case Patch():
+            return f"patched {predicate.id}"
         case _:
             assert_never(predicate)
 

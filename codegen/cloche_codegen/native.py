@@ -26,8 +26,8 @@ from cloche_codegen.validate import problems_of
 W = TypeVar("W", bound=Workflow)
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
-    "EventTimeout", "FatalError", "RetryableError", "gather", "now", "race", "sleep", "sleep_until", "start_child",
-    "wait_for_event",
+    "EventTimeout", "FatalError", "RetryableError", "gather", "now", "patched", "race", "sleep", "sleep_until",
+    "start_child", "wait_for_event",
 ])  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from cloche_codegen.conditions.predicates import (
     LiteralOperand,
     Member,
     Negation,
+    Patch,
     PathOperand,
     Predicate,
     Presence,
@@ -205,6 +206,14 @@ def refs(model: object = None, *, init: object = None, state: object = None) -> 
 def path(text: str) -> Path:
     """A path given as text: `path("inputData.score") > 80`. Roots are listed in `predicates`."""
     return Path(bare_path(text))
+
+
+def patched(id: str) -> Condition:
+    """True in runs that come here with this code first, false in open runs that had come past here before it was deployed.
+
+    `.choose([(patched("new-tax"), new_step)], otherwise=old_step)` changes a workflow under its open runs: `cloche upgrade`.
+    """
+    return Condition(Patch(op="patched", id=id))
 
 
 def _operand(value: object) -> PathOperand | LiteralOperand:

@@ -1,7 +1,8 @@
 """Conditions as data: the predicate grammar, and the one table of what each operator means.
 
     eq ne lt lte gt gte {left, right} · in notIn {value, set} · exists notExists {path} · truthy falsy {value}
-    and or {args} · not {arg}          operands: {"path": "inputData.score"} or {"literal": text | number | bool | null}
+    and or {args} · not {arg} · patched {id}
+    operands: {"path": "inputData.score"} or {"literal": text | number | bool | null}
 
 A path begins at `inputData`, `initData`, `state`, `requestContext`, `stepResults.<id>` or, in the condition of a loop,
 `iterationCount`; it may be written inside `${}`. What a missing path answers is part of the table: false for every
@@ -150,6 +151,14 @@ class Negation(_Wired):
     arg: Predicate
 
 
+class Patch(_Wired):
+    """Whether the run takes the way added under this name: not if it had come past before that was there (`guest/ABI.md`)."""
+
+    ops = frozenset({"patched"})
+    op: Literal["patched"]
+    id: str = Field(min_length=1, max_length=200)
+
+
 def _predicate_tag(value: Any) -> str | None:
     if isinstance(value, _Wired):
         return type(value).__name__
@@ -165,18 +174,19 @@ Predicate: TypeAlias = Annotated[
     | Annotated[Presence, Tag("Presence")]
     | Annotated[Truth, Tag("Truth")]
     | Annotated[Junction, Tag("Junction")]
-    | Annotated[Negation, Tag("Negation")],
+    | Annotated[Negation, Tag("Negation")]
+    | Annotated[Patch, Tag("Patch")],
     Discriminator(
         _predicate_tag,
         custom_error_type="predicate",
         custom_error_message=(
             "A predicate is an object of one key out of eq, ne, lt, lte, gt, gte, in, notIn, exists, notExists, "
-            "truthy, falsy, and, or, not"
+            "truthy, falsy, and, or, not, patched"
         ),
     ),
 ]
 _KINDS: Final = {
-    op: kind.__name__ for kind in (Compare, Member, Presence, Truth, Junction, Negation) for op in kind.ops
+    op: kind.__name__ for kind in (Compare, Member, Presence, Truth, Junction, Negation, Patch) for op in kind.ops
 }
 PREDICATE_KINDS: Final = frozenset(_KINDS.values())
 Junction.model_rebuild()
@@ -244,6 +254,8 @@ def evaluate(predicate: Predicate, look_up: Callable[[str], object]) -> bool:
             return decide(evaluate(arg, look_up) for arg in predicate.args)
         case Negation():
             return not evaluate(predicate.arg, look_up)
+        case Patch():
+            return True  # in a run that began with it
         case _:
             assert_never(predicate)
 
@@ -264,6 +276,8 @@ def paths_of(predicate: Predicate) -> Iterator[str]:
                 yield from paths_of(arg)
         case Negation():
             yield from paths_of(predicate.arg)
+        case Patch():
+            return
         case _:
             assert_never(predicate)
 

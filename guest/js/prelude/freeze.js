@@ -3,7 +3,7 @@
   const { defineProperty, freeze, values } = Object;
 
   // Only the prelude itself may hear events as they arrive, and end calls by their number.
-  for (const name of ["listen", "openCalls", "drop"]) delete cloche[name];
+  for (const name of ["listen", "openCalls", "drop", "mark"]) delete cloche[name];
   // What `await` looks at to see that a promise is one: changed, workflow code could come between a promise and a helper.
   defineProperty(Promise.prototype, "constructor", { writable: false, configurable: false });
 

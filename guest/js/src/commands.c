@@ -8,7 +8,7 @@
 
 #include "guest.h"
 
-enum { LOG = 4, ENTERED = 5, LEFT = 6, COMPLETE = 7, FAIL = 8, ABANDON = 9 };
+enum { LOG = 4, ENTERED = 5, LEFT = 6, COMPLETE = 7, FAIL = 8, ABANDON = 9, PATCHED = 11 };
 static const double TIME_MAX = 8640000000000000.0; /* the range of Date */
 
 static int throw_text(const char *message) { return throw_type_error(message, strlen(message)); }
@@ -265,6 +265,16 @@ static JSValue log_line(JSContext *ctx, JSValueConst this_value, int argc, JSVal
     return JS_UNDEFINED;
 }
 
+/* mark(id): the run takes the way of this patch. */
+static JSValue mark(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    uint8_t *mark;
+    (void)ctx, (void)this_value;
+    int begun = begin(2, PATCHED, &mark);
+    if (begun < 0 || (begun && end(mark, write_string(argument(argc, argv, 0)))))
+        return JS_EXCEPTION;
+    return JS_UNDEFINED;
+}
+
 /* ---- the end of a run ---- */
 
 int complete_run(JSValueConst result) {
@@ -293,13 +303,15 @@ int fail_run(JSValueConst thrown) {
  *   bailed(value)             gives what the call is rejected with
  *   bailValue(reason)         [value] if `bailed` made the reason, else undefined
  *   cancelRequested(reason)
+ *   patches(known)            newer code leads an old history again, which has these patches; undefined: it has caught up
  */
 static JSValue listen(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    static const char *const names[] = {"suspended", "bailed", "bailValue", "cancelRequested"};
-    JSValue *listeners[] = {&guest.on_suspended, &guest.on_bailed, &guest.bail_value, &guest.on_cancel_requested};
+    static const char *const names[] = {"suspended", "bailed", "bailValue", "cancelRequested", "patches"};
+    JSValue *listeners[] = {&guest.on_suspended, &guest.on_bailed, &guest.bail_value, &guest.on_cancel_requested,
+                            &guest.on_patches};
     const char *name = JS_ToCString(ctx, argument(argc, argv, 0));
     (void)this_value;
-    for (int i = 0; name && i < 4; i++) {
+    for (int i = 0; name && i < 5; i++) {
         if (!strcmp(name, names[i]) && JS_IsFunction(ctx, argument(argc, argv, 1))) {
             JS_FreeValue(ctx, *listeners[i]);
             *listeners[i] = JS_DupValue(ctx, argv[1]);
@@ -353,6 +365,7 @@ int commands_define(void) {
         JS_CFUNC_DEF("entered", 2, entered),
         JS_CFUNC_DEF("left", 2, left),
         JS_CFUNC_DEF("log", 2, log_line),
+        JS_CFUNC_DEF("mark", 1, mark),
         JS_CFUNC_DEF("listen", 2, listen),
         JS_CFUNC_DEF("openCalls", 0, open_calls),
         JS_CFUNC_DEF("drop", 2, drop),

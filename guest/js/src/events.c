@@ -2,7 +2,8 @@
 #include "guest.h"
 
 enum event_kind {
-    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED, RESUMED, BAILED
+    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED, RESUMED, BAILED,
+    UPGRADED, REPLAYING
 };
 
 /* How many items an event has at least and at most, by kind. */
@@ -11,7 +12,7 @@ static const struct {
 } sizes[] = {
     [START] = {5, 5},       [COMPLETED] = {4, 5}, [FAILED] = {4, 4},      [SUSPENDED] = {4, 4},        [FIRED] = {3, 3},
     [RECEIVED] = {4, 4},    [CHILD_ENDED] = {4, 4}, [CANCEL_REQUESTED] = {2, 3}, [OPERATION_ENDED] = {4, 4},
-    [RESUMED] = {4, 4},     [BAILED] = {4, 5},
+    [RESUMED] = {4, 4},     [BAILED] = {4, 5},      [UPGRADED] = {3, 3},  [REPLAYING] = {3, 3},
 };
 
 static void free_value(JSValue value) { JS_FreeValue(guest.ctx, value); }
@@ -254,6 +255,28 @@ static int cancel_requested(struct reader *r, bool with_reason) {
     return 0;
 }
 
+/* Code that is newer than the run leads its history again (the patches that it has), or has caught up (undefined). */
+static int tell_patches(JSValue known) {
+    if (JS_IsException(known))
+        return -1;
+    notify(guest.on_patches, 1, &known);
+    free_value(known);
+    return 0;
+}
+
+static int replaying(struct reader *r) {
+    JSValue known = read_value(r, 0);
+    return JS_IsException(known) || JS_IsArray(known) ? tell_patches(known) : raise_fault(FAULT_INPUT);
+}
+
+static int upgraded(struct reader *r) {
+    JSValue info = read_values(r); /* for the record and for the host */
+    if (JS_IsException(info))
+        return -1;
+    free_value(info);
+    return tell_patches(JS_UNDEFINED);
+}
+
 static int dispatch(struct reader *r, uint64_t kind, bool full) {
     switch ((enum event_kind)kind) {
     case START: return start(r);
@@ -267,6 +290,8 @@ static int dispatch(struct reader *r, uint64_t kind, bool full) {
     case OPERATION_ENDED: return ended(r, CALL_OPERATION);
     case RESUMED: return suspended(r, false);
     case BAILED: return bailed(r, full);
+    case UPGRADED: return upgraded(r);
+    case REPLAYING: return replaying(r);
     }
     return raise_fault(FAULT_INPUT);
 }
@@ -275,7 +300,8 @@ int deliver(struct reader *r) {
     uint64_t count, kind;
     if (read_array(r, &count) || read_uint(r, &kind))
         return TURN->fault;
-    if (kind > BAILED || count < sizes[kind].least || count > sizes[kind].most || guest.started == (kind == START))
+    if (kind > REPLAYING || count < sizes[kind].least || count > sizes[kind].most ||
+        guest.started == (kind == START || kind == REPLAYING))
         return raise_fault(FAULT_INPUT), TURN->fault;
     if (!read_time(r, &guest.now_ms) && !dispatch(r, kind, count == sizes[kind].most))
         drain_microtasks();

@@ -66,7 +66,7 @@ struct guest {
     JSValue date_get_time;
     JSValue bigint_from_hex, bigint_to_hex; /* given by the prelude */
     JSValue state; /* `given.state`: what steps change is merged into it */
-    JSValue on_suspended, on_bailed, bail_value, on_cancel_requested; /* given by the prelude */
+    JSValue on_suspended, on_bailed, bail_value, on_cancel_requested, on_patches; /* given by the prelude */
     JSClassID class_object, class_array, class_error, class_date, class_uint8_array, class_array_buffer;
     double now_ms;
     uint64_t random[4];

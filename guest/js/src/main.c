@@ -209,7 +209,7 @@ __attribute__((constructor)) static void create(void) {
     JS_SetModuleLoaderFunc(guest.rt, NULL, refuse_import, NULL);
     JSValue global = JS_GetGlobalObject(guest.ctx);
     guest.workflow = guest.state = JS_UNDEFINED;
-    guest.on_suspended = guest.on_bailed = guest.bail_value = guest.on_cancel_requested = JS_UNDEFINED;
+    guest.on_suspended = guest.on_bailed = guest.bail_value = guest.on_cancel_requested = guest.on_patches = JS_UNDEFINED;
     guest.type_error = intrinsic(global, "TypeError", NULL);
     guest.date_get_time = intrinsic(global, "Date", "getTime");
     guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);

@@ -19,7 +19,7 @@ from _cloche import encoded, fault, trace
 
 from ._failures import Bail, Canceled, crossing, raised
 
-STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION = range(11)
+STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION, PATCHED = range(12)
 _MALFORMED, _NO_WORKFLOW, _TOO_MANY_COMMANDS, _UNKNOWN_CALL = -1, -4, -6, -7
 _COMMANDS_MAX: Final = 100_000
 _FATAL: Final = (MemoryError,)  # the driver ends the cell; no workflow may go on after it
@@ -373,6 +373,23 @@ def left_failed(path: str, error: BaseException) -> None:
     put((LEFT, path, [1, crossing(error, 1)]))
 
 
+# ── patches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+_answers: dict[str, bool] = {}
+_known: list[str] | None = None  # while newer code leads an old history again: the patches that it has
+
+
+def patched(id: str) -> bool:
+    """Whether this run takes the way that was added with the patch `id`; twin of `guest/js/prelude/patches.js`."""
+    if not isinstance(id, str):
+        raise TypeError("patched takes the name of a patch, a text")
+    answer = _answers.get(id)
+    if answer is None:
+        answer = _answers[id] = _known is None or id in _known
+        if answer:
+            put((PATCHED, id))
+    return answer
+
+
 # ── what the driver calls ───────────────────────────────────────────────────────────────────────────────────────────
 def load(source: str) -> None:
     """Run the source of a workflow as a module; its workflow is the function marked last by `@workflow`."""
@@ -519,6 +536,20 @@ def _finish() -> None:
     _ready.clear()
 
 
+def _on_replaying(event: list[Any]) -> None:
+    global _known
+    if _started or not isinstance(event[2], list):
+        raise fault(_MALFORMED)
+    _known = event[2]
+
+
+def _on_upgraded(event: list[Any]) -> None:
+    global _known
+    if not _started:
+        raise fault(_MALFORMED)
+    _known = None
+
+
 def _on_failed(event: list[Any]) -> None:
     _answer(event[2], STEP, None, raised(event[3]))
 
@@ -569,4 +600,6 @@ _HANDLERS: Final[dict[int, Callable[[list[Any]], None]]] = {
     8: _on_outcome,
     9: _on_suspended,
     10: _on_bailed,
+    11: _on_upgraded,
+    12: _on_replaying,
 }

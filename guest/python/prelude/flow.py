@@ -30,6 +30,7 @@ from ._loop import (
     entry,
     left,
     left_failed,
+    patched,
 )
 from ._values import (
     MISSING,
@@ -436,6 +437,6 @@ def _first(received: Call, timer: Call, too_late: str) -> Promise:
 __all__ = [
     "Context", "applied", "branch", "choose", "context_of", "defined", "dountil", "dowhile", "eq", "evaluated",
     "exists", "falsy", "first", "foreach", "get", "gt", "gte", "holds", "instant", "is_in", "lasting", "lt", "lte",
-    "map_value", "ne", "nested", "not_exists", "not_in", "operation", "parallel", "present", "read", "result",
+    "map_value", "ne", "nested", "not_exists", "not_in", "operation", "parallel", "patched", "present", "read", "result",
     "seconds", "settled", "sleep", "sleep_until", "state_of", "step", "text", "truthy", "wait_for_event", "workflow",
 ]  # fmt: skip

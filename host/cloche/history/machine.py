@@ -36,7 +36,9 @@ from cloche.history.messages import (
     StepFailed,
     StepResumed,
     StepSuspended,
+    TakePatch,
     TimerFired,
+    Upgraded,
     WriteLog,
     split_output,
     unpack_command,
@@ -118,6 +120,7 @@ _EVENT_KIND: dict[type[Any], Kind] = {
     TimerFired: Kind.TIMER_FIRED,
     HookReceived: Kind.HOOK_RECEIVED,
     CancelRequested: Kind.CANCEL_REQUESTED,
+    Upgraded: Kind.RUN_UPGRADED,
 }
 _COMMAND_KIND: dict[type[Any], Kind] = {
     CallStep: Kind.STEP_CALLED,
@@ -129,6 +132,7 @@ _COMMAND_KIND: dict[type[Any], Kind] = {
     CompleteRun: Kind.RUN_COMPLETED,
     FailRun: Kind.RUN_FAILED,
     AbandonCall: Kind.CALL_ABANDONED,
+    TakePatch: Kind.PATCHED,
 }
 
 

@@ -162,6 +162,19 @@ class CancelRequested(_Event):
         return [7, self.time, plain(self.reason)]
 
 
+@dataclass(frozen=True, slots=True)
+class Upgraded(_Event):
+    """The run goes on under other code, which has just led its whole history again. Both are digests."""
+
+    number: ClassVar[int] = 11
+    time: TimeMs
+    code: str
+    guest: str
+
+    def _wire(self) -> list[Any]:
+        return [11, self.time, {"code": self.code, "guest": self.guest}]
+
+
 Event: TypeAlias = (
     Started
     | StepCompleted
@@ -172,7 +185,13 @@ Event: TypeAlias = (
     | TimerFired
     | HookReceived
     | CancelRequested
+    | Upgraded
 )
+
+
+def replaying(patches: list[str]) -> bytes:
+    """The event in front of the history of a run that was upgraded: it is in no record, and made when one is replayed."""
+    return encode_plain([12, 0, patches])
 
 
 def _with_state(wire: list[Any], state: dict[str, Any] | None) -> list[Any]:
@@ -250,7 +269,17 @@ class AbandonCall:
     call: CallId
 
 
-Command: TypeAlias = CallStep | SetTimer | OpenHook | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall
+@dataclass(frozen=True, slots=True)
+class TakePatch:
+    """The run takes the way that was added with this patch."""
+
+    number: ClassVar[int] = 11
+    id: str
+
+
+Command: TypeAlias = (
+    CallStep | SetTimer | OpenHook | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall | TakePatch
+)
 
 _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     0: (CallStep, (int, str, str, list)),
@@ -262,6 +291,7 @@ _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     7: (CompleteRun, (object,)),
     8: (FailRun, (dict,)),
     9: (AbandonCall, (int,)),
+    11: (TakePatch, (str,)),
 }
 _LATER = {3: "child", 10: "operation"}
 
@@ -361,4 +391,6 @@ def unpack_event(data: bytes) -> Event:
             return StepResumed(time, call, path, info.get("data"))
         case 10, [call, value, *state]:
             return StepBailed(time, call, value, *state)
+        case 11, [{"code": code, "guest": guest}]:
+            return Upgraded(time, code, guest)
     raise HistoryError(f"event {number} is of a kind that this cloche does not know: use a newer version")

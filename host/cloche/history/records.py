@@ -58,6 +58,8 @@ class Kind(IntEnum):
     RUN_CONTINUED = 25  # note
     LATE_RESULT = 26  # note: {value} or {failure} of a call that nobody waited for any more
     STEP_WROTE = 27  # note: {value}: output of a step while it runs
+    RUN_UPGRADED = 28  # event: the run goes on under other code, which its whole history fits
+    PATCHED = 29  # command: the run takes the way of a patch
 
 
 EVENTS = frozenset(
@@ -70,6 +72,7 @@ EVENTS = frozenset(
         Kind.STEP_BAILED,
         Kind.TIMER_FIRED,
         Kind.HOOK_RECEIVED,
+        Kind.RUN_UPGRADED,
     }
 )
 COMMANDS = frozenset(
@@ -81,6 +84,7 @@ COMMANDS = frozenset(
         Kind.LEFT,
         Kind.LOG_LINE,
         Kind.CALL_ABANDONED,
+        Kind.PATCHED,
         Kind.RUN_COMPLETED,
         Kind.RUN_FAILED,
     }

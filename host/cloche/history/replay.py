@@ -6,14 +6,14 @@ only a difference is decoded, into a `DivergenceReport`: data first, text for pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
 from cloche.errors import MalformedOutput
 from cloche.history.ids import Path, Seq
-from cloche.history.messages import END_OF_EVENT, split_output
+from cloche.history.messages import END_OF_EVENT, replaying, split_output
 from cloche.history.records import COMMANDS, EVENTS, Kind, Record
 from cloche.history.values import decode, encode_plain
 
@@ -31,6 +31,7 @@ _COMMAND_NAMES = {
     8: "fail",
     9: "abandon",
     10: "operation",
+    11: "patched",
 }
 
 
@@ -48,11 +49,24 @@ class Script:
     faulted: bool = False
 
 
-def script(records: Iterable[Record]) -> Script:
-    """What was delivered and what came back, in order. Nothing behind a cancellation was delivered."""
+def script(records: Sequence[Record], *, upgrading: bool = False) -> Script:
+    """What was delivered and what came back, in order. Nothing behind a cancellation was delivered.
+
+    The code of a run that was upgraded is newer than the history before that. It is told in front of everything which patches
+    that history has, and by the record of the last upgrade that it has caught up; earlier upgrades are not its business.
+    `upgrading`: the code is newer than all of the history.
+    """
     out = Script()
+    caught_up = _last_upgrade(records) if not upgrading else Seq(records[-1].seq + 1) if records else None
+    if caught_up is not None:
+        known = [record.content()[1] for record in records if record.kind is Kind.PATCHED and record.seq < caught_up]
+        out.events.append(replaying(known))
+        out.event_seqs.append(Seq(0))
+        out.commands.append([])
     for record in records:
         kind = record.kind
+        if kind is Kind.RUN_UPGRADED and record.seq != caught_up:
+            continue
         if kind in EVENTS:
             _finish(out)
             out.events.append(record.body)
@@ -66,6 +80,10 @@ def script(records: Iterable[Record]) -> Script:
             out.faulted = "fault" in record.content()
     _finish(out)
     return out
+
+
+def _last_upgrade(records: Sequence[Record]) -> Seq | None:
+    return next((record.seq for record in reversed(records) if record.kind is Kind.RUN_UPGRADED), None)
 
 
 def _finish(out: Script) -> None:
@@ -153,6 +171,7 @@ def _describe(body: bytes) -> dict[str, Any]:
         8: ("failure",),
         9: ("call",),
         10: ("call", "path", "name", "arguments"),
+        11: ("id",),
     }.get(number, ())
     return {"kind": _COMMAND_NAMES.get(number, str(number)), **dict(zip(names, rest, strict=False))}
 

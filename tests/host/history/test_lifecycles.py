@@ -22,6 +22,8 @@ from cloche.history.messages import (
     StepBailed,
     StepResumed,
     StepSuspended,
+    TakePatch,
+    Upgraded,
     WriteLog,
 )
 from cloche.history.records import ENDS, make_record
@@ -54,6 +56,8 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_COMPLETED: wire(result()),
     Kind.RUN_FAILED: encode([8, {"name": "E", "message": ""}]),
     Kind.RUN_CANCELED: encode({}),
+    Kind.RUN_UPGRADED: Upgraded(at(0), "c0de", "9e57").pack(),
+    Kind.PATCHED: wire(TakePatch("new-tax")),
     Kind.RUN_STOPPED: encode({"failure": {"name": "E", "message": ""}}),
 }
 CALLS: tuple[Lifecycle[Any], ...] = (STEP, TIMER, HOOK)

@@ -20,6 +20,7 @@ from cloche.sandbox.faults import raise_fault
 EVENT_BYTES_MAX: Final = 8 << 20
 RESIDENT_BYTES: Final = 32 << 10  # of a small workflow; nothing here is metered
 _MALFORMED: Final = -1
+_BEFORE: Final = (0, 12)  # what comes before a run has started
 _WHEN: Final = "in a turn"
 
 
@@ -83,7 +84,7 @@ class DirectCell:
         self._heard.update(len(event).to_bytes(8, "big"))
         self._heard.update(event)
         items = _items(event)
-        if (items[0] == 0) is self._started:
+        if (items[0] in _BEFORE) is self._started:
             raise_fault(_MALFORMED, _WHEN)
         self._host.begin_event(out, items[1])
         match items:
@@ -101,6 +102,10 @@ class DirectCell:
                 self._host.settle(call, CallKind.HOOK, True, self._received(value))
             case [10, _, call, value, *state] if _is_patch(state):
                 self._answer(call, False, Bail(self._received(value)), state)
+            case [11, _, dict()]:
+                self._host.known_patches = None
+            case [12, _, list() as known]:
+                self._host.known_patches = known
             case [7, _] | [7, _, str()]:
                 pass  # what a cancellation means is the host's business
             case _:

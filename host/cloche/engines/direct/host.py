@@ -19,6 +19,7 @@ from cloche.sandbox.faults import raise_fault
 EVENT_COMMANDS_MAX: Final = 100_000
 _TOO_MANY_COMMANDS: Final = -6
 _UNKNOWN_CALL: Final = -7
+_PATCHED: Final = 11
 
 
 class CallKind(IntEnum):
@@ -42,13 +43,26 @@ class OpenCall:
 class Host:
     """The run's side of the boundary. `now` is the time of the event being delivered."""
 
-    __slots__ = ("_calls", "_commands", "_last_call", "_out", "finished", "microtasks", "now", "on_suspended")
+    __slots__ = (
+        "_calls",
+        "_commands",
+        "_last_call",
+        "_out",
+        "_patches",
+        "finished",
+        "known_patches",
+        "microtasks",
+        "now",
+        "on_suspended",
+    )
 
     def __init__(self) -> None:
         self.microtasks = Microtasks()
         self.now = 0
         self.finished = False
         self.on_suspended: Callable[[str, bool], None] = lambda path, whether: None
+        self.known_patches: list[str] | None = None  # while newer code leads an old history again
+        self._patches: dict[str, bool] = {}
         self._calls: dict[int, OpenCall] = {}
         self._last_call = 0
         self._out = Output()
@@ -57,6 +71,17 @@ class Host:
     def begin_event(self, out: Output, now: int) -> None:
         self._out, self.now, self._commands = out, now, 0
         out.begin_event()
+
+    def patched(self, id: str) -> bool:
+        """As `guest/js/prelude/patches.js`."""
+        answer = self._patches.get(id)
+        if answer is None:
+            answer = self._patches[id] = self.known_patches is None or id in self.known_patches
+            if answer and not self.finished:
+                self._begin(2, _PATCHED)
+                self._out.text(id)
+                self._out.check()
+        return answer
 
     # ---- calls ----
 

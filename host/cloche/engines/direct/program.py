@@ -274,6 +274,8 @@ class Program:
             case t.Record():
                 fields = [(key, self._value(one)) for key, one in value.fields]
                 return lambda frame, item, turn: defined({key: one(frame, item, turn) for key, one in fields})
+            case t.Test(op="patched", operands=(t.Literal_(value=id),)):
+                return lambda frame, item, turn: frame.run.host.patched(str(id))
             case t.Test():
                 return _test(MEANING[value.op], [self._value(one) for one in value.operands])
             case t.All():
