@@ -97,7 +97,17 @@ def test_every_member_of_the_namespace_is_frozen() -> None:
 def test_what_only_the_prelude_needs_is_gone() -> None:
     names = run("return Object.getOwnPropertyNames(cloche)")
 
-    assert not {"listen", "openCalls", "drop", "bigints", "log", "random", "getRandomValues", "randomUUID"} & set(names)
+    assert not {
+        "listen",
+        "openCalls",
+        "drop",
+        "mark",
+        "bigints",
+        "log",
+        "random",
+        "getRandomValues",
+        "randomUUID",
+    } & set(names)
     assert {"step", "sleep", "sleepUntil", "hook", "child", "operation", "abandon", "entered", "left"} <= set(names)
 
 

@@ -25,6 +25,7 @@ from cloche.history.messages import (
     Started,
     StepCompleted,
     StepFailed,
+    TakePatch,
     TimerFired,
     WriteLog,
 )
@@ -112,6 +113,8 @@ def wire(command: Command) -> bytes:
             fields = [failure.to_wire()]
         case AbandonCall(call):
             fields = [call]
+        case TakePatch(id):
+            fields = [id]
     return encode([command.number, *fields])
 
 

@@ -77,7 +77,7 @@ static int begin_run(PyObject *event) {
 static int deliver(struct reader *r) {
     bool first = !guest.started;
     PyObject *event = read_event(r), *commands = NULL;
-    if (event && !(first && begin_run(event)))
+    if (event && !(first && guest.started && begin_run(event)))
         commands = PyObject_CallOneArg(guest.deliver, event);
     Py_DecRef(event);
     int failed = !commands || TURN->fault || write_commands(commands);

@@ -230,6 +230,7 @@ static PyObject *outcome_value(struct reader *r) {
 static const char *const shapes[] = {
     [START] = "svm", [COMPLETED] = "cv|m", [FAILED] = "cf", [SUSPENDED] = "cm", [FIRED] = "c", [RECEIVED] = "cv",
     [CHILD_ENDED] = "co", [CANCEL_REQUESTED] = "|t", [OPERATION_ENDED] = "co", [RESUMED] = "cm", [BAILED] = "cv|m",
+    [UPGRADED] = "m", [REPLAYING] = "v",
 };
 
 static PyObject *part(struct reader *r, char letter) {
@@ -267,13 +268,14 @@ PyObject *read_event(struct reader *r) {
     uint64_t count, kind;
     if (read_array(r, &count) || read_uint(r, &kind))
         return NULL;
-    if (kind > BAILED || count < 2 || !fits(shapes[kind], count - 2) || guest.started == (kind == START))
+    if (kind > REPLAYING || count < 2 || !fits(shapes[kind], count - 2) ||
+        guest.started == (kind == START || kind == REPLAYING))
         return bad();
     if (read_time(r, &guest.now_ms))
         return NULL;
     PyObject *event = PyList_New((Py_ssize_t)count);
     if (event && !fill_event(r, event, kind, count)) {
-        guest.started = true;
+        guest.started = kind != REPLAYING;
         return event;
     }
     Py_DecRef(event);

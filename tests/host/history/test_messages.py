@@ -152,7 +152,7 @@ def misfit(name: str) -> str:
         ([[7], 1], NOT_A_COMMAND),
         ([None], NOT_A_COMMAND),
         ([-1], "the guest wrote a command of unknown kind -1"),
-        ([11], "the guest wrote a command of unknown kind 11"),
+        ([12], "the guest wrote a command of unknown kind 12"),
         ([2**80], f"the guest wrote a command of unknown kind {2**80}"),
         ([3, 1, "p", "w", None], "the guest asked for a child, which this version of cloche cannot do yet"),
         ([10, 1, "p", "n", []], "the guest asked for a operation, which this version of cloche cannot do yet"),
