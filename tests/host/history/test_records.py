@@ -77,6 +77,8 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "RUN_CONTINUED": 25,
         "LATE_RESULT": 26,
         "STEP_WROTE": 27,
+        "RUN_UPGRADED": 28,
+        "PATCHED": 29,
     }
 
 
