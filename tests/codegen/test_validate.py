@@ -156,7 +156,7 @@ def test_short_conditions_and_unknown_predicates() -> None:
     assert problems(new().branch([({"field": "x", "operator": ">"}, free("a")), ({"grt": {}}, free("b"))])) == [
         'w/branch_1/a: a short condition is {"field": text, "op": text, "value": literal} [bad_condition]',
         "w/branch_1/b: predicate: A predicate is an object of one key out of eq, ne, lt, lte, gt, gte, in, notIn, exists, "
-        "notExists, truthy, falsy, and, or, not [bad_value]",
+        "notExists, truthy, falsy, and, or, not, patched [bad_value]",
     ]
 
 
