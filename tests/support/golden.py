@@ -19,9 +19,9 @@ from support.apps import ManualWorld, until
 from cloche import Cloche, StepContext, clone_step, create_step, create_workflow, path
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 

@@ -1,4 +1,4 @@
-"""Commands that check and carry: replay, verify, export, import, doctor, explain, completion."""
+"""Commands that check and carry: replay, verify, export, import, prune, doctor, explain, completion."""
 
 from __future__ import annotations
 
@@ -157,6 +157,61 @@ def import_(file: str, store: str, as_json: bool) -> None:
         print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
     else:
         click.echo(f"run {shown(row.key.run)} ({row.status}), {row.head_seq} records, verified")
+
+
+@command
+@click.option(
+    "--older-than", metavar="TIME", help="Delete runs that ended longer ago than this: 45s, 90m, 12h, 30d, 8w."
+)
+@click.option("--status", type=click.Choice(["success", "failed", "canceled"]), help="Only runs that ended so.")
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing; say which runs would be.")
+@store_option
+@tenant_option
+def prune(
+    older_than: str | None,
+    status: str | None,
+    workflow: str | None,
+    dry_run: bool,
+    store: str,
+    tenant: str,
+    as_json: bool,
+) -> None:
+    """Delete old finished runs, and payloads, code and guests that no run needs. Without --older-than: only the latter.
+
+    Tombstones keep the ids of deleted runs from being used again. A worker may be at work meanwhile.
+    """
+    import time
+
+    from cloche.cli.output import print_json, shown
+    from cloche.history import TimeMs
+    from cloche.runtime import retention
+
+    now = TimeMs(time.time_ns() // 1_000_000)
+    before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
+    with opened(store) as found:
+        keys = retention.prunable(found, before, tenant=tenant, status=status, workflow=workflow)
+        if not dry_run:
+            keys = [key for deleted in retention.delete(found, keys, now) for key in deleted]
+        collected = None if dry_run else retention.collect(found)
+    parts, blobs = (collected.parts, collected.blobs) if collected else (0, 0)
+    if as_json:
+        print_json({"runs": [key.run for key in keys], "parts": parts, "blobs": blobs, "dry_run": dry_run})
+        return
+    for key in keys if dry_run else ():
+        click.echo(shown(key.run))
+    what = "would be deleted" if dry_run else f"deleted, with {parts} parts of payloads and {blobs} bundles of code"
+    click.echo(f"{len(keys)} runs {what}", err=dry_run)
+
+
+def _milliseconds(text: str) -> int:
+    from cloche.errors import InvalidInput
+
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or not number.isascii() or unit not in units:
+        raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
+    return int(number) * units[unit] * 1000
 
 
 @command

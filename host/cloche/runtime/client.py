@@ -13,10 +13,10 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Code, SandboxEngine
 from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, Note, RunKey
-from cloche.history.ids import run_key
+from cloche.history.ids import TimeMs, run_key
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
-from cloche.runtime import forking, portable, reading, sigterm
+from cloche.runtime import forking, portable, reading, retention, sigterm
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.inbox import token_of
@@ -277,6 +277,8 @@ class Cloche:
     async def delete(self, run_id: str) -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
 
+        What only it needed (parts of large bodies, code, guest) is collected by the next `prune`.
+
         Raises:
             NotFound: there is no such run.
             UsageError: it has not ended; cancel it first.
@@ -285,7 +287,37 @@ class Cloche:
         row = reading.row_of(self._running.store, key)
         if row.status not in FINAL or self._running.is_driven(key):
             raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
-        self._running.store.delete(key, self._world.now())
+        if not self._running.store.delete([key], self._world.now()):
+            raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
+
+    async def prune(
+        self,
+        *,
+        older_than_s: float | None = None,
+        status: str | None = None,
+        workflow: str | None = None,
+        dry_run: bool = False,
+    ) -> retention.PruneReport:
+        """Delete the runs that ended longer ago than `older_than_s`, then everything in the store that no run needs.
+
+        Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be.
+
+        Raises:
+            HistoryError: the code of a run is damaged: what is needed cannot be known, and is not collected.
+        """
+        store, now = self._running.store, self._world.now()
+        keys: Sequence[RunKey] = []
+        if older_than_s is not None:
+            before = TimeMs(now - int(older_than_s * 1000))
+            keys = retention.prunable(store, before, tenant=self._tenant, status=status, workflow=workflow)
+        if dry_run:
+            return retention.PruneReport([key.run for key in keys], dry_run=True)
+        gone: list[str] = []
+        for deleted in retention.delete(store, keys, now):
+            gone += [key.run for key in deleted]
+            await asyncio.sleep(0)
+        collected = retention.collect(store)
+        return retention.PruneReport(gone, collected.parts, collected.blobs)
 
     async def get(self, run_id: str) -> Run:
         """A run by its id.

@@ -87,9 +87,7 @@ def import_run(store: Store, data: bytes) -> RunKey:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return key
         raise RunConflict(f"run {key.run} is in this store already, with other records", run_id=key.run)
-    for digest, blob in blobs.items():
-        store.put_blob(digest, blob)
-    new = NewRun(header["workflow"], header["code"])
+    new = NewRun(header["workflow"], header["code"], blobs)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
     [problem] = store.commit([append])
     if problem is not None:

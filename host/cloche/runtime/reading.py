@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from cloche.engines import Cell, CellSource, Code
-from cloche.errors import GuestFault, NotFound
-from cloche.history import RunKey, RunMachine
+from cloche.errors import GuestFault, HistoryError, NotFound
+from cloche.history import Kind, RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.runtime.pinned import graph_of, load_code, load_guest
 from cloche.runtime.results import FINAL, RunResult, fold
@@ -124,14 +124,43 @@ def _up_to_the_difference(cell: Cell, events: Sequence[bytes], expected: Sequenc
 
 
 def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = lambda _: None) -> VerifyReport:
-    """Check one run or everything in the store against its hashes."""
-    rows: Iterable[RunRow] = [row_of(store, key)] if key else store.runs()
+    """Check one run or everything in the store: records against their hashes, rows of runs against their records."""
+    rows: Sequence[RunRow] = [row_of(store, key)] if key else store.runs()
     findings: list[Finding] = []
     for count, finding in enumerate(store.audit(key), 1):
         findings.append(finding)
         progress(count)
-    rows = list(rows)
+    damaged = {finding.run for finding in findings}
+    for row in rows:
+        if row.key.run not in damaged:
+            findings += [Finding(row.key.run, None, problem) for problem in _wrong_in(store, row)]
     return VerifyReport(len(rows), sum(row.head_seq for row in rows), findings)
+
+
+def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
+    """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
+    machine, workflow, last = RunMachine(row.key), "", None
+    try:
+        for record in store.records(row.key):
+            machine.absorb(record)
+            if record.kind is Kind.RUN_CREATED:
+                workflow = record.content().get("workflow", "")
+            last = record
+    except HistoryError as error:
+        yield error.message
+        return
+    if last is None or (last.seq, last.hash) != (row.head_seq, row.head_hash):
+        return  # somebody appends meanwhile
+    derived = {"workflow": workflow, "updated_at": last.time}
+    if (
+        row.status not in ("running", "blocked") or machine.ended
+    ):  # the states of a run that somebody takes up, or cannot
+        derived |= {"status": machine.status, "wake_at": machine.wake_at}
+    for name, value in derived.items():
+        if getattr(row, name) != value:
+            yield f"the row of the run has {name} {getattr(row, name)!r}, and its records make it {value!r}"
+    if store.blob(row.code) is None:
+        yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
 
 
 def machine_of(store: Store, key: RunKey) -> RunMachine:

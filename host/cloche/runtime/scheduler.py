@@ -161,7 +161,7 @@ class Scheduler:
             SeqConflict: there is a run of that id; somebody else was faster.
             StoreUnavailable: the store did not take it; there is no such run.
         """
-        new = NewRun(code.workflow, self._keep(code))
+        new = self._new_run(code)
         created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
         started = next(fact for fact in facts if isinstance(fact, Started))
         lease = Lease(self.membership.worker, 1)
@@ -505,16 +505,13 @@ class Scheduler:
         self._writes = {write for write in self._writes if not write.done()}
         self._writes.add(self.lanes.pool.submit(write))
 
-    def _keep(self, code: Code) -> str:
-        """Put the code and its guest into the store, once; the run is pinned to their digests."""
+    def _new_run(self, code: Code) -> NewRun:
+        """A run that is pinned to the code and its guest, which go into the store with it if they are not there."""
         packed = code.pack()
         digest = blob_digest(packed)
-        if digest not in self._codes:
-            guest_digest, wasm = self.engine.guest(code.language)
-            self.store.put_blob(guest_digest, wasm)
-            self.store.put_blob(digest, packed)
-            self._codes[digest] = code
-        return digest
+        self._codes.setdefault(digest, code)
+        guest_digest, wasm = self.engine.guest(code.language)
+        return NewRun(code.workflow, digest, {guest_digest: wasm, digest: packed})
 
     def _code(self, digest: str) -> Code:
         if digest not in self._codes:

@@ -2,17 +2,32 @@
 
 from cloche.store.checkpoints import CheckpointFile, Checkpoints, MemoryCheckpoints
 from cloche.store.memory import MemoryStore
-from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, Leases, NewRun, RunRow, Store, WorkerRow
+from cloche.store.protocol import (
+    ENDED,
+    GRANTED,
+    Append,
+    Collected,
+    Finding,
+    InboxRow,
+    Lease,
+    Leases,
+    NewRun,
+    RunRow,
+    Store,
+    WorkerRow,
+)
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 from cloche.store.sqlite_audit import blob_digest
 
 __all__ = [
+    "ENDED",
     "GRANTED",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "Append",
     "CheckpointFile",
     "Checkpoints",
+    "Collected",
     "Finding",
     "InboxRow",
     "Lease",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cloche.errors import BrokenChain, LeaseLost, NotFound, SeqConflict, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TimeMs
 from cloche.history.records import Kind, Record, genesis, unpack_record
-from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, RunRow, WorkerRow
+from cloche.store.protocol import ENDED, GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow, WorkerRow
 
 _RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -56,6 +56,8 @@ class MemoryStore:
                 genesis(append.key),
                 fence=append.lease.fence if append.lease else 0,
             )
+            for digest, data in new.blobs.items():
+                self.put_blob(digest, data)
             if append.lease is not None and self.leases.knows(append.lease.worker):
                 row = replace(row, owner=append.lease.worker)
         last = append.records[-1]
@@ -118,12 +120,24 @@ class MemoryStore:
         self._count_write()
         self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem, owner=None)
 
-    def delete(self, key: RunKey, at: TimeMs) -> None:
-        del self._rows[key]
-        del self._records[key]
-        self._results = {place: record for place, record in self._results.items() if place[0] != key}
-        self._tombstones[key] = at
-        self._inbox = {token: item for token, item in self._inbox.items() if item.key != key}
+    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+        found = [key for key in keys if (row := self._rows.get(key)) and row.status in ENDED and row.owner is None]
+        gone = set(found)
+        for key in found:
+            del self._rows[key]
+            del self._records[key]
+            self._tombstones[key] = at
+        self._results = {place: record for place, record in self._results.items() if place[0] not in gone}
+        self._inbox = {token: item for token, item in self._inbox.items() if item.key not in gone}
+        return found
+
+    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        used = {row.code for row in self._rows.values()}
+        used.update(digest for code in list(used) if code in self._blobs for digest in needs(self._blobs[code]))
+        unused = [digest for digest in self._blobs if digest not in used]
+        for digest in unused:
+            del self._blobs[digest]
+        return Collected(0, len(unused))  # parts are those of its records, and go with them
 
     def put_blob(self, digest: str, data: bytes) -> None:
         self._blobs.setdefault(digest, data)

@@ -5,7 +5,7 @@ Every store passes the same conformance suite (`tests/host/store/test_conformanc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from cloche.history.ids import Path, RunKey, Seq, TimeMs
 from cloche.history.records import Record
 
 GRANTED = "granted"
+ENDED = ("success", "failed", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
+    """`blobs` are what the run is pinned to, by digest: its code and its guest. What is missing goes in its commit."""
+
     workflow: str
     code: str
+    blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,14 @@ class Finding:
     run: str | None
     seq: int | None
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """How many parts of large bodies, and how many code bundles and guests, were deleted."""
+
+    parts: int
+    blobs: int
 
 
 class Leases(Protocol):
@@ -182,11 +194,22 @@ class Store(Protocol):
             LeaseLost: its lease is another one.
         """
 
-    def delete(self, key: RunKey, at: TimeMs) -> None:
-        """Delete a run with its records, in the same commit as a tombstone that keeps its id from being used again."""
+    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+        """Delete runs with their records, in one commit with tombstones that keep their ids from being used again.
+
+        Returns those that were deleted: runs that have ended, and that nobody owns. What only they needed stays until
+        `collect`.
+        """
+
+    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        """Delete parts, code and guests that no run needs any more. `needs` gives what a code bundle needs, by digest.
+
+        Raises:
+            HistoryError: a bundle cannot be read; nothing was deleted.
+        """
 
     def put_blob(self, digest: str, data: bytes) -> None:
-        """Keep `data` under its digest; once is enough."""
+        """Keep `data` under its digest; once is enough. It may be collected until a run needs it: see `NewRun.blobs`."""
 
     def blob(self, digest: str) -> bytes | None: ...
 

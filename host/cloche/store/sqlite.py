@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -25,9 +25,9 @@ from cloche.errors import (
 )
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.store import wal
+from cloche.store import sqlite_retention, wal
 from cloche.store.memory import lease_lost, no_such_run, refusal
-from cloche.store.protocol import GRANTED, Append, Finding, InboxRow, Lease, RunRow
+from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow
 from cloche.store.sqlite_audit import audit
 from cloche.store.sqlite_leases import ROW, SqliteLeases, row_of
 from cloche.store.sqlite_parts import part, put_parts
@@ -171,7 +171,12 @@ class SqliteStore:
                 append.lease.fence if append.lease else 0,
             ),
         )
-        return cursor.lastrowid if cursor.rowcount == 1 else None
+        if cursor.rowcount != 1:
+            return None
+        created = cursor.lastrowid
+        for digest, data in append.new.blobs.items():
+            self._keep(digest, data)
+        return created
 
     def _advance(self, append: Append) -> int | None:
         last, lease = append.records[-1], append.lease
@@ -209,22 +214,21 @@ class SqliteStore:
         if changed.rowcount == 0:
             raise lease_lost(key) if self.run(key) else no_such_run(key)
 
-    def delete(self, key: RunKey, at: TimeMs) -> None:
+    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
         with self._transaction():
-            found = self._db.execute(
-                "INSERT INTO tombstones (run_id, tenant, run, workflow, head_seq, head_hash, deleted_at) "
-                "SELECT id, tenant, run, workflow, head_seq, head_hash, ? FROM runs WHERE tenant = ? AND run = ? "
-                "RETURNING run_id",
-                (at, key.tenant, key.run),
-            ).fetchone()
-            if found is not None:
-                self._db.execute("DELETE FROM records WHERE run_id = ?", found)
-                self._db.execute("DELETE FROM runs WHERE id = ?", found)
-                self._db.execute("DELETE FROM inbox WHERE tenant = ? AND run = ?", (key.tenant, key.run))
+            return [key for key in keys if sqlite_retention.delete(self._db, key, at)]
+
+    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        with self._transaction():
+            return sqlite_retention.collect(self._db, needs)
 
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._transaction():
-            self._db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, data))
+            self._keep(digest, data)
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        if not self._db.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone():
+            self._db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?)", (digest, data))
 
     def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
         with self._transaction():

@@ -218,3 +218,21 @@ def test_a_run_travels_in_a_file(one_run: str, tmp_path: Path) -> None:
 def test_the_store_may_come_from_the_environment(one_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOCHE_STORE", one_run)
     assert [row["run_id"] for row in cloche("runs", "--json").lines()] == ["r1"]
+
+
+def test_old_runs_are_pruned(one_run: str) -> None:
+    assert cloche("prune", "--older-than", "1h", "--store", one_run, "--json").json()["runs"] == []
+    would = cloche("prune", "--older-than", "0s", "--dry-run", "--store", one_run, "--json").json()
+    assert would == {"runs": ["r1"], "parts": 0, "blobs": 0, "dry_run": True}
+    assert cloche("prune", "--older-than", "0s", "--dry-run", "--store", one_run).out == "r1\n"
+    done = cloche("prune", "--older-than", "0s", "--store", one_run, "--json").json()
+    assert done == {"runs": ["r1"], "parts": 0, "blobs": 2, "dry_run": False}
+    assert (cloche("runs", "--store", one_run).out, cloche("verify", "--store", one_run).code) == ("", 0)
+    assert cloche("run", MATH, "--input", '{"x": 5}', "--store", one_run, "--run-id", "r1").code == 2
+
+
+@pytest.mark.parametrize("time", ["", "30", "d", "-1d", "1.5h", "3 d", "½d"])
+def test_a_time_that_is_none_deletes_nothing(one_run: str, time: str) -> None:
+    ran = cloche("prune", "--older-than", time, "--store", one_run)
+    assert (ran.code, "30d" in ran.err) == (2, True)
+    assert cloche("show", "r1", "--store", one_run).code == 0

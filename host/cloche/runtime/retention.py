@@ -1,0 +1,68 @@
+"""How long finished runs are kept: deleting old ones, and what only they needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cloche.engines import Code
+from cloche.errors import HistoryError
+from cloche.history import RunKey, TimeMs
+from cloche.store import ENDED, Collected, RunRow, Store
+
+RUNS_A_COMMIT = 200  # others wait for the store as long as one takes: some 10 ms
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """Which runs were deleted, or would be; how many parts of large bodies, code bundles and guests went with them."""
+
+    runs: list[str]
+    parts: int = 0
+    blobs: int = 0
+    dry_run: bool = False
+
+
+def prunable(
+    store: Store, before: TimeMs, *, tenant: str | None, status: str | None = None, workflow: str | None = None
+) -> list[RunKey]:
+    """The runs that have ended and whose last record is older than `before`, oldest first."""
+    found: list[RunKey] = []
+    for one in ENDED if status is None else (status,):
+        found += [row.key for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
+    return found[::-1]
+
+
+def _rows(store: Store, tenant: str | None, status: str, workflow: str | None) -> Iterator[RunRow]:
+    after = None
+    while True:
+        rows = store.runs(tenant=tenant, status=status, workflow=workflow, limit=_PAGE, after=after)
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1].key.run
+
+
+def delete(store: Store, keys: Sequence[RunKey], now: TimeMs) -> Iterator[list[RunKey]]:
+    """Delete runs, some at a time; gives those that were deleted after each commit."""
+    for start in range(0, len(keys), RUNS_A_COMMIT):
+        yield store.delete(keys[start : start + RUNS_A_COMMIT], now)
+
+
+def collect(store: Store) -> Collected:
+    """Delete parts, code and guests that no run needs any more. Their space in the file is used again.
+
+    Raises:
+        HistoryError: the code of a run is damaged; nothing was deleted.
+    """
+    return store.collect(_guest_of)
+
+
+def _guest_of(packed: bytes) -> list[str]:
+    try:
+        return [Code.unpack(packed).guest]
+    except Exception as error:
+        raise HistoryError(
+            "the code of a run is damaged, so nobody can say what it needs: see 'cloche verify'"
+        ) from error
