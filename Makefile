@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python wheel-python bench campaign fuzz docs lock clean
+.PHONY: help demo test check format guest guest-python wheel-python bench campaign fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ campaign: guest ## live GRAPHS random workflows from SEED, on both engines, in e
 	CLOCHE_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/properties --hypothesis-seed=$(SEED)
 
 MOST ?= 1000000
+BUDGET ?= 600
+torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for BUDGET seconds each way from SEED, fill the disk
+	CLOCHE_SEED=$(SEED) CLOCHE_TORTURE_S=$(BUDGET) CLOCHE_KILLS=204 $(BIN)/python -m pytest -s \
+		tests/host/store/test_torture.py tests/host/store/test_damage.py tests/host/store/test_wal.py \
+		tests/host/store/test_disk.py tests/host/store/test_crash.py tests/host/runtime/test_crash.py
+
 bench: guest ## measure (NAME=… for some, MOST=… for smaller sizes): a table; results and plots in benchmarks/results/
 	$(BIN)/cloche bench $(NAME) --most $(MOST) $(if $(NAME),,--keep benchmarks/results)
 
