@@ -1,4 +1,4 @@
-"""Commands that check and carry: replay, verify, export, import, prune, doctor, explain, completion."""
+"""Commands that check and carry: replay, verify, export, import, backup, prune, doctor, explain, completion."""
 
 from __future__ import annotations
 
@@ -157,6 +157,22 @@ def import_(file: str, store: str, as_json: bool) -> None:
         print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
     else:
         click.echo(f"run {shown(row.key.run)} ({row.status}), {row.head_seq} records, verified")
+
+
+@command
+@click.argument("file")
+@store_option
+def backup(file: str, store: str, as_json: bool) -> None:
+    """Copy the store to a new FILE while it is used: one moment of it, verified."""
+    from cloche.cli.output import print_json, shown
+    from cloche.store.backup import back_up
+
+    with opened(store) as found:
+        size = back_up(found, Path(file))
+    if as_json:
+        print_json({"file": file, "bytes": size})
+    else:
+        click.echo(f"{shown(file)}: {size:,} bytes, verified")
 
 
 @command

@@ -236,3 +236,11 @@ def test_a_time_that_is_none_deletes_nothing(one_run: str, time: str) -> None:
     ran = cloche("prune", "--older-than", time, "--store", one_run)
     assert (ran.code, "30d" in ran.err) == (2, True)
     assert cloche("show", "r1", "--store", one_run).code == 0
+
+
+def test_a_store_is_backed_up(one_run: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    done = cloche("backup", str(copy), "--store", one_run, "--json").json()
+    assert done == {"file": str(copy), "bytes": copy.stat().st_size}
+    assert cloche("log", "r1", "--store", str(copy)).out == cloche("log", "r1", "--store", one_run).out
+    assert cloche("backup", str(copy), "--store", one_run).code == 5
