@@ -47,9 +47,7 @@ def conversation(scale: Scale) -> Iterator[Figure]:
     yield Figure(
         f"log bytes of a turn, {turns} turns over 1 MB", stored / turns, "B", "bytes said in it", added, 6 * added
     )
-    yield Figure(
-        "turn of a conversation of 1 MB", seconds / turns * 1000, "ms", "two bodies in a commit", whole_s * 1000
-    )
+    yield Figure("turn of a conversation of 1 MB", seconds / turns * 1000, "ms", "commit of two bodies, whole", whole)
 
 
 def _line(chance: random.Random) -> str:
