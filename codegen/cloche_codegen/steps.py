@@ -105,6 +105,7 @@ class Step(Schematic):
     timeout_s: float | None = None  # of one attempt
     metadata: Mapping[str, Any] = field(default_factory=dict)
     takes_context: bool = False  # whether `execute` has a second parameter
+    at_most_once: bool = False  # never repeated, also not after a crash in the middle of it
     is_async: bool = False  # whether `execute` is an `async def`; anything else may still return an awaitable
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -126,11 +127,16 @@ def create_step(
     retry_config: RetryConfig | Mapping[str, Any] | None = None,
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
+    at_most_once: bool = False,
 ) -> Step:
     """A step out of a function `(data)` or `(data, ctx)`, sync or async. Schemas given here win over annotations.
 
+    A step may run more than once for one call: after a failure as its retries say, and after a crash. `at_most_once` is for
+    what must not: it has no retries, and one that a crash cut off fails with `UnknownOutcome` and is never repeated.
+
     Raises:
-        GraphError: `execute` cannot be called with one or two arguments, or an annotation cannot be resolved.
+        GraphError: `execute` cannot be called with one or two arguments, an annotation cannot be resolved, or a step that is
+            to run at most once has retries.
     """
     return _create(Step, sys._getframe(1).f_locals, **locals())
 
@@ -151,6 +157,7 @@ def step(
     retry_config: RetryConfig | Mapping[str, Any] | None = None,
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
+    at_most_once: bool = False,
 ) -> Callable[[Execute], Step]: ...
 def step(execute: Execute | None = None, /, **options: Any) -> Step | Callable[[Execute], Step]:
     """Make a function a step: `@step` or `@step(id="double", retries=2)`. The id defaults to the function's name.
@@ -183,6 +190,11 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     retries = given.get("retries")
     if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
         raise GraphError.one("bad_step", str(id), f"retries must be a whole number from 0, not {retries!r}")
+    if given.get("at_most_once"):
+        config = given.get("retry_config")
+        if retries or (config is not None and config.attempts):
+            raise GraphError.one("bad_step", str(id), "a step with at_most_once=True has no retries: give it retries=0")
+        given["retries"] = 0  # whatever its workflow says
     parameters = _positional(id, execute)
     given.setdefault("input_schema", annotation_of(id, execute, parameters[0].annotation, scope))
     given.setdefault("output_schema", annotation_of(id, execute, _returns(execute), scope))

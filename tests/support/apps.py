@@ -15,7 +15,7 @@ from typing import Any, ParamSpec
 
 from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
-from cloche.history import RunId, RunKey, TenantId, TimeMs
+from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
 from cloche.runtime import sigterm
 from cloche.runtime.scheduler import Scheduler
 from cloche.store import Append, Checkpoints, Lease, MemoryCheckpoints, MemoryStore, Store
@@ -181,7 +181,8 @@ class CutStore(MemoryStore):
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
         outcomes = super().commit(appends)
-        if all(outcomes):  # nothing was written
+        begun = all(record.kind is Kind.ATTEMPT_STARTED for append in appends for record in append.records)
+        if all(outcomes) or begun:  # nothing was written, or that a step begins again: it would never come to it
             return outcomes
         self.commits += 1
         if self.commits % self.commits_a_life:

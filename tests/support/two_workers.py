@@ -53,15 +53,16 @@ def torture(folder: Path, kills: int, seed: int) -> int:
     return killed
 
 
-def prove(folder: Path) -> None:
-    """Every run ended well with the right value, each step is completed once, and none began after its completion."""
+def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
+    """There are so many runs, and every one ended well with the right value; each step is completed once, none began later."""
     store, journal = SqliteStore(folder / "crash.db"), folder / "journal.txt"
     began: dict[str, list[int]] = defaultdict(list)
     for line in journal.read_text().splitlines():
         run, path, at_ns = line.split(" ")
         began[f"{run} {path}"].append(int(at_ns))
     rows = store.runs()
-    assert sorted((row.key.run, row.status) for row in rows) == [(f"run-{n}", "success") for n in range(10)]
+    assert {row.status for row in rows} == {"success"}
+    assert len(rows) >= runs_min
     for row in rows:
         number = int(row.key.run.removeprefix("run-"))
         assert reading.result_of(store, row.key).result == {"v": number + 3 + number + 1 + 1}

@@ -48,6 +48,8 @@ class OpenCall:
     due: TimeMs = TimeMs(0)
     suspended: bytes | None = None
     resumed: bytes | None = None
+    redispatched: int = 0  # how often the attempt was begun again because its process had ended
+    at_most_once: bool = False  # the attempt that has begun is not made again
 
     def saved(self) -> list[Any]:
         """All fields, in their order; the phase as [which lifecycle, its name]."""
@@ -171,13 +173,19 @@ class OpenCalls(dict[CallId, OpenCall]):
     def _remember(self, record: Record, call_id: CallId, call: OpenCall) -> None:
         match record.kind:
             case Kind.ATTEMPT_STARTED:
-                call.attempt, call.due = record.content()["attempt"], TimeMs(0)
+                content = record.content()
+                call.attempt, call.due = content["attempt"], TimeMs(0)
+                call.redispatched, call.at_most_once = (
+                    content.get("redispatched", 0),
+                    content.get("at_most_once", False),
+                )
             case Kind.ATTEMPT_FAILED:
                 self._note_due(call, TimeMs(record.content().get("retry_at") or 0), call_id)
             case Kind.STEP_SUSPENDED:
                 call.suspended = record.body
             case Kind.STEP_RESUMED:
                 call.resumed, call.attempt = record.body, 0
+                call.redispatched, call.at_most_once = 0, False
 
     def _note_due(self, call: OpenCall, due: TimeMs, call_id: CallId) -> None:
         """Keep the heap as large as what is open: timers that were given up would stay in it until they are due."""

@@ -73,6 +73,8 @@ class StartStep:
     suspend_data: Any = None  # what the step suspended with, if it was resumed
     resume_data: Any = None
     is_resumed: bool = False
+    redispatched: int = 0  # how often this attempt was begun before, in processes that ended
+    is_recorded: bool = False  # the record of its beginning is durable
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Kind(IntEnum):
     RUN_CREATED = 1  # note: what the run is pinned to (code, guest, limits)
     RUN_STARTED = 2  # event
     STEP_CALLED = 3  # command
-    ATTEMPT_STARTED = 4  # note: {attempt}
+    ATTEMPT_STARTED = 4  # note: {attempt, redispatched?, at_most_once?}
     ATTEMPT_FAILED = 5  # note: {attempt, failure, retry_at?, traceback}
     STEP_COMPLETED = 6  # event
     STEP_FAILED = 7  # event

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.errors import FatalError, InvalidInput, MissingStep, RetryableError
-from cloche.history import CallId, Failure, Kind, Note, RunKey, RunMachine
+from cloche.history import CallId, Failure, Kind, Note, RunKey, RunMachine, TimeMs
 from cloche.history.failures import traceback_of
 from cloche.history.lifecycles import RunPhase, StepPhase
 from cloche.history.machine import Fact, StartStep
 from cloche.history.messages import CancelRequested, Started, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.values import encode_plain
+from cloche.runtime.arrivals import Arrival, Deferred
 from cloche.runtime.steps import (
     AbortSignal,
     Bail,
@@ -36,27 +37,11 @@ if TYPE_CHECKING:
     from cloche_codegen import Step
 
 EVENT_BYTES_MAX = (8 << 20) - 1024
+REDISPATCHES_MAX = 5  # how often an attempt is begun again because its process has ended
+UNSAFE_RETRY_MS = 500
 RETRY_AFTER_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
 
 log = logging.getLogger("cloche.run")
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """The end of a step whose state change depends on the state: made into an event when its turn comes."""
-
-    call: CallId
-    end: StepCompleted | StepBailed
-    changes: Sequence[StateChange]
-
-    def settled(self, state: Mapping[str, Any]) -> Fact:
-        try:
-            return replace(self.end, state=merged(state, self.changes))
-        except Exception as error:
-            return StepFailed(self.end.time, self.call, Failure.from_exception(error))
-
-
-Arrival: TypeAlias = Fact | Deferred
 
 
 class Owner(Protocol):
@@ -79,6 +64,7 @@ class Attempts:
         self._tasks: dict[asyncio.Task[None], CallId] = {}
         self._signals: dict[CallId, AbortSignal] = {}
         self._wishes: dict[CallId, StartStep] = {}
+        self._announced: dict[CallId, StartStep] = {}  # attempts whose beginning is recorded before they begin
         self._riders: list[Note] = []  # records of attempts: they ride with the next append and are never waited for
         self._draining = False
         self._stopped = False
@@ -100,7 +86,7 @@ class Attempts:
         Raises:
             MissingStep: this process does not have the step.
         """
-        if self._draining:
+        if self._draining and not wish.is_recorded:
             return
         self._wishes[wish.call] = wish
         step = self._scheduler.step(wish.name)
@@ -115,25 +101,66 @@ class Attempts:
         if wish.not_before > now:
             self._scheduler.timers.at(wish.not_before, lambda: self._start_if_waiting(wish))
             return
-        self._riders.append(Note(Kind.ATTEMPT_STARTED, now, {"attempt": wish.attempt}, wish.call))
+        if not wish.is_recorded:
+            note = Note(Kind.ATTEMPT_STARTED, now, _beginning(step, wish), wish.call)
+            if wish.redispatched or step.at_most_once:
+                self._announced[wish.call] = replace(wish, is_recorded=True)
+                self._owner.tell(note)
+                return
+            self._riders.append(note)
         task = asyncio.create_task(self._attempt(step, wish), name=f"{self._owner.key.run}:{wish.path}")
         self._tasks[task] = wish.call
         task.add_done_callback(self._forget)
 
+    def start_again(self, wish: StartStep) -> None:
+        """As `start`, in a run that was rebuilt: the attempt may have begun in a process that ended. That is recorded first.
+
+        One that must not be repeated fails, and so does one with which a process ended too often: it may be the cause.
+        """
+        now = self._scheduler.world.now()
+        call = self._owner.machine.open[wish.call]
+        if call.phase is StepPhase.BACKOFF and call.due > now:
+            self.start(wish)
+        elif call.at_most_once and call.phase is StepPhase.RUNNING:
+            self._owner.tell(StepFailed(now, wish.call, _unknown_outcome(wish)))
+        elif call.redispatched >= REDISPATCHES_MAX:
+            self._owner.tell(StepFailed(now, wish.call, _redispatched_too_often(wish)))
+        else:
+            self.start(replace(wish, redispatched=call.redispatched + 1))
+
+    def interrupt(self) -> None:
+        """The run is being canceled, and another process began its steps: what they did is not known."""
+        failure = Failure(
+            "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
+        )
+        for call_id, call in self._owner.machine.open.items():
+            if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
+                self._owner.tell(StepFailed(self._scheduler.world.now(), call_id, failure))
+
+    def refuse_announced(self) -> None:
+        """The run is being canceled: what has not begun does not begin."""
+        failure = Failure("Canceled", "the run was canceled before this step began")
+        for call in self._announced:
+            self._owner.tell(StepFailed(self._scheduler.world.now(), call, failure))
+        self._announced.clear()
+
     def again(self, facts: Sequence[Fact]) -> list[StartStep]:
-        """The attempts that failures, recorded just now, ask for."""
+        """The attempts that may begin now: their records, or those of failures that they answer, are durable."""
         wishes: list[StartStep] = []
         if self._owner.machine.phase is not RunPhase.RUNNING:
             return wishes
         for fact in facts:
             if isinstance(fact, StepCompleted | StepFailed | StepBailed):
                 self._wishes.pop(fact.call, None)
+            if isinstance(fact, Note) and fact.kind is Kind.ATTEMPT_STARTED and fact.call in self._announced:
+                wishes.append(self._announced.pop(fact.call))
             if not isinstance(fact, Note) or fact.kind is not Kind.ATTEMPT_FAILED or fact.call is None:
                 continue
             call = self._owner.machine.open.get(fact.call)
             if call is not None:
                 attempt = fact.content["attempt"] + 1
-                wishes.append(replace(self._wishes[fact.call], attempt=attempt, not_before=call.due))
+                wish = self._wishes[fact.call]
+                wishes.append(replace(wish, attempt=attempt, not_before=call.due, redispatched=0, is_recorded=False))
         return wishes
 
     def abort(self, call: CallId | None = None) -> None:
@@ -148,6 +175,7 @@ class Attempts:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=timeout_s)
         if self._tasks:
+            self._hand_over()
             self.stop()
             await asyncio.wait(list(self._tasks), timeout=1.0)
 
@@ -156,6 +184,16 @@ class Attempts:
         self._stopped = True
         for task in self._tasks:
             task.cancel()
+
+    def _hand_over(self) -> None:
+        """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
+        now = self._scheduler.world.now()
+        for call in dict.fromkeys(self._tasks.values()):
+            wish = self._wishes.get(call)
+            step = self._scheduler.step(wish.name) if wish is not None else None
+            open_call = self._owner.machine.open.get(call)
+            if wish is not None and step is not None and open_call is not None and open_call.redispatched:
+                self._owner.tell(Note(Kind.ATTEMPT_STARTED, now, _beginning(step, replace(wish, redispatched=0)), call))
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         call = self._tasks.pop(task)
@@ -167,8 +205,13 @@ class Attempts:
         if self._stopped or machine.phase is not RunPhase.RUNNING:
             return
         call = machine.open.get(wish.call)
-        if call is not None and call.phase is StepPhase.BACKOFF:
+        if call is None or call.phase is not StepPhase.BACKOFF:
+            return
+        if self._scheduler.claims.are_safe():
             self.start(wish)
+        else:  # no commit has just said that the run is ours, and another worker may have taken it
+            due = TimeMs(self._scheduler.world.now() + UNSAFE_RETRY_MS)
+            self._scheduler.timers.at(due, lambda: self._start_if_waiting(wish))
 
     # ---- one attempt ----
 
@@ -293,6 +336,32 @@ class _ServicesOf:
 
     def _tell(self, fact: Fact) -> None:
         self.attempts._scheduler.on_loop(lambda: self.attempts._owner.tell(fact))
+
+
+def _beginning(step: Step, wish: StartStep) -> dict[str, Any]:
+    """What the record of an attempt's beginning says."""
+    content: dict[str, Any] = {"attempt": wish.attempt}
+    if wish.redispatched:
+        content["redispatched"] = wish.redispatched
+    if step.at_most_once:
+        content["at_most_once"] = True
+    return content
+
+
+def _unknown_outcome(wish: StartStep) -> Failure:
+    return Failure(
+        "UnknownOutcome",
+        f"the process ended while step '{wish.path}' ran, and it is to run at most once: whether it did its work is not known. "
+        "Look where it works, then go on with a fork of the run at this step, or behind it",
+    )
+
+
+def _redispatched_too_often(wish: StartStep) -> Failure:
+    return Failure(
+        "RedispatchedTooOften",
+        f"step '{wish.path}' was begun {REDISPATCHES_MAX + 1} times, and each time its process ended before it did: it may be "
+        "what ends it (memory, a native crash). Run it alone and mend it, then go on with a fork of the run at this step",
+    )
 
 
 def _fitting(failure: Failure) -> Failure:

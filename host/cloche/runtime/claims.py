@@ -56,6 +56,19 @@ class Claims:
         """Whether the last look found no more than was taken."""
         return not self._is_full
 
+    def are_safe(self) -> bool:
+        """Whether nobody can have taken the runs of this worker; one that was silent for long beats first."""
+        try:
+            return self.membership.is_safe or self._keep()
+        except StoreError:
+            return False
+
+    def _keep(self) -> bool:
+        alive = self.membership.keep()
+        if not alive:
+            self._scheduler.lose_all()
+        return alive
+
     def expect(self, due: TimeMs | None) -> None:
         """Look again when a run that nobody owns is due."""
         if due is None or (self._due is not None and self._due <= due):
@@ -72,8 +85,7 @@ class Claims:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                if not self.membership.keep():
-                    self._scheduler.lose_all()
+                self._keep()
                 if self._scheduler.store.version() != self._version:
                     self._look()
             except StoreError as error:
@@ -101,7 +113,8 @@ class Claims:
         if self._is_full and room > 0:  # the rest in a moment: what was taken runs first, and others take their share
             self.expect(TimeMs(now + 1))
         if (due := leases.next_due()) is not None:
-            self.expect(max(due, TimeMs(now + CLAIM_RETRY_MS)))  # one that is due already was not to be had just now
+            # One that is due already was not to be had just now.
+            self.expect(due if due > now else TimeMs(now + CLAIM_RETRY_MS))
         scheduler.try_blocked()
         scheduler.inbox.look()
         scheduler.announce_elsewhere()

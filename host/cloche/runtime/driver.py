@@ -25,16 +25,13 @@ from cloche.errors import (
     StoreUnavailable,
 )
 from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine
-from cloche.history.lifecycles import HookPhase, RunPhase, StepPhase, TimerPhase
+from cloche.history.lifecycles import HookPhase, RunPhase, TimerPhase
 from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Suspension, Wish
 from cloche.history.messages import (
     CancelRequested,
     HookReceived,
     OpenHook,
     Started,
-    StepBailed,
-    StepCompleted,
-    StepFailed,
     StepResumed,
     TimerFired,
     unpack_command,
@@ -42,7 +39,8 @@ from cloche.history.messages import (
 from cloche.history.replay import find_divergence, script
 from cloche.history.values import decode
 from cloche.runtime import checkpoints
-from cloche.runtime.attempts import Arrival, Attempts, Deferred
+from cloche.runtime.arrivals import Arrival, awaited
+from cloche.runtime.attempts import Attempts
 from cloche.store import Append, Lease, NewRun
 
 if TYPE_CHECKING:
@@ -110,6 +108,12 @@ class RunDriver:
         Raises:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
         """
+        try:
+            await self._rebuild()
+        except HeavyTurn:  # which is known now: the second time it goes in the other lane
+            await self._rebuild()
+
+    async def _rebuild(self) -> None:
         store = self._scheduler.store
         if self.started is None:
             self.started = next(
@@ -154,7 +158,7 @@ class RunDriver:
         if self.machine.ended or not records:
             return
         part = script(records)
-        output = await self._pass(part.events) if part.events else b""
+        output = await self._cross(part.events) if part.events else b""
         if output != b"".join(part.expected):
             report = find_divergence(self.key.run, part, output, self.code.lines)
             raise Divergence(str(report), report=report)
@@ -248,9 +252,9 @@ class RunDriver:
                 with self._keeping_cell():
                     await self.rebuild()
             if self.machine.phase is RunPhase.CANCELING or self._is_told_to_cancel():
-                self._interrupt_steps()
+                self._attempts.interrupt()
             else:
-                self._dispatch(self.machine.pending())
+                self._dispatch_again()
         except ClocheError as error:
             self._set_aside(error)
             self.fail(error)
@@ -347,7 +351,7 @@ class RunDriver:
     async def _turn(self, arrivals: Sequence[Arrival]) -> None:
         if self.lease is None:
             await self._regain()
-        facts = self._awaited([*self._attempts.take_riders(), *arrivals])
+        facts = awaited(self.machine, [*self._attempts.take_riders(), *arrivals])
         if facts:
             with self._keeping_cell():
                 await self._record(facts)
@@ -416,29 +420,6 @@ class RunDriver:
     def _lease_lost(self) -> LeaseLost:
         return LeaseLost(f"run {self.key.run} belongs to another worker now", run_id=self.key.run)
 
-    def _awaited(self, arrivals: Sequence[Arrival]) -> list[Fact]:
-        """Facts in the form in which they are recorded, without what nobody can use: the run has ended or is being canceled.
-
-        State changes that depend on the state are made here, in the order in which they are recorded.
-        """
-        facts: list[Fact] = []
-        machine = self.machine
-        canceling = machine.phase is RunPhase.CANCELING
-        state = dict(machine.state)
-        for arrival in arrivals:
-            fact = arrival.settled(state) if isinstance(arrival, Deferred) else arrival
-            call = getattr(fact, "call", None)
-            if machine.ended or (call is not None and call not in machine.open):
-                facts += _late(fact)
-                continue
-            if canceling and isinstance(fact, CancelRequested | TimerFired | StepResumed | HookReceived):
-                continue
-            canceling = canceling or isinstance(fact, CancelRequested)
-            if isinstance(fact, StepCompleted | StepBailed) and fact.state:
-                state.update(fact.state)
-            facts.append(fact)
-        return facts
-
     async def _answered(self, facts: Sequence[Fact]) -> tuple[int, Batch]:
         """How many of the facts were taken, and what they led to."""
         if self._cell is None and self.machine.head_seq and not self.machine.ended:
@@ -471,19 +452,28 @@ class RunDriver:
                 fault = again
 
     async def _pass(self, events: list[bytes]) -> bytes:
-        """One crossing. Light turns stay on this thread, since a hop costs more; heavy ones and replays leave the loop free.
+        """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""
+        try:
+            return await self._cross(events)
+        except HeavyTurn:
+            await self.rebuild()
+            return await self._cross(events)
 
-        A turn that turns out to be heavy is stopped, and made again in the other lane, on a cell that is as it was.
+    async def _cross(self, events: list[bytes]) -> bytes:
+        """Light turns stay on this thread, since a hop costs more; heavy ones and replays leave the loop free.
+
+        Raises:
+            HeavyTurn: it was stopped, the cell is spoilt, and the code is known to be heavy from now on.
         """
         lanes = self._scheduler.lanes
         if len(events) <= LIGHT_TURN_EVENTS and lanes.takes_as_light(self.code):
             try:
                 output = self._live_cell().turn(events, light=True)
-                self._tail += len(events)
-                return output
             except HeavyTurn:
                 lanes.mark_heavy(self.code)
-                await self.rebuild()
+                raise
+            self._tail += len(events)
+            return output
         self._tail += len(events)
         return await asyncio.get_running_loop().run_in_executor(lanes.pool, self._live_cell().turn, events)
 
@@ -562,6 +552,8 @@ class RunDriver:
         machine = self.machine
         if machine.phase is RunPhase.CANCELING or machine.ended:
             self._attempts.abort()
+        if machine.phase is RunPhase.CANCELING:
+            self._attempts.refuse_announced()
         for wish in batch.wishes:
             if isinstance(wish, StopCall):
                 self._attempts.abort(wish.call)
@@ -580,6 +572,14 @@ class RunDriver:
                 case StartTimer():
                     self._scheduler.timers.at(wish.due, lambda wish=wish: self._fire(wish))  # type: ignore[misc]
 
+    def _dispatch_again(self) -> None:
+        """What a run waits for that another process began: its steps may have begun there."""
+        for wish in self.machine.pending():
+            if isinstance(wish, StartStep):
+                self._attempts.start_again(wish)
+            else:
+                self._dispatch([wish])
+
     def _fire(self, wish: StartTimer) -> None:
         call = self.machine.open.get(wish.call)
         if call is not None and call.phase is TimerPhase.SET and self._scheduler.is_driver(self):
@@ -587,16 +587,6 @@ class RunDriver:
 
     def _is_told_to_cancel(self) -> bool:
         return any(isinstance(fact, CancelRequested) for fact in self._facts)
-
-    def _interrupt_steps(self) -> None:
-        """The run is being canceled, and another process began its steps: what they did is not known."""
-        now = self._scheduler.world.now()
-        failure = Failure(
-            "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
-        )
-        for call_id, call in self.machine.open.items():
-            if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
-                self.tell(StepFailed(now, call_id, failure))
 
     def _new_machine(self) -> RunMachine:
         machine = RunMachine(self.key)
@@ -607,13 +597,3 @@ class RunDriver:
 def _started(record: Record) -> Started:
     _, time, seed, given_input, given = decode(record.body)
     return Started(time, seed, given_input, given)
-
-
-def _late(fact: Fact) -> list[Fact]:
-    """The end of a step that nobody waited for any more, as a note."""
-    match fact:
-        case StepCompleted() | StepBailed():
-            return [Note(Kind.LATE_RESULT, fact.time, {"value": fact.value}, fact.call)]
-        case StepFailed():
-            return [Note(Kind.LATE_RESULT, fact.time, {"failure": fact.failure.to_wire()}, fact.call)]
-    return []

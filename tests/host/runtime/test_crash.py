@@ -16,7 +16,7 @@ from support.guests import needs_python
 from support.two_workers import prove, torture
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261122"))
-KILLS = 12  # of one store; `make torture` takes many
+KILLS = 8  # of one store; `make torture` takes many
 ROUNDS = max(1, int(os.environ.get("CLOCHE_KILLS", "6")) * 2 // KILLS)
 PATIENCE_S = 60.0
 WORKLOAD = Path(crash_workload.__file__)
@@ -33,7 +33,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
         child = subprocess.Popen([sys.executable, str(WORKLOAD)], env=environment)
         if not _begins(child, tmp_path / "journal.txt"):
             break  # it was done before it could be killed again
-        time.sleep(moments.uniform(0, 0.025))
+        time.sleep(moments.uniform(0, 0.06))  # with less, one and the same step is met so often that it is suspected
         child.send_signal(signal.SIGKILL)
         killed += child.wait(PATIENCE_S) == -signal.SIGKILL
     assert killed >= KILLS // 2
@@ -60,7 +60,7 @@ def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: st
     child.wait(PATIENCE_S)
     worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
     subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
-    prove(tmp_path)
+    prove(tmp_path, runs_min=1)  # those that had begun
 
 
 def _begins(child: subprocess.Popen[bytes], journal: Path, lines: int = 1) -> bool:
@@ -79,6 +79,7 @@ def _count(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
-def test_two_workers_share_a_store_and_either_may_be_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turn", range(max(1, ROUNDS // 4)))
+def test_two_workers_share_a_store_and_either_may_be_killed(tmp_path: Path, turn: int) -> None:
     print(f"CLOCHE_SEED={SEED}")
-    assert torture(tmp_path, 3, SEED) >= 1
+    assert torture(tmp_path, 3, SEED + turn) >= 1

@@ -45,6 +45,18 @@ async def test_a_heavy_turn_is_made_again_in_the_other_lane_and_no_step_is(journ
 
 
 @in_loop
+async def test_a_rebuild_that_turns_out_to_be_heavy_is_made_again(journal: Journal) -> None:
+    """The lanes of a new process know nothing of the code yet."""
+    store = MemoryStore()
+    spin = code(SPIN.format(turns=1_500_000))
+    workflow = create_workflow(id="heavy").map({"v": spin}, id="before").then(journal.ask()).commit()
+    async with AppOn(store, workflows=[workflow]) as app:
+        assert (await (await app.start("heavy", {"v": 1}, run_id="r1")).result()).status == "suspended"
+    async with AppOn(store, workflows=[workflow]) as app:
+        assert (await app.resume("r1", resume_data={"add": 1})).result == {"v": 2}
+
+
+@in_loop
 async def test_the_loop_goes_on_while_a_guest_computes(journal: Journal) -> None:
     heavy, light = computing(journal, 2_500_000), create_workflow(id="light").then(journal.take()).commit()
     async with AppOn(MemoryStore(), workflows=[heavy, light]) as app:

@@ -1,0 +1,72 @@
+"""What arrives for a run, and the form in which it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from cloche.history import CallId, Failure, Kind, Note, RunMachine
+from cloche.history.lifecycles import RunPhase
+from cloche.history.machine import Fact
+from cloche.history.messages import (
+    CancelRequested,
+    HookReceived,
+    StepBailed,
+    StepCompleted,
+    StepFailed,
+    StepResumed,
+    TimerFired,
+)
+from cloche.runtime.steps import StateChange, merged
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The end of a step whose state change depends on the state: made into an event when its turn comes."""
+
+    call: CallId
+    end: StepCompleted | StepBailed
+    changes: Sequence[StateChange]
+
+    def settled(self, state: Mapping[str, Any]) -> Fact:
+        try:
+            return replace(self.end, state=merged(state, self.changes))
+        except Exception as error:
+            return StepFailed(self.end.time, self.call, Failure.from_exception(error))
+
+
+Arrival: TypeAlias = Fact | Deferred
+
+
+def awaited(machine: RunMachine, arrivals: Sequence[Arrival]) -> list[Fact]:
+    """Facts in the form in which they are recorded, without what nobody can use: the run has ended or is being canceled.
+
+    State changes that depend on the state are made here, in the order in which they are recorded.
+    """
+    facts: list[Fact] = []
+    canceling = machine.phase is RunPhase.CANCELING
+    state = dict(machine.state)
+    for arrival in arrivals:
+        fact = arrival.settled(state) if isinstance(arrival, Deferred) else arrival
+        call = getattr(fact, "call", None)
+        if machine.ended or (call is not None and call not in machine.open):
+            facts += _late(fact)
+            continue
+        if canceling and isinstance(fact, CancelRequested | TimerFired | StepResumed | HookReceived):
+            continue
+        canceling = canceling or isinstance(fact, CancelRequested)
+        if isinstance(fact, StepCompleted | StepBailed) and fact.state:
+            state.update(fact.state)
+        facts.append(fact)
+    return facts
+
+
+def _late(fact: Fact) -> list[Fact]:
+    """The end of a step that nobody waited for any more, as a note."""
+    match fact:
+        case StepCompleted() | StepBailed():
+            return [Note(Kind.LATE_RESULT, fact.time, {"value": fact.value}, fact.call)]
+        case StepFailed():
+            return [Note(Kind.LATE_RESULT, fact.time, {"failure": fact.failure.to_wire()}, fact.call)]
+    return []
