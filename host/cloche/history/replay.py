@@ -6,9 +6,9 @@ only a difference is decoded, into a `DivergenceReport`: data first, text for pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from cloche.errors import MalformedOutput
@@ -19,6 +19,9 @@ from cloche.history.values import decode, encode_plain
 
 _END = bytes([END_OF_EVENT])
 _VALUE_CHARS_MAX = 80
+VALUE_BYTES_MAX = 1_000  # of a value in a report: a history may carry megabytes
+DIFFERENCES_MAX = 50
+ABSENT = "(absent)"
 _COMMAND_NAMES = {
     0: "step",
     1: "timer",
@@ -95,8 +98,10 @@ def _finish(out: Script) -> None:
 class DivergenceReport:
     """Where replay first asked for something else. `expected` or `actual` is None where one side asked for nothing.
 
-    `differences` names what differs: kind, step, path, or the place in the arguments (`arguments[0].amount`) with both
-    values. `seq` is the record expected there, or that of the event if the history has no command left.
+    `differences` names what differs: kind, step, path, or the place in the arguments (`arguments[0].amount`), with both values
+    in short, ABSENT where one side has nothing. `seq` is the record expected there, or that of the event if the history has no
+    command left. `line` and `node` are where the code that was replayed on asks for it; `expected_line` and `expected_node`
+    where the code of the run did.
     """
 
     run_id: str
@@ -107,25 +112,33 @@ class DivergenceReport:
     differences: list[dict[str, Any]]
     line: int | None = None
     node: str | None = None
+    expected_line: int | None = None
+    expected_node: str | None = None
 
     def to_data(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def __str__(self) -> str:
         then, now = _phrases(self)
-        where = f" (line {self.line} of the generated source)" if self.line else ""
+        old = f" (line {self.expected_line} of its source)" if self.expected_line else ""
+        new = f" (line {self.line} of the generated source)" if self.line else ""
         return (
-            f"run {self.run_id}, record {self.seq}: the history has {then} here, but the workflow asked for {now}{where}. "
+            f"run {self.run_id}, record {self.seq}: the history has {then}{old} here, but the workflow asked for {now}{new}. "
             "Its code changed while this run was open: finish the run with the version it began with, or start a new one."
         )
 
 
 def find_divergence(
-    run_id: str, at: Script, output: bytes, lines: Mapping[int, str] | None = None
+    run_id: str,
+    at: Script,
+    output: bytes,
+    lines: Mapping[int, str] | None = None,
+    expected_lines: Mapping[int, str] | None = None,
 ) -> DivergenceReport | None:
     """The first difference between the recorded commands and `output`, that of all events; None if there is none.
 
-    `lines` gives for a line of generated source its node. Of a faulted history the last event need not be answered.
+    `lines` gives for a line of the source that was replayed on its node, `expected_lines` for one of the run's own (by default
+    the same). Of a faulted history the last event need not be answered.
 
     Raises:
         MalformedOutput: the output is not in the grammar, or the guest answered fewer or more events than it was given.
@@ -136,21 +149,33 @@ def find_divergence(
         answered += 1
         for then, body in zip_longest(commands, actual):
             if then is None or then[1] != body:
-                return _report(run_id, event_seq, then, body, lines or {})
+                return _report(run_id, event_seq, then, body, lines or {}, expected_lines or lines or {})
     if answered < len(at.events) - at.faulted or next(answers, None) is not None:
         raise MalformedOutput(f"the guest was given {len(at.events)} events and did not answer each of them once")
     return None
 
 
 def _report(
-    run_id: str, event_seq: Seq, then: tuple[Seq, bytes] | None, body: bytes | None, lines: Mapping[int, str]
+    run_id: str,
+    event_seq: Seq,
+    then: tuple[Seq, bytes] | None,
+    body: bytes | None,
+    lines: Mapping[int, str],
+    expected_lines: Mapping[int, str],
 ) -> DivergenceReport:
     before = _describe(then[1]) if then is not None else None
     after = _describe(body) if body is not None else None
-    node = _node(after or before)
-    line = next((line for line, name in sorted(lines.items()) if name == node), None)
     seq = then[0] if then is not None else event_seq
-    return DivergenceReport(run_id, seq, event_seq, before, after, list(_differences(before, after, "")), line, node)
+    differences = list(islice(_differences(before, after, ""), DIFFERENCES_MAX))
+    return DivergenceReport(
+        run_id, seq, event_seq, before, after, differences, *_place(after, lines), *_place(before, expected_lines)
+    )
+
+
+def _place(command: dict[str, Any] | None, lines: Mapping[int, str]) -> tuple[int | None, str | None]:
+    """Line and node of a command in the source that asks for it."""
+    node = _node(command)
+    return next((line for line, name in sorted(lines.items()) if name == node), None), node
 
 
 def _describe(body: bytes) -> dict[str, Any]:
@@ -176,15 +201,20 @@ def _describe(body: bytes) -> dict[str, Any]:
     return {"kind": _COMMAND_NAMES.get(number, str(number)), **dict(zip(names, rest, strict=False))}
 
 
-def _differences(then: Any, now: Any, path: str) -> Iterable[dict[str, Any]]:
+def _differences(then: Any, now: Any, path: str) -> Iterator[dict[str, Any]]:
     if isinstance(then, dict) and isinstance(now, dict):
         for key in sorted({*then, *now}):
-            yield from _differences(then.get(key), now.get(key), f"{path}.{key}" if path else key)
+            yield from _differences(then.get(key, ABSENT), now.get(key, ABSENT), f"{path}.{key}" if path else key)
     elif isinstance(then, list) and isinstance(now, list):
-        for index, (a, b) in enumerate(zip_longest(then, now)):
+        for index, (a, b) in enumerate(zip_longest(then, now, fillvalue=ABSENT)):
             yield from _differences(a, b, f"{path}[{index}]")
     elif encode_plain(then) != encode_plain(now):  # as bytes: −0.0 is not 0.0, 1 is not 1.0, NaN is NaN
-        yield {"at": path, "expected": then, "actual": now}
+        yield {"at": path, "expected": _bounded(then), "actual": _bounded(now)}
+
+
+def _bounded(value: Any) -> Any:
+    """The value, or the beginning of its text where that is long."""
+    return value if len(encode_plain(value)) <= VALUE_BYTES_MAX else _short(value)
 
 
 def _phrases(report: DivergenceReport) -> tuple[str, str]:

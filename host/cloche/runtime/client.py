@@ -16,7 +16,7 @@ from cloche.history import DEFAULT_TENANT, Kind, Note, RunKey
 from cloche.history.ids import TimeMs, run_key
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
-from cloche.runtime import forking, portable, reading, retention, sigterm
+from cloche.runtime import forking, portable, reading, retention, sigterm, upgrading
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.inbox import token_of
@@ -366,6 +366,31 @@ class Cloche:
         """
         code = code_of(workflow, self._engine) if workflow is not None else None
         return reading.replay(self._running.store, self._key(run_id), self._engine, code)
+
+    async def check(self, workflow: Workflow) -> upgrading.CheckReport:
+        """Hold every open run of a workflow against the code that it has today. Nothing is changed.
+
+        A run that does not fit goes on under its own code; one that does can be moved with `upgrade`.
+        """
+        code = code_of(workflow, self._engine)
+        return upgrading.CheckReport(list(upgrading.fits(self._running.store, self._engine, code, self._tenant)))
+
+    async def upgrade(self, run_id: str, workflow: Workflow) -> reading.ReplayReport:
+        """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
+
+        Raises:
+            NotFound: there is no such run.
+            Divergence: it does not; the run is as it was.
+            LeasedElsewhere: the run is being executed: wait until it comes to rest.
+            UsageError: it has ended, or is another workflow's.
+        """
+        running, key = self._running, self._key(run_id)
+        if running.is_driven(key):
+            raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
+        code = code_of(workflow, self._engine)
+        report = upgrading.upgrade(running.store, self._engine, key, code, running.membership.worker, self._world.now())
+        running.claims.expect(self._world.now())
+        return report
 
     async def verify(self, run_id: str | None = None) -> reading.VerifyReport:
         """Check one run, or everything in the store, against its hashes."""

@@ -25,6 +25,8 @@ def facts_before(records: Sequence[Record], at: str, input_data: Any = SAME) -> 
     Raises:
         UsageError: the run never called such a step, or its input is not simply what the step before gave.
     """
+    if any(record.kind is Kind.RUN_UPGRADED for record in records):
+        raise UsageError("the run was upgraded to other code: what happened before that cannot be led into a new run")
     places = [index for index, record in enumerate(records) if record.kind is Kind.STEP_CALLED and record.path == at]
     if not places:
         called = sorted({record.path or "" for record in records if record.kind is Kind.STEP_CALLED})

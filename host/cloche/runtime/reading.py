@@ -88,7 +88,7 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     row = row_of(store, key)
     pinned = load_code(store, row.code)
     records = list(store.records(key))
-    part = script(records)
+    part = script(records, upgrading=code is not None and code != pinned)
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
@@ -104,7 +104,9 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
         output = _up_to_the_difference(cell, events, part.expected)
     seconds = time.perf_counter() - begin
     expected = b"".join(part.expected[: len(events)])
-    divergence = find_divergence(key.run, part, output, use.lines) if output != expected else None
+    divergence = None
+    if output != expected:
+        divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
     return ReplayReport(key.run, len(events), seconds, divergence, cell.state_hash(), part.faulted)
 
 

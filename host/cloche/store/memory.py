@@ -69,6 +69,7 @@ class MemoryStore:
             head_seq=last.seq,
             head_hash=last.hash,
             owner=None if append.release else row.owner,
+            code=append.code or row.code,
         )
         self._records.setdefault(append.key, []).extend(append.records)
         for record in append.records:

@@ -83,6 +83,7 @@ class Append:
     taken: Sequence[int] = field(default=())
     lease: Lease | None = None
     release: bool = False
+    code: str | None = None  # what the run goes on under from here
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,8 @@ class SqliteStore:
                 for r, root in zip(append.records, roots, strict=True)
             ],
         )
+        if append.code is not None:
+            self._db.execute("UPDATE runs SET code = ? WHERE id = ?", (append.code, run_id))
         if append.taken:
             taken = [(row,) for row in append.taken]
             self._db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)

@@ -1,0 +1,116 @@
+"""Commands around a deploy: check and upgrade."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, steps_option, store_option, tenant_option
+
+if TYPE_CHECKING:
+    from cloche.engines import CellSource, Code
+    from cloche.runtime.upgrading import Fit
+    from cloche.store import SqliteStore
+
+
+@command
+@click.argument("target", metavar="TARGET")
+@store_option
+@steps_option
+@tenant_option
+def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool) -> int:
+    """Before a deploy: which open runs of TARGET fit its code of today, and which do not, since which record."""
+    from cloche.runtime import upgrading
+
+    engine, code = _today(target, steps)
+    found_misfit = False
+    with opened(store) as found:
+        for fit in upgrading.fits(found, engine, code, tenant):
+            found_misfit = found_misfit or not fit.ok
+            _show(fit, as_json)
+    return EXIT_DIVERGED if found_misfit else 0
+
+
+@command
+@click.argument("target", metavar="TARGET")
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every open run that fits.")
+@store_option
+@steps_option
+@tenant_option
+def upgrade(
+    target: str, run_ids: tuple[str, ...], everything: bool, store: str, steps: str | None, tenant: str, as_json: bool
+) -> int:
+    """Let open runs go on under the code that TARGET has today, where it leads their whole history again.
+
+    Runs that a worker executes are left out: stop it first, or wait until they come to rest.
+    """
+    from cloche.errors import UsageError
+    from cloche.runtime import upgrading
+
+    if bool(run_ids) is everything:
+        raise UsageError("name the runs to move, or --all for every one that fits")
+    engine, code = _today(target, steps)
+    moved_all = True
+    with opened(store) as found:
+        if everything:
+            listed = [fit for fit in upgrading.fits(found, engine, code, tenant) if not fit.is_same]
+            run_ids = tuple(fit.run_id for fit in listed if fit.ok)
+            for fit in listed:
+                if not fit.ok:
+                    moved_all = False
+                    _show(fit, as_json)
+        moved_all = _move(found, engine, code, [key_of(run, tenant) for run in run_ids], as_json) and moved_all
+    return 0 if moved_all else EXIT_DIVERGED
+
+
+def _move(store: SqliteStore, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
+    from cloche.cli.output import print_json, shown
+    from cloche.errors import Divergence, LeasedElsewhere
+    from cloche.runtime.clock import SystemWorld
+    from cloche.runtime.membership import Membership
+    from cloche.runtime.upgrading import upgrade as move
+
+    world, moved_all = SystemWorld(), True
+    membership = Membership(store.leases, world)
+    membership.join()
+    try:
+        for key in keys:
+            problem = None
+            try:
+                move(store, engine, key, code, membership.worker, world.now())
+            except (Divergence, LeasedElsewhere) as error:
+                problem, moved_all = error.message, False
+            if as_json:
+                print_json({"run_id": key.run, "upgraded": problem is None, "problem": problem})
+            elif problem is None:
+                click.echo(f"{click.style('✓', fg='green')} run {shown(key.run)} goes on under today's code")
+            else:
+                click.echo(f"{click.style('✗', fg='red')} {shown(problem)}", err=True)
+    finally:
+        membership.leave()
+    return moved_all
+
+
+def _today(target: str, steps: str | None) -> tuple[CellSource, Code]:
+    from cloche.cli.targets import find_workflow
+    from cloche.engines import SandboxEngine
+    from cloche.runtime.pinned import code_of
+
+    engine = SandboxEngine()
+    return engine, code_of(find_workflow(target, steps), engine)
+
+
+def _show(fit: Fit, as_json: bool) -> None:
+    from cloche.cli.output import print_json, shown
+
+    if as_json:
+        print_json(fit.to_data())
+    elif fit.ok:
+        how = "has this code" if fit.is_same else "fits"
+        click.echo(f"{click.style('✓', fg='green')} {shown(fit.run_id)}  {fit.status:10} {how}")
+    else:
+        why = fit.problem or str(fit.divergence)
+        since = f"does not fit since record {fit.divergence.seq}" if fit.divergence else "cannot be read"
+        click.echo(f"{click.style('✗', fg='red')} {shown(fit.run_id)}  {fit.status:10} {since}: {shown(why)}")
