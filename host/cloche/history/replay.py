@@ -120,10 +120,11 @@ class DivergenceReport:
 
     def __str__(self) -> str:
         then, now = _phrases(self)
-        old = f" (line {self.expected_line} of its source)" if self.expected_line else ""
-        new = f" (line {self.line} of the generated source)" if self.line else ""
+        lines = [f"line {self.line} of the generated source"] if self.line else []
+        lines += [f"line {self.expected_line} of the run's own"] if self.expected_line not in (None, self.line) else []
+        where = f" ({', '.join(lines)})" if lines else ""
         return (
-            f"run {self.run_id}, record {self.seq}: the history has {then}{old} here, but the workflow asked for {now}{new}. "
+            f"run {self.run_id}, record {self.seq}: the history has {then} here, but the workflow asked for {now}{where}. "
             "Its code changed while this run was open: finish the run with the version it began with, or start a new one."
         )
 
@@ -168,7 +169,14 @@ def _report(
     seq = then[0] if then is not None else event_seq
     differences = list(islice(_differences(before, after, ""), DIFFERENCES_MAX))
     return DivergenceReport(
-        run_id, seq, event_seq, before, after, differences, *_place(after, lines), *_place(before, expected_lines)
+        run_id,
+        seq,
+        event_seq,
+        before,
+        after,
+        differences,
+        *_place(after or before, lines),
+        *_place(before, expected_lines),
     )
 
 

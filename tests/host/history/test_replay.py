@@ -121,8 +121,8 @@ RESERVE = {"kind": "step", "call": 1, "path": "reserve", "name": "reserve", "arg
         ),
         (
             at_start(HELLO, step(1, "reserve", {"amount": 3, "to": "Ada"}, True)),
-            [{"at": "arguments[1]", "expected": None, "actual": True}],
-            "the history has step 'reserve' with arguments[1] = None here, but the workflow asked for True.",
+            [{"at": "arguments[1]", "expected": "(absent)", "actual": True}],
+            "the history has step 'reserve' with arguments[1] = '(absent)' here, but the workflow asked for True.",
         ),
         (
             at_start(HELLO, step(1, "reserve", {"amount": 3, "to": "Ada"}, path="W/reserve")),
@@ -137,12 +137,12 @@ RESERVE = {"kind": "step", "call": 1, "path": "reserve", "name": "reserve", "arg
         (
             at_start(HELLO, FailRun(Failure("Error", "no"))),
             [
-                {"at": "arguments", "expected": RESERVE["arguments"], "actual": None},
-                {"at": "call", "expected": 1, "actual": None},
-                {"at": "failure", "expected": None, "actual": {"name": "Error", "message": "no"}},
+                {"at": "arguments", "expected": RESERVE["arguments"], "actual": "(absent)"},
+                {"at": "call", "expected": 1, "actual": "(absent)"},
+                {"at": "failure", "expected": "(absent)", "actual": {"name": "Error", "message": "no"}},
                 {"at": "kind", "expected": "step", "actual": "fail"},
-                {"at": "name", "expected": "reserve", "actual": None},
-                {"at": "path", "expected": "reserve", "actual": None},
+                {"at": "name", "expected": "reserve", "actual": "(absent)"},
+                {"at": "path", "expected": "reserve", "actual": "(absent)"},
             ],
             "the history has step 'reserve' here, but the workflow asked for 'fail'.",
         ),
@@ -263,6 +263,8 @@ def test_a_report_is_data() -> None:
         "differences": [{"at": "", "expected": RESERVE, "actual": None}],
         "line": None,
         "node": "reserve",
+        "expected_line": None,
+        "expected_node": "reserve",
     }
 
 
