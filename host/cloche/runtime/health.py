@@ -10,6 +10,7 @@ from typing import Literal
 
 import cloche_guest
 from cloche.errors import ClocheError
+from cloche.runtime.reading import verify
 from cloche.sandbox import base_image, cache_directory
 from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 
@@ -83,7 +84,7 @@ def _store(path: Path) -> list[Check]:
         return [Check("store", False, error.message)]
     try:
         rows = store.runs()
-        findings = list(store.audit())
+        findings = verify(store, None).findings
         blocked = [row.key.run for row in rows if row.status == "blocked"]
         open_count = len([row for row in rows if row.status in ("pending", "running", "waiting")])
     except ClocheError as error:

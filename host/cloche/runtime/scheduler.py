@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import (
     ClocheError,
+    DamagedStore,
     HistoryError,
     LeasedElsewhere,
     MissingStep,
@@ -262,7 +263,7 @@ class Scheduler:
         self._troubles[key] = error
         if isinstance(error, StoreError) and error.retryable:
             self._try_again(key, error)
-        elif not isinstance(error, StoreError):
+        elif isinstance(error, DamagedStore) or not isinstance(error, StoreError):
             problem = {"reason": error.code, "message": error.message, "what_to_do": what_to_do(error)}
             with contextlib.suppress(StoreError):
                 self.store.set_problem(key, json.dumps(problem), lease)
@@ -556,7 +557,7 @@ def what_to_do(error: ClocheError) -> str:
     match error:
         case MissingStep():
             return "start a worker that has this step; the run goes on by itself"
-        case HistoryError():
+        case HistoryError() | DamagedStore():
             return "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"
         case _:
             return "see the message; the run is tried again when the store is opened next"
