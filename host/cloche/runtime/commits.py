@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from cloche.errors import StoreError
+from cloche.errors import DamagedStore, StoreError
 from cloche.store import Append, Store
 
 
@@ -41,12 +41,18 @@ class Committer:
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
+        if waiting:
+            self._commit(waiting)
+
+    def _commit(self, waiting: list[tuple[Append, asyncio.Future[None]]]) -> None:
         try:
             with self._lock:
                 outcomes = self._store.commit([append for append, _ in waiting])
         except Exception as error:
+            if isinstance(error, DamagedStore) and len(waiting) > 1:  # where one run lies: the others do not pay for it
+                for one in waiting:
+                    self._commit([one])
+                return
             for _, done in waiting:
                 if not done.cancelled():
                     done.set_exception(_own(error))
