@@ -23,6 +23,39 @@ def test_the_first_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (0, '{"x": 20}\n'), done.stderr
 
 
+EXPORTED = """
+import pytest
+from math_workflow import workflow
+from cloche.testing import TestApp, VirtualTime
+
+@pytest.fixture
+def exported():
+    async def exported():
+        async with TestApp(workflow) as app:
+            run = await app.start(workflow, {"x": 5})
+            await run.result()
+            return await app.export(run.id)
+    return VirtualTime().run(exported())
+"""
+
+
+def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [first] = [block for block in blocks if block.startswith("# math_workflow.py")]
+    [tests] = [block for block in blocks if "cloche.testing" in block]
+    files = {
+        "math_workflow.py": first,
+        "test_math.py": tests,
+        "conftest.py": EXPORTED,
+        "pytest.ini": "[pytest]\npythonpath=.",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cloche", "-p", "cloche.testing.plugin"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_native_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
     needs_python()
     text = (ROOT / "README.md").read_text()

@@ -16,13 +16,13 @@ from typing import Any, ParamSpec
 from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
-from cloche.runtime import sigterm
-from cloche.runtime.scheduler import Scheduler
-from cloche.store import Append, Checkpoints, Lease, MemoryCheckpoints, MemoryStore, Store
+from cloche.runtime.clock import LoopWaits
+from cloche.store import Append, Checkpoints, Lease, MemoryStore, Store
+from cloche.testing import TestApp
+from cloche.testing.clock import START
 
 P = ParamSpec("P")
 PATIENCE_S = 60.0
-START = TimeMs(1_767_225_600_000)  # 2026-01-01T00:00:00Z
 KEY = RunKey(TenantId("default"), RunId("r1"))
 
 
@@ -44,7 +44,7 @@ async def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S / 2
         await asyncio.sleep(0.002)
 
 
-class ManualWorld:
+class ManualWorld(LoopWaits):
     """A clock that stands still until a test moves it; ids and seeds that are always the same."""
 
     def __init__(self, workers: str = "worker") -> None:
@@ -76,42 +76,12 @@ class ManualWorld:
             app._running.timers.fire_due()
 
 
-class AppOn(Cloche):
-    """A `Cloche` on `store` and `checkpoints`, which stay open when it ends."""
+class AppOn(TestApp):
+    """A `TestApp`, with its workflows by name."""
 
     def __init__(self, store: Store, checkpoints: Checkpoints | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._given_store = store
-        self._checkpoints = checkpoints or MemoryCheckpoints()
-
-    def _open_store(self) -> Store:
-        return self._given_store
-
-    def _open_checkpoints(self) -> Checkpoints:
-        return self._checkpoints
-
-    def _close_store(self, store: Store) -> None:
-        pass
-
-    async def vanish(self) -> None:
-        """The end that `kill -9` makes: nothing is drained and nothing recorded."""
-        scheduler, self._scheduler = self._running, None
-        sigterm.forget(self._drain)
-        await _vanish(scheduler)
-
-
-async def _vanish(scheduler: Scheduler) -> None:
-    scheduler.timers.close()
-    for driver in scheduler._drivers.values():
-        driver.stop()
-    tasks = [*scheduler._tasks, *([scheduler.claims._watcher] if scheduler.claims._watcher else [])]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    scheduler.step_pool.shutdown(wait=False, cancel_futures=True)
-    scheduler.lanes.close()
-    if isinstance(scheduler.store, MemoryStore):  # what the kernel does for the process of another store
-        scheduler.store.leases.vanish(scheduler.membership.worker)
+        workflows = options.pop("workflows", ())
+        super().__init__(*workflows, on=store, checkpoints=checkpoints, **{"handle_sigterm": True, **options})
 
 
 class Journal:

@@ -47,9 +47,12 @@ class Claims:
         self._look()
         self._watcher = asyncio.create_task(self._watch(), name="cloche-claims")
 
-    def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Look for nothing more; what is left to be waited for."""
+        if self._watcher is None:
+            return []
+        self._watcher.cancel()
+        return [self._watcher]
 
     @property
     def is_idle(self) -> bool:
@@ -83,7 +86,7 @@ class Claims:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            await self._scheduler.world.pause(INTERVAL_S)
             try:
                 self._keep()
                 if self._scheduler.store.version() != self._version:

@@ -20,6 +20,12 @@ log = logging.getLogger("cloche")
 _LONGEST_WAIT_S = 20.0  # a clock that was set is noticed after this long
 
 
+class Alarm(Protocol):
+    """Something that will ring once."""
+
+    def cancel(self) -> None: ...
+
+
 class World(Protocol):
     """What a process knows of the outside."""
 
@@ -37,8 +43,25 @@ class World(Protocol):
     def worker_id(self) -> str:
         """A name for this process's life on a store, never used before."""
 
+    def alarm(self, due: TimeMs, ring: Callable[[], None]) -> Alarm:
+        """Call `ring` at a wall time, or before when the clock may have been set: who is rung looks at the clock again."""
 
-class SystemWorld:
+    async def pause(self, seconds: float) -> None:
+        """Wait between two looks at what others write. A world where nothing else happens meanwhile may take longer."""
+
+
+class LoopWaits:
+    """The waits of a world whose time passes as that of its event loop."""
+
+    def alarm(self: World, due: TimeMs, ring: Callable[[], None]) -> Alarm:
+        wait_s = min(max((due - self.now()) / 1000, 0), _LONGEST_WAIT_S)
+        return asyncio.get_running_loop().call_later(wait_s, ring)
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class SystemWorld(LoopWaits):
     """The real one."""
 
     def now(self) -> TimeMs:
@@ -70,7 +93,7 @@ class Timers:
         self._world = world
         self._heap: list[tuple[TimeMs, int, Callable[[], None]]] = []
         self._count = itertools.count()
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: Alarm | None = None
         self._closed = False
 
     def at(self, due: TimeMs, callback: Callable[[], None]) -> None:
@@ -90,8 +113,7 @@ class Timers:
     def _arm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        wait_s = min(max((self._heap[0][0] - self._world.now()) / 1000, 0), _LONGEST_WAIT_S)
-        self._handle = asyncio.get_running_loop().call_later(wait_s, self.fire_due)
+        self._handle = self._world.alarm(self._heap[0][0], self.fire_due)
 
     def fire_due(self) -> None:
         """Call what is due by now. The loop does, and so may who moves the clock. One that raises does not stop the others."""

@@ -275,8 +275,12 @@ class Scheduler:
         if lease is None or self._closing:  # at the end all of them are let go at once
             return
         machine = driver.machine
+        status, wake_at = machine.status, machine.wake_at
         try:
-            self.store.leases.release(driver.key, lease, machine.status, machine.wake_at)
+            row = self.store.run(driver.key)
+            if row is not None and row.head_hash != machine.head_hash:  # it is ahead: its last append was not written
+                status, wake_at = row.status, row.wake_at
+            self.store.leases.release(driver.key, lease, status, wake_at)
         except StoreError as error:
             log.warning("run %s could not be let go: %s", driver.key.run, error.message)
             self._try_again(driver.key, error)
@@ -544,6 +548,20 @@ class Scheduler:
         self.inbox.wake_waiting()
         for key in [*self._listeners, *self._stop_listeners]:
             self.announce(key, stopped=True)
+
+    async def vanish(self) -> None:
+        """Let go of everything at once, as a process that is killed: nothing more is started, recorded or told."""
+        self._closing = True
+        self.timers.close()
+        for driver in self._drivers.values():
+            driver.stop()
+        tasks = [*self._tasks, *self.claims.stop()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.step_pool.shutdown(wait=False, cancel_futures=True)
+        self.lanes.close()
+        self.closed = True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

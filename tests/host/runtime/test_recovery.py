@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.apps import AppOn, FlakyStore, Journal, ManualWorld, ended, in_loop, until
+from support.apps import KEY, AppOn, FlakyStore, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step, create_workflow, step
 from cloche.engines import Code, Language, SandboxEngine
-from cloche.errors import StoreUnavailable
+from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind
-from cloche.store import MemoryStore
+from cloche.store import Append, MemoryStore
 
 
 def three_steps(journal: Journal, *, middle: str = "dbl") -> Workflow:
@@ -275,3 +276,27 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
         world.move(3600, app)
         assert [(await ended(await app.get(f"r{n}")))[1] for n in range(20)] == [{"v": 2 * n + 3} for n in range(20)]
     assert len(journal.began) == 40
+
+
+class EndlessStore(MemoryStore):
+    """Never takes the commit that would end a run."""
+
+    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        if any(append.status == "success" for append in appends):
+            raise StoreUnavailable("the disk is full")
+        return super().commit(appends)
+
+
+@in_loop
+async def test_a_driver_that_is_canceled_does_not_let_its_run_go_as_ended(journal: Journal) -> None:
+    store = EndlessStore()
+    workflow = create_workflow(id="w").then(journal.inc()).commit()
+    async with AppOn(store, workflows=[workflow]) as app:
+        await app.start("w", {"v": 1}, run_id="r1")
+        await until(lambda: app._running.problem(KEY))
+        for task in list(app._running._tasks):  # as `asyncio.run` does with what is left at its end
+            task.cancel()
+        await until(lambda: app.is_idle)
+    row = store.run(KEY)
+    assert row is not None
+    assert row.status == "running"

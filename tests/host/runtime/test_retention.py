@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import golden
-from support.apps import START, ManualWorld, in_loop
+from support.apps import ManualWorld, in_loop
 from support.stores import key
 
 from cloche import Cloche
@@ -18,6 +18,7 @@ from cloche.history import TimeMs
 from cloche.runtime import reading, retention
 from cloche.store import Finding, SqliteStore
 from cloche.store.sqlite import VERSION
+from cloche.testing.clock import START
 
 LATER = TimeMs(START + 10**9)
 

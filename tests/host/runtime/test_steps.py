@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.apps import START, AppOn, Journal, ManualWorld, in_loop, until
+from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
 from cloche import Cloche, FatalError, RetryableError, RetryConfig, Run, StepContext, clone_step, create_workflow, step
 from cloche.history import Kind
 from cloche.store import MemoryStore
+from cloche.testing.clock import START
 
 
 @in_loop

@@ -1,0 +1,73 @@
+"""A `Cloche` for tests: on a store object that outlives it, and with the end that a killed process has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cloche.runtime import sigterm
+from cloche.runtime.client import Cloche
+from cloche.runtime.workflows import Workflow
+from cloche.store import Checkpoints, MemoryCheckpoints, MemoryStore, Store
+from cloche.testing.doubles import StepDouble, with_doubles
+
+
+class TestApp(Cloche):
+    """What a file is to processes, `on` (a store object) is to these: one is thrown away, the next one opens the same store.
+
+    Args:
+        workflows, options: as for `Cloche`. All doubles must be of steps that are there.
+        on: the store, which stays open when the app ends.
+        checkpoints: likewise.
+        doubles: what runs instead of some steps.
+    """
+
+    __test__ = False  # pytest: no test
+
+    def __init__(
+        self,
+        *workflows: Workflow,
+        on: Store | None = None,
+        checkpoints: Checkpoints | None = None,
+        doubles: Iterable[StepDouble] = (),
+        **options: Any,
+    ) -> None:
+        doubles = list(doubles)
+        engines = [one.execution_engine for one in workflows if one.execution_engine is not None]
+        options.setdefault("engine", engines[0] if engines else None)
+        super().__init__(
+            workflows=[with_doubles(workflow, doubles) for workflow in workflows],
+            handle_sigterm=options.pop("handle_sigterm", False),
+            **options,
+        )
+        self._given_store = on or MemoryStore()
+        self._given_checkpoints = checkpoints or MemoryCheckpoints()
+
+    @property
+    def store(self) -> Store:
+        return self._given_store
+
+    def _open_store(self) -> Store:
+        return self._given_store
+
+    def _open_checkpoints(self) -> Checkpoints:
+        return self._given_checkpoints
+
+    def _close_store(self, store: Store) -> None:
+        pass
+
+    async def __aenter__(self) -> TestApp:
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        if self.is_open:  # not after it has vanished
+            await super().__aexit__(*error)
+
+    async def vanish(self) -> None:
+        """The end that `kill -9` makes: nothing is drained and nothing recorded."""
+        scheduler, self._scheduler = self._running, None
+        sigterm.forget(self._drain)
+        await scheduler.vanish()
+        if isinstance(self.store, MemoryStore):  # what the kernel tells of a process, for the stores that ask it
+            self.store.leases.vanish(scheduler.membership.worker)

@@ -1,0 +1,180 @@
+"""A run that is crashed everywhere: once before and once after each of its commits, and finished by the next process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloche.errors import StoreError, StoreUnavailable
+from cloche.history import DEFAULT_TENANT, Kind, RunKey
+from cloche.history.ids import run_key
+from cloche.runtime.results import RunResult
+from cloche.runtime.workflows import Workflow
+from cloche.store import Append, MemoryStore
+from cloche.testing.apps import TestApp
+from cloche.testing.clock import VirtualTime, VirtualWorld
+from cloche.testing.doubles import StepDouble
+from cloche.testing.histories import assert_run_replays
+
+RUN = "crashed-everywhere"
+KEY = run_key(RUN, DEFAULT_TENANT)
+
+
+class CrashingStore(MemoryStore):
+    """Loses its power at one commit: before it is made, or after it has become durable and before anybody hears of it.
+
+    Until `restore_power` nothing can be written. `commits` counts those that were tried.
+    """
+
+    def __init__(self, at_commit: int = 0, *, is_kept: bool = False) -> None:
+        super().__init__()
+        self.commits = 0
+        self.went_out = asyncio.Event()
+        self._at_commit = at_commit
+        self._is_kept = is_kept
+
+    def restore_power(self) -> None:
+        self.went_out = asyncio.Event()
+
+    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        self._need_power()
+        self.commits += 1
+        if self.commits != self._at_commit:
+            return super().commit(appends)
+        if self._is_kept:
+            super().commit(appends)
+        self.went_out.set()
+        raise StoreUnavailable("the power went out")
+
+    def set_problem(self, key: RunKey, problem: str | None, *more: Any) -> None:
+        self._need_power()
+        super().set_problem(key, problem, *more)
+
+    def _need_power(self) -> None:
+        if self.went_out.is_set():
+            raise StoreUnavailable("there is no power")
+
+
+@dataclass(frozen=True, slots=True)
+class CrashReport:
+    """What `crash_everywhere` saw: how the run ends, and how many crashes it was put through."""
+
+    result: RunResult
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    workflow: Workflow
+    input_data: Any
+    answers: Mapping[str, Any]
+    events: Mapping[str, Any]
+    doubles: Callable[[], Iterable[StepDouble]]
+    options: Mapping[str, Any]
+
+
+def crash_everywhere(
+    workflow: Workflow,
+    input_data: Any = None,
+    *,
+    answers: Mapping[str, Any] | None = None,
+    events: Mapping[str, Any] | None = None,
+    doubles: Callable[[], Iterable[StepDouble]] = tuple,
+    **options: Any,
+) -> CrashReport:
+    """Run `workflow` once in peace, then once for each point where its process can die, and compare how it ends.
+
+    Each run is in virtual time, on a store of its own, and is finished by a second app. Status, result, state and the
+    completed steps must be those of the run in peace, no step may complete twice, chains must verify and histories replay.
+
+    Args:
+        workflow, input_data: what is run. Its steps may run more than once: that is what a crash does.
+        answers: resume data for steps that suspend, by their paths.
+        events: what the events carry that it waits for, by their names.
+        doubles: makes the doubles of one run's steps.
+        options: those of `Cloche.start`.
+
+    Raises:
+        AssertionError: a crash changed something; the text says which crash, and what.
+        RuntimeError: an event loop runs in this thread: call it from a plain test function.
+    """
+    case = _Case(workflow, input_data, answers or {}, events or {}, doubles, options)
+    calm = CrashingStore()
+    expected = VirtualTime().run(_lived(case, calm))
+    crashes = 0
+    for number in range(1, calm.commits + 1):
+        for is_kept in (False, True):
+            store = CrashingStore(number, is_kept=is_kept)
+            moment = f"a crash {'after' if is_kept else 'before'} commit {number} of {calm.commits}"
+            try:
+                result = VirtualTime().run(_lived(case, store))
+            except Exception as error:
+                raise AssertionError(f"{moment}: the run could not be finished: {error!r}") from error
+            crashes += 1
+            _compare(moment, expected, result)
+            _prove(moment, workflow, store)
+    return CrashReport(expected, crashes)
+
+
+async def _lived(case: _Case, store: CrashingStore) -> RunResult:
+    """One run, to its end, by as many apps as it takes."""
+    world = VirtualWorld()
+    doubles = list(case.doubles())
+    sent: set[str] = set()
+    while True:
+        app = TestApp(case.workflow, on=store, world=world, doubles=doubles)
+        await app.__aenter__()
+        life = asyncio.ensure_future(_life(case, app, sent))
+        outage = asyncio.ensure_future(store.went_out.wait())
+        await asyncio.wait([life, outage], return_when=asyncio.FIRST_COMPLETED)
+        outage.cancel()
+        if not store.went_out.is_set():
+            await app.__aexit__(None, None, None)
+            return life.result()
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        await app.vanish()
+        store.restore_power()
+
+
+async def _life(case: _Case, app: TestApp, sent: set[str]) -> RunResult:
+    run = await app.start(case.workflow, case.input_data, run_id=RUN, **case.options)
+    for name, payload in case.events.items():
+        if name not in sent:
+            await app.send_event(RUN, name, payload)
+            sent.add(name)
+    result = await run.result()
+    while result.status in ("suspended", "paused"):
+        answer = next((path for path in map("/".join, result.suspended) if path in case.answers), None)
+        if result.status == "suspended" and answer is None:
+            break
+        named = {"step": answer, "resume_data": case.answers[answer]} if answer is not None else {}
+        result = await app.resume(RUN, **named)
+    return result
+
+
+def _compare(moment: str, expected: RunResult, result: RunResult) -> None:
+    before, after = _told(expected), _told(result)
+    differences = [f"{name} was {before[name]!r}, is {after[name]!r}" for name in before if before[name] != after[name]]
+    if differences:
+        raise AssertionError(f"{moment} changed how the run ends: {'; '.join(differences)}")
+
+
+def _told(result: RunResult) -> dict[str, Any]:
+    """What a run says of itself that no crash may change: neither times nor attempts."""
+    error = None if result.error is None else (result.error.name, result.error.message, result.error.data)
+    steps = {path: (step.status, step.output) for path, step in result.steps.items()}
+    return {"status": result.status, "result": result.result, "error": error, "state": result.state, "steps": steps}
+
+
+def _prove(moment: str, workflow: Workflow, store: MemoryStore) -> None:
+    for finding in store.audit():
+        raise AssertionError(f"{moment}: record {finding.seq}: {finding.problem}")
+    ends = Counter(record.call for record in store.records(KEY) if record.kind is Kind.STEP_COMPLETED)
+    for call, count in ends.items():
+        if count > 1:
+            raise AssertionError(f"{moment}: the step that record {call} called is completed {count} times")
+    assert_run_replays(store, KEY, workflow)

@@ -1,0 +1,107 @@
+"""Doubles of steps: what runs instead of a step in a test, and what it was called with."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cloche.errors import UsageError
+from cloche.runtime.steps import StepContext
+from cloche.runtime.workflows import Workflow
+
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of a step. `data` is its input, as its schema has it."""
+
+    run_id: str
+    path: str
+    attempt: int
+    data: Any
+    resume_data: Any
+
+
+class StepDouble:
+    """What runs instead of the step `id`, whatever workflow it is in: made by `double`. `calls` are its attempts, in order."""
+
+    def __init__(
+        self, id: str, answer: Callable[[Any, StepContext], Any] | None, failures: list[BaseException]
+    ) -> None:
+        self.id = id
+        self.calls: list[Call] = []
+        self._answer = answer
+        self._failures = failures
+
+    def __repr__(self) -> str:
+        return f"StepDouble({self.id!r}, {len(self.calls)} calls)"
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What it was called with, an entry per attempt."""
+        return [call.data for call in self.calls]
+
+    async def perform(self, real: Callable[..., Any], takes_context: bool, data: Any, ctx: StepContext) -> Any:
+        """Record the attempt, and answer it."""
+        self.calls.append(Call(ctx.run_id, ctx.path, ctx.attempt, data, ctx.resume_data))
+        if self._failures:
+            raise self._failures.pop(0)
+        answer = self._answer or (real if takes_context else lambda data, ctx: real(data))
+        result = answer(data, ctx)
+        return await result if inspect.isawaitable(result) else result
+
+
+def double(
+    id: str,
+    *,
+    returns: Any = _UNSET,
+    calls: Callable[..., Any] | None = None,
+    fails: int | Iterable[BaseException] = 0,
+) -> StepDouble:
+    """A double of the step `id`. Without an answer it records, and calls the real step.
+
+    Args:
+        returns: what it answers.
+        calls: a function `(data)` or `(data, ctx)` that answers, sync or async.
+        fails: how many attempts fail first, or with which exceptions.
+    """
+    if calls is not None and returns is not _UNSET:
+        raise UsageError(f"the double of step '{id}' has two answers: give it 'returns' or 'calls'")
+    failures: list[BaseException] = (
+        [ConnectionError(f"step '{id}' fails {fails} times in this test") for _ in range(fails)]
+        if isinstance(fails, int)
+        else list(fails)
+    )
+    if returns is not _UNSET:
+        return StepDouble(id, lambda data, ctx: copy.deepcopy(returns), failures)
+    if calls is None:
+        return StepDouble(id, None, failures)
+    takes_context = len(inspect.signature(calls).parameters) > 1
+    return StepDouble(id, calls if takes_context else lambda data, ctx: calls(data), failures)
+
+
+def with_doubles(workflow: Workflow, doubles: Iterable[StepDouble]) -> Workflow:
+    """The same workflow with other functions behind its steps; schemas, retries and timeouts stay.
+
+    Raises:
+        UsageError: it has no such step.
+    """
+    steps = dict(workflow.steps)
+    for one in doubles:
+        if one.id not in steps:
+            raise UsageError(f"workflow '{workflow.id}' has no step '{one.id}' to be doubled; it has {sorted(steps)}")
+        steps[one.id] = _doubled(steps[one.id], one)
+    other = copy.copy(workflow)
+    other.steps = steps
+    return other
+
+
+def _doubled(step: Any, by: StepDouble) -> Any:
+    async def execute(data: Any, ctx: StepContext) -> Any:
+        return await by.perform(step.execute, step.takes_context, data, ctx)
+
+    return replace(step, execute=execute, takes_context=True, is_async=True)

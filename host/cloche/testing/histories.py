@@ -1,0 +1,40 @@
+"""Histories that must go on replaying: kept as exported runs beside the tests, or taken from an app."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cloche.engines import CellSource, SandboxEngine
+from cloche.history import RunKey
+from cloche.runtime import portable, reading
+from cloche.runtime.pinned import code_of
+from cloche.runtime.workflows import Workflow
+from cloche.store import MemoryStore
+
+
+def assert_replays(
+    history: bytes | str | os.PathLike[str], workflow: Workflow | None = None, *, engine: CellSource | None = None
+) -> None:
+    """Feed an exported run (its bytes or its file) to today's code of `workflow` and compare every command.
+
+    Without `workflow` the history is replayed under the code it was recorded with.
+
+    Raises:
+        AssertionError: the code asks for something else than the history says; the text says where, and what.
+        ForeignFile, BrokenChain: it is not an exported run, or not what was exported.
+    """
+    data = history if isinstance(history, bytes) else Path(history).read_bytes()
+    store = MemoryStore()
+    key = portable.import_run(store, data)
+    assert_run_replays(store, key, workflow, engine=engine)
+
+
+def assert_run_replays(
+    store: MemoryStore, key: RunKey, workflow: Workflow | None = None, *, engine: CellSource | None = None
+) -> None:
+    """As `assert_replays`, for a run in a store."""
+    used = engine or (workflow.execution_engine if workflow is not None else None) or SandboxEngine()
+    report = reading.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
+    if report.divergence is not None:
+        raise AssertionError(str(report.divergence))
