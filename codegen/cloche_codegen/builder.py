@@ -378,7 +378,7 @@ class Workflow(Schematic):
         """
         return lower(self.graph)
 
-    @property
+    @cached_property
     def language(self) -> Language:
         """What the workflow runs as: its `guest`, or for "auto" what its graph holds, JavaScript where both would do."""
         return language_of(self.graph)

@@ -44,36 +44,43 @@ def live_memory(_: Scale) -> Iterator[Figure]:
 
 
 _OPENED = """
-import asyncio, sys
+import asyncio, sys, time
 from cloche import Cloche
 from cloche.bench.figures import private_bytes
 
 async def main(store):
+    begin = time.perf_counter()
     async with Cloche(store):
+        seconds = time.perf_counter() - begin
         await asyncio.sleep(0.1)
-        print(private_bytes())
+        print(private_bytes(), seconds)
 
 asyncio.run(main(sys.argv[1]))
 """
 
 
 def parked_memory(scale: Scale) -> Iterator[Figure]:
-    """What a worker takes that was started on a store full of runs that wait, above one on an empty store."""
+    """What a worker takes, and how long it needs, that was started on a store full of runs that wait: beside an empty one."""
     for count in scale.sizes(1_000, 10_000, 100_000):
         for status, wake_at in (("suspended", None), ("waiting", FAR)):
             with scratch() as directory:
                 empty, full = directory / "empty.db", directory / "full.db"
                 SqliteStore(empty).close()
                 size = _write_parked(full, count, status, wake_at)
-                above = (_worker_bytes(full) - _worker_bytes(empty)) / 1e6
+                (full_bytes, full_s), (empty_bytes, empty_s) = _worker(full), _worker(empty)
+                above = (full_bytes - empty_bytes) / 1e6
             what = "a timer" if wake_at else "somebody"
             name, label = f"{count:,} runs that wait for {what}, above none", f"waiting for {what}"
             yield Figure(name, above, "MB", "their rows on disk", size / 1e6, 20, series=label, size=count)
+            start = f"start of a worker, {count:,} runs wait for {what}"
+            yield Figure(start, full_s * 1000, "ms", "on an empty store", empty_s * 1000, 2_000)
 
 
-def _worker_bytes(store: Path) -> int:
+def _worker(store: Path) -> tuple[int, float]:
+    """The memory of a worker that was started on `store`, and the seconds until it was."""
     done = subprocess.run([sys.executable, "-c", _OPENED, str(store)], check=True, capture_output=True, text=True)
-    return int(done.stdout)
+    size, seconds = done.stdout.split()
+    return int(size), float(seconds)
 
 
 def _write_parked(path: Path, count: int, status: str, wake_at: TimeMs | None) -> int:
