@@ -44,7 +44,7 @@ ENGINE_FILES: Final = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The tree `guest/js`."""
+    """The tree `guest/js`, and what it shares with the other guest in `guest/common`."""
 
     root: Path
 
@@ -60,7 +60,12 @@ class Sources:
 
     @property
     def c_files(self) -> list[Path]:
-        return sorted((self.root / "src").glob("*.[ch]"))
+        """Ours: of this guest, and what it shares with the other."""
+        return sorted(file for folder in self.headers for file in folder.glob("*.[ch]"))
+
+    @property
+    def headers(self) -> tuple[Path, Path]:
+        return self.root / "src", self.root.parent / "common"
 
     @property
     def prelude(self) -> list[Path]:
@@ -153,12 +158,13 @@ def _weight(folder: Path, weights: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One C file. `context` is what it includes, as far as it can change; `headers` is where that lies, a path of this
-    machine, and so no part of the key."""
+    """One C file. `context` is what it includes, as far as it can change; `engine` and `ours` are where that lies, paths of
+    this machine, and so no part of the key."""
 
     source: Path
     flags: tuple[str, ...]
-    headers: Path
+    engine: Path
+    ours: tuple[Path, ...]
     context: bytes
 
     def key(self) -> str:
@@ -169,9 +175,9 @@ class _Unit:
 def _compile_all(sources: Sources, engine: Path, cache: Path, progress: Progress) -> list[Path]:
     pin = sources.pin.read_bytes()
     our_context = pin + b"".join(p.read_bytes() for p in sources.c_files if p.suffix == ".h")
-    engine_units = [_Unit(engine / name, (), engine, pin) for name in ENGINE_FILES]
+    engine_units = [_Unit(engine / name, (), engine, (), pin) for name in ENGINE_FILES]
     our_files = [p for p in sources.c_files if p.suffix == ".c"]
-    our_units = [_Unit(p, (*OUR_WARNINGS, *OUR_DEFINITIONS), engine, our_context) for p in our_files]
+    our_units = [_Unit(p, (*OUR_WARNINGS, *OUR_DEFINITIONS), engine, sources.headers, our_context) for p in our_files]
 
     def compile_(unit: _Unit) -> Path:
         return _compile(unit, cache, progress)
@@ -201,7 +207,7 @@ def _compile(unit: _Unit, cache: Path, progress: Progress) -> Path:
         return compiled
     with reported(progress, f"compile {unit.source.name}"), tempfile.TemporaryDirectory(dir=cache) as work:
         out = Path(work) / "out.o"
-        flags = [*TARGET, *COMPILE, *unit.flags, "-isystem", str(unit.headers)]
+        flags = [*TARGET, *COMPILE, *unit.flags, "-isystem", str(unit.engine), *(f"-I{folder}" for folder in unit.ours)]
         zig(["cc", *flags, "-c", unit.source.name, "-o", str(out)], unit.source.parent, cache)
         place(out, compiled)
     return compiled

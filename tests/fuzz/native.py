@@ -30,7 +30,17 @@ COUNTED: Final = tuple(f"-D{name}=counted_{name}" for name in ("malloc", "calloc
 TIME: Final = tuple(f"-D{name}=guest_{name}" for name in ("gettimeofday", "clock_gettime", "localtime_r"))
 # QuickJS carves small blocks out of larger ones, except under ASan: here each is taken alone, so that all are counted.
 ALONE: Final = ("-U__SANITIZE_ADDRESS__", "-D__SANITIZE_ADDRESS__=1")
-CODEC: Final = ("cbor_read.c", "cbor_write.c", "failures.c", "text.c", "events.c", "commands.c", "calls.c")
+CODEC: Final = (
+    "wire_read.c",
+    "wire_write.c",
+    "cbor_read.c",
+    "cbor_write.c",
+    "failures.c",
+    "text.c",
+    "events.c",
+    "commands.c",
+    "calls.c",
+)
 EDGES: Final = "-fsanitize-coverage=trace-pc-guard"
 
 
@@ -85,8 +95,8 @@ def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges
     cache_.mkdir(parents=True, exist_ok=True)
     engine = _engine_sources(artifacts.SOURCES, cache_.parent, lambda _: None)
     pin = engine.name.encode()
-    ours = artifacts.SOURCES.root / "src"
-    headers = b"".join(file.read_bytes() for file in sorted([*ours.glob("*.h"), *HERE.glob("*.h")]))
+    folders = (*artifacts.SOURCES.headers, HERE)
+    headers = b"".join(file.read_bytes() for folder in folders for file in sorted(folder.glob("*.h")))
 
     def compile_(file: Path) -> Path:
         flags = [*COMPILE, *sanitize, *_flags(file, edges)]
@@ -99,10 +109,13 @@ def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges
         )
         made = cache_ / f"{file.stem}-{name[:16]}.o"
         if not made.exists():
-            _compile([*compiler, *flags, "-isystem", str(engine), f"-I{ours}", f"-I{HERE}", "-c", str(file)], made)
+            _compile(
+                [*compiler, *flags, "-isystem", str(engine), *(f"-I{folder}" for folder in folders), "-c", str(file)],
+                made,
+            )
         return made
 
-    guest = [file for file in sorted(ours.glob("*.c")) if file.name != "libc.c"]
+    guest = [file for file in artifacts.SOURCES.c_files if file.suffix == ".c" and file.name != "libc.c"]
     files = [*(engine / name for name in ENGINE_FILES), *guest, *sorted(HERE.glob("*.c"))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(compile_, files))

@@ -29,6 +29,7 @@ LISTENING = """
 def build_with(folder: Path, **files: str) -> bytes:
     """The guest with further prelude files."""
     shutil.copytree(artifacts.SOURCES.root, folder)
+    shutil.copytree(artifacts.SOURCES.root.parent / "common", folder.parent / "common")
     for name, text in files.items():
         (folder / "prelude" / f"{name}.js").write_text(text)
     return build(Sources(folder), artifacts._cache_directory(), lambda _: None).wasm

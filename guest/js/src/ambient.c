@@ -66,36 +66,7 @@ struct tm *localtime_r(const time_t *restrict time, struct tm *restrict broken_d
     return broken_down;
 }
 
-/* ---- chance: xoshiro256** (Blackman and Vigna), its state spread from the seed by splitmix64 ---- */
-
-static uint64_t splitmix(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-void random_seed(const uint8_t seed[16]) {
-    uint64_t halves[2];
-    memcpy(halves, seed, 16);
-    for (int i = 0; i < 4; i++)
-        guest.random[i] = splitmix(&halves[i & 1]) ^ (i & 2 ? halves[1 - (i & 1)] : 0);
-    if (!(guest.random[0] | guest.random[1] | guest.random[2] | guest.random[3]))
-        guest.random[0] = 1; /* the one state it never leaves */
-}
-
-static uint64_t rotate_left(uint64_t value, int by) { return value << by | value >> (64 - by); }
-
-static uint64_t random_next(void) {
-    uint64_t *s = guest.random, result = rotate_left(s[1] * 5, 7) * 9, shifted = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= shifted;
-    s[3] = rotate_left(s[3], 45);
-    return result;
-}
+/* ---- chance ---- */
 
 static int check_seeded(void) {
     static const char why[] = "there is no randomness before the run starts: use it inside the workflow function";
@@ -104,14 +75,7 @@ static int check_seeded(void) {
 
 static JSValue random_number(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc, (void)argv;
-    return check_seeded() ? JS_EXCEPTION : JS_NewFloat64(ctx, (double)(random_next() >> 11) * 0x1p-53);
-}
-
-static void fill(uint8_t *bytes, size_t size) {
-    for (size_t i = 0; i < size; i += 8) {
-        uint64_t eight = random_next();
-        memcpy(bytes + i, &eight, size - i < 8 ? size - i : 8);
-    }
+    return check_seeded() ? JS_EXCEPTION : JS_NewFloat64(ctx, (double)(chance_next(guest.random) >> 11) * 0x1p-53);
 }
 
 static JSValue random_values(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
@@ -136,7 +100,7 @@ static JSValue random_values(JSContext *ctx, JSValueConst this_value, int argc, 
         throw_type_error(why, sizeof why - 1);
         return JS_EXCEPTION;
     }
-    fill(bytes + offset, size);
+    chance_fill(guest.random, bytes + offset, size);
     return JS_DupValue(ctx, argv[0]);
 }
 
@@ -146,7 +110,7 @@ static JSValue random_uuid(JSContext *ctx, JSValueConst this_value, int argc, JS
     (void)this_value, (void)argc, (void)argv;
     if (check_seeded())
         return JS_EXCEPTION;
-    fill(bytes, sizeof bytes);
+    chance_fill(guest.random, bytes, sizeof bytes);
     bytes[6] = (bytes[6] & 0x0f) | 0x40; /* RFC 9562: version 4 */
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     for (int i = 0, at = 0; i < 16; i++) {

@@ -1,4 +1,4 @@
-/* CBOR out: RFC 8949 section 4.2.1 with the float64 profile of ABI.md, straight into the output window.
+/* CBOR out, of values; as bytes it is written by ../../common/wire_write.c, straight into the output window.
  *
  * Recursion is bounded by DEPTH_MAX. A getter may run workflow code in the middle of a value; it cannot ask for a
  * command meanwhile (TURN->writing), and a map's values are read before the first of them is written.
@@ -8,37 +8,6 @@
 #include <string.h>
 
 #include "guest.h"
-
-static inline int room(size_t size) {
-    return size > (size_t)(TURN->limit - TURN->at) ? raise_fault(FAULT_OUTPUT) : 0;
-}
-
-static int put(const void *bytes, size_t size) {
-    if (room(size))
-        return -1;
-    memcpy(TURN->at, bytes, size);
-    TURN->at += size;
-    return 0;
-}
-
-static void put_big_endian(uint64_t value, int size) {
-    for (int shift = 8 * (size - 1); shift >= 0; shift -= 8)
-        *TURN->at++ = (uint8_t)(value >> shift);
-}
-
-int write_head(int major, uint64_t argument) {
-    int info = argument < 24 ? (int)argument : argument <= 0xff ? 24 : argument <= 0xffff ? 25 : argument <= 0xffffffff ? 26 : 27;
-    if (room(9))
-        return -1;
-    *TURN->at++ = (uint8_t)(major << 5 | info);
-    if (info >= 24)
-        put_big_endian(argument, 1 << (info - 24));
-    return 0;
-}
-
-int write_int(int64_t value) { return value < 0 ? write_head(1, (uint64_t)(-1 - value)) : write_head(0, (uint64_t)value); }
-
-int write_text(const char *text, size_t size) { return write_head(3, size) || put(text, size) ? -1 : 0; }
 
 int write_string(JSValueConst text) {
     size_t size;
@@ -71,43 +40,26 @@ int write_numbered(JSValueConst name, uint32_t number) {
 
 /* ---- numbers ---- */
 
-static int write_float(double number) {
-    uint64_t bits;
-    if (isnan(number))
-        return put("\xf9\x7e\x00", 3);
-    if (isinf(number))
-        return put(number > 0 ? "\xf9\x7c\x00" : "\xf9\xfc\x00", 3);
-    memcpy(&bits, &number, 8);
-    if (room(9))
-        return -1;
-    *TURN->at++ = 0xfb;
-    put_big_endian(bits, 8);
-    return 0;
-}
-
 static int write_number(double number) {
     bool integral = number == trunc(number) && fabs(number) <= 9007199254740991.0 && !(number == 0 && signbit(number));
     return integral ? write_int((int64_t)number) : write_float(number);
 }
 
-static int nibble(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+static uint8_t nibble(char c) { return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10); }
 
-/* Hex digits of -1 - n (if negative) or n, as integer or, beyond 64 bits, as bignum. */
+/* Hex digits of -1 - n (if negative) or n. */
 static int write_hex(const char *hex, size_t size, bool negative) {
-    if (size <= 16) {
-        uint64_t value = 0;
-        for (size_t i = 0; i < size; i++)
-            value = value << 4 | (uint64_t)nibble(hex[i]);
-        return write_head(negative, value);
-    }
-    size_t bytes = (size + 1) / 2;
-    if (write_head(6, negative ? 3 : 2) || write_head(2, bytes) || room(bytes))
+    size_t count = (size + 1) / 2, at = 0;
+    uint8_t *bytes = js_malloc(guest.ctx, count);
+    if (!bytes)
         return -1;
     if (size % 2)
-        *TURN->at++ = (uint8_t)nibble(*hex++);
-    for (size_t i = size % 2; i < bytes; i++, hex += 2)
-        *TURN->at++ = (uint8_t)(nibble(hex[0]) << 4 | nibble(hex[1]));
-    return 0;
+        bytes[at++] = nibble(*hex++);
+    for (; at < count; hex += 2)
+        bytes[at++] = (uint8_t)(nibble(hex[0]) << 4 | nibble(hex[1]));
+    int failed = write_big(bytes, count, negative);
+    js_free(guest.ctx, bytes);
+    return failed;
 }
 
 /* The prelude answers the digits with a sign before them: "-" stands for -1 - n. */
@@ -124,68 +76,12 @@ static int write_bigint(JSValueConst value) {
 
 /* ---- refusals ---- */
 
-struct message {
-    char text[600];
-    size_t size;
-};
-
-static void append(struct message *m, const char *text, size_t size) {
-    size_t left = sizeof m->text - m->size;
-    if (size > left)
-        size = left;
-    memcpy(m->text + m->size, text, size);
-    m->size += size;
-}
-
-static bool is_identifier(const char *key, size_t size) {
-    for (size_t i = 0; i < size; i++) {
-        char c = key[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$';
-        if (!letter && !(i && c >= '0' && c <= '9'))
-            return false;
-    }
-    return size > 0;
-}
-
-static void append_place(struct message *m, const struct place *place) {
-    enum { KEY_MAX = 60 };
-    if (!place->up) {
-        append(m, place->key, place->key_size);
-    } else if (!place->key) {
-        char digits[24];
-        int count = 0;
-        for (int64_t i = place->index; i || !count; i /= 10)
-            digits[sizeof digits - 1 - (size_t)count++] = (char)('0' + i % 10);
-        append(m, "[", 1);
-        append(m, digits + sizeof digits - count, (size_t)count);
-        append(m, "]", 1);
-    } else {
-        bool plain = is_identifier(place->key, place->key_size);
-        append(m, plain ? "." : "[\"", plain ? 1 : 2);
-        append(m, place->key, place->key_size > KEY_MAX ? KEY_MAX : place->key_size);
-        append(m, "\"]", plain ? 0 : 2);
-    }
-}
-
 int throw_type_error(const char *message, size_t size) {
     JSValue text = JS_NewStringLen(guest.ctx, message, size);
     JSValue error = JS_CallConstructor(guest.ctx, guest.type_error, 1, &text);
     JS_FreeValue(guest.ctx, text);
     JS_Throw(guest.ctx, error);
     return -1;
-}
-
-int refuse(const struct place *place, const char *why) {
-    const struct place *chain[DEPTH_MAX + 4];
-    struct message m = {.size = 0};
-    int count = 0;
-    for (; place && count < DEPTH_MAX + 4; place = place->up)
-        chain[count++] = place;
-    while (count--)
-        append_place(&m, chain[count]);
-    append(&m, " ", 1);
-    append(&m, why, strlen(why));
-    return throw_type_error(m.text, m.size);
 }
 
 static int refuse_class(const struct place *place, JSValueConst value) {
@@ -244,18 +140,11 @@ static int write_list(JSValueConst array, int depth, struct place *here) {
 }
 
 struct entry {
-    const char *key;
-    size_t size;
+    struct key key; /* first: `compare` sees nothing else */
     JSValue value;
 };
 
-static int order(const struct entry *a, const struct entry *b) {
-    if (a->size != b->size)
-        return a->size < b->size ? -1 : 1;
-    return memcmp(a->key, b->key, a->size);
-}
-
-static int compare(const void *a, const void *b) { return order(a, b); }
+static int compare(const void *a, const void *b) { return key_order(a, b); }
 
 /* The entries of an object that are there: their count, or -1. Entries are filled from the first on, so that they can
  * be freed in any case. */
@@ -268,12 +157,12 @@ static int collect(JSValueConst object, const JSPropertyEnum *names, uint32_t co
             return -1;
         if (JS_IsUndefined(e->value))
             continue;
-        e->key = JS_AtomToCStringLen(guest.ctx, &e->size, names[i].atom);
-        if (!e->key)
+        e->key.text = JS_AtomToCStringLen(guest.ctx, &e->key.size, names[i].atom);
+        if (!e->key.text)
             return -1;
-        text_mend((char *)e->key, e->size);
+        text_mend((char *)e->key.text, e->key.size);
         if (++*filled > 1 && sorted)
-            sorted = order(e - 1, e) < 0;
+            sorted = compare(e - 1, e) < 0;
     }
     if (!sorted)
         qsort(entries, (size_t)*filled, sizeof *entries, compare);
@@ -284,10 +173,10 @@ static int write_entries(const struct entry *entries, int count, int depth, cons
     if (write_head(5, (uint64_t)count))
         return -1;
     for (int i = 0; i < count; i++) {
-        struct place place = {.up = here, .key = entries[i].key, .key_size = entries[i].size};
-        if (i && order(&entries[i - 1], &entries[i]) == 0)
+        struct place place = {.up = here, .key = entries[i].key.text, .key_size = entries[i].key.size};
+        if (i && compare(&entries[i - 1], &entries[i]) == 0)
             return refuse(&place, "is there twice: its key has lone surrogates");
-        if (write_text(entries[i].key, entries[i].size) || write_value(entries[i].value, depth + 1, &place))
+        if (write_text(entries[i].key.text, entries[i].key.size) || write_value(entries[i].value, depth + 1, &place))
             return -1;
     }
     return 0;
@@ -306,7 +195,7 @@ static int write_map(JSValueConst object, int depth, struct place *here) {
     if (entries) {
         failed = collect(object, names, count, entries, &filled) || write_entries(entries, filled, depth, here);
         for (int i = 0; i < filled; i++) {
-            JS_FreeCString(guest.ctx, entries[i].key);
+            JS_FreeCString(guest.ctx, entries[i].key.text);
             JS_FreeValue(guest.ctx, entries[i].value);
         }
     }

@@ -1,11 +1,6 @@
 /* Events: each is read whole, delivered, and its microtasks are run before the next. */
 #include "guest.h"
 
-enum event_kind {
-    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED, RESUMED, BAILED,
-    UPGRADED, REPLAYING
-};
-
 /* How many items an event has at least and at most, by kind. */
 static const struct {
     uint8_t least, most;
@@ -120,7 +115,7 @@ static int start(struct reader *r) {
     guest.started = true;
     guest.state = given_object(given, "state");
     free_value(given_object(given, "context"));
-    random_seed(seed);
+    chance_seed(guest.random, seed);
     begin_run(input, given);
     free_value(input);
     free_value(given);
@@ -303,7 +298,11 @@ int deliver(struct reader *r) {
     if (kind > REPLAYING || count < sizes[kind].least || count > sizes[kind].most ||
         guest.started == (kind == START || kind == REPLAYING))
         return raise_fault(FAULT_INPUT), TURN->fault;
-    if (!read_time(r, &guest.now_ms) && !dispatch(r, kind, count == sizes[kind].most))
+    int64_t now;
+    if (read_time(r, &now))
+        return TURN->fault;
+    guest.now_ms = (double)now;
+    if (!dispatch(r, kind, count == sizes[kind].most))
         drain_microtasks();
     return TURN->fault;
 }

@@ -1,50 +1,7 @@
-/* UTF-8 and RFC 3339: the two text forms that the boundary checks. */
+/* Lone surrogates and RFC 3339: the text forms that are JavaScript's own. */
 #include <string.h>
 
 #include "guest.h"
-
-static size_t sequence_size(const uint8_t *p, size_t left) {
-    uint8_t first = p[0], low = 0x80, high = 0xbf;
-    size_t size;
-    if (first >= 0xc2 && first <= 0xdf)
-        size = 2;
-    else if (first >= 0xe0 && first <= 0xef)
-        size = 3;
-    else if (first >= 0xf0 && first <= 0xf4)
-        size = 4;
-    else
-        return 0;
-    if (size > left)
-        return 0;
-    if (first == 0xe0) low = 0xa0;  /* overlong */
-    if (first == 0xed) high = 0x9f; /* surrogates */
-    if (first == 0xf0) low = 0x90;  /* overlong */
-    if (first == 0xf4) high = 0x8f; /* beyond U+10FFFF */
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
-bool text_is_utf8(const uint8_t *text, size_t size) {
-    size_t i = 0;
-    while (i < size) {
-        uint64_t eight;
-        if (size - i >= 8 && (memcpy(&eight, text + i, 8), !(eight & 0x8080808080808080u))) {
-            i += 8;
-        } else if (text[i] < 0x80) {
-            i++;
-        } else {
-            size_t length = sequence_size(text + i, size - i);
-            if (!length)
-                return false;
-            i += length;
-        }
-    }
-    return true;
-}
 
 void text_mend(char *text, size_t size) {
     char *end = text + size, *at = text;

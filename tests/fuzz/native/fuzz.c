@@ -207,12 +207,12 @@ struct result {
 };
 typedef struct result run(const struct input *input, bool *is_new);
 
-static void put(const void *bytes, size_t size) {
+static void send(const void *bytes, size_t size) {
     if (size && fwrite(bytes, 1, size, stdout) != size)
         exit(0); /* no one listens any more */
 }
 
-static void put_number(uint32_t number) { put(&number, sizeof number); }
+static void put_number(uint32_t number) { send(&number, sizeof number); }
 
 static bool get(void *bytes, size_t size) { return !size || fread(bytes, 1, size, stdin) == size; }
 
@@ -227,12 +227,12 @@ static void try_one(run *run, struct batch *batch) {
     alarm(HANGS_AFTER_S);
     struct result result = run(&current, &batch->is_new[batch->size]);
     put_number((uint32_t)current.size);
-    put(current.bytes, current.size);
-    put(&result.outcome, 1);
-    put(&batch->is_new[batch->size++], 1);
+    send(current.bytes, current.size);
+    send(&result.outcome, 1);
+    send(&batch->is_new[batch->size++], 1);
     put_number(result.consumed);
     put_number(result.produced);
-    put(result.output, result.produced);
+    send(result.output, result.produced);
 }
 
 /* Waits for what the other side says of the batch. */
