@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python wheel-python bench campaign fuzz torture docs lock clean
+.PHONY: help demo test check format guest guest-python wheel-python bench counts rivals campaign fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for B
 
 bench: guest ## measure (NAME=… for some, MOST=… for smaller sizes): a table; results and plots in benchmarks/results/
 	$(BIN)/cloche bench $(NAME) --most $(MOST) $(if $(NAME),,--keep benchmarks/results)
+
+counts: guest guest-python ## renew benchmarks/counts.json: the fuel and calls that tests compare with
+	$(BIN)/python -m benchmarks.keep_counts
+
+rivals: guest ## measure other runtimes beside cloche (INSTALL=1 fetches them into .cache/rivals/)
+	$(BIN)/python -m benchmarks.rivals $(NAME) $(if $(INSTALL),--install) --keep
 
 docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
 	$(BIN)/pdoc --docformat google -o .cache/docs cloche cloche_codegen

@@ -166,6 +166,8 @@ def state_of(machine: RunMachine) -> dict[str, Any]:
         "head": (machine.head_seq, machine.head_hash),
         "open": machine.open,
         "wake_at": machine.wake_at,
+        "state": machine.state,
+        "last_call": machine.open.last_call,
         "pending": machine.pending(),
     }
 

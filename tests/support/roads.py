@@ -6,6 +6,7 @@ from support.histories import state_of
 
 from cloche.engines import SandboxEngine
 from cloche.history import Kind, RunMachine
+from cloche.history.following import Heard, follow
 from cloche.history.replay import script
 from cloche.runtime.pinned import load_code, load_guest
 from cloche.sandbox import Cell
@@ -43,7 +44,23 @@ def check_roads(store: Store, row: RunRow) -> int:
     assert live.state() == replayed.state()
     if not records[0].content().get("per_step"):  # the gate of such a run is not in its records
         _check_machines(store, row)
+        _check_following(store, row)
     return len(events)
+
+
+def _check_following(store: Store, row: RunRow) -> None:
+    """From stored bytes to machine and script, whole, in two portions and cut off anywhere: as record by record."""
+    records, rows = list(store.records(row.key)), list(store.rows(row.key))
+    growing = RunMachine(row.key)
+    for number, record in enumerate(records, 1):
+        growing.absorb(record)
+        followed, heard = RunMachine(row.key), Heard()
+        for portion in (rows[: number // 2], rows[number // 2 : number]):
+            follow(followed, portion, lambda seq: records[seq - 1], heard)
+        assert state_of(followed) == state_of(growing), f"following to record {number} leads elsewhere"
+        part = script(records[:number])
+        assert heard.is_upgraded or heard.events == part.events
+        assert heard.is_upgraded or not part.events or heard.output() == b"".join(part.expected)
 
 
 def _check_machines(store: Store, row: RunRow) -> None:

@@ -28,6 +28,7 @@ SUITE = {
     "live-memory": ("memory", "what live cells take"),
     "parked-memory": ("memory", "what runs take that wait for somebody"),
     "cold-start": ("startup", "the first run of a process, with and without compiled guest"),
+    "counts": ("counts", "fuel and calls of the key paths: the same on every machine"),
     "help": ("startup", "`cloche --help`"),
 }
 

@@ -66,11 +66,11 @@ class OpenCall:
 class OpenCalls(dict[CallId, OpenCall]):
     """The open calls by number, with the counts that decide what a run is waiting for: `active` steps, `suspended` ones."""
 
-    __slots__ = ("_dues", "_last_id", "_under", "active", "suspended")
+    __slots__ = ("_dues", "_under", "active", "last_call", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
-        self._last_id = 0  # numbers only grow: one that comes again is seen without keeping the past
+        self.last_call = 0  # numbers only grow: one that comes again is seen without keeping the past
         self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
         self._under: Counter[str] = Counter()  # how many calls are open under a path
         self.active = 0
@@ -78,7 +78,11 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     def is_new(self, call_id: CallId) -> bool:
         """Whether the guest may give this number to a call."""
-        return call_id > self._last_id
+        return call_id > self.last_call
+
+    def pass_number(self, call_id: CallId) -> None:
+        """Numbers up to this one have been used."""
+        self.last_call = max(self.last_call, call_id)
 
     def under(self, path: str) -> list[CallId]:
         """The calls that are open at `path` or under it (`path/…`, `path[…`), in the order of their numbers."""
@@ -105,12 +109,12 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
-        return [self._last_id, [[call_id, call.saved()] for call_id, call in self.items()]]
+        return [self.last_call, [[call_id, call.saved()] for call_id, call in self.items()]]
 
     @classmethod
     def restored(cls, data: list[Any]) -> OpenCalls:
         calls = cls()
-        calls._last_id, entries = data
+        calls.last_call, entries = data
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
             calls._under.update(_places(call.path))
@@ -149,7 +153,7 @@ class OpenCalls(dict[CallId, OpenCall]):
             self._remember(record, call_id, call)
 
     def _open(self, record: Record, call_id: CallId, phase: CallPhase) -> None:
-        self._last_id = max(self._last_id, call_id)
+        self.pass_number(call_id)
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
         self._under.update(_places(call.path))
         if phase is StepPhase.CALLED:

@@ -217,6 +217,11 @@ class RunMachine:
         """
         self._apply(record)
 
+    def pass_to(self, seq: Seq, head_hash: bytes, last_call: CallId) -> None:
+        """Stand at record `seq`. What lay between was steps that are done, of numbers up to `last_call`, or was absorbed."""
+        self.head_seq, self.head_hash = seq, head_hash
+        self.open.pass_number(last_call)
+
     def saved(self) -> bytes:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None

@@ -124,6 +124,11 @@ def genesis(run: RunKey) -> bytes:
     return blake2b(encode_plain(["cloche", CHAIN, run.tenant, run.run]), digest_size=HASH_BYTES).digest()
 
 
+def chained(previous: bytes, packed: bytes) -> bytes:
+    """The hash of a record that stands behind the hash `previous`."""
+    return blake2b(previous + packed, digest_size=HASH_BYTES).digest()
+
+
 def make_record(
     previous: bytes, seq: Seq, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes
 ) -> Record:
@@ -134,8 +139,7 @@ def make_record(
         payload, body = split(body), b""
         place = [payload.size, payload.depth, payload.root]
         packed = encode_plain([IN_PARTS, seq, int(kind), time, call, path, place])
-    stored = blake2b(previous + packed, digest_size=HASH_BYTES).digest()
-    return Record(seq, kind, time, call, path, body, packed, stored, payload)
+    return Record(seq, kind, time, call, path, body, packed, chained(previous, packed), payload)
 
 
 def unpack_record(
@@ -155,7 +159,7 @@ def unpack_record(
         BrokenChain: its bytes, its hash, its place or a part of its payload are not what was written.
         HistoryError: it has a form of a newer version.
     """
-    if blake2b(previous + packed, digest_size=HASH_BYTES).digest() != stored_hash:
+    if chained(previous, packed) != stored_hash:
         raise BrokenChain(f"record {expected} is not the one that was written: its hash does not match", seq=expected)
     try:
         form, *items = decode(packed)

@@ -15,9 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import (
-    CheckpointRejected,
     ClocheError,
-    Divergence,
     GuestFault,
     HeavyTurn,
     LeaseLost,
@@ -36,11 +34,11 @@ from cloche.history.messages import (
     TimerFired,
     unpack_command,
 )
-from cloche.history.replay import find_divergence, script
 from cloche.history.values import decode
 from cloche.runtime import checkpoints
 from cloche.runtime.arrivals import Arrival, awaited
 from cloche.runtime.attempts import Attempts
+from cloche.runtime.rebuilding import Rebuilder
 from cloche.store import Append, Lease, NewRun
 
 if TYPE_CHECKING:
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
     from cloche.history.machine import Gate
     from cloche.runtime.scheduler import Scheduler
 
-LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 FAULT_TRIES = 3  # for faults that depend on the machine
 PARK_AFTER_MS = 10_000  # a run that sleeps longer is not driven meanwhile
 _SAVED_IN = (RunPhase.RUNNING, RunPhase.PAUSED)  # behind a cancellation the cell hears nothing more
@@ -108,60 +105,18 @@ class RunDriver:
         Raises:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
         """
-        try:
-            await self._rebuild()
-        except HeavyTurn:  # which is known now: the second time it goes in the other lane
-            await self._rebuild()
-
-    async def _rebuild(self) -> None:
         store = self._scheduler.store
         if self.started is None:
             self.started = next(
                 (_started(one) for one in store.records(self.key) if one.kind is Kind.RUN_STARTED), None
             )
-        saved = self._scheduler.checkpoints.get(self.key)
-        if saved is not None:
-            try:
-                if await self._restore(saved):
-                    return
-            except (CheckpointRejected, Divergence, GuestFault) as error:
-                log.warning("a checkpoint of run %s is not used, now or again: %s", self.key.run, error.message)
-                self._scheduler.checkpoints.reject(self.key)
-        self.machine, self._cell, self._tail = self._new_machine(), None, 0
-        await self._follow(list(store.records(self.key)))
-
-    async def _restore(self, saved: bytes) -> bool:
-        """From a checkpoint; False where the engine makes none.
-
-        Raises:
-            CheckpointRejected, Divergence, GuestFault: there is a doubt about it.
-        """
-        checkpoint = checkpoints.opened(self.key, saved)
-        machine = self._new_machine()
-        machine.restore(checkpoint.machine)
-        tail = list(self._scheduler.store.records(self.key, checkpoint.seq))
-        row = self._scheduler.store.run(self.key)
-        checkpoints.check_joint(machine, row.head_hash if row is not None else b"", tail)
-        cell = self._scheduler.thaw_cell(self.code, self._limits, checkpoint.cell)
-        if cell is None:
-            return False
-        self.machine, self._cell, self._tail = machine, cell, 0
-        self._has_checkpoint = True
-        self._scheduler.cells.add(self, cell.resident_bytes)
-        await self._follow(tail)
-        return True
-
-    async def _follow(self, records: Sequence[Record]) -> None:
-        """Lead machine and cell through records, from where they stand to the end of the log."""
-        for record in records:
-            self.machine.absorb(record)
-        if self.machine.ended or not records:
-            return
-        part = script(records)
-        output = await self._cross(part.events) if part.events else b""
-        if output != b"".join(part.expected):
-            report = find_divergence(self.key.run, part, output, self.code.lines)
-            raise Divergence(str(report), report=report)
+        self._cell = None  # whatever happens, it is not what the store has
+        made = Rebuilder(self._scheduler, self.key, self.code, self._limits, self._new_machine)
+        await made.rebuild()
+        self.machine, self._cell, self._tail = made.machine, made.cell, made.tail
+        self._has_checkpoint = self._has_checkpoint or made.has_checkpoint
+        if made.cell is not None:
+            self._scheduler.cells.add(self, made.cell.resident_bytes)
 
     async def drive(self) -> None:
         """Go on until the run ends, is blocked, or can be parked."""
@@ -453,29 +408,14 @@ class RunDriver:
 
     async def _pass(self, events: list[bytes]) -> bytes:
         """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""
+        lanes = self._scheduler.lanes
+        self._tail += len(events)
         try:
-            return await self._cross(events)
+            return await lanes.turn(self.code, self._live_cell(), events)
         except HeavyTurn:
             await self.rebuild()
-            return await self._cross(events)
-
-    async def _cross(self, events: list[bytes]) -> bytes:
-        """Light turns stay on this thread, since a hop costs more; heavy ones and replays leave the loop free.
-
-        Raises:
-            HeavyTurn: it was stopped, the cell is spoilt, and the code is known to be heavy from now on.
-        """
-        lanes = self._scheduler.lanes
-        if len(events) <= LIGHT_TURN_EVENTS and lanes.takes_as_light(self.code):
-            try:
-                output = self._live_cell().turn(events, light=True)
-            except HeavyTurn:
-                lanes.mark_heavy(self.code)
-                raise
             self._tail += len(events)
-            return output
-        self._tail += len(events)
-        return await asyncio.get_running_loop().run_in_executor(lanes.pool, self._live_cell().turn, events)
+            return await lanes.turn(self.code, self._live_cell(), events)
 
     def _live_cell(self) -> Cell:
         if self._cell is None:

@@ -7,12 +7,16 @@ nobody else for longer than that, once in many turns.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from cloche.engines import Code
+from cloche.engines import Cell, Code
+from cloche.errors import HeavyTurn
 
+LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 HEAVY_TURNS = 100  # how many turns of a code are taken as heavy after one that was
 CODES_MAX = 1_000
 
@@ -22,8 +26,24 @@ class Lanes:
         self.pool = ThreadPoolExecutor(os.cpu_count() or 2, "cloche-turn")
         self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
 
-    def takes_as_light(self, code: Code) -> bool:
-        """Whether the next turn of this code is tried on the loop's thread."""
+    async def turn(self, code: Code, cell: Cell, events: Sequence[bytes]) -> bytes:
+        """One crossing in the lane where it belongs.
+
+        Raises:
+            HeavyTurn: it was not light, which is known from now on. The cell is spoilt: make the turn again on another.
+        """
+        if not self.takes_as_light(code, len(events)):
+            return await asyncio.get_running_loop().run_in_executor(self.pool, cell.turn, events)
+        try:
+            return cell.turn(events, light=True)
+        except HeavyTurn:
+            self.mark_heavy(code)
+            raise
+
+    def takes_as_light(self, code: Code, events: int = 1) -> bool:
+        """Whether the next turn of this code is tried on the loop's thread: a hop costs more than a light one."""
+        if events > LIGHT_TURN_EVENTS:
+            return False
         left = self._heavy.get(code.source)
         if left is None:
             return True

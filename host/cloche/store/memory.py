@@ -109,6 +109,9 @@ class MemoryStore:
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
         yield from self._records.get(key, [])[after:]
 
+    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
+        return ((record.packed, record.hash) for record in self.records(key, after))
+
     def result(self, key: RunKey, path: Path) -> Record | None:
         return self._results.get((key, path))
 

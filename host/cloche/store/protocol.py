@@ -184,6 +184,9 @@ class Store(Protocol):
             BrokenChain: at the record that is not what was written.
         """
 
+    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
+        """The same as (record, hash), as they are stored: whoever takes them verifies the chain (`history.following`)."""
+
     def result(self, key: RunKey, path: Path) -> Record | None:
         """The last record that ended the call, map or nested workflow at `path`, by index."""
 

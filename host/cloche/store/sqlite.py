@@ -299,6 +299,14 @@ class SqliteStore:
                 return
             previous = rows[0][0]
         known: Mapping[bytes, bytes] = {}  # the parts of the last large body: the next one shares most of them
+        for expected, (packed, stored) in enumerate(self.rows(key, after), after + 1):
+            record = self._verified(key, packed, stored, previous, Seq(expected), known)
+            if record.payload is not None:
+                known = record.payload.parts
+            yield record
+            previous = stored
+
+    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
         size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
         while True:
             rows = self._select(
@@ -306,12 +314,7 @@ class SqliteStore:
                 "AND seq > ? ORDER BY seq LIMIT ?",
                 (key.tenant, key.run, after, size),
             )
-            for expected, (packed, stored) in enumerate(rows, after + 1):
-                record = self._verified(key, packed, stored, previous, Seq(expected), known)
-                if record.payload is not None:
-                    known = record.payload.parts
-                yield record
-                previous = stored
+            yield from rows
             if len(rows) < size:
                 return
             after, size = Seq(after + len(rows)), PAGE_ROWS

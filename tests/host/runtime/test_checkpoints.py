@@ -33,7 +33,7 @@ class WatchedStore(MemoryStore):
         self.read: set[Seq] = set()
 
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        for record in super().records(key, after):
+        for record in super().records(key, after):  # which `rows` are made from too
             self.read.add(record.seq)
             yield record
 

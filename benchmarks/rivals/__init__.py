@@ -1,0 +1,1 @@
+"""Other durable runtimes, measured with the same workload on the same machine: `python -m benchmarks.rivals`."""

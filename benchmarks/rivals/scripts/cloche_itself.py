@@ -1,0 +1,38 @@
+"""cloche, with the workload of the others: x + 1, N times, one after another; and a log of that, replayed from its file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from rows import row, sizes
+
+from cloche.bench import resume
+from cloche.bench import workflows as w
+
+
+async def _durable(store: Path, count: int) -> float:
+    workflow = w.chain(count)
+    async with w.app(store, workflow) as app:
+        await w.live(app, workflow, 0)
+        begin = time.perf_counter()
+        assert await w.live(app, workflow, 0) == count
+        return time.perf_counter() - begin
+
+
+def main() -> None:
+    data = Path(os.environ["RIVAL_DATA"])
+    os.chdir(data)
+    for count in sizes(10, 100, 1_000, 10_000):
+        with resume._stored(count) as store:
+            times = [asyncio.run(resume._replayed_us(store)) / 1e6 for _ in range(5)]
+        row("replay", "from its file, chain verified", count, times)
+    for count in sizes(10, 100, 1_000):
+        times = [asyncio.run(_durable(data / f"{count}-{number}.db", count)) for number in range(3)]
+        row("durable step", "SQLite, WAL, FULL", count, times)
+
+
+if __name__ == "__main__":
+    main()

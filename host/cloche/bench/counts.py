@@ -1,0 +1,98 @@
+"""What the key paths do, counted: fuel in the guests (one for a wasm instruction), calls in the host.
+
+Fuel depends on the guest's bytes and on wasmtime alone; calls on Python's version a little. No time is looked at, so that these
+can be compared in CI (`benchmarks/counts.json`): a path that began to do more is seen on the noisiest machine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from cloche.bench import histories as h
+from cloche.bench.figures import Figure, Scale
+from cloche.engines import Language
+from cloche.history import Kind, Note, Record, RunMachine
+from cloche.history.following import Heard, follow
+from cloche.history.ids import CallId
+from cloche.history.messages import CancelRequested
+from cloche.sandbox import Cell
+
+STEPS = 1_000
+_SHAPES: tuple[tuple[Language, str, str, Callable[[int], list[bytes]]], ...] = (
+    ("javascript", "sequential", h.SEQUENTIAL, h.events),
+    ("javascript", "parallel", h.PARALLEL, h.events),
+    ("javascript", "mixed", h.MIXED, h.mixed_events),
+    ("python", "sequential", h.PY_SEQUENTIAL, h.events),
+    ("python", "parallel", h.PY_PARALLEL, h.events),
+)
+
+
+def counts(_: Scale) -> Iterator[Figure]:
+    """Everything that is counted, beside the least that an event can cost there."""
+    for name, (count, least) in {**fuel(), **calls()}.items():
+        unit, base = ("fuel", "event behind the end") if " guest" in name else ("calls", "one call")
+        yield Figure(name, count, unit, base, least)
+
+
+def fuel() -> dict[str, tuple[float, float]]:
+    """By path: fuel, and that of a cancellation of a run that is over: read, and nobody is told. Of guests that are built."""
+    found: dict[str, tuple[float, float]] = {}
+    for language, name, source, events_of in _SHAPES:
+        if language == "python" and not h.has_python():
+            continue
+        cell = h.cell(source, language)
+        start, *events = events_of(STEPS)
+        begun = _fuel_of(cell, [start])
+        replayed = _fuel_of(cell, events)
+        over = _fuel_of(cell, [CancelRequested(h.NOW, "over").pack()])
+        found[f"{language} guest: start, {name}"] = (float(begun), float(over))
+        found[f"{language} guest: event, {name}"] = (replayed / STEPS, float(over))
+    return found
+
+
+def _fuel_of(cell: Cell, events: list[bytes]) -> int:
+    before = cell.fuel_used
+    cell.turn(events)
+    return cell.fuel_used - before
+
+
+def calls() -> dict[str, tuple[float, float]]:
+    """By path: calls of Python and C functions for a step."""
+    turns = list(h.synthesised(STEPS, "0" * 64))
+    rows = [(record.packed, record.hash) for turn in turns for record in turn]
+    followed = _calls_of(lambda: follow(RunMachine(h.KEY), rows, _unread, Heard()))
+    return {"host: follow a step": (followed / STEPS, 1.0), "host: accept a step": (_accepted(), 1.0)}
+
+
+def _accepted() -> float:
+    machine, cell = RunMachine(h.KEY), h.cell(h.SEQUENTIAL)
+    created = Note(Kind.RUN_CREATED, h.NOW, {})
+    machine.accept([created, h.started(h.ENDLESS)], cell.turn([h.started(h.ENDLESS).pack()]), h.NOW)
+    total = 0
+    for call in range(1, 101):
+        facts = [Note(Kind.ATTEMPT_STARTED, h.NOW, {"attempt": 1}, CallId(call)), h.completed(call, call)]
+        output = cell.turn([h.completed(call, call).pack()])
+        total += _calls_of(lambda facts=facts, output=output: machine.accept(facts, output, h.NOW))  # type: ignore[misc]
+    return total / 100
+
+
+def _calls_of(work: Callable[[], object]) -> int:
+    count = 0
+
+    def seen(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def _unread(seq: int) -> Record:
+    raise AssertionError(f"record {seq} was asked for")
