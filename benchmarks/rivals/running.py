@@ -61,13 +61,13 @@ def measure(rival: Rival, most: int) -> Iterator[dict[str, Any]]:
         command = [*_runner(rival), str(HERE / "scripts" / rival.script), str(most)]
         environment = {**os.environ, "RIVAL_HOME": str(home(rival)), "RIVAL_DATA": str(directory.resolve())}
         log = directory / "stderr"
-        with log.open("wb") as errors:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True)
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True) as child,
+        ):
             assert child.stdout is not None
             try:
-                for line in child.stdout:
-                    if line.startswith("{"):
-                        yield json.loads(line)
+                yield from (json.loads(line) for line in child.stdout if line.startswith("{"))
                 code = child.wait(PATIENCE_S)
             finally:
                 child.kill()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from rows import row, sizes
 
 from cloche.bench import resume
 from cloche.bench import workflows as w
+from cloche.bench.figures import once_us
 
 
 async def _durable(store: Path, count: int) -> float:
@@ -27,7 +29,7 @@ def main() -> None:
     os.chdir(data)
     for count in sizes(10, 100, 1_000, 10_000):
         with resume._stored(count) as store:
-            times = [asyncio.run(resume._replayed_us(store)) / 1e6 for _ in range(5)]
+            times = [once_us(partial(resume._replay, store)) / 1e6 for _ in range(5)]
         row("replay", "from its file, chain verified", count, times)
     for count in sizes(10, 100, 1_000):
         times = [asyncio.run(_durable(data / f"{count}-{number}.db", count)) for number in range(3)]

@@ -9,7 +9,7 @@ from itertools import count
 
 from cloche.bench import histories as h
 from cloche.bench.baselines import await_us
-from cloche.bench.figures import Figure, Scale, median_us, once_us
+from cloche.bench.figures import Figure, Scale, median_us, once_us, wall_and_cpu_us
 from cloche.engines import Language
 from cloche.sandbox import Cell, load_image
 
@@ -60,8 +60,8 @@ def replay(scale: Scale) -> Iterator[Figure]:
         for size in scale.sizes(*sizes):
             events = events_of(size)
             times = [_replay_us(Cell(image, h.LIMITS), events) for _ in range(max(1, min(9, REPLAYED_MAX // size)))]
-            each = sorted(times)[len(times) // 2] / len(events)
-            note = f"{len(times)} times"
+            each, cpu = (sorted(values)[len(times) // 2] / len(events) for values in zip(*times, strict=True))
+            note = f"{cpu:.3g} of CPU"
             label = f"replay in the guest, {name}, {size:,}"
             # A short history is mostly the start of its run: the goal is about what an event adds.
             aim = goal if size >= GOAL_SIZE_MIN else None
@@ -83,8 +83,8 @@ def _shapes() -> list[_Shape]:
     return shapes
 
 
-def _replay_us(cell: Cell, events: list[bytes]) -> float:
-    return once_us(lambda: cell.turn(events))
+def _replay_us(cell: Cell, events: list[bytes]) -> tuple[float, float]:
+    return wall_and_cpu_us(lambda: cell.turn(events))
 
 
 def two_cores(_: Scale) -> Iterator[Figure]:
