@@ -38,6 +38,7 @@ MAY_KNOW = {
     "wasmtime": {"cloche.sandbox", "cloche_guest", "cloche.bench.metering"},
     "cbor2": {"cloche.history", "cloche_guest"},
     "click": {"cloche.cli"},
+    "cryptography": {"cloche.runtime.signing"},
     "pydantic": {"cloche.runtime", "cloche.history", "cloche.tenancy", "cloche_codegen"},
     "pydantic_core": {"cloche.runtime", "cloche.history", "cloche_codegen"},
 }

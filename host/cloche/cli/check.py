@@ -76,9 +76,13 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
 @command
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--deep", is_flag=True, help="Replay too, and compare the states that checkpoints hold.")
+@click.option("--heads", metavar="FILE", help="Compare with heads that 'cloche sign' wrote; needs --public-key.")
+@click.option("--public-key", metavar="FILE", help="The key that the heads were signed with, as PEM.")
 @store_option
 @tenant_option
-def verify(run_id: str | None, deep: bool, store: str, tenant: str, as_json: bool) -> int:
+def verify(
+    run_id: str | None, deep: bool, heads: str | None, public_key: str | None, store: str, tenant: str, as_json: bool
+) -> int:
     """Check the hash chains of one run, or of everything in the store."""
     from cloche.cli.output import print_json, shown
     from cloche.runtime import reading
@@ -88,6 +92,8 @@ def verify(run_id: str | None, deep: bool, store: str, tenant: str, as_json: boo
         report = reading.verify(found, key)
         if deep and report.ok:
             report = replace(report, findings=_deep_findings(found, key))
+        if heads is not None:
+            report = replace(report, findings=[*report.findings, *_unlike_heads(found, heads, public_key)])
     if as_json:
         print_json({"ok": report.ok, "runs": report.runs, "records": report.records, "findings": report.findings})
     elif report.ok:
@@ -98,6 +104,15 @@ def verify(run_id: str | None, deep: bool, store: str, tenant: str, as_json: boo
         number = f", record {finding.seq}" if finding.seq else ""
         click.echo(f"{click.style('✗', fg='red')} {where}{number}: {shown(finding.problem)}", err=True)
     return 0 if report.ok else EXIT_DIVERGED
+
+
+def _unlike_heads(store: SqliteStore, heads: str, public_key: str | None) -> list[Finding]:
+    from cloche.errors import UsageError
+    from cloche.runtime.signing import check_heads
+
+    if public_key is None:
+        raise UsageError("signed heads are compared with the key that signed them: name it with --public-key")
+    return list(check_heads(store, read_file(heads, "the signed heads"), read_file(public_key, "the public key")))
 
 
 def _deep_findings(store: SqliteStore, key: RunKey | None) -> list[Finding]:

@@ -16,10 +16,10 @@ from cloche.history import RunKey, RunMachine, TimeMs
 from cloche.history.lifecycles import RunPhase
 from cloche.history.messages import Upgraded
 from cloche.history.replay import DivergenceReport, script
-from cloche.runtime.pinned import load_code, load_guest
+from cloche.runtime.pinned import load_code
 from cloche.runtime.reading import ReplayReport, replay, row_of
 from cloche.runtime.results import FINAL
-from cloche.store import Append, Store, blob_digest
+from cloche.store import Append, NewCode, Store, blob_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +113,19 @@ def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: Time
         machine.absorb(record)
     if machine.phase not in (RunPhase.RUNNING, RunPhase.PAUSED):
         raise UsageError(f"run {key.run} is {machine.status}: only a run under way can be moved to other code")
-    digest = _keep(store, engine, code)
-    fact = Upgraded(now, digest, code.guest)
-    cell = engine.open(code, lambda: load_guest(store, code.guest), records[0].content()["limits"])
+    new = _new_code(engine, code)
+    fact = Upgraded(now, new.code, code.guest)
+    cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"])
     cell.turn(script(records, upgrading=True).events)
     batch = machine.accept([fact], cell.turn([fact.pack()]), now)
     status, wake_at = machine.status, machine.wake_at
-    append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=digest)
+    append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new)
     (refused,) = store.commit([append])
     if refused is not None:
         raise refused
 
 
-def _keep(store: Store, engine: CellSource, code: Code) -> str:
+def _new_code(engine: CellSource, code: Code) -> NewCode:
     guest, wasm = engine.guest(code.language)
     packed = code.pack()
-    store.put_blob(guest, wasm)
-    store.put_blob(blob_digest(packed), packed)
-    return blob_digest(packed)
+    return NewCode(blob_digest(packed), {guest: wasm, blob_digest(packed): packed})

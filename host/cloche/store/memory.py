@@ -60,6 +60,8 @@ class MemoryStore:
                 self.put_blob(digest, data)
             if append.lease is not None and self.leases.knows(append.lease.worker):
                 row = replace(row, owner=append.lease.worker)
+        for digest, data in (append.code.blobs if append.code is not None else {}).items():
+            self.put_blob(digest, data)
         last = append.records[-1]
         self._rows[append.key] = replace(
             row,
@@ -69,7 +71,7 @@ class MemoryStore:
             head_seq=last.seq,
             head_hash=last.hash,
             owner=None if append.release else row.owner,
-            code=append.code or row.code,
+            code=append.code.code if append.code is not None else row.code,
         )
         self._records.setdefault(append.key, []).extend(append.records)
         for record in append.records:

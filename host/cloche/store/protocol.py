@@ -66,6 +66,14 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
+class NewCode:
+    """Other code for a run: its digest, and the blobs that it needs, as in `NewRun`."""
+
+    code: str
+    blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """Records (at least one) right behind `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
 
@@ -83,7 +91,7 @@ class Append:
     taken: Sequence[int] = field(default=())
     lease: Lease | None = None
     release: bool = False
-    code: str | None = None  # what the run goes on under from here
+    code: NewCode | None = None  # what the run goes on under from here
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,9 @@ class SqliteStore:
             ],
         )
         if append.code is not None:
-            self._db.execute("UPDATE runs SET code = ? WHERE id = ?", (append.code, run_id))
+            for digest, data in append.code.blobs.items():
+                self._keep(digest, data)
+            self._db.execute("UPDATE runs SET code = ? WHERE id = ?", (append.code.code, run_id))
         if append.taken:
             taken = [(row,) for row in append.taken]
             self._db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
