@@ -160,6 +160,7 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
     async def whole() -> int:
         stop = _asked_to_leave()
         async with Cloche(store, workflows=workflows, tenant=tenant, handle_sigterm=False) as app:
+            await app.prewarm()
             return await _work(app, stop, once=once, as_json=as_json)
 
     return asyncio.run(whole())

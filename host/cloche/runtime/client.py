@@ -290,6 +290,14 @@ class Cloche:
         if not self._running.store.delete([key], self._world.now()):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
 
+    async def prewarm(self) -> None:
+        """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.
+
+        Beside the loop: a guest that this machine has never run is compiled first, for seconds. Code that does not load is
+        logged, and found again by the run that needs it.
+        """
+        await self._running.prewarm([code_of(workflow, self._engine) for workflow in self._workflows])
+
     async def prune(
         self,
         *,

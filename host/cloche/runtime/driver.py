@@ -84,7 +84,8 @@ class RunDriver:
         self._attended = 0
         self._is_lost = False
         self._is_turning = False
-        self._tail = 0  # events that the cell has heard since the last checkpoint
+        self._tail = 0  # events that the cell has heard since the last checkpoint,
+        self._fuel_saved = 0  # and what it had used up by then
         self._has_checkpoint = False
         self.turns = 0  # since the run was last reported to its callbacks
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -114,6 +115,7 @@ class RunDriver:
         made = Rebuilder(self._scheduler, self.key, self.code, self._limits, self._new_machine)
         await made.rebuild()
         self.machine, self._cell, self._tail = made.machine, made.cell, made.tail
+        self._fuel_saved = made.cell.fuel_used if made.cell is not None and made.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or made.has_checkpoint
         if made.cell is not None:
             self._scheduler.cells.add(self, made.cell.resident_bytes)
@@ -170,6 +172,7 @@ class RunDriver:
         """Go on with machine and cell of a driver that was parked."""
         self.machine, self.started = parked.machine, parked.started
         self._cell, self._tail, self._has_checkpoint = parked._cell, parked._tail, parked._has_checkpoint
+        self._fuel_saved = parked._fuel_saved
         if self._cell is not None:
             self._scheduler.cells.add(self, self._cell.resident_bytes)
 
@@ -191,13 +194,18 @@ class RunDriver:
         return True
 
     def save_checkpoint(self, events_min: int) -> None:
-        """Take a checkpoint if at least so many events would have to be replayed without it. Written in another thread."""
-        if self._tail < events_min or self._cell is None or self.machine.phase not in _SAVED_IN:
+        """Take a checkpoint if so many events, or events that computed so much, would have to be replayed without it.
+
+        Written in another thread.
+        """
+        if self._cell is None or self.machine.phase not in _SAVED_IN:
+            return
+        if self._tail < events_min and self._cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
             return
         pack = checkpoints.taken(self.key, self.machine, self._cell)
         if pack is None:
             return
-        self._tail, self._has_checkpoint = 0, True
+        self._tail, self._fuel_saved, self._has_checkpoint = 0, self._cell.fuel_used, True
         self._scheduler.keep_checkpoint(self.key, self.machine.head_seq, pack)
 
     async def recover(self) -> None:

@@ -495,6 +495,18 @@ class Scheduler:
     def open_cell(self, code: Code, limits: dict[str, Any]) -> Cell:
         return self.engine.open(code, lambda: self._guest(code.guest), limits)
 
+    async def prewarm(self, codes: Sequence[Code]) -> None:
+        """Have the engine load these, one after the other, in the threads for heavy turns."""
+
+        def load() -> None:
+            for code in codes:
+                try:
+                    self.engine.open(code, lambda: b"", self.engine.limits())
+                except ClocheError as error:
+                    log.warning("the code of workflow '%s' does not load: %s", code.workflow, error.message)
+
+        await asyncio.get_running_loop().run_in_executor(self.lanes.pool, load)
+
     def thaw_cell(self, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
         return self.engine.thaw(code, lambda: self._guest(code.guest), limits, frozen)
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
 
-from cloche import Cloche, Workflow, create_step, create_workflow, path
+from cloche import Cloche, Workflow, code, create_step, create_workflow, path
 from cloche.engines import SandboxEngine
 from cloche.history import Record, RunId, RunKey, Seq
 from cloche.runtime.checkpoints import Checkpoint, opened, sealed
 from cloche.runtime.deep import deep_findings
+from cloche.sandbox import images
 from cloche.store import CheckpointFile, MemoryCheckpoints, MemoryStore, SqliteStore
 
 OTHER = RunKey(KEY.tenant, RunId("r2"))
@@ -291,3 +292,29 @@ async def test_a_deep_verification_replays_and_compares_the_state_of_the_checkpo
     kept._kept[KEY] = (mine.seq, b"nothing")
     (finding,) = deep_findings(store, SandboxEngine(), kept, KEY)
     assert "not made by this user's cloche" in finding.problem
+
+
+SPIN = "(() => { let x = 0; for (let i = 0; i < 600000; i++) x = (x + i) & 1023; return inputData.v; })()"
+
+
+@in_loop
+async def test_few_events_that_compute_much_are_worth_a_checkpoint_too(journal: Journal) -> None:
+    store, kept = MemoryStore(), MemoryCheckpoints()
+    workflow = create_workflow(id="w").map({"v": code(SPIN)}).then(journal.inc()).then(journal.ask()).commit()
+    async with AppOn(store, kept, workflows=[workflow]) as app:
+        await until_it_asks(app, store)
+    assert checkpoint_of(kept).seq < 10
+    assert await finished(store, kept, workflow) == ("success", {"v": 2})
+
+
+@in_loop
+async def test_what_was_loaded_beforehand_is_not_loaded_by_the_first_run(journal: Journal) -> None:
+    workflow = create_workflow(id="w").map({"v": code("inputData.v + 41 /* loaded beforehand */")}).commit()
+    broken = create_workflow(id="broken").map({"v": code("(() => { throw 1 })()")}).commit()
+    before = set(images._images)
+    async with AppOn(MemoryStore(), workflows=[workflow, broken]) as app:
+        await app.prewarm()
+        loaded = set(images._images) - before
+        assert len(loaded) == 2
+        assert await ended(await app.start(workflow, {"v": 1})) == ("success", {"v": 42})
+        assert set(images._images) - before == loaded
