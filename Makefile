@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python wheel-python bench counts rivals campaign fuzz torture docs lock clean
+.PHONY: help demo test check format guest guest-python wheel-python bench counts rivals campaign simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for B
 	CLOCHE_SEED=$(SEED) CLOCHE_TORTURE_S=$(BUDGET) CLOCHE_KILLS=204 $(BIN)/python -m pytest -s \
 		tests/host/store/test_torture.py tests/host/store/test_damage.py tests/host/store/test_wal.py \
 		tests/host/store/test_disk.py tests/host/store/test_crash.py tests/host/runtime/test_crash.py
+
+N ?= 2000
+simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug
+	PYTHONPATH=tests $(BIN)/python -m simulation --seed $(SEED) --count $(N)
 
 bench: guest ## measure (NAME=… for some, MOST=… for smaller sizes): a table; results and plots in benchmarks/results/
 	$(BIN)/cloche bench $(NAME) --most $(MOST) $(if $(NAME),,--keep benchmarks/results)

@@ -98,7 +98,9 @@ class Attempts:
                 step=wish.name,
             )
         now = self._scheduler.world.now()
-        if wish.not_before > now:
+        if (
+            wish.not_before > now and not wish.is_recorded
+        ):  # once it is recorded it begins, whatever is done to the clock
             self._scheduler.timers.at(wish.not_before, lambda: self._start_if_waiting(wish))
             return
         if not wish.is_recorded:

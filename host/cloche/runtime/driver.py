@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class RunDriver:
         self.machine = self._new_machine()
         self._cell: Cell | None = None
         self._facts: deque[Arrival] = deque()
-        self._taken: list[int] = []  # inbox rows that the next append answers
+        self._taken: list[tuple[Arrival, int]] = []  # facts that grant a wish, and its inbox row: appended together
         self._answers: list[tuple[Fact, asyncio.Future[None]]] = []
         self._new: NewRun | None = None
         self._wakeup = asyncio.Event()
@@ -234,12 +234,16 @@ class RunDriver:
     def tell(self, fact: Arrival, taken: int | None = None) -> None:
         """A fact has arrived. A cancellation goes before what arrived with it: nothing new may start."""
         if taken is not None:
-            self._taken.append(taken)
+            self._taken.append((fact, taken))
         if isinstance(fact, CancelRequested):
             self._facts.appendleft(fact)
         else:
             self._facts.append(fact)
         self._wakeup.set()
+
+    def grants(self, inbox_id: int) -> bool:
+        """Whether a fact that grants this wish is on its way into the log."""
+        return any(taken == inbox_id for _, taken in self._taken)
 
     async def record(self, fact: Fact, taken: int | None = None) -> None:
         """Tell a fact and wait until it is durable.
@@ -331,7 +335,7 @@ class RunDriver:
                     if batch is not None and await self._was_written(batch):
                         break
                 count, batch = await self._answered(facts)
-                await self._append(batch)
+                await self._append(batch, facts[:count])
                 break
             except StoreUnavailable as error:
                 if self._new is not None and not (batch is not None and await self._was_written(batch)):
@@ -343,8 +347,8 @@ class RunDriver:
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
             self.turns += 1
         self._new = None
-        self._taken.clear()
         self._facts.extendleft(reversed(facts[count:]))
+        self._taken = [one for one in self._taken if _is_in(one[0], self._facts)]
         self._scheduler.trouble(self.key, None)
         self._answer(facts[:count])
         self._act(batch, facts[:count])
@@ -431,7 +435,7 @@ class RunDriver:
             self._scheduler.cells.add(self, self._cell.resident_bytes)
         return self._cell
 
-    async def _append(self, batch: Batch) -> None:
+    async def _append(self, batch: Batch, facts: Sequence[Fact]) -> None:
         if not batch.records:
             return
         machine, release = self.machine, self._comes_to_rest()
@@ -443,7 +447,7 @@ class RunDriver:
             machine.wake_at,
             batch.records[-1].time,
             self._new,
-            tuple(self._taken),
+            tuple(taken for fact, taken in self._taken if _is_in(fact, facts)),
             self.lease,
             release,
         )
@@ -479,7 +483,7 @@ class RunDriver:
     def _answer(self, recorded: Sequence[Fact]) -> None:
         waiting, self._answers = self._answers, []
         for fact, answer in waiting:
-            if any(one is fact for one in recorded):
+            if _is_in(fact, recorded):
                 if not answer.done():
                     answer.set_result(None)
             else:
@@ -540,6 +544,10 @@ class RunDriver:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
         return machine
+
+
+def _is_in(fact: Arrival, facts: Iterable[Arrival]) -> bool:
+    return any(one is fact for one in facts)
 
 
 def _started(record: Record) -> Started:

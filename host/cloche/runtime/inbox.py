@@ -104,7 +104,7 @@ class Inbox:
         scheduler = self._scheduler
         async with scheduler.attending(row.key) as driver:
             call = driver.hook(name)
-            if call is not None:
+            if call is not None and scheduler.waits(driver, row.id):
                 payload = scheduler.checked_event(driver.code.workflow, name, payload)
                 await driver.record(HookReceived(scheduler.world.now(), call, payload), row.id)
 

@@ -375,10 +375,16 @@ class Scheduler:
             LeasedElsewhere, LeaseLost: another worker executes it.
         """
         async with self.attending(key) as driver:
+            if taken is not None and not self.waits(driver, taken):
+                return
             first, *others = self._resumed(driver, dict(wish))
             for event in others:
                 driver.tell(event)
             await driver.record(first, taken)
+
+    def waits(self, driver: RunDriver, inbox_id: int) -> bool:
+        """Whether a wish still waits, now that this worker owns its run: one that had it before may have granted it."""
+        return not driver.grants(inbox_id) and self.store.waits(inbox_id)
 
     def _resumed(self, driver: RunDriver, wish: dict[str, Any]) -> Sequence[Fact]:
         now, data, per_step = self.world.now(), wish.pop("data"), wish.pop("per_step", False)

@@ -173,6 +173,9 @@ class MemoryStore:
     def forget(self, token: str) -> None:
         self._answers.pop(token, None)
 
+    def waits(self, inbox_id: int) -> bool:
+        return any(item.id == inbox_id for item in self._inbox.values())
+
     def settle(self, inbox_id: int, answer: str) -> None:
         self._count_write()
         for token in [token for token, item in self._inbox.items() if item.id == inbox_id]:

@@ -238,8 +238,14 @@ class Store(Protocol):
     def answer(self, token: str) -> str | None:
         """What became of a kept wish: GRANTED, or why it was refused, as JSON. None while it waits, or if it is not known."""
 
+    def waits(self, inbox_id: int) -> bool:
+        """Whether a wish was not answered yet."""
+
     def settle(self, inbox_id: int, answer: str) -> None:
-        """Answer a wish that no append grants: GRANTED if there is nothing to do for it, or why it is refused."""
+        """Answer a wish that no append grants: GRANTED if there is nothing to do for it, or why it is refused.
+
+        One that was answered before keeps its answer.
+        """
 
     def forget(self, token: str) -> None:
         """Drop the answer of a wish that was kept."""

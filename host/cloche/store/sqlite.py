@@ -242,10 +242,14 @@ class SqliteStore:
                 (key.tenant, key.run, kind, body, token, at, kept),
             )
 
+    def waits(self, inbox_id: int) -> bool:
+        return bool(self._select("SELECT 1 FROM inbox WHERE id = ? AND answer IS NULL", (inbox_id,)))
+
     def settle(self, inbox_id: int, answer: str) -> None:
         with self._transaction():
             self._db.execute("DELETE FROM inbox WHERE id = ? AND NOT kept", (inbox_id,))
-            self._db.execute("UPDATE inbox SET answer = ?, body = x'' WHERE id = ?", (answer, inbox_id))
+            update = "UPDATE inbox SET answer = ?, body = x'' WHERE id = ? AND answer IS NULL"
+            self._db.execute(update, (answer, inbox_id))
 
     def forget(self, token: str) -> None:
         with self._transaction():

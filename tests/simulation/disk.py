@@ -1,0 +1,173 @@
+"""The store of a simulation: what is durable, the connections of its workers, and a book of what was acknowledged.
+
+A `Connection` is what a worker sees. It can die before or after a commit, be cut off, refuse, lose an answer, and write a
+group in another order. The book is kept apart from the store and trusts nothing of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from cloche.errors import StoreError, StoreUnavailable
+from cloche.history import Kind, Record, RunKey
+from cloche.history.records import genesis, unpack_record
+from cloche.store import Append, MemoryStore, Store
+
+ENDS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
+
+
+class Broken(AssertionError):
+    """A promise was not kept."""
+
+
+class Book:
+    """All records that were acknowledged, run by run, checked as they come."""
+
+    def __init__(self) -> None:
+        self.records: dict[RunKey, list[Record]] = defaultdict(list)
+        self.ended: Counter[tuple[RunKey, int]] = Counter()
+
+    def enter(self, append: Append) -> None:
+        """The store says that `append` is durable."""
+        known = self.records[append.key]
+        for record in append.records:
+            previous = known[-1].hash if known else genesis(append.key)
+            if record.seq != len(known) + 1:
+                raise Broken(f"{append.key.run}: record {record.seq} was taken behind record {len(known)}")
+            unpack_record(record.packed, record.hash, previous=previous, expected=record.seq)
+            known.append(record)
+            if record.kind in ENDS and record.call is not None:
+                self.ended[append.key, record.call] += 1
+                if self.ended[append.key, record.call] > 1:
+                    raise Broken(f"{append.key.run}: the step called by record {record.call} ended twice")
+
+    def compare(self, store: MemoryStore) -> None:
+        """What the store has is what was acknowledged: nothing less, and nothing more."""
+        rows = {row.key: row for row in store.runs()}
+        if rows.keys() != self.records.keys():
+            raise Broken(f"the store has runs {list(rows)}, acknowledged were {list(self.records)}")
+        for key, known in self.records.items():
+            row = rows[key]
+            if (row.head_seq, row.head_hash) != (len(known), known[-1].hash):
+                raise Broken(f"{key.run}: acknowledged up to record {len(known)}, the store ends at {row.head_seq}")
+            if [record.hash for record in store.records(key)] != [record.hash for record in known]:
+                raise Broken(f"{key.run}: the store has other records than were acknowledged")
+
+    def called(self, run: str, path: str) -> bool:
+        """Whether it is durable that the step is to run, and that it has not ended."""
+        for key, known in self.records.items():
+            if key.run == run:
+                calls = {record.call for record in known if record.kind is Kind.STEP_CALLED and record.path == path}
+                return any(not self.ended[key, call] for call in calls if call is not None)
+        return False
+
+
+class Disk:
+    """What outlives every worker."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.book = Book()
+        self.fault: Broken | None = None  # the first promise that was not kept inside a commit
+
+    def commit(self, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
+        """One transaction, its appends in any order: they are of different runs."""
+        order = list(range(len(appends)))
+        chance.shuffle(order)
+        rows = [self.store.run(append.key) for append in appends]
+        outcomes: list[StoreError | None] = [None] * len(appends)
+        for place, outcome in zip(order, self.store.commit([appends[place] for place in order]), strict=True):
+            outcomes[place] = outcome
+        try:
+            for append, row, outcome in zip(appends, rows, outcomes, strict=True):
+                if outcome is not None:
+                    continue
+                if row is not None and row.lease != append.lease:
+                    raise Broken(f"{append.key.run} was written to by {append.lease}, and belongs to {row.lease}")
+                self.book.enter(append)
+        except AssertionError as broken:
+            self.fault = self.fault or Broken(str(broken))
+        except Exception as broken:
+            self.fault = self.fault or Broken(f"a record that was taken is broken: {broken}")
+        return outcomes
+
+
+class Connection:
+    """A worker's way to the disk; has all methods of `Store`."""
+
+    def __init__(self, disk: Disk, chance: random.Random, died: Callable[[], None]) -> None:
+        self.is_dead = self.is_cut = False
+        self.dies_in: tuple[int, bool] | None = None  # after so many commits, and whether the last is kept
+        self.refuses = self.loses_answers = self.stalls = 0
+        self._disk = disk
+        self._chance = chance
+        self._died = died
+        self.leases = _Gate(self, disk.store.leases)
+
+    @property
+    def as_store(self) -> Store:
+        return cast(Store, self)
+
+    def check(self) -> None:
+        if self.is_dead or self.is_cut:
+            raise StoreUnavailable("there is no way to the store")
+
+    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        self.check()
+        if self.refuses:
+            self.refuses -= 1
+            raise StoreUnavailable("the disk is full")
+        if self.stalls:
+            self.stalls -= 1
+            for lease in {append.lease for append in appends if append.lease is not None}:
+                for worker in self._disk.store.leases.workers():
+                    if worker.id == lease.worker:
+                        self._disk.store.leases.bury(worker)  # others did, while this process stood still
+        if self._is_last():
+            assert self.dies_in is not None
+            if self.dies_in[1]:
+                self._disk.commit(appends, self._chance)
+            self.die()
+            raise StoreUnavailable("the power went out")
+        outcomes = self._disk.commit(appends, self._chance)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise StoreUnavailable("the answer was lost")
+        return outcomes
+
+    def die(self) -> None:
+        self.is_dead = True
+        self._died()
+
+    def close(self) -> None:
+        pass
+
+    def _is_last(self) -> bool:
+        if self.dies_in is None:
+            return False
+        self.dies_in = (self.dies_in[0] - 1, self.dies_in[1])
+        return self.dies_in[0] < 0
+
+    def __getattr__(self, name: str) -> Any:
+        return self._gated(getattr(self._disk.store, name))
+
+    def _gated(self, method: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            self.check()
+            return method(*args, **options)
+
+        return call
+
+
+class _Gate:
+    """The leases behind a connection."""
+
+    def __init__(self, connection: Connection, leases: Any) -> None:
+        self._connection = connection
+        self._leases = leases
+
+    def __getattr__(self, name: str) -> Any:
+        return self._connection._gated(getattr(self._leases, name))

@@ -1,0 +1,332 @@
+"""One simulation: two workers on one store, what happens to them, and the promises that must hold after each action."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from cloche import Cloche, DirectEngine
+from cloche.errors import ClocheError, HistoryError
+from cloche.history import DEFAULT_TENANT, Kind, RunKey
+from cloche.history.ids import run_key
+from cloche.runtime import reading
+from cloche.runtime.attempts import REDISPATCHES_MAX
+from cloche.runtime.results import FINAL
+from cloche.store import RunRow
+from cloche.testing import StandStill, TestApp, VirtualTime
+from cloche.testing.clock import VirtualWorld
+from simulation.disk import Broken, Connection, Disk
+from simulation.flows import ANSWER, Flow, Steps, flows
+from simulation.scenario import WORKERS, Action, Scenario
+
+LEASE_TTL_S = 4.0
+LONGEST_S = 4_000.0  # of virtual time, for what is left to do when nothing goes wrong any more
+ROUND_S = 20.0
+PAUSE_S_MAX = 1.0  # between two looks of a worker at the store: well below a lease
+ENGINE = DirectEngine()
+
+
+@dataclass(slots=True)
+class Outcome:
+    crashes: int = 0
+    actions: int = 0
+    records: int = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process: its way to the store, its app, and who calls it. It may be down."""
+
+    connection: Connection
+    app: TestApp
+    callers: set[asyncio.Task[None]]
+
+
+def simulate(scenario: Scenario) -> Outcome:
+    """Live through a scenario.
+
+    Raises:
+        Broken: a promise was not kept; the message says which.
+    """
+    time = VirtualTime(VirtualWorld(), pause_s_max=PAUSE_S_MAX)
+    with _silence():
+        try:
+            return time.run(Simulation(scenario, time).live())
+        except StandStill as error:
+            raise Broken(f"everything stands still: {error}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What is planted here is worth a log line in life, and here it happens thousands of times."""
+    loggers = [logging.getLogger(name) for name in ("cloche", "cloche.run", "asyncio")]
+    before = [one.disabled for one in loggers]
+    for one in loggers:
+        one.disabled = True
+    try:
+        yield
+    finally:
+        for one, was in zip(loggers, before, strict=True):
+            one.disabled = was
+
+
+class Simulation:
+    def __init__(self, scenario: Scenario, time: VirtualTime) -> None:
+        self._scenario = scenario
+        self._time = time
+        self._chance = random.Random(scenario.seed)
+        self._disk = Disk()
+        self._flows: list[Flow] = flows(Steps(scenario.seed, self._begins))
+        self._workers: list[Worker | None] = [None] * WORKERS
+        self._restarts: set[asyncio.Task[None]] = set()
+        self._started: set[int] = set()  # runs whose start was acknowledged
+        self._canceled: set[int] = set()  # runs that somebody asked to be canceled
+        self._told: set[tuple[int, int]] = set()  # events that were acknowledged
+        self._fault: Broken | None = None
+        self._clock_s = self._latest_s = 0.0  # how far ahead the wall clock is, and was
+        self._outcome = Outcome()
+
+    # ---- its course ----
+
+    async def live(self) -> Outcome:
+        try:
+            for number in range(WORKERS):
+                await self._boot(number)
+            for action in self._scenario.actions:
+                for _ in range(action.turns):
+                    await asyncio.sleep(0)
+                if action.wait_s:
+                    await asyncio.sleep(action.wait_s)
+                await self._do(action)
+                self._outcome.actions += 1
+                self._check()
+            await self._settle()
+            self._prove_ends()
+            self._outcome.records = sum(map(len, self._disk.book.records.values()))
+            return self._outcome
+        finally:
+            for number in range(WORKERS):
+                await self._crash(number, restarts=False)
+            for task in self._restarts:
+                task.cancel()
+            await asyncio.gather(*self._restarts, return_exceptions=True)
+
+    async def _do(self, action: Action) -> None:
+        worker = self._workers[action.worker]
+        if action.kind == "set clock":
+            self._set_clock(action.seconds)
+        if worker is None:
+            return
+        connection = worker.connection
+        match action.kind:
+            case "start":
+                self._call(worker, self._start, action.run)
+            case "resume":
+                for other in self._workers:  # all of them at once
+                    if other is not None:
+                        self._call(other, self._resume, action.run)
+            case "event":
+                for other in self._workers:
+                    if other is not None:
+                        self._call(other, self._tell, action.run)
+            case "cancel":
+                self._canceled.add(action.run)
+                self._call(worker, self._cancel, action.run)
+            case "crash":
+                connection.die()
+            case "crash at commit":
+                connection.dies_in = (action.number, action.kept)
+            case "refuse":
+                connection.refuses = action.number
+            case "lose answers":
+                connection.loses_answers = action.number
+            case "stall":
+                connection.stalls = 1
+            case "cut off":
+                connection.is_cut = True
+                asyncio.get_running_loop().call_later(3 * action.number, setattr, connection, "is_cut", False)
+            case "wait":
+                await asyncio.sleep(abs(action.seconds) if abs(action.seconds) < 100 else 0)
+
+    def _set_clock(self, by_s: float) -> None:
+        self._clock_s += by_s
+        self._latest_s = max(self._latest_s, self._clock_s)
+        self._time.set_clock(by_s)
+
+    async def _settle(self) -> None:
+        """Nothing goes wrong any more, and those outside do what is asked of them: every run must end."""
+        for worker in self._workers:
+            if worker is not None:
+                connection = worker.connection
+                connection.dies_in = None
+                connection.refuses = connection.loses_answers = connection.stalls = 0
+                connection.is_cut = False
+        await asyncio.gather(*self._restarts)
+        self._set_clock(self._latest_s - self._clock_s)  # what was planned when it was ahead would take as long
+        deadline = asyncio.get_running_loop().time() + LONGEST_S
+        while True:
+            worker = self._workers[0]
+            assert worker is not None
+            for run in range(len(self._scenario.flows)):
+                if run not in self._started:
+                    self._call(worker, self._start, run)
+                self._call(worker, self._resume, run)
+                self._call(worker, self._tell, run)
+            await asyncio.sleep(ROUND_S)
+            self._check()
+            rows = self._disk.store.runs()
+            if len(rows) == len(self._scenario.flows) and all(row.status in FINAL for row in rows):
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise Broken(
+                    f"these runs do not end: {[_standing(self._disk, row) for row in rows if row.status not in FINAL]}"
+                )
+
+    # ---- workers ----
+
+    async def _boot(self, number: int) -> None:
+        connection = Connection(self._disk, self._chance, lambda: self._died(number))
+        app = TestApp(
+            *(flow.workflow for flow in self._flows),
+            on=connection.as_store,
+            engine=ENGINE,
+            world=self._time.world,
+            lease_ttl_s=LEASE_TTL_S,
+        )
+        await app.__aenter__()
+        self._workers[number] = Worker(connection, app, set())
+
+    def _died(self, number: int) -> None:
+        self._outcome.crashes += 1
+        task = asyncio.ensure_future(self._crash(number, restarts=True))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def _crash(self, number: int, *, restarts: bool) -> None:
+        worker, self._workers[number] = self._workers[number], None
+        if worker is None:
+            return
+        worker.connection.is_dead = True
+        for caller in worker.callers:
+            caller.cancel()
+        await asyncio.gather(*worker.callers, return_exceptions=True)
+        name = worker.app._running.membership.worker
+        await worker.app.vanish()
+        if restarts:
+            if self._chance.random() < 0.8:  # else the machine is lost: only its silence tells
+                self._disk.store.leases.vanish(name)
+            if self._chance.random() < 0.5:
+                await asyncio.sleep(self._chance.choice((0.05, 1.0)))
+            await self._boot(number)
+
+    def _call(self, worker: Worker, ask: Callable[[Cloche, int], Awaitable[None]], run: int) -> None:
+        """Somebody asks a worker for something, and may never get an answer."""
+
+        async def called() -> None:
+            try:
+                await ask(worker.app, run)
+            except ClocheError:
+                return  # not acknowledged
+            except Exception as error:
+                self._fault = self._fault or Broken(f"{_name(run)}: {ask.__name__} ended with {error!r}")
+
+        task = asyncio.ensure_future(called())
+        worker.callers.add(task)
+        task.add_done_callback(worker.callers.discard)
+
+    # ---- those outside ----
+
+    def _begins(self, run: str, path: str) -> None:
+        """A step begins: that must have been decided, durably, and not be done yet."""
+        if not self._disk.book.called(run, path) and self._fault is None:
+            self._fault = Broken(f"{run}: step '{path}' began, and the log does not ask for it")
+
+    async def _start(self, app: Cloche, run: int) -> None:
+        await app.start(self._flow(run).workflow.id, {"v": run}, run_id=_name(run))
+        self._started.add(run)
+
+    async def _resume(self, app: Cloche, run: int) -> None:
+        row = self._disk.store.run(_key(run))
+        if row is not None and row.status == "suspended":
+            await app.resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+
+    async def _tell(self, app: Cloche, run: int) -> None:
+        """Send the next event that the run has not received; nobody sends the second before the first was received."""
+        came = sum(record.kind is Kind.HOOK_RECEIVED for record in self._disk.book.records.get(_key(run), ()))
+        events = self._flow(run).events
+        if _key(run) in self._disk.book.records and came < len(events):
+            await app.send_event(_name(run), "go", events[came], idempotency_key=str(came))
+            self._told.add((run, came))
+
+    async def _cancel(self, app: Cloche, run: int) -> None:
+        await app.cancel(_name(run))
+        row = self._disk.store.run(_key(run))
+        recorded = any(record.kind is Kind.CANCEL_REQUESTED for record in self._disk.book.records[_key(run)])
+        waits = any(wish.key == _key(run) and wish.kind == "cancel" for wish in self._disk.store.inbox())
+        if row is not None and row.status not in FINAL and not recorded and not waits:
+            self._fault = self._fault or Broken(f"{_name(run)}: its cancellation was acknowledged, and is lost")
+
+    # ---- promises ----
+
+    def _check(self) -> None:
+        fault = self._fault or self._disk.fault
+        if fault is not None:
+            raise fault
+        self._disk.book.compare(self._disk.store)
+        for run in self._started:
+            if _key(run) not in self._disk.book.records:
+                raise Broken(f"{_name(run)} was started, and is not there")
+        for run, number in self._told:
+            self._check_event(run, number)
+
+    def _check_event(self, run: int, number: int) -> None:
+        """An event that was taken is in the log, or waits, or its run was canceled."""
+        records = self._disk.book.records[_key(run)]
+        came = sum(record.kind is Kind.HOOK_RECEIVED for record in records)
+        waits = any(row.key == _key(run) and row.kind == "event" for row in self._disk.store.inbox())
+        if came <= number and not waits and run not in self._canceled:
+            raise Broken(f"{_name(run)}: event {number} was acknowledged, and is lost")
+
+    def _prove_ends(self) -> None:
+        for row in self._disk.store.runs():
+            run = int(row.key.run.removeprefix("run-"))
+            expected = self._flow(run).result(run)
+            result = reading.result_of(self._disk.store, row.key)
+            allowed = {"failed" if expected is None else "success"} | ({"canceled"} if run in self._canceled else set())
+            if result.error is not None and result.error.name == "RedispatchedTooOften":
+                if self._outcome.crashes <= REDISPATCHES_MAX:
+                    raise Broken(f"{row.key.run}: {result.error.message}, after {self._outcome.crashes} crashes")
+            elif row.status not in allowed:
+                raise Broken(f"{row.key.run} ended as {row.status}: {result.error}")
+            if row.status == "success" and result.result != expected:
+                raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
+            try:
+                replayed = reading.replay(self._disk.store, row.key, ENGINE)
+            except (HistoryError, ClocheError) as error:
+                raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
+            if replayed.divergence is not None:
+                raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
+        for finding in self._disk.store.audit():
+            raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
+
+    def _flow(self, run: int) -> Flow:
+        return self._flows[self._scenario.flows[run]]
+
+
+def _name(run: int) -> str:
+    return f"run-{run}"
+
+
+def _key(run: int) -> RunKey:
+    return run_key(_name(run), DEFAULT_TENANT)
+
+
+def _standing(disk: Disk, row: RunRow) -> str:
+    wishes = [wish.kind for wish in disk.store.inbox() if wish.key == row.key]
+    return (
+        f"{row.key.run} is {row.status}, owner {row.owner}, due {row.wake_at}, record {row.head_seq}, wishes {wishes}"
+    )

@@ -1,0 +1,80 @@
+"""The workflows of a simulation, and what each makes of its input when nothing goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cloche import RetryConfig, Step, StepContext, Workflow, create_step, create_workflow
+
+RETRIES = 4
+ANSWER = 7  # what the step "ask" is resumed with
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A workflow and its result by its input; None: it fails. `events` come under the name "go", in order."""
+
+    workflow: Workflow
+    result: Callable[[int], Any]
+    events: tuple[Any, ...] = ()
+
+
+class Steps:
+    """Makes the steps: they take a while and fail now and then, the same way for one seed. `begins` is told of each attempt."""
+
+    def __init__(self, seed: int, begins: Callable[[str, str], None]) -> None:
+        self._seed = seed
+        self._begins = begins
+
+    def adds(self, id: str, amount: int) -> Step:
+        return self._step(id, lambda value, ctx: value + amount)
+
+    def asks(self) -> Step:
+        def ask(value: int, ctx: StepContext) -> int:
+            if ctx.resume_data is None:
+                ctx.suspend({})
+            return value + int(ctx.resume_data)
+
+        return self._step("ask", ask)
+
+    def refuses(self) -> Step:
+        def refuse(value: int, ctx: StepContext) -> int:
+            raise ValueError("never")
+
+        return self._step("refuse", refuse)
+
+    def _step(self, id: str, work: Callable[[int, StepContext], int]) -> Step:
+        async def execute(data: dict[str, Any], ctx: StepContext) -> dict[str, Any]:
+            self._begins(ctx.run_id, ctx.path)
+            chance = random.Random(f"{self._seed} {ctx.run_id} {ctx.path} {ctx.attempt}")
+            if chance.random() < 0.7:
+                await asyncio.sleep(chance.choice((0, 0.01, 0.3, 2.0)))
+            if ctx.attempt <= RETRIES - 1 and chance.random() < 0.2:
+                raise ConnectionError("now and then")
+            return {"v": work(data["v"], ctx)}
+
+        return create_step(id=id, execute=execute)
+
+
+def _new(id: str) -> Workflow:
+    return create_workflow(id=id, retry_config=RetryConfig(attempts=RETRIES, delay_s=0.5))
+
+
+def flows(steps: Steps) -> list[Flow]:
+    a, b, c = steps.adds("a", 1), steps.adds("b", 10), steps.adds("c", 100)
+    return [
+        Flow(_new("row").then(a).then(b).then(c).commit(), lambda v: {"v": v + 111}),
+        Flow(_new("naps").then(a).sleep(1.5).then(b).sleep(40).then(c).commit(), lambda v: {"v": v + 111}),
+        Flow(_new("fan").then(a).parallel([b, c]).commit(), lambda v: {"b": {"v": v + 11}, "c": {"v": v + 101}}),
+        Flow(_new("asks").then(a).then(steps.asks()).then(b).commit(), lambda v: {"v": v + 11 + ANSWER}),
+        Flow(
+            _new("told").then(a).wait_for_event("go").wait_for_event("go", id="again").commit(),
+            lambda v: {"v": 2},
+            events=({"v": 1}, {"v": 2}),
+        ),
+        Flow(_new("bad").then(a).then(steps.refuses()).commit(), lambda v: None),
+    ]

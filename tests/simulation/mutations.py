@@ -1,0 +1,149 @@
+"""Bugs that are planted, one at a time, each by replacing a named function: the simulator must find every one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+from unittest.mock import patch
+
+from cloche.errors import SeqConflict, StoreError
+from cloche.history import Batch, Kind
+from cloche.history.machine import Fact
+from cloche.history.messages import StepCompleted
+from cloche.runtime.attempts import Attempts
+from cloche.runtime.claims import Claims
+from cloche.runtime.commits import Committer
+from cloche.runtime.driver import RunDriver
+from cloche.runtime.inbox import Inbox
+from cloche.store import GRANTED, Append, InboxRow, MemoryStore
+from cloche.store.memory import MemoryLeases
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Plant the decorated function instead of `owner.method`; it gets the true one first."""
+
+    def planted(function: Callable[..., Any]) -> Callable[..., Any]:
+        true = getattr(owner, method)
+
+        @wraps(true)
+        def instead(self: Any, *args: Any, **options: Any) -> Any:
+            return function(true, self, *args, **options)
+
+        MUTATIONS[function.__name__.replace("_", " ")] = lambda: patch.object(owner, method, instead)
+        return function
+
+    return planted
+
+
+# ---- what is done, and when ----
+
+
+@mutation(RunDriver, "_append")
+async def dispatch_before_commit(true: Any, self: RunDriver, batch: Batch, facts: Sequence[Fact]) -> None:
+    self._dispatch(self.machine.committed(batch))
+    await asyncio.sleep(0)
+    await true(self, batch, facts)
+
+
+@mutation(Committer, "append")
+def acknowledge_before_commit(true: Any, self: Committer, append: Append, *, alone: bool = False) -> Any:
+    written = true(self, append, alone=False)
+    written.add_done_callback(lambda done: done.exception())
+    said = asyncio.get_running_loop().create_future()
+    said.set_result(None)
+    return said
+
+
+@mutation(Attempts, "again")
+def redispatch_a_completed_step(true: Any, self: Attempts, facts: Sequence[Fact]) -> Any:
+    ended = [self._wishes[fact.call] for fact in facts if isinstance(fact, StepCompleted) and fact.call in self._wishes]
+    return [*true(self, facts), *ended]
+
+
+@mutation(Attempts, "_tell_end")
+def lose_the_end_of_a_step(true: Any, self: Attempts, step: Any, end: Any, changes: Any) -> None:
+    if self._scheduler.world.now() % 3:
+        true(self, step, end, changes)
+
+
+@mutation(Attempts, "again")
+def lose_a_retry(true: Any, self: Attempts, facts: Sequence[Fact]) -> Any:
+    true(self, facts)
+    return []
+
+
+# ---- time ----
+
+
+@mutation(MemoryLeases, "next_due")
+def lose_a_timer(true: Any, self: MemoryLeases) -> None:
+    return None
+
+
+@mutation(RunDriver, "_fire")
+def lose_a_timer_of_a_live_run(true: Any, self: RunDriver, wish: Any) -> None:
+    return None
+
+
+# ---- the store ----
+
+
+@mutation(MemoryStore, "_append")
+def skip_the_expected_sequence(true: Any, self: MemoryStore, append: Append) -> Any:
+    outcome = true(self, append)
+    row = self._rows.get(append.key)
+    if not isinstance(outcome, SeqConflict) or row is None:
+        return outcome
+    return true(self, replace(append, expect=row.head_seq, new=None, lease=row.lease))
+
+
+@mutation(MemoryStore, "_append")
+def ignore_the_fence(true: Any, self: MemoryStore, append: Append) -> Any:
+    row = self._rows.get(append.key)
+    return true(self, replace(append, lease=row.lease) if row is not None else append)
+
+
+@mutation(MemoryStore, "commit")
+def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[StoreError | None]:
+    outcomes: list[StoreError | None] = true(self, appends[: (len(appends) + 1) // 2])
+    return [*outcomes, *[None] * (len(appends) - len(outcomes))]
+
+
+@mutation(MemoryStore, "records")
+def read_short(true: Any, self: MemoryStore, key: Any, after: Any = 0) -> Any:
+    records = list(true(self, key, after))
+    return iter(records[:-1] if len(records) > 6 else records)
+
+
+@mutation(MemoryStore, "_append")
+def drop_an_attempt_from_the_log(true: Any, self: MemoryStore, append: Append) -> Any:
+    kept = [record for record in append.records if record.kind is not Kind.ATTEMPT_FAILED]
+    return true(self, replace(append, records=kept or append.records))
+
+
+# ---- those outside ----
+
+
+@mutation(Inbox, "_take")
+async def drop_a_wish_before_the_commit(true: Any, self: Inbox, row: InboxRow) -> None:
+    self._scheduler.store.settle(row.id, GRANTED)
+    await asyncio.sleep(0)
+    await true(self, row)
+
+
+@mutation(MemoryStore, "_append")
+def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
+    return true(self, replace(append, taken=()))
+
+
+@mutation(Claims, "_look")
+def take_no_more_work(true: Any, self: Claims) -> None:
+    if not self._version > 0:
+        true(self)
