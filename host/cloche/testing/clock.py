@@ -78,7 +78,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if due is None and (not self._pauses or self._quiet > QUIET_PAUSES_MAX):
             self._quiet = 0
             raise StandStill("everything waits and nothing is due: is there an event or a resume that nobody sends?")
-        patience = [since + min(least * 2**self._quiet, self._pause_s_max) for since, least in self._pauses.values()]
+        patience = [
+            since + min(least * 2 ** min(self._quiet, 40), self._pause_s_max) for since, least in self._pauses.values()
+        ]
         moments = [*patience, *([due] if due is not None else [])]
         self._time_s = max(self._time_s, min(moments))
         for pause, (since, least) in list(self._pauses.items()):
