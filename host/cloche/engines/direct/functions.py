@@ -2,6 +2,10 @@
 
 They see what they would see in there: mappings with attribute access, the builtins that are safe, and the modules that are
 inside the guest. That is a fence against mistakes, not against malice: nothing is isolated on this engine.
+
+Two things are this process's own, where the guest has the run's: the clock (`datetime.now()` is the time of this machine, in
+the guest that of the event) and the order of a set of texts (the guest's hash seed is fixed). A function that needs either
+takes the time from an input or a step, and sorts the set.
 """
 
 from __future__ import annotations
