@@ -136,7 +136,8 @@ def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = l
     for row in rows:
         if row.key.run not in damaged:
             findings += [Finding(row.key.run, None, problem) for problem in _wrong_in(store, row)]
-    return VerifyReport(len(rows), sum(row.head_seq for row in rows), findings)
+    counts = [row.head_seq for row in rows if isinstance(row.head_seq, int)]  # a damaged file can hold anything
+    return VerifyReport(len(rows), sum(counts), findings)
 
 
 def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 from support.stores import Log, begun, key
 
 from cloche.errors import StoreError
+from cloche.runtime.reading import verify
 from cloche.store import Finding, SqliteStore, blob_digest
 
 
@@ -128,3 +130,22 @@ def test_a_run_that_is_damaged_leaves_the_others_readable(sample: Sample) -> Non
         assert list(store.records(second.key)) == second.records
         assert [finding.run for finding in store.audit(second.key)] == []
         assert {finding.run for finding in store.audit(key("r-first"))} == {"r-first"}
+
+
+def test_a_row_without_the_number_of_its_last_record_is_a_finding(tmp_path: Path) -> None:
+    """No statement can do that, and a flipped bit can."""
+    _, append = begun("r1")
+    with closing(SqliteStore(tmp_path / "runs.db")) as store:
+        store.commit([append])
+    for statement in (
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'head_seq INTEGER NOT NULL', 'head_seq INTEGER')",
+        "UPDATE runs SET head_seq = NULL",
+    ):
+        with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as db:
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute(statement)
+    with closing(SqliteStore(tmp_path / "runs.db")) as store:
+        report = verify(store, None)
+    assert (report.ok, report.runs, report.records) == (False, 1, 0)
+    assert any(finding.run == "r1" for finding in report.findings)
