@@ -38,25 +38,22 @@ class SandboxEngine:
 
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
         pinned = Limits.from_data(limits)
-        return SandboxCell(_image(code, guest, pinned), pinned)
+        return SandboxCell(self._image(code, guest, pinned), pinned)
 
     def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell:
         pinned = Limits.from_data(limits)
-        return SandboxCell.thaw(_image(code, guest, pinned), pinned, frozen)
+        return SandboxCell.thaw(self._image(code, guest, pinned), pinned, frozen)
 
+    def _image(self, code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
+        return load_image(base_image(code.guest, self._wasm(code, guest)), code.source, limits)
 
-def _image(code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
-    base = base_image(code.guest, _wasm(code, guest))
-    return load_image(base, code.source, limits)
-
-
-def _wasm(code: Code, guest: Callable[[], bytes]) -> bytes:
-    """That of the installed guest if the code is pinned to it; a run goes on without it, under the one in the store."""
-    try:
-        digest, wasm = _guest(code.language)
-    except GuestUnavailable:
-        return guest()
-    return wasm if digest == code.guest else guest()
+    def _wasm(self, code: Code, guest: Callable[[], bytes]) -> bytes:
+        """That of this engine's guest if the code is pinned to it; a run goes on without it, under the one in the store."""
+        try:
+            digest, wasm = self.guest(code.language)
+        except GuestUnavailable:
+            return guest()
+        return wasm if digest == code.guest else guest()
 
 
 @cache
