@@ -46,8 +46,9 @@ fuzz: guest ## fuzz both codecs for SECONDS from SEED, and renew tests/fuzz/corp
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seed $(SEED) --seconds $(SECONDS)
 
 GRAPHS ?= 500
-campaign: guest ## live GRAPHS random workflows from SEED, on both engines, in every way and under crashes
-	CLOCHE_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/properties --hypothesis-seed=$(SEED)
+campaign: guest ## every law from SEED; GRAPHS random workflows on both engines, in every way and under crashes
+	CLOCHE_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest --hypothesis-profile=default --hypothesis-seed=$(SEED) \
+		$$(grep -rlE "^from hypothesis import" tests --include='test_*.py')
 
 MOST ?= 1000000
 BUDGET ?= 600

@@ -147,6 +147,8 @@ QUIET = settings(max_examples=250, deadline=None, suppress_health_check=list(Hea
 @example("-data.a", {"a": 0})
 @example("data.a * data.b", {"a": 2**52, "b": 5})
 @example("data.a + 0.5", {"a": 10**400})
+@example("data.a // data.b", {"a": 2**53, "b": 0})
+@example("data.a % data.b", {"a": 2**53, "b": False})
 def test_an_expression_means_in_javascript_what_it_means_in_python(text: str, value: Any) -> None:
     assume(function_of(text) is not None)
     check(text, value, ("javascript",))

@@ -255,6 +255,7 @@
       return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
     },
     (a, b) => {
+      if (b === 0n) throw byZero();
       const rest = a % b;
       return rest !== 0n && rest < 0n !== b < 0n ? rest + b : rest;
     },
@@ -271,6 +272,7 @@
       return whole - floored > 0.5 ? floored + 1 : floored;
     },
     (a, b) => {
+      if (b === 0n) throw byZero();
       const [whole, rest] = [a / b, a % b];
       return rest !== 0n && rest < 0n !== b < 0n ? whole - 1n : whole;
     },
