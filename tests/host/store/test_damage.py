@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.stores import Log, begun, key
 
-from cloche.errors import StoreError
+from cloche.errors import BrokenChain, HistoryError, StoreError
+from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history.following import Heard, follow
 from cloche.runtime.reading import verify
 from cloche.store import Finding, SqliteStore, blob_digest
 
@@ -132,20 +134,49 @@ def test_a_run_that_is_damaged_leaves_the_others_readable(sample: Sample) -> Non
         assert {finding.run for finding in store.audit(key("r-first"))} == {"r-first"}
 
 
+@pytest.mark.parametrize("column", ["record", "hash"])
+def test_a_record_without_its_bytes_is_damage_and_no_stumbling(tmp_path: Path, column: str) -> None:
+    log, append = begun("r1")
+    with closing(SqliteStore(tmp_path / "runs.db")) as store:
+        store.commit([append, log.step("a")])
+    _damage(
+        tmp_path / "runs.db",
+        "DROP TRIGGER records_are_not_changed",
+        f"UPDATE sqlite_schema SET sql = replace(sql, '{column} BLOB NOT NULL', '{column} BLOB') WHERE name = 'records'",
+        f"UPDATE records SET {column} = NULL WHERE seq = 2",
+    )
+    with closing(SqliteStore(tmp_path / "runs.db")) as store:
+        for after in (0, 1):
+            with pytest.raises(BrokenChain):
+                list(store.records(log.key, Seq(after)))
+        with pytest.raises(HistoryError):
+            follow(RunMachine(log.key), store.rows(log.key), lambda seq: _record(store, log.key, seq), Heard())
+        assert any((finding.run, finding.seq) == ("r1", 2) for finding in verify(store, None).findings)
+
+
+def _record(store: SqliteStore, key: RunKey, seq: Seq) -> Record:
+    return next(iter(store.records(key, Seq(seq - 1))))
+
+
 def test_a_row_without_the_number_of_its_last_record_is_a_finding(tmp_path: Path) -> None:
     """No statement can do that, and a flipped bit can."""
     _, append = begun("r1")
     with closing(SqliteStore(tmp_path / "runs.db")) as store:
         store.commit([append])
-    for statement in (
-        "PRAGMA writable_schema = ON",
+    _damage(
+        tmp_path / "runs.db",
         "UPDATE sqlite_schema SET sql = replace(sql, 'head_seq INTEGER NOT NULL', 'head_seq INTEGER')",
         "UPDATE runs SET head_seq = NULL",
-    ):
-        with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as db:
-            db.execute("PRAGMA writable_schema = ON")
-            db.execute(statement)
+    )
     with closing(SqliteStore(tmp_path / "runs.db")) as store:
         report = verify(store, None)
     assert (report.ok, report.runs, report.records) == (False, 1, 0)
     assert any(finding.run == "r1" for finding in report.findings)
+
+
+def _damage(file: Path, *statements: str) -> None:
+    """What no statement of a store's own can do: the schema is changed under it. A connection sees that when it opens."""
+    for statement in statements:
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute(statement)
