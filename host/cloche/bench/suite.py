@@ -15,6 +15,8 @@ SUITE = {
     "python-guest": ("python_guest", "size and cells of the Python guest (nothing where it is not built)"),
     "two-cores": ("cells", "guest-bound work on two threads against one"),
     "metering": ("metering", "what fuel and epochs cost the guest"),
+    "validation": ("boundary", "every byte of a command looked at before anything is built from it"),
+    "spin-stop": ("boundary", "how late a guest that never ends is stopped while another thread is busy"),
     "resume": ("resume", "from a checkpoint, at any length of history"),
     "replay-from-store": ("resume", "from the file to the end of the run, chain verified"),
     "log-bytes": ("resume", "how the file grows with a step"),

@@ -8,8 +8,8 @@ from hashlib import blake2b
 
 import wasmtime
 
-from cloche.errors import FuelExhausted, GuestFault, HeavyTurn, InvalidInput, TimeExhausted
-from cloche.sandbox.engine import TICK_MS, engine
+from cloche.errors import FuelExhausted, GuestFault, HeavyTurn, InvalidInput, OutputTooLarge, TimeExhausted
+from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.hot import HotImages
 from cloche.sandbox.images import WASM_PAGE_BYTES, Image
@@ -20,7 +20,7 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
 RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
-LIGHT_TICKS = 3
+LIGHT_MS = 20
 _WHEN = "in a turn"
 hot_images = HotImages()
 
@@ -95,24 +95,29 @@ class Cell:
 
     def _pass(self, data: bytes, count: int, light: bool) -> bytes:
         """One portion through the glass, again for what the guest left when its output window filled up."""
-        layout, limits = self._layout, self._limits
+        limits = self._limits
         fuel = min(limits.fuel_per_event * count, 1 << 62)
-        ticks = limits.wall_ms_per_event * count // TICK_MS + 2
-        light = light and fuel > LIGHT_FUEL and ticks > LIGHT_TICKS
+        wall_ms = limits.wall_ms_per_event * count
+        light = light and fuel > LIGHT_FUEL and wall_ms > LIGHT_MS
         if light:
-            fuel, ticks = LIGHT_FUEL, LIGHT_TICKS
+            fuel, wall_ms = LIGHT_FUEL, LIGHT_MS
         self._wasm_store.set_fuel(fuel)
-        self._wasm_store.set_epoch_deadline(ticks)
-        output = b""
+        try:
+            with translated(_WHEN), engine().watch(self._wasm_store, wall_ms):
+                output = self._cross(data, count)
+        except (FuelExhausted, TimeExhausted) as fault:
+            if light:
+                raise HeavyTurn from fault
+            raise
+        self.fuel_used += fuel - self._wasm_store.get_fuel()
+        return output
+
+    def _cross(self, data: bytes, count: int) -> bytes:
+        layout, output = self._layout, b""
+        most = count * (layout.event_output_bytes_max + 1)  # with the mark that closes each
         while True:
             ctypes.memmove(self._address + layout.input_at, data, len(data))
-            try:
-                with translated(_WHEN), engine():
-                    result = self._turn(len(data))
-            except (FuelExhausted, TimeExhausted) as fault:
-                if light:
-                    raise HeavyTurn from fault
-                raise
+            result = self._turn(len(data))
             if result < 0:
                 raise_fault(result, _WHEN)
             consumed, produced = result >> 32, result & 0xFFFFFFFF
@@ -120,8 +125,11 @@ class Cell:
                 raise GuestFault("the guest said that it took or gave more than there is")
             part = ctypes.string_at(self._address + layout.output_at, produced)
             output = output + part if output else part
+            if len(output) > most:
+                raise OutputTooLarge(
+                    f"the workflow was stopped {_WHEN}: its guest wrote more than {count} events may ask for"
+                )
             if consumed == len(data):
-                self.fuel_used += fuel - self._wasm_store.get_fuel()
                 return output
             data = data[consumed:]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from functools import cache
 
 import wasmtime
 
-TICK_MS = 10
+from cloche.sandbox.wasmtime_calls import epochs
+
+TICK_MS = 4
+SWITCH_S = 0.0005  # the longest that a busy thread keeps the interpreter from the ticker, once a guest outlasts a tick
 NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # wasmtime keeps it below its 2 MiB for async stacks
 
 
@@ -31,36 +35,59 @@ class GlassEngine:
         config.strategy = "cranelift"
         self.wasm = wasmtime.Engine(config)
         self.linker = wasmtime.Linker(self.wasm)  # empty, and stays so: a guest imports nothing
-        self._running = 0
+        self._pass_epoch = epochs(self.wasm)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ticker: threading.Thread | None = None
+        self._running = 0
+        self._since = 0.0  # when epochs began to go by, and how many have gone by from then on
+        self._gone = 0
 
-    def __enter__(self) -> None:
-        """While a guest runs, epochs go by. Cheap to enter: the ticker sleeps on when a turn is shorter than a tick."""
+    def watch(self, wasm_store: wasmtime.Store, wall_ms: int) -> GlassEngine:
+        """`with` this, what runs in `wasm_store` is stopped `wall_ms` from now, or up to a tick later; never before.
+
+        Cheap: the ticker sleeps on when a turn is shorter than a tick.
+        """
         with self._lock:
+            if not self._wake.is_set():
+                self._begin()
             self._running += 1
-            if self._ticker is None:
-                self._ticker = threading.Thread(target=self._tick, name="cloche-epochs", daemon=True)
-                self._ticker.start()
-        if not self._wake.is_set():
-            self._wake.set()
+            wasm_store.set_epoch_deadline(-(-wall_ms // TICK_MS) + 1 + self._late())
+        return self
+
+    def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._running -= 1
 
+    def _begin(self) -> None:
+        self._since, self._gone = time.monotonic(), 0
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, name="cloche-epochs", daemon=True)
+            self._ticker.start()
+        self._wake.set()
+
+    def _late(self) -> int:
+        """How many epochs should have gone by and have not: under load the ticker is late, and makes up for it at once."""
+        return int((time.monotonic() - self._since) * 1000 / TICK_MS) - self._gone
+
     def _tick(self) -> None:
+        usual = sys.getswitchinterval()
         while True:
-            self._wake.wait()
-            before = time.monotonic()
-            time.sleep(TICK_MS / 1000)
-            # Under load this thread may be late: the epochs that went by meanwhile are made up for.
-            for _ in range(max(1, int((time.monotonic() - before) * 1000 / TICK_MS))):
-                self.wasm.increment_epoch()
+            if not self._wake.is_set():
+                sys.setswitchinterval(usual)
+                self._wake.wait()
+                usual = sys.getswitchinterval()
+            time.sleep(max(0.0, self._since + (self._gone + 1) * TICK_MS / 1000 - time.monotonic()))
             with self._lock:
                 if self._running == 0:
                     self._wake.clear()
+                    continue
+                for _ in range(self._late()):
+                    self._pass_epoch()
+                    self._gone += 1
+            sys.setswitchinterval(min(usual, SWITCH_S))
 
 
 @cache

@@ -20,7 +20,7 @@ from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhaust
 from cloche.history.failures import Failure
 from cloche.history.values import check, decode
 from cloche.sandbox.artefacts import compiled
-from cloche.sandbox.engine import TICK_MS, engine
+from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
 from cloche.sandbox.limits import Limits
@@ -72,8 +72,9 @@ class BaseImage:
         return GuestFault(f"guest {self.digest[:12]} {why}", digest=self.digest)
 
     def _read_layout(self) -> Layout:
-        wasm_store, instance = self.instantiate(Limits(fuel_per_event=10_000_000))
-        with translated("when it was asked for its layout"), engine():
+        limits = Limits(fuel_per_event=10_000_000)
+        wasm_store, instance = self.instantiate(limits)
+        with translated("when it was asked for its layout"), engine().watch(wasm_store, limits.wall_ms_per_event):
             at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
         size = memory_bytes(wasm_store, instance)
         if at + _LAYOUT.size > size:
@@ -98,9 +99,8 @@ class BaseImage:
         wasm_store = wasmtime.Store(engine().wasm)
         wasm_store.set_limits(memory_size=limits.memory_bytes, instances=1, memories=1, tables=1)
         wasm_store.set_fuel(limits.fuel_per_event)
-        wasm_store.set_epoch_deadline(_ticks(limits.wall_ms_per_event))
         try:
-            with translated("while it was instantiated"):
+            with translated("while it was instantiated"), engine().watch(wasm_store, limits.wall_ms_per_event):
                 return wasm_store, (pre or self.pre).instantiate(wasm_store)
         except wasmtime.WasmtimeError as error:
             raise MemoryExhausted(
@@ -178,10 +178,9 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
     if len(source) > layout.input_bytes:
         raise LoadFailed(f"the workflow's source has {len(source)} bytes, and a guest takes {layout.input_bytes}")
     wasm_store, instance = base.instantiate(limits)
-    wasm_store.set_epoch_deadline(_ticks(limits.wall_ms_per_event))
     address = memory_address(wasm_store, instance)
     ctypes.memmove(address + layout.input_at, source, len(source))
-    with translated("while its code was loaded"), engine():
+    with translated("while its code was loaded"), engine().watch(wasm_store, limits.wall_ms_per_event):
         code = _signed32(bind(wasm_store, instance, b"load")(len(source)))
     if code == -5:
         raise _load_failed(address, layout)
@@ -215,10 +214,6 @@ def _load_failed(address: int, layout: Layout) -> LoadFailed:
         raise MalformedOutput("the guest did not say in the grammar why its code could not be loaded")
     failure = Failure.from_wire(wire)
     return LoadFailed(f"the workflow's code could not be loaded: {failure}", failure=failure)
-
-
-def _ticks(wall_ms: int) -> int:
-    return wall_ms // TICK_MS + 2
 
 
 def _signed32(value: int) -> int:

@@ -25,7 +25,8 @@ class Layout:
         """Whether windows and state are in a memory of `size`, apart from each other, room for a length before them."""
         apart = self.windows_end <= self.state_at or self.state_at <= self.input_at
         ordered = self.input_at >= 4 and self.input_at + self.input_bytes <= self.output_at
-        return ordered and apart and max(self.windows_end, self.state_at) <= size
+        claims = self.event_output_bytes_max <= self.output_bytes
+        return claims and ordered and apart and max(self.windows_end, self.state_at) <= size
 
     def state_spans(self, size: int) -> list[tuple[int, int]]:
         """What is state in a memory of `size`: from the state address on, without windows that lie above it."""

@@ -1,4 +1,4 @@
-"""The three calls where wasmtime-py's checked way costs more than the guest's work, made directly.
+"""The calls where wasmtime-py's checked way costs more than the guest's work, or time that is not there, made directly.
 
 Everything private to the `wasmtime` package that cloche touches is in this file, and
 `tests/host/sandbox/test_wasmtime_calls.py` compares each with the public way, so an upgrade that breaks one is seen at once.
@@ -62,6 +62,17 @@ def bind(wasm_store: wasmtime.Store, instance: wasmtime.Instance, name: bytes) -
 
     call.keep = (extern, value, trap, wasm_store, instance)  # type: ignore[attr-defined]  # owned as long as the call
     return call
+
+
+def epochs(wasm: wasmtime.Engine) -> Callable[[], None]:
+    """Makes one epoch go by, as `increment_epoch` does, and keeps the interpreter meanwhile.
+
+    It is one atomic addition. The public way gives the interpreter up for it, and a busy thread has it back milliseconds later.
+    """
+    call = ctypes.PyDLL("libwasmtime", handle=ffi.dll._handle).wasmtime_engine_increment_epoch
+    call.restype, call.argtypes = None, [ctypes.c_void_p]
+    pointer = wasm.ptr()
+    return lambda: call(pointer)
 
 
 def _context(wasm_store: wasmtime.Store) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from cloche.sandbox.engine import engine
-from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import bind, epochs, memory_address, memory_bytes
 
 MODULE = """(module
   (memory (export "memory") 1 8)
@@ -76,6 +76,21 @@ def test_a_trap_is_the_same_trap_and_the_next_call_works(
         assert (raised.value.trap_code, raised.value.message) == (expected.value.trap_code, expected.value.message)
     store.set_fuel(100_000)
     assert bind(store, instance, b"wide")(1) == -1
+
+
+def test_an_epoch_that_goes_by_stops_what_spins() -> None:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    own = wasmtime.Engine(config)
+    store = wasmtime.Store(own)
+    spin = bind(store, wasmtime.Instance(store, wasmtime.Module(own, MODULE), []), b"wide")
+    store.set_epoch_deadline(2)
+    epochs(own)()
+    assert spin(1) == -1
+    epochs(own)()
+    with pytest.raises(wasmtime.Trap) as raised:
+        spin(1)
+    assert raised.value.trap_code is wasmtime.TrapCode.INTERRUPT
 
 
 @pytest.mark.parametrize("name", [b"nothing", b"memory", b"global"])
