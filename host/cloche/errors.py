@@ -38,10 +38,14 @@ from typing import Any, ClassVar
 
 
 class ClocheError(Exception):
-    """The base of all errors above. `facts` become attributes: `error.run_id`, `error.path` …"""
+    """The base of all errors above. `facts` become attributes: `error.run_id`, `error.path` …
+
+    `what_to_do` is for the person who finds a run that is blocked by it.
+    """
 
     code: ClassVar[str] = "cloche"
     retryable: ClassVar[bool] = False
+    what_to_do: ClassVar[str] = "see the message; the run is tried again when the store is opened next"
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -94,6 +98,7 @@ class MissingStep(UsageError):
     """Facts: `run_id`, `step`."""
 
     code = "missing-step"
+    what_to_do = "start a worker that has this step; the run goes on by itself"
 
 
 class ForeignFile(UsageError):
@@ -163,8 +168,12 @@ class LoadFailed(GuestFault):
     code = "load-failed"
 
 
+_LOOK_AT_IT = "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"
+
+
 class HistoryError(ClocheError):
     code = "history"
+    what_to_do = _LOOK_AT_IT
 
 
 class Divergence(HistoryError):
@@ -231,6 +240,7 @@ class ForeignStore(StoreError):
 
 class DamagedStore(StoreError):
     code = "damaged-store"
+    what_to_do = _LOOK_AT_IT
 
 
 class FatalError(Exception):

@@ -264,7 +264,7 @@ class Scheduler:
         if isinstance(error, StoreError) and error.retryable:
             self._try_again(key, error)
         elif isinstance(error, DamagedStore) or not isinstance(error, StoreError):
-            problem = {"reason": error.code, "message": error.message, "what_to_do": what_to_do(error)}
+            problem = {"reason": error.code, "message": error.message, "what_to_do": error.what_to_do}
             with contextlib.suppress(StoreError):
                 self.store.set_problem(key, json.dumps(problem), lease)
         self.announce(key, stopped=True)
@@ -416,6 +416,8 @@ class Scheduler:
     async def attending(self, key: RunKey) -> AsyncIterator[RunDriver]:
         driver = self.wake(key)
         if driver is None:
+            if (problem := self.problem(key)) is not None:  # it was set aside just now
+                raise problem
             row = self.store.run(key)
             raise NotSuspended(f"run {key.run} has ended: {row.status if row else 'gone'}", run_id=key.run)
         async with driver.attended():
@@ -586,14 +588,3 @@ class Scheduler:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def what_to_do(error: ClocheError) -> str:
-    """One sentence for the person who finds a blocked run."""
-    match error:
-        case MissingStep():
-            return "start a worker that has this step; the run goes on by itself"
-        case HistoryError() | DamagedStore():
-            return "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"
-        case _:
-            return "see the message; the run is tried again when the store is opened next"

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cloche.errors import (
+    BrokenChain,
     DamagedStore,
     ForeignStore,
     HistoryError,
@@ -29,13 +30,15 @@ from cloche.store import sqlite_retention, wal
 from cloche.store.memory import lease_lost, no_such_run, refusal
 from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow
 from cloche.store.sqlite_audit import audit
-from cloche.store.sqlite_leases import ROW, SqliteLeases, row_of
+from cloche.store.sqlite_leases import BY_KEY, ROW, SqliteLeases, row_of
 from cloche.store.sqlite_parts import part, put_parts
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
 VERSION = 3
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+# Our statements and what we store are right: what SQLite then says of a schema or a rule is said of a damaged file.
+_MEAN_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
@@ -71,6 +74,7 @@ class SqliteStore:
             raise _damaged(self.path, f"its write-ahead log, {self.path.name}-wal: {torn}")
         with self._translated():
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db.text_factory = _text
             try:
                 self._open()
             except BaseException:
@@ -151,9 +155,9 @@ class SqliteStore:
         return None
 
     def _found(self, key: RunKey) -> RunRow | None:
-        rows = self._db.execute(
-            f"SELECT {ROW} FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run)
-        ).fetchall()
+        rows = self._db.execute(f"SELECT {ROW} FROM runs {BY_KEY}", (key.tenant, key.run)).fetchall()
+        if rows and rows[0][:2] != (key.tenant, key.run):
+            raise _damaged(self.path, f"what leads to run {key.run} leads to another run")
         return row_of(rows[0]) if rows else None
 
     def _create(self, append: Append) -> int | None:
@@ -315,17 +319,27 @@ class SqliteStore:
             previous = stored
 
     def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
+        found = self._select(
+            "SELECT id, head_seq, head_hash FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run)
+        )
+        if not found:
+            return
+        run_id, head_seq, head_hash = found[0]
         size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
         while True:
             rows = self._select(
-                f"SELECT {_RECORD}, {_HASH} FROM records r WHERE run_id = "
-                "(SELECT id FROM runs WHERE tenant = ? AND run = ?) AND seq > ? ORDER BY seq LIMIT ?",
-                (key.tenant, key.run, after, size),
+                f"SELECT {_RECORD}, {_HASH} FROM records r WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (run_id, after, size),
             )
             yield from rows
+            if after < head_seq <= after + len(rows) and rows[head_seq - after - 1][1] != head_hash:
+                raise _shortened(key, f"does not end with the hash of record {head_seq}", head_seq)
+            after = Seq(after + len(rows))
             if len(rows) < size:
-                return
-            after, size = Seq(after + len(rows)), PAGE_ROWS
+                break
+            size = PAGE_ROWS
+        if after < head_seq:  # it may be longer by now, and never shorter
+            raise _shortened(key, f"should end with record {head_seq}, and ends with record {after}", head_seq)
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         rows = self._select(
@@ -407,6 +421,15 @@ class SqliteStore:
             return part(self._db, digest)
 
 
+def _text(stored: bytes) -> str:
+    """As it was stored; of a damaged row something, so that it can be named and the others be read."""
+    return stored.decode(errors="replace")
+
+
+def _shortened(key: RunKey, what: str, seq: int) -> BrokenChain:
+    return BrokenChain(f"run {key.run} {what}", run_id=key.run, seq=seq)
+
+
 @contextmanager
 def _translated(path: FilePath) -> Iterator[None]:
     """SQLite's errors in our terms, told apart by its result code (sqlite.org/rescode.html)."""
@@ -427,7 +450,7 @@ def _translated(path: FilePath) -> Iterator[None]:
             raise StoreFull(
                 f"the disk of {path} is full: make room; runs wait and go on by themselves", path=str(path)
             ) from error
-        if code == sqlite3.SQLITE_CORRUPT or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
+        if code in _MEAN_DAMAGE or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
             raise _damaged(path, error) from error
         raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error
 

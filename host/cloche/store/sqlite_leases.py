@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
-from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
+from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs
+from cloche.history.lifecycles import RunPhase
 from cloche.store.lock import Presence
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
@@ -12,11 +15,31 @@ if TYPE_CHECKING:
     from cloche.store.sqlite import SqliteStore
 
 ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, owner, fence"
+# By its number, so that the names are those of the row: SQLite would take them from the index, which may be damaged.
+BY_KEY = "WHERE id = (SELECT id FROM runs WHERE tenant = ? AND run = ?)"
+_OR_NOT = (str, NoneType)
+_TYPES: tuple[type | tuple[type, ...], ...] = (
+    str,
+    str,
+    str,
+    str,
+    str,
+    (int, NoneType),
+    int,
+    int,
+    int,
+    bytes,
+    _OR_NOT,
+    _OR_NOT,
+    int,
+)
+_STATUSES = frozenset({*(phase.value for phase in RunPhase), "suspended", "waiting", "blocked"})
 # As the index runs_free has it, word for word.
 _FREE = "owner IS NULL AND (status = 'running' OR (status = 'waiting' AND wake_at IS NOT NULL))"
 _LIVES = (
     "EXISTS (SELECT 1 FROM workers WHERE id = ?1)"  # a worker that was buried gets nothing, or nobody would free it
 )
+_LET_GO = "UPDATE runs SET owner = NULL, fence = fence + 1"
 _TAKE = (
     "UPDATE runs SET owner = ?1, fence = fence + 1, problem = NULL, "
     "status = CASE status WHEN 'blocked' THEN 'running' ELSE status END "
@@ -40,6 +63,8 @@ class SqliteLeases:
             taken = {slot for (slot,) in self._db.execute("SELECT slot FROM workers")}
             slot = self._presence.hold(taken)
             self._db.execute("INSERT INTO workers (id, slot, beat) VALUES (?, ?, 0)", (worker, slot))
+            # Whose owner is no worker (the file was damaged): nobody would ever bury it.
+            self._db.execute(f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM workers)")
 
     def beat(self, worker: str) -> bool:
         with self._transaction():
@@ -67,12 +92,13 @@ class SqliteLeases:
         self.close()
 
     def _free(self, worker: str) -> None:
-        self._db.execute("UPDATE runs SET owner = NULL, fence = fence + 1 WHERE owner = ?", (worker,))
+        self._db.execute(f"{_LET_GO} WHERE owner = ?", (worker,))
 
     def claim(self, worker: str, key: RunKey) -> RunRow | None:
         with self._transaction():
             found = self._db.execute(
-                f"{_TAKE} WHERE tenant = ?2 AND run = ?3 AND (owner IS NULL OR owner = ?1) AND {_LIVES} RETURNING {ROW}",
+                f"{_TAKE} WHERE id = (SELECT id FROM runs WHERE tenant = ?2 AND run = ?3) AND tenant = ?2 AND run = ?3 "
+                f"AND (owner IS NULL OR owner = ?1) AND {_LIVES} RETURNING {ROW}",
                 (worker, key.tenant, key.run),
             ).fetchone()
         return row_of(found) if found else None
@@ -109,8 +135,22 @@ class SqliteLeases:
             self._presence = None
 
 
-def row_of(row: tuple[object, ...]) -> RunRow:
-    """A row of `ROW`."""
+def row_of(row: tuple[Any, ...]) -> RunRow:
+    """A row of `ROW`. One that a damaged file gives otherwise than it was written is that of a blocked run."""
     tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, *owned = row
-    key = RunKey(TenantId(tenant), RunId(run))  # type: ignore[arg-type]
-    return RunRow(key, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, *owned)  # type: ignore[arg-type]
+    if not all(isinstance(one, kind) for one, kind in zip(row, _TYPES, strict=True)) or status not in _STATUSES:
+        return _damaged(row)
+    key = RunKey(TenantId(tenant), RunId(run))
+    return RunRow(key, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, *owned)
+
+
+def _damaged(row: tuple[Any, ...]) -> RunRow:
+    """What can be said of it: its names, and that it is set aside."""
+    tenant, run, workflow, code = map(str, row[:4])
+    problem = {
+        "reason": "damaged-store",
+        "message": f"the entry of run {run} is not as it was written",
+        "what_to_do": "keep a copy of the file, then run 'cloche verify' on it: its records may be whole",
+    }
+    key, never = RunKey(TenantId(tenant), RunId(run)), TimeMs(0)
+    return RunRow(key, workflow, code, "blocked", None, never, never, Seq(0), b"", json.dumps(problem), None, 0)

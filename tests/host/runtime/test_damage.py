@@ -54,8 +54,8 @@ async def _others_go_on(file: Path, reason: str, message: str) -> None:
     [
         ("UPDATE records SET record = x'00' WHERE run_id = {run} AND seq = 1", "broken-chain", "record 1"),
         ("UPDATE records SET hash = zeroblob(32) WHERE run_id = {run} AND seq = 4", "broken-chain", "record 4"),
-        ("DELETE FROM records WHERE run_id = {run} AND seq = 3", "broken-chain", "record 3"),
-        ("DELETE FROM records WHERE run_id = {run}", "history", "no records"),
+        ("DELETE FROM records WHERE run_id = {run} AND seq = 3", "broken-chain", "ends with record 5"),
+        ("DELETE FROM records WHERE run_id = {run}", "broken-chain", "ends with record 0"),
         ("UPDATE runs SET code = 'c0de' WHERE id = {run}", "history", "code c0de"),
     ],
 )
