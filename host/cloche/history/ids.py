@@ -25,6 +25,15 @@ class RunKey:
     tenant: TenantId
     run: RunId
 
+    def __str__(self) -> str:
+        """For messages, behind the word run: `r1`, `r1 of tenant acme`."""
+        return self.run if self.tenant == DEFAULT_TENANT else f"{self.run} of tenant {self.tenant}"
+
+    @property
+    def token(self) -> str:
+        """`tenant:run` as a part of longer names; a colon in the tenant's id must not name another tenant's run."""
+        return f"{self.tenant.replace('%', '%25').replace(':', '%3A')}:{self.run}"
+
 
 def is_valid_id(text: str) -> bool:
     """1 to 200 bytes of UTF-8 without control characters or surrounding space: it is printed, stored and compared."""
@@ -42,7 +51,15 @@ def run_key(run: str, tenant: str) -> RunKey:
     Raises:
         UsageError: one of the two is not a valid id.
     """
-    for what, text in (("run id", run), ("tenant", tenant)):
-        if not is_valid_id(text):
-            raise UsageError(f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters")
-    return RunKey(TenantId(tenant), RunId(run))
+    return RunKey(tenant_id(tenant), RunId(_checked("run id", run)))
+
+
+def tenant_id(text: str) -> TenantId:
+    """The id of a tenant as callers name it; raises as `run_key`."""
+    return TenantId(_checked("tenant", text))
+
+
+def _checked(what: str, text: str) -> str:
+    if not is_valid_id(text):
+        raise UsageError(f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters")
+    return text

@@ -403,7 +403,7 @@ class RunMachine:
 
     def _apply(self, record: Record) -> None:
         kind, call_id = record.kind, record.call
-        self.phase = follow(lifecycles.RUN, self.phase, kind, lambda: f"run {self.key.run}")
+        self.phase = follow(lifecycles.RUN, self.phase, kind, lambda: f"run {self.key}")
         self.head_seq, self.head_hash = record.seq, record.hash
         if call_id is not None and kind not in _BESIDE_CALLS:
             self._apply_to_call(record, call_id)
@@ -425,7 +425,7 @@ class RunMachine:
         try:
             self.open.apply(record, call_id)
         except HistoryError as error:
-            raise HistoryError(f"run {self.key.run}, {error.message}") from None
+            raise HistoryError(f"run {self.key}, {error.message}") from None
         if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and record.body[0] == FIVE_ITEMS:
             self.state.update(record.content()[4])
 

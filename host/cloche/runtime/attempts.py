@@ -92,7 +92,7 @@ class Attempts:
         step = self._scheduler.step(wish.name)
         if step is None:
             raise MissingStep(
-                f"run {self._owner.key.run} needs step '{wish.name}', which this process does not have: "
+                f"run {self._owner.key} needs step '{wish.name}', which this process does not have: "
                 "open the store with the workflows or steps that it needs",
                 run_id=self._owner.key.run,
                 step=wish.name,
@@ -299,7 +299,7 @@ class Attempts:
                 tenant=owner.key.tenant,
                 path=wish.path,
                 attempt=wish.attempt,
-                idempotency_key=f"{owner.key.tenant}:{owner.key.run}:{wish.call}",
+                idempotency_key=f"{owner.key.token}:{wish.call}",
                 state=frozen(owner.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
@@ -334,7 +334,7 @@ class _ServicesOf:
         self._tell(Note(Kind.STEP_WROTE, self.attempts._scheduler.world.now(), {"value": value}, self.wish.call))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run:
-        return await self.attempts._scheduler.start_child(workflow, input_data, run_id)
+        return await self.attempts._scheduler.start_child(self.attempts._owner.key, workflow, input_data, run_id)
 
     def _tell(self, fact: Fact) -> None:
         self.attempts._scheduler.on_loop(lambda: self.attempts._owner.tell(fact))

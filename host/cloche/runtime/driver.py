@@ -130,7 +130,7 @@ class RunDriver:
         except ClocheError as error:
             self._set_aside(error)
         except Exception as error:
-            log.exception("run %s stopped by a fault of cloche itself", self.key.run)
+            log.exception("run %s stopped by a fault of cloche itself", self.key)
             self._set_aside(ClocheError(f"a fault in cloche itself stopped the run: {error!r}"))
         finally:
             self.stop()
@@ -341,7 +341,7 @@ class RunDriver:
                 if self._new is not None and not (batch is not None and await self._was_written(batch)):
                     raise  # there is no run yet: the caller is told, and may start it again
                 # Nothing was written. The facts are kept: a step that ran is not run again for a full disk.
-                log.warning("run %s waits for its store: %s", self.key.run, error.message)
+                log.warning("run %s waits for its store: %s", self.key, error.message)
                 self._scheduler.trouble(self.key, error)
                 wait_s = min(wait_s * 2 or 0.05, 5.0)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
@@ -385,7 +385,7 @@ class RunDriver:
         return False
 
     def _lease_lost(self) -> LeaseLost:
-        return LeaseLost(f"run {self.key.run} belongs to another worker now", run_id=self.key.run)
+        return LeaseLost(f"run {self.key} belongs to another worker now", run_id=self.key.run)
 
     async def _answered(self, facts: Sequence[Fact]) -> tuple[int, Batch]:
         """How many of the facts were taken, and what they led to."""
@@ -495,7 +495,7 @@ class RunDriver:
         """What has not been recorded by now was dropped: for the reason given, or because it came too late."""
         for _, answer in self._answers:
             if not answer.done():
-                answer.set_exception(error or NotSuspended(f"run {self.key.run} does not wait for this any more"))
+                answer.set_exception(error or NotSuspended(f"run {self.key} does not wait for this any more"))
         self._answers = []
 
     # ---- deeds ----

@@ -27,7 +27,7 @@ log = logging.getLogger("cloche")
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
     """What a wish with an idempotency key is known by: once per run and kind, whoever makes it."""
-    return f"{key.tenant}:{key.run}:{kind}:{idempotency_key}"
+    return f"{key.token}:{kind}:{idempotency_key}"
 
 
 class Inbox:
@@ -65,7 +65,7 @@ class Inbox:
             self._waiting.append(news)
             await news
             if scheduler.closed:
-                raise UsageError(f"this Cloche was closed before the wish for run {key.run} was granted; it is kept")
+                raise UsageError(f"this Cloche was closed before the wish for run {key} was granted; it is kept")
         if idempotency_key is None:
             store.forget(token)
         if answer != GRANTED:
@@ -83,10 +83,10 @@ class Inbox:
         try:
             await self._grant(row)
         except UsageError as error:
-            log.warning("a wish for run %s was not granted: %s", row.key.run, error.message)
+            log.warning("a wish for run %s was not granted: %s", row.key, error.message)
             store.settle(row.id, _packed(error))
         except StoreError as error:  # also: another worker was faster with the run, and grants it
-            log.info("a wish for run %s waits: %s", row.key.run, error.message)
+            log.info("a wish for run %s waits: %s", row.key, error.message)
             self._taking.pop(row.id, None)
         self.wake_waiting()
 

@@ -86,7 +86,7 @@ def import_run(store: Store, data: bytes) -> RunKey:
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return key
-        raise RunConflict(f"run {key.run} is in this store already, with other records", run_id=key.run)
+        raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
     new = NewRun(header["workflow"], header["code"], blobs)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
     [problem] = store.commit([append])

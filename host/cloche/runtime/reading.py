@@ -9,7 +9,7 @@ from functools import partial
 
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
-from cloche.history import Kind, RunKey, RunMachine
+from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.runtime.pinned import graph_of, load_code, load_guest
 from cloche.runtime.results import FINAL, RunResult, fold
@@ -59,8 +59,9 @@ def row_of(store: Store, key: RunKey) -> RunRow:
     """
     row = store.run(key)
     if row is None:
+        option = "" if key.tenant == DEFAULT_TENANT else f" --tenant {key.tenant}"
         raise NotFound(
-            f"there is no run {key.run} in this store; 'cloche runs' lists what there is", kind="run", id=key.run
+            f"there is no run {key} in this store; 'cloche runs{option}' lists what there is", kind="run", id=key.run
         )
     return row
 

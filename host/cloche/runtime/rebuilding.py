@@ -64,7 +64,7 @@ class Rebuilder:
         try:
             return await self._restore(saved)
         except (CheckpointRejected, Divergence, GuestFault) as error:
-            log.warning("a checkpoint of run %s is not used, now or again: %s", self.key.run, error.message)
+            log.warning("a checkpoint of run %s is not used, now or again: %s", self.key, error.message)
             self.scheduler.checkpoints.reject(self.key)
             return False
 
@@ -117,5 +117,5 @@ class Rebuilder:
     def _read(self, seq: Seq) -> Record:
         found = next(self.scheduler.store.records(self.key, Seq(seq - 1)), None)
         if found is None:
-            raise BrokenChain(f"run {self.key.run}, record {seq} is missing", run_id=self.key.run, seq=seq)
+            raise BrokenChain(f"run {self.key}, record {seq} is missing", run_id=self.key.run, seq=seq)
         return found

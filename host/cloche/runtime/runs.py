@@ -13,17 +13,17 @@ from cloche.runtime.pinned import load_code
 from cloche.runtime.results import FINAL, STOPPED, RunResult, fold, revive
 
 if TYPE_CHECKING:
-    from cloche.runtime.client import Cloche
     from cloche.runtime.scheduler import Scheduler
+    from cloche.runtime.tenants import Tenant
     from cloche.runtime.workflows import Workflow
     from cloche.store import RunRow
 
 
 class Run:
-    """One run of a workflow. Made by `Cloche.start`, `Cloche.get` or `Workflow.create_run`."""
+    """One run of a workflow. Made by `start` and `get` of a `Cloche` or `Tenant`, or by `Workflow.create_run`."""
 
-    def __init__(self, app: Cloche, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
-        self._app = app
+    def __init__(self, tenant: Tenant, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
+        self._tenant = tenant
         self._key = key
         self._workflow = workflow
         self._owns_app = owns_app
@@ -47,7 +47,7 @@ class Run:
         if self._workflow is None:
             raise UsageError(f"the workflow of run {self.id} is not registered here")
         async with self._open():
-            run = await self._app.start(
+            run = await self._tenant.start(
                 self._workflow,
                 input_data,
                 run_id=self.id,
@@ -69,7 +69,7 @@ class Run:
     ) -> RunResult:
         """As `Cloche.resume`."""
         async with self._open():
-            return await self._app.resume(
+            return await self._tenant.resume(
                 self.id,
                 step=step,
                 label=label,
@@ -118,7 +118,7 @@ class Run:
     async def cancel(self) -> None:
         """As `Cloche.cancel`."""
         async with self._open():
-            await self._app.cancel(self.id)
+            await self._tenant.cancel(self.id)
 
     async def history(self) -> list[Record]:
         """All records so far, verified."""
@@ -142,14 +142,15 @@ class Run:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Scheduler]:
         """The scheduler; a run that has its `Cloche` to itself opens it for the time of a call."""
-        if self._owns_app and not self._app.is_open:
-            async with self._app:
-                yield self._app._running
+        app = self._tenant.app
+        if self._owns_app and not app.is_open:
+            async with app:
+                yield app._running
         else:
-            yield self._app._running
+            yield app._running
 
     def _folded(self, row: RunRow) -> RunResult:
-        store = self._app._running.store
+        store = self._tenant._running.store
         code = load_code(store, row.code)
         out = fold(row, store.records(self._key), reading.top_level(code))
         if self._workflow is None:

@@ -173,7 +173,7 @@ class Scheduler:
         except SeqConflict as conflict:
             if self.store.run(key) is not None:
                 raise
-            message = f"run {key.run} was deleted, and its id is not used again: give the new run another one"
+            message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
 
     async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
@@ -214,12 +214,12 @@ class Scheduler:
             return self._drivers[key]
         row = self.store.run(key)
         if row is None:
-            raise NotFound(f"there is no run {key.run} in this store", kind="run", id=key.run)
+            raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
         if row.status in FINAL or row.status == "pending":
             return None
         claimed = self.store.leases.claim(self.membership.worker, key)
         if claimed is None:
-            message = f"run {key.run} is executed by another worker, '{row.owner}'"
+            message = f"run {key} is executed by another worker, '{row.owner}'"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         return self.adopt(claimed)
 
@@ -230,7 +230,7 @@ class Scheduler:
             first = next(iter(self.store.records(key)))
             driver = self._driver(key, self._code(row.code), first.content(), row.lease)
         except (ClocheError, StopIteration) as error:
-            why = error if isinstance(error, ClocheError) else HistoryError(f"run {key.run} has no records")
+            why = error if isinstance(error, ClocheError) else HistoryError(f"run {key} has no records")
             self.block(key, why, row.lease)
             return None
         if parked := self.cells.get(key):
@@ -259,7 +259,7 @@ class Scheduler:
 
     def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
         """Set a run aside, by name and with a reason; the others go on. A store that did not answer is asked again."""
-        log.error("run %s is blocked: %s", key.run, error.message)
+        log.error("run %s is blocked: %s", key, error.message)
         self._troubles[key] = error
         if isinstance(error, StoreError) and error.retryable:
             self._try_again(key, error)
@@ -282,7 +282,7 @@ class Scheduler:
                 status, wake_at = row.status, row.wake_at
             self.store.leases.release(driver.key, lease, status, wake_at)
         except StoreError as error:
-            log.warning("run %s could not be let go: %s", driver.key.run, error.message)
+            log.warning("run %s could not be let go: %s", driver.key, error.message)
             self._try_again(driver.key, error)
 
     def lose_all(self) -> None:
@@ -338,7 +338,7 @@ class Scheduler:
                 if inspect.isawaitable(answer):
                     await answer
             except Exception:
-                log.exception("a callback of run %s raised; the run is not affected", key.run)
+                log.exception("a callback of run %s raised; the run is not affected", key)
         self._reports.pop(key, None)
 
     async def reported(self, key: RunKey) -> None:
@@ -419,13 +419,13 @@ class Scheduler:
             if (problem := self.problem(key)) is not None:  # it was set aside just now
                 raise problem
             row = self.store.run(key)
-            raise NotSuspended(f"run {key.run} has ended: {row.status if row else 'gone'}", run_id=key.run)
+            raise NotSuspended(f"run {key} has ended: {row.status if row else 'gone'}", run_id=key.run)
         async with driver.attended():
             yield driver
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run:
+    async def start_child(self, parent: RunKey, workflow: Any, input_data: Any, run_id: str) -> Run:
         assert self.starter is not None
-        return await self.starter(workflow, input_data, run_id=run_id)
+        return await self.starter(parent.tenant, workflow, input_data, run_id)
 
     def result(self, key: RunKey, path: str) -> Any:
         """The output recorded last at `path` of a run; None if it has not succeeded."""
@@ -525,7 +525,7 @@ class Scheduler:
             try:
                 self.checkpoints.put(key, seq, pack())
             except Exception:
-                log.exception("a checkpoint of run %s was not written; the run is not affected", key.run)
+                log.exception("a checkpoint of run %s was not written; the run is not affected", key)
 
         self._writes = {write for write in self._writes if not write.done()}
         self._writes.add(self.lanes.pool.submit(write))

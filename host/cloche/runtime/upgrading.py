@@ -85,13 +85,13 @@ def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: s
     """
     row = row_of(store, key)
     if row.workflow != code.workflow:
-        raise UsageError(f"run {key.run} is of workflow '{row.workflow}', not of '{code.workflow}'")
+        raise UsageError(f"run {key} is of workflow '{row.workflow}', not of '{code.workflow}'")
     if row.status in (*FINAL, "pending"):
-        raise UsageError(f"run {key.run} is {row.status}: only a run under way can be moved to other code")
+        raise UsageError(f"run {key} is {row.status}: only a run under way can be moved to other code")
     claimed = store.leases.claim(worker, key)
     if claimed is None:
         raise LeasedElsewhere(
-            f"run {key.run} is executed by a worker: wait until it comes to rest, or stop that worker", run_id=key.run
+            f"run {key} is executed by a worker: wait until it comes to rest, or stop that worker", run_id=key.run
         )
     lease = claimed.lease
     try:
@@ -112,7 +112,7 @@ def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: Time
     for record in records:
         machine.absorb(record)
     if machine.phase not in (RunPhase.RUNNING, RunPhase.PAUSED):
-        raise UsageError(f"run {key.run} is {machine.status}: only a run under way can be moved to other code")
+        raise UsageError(f"run {key} is {machine.status}: only a run under way can be moved to other code")
     new = _new_code(engine, code)
     fact = Upgraded(now, new.code, code.guest)
     cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"])

@@ -285,15 +285,15 @@ def refusal(append: Append, row: RunRow | None) -> StoreError:
     if row is not None and append.new is None and row.lease != append.lease:
         return lease_lost(append.key)
     return SeqConflict(
-        f"run {append.key.run} does not end at record {append.expect} any more: somebody else appended to it",
+        f"run {append.key} does not end at record {append.expect} any more: somebody else appended to it",
         run_id=append.key.run,
         expected=append.expect,
     )
 
 
 def lease_lost(key: RunKey) -> LeaseLost:
-    return LeaseLost(f"run {key.run} belongs to another worker now, which goes on with it", run_id=key.run)
+    return LeaseLost(f"run {key} belongs to another worker now, which goes on with it", run_id=key.run)
 
 
 def no_such_run(key: RunKey) -> NotFound:
-    return NotFound(f"there is no run {key.run} in this store", kind="run", id=key.run)
+    return NotFound(f"there is no run {key} in this store", kind="run", id=key.run)

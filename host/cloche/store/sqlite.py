@@ -400,7 +400,7 @@ class SqliteStore:
         try:
             return unpack_record(packed, stored, previous=previous, expected=expected, find=self._part, known=known)
         except HistoryError as error:
-            raise type(error)(f"run {key.run}, {error.message}", run_id=key.run, seq=expected) from error
+            raise type(error)(f"run {key}, {error.message}", run_id=key.run, seq=expected) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

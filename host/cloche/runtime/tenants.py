@@ -1,0 +1,306 @@
+"""`Tenant`: the runs of one tenant, and everything that may be done with them.
+
+One process serves many tenants on one store. A handle reaches its own tenant's runs only, since a run is named by tenant and
+id together wherever it is looked up: the run of another tenant is not found, with the error of one that never was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cloche.engines import CellSource, Code
+from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
+from cloche.history import Kind, Note, RunKey
+from cloche.history.ids import run_key, tenant_id
+from cloche.history.messages import Started
+from cloche.history.values import encode, plain
+from cloche.runtime import forking, portable, reading
+from cloche.runtime.inbox import token_of
+from cloche.runtime.pinned import code_of, load_code
+from cloche.runtime.results import FINAL, RunResult
+from cloche.runtime.resuming import path_of
+from cloche.runtime.runs import Run
+from cloche.runtime.steps import validated
+from cloche.store import GRANTED, RunRow
+
+if TYPE_CHECKING:
+    from cloche.runtime.client import Cloche
+    from cloche.runtime.clock import World
+    from cloche.runtime.scheduler import Scheduler
+    from cloche.runtime.workflows import Workflow
+
+
+class Tenant:
+    """What one tenant can do on the store of an open `Cloche`, by `Cloche.tenant`; a `Cloche` is one itself.
+
+    Raises:
+        UsageError: the id is no text of 1 to 200 bytes without control characters.
+    """
+
+    def __init__(self, app: Cloche, id: str) -> None:
+        self.app = app
+        self._engine: CellSource = app._engine
+        self._world: World = app._world
+        self._tenant = tenant_id(id)
+
+    @property
+    def tenant_id(self) -> str:
+        return self._tenant
+
+    @property
+    def _running(self) -> Scheduler:
+        return self.app._running
+
+    async def start(
+        self,
+        workflow: str | Workflow,
+        input_data: Any = None,
+        *,
+        run_id: str | None = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        per_step: bool = False,
+    ) -> Run:
+        """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
+
+        `per_step` lets it run one entry of its graph and pause; `Run.resume` goes on.
+
+        Raises:
+            NotFound: no such workflow is registered here.
+            InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
+            RunConflict: the run id exists with another workflow or input.
+            StoreUnavailable: the store did not take it. Starting it again with the same run id is safe.
+            Exception: what the workflow's `on_start` raised; nothing was started.
+        """
+        found = self._workflow(workflow)
+        key = self._key(self._world.run_id() if run_id is None else run_id)
+        value = self._checked_input(found, input_data)
+        given: dict[str, Any] = {}
+        if request_context:
+            given["context"] = plain(request_context, "request_context")
+        if initial_state:
+            given["state"] = self._checked_state(found, initial_state)
+        async with self.app._starting.setdefault(key, asyncio.Lock()):
+            row = self._running.store.run(key)
+            if row is not None:
+                return self._existing(row, found, value)
+            if found.on_start is not None:
+                answer = found.on_start({"run_id": key.run, "workflow_id": found.id, "input": value})
+                if inspect.isawaitable(answer):
+                    await answer
+            code = code_of(found, self._engine)
+            started = Started(self._world.now(), self._world.seed(), value, given)
+            try:
+                await self._running.start(key, code, [self._created(code, per_step=per_step), started])
+            except SeqConflict:  # another process was faster
+                return self._existing(reading.row_of(self._running.store, key), found, value)
+        return Run(self, key, found)
+
+    def _created(self, code: Code, **more: Any) -> Note:
+        content = {
+            "workflow": code.workflow,
+            "guest": code.guest,
+            "engine": self._engine.name,
+            "limits": self._engine.limits(),
+        }
+        content.update({name: value for name, value in more.items() if value})
+        return Note(Kind.RUN_CREATED, self._world.now(), content)
+
+    async def fork(self, run_id: str, *, at: str, input_data: Any = forking.SAME, new_run_id: str | None = None) -> Run:
+        """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
+
+        Nothing before `at` is executed again, and the old run is not touched. `input_data` is what the step gets instead.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it never called such a step, or its input cannot be replaced.
+        """
+        row = reading.row_of(self._running.store, self._key(run_id))
+        records = list(self._running.store.records(row.key))
+        facts = forking.facts_before(records, at, input_data)
+        code = load_code(self._running.store, row.code)
+        created = self._created(code, forked_from={"run": run_id, "at": at})
+        key = self._key(new_run_id or self._world.run_id())
+        if self._running.store.run(key) is not None:
+            raise _exists(key)
+        try:
+            await self._running.start(key, code, [created, *facts])
+        except SeqConflict as error:
+            raise _exists(key) from error
+        return Run(self, key, self._running.workflow(row.workflow))
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        per_step: bool = False,
+        idempotency_key: str | None = None,
+    ) -> RunResult:
+        """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
+
+        Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
+        unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+
+        With an `idempotency_key` it happens once, however often it is asked for, by however many processes, also after a
+        crash: later calls with the same key wait for the run like the first.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
+            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
+        wish = {"data": plain(resume_data, "resume_data") if idempotency_key else resume_data, **named}
+        run = Run(self, key, self._running.workflow(row.workflow))
+        if idempotency_key is None:
+            try:
+                await self._running.resume(key, wish)
+                return await run.result()
+            except (LeasedElsewhere, LeaseLost):  # it is asked for the same
+                wish["data"] = plain(resume_data, "resume_data")
+        await self._running.inbox.ask(key, "resume", wish, idempotency_key)
+        return await run.result()
+
+    async def send_event(
+        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> None:
+        """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
+
+        The same `idempotency_key` again is the same event, for as long as the run is in the store.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: it has ended.
+            InvalidInput: the payload does not fit the schema that the workflow has for this event.
+        """
+        key = self._key(run_id)
+        store = self._running.store
+        row = reading.row_of(store, key)
+        token = token_of(key, "event", idempotency_key or self._world.run_id())
+        if idempotency_key is not None and store.answer(token) == GRANTED:
+            return
+        if row.status in FINAL:
+            raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+        body = encode([name, self._running.checked_event(row.workflow, name, payload)])
+        store.post(key, "event", body, token, self._world.now(), kept=idempotency_key is not None)
+        self._running.inbox.look()
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
+
+        What only it needed (parts of large bodies, code, guest) is collected by the next `prune`.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it has not ended; cancel it first.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        if row.status not in FINAL or self._running.is_driven(key):
+            raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
+        if not self._running.store.delete([key], self._world.now()):
+            raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
+
+    async def get(self, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        key = self._key(run_id)
+        row = reading.row_of(self._running.store, key)
+        return Run(self, key, self._running.workflow(row.workflow))
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Sequence[RunRow]:
+        """Runs, newest first; `after` is the run id to go on behind."""
+        return self._running.store.runs(tenant=self._tenant, status=status, workflow=workflow, limit=limit, after=after)
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
+
+        Returns when the wish is durable. Asking twice is asking once, and one that has ended stays as it is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        key, reason = self._key(run_id), "asked for by the caller"
+        try:
+            await self._running.cancel(key, reason)
+        except (LeasedElsewhere, LeaseLost):
+            await self._running.inbox.ask(key, "cancel", reason)
+
+    async def replay(self, run_id: str, workflow: Workflow | None = None) -> reading.ReplayReport:
+        """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
+
+        Raises:
+            NotFound: there is no such run.
+            HistoryError: its history is damaged.
+        """
+        code = code_of(workflow, self._engine) if workflow is not None else None
+        return reading.replay(self._running.store, self._key(run_id), self._engine, code)
+
+    async def export(self, run_id: str) -> bytes:
+        """A run as one file that verifies on another machine (`runtime.portable` has its form).
+
+        Raises:
+            NotFound, HistoryError: it is not there, or damaged.
+        """
+        return portable.export_run(self._running.store, self._key(run_id))
+
+    def _key(self, run_id: str) -> RunKey:
+        return run_key(run_id, self._tenant)
+
+    def _workflow(self, workflow: str | Workflow) -> Workflow:
+        id = workflow if isinstance(workflow, str) else workflow.id
+        found = self._running.workflow(id)
+        if found is None and not isinstance(workflow, str):
+            self._running.register([workflow], [])
+            return workflow
+        if found is None:
+            raise NotFound(
+                f"no workflow '{id}' is registered here: pass it in Cloche(workflows=[…])", kind="workflow", id=id
+            )
+        return found
+
+    def _checked_input(self, workflow: Workflow, value: Any) -> Any:
+        adapter = workflow.input_adapter() if workflow.validate_inputs else None
+        if adapter is not None:
+            value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
+        return plain(value, "input")
+
+    def _checked_state(self, workflow: Workflow, state: dict[str, Any]) -> Any:
+        adapter = workflow.state_adapter()
+        if adapter is not None:
+            state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
+        return plain(state, "initial_state")
+
+    def _existing(self, row: RunRow, workflow: Workflow, value: Any) -> Run:
+        records = self._running.store.records(row.key)
+        before = next((record.content()[3] for record in records if record.kind is Kind.RUN_STARTED), None)
+        if row.workflow != workflow.id or encode(before) != encode(value):
+            raise RunConflict(
+                f"run {row.key} exists already, of workflow '{row.workflow}' with another input: "
+                "use another run id, or the same input to get that run",
+                run_id=row.key.run,
+            )
+        return Run(self, row.key, workflow)
+
+
+def _exists(key: RunKey) -> RunConflict:
+    return RunConflict(f"run {key} exists already: give the fork another id", run_id=key.run)
