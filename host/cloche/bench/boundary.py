@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cbor2
-
 from cloche.bench import histories as h
 from cloche.bench.figures import Figure, Scale, median_us, once_us, percentile
 from cloche.errors import TimeExhausted
 from cloche.history.messages import split_output
-from cloche.history.values import encode
+from cloche.history.values import decode, encode
 from cloche.sandbox import Cell, Limits, load_image
 
 SPIN = "export default async () => { for (;;) {} }"
@@ -34,13 +32,13 @@ def validation(_: Scale) -> Iterator[Figure]:
     for name, command in ORDINARY.items():
         data = encode(command)
         took = median_us(_splitting(data), 2_000)
-        built = median_us(lambda data=data: cbor2.loads(data), 2_000)  # type: ignore[misc]
+        built = median_us(lambda data=data: decode(data), 2_000)  # type: ignore[misc]
         yield Figure(f"validate {name}", took, "µs", "decode it", built, 10, f"{len(data)} B")
     for name, count in ITEMS.items():
         items = [{"sku": f"sku-{i}", "count": i, "price": i * 1.5} for i in range(count)]
         data = encode([0, 17, "W/reserve[3]", "reserve", [items]])
         took = median_us(_splitting(data), 3)
-        built = median_us(lambda data=data: cbor2.loads(data), 3)  # type: ignore[misc]
+        built = median_us(lambda data=data: decode(data), 3)  # type: ignore[misc]
         yield Figure(f"validate items of {name}", took, "µs", "decode it", built, note=f"{len(data) / took:.0f} MB/s")
 
 

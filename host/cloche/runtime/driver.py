@@ -423,15 +423,15 @@ class RunDriver:
         lanes = self._scheduler.lanes
         self._tail += len(events)
         try:
-            return await lanes.turn(self.code, self._live_cell(), events)
+            return await lanes.turn(self.code, await self._live_cell(), events)
         except HeavyTurn:
             await self.rebuild()
             self._tail += len(events)
-            return await lanes.turn(self.code, self._live_cell(), events)
+            return await lanes.turn(self.code, await self._live_cell(), events)
 
-    def _live_cell(self) -> Cell:
+    async def _live_cell(self) -> Cell:
         if self._cell is None:
-            self._cell = self._scheduler.open_cell(self.code, self._limits)
+            self._cell = await self._scheduler.open_cell(self.code, self._limits)
             self._scheduler.cells.add(self, self._cell.resident_bytes)
         return self._cell
 

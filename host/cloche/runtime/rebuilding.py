@@ -99,7 +99,7 @@ class Rebuilder:
         if self.machine.ended or not heard.events:
             return
         if self.cell is None:
-            self.cell = self.scheduler.open_cell(self.code, self.limits)
+            self.cell = await self.scheduler.open_cell(self.code, self.limits)
         if heard.is_upgraded:  # what its code is told depends on all of the history
             part = self._script(begin)
             events, expected = part.events, b"".join(part.expected)

@@ -500,8 +500,9 @@ class Scheduler:
 
     # ---- code and cells ----
 
-    def open_cell(self, code: Code, limits: dict[str, Any]) -> Cell:
-        return self.engine.open(code, lambda: self._guest(code.guest), limits)
+    async def open_cell(self, code: Code, limits: dict[str, Any]) -> Cell:
+        guest = partial(load_guest, self.store, code.guest)
+        return await self.lanes.open(code, limits, partial(self.engine.open, code, guest, limits))
 
     async def prewarm(self, codes: Sequence[Code]) -> None:
         """Have the engine load these, one after the other, in the threads for heavy turns."""
@@ -516,7 +517,7 @@ class Scheduler:
         await asyncio.get_running_loop().run_in_executor(self.lanes.pool, load)
 
     def thaw_cell(self, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
-        return self.engine.thaw(code, lambda: self._guest(code.guest), limits, frozen)
+        return self.engine.thaw(code, partial(load_guest, self.store, code.guest), limits, frozen)
 
     def keep_checkpoint(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
@@ -542,9 +543,6 @@ class Scheduler:
         if digest not in self._codes:
             self._codes[digest] = load_code(self.store, digest)
         return self._codes[digest]
-
-    def _guest(self, digest: str) -> bytes:
-        return load_guest(self.store, digest)
 
     # ---- the end ----
 

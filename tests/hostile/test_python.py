@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from textwrap import indent
-from typing import Any
-
 import pytest
-from support.apps import in_loop
+from hostile.platform import Mode, attacked, python
 from support.guests import needs_python
 
-from cloche import Cloche, Limits, Workflow, create_step, create_workflow
-from cloche.engines import Cell, Code, SandboxEngine
-
-LIMITS = Limits(fuel_per_event=300_000_000, memory_bytes=80 << 20)
-echo = create_step(id="echo", execute=lambda data: data)
-plain: Workflow = create_workflow(id="w", guest="python").then(echo).commit()
+from cloche import Limits
 
 
-class Source(SandboxEngine):
-    """An engine whose workflows consist of `body`, whatever their graphs say; those named "good" are left alone."""
-
-    def __init__(self, body: str, limits: Limits = LIMITS, head: str = "") -> None:
-        super().__init__(limits)
-        self._source = (
-            f"import cloche\nfrom cloche import gather, race, step, workflow\n{head}\n"
-            f"@workflow\nasync def main(input):\n{indent(body, '    ')}\n"
-        )
-
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
-        return super().open(code if code.workflow == "good" else replace(code, source=self._source), guest, limits)
-
-
-def lived(body: str, limits: Limits = LIMITS, head: str = "") -> tuple[str, str, str]:
-    """How a run of `body` ended: "success" and its result, or "failed", the name and the message.
-
-    A good run beside it must not notice, and its log must be replayed alike.
-    """
+@pytest.fixture(autouse=True)
+def _guest() -> None:
     needs_python()
-    answer: list[tuple[str, str, str]] = []
 
-    @in_loop
-    async def live() -> None:
-        good = create_workflow(id="good", guest="python").then(echo).then(echo, id="again").commit()
-        async with Cloche(workflows=[plain, good], engine=Source(body, limits, head)) as app:
-            before = await app.start("good", 1)
-            run = await app.start("w", 1)
-            after = await app.start("good", 2)
-            assert [(await one.result()).result for one in (before, after)] == [1, 2]
-            result = await run.result()
-            assert (await app.verify()).ok
-            assert (await app.replay(run.id)).ok
-            error = result.error
-            answer.append(
-                (result.status, error.name, error.message) if error else (result.status, str(result.result), "")
-            )
 
-    live()
-    return answer[0]
+def lived(mode: Mode, body: str, limits: Limits | None = None, head: str = "") -> tuple[str, str, str]:
+    """How a run of `body` ended beside the neighbour's: "success" and its result, or "failed", the name and the message."""
+    outcome = attacked(mode, python(body, head), language="python", limits=limits)
+    return *outcome.end, outcome.message
 
 
 STOPPED = {
@@ -109,8 +68,8 @@ STOPPED = {
         ("import _cloche\ntry:\n    _cloche.fault(-2)\nexcept BaseException: return 1", "OutputTooLarge"),
     ],
 )
-def test_what_asks_for_too_much_is_stopped(body: str, name: str) -> None:
-    status, error, message = lived(body, Limits(fuel_per_event=5_000_000_000, memory_bytes=120 << 20))
+def test_what_asks_for_too_much_is_stopped(mode: Mode, body: str, name: str) -> None:
+    status, error, message = lived(mode, body, Limits(fuel_per_event=5_000_000_000, memory_bytes=120 << 20))
     assert (status, error) == ("failed", name)
     assert STOPPED[name] in message
 
@@ -154,8 +113,8 @@ def test_what_asks_for_too_much_is_stopped(body: str, name: str) -> None:
         ("return int('9' * 5000)", "ValueError", "4300 digits"),
     ],
 )
-def test_a_run_ends_with_what_its_code_did(body: str, name: str, message: str) -> None:
-    status, error, text = lived(body)
+def test_a_run_ends_with_what_its_code_did(mode: Mode, body: str, name: str, message: str) -> None:
+    status, error, text = lived(mode, body)
     assert (status, error) == ("failed", name)
     assert message in text
 
@@ -172,19 +131,19 @@ def test_a_run_ends_with_what_its_code_did(body: str, name: str, message: str) -
         ("try:\n    x = 'a' * 2**28\nexcept MemoryError:\n    return 'survived'", "survived"),
     ],
 )  # fmt: skip
-def test_tricks_that_harm_nobody_are_replayed_alike(body: str, result: str) -> None:
-    assert lived(body)[:2] == ("success", result)
+def test_tricks_that_harm_nobody_are_replayed_alike(mode: Mode, body: str, result: str) -> None:
+    assert lived(mode, body)[:2] == ("success", result)
 
 
 @pytest.mark.parametrize("source", ["while True: pass", "x = []\nwhile True: x.append('x' * 1000000 + str(len(x)))"])
-def test_code_that_does_harm_while_it_loads_ends_its_run(source: str) -> None:
-    status, name, message = lived("return 1", head=source)
+def test_code_that_does_harm_while_it_loads_ends_its_run(mode: Mode, source: str) -> None:
+    status, name, message = lived(mode, "return 1", head=source)
     assert (status, name) in [("failed", "FuelExhausted"), ("failed", "MemoryExhausted")]
     assert "while its code was loaded" in message
 
 
-def test_wall_time_is_a_limit_of_its_own() -> None:
+def test_wall_time_is_a_limit_of_its_own(mode: Mode) -> None:
     endless = Limits(fuel_per_event=1 << 60, wall_ms_per_event=100, memory_bytes=120 << 20)
-    status, name, message = lived("if input == 1:\n    while True: pass", endless)
+    status, name, message = lived(mode, "if input == 1:\n    while True: pass", endless)
     assert (status, name) == ("failed", "TimeExhausted")
     assert "longer than the wall time of one event" in message

@@ -10,11 +10,10 @@ from typing import Any
 import cbor2
 import pytest
 import wasmtime
-from support.apps import in_loop
+from hostile.platform import Mode, attacked
 
-from cloche import Cloche, create_step, create_workflow
-from cloche.engines import Language, SandboxEngine
-from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted
+from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted, OutputTooLarge, TimeExhausted
+from cloche.history import Kind
 from cloche.sandbox import BaseImage, Cell, Limits, base_image, load_image
 
 WINDOW = 65536
@@ -190,17 +189,6 @@ def test_code_that_does_not_load_is_explained_by_the_guest(
         cell_of(guest(load="(i32.const -5)", output=output))
 
 
-class Given(SandboxEngine):
-    """An engine whose runs are pinned to another guest."""
-
-    def __init__(self, made: tuple[str, bytes]) -> None:
-        super().__init__(LIMITS)
-        self._made = made
-
-    def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
-        return self._made
-
-
 def command(*items: Any) -> bytes:
     return cbor2.dumps(list(items), canonical=True)
 
@@ -242,16 +230,44 @@ COMPLETE = command(7, None)
         (b"\x82\x07\x18\x01\xf6", "MalformedOutput", "longer than it needs"),
     ],
 )
-def test_a_guest_that_writes_garbage_ends_its_run_and_no_other(output: bytes, name: str, message: str) -> None:
-    workflow = create_workflow(id="w").then(create_step(id="echo", execute=lambda data: data)).commit()
+def test_a_guest_that_writes_garbage_ends_its_run_and_no_other(
+    mode: Mode, output: bytes, name: str, message: str
+) -> None:
+    outcome = attacked(mode, "", limits=LIMITS, guest=answering(output))
+    assert (outcome.end, outcome.kind) == (("failed", name), Kind.RUN_STOPPED)
+    assert message in outcome.message
 
-    @in_loop
-    async def live() -> None:
-        async with Cloche(workflows=[workflow], engine=Given(answering(output))) as app:
-            result = await (await app.start("w", 1)).result()
-            assert result.error is not None
-            assert (result.status, result.error.name) == ("failed", name)
-            assert message in result.error.message
-            assert (await app.verify()).ok
 
-    live()
+CRUMBS = "(i64.or (i64.const 0x0000000100000000) (i64.const {produced}))"
+
+
+def test_a_guest_that_answers_each_crumb_with_a_window_is_stopped_when_it_is_more_than_it_may() -> None:
+    """Taken byte by byte, an input of 8 MiB would otherwise be answered with eight million windows."""
+    flood = guest(CRUMBS.format(produced=WINDOW), output=b"\xf6" * 60_000)
+    with pytest.raises(OutputTooLarge, match="more than 1 events may ask for"):
+        cell_of(flood).turn([b"\x80" * 60_000])
+
+
+def test_a_guest_that_takes_its_input_in_crumbs_has_one_limit_of_time() -> None:
+    limits = Limits(fuel_per_event=1 << 40, wall_ms_per_event=50, memory_bytes=1 << 20)
+    crumbs = guest(CRUMBS.format(produced=0))
+    cell = Cell(load_image(base_image(*crumbs), "", limits), limits)
+    with pytest.raises(TimeExhausted):
+        cell.turn([b"\x80" * 65_000] * 3)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "(loop (br 0)) (i64.const 0)",
+        "(i64.const -1)",
+        "unreachable",
+        "(i64.const 0x7fffffffffffffff)",
+        "(i64.const 0x0000000100010001)",
+        "(i64.const 0)",
+        "(i64.load (i32.const -8))",
+    ],
+)
+def test_a_module_that_means_harm_ends_its_run_and_no_other(mode: Mode, turn: str) -> None:
+    outcome = attacked(mode, "", limits=LIMITS, guest=guest(turn))
+    assert (outcome.status, outcome.kind) == ("failed", Kind.RUN_STOPPED)
