@@ -165,11 +165,13 @@ class Submitted:
     def limits(self) -> dict[str, int]:
         return self._engine.limits()
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
-        return self._engine.open(self._submitted(code), self._wasm(guest), limits)
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+        return self._engine.open(self._submitted(code), self._wasm(guest), limits, tenant)
 
-    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell | None:
-        return self._engine.thaw(self._submitted(code), self._wasm(guest), limits, frozen)
+    def thaw(
+        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+    ) -> Cell | None:
+        return self._engine.thaw(self._submitted(code), self._wasm(guest), limits, tenant, frozen)
 
     def _submitted(self, code: Code) -> Code:
         return replace(code, source=self._source)

@@ -25,7 +25,7 @@ def check_roads(store: Store, row: RunRow) -> int:
     code, engine, limits = load_code(store, row.code), SandboxEngine(), records[0].content()["limits"]
 
     def opened() -> Cell:
-        cell = engine.open(code, lambda: load_guest(store, code.guest), limits)
+        cell = engine.open(code, lambda: load_guest(store, code.guest), limits, row.key.tenant)
         assert isinstance(cell, Cell)
         return cell
 
@@ -36,7 +36,7 @@ def check_roads(store: Store, row: RunRow) -> int:
     for position, event in enumerate(events, 1):
         live.turn([event])
         _, frozen = live.freeze()()
-        thawed = engine.thaw(code, lambda: load_guest(store, code.guest), limits, frozen)
+        thawed = engine.thaw(code, lambda: load_guest(store, code.guest), limits, row.key.tenant, frozen)
         assert isinstance(thawed, Cell)
         output = thawed.turn(events[position:]) if events[position:] else b""
         assert output == b"".join(part.expected[position : len(events)])

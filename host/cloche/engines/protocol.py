@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from cloche.history.ids import TenantId
 from cloche.history.values import decode, encode
 
 Language = Literal["javascript", "python"]
@@ -89,14 +90,18 @@ class CellSource(Protocol):
     def limits(self) -> dict[str, int]:
         """What new runs are pinned to."""
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
-        """A fresh cell with `code` loaded. `guest` gives the wasm of `code.guest` if it is not at hand.
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+        """A fresh cell of a run of `tenant`, with `code` loaded. `guest` gives the wasm of `code.guest` if it is not at hand.
+
+        Whose run it is, the host says and never the guest: an engine may keep the cells of tenants apart.
 
         Raises:
             LoadFailed: the code does not load.
         """
 
-    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell | None:
+    def thaw(
+        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+    ) -> Cell | None:
         """The cell that was frozen into these bytes, which the caller has authenticated; None where the engine cannot.
 
         Raises:

@@ -12,6 +12,7 @@ from typing import Any
 import cloche_guest
 from cloche.engines.protocol import Cell, Code, Language
 from cloche.errors import GuestUnavailable
+from cloche.history.ids import TenantId
 from cloche.sandbox import Cell as SandboxCell
 from cloche.sandbox import Image, Limits, base_image, load_image
 
@@ -36,11 +37,13 @@ class SandboxEngine:
     def limits(self) -> dict[str, int]:
         return self._limits.to_data()
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         pinned = Limits.from_data(limits)
         return SandboxCell(self._image(code, guest, pinned), pinned)
 
-    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> Cell:
+    def thaw(
+        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+    ) -> Cell:
         pinned = Limits.from_data(limits)
         return SandboxCell.thaw(self._image(code, guest, pinned), pinned, frozen)
 

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, SandboxEngine
 from cloche.errors import LeasedElsewhere, UsageError
 from cloche.history import DEFAULT_TENANT, RunKey
-from cloche.history.ids import TimeMs
+from cloche.history.ids import TenantId, TimeMs
 from cloche.runtime import portable, reading, retention, sigterm, upgrading
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
@@ -158,7 +158,9 @@ class Cloche(Tenant):
         Beside the loop: a guest that this machine has never run is compiled first, for seconds. Code that does not load is
         logged, and found again by the run that needs it.
         """
-        await self._running.prewarm([code_of(workflow, self._engine) for workflow in self._workflows])
+        await self._running.prewarm(
+            TenantId(self._tenant), [code_of(workflow, self._engine) for workflow in self._workflows]
+        )
 
     async def prune(
         self,

@@ -37,7 +37,7 @@ def _checkpoint(store: Store, engine: CellSource, key: RunKey, saved: bytes) -> 
         return
     records = list(store.records(key))
     code = load_code(store, row_of(store, key).code)
-    cell = engine.open(code, lambda: load_guest(store, code.guest), records[0].content()["limits"])
+    cell = engine.open(code, lambda: load_guest(store, code.guest), records[0].content()["limits"], key.tenant)
     cell.turn(script(records[: checkpoint.seq]).events)
     if cell.state_hash() != checkpoint.state_hash:
         yield Finding(

@@ -431,7 +431,7 @@ class RunDriver:
 
     async def _live_cell(self) -> Cell:
         if self._cell is None:
-            self._cell = await self._scheduler.open_cell(self.code, self._limits)
+            self._cell = await self._scheduler.open_cell(self.key.tenant, self.code, self._limits)
             self._scheduler.cells.add(self, self._cell.resident_bytes)
         return self._cell
 

@@ -95,7 +95,7 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = records[0].content()["limits"]
     use = code or pinned
-    open_cell = partial(engine.open, use, lambda: load_guest(store, use.guest), limits)
+    open_cell = partial(engine.open, use, lambda: load_guest(store, use.guest), limits, key.tenant)
     cell = open_cell()
     begin = time.perf_counter()
     try:

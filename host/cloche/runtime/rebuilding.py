@@ -82,7 +82,7 @@ class Rebuilder:
         first = next(rows, None)
         row = store.run(self.key)
         checkpoints.check_joint(machine, row.head_hash if row is not None else b"", first)
-        self.cell = self.scheduler.thaw_cell(self.code, self.limits, checkpoint.cell)
+        self.cell = self.scheduler.thaw_cell(self.key.tenant, self.code, self.limits, checkpoint.cell)
         if self.cell is None:
             return False
         self.machine, self.tail, self.has_checkpoint = machine, 0, True
@@ -99,7 +99,7 @@ class Rebuilder:
         if self.machine.ended or not heard.events:
             return
         if self.cell is None:
-            self.cell = await self.scheduler.open_cell(self.code, self.limits)
+            self.cell = await self.scheduler.open_cell(self.key.tenant, self.code, self.limits)
         if heard.is_upgraded:  # what its code is told depends on all of the history
             part = self._script(begin)
             events, expected = part.events, b"".join(part.expected)

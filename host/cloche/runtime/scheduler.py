@@ -33,7 +33,7 @@ from cloche.errors import (
     StoreUnavailable,
     UsageError,
 )
-from cloche.history import Kind, Note, Path, RunKey, Seq, TimeMs
+from cloche.history import Kind, Note, Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.machine import Fact, Suspension
 from cloche.history.messages import CancelRequested, Started, StepResumed
 from cloche.history.retry import RetryPolicy
@@ -500,24 +500,24 @@ class Scheduler:
 
     # ---- code and cells ----
 
-    async def open_cell(self, code: Code, limits: dict[str, Any]) -> Cell:
+    async def open_cell(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell:
         guest = partial(load_guest, self.store, code.guest)
-        return await self.lanes.open(code, limits, partial(self.engine.open, code, guest, limits))
+        return await self.lanes.open(code, limits, partial(self.engine.open, code, guest, limits, tenant))
 
-    async def prewarm(self, codes: Sequence[Code]) -> None:
+    async def prewarm(self, tenant: TenantId, codes: Sequence[Code]) -> None:
         """Have the engine load these, one after the other, in the threads for heavy turns."""
 
         def load() -> None:
             for code in codes:
                 try:
-                    self.engine.open(code, lambda: b"", self.engine.limits())
+                    self.engine.open(code, lambda: b"", self.engine.limits(), tenant)
                 except ClocheError as error:
                     log.warning("the code of workflow '%s' does not load: %s", code.workflow, error.message)
 
         await asyncio.get_running_loop().run_in_executor(self.lanes.pool, load)
 
-    def thaw_cell(self, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
-        return self.engine.thaw(code, partial(load_guest, self.store, code.guest), limits, frozen)
+    def thaw_cell(self, tenant: TenantId, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
+        return self.engine.thaw(code, partial(load_guest, self.store, code.guest), limits, tenant, frozen)
 
     def keep_checkpoint(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""

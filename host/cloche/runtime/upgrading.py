@@ -115,7 +115,7 @@ def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: Time
         raise UsageError(f"run {key} is {machine.status}: only a run under way can be moved to other code")
     new = _new_code(engine, code)
     fact = Upgraded(now, new.code, code.guest)
-    cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"])
+    cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"], key.tenant)
     cell.turn(script(records, upgrading=True).events)
     batch = machine.accept([fact], cell.turn([fact.pack()]), now)
     status, wake_at = machine.status, machine.wake_at

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloche.engines import Cell, CellSource, Code, DirectEngine, Language, SandboxEngine
 from cloche.errors import GuestFault
+from cloche.history import DEFAULT_TENANT
 from cloche.history.values import decode, encode_plain, plain
 from cloche_codegen import Workflow
 
@@ -32,7 +33,7 @@ def opened(engine: CellSource, code: Code) -> Cell:
     def guest() -> bytes:
         raise AssertionError("the guest is at hand")
 
-    return engine.open(code, guest, engine.limits())
+    return engine.open(code, guest, engine.limits(), DEFAULT_TENANT)
 
 
 def started(value: Any = None, **given: Any) -> bytes:

@@ -10,7 +10,7 @@ from support.apps import AppOn, Journal, ended, in_loop
 from cloche import Workflow, code, create_workflow
 from cloche.engines import Code, DirectEngine, SandboxEngine
 from cloche.errors import FuelExhausted, HeavyTurn
-from cloche.history import TimeMs
+from cloche.history import DEFAULT_TENANT, TimeMs
 from cloche.history.messages import Started
 from cloche.runtime.lanes import CODES_MAX, HEAVY_TURNS, Lanes
 from cloche.sandbox import Limits
@@ -84,12 +84,12 @@ def test_a_light_turn_that_is_not_is_told_from_a_limit(journal: Journal) -> None
     pinned = Code("heavy", engine.guest()[0], workflow.source("javascript").code, {}, "")
     start = _start()
     with pytest.raises(HeavyTurn):
-        engine.open(pinned, lambda: b"", engine.limits()).turn([start], light=True)
+        engine.open(pinned, lambda: b"", engine.limits(), DEFAULT_TENANT).turn([start], light=True)
     with pytest.raises(FuelExhausted):
-        engine.open(pinned, lambda: b"", engine.limits()).turn([start])
+        engine.open(pinned, lambda: b"", engine.limits(), DEFAULT_TENANT).turn([start])
     small = SandboxEngine(Limits(fuel_per_event=10_000_000)).limits()
     with pytest.raises(FuelExhausted):  # the limit is smaller than what a light turn may take
-        engine.open(pinned, lambda: b"", small).turn([start], light=True)
+        engine.open(pinned, lambda: b"", small, DEFAULT_TENANT).turn([start], light=True)
 
 
 def _start() -> bytes:

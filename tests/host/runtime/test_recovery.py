@@ -14,7 +14,7 @@ from support.apps import KEY, AppOn, FlakyStore, Journal, ManualWorld, ended, in
 from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step, create_workflow, step
 from cloche.engines import Code, Language, SandboxEngine
 from cloche.errors import StoreError, StoreUnavailable
-from cloche.history import Kind
+from cloche.history import Kind, TenantId
 from cloche.store import Append, MemoryStore
 
 
@@ -257,9 +257,9 @@ class OtherGuest(SandboxEngine):
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return "0" * 64, b"not this one"
 
-    def open(self, code: Code, guest: Any, limits: dict[str, Any]) -> Any:
+    def open(self, code: Code, guest: Any, limits: dict[str, Any], tenant: TenantId) -> Any:
         self.opened.append(code.guest)
-        return super().open(code, guest, limits)
+        return super().open(code, guest, limits, tenant)
 
 
 @in_loop

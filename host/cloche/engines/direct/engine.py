@@ -12,6 +12,7 @@ from cloche.engines.direct.program import Program
 from cloche.engines.protocol import Cell, Code, Language
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
+from cloche.history.ids import TenantId
 from cloche.sandbox import Limits
 from cloche_codegen import Graph, GraphError
 
@@ -45,7 +46,7 @@ class DirectEngine:
     def limits(self) -> dict[str, int]:
         return self._glass.limits()
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any]) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         """A fresh cell.
 
         Raises:
@@ -63,14 +64,16 @@ class DirectEngine:
             raise UsageError(error.message) from error
 
         def evaluator() -> Evaluator:
-            return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits)
+            return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits, tenant)
 
         if not program.codes:
             return DirectCell(program, evaluator)
         beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
         return DirectCell(program, lambda: beside)
 
-    def thaw(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], frozen: bytes) -> None:
+    def thaw(
+        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+    ) -> None:
         """Promises of this process cannot be frozen: runs are always replayed."""
 
 
