@@ -36,7 +36,7 @@ FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in laye
 MAY_KNOW = {
     "sqlite3": {"cloche.store", "cloche.bench.baselines"},
     "wasmtime": {"cloche.sandbox", "cloche_guest", "cloche.bench.metering"},
-    "cbor2": {"cloche.history", "cloche_guest"},
+    "cbor2": {"cloche.history", "cloche_guest", "cloche.bench.boundary"},
     "click": {"cloche.cli"},
     "cryptography": {"cloche.runtime.signing"},
     "pydantic": {"cloche.runtime", "cloche.history", "cloche.tenancy", "cloche_codegen"},

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         workflow,
     )
     from cloche.sandbox import Limits
+    from cloche.tenancy import Grant, Policy
     from cloche_codegen import (
         EventTimeout,
         Graph,
@@ -73,6 +74,7 @@ _HOMES = {
         "wait_for_event",
     ),
     "cloche.engines": ("DirectEngine", "SandboxEngine"),
+    "cloche.tenancy": ("Grant", "Policy"),
     "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
     "cloche.history": ("Failure",),
     "cloche.runtime": (
@@ -102,9 +104,11 @@ __all__ = [
     "EventTimeout",
     "Failure",
     "FatalError",
+    "Grant",
     "Graph",
     "GraphError",
     "Limits",
+    "Policy",
     "ReplayReport",
     "RetryConfig",
     "RetryableError",

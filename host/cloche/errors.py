@@ -14,6 +14,8 @@
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
         FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
         MalformedOutput · OutputTooLarge · LoadFailed
+        LimitExceeded         a bound of the tenant's policy was met
+          NotGranted            the policy does not allow this step or workflow
       HistoryError          the history
         Divergence            replay asked for something else than the history says
         BrokenChain           a record is not the one that was written
@@ -166,6 +168,18 @@ class LoadFailed(GuestFault):
     """The workflow's code could not be evaluated. Facts: `failure`."""
 
     code = "load-failed"
+
+
+class LimitExceeded(GuestFault):
+    """A bound of the policy was met. Facts: `limit` (the field of `Policy`), `value` (the bound), `asked`."""
+
+    code = "limit-exceeded"
+
+
+class NotGranted(LimitExceeded):
+    """Facts as above: `value` lists what is allowed."""
+
+    code = "not-granted"
 
 
 _LOOK_AT_IT = "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"

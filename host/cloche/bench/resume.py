@@ -19,6 +19,7 @@ from cloche.history import Record, Seq
 from cloche.runtime.checkpoints import EVENTS_BETWEEN, taken
 from cloche.runtime.clock import SystemWorld
 from cloche.runtime.driver import RunDriver
+from cloche.runtime.enforcement import Enforcement
 from cloche.runtime.scheduler import Scheduler
 from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
 
@@ -112,7 +113,8 @@ def _read(store: SqliteStore) -> int:
 def _driver(store: SqliteStore, checkpoints: CheckpointFile | None) -> RunDriver:
     engine = SandboxEngine()
     scheduler = Scheduler(store, SystemWorld(), engine, checkpoints)
-    return RunDriver(scheduler, h.KEY, h.sequential_code(engine.guest()[0]), h.LIMITS.to_data(), None, None)
+    enforcement = Enforcement.of({"limits": h.LIMITS.to_data()}, h.KEY.tenant, scheduler.rates)
+    return RunDriver(scheduler, h.KEY, h.sequential_code(engine.guest()[0]), enforcement, None, None)
 
 
 def _replay(store: SqliteStore) -> None:
@@ -129,7 +131,7 @@ async def _resumed(store: SqliteStore, checkpoints: CheckpointFile) -> tuple[flo
     await driver.rebuild()
     whole = (time.perf_counter_ns() - begin) / 1e6
     assert driver._cell is not None
-    pack = taken(h.KEY, driver.machine, driver._cell)
+    pack = taken(h.KEY, driver.machine, driver._cell, driver.enforcement.policy.checkpoint_bytes)
     assert pack is not None
     kept = pack()
     checkpoints.put(h.KEY, driver.machine.head_seq, kept)

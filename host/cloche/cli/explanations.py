@@ -39,6 +39,12 @@ PyPI once. The message says which part failed.""",
     "guest-fault": """
 The cell of a run was stopped, or said something that is not in its grammar. The run ends with this fault if the same history
 always leads here; otherwise it is tried again on a rebuilt cell first.""",
+    "limit-exceeded": """
+A run went beyond a bound of its tenant's `Policy`: the error says which (`limit`), how much it allows (`value`) and what it
+would have taken (`asked`). A run is pinned to the policy it began with: give the tenant another one, and start again.""",
+    "not-granted": """
+The tenant's `Policy` does not allow this step, this input for it, or this child workflow. A step that does not exist fails in
+the same way. Add a `Grant` to `Policy.steps`, or the workflow's id to `Policy.child_workflows`.""",
     "fuel-exhausted": """
 One event made the workflow compute longer than its limit (`Limits.fuel_per_event`, about one unit for a wasm instruction).
 Usually an endless loop. Work that takes long belongs in a step; limits are pinned when a run starts.""",

@@ -101,6 +101,11 @@ class OpenCalls(dict[CallId, OpenCall]):
             heappop(self._dues)
         return None
 
+    def counts(self) -> dict[str, int]:
+        """How many calls of each kind are open, by the name of the bound on them."""
+        kinds = Counter(type(call.phase) for call in self.values())
+        return {"pending_steps": kinds[StepPhase], "timers": kinds[TimerPhase], "hooks": kinds[HookPhase]}
+
     def clear(self) -> None:
         super().clear()
         self._dues.clear()

@@ -10,11 +10,12 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from cloche.errors import ClocheError, InvalidInput
+from cloche.errors import ClocheError, GuestFault, InvalidInput
 from cloche.history.values import plain
 
 CAUSES_MAX = 8
 MESSAGE_CHARS_MAX = 8_192
+_OF_A_LIMIT = ("limit", "value", "asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def _text(error: BaseException) -> str:
 
 def _data(error: BaseException, depth: int) -> Any:
     """The public attributes that an author put on the exception, where they can cross (`code=42` and the like)."""
+    if isinstance(error, GuestFault) and "limit" in error.facts:
+        return plain({name: error.facts[name] for name in _OF_A_LIMIT if name in error.facts})
     if isinstance(error, ClocheError):
         return None
     data = {}

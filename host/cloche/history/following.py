@@ -68,11 +68,12 @@ def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Recor
     """
     passing = _Passing(machine)
     called, begun, events, answers = passing.called, passing.begun, heard.events, heard.answers
-    head, seq = machine.head_hash, int(machine.head_seq)
+    head, seq, size = machine.head_hash, int(machine.head_seq), machine.log_bytes
     empty = blake2b(digest_size=HASH_BYTES).copy
     for row in rows:
         packed, stored = row
         seq += 1
+        size += len(packed)
         hashed = empty()
         hashed.update(head + packed)
         if hashed.digest() != stored:
@@ -103,10 +104,11 @@ def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Recor
             raise _broken(read, Seq(seq)) from error
         is_whole = form == INLINE and number == seq
         record = Record(Seq(seq), kind, time, call, path, body, packed, stored) if is_whole else read(Seq(seq))
-        passing.show(record, head)
+        passing.show(record, head, size - len(packed))
+        size = machine.log_bytes
         heard.take(record)
         head = stored
-    passing.arrive(Seq(seq), head)
+    passing.arrive(Seq(seq), head, size)
 
 
 class _Passing:
@@ -121,21 +123,21 @@ class _Passing:
         self.last_call = machine.open.last_call  # numbers only grow
         self._look()
 
-    def show(self, record: Record, head: bytes) -> None:
+    def show(self, record: Record, head: bytes, size: int) -> None:
         """Let the machine absorb a record, and before it what it has not been shown."""
-        self.arrive(Seq(record.seq - 1), head)
+        self.arrive(Seq(record.seq - 1), head, size)
         self._machine.absorb(record)
         self._look()
 
-    def arrive(self, seq: Seq, head: bytes) -> None:
-        """The machine is at `seq`: it is shown the steps that are still open."""
+    def arrive(self, seq: Seq, head: bytes, size: int) -> None:
+        """The machine is at `seq`, behind `size` bytes of log: it is shown the steps that are still open."""
         for call, row in self.called.items():
             self._machine.absorb(_record(row))
             if begun := self.begun.get(call):
                 self._machine.absorb(_record(begun))
         self.called.clear()
         self.begun.clear()
-        self._machine.pass_to(seq, head, CallId(self.last_call))
+        self._machine.pass_to(seq, head, CallId(self.last_call), size)
 
     def _look(self) -> None:
         """Steps may pass only in a run that is under way (so that nothing is unheard), and by no gate: it sees everything."""

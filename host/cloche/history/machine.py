@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
+from cloche.history.bounds import Bounds
 from cloche.history.calls import OpenCalls
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
@@ -160,7 +161,19 @@ class Gate(Protocol):
 class RunMachine:
     """The state of one run; see the module. Begin with `RunMachine(key)` and `absorb` its records, if it has any."""
 
-    __slots__ = ("_batch", "_given_up", "gate", "head_hash", "head_seq", "key", "open", "phase", "state")
+    __slots__ = (
+        "_batch",
+        "_given_up",
+        "bounds",
+        "gate",
+        "head_hash",
+        "head_seq",
+        "key",
+        "log_bytes",
+        "open",
+        "phase",
+        "state",
+    )
 
     def __init__(self, key: RunKey) -> None:
         self.key = key
@@ -169,7 +182,9 @@ class RunMachine:
         self.phase = RunPhase.ABSENT
         self.open = OpenCalls()
         self.state: dict[str, Any] = {}
+        self.log_bytes = 0  # of all records, with their payloads
         self.gate: Gate | None = None
+        self.bounds: Bounds | None = None  # for what is new
         self._batch = Batch(Seq(0))
         self._given_up: list[CallId] = []  # calls that the last `left` closed
 
@@ -217,19 +232,20 @@ class RunMachine:
         """
         self._apply(record)
 
-    def pass_to(self, seq: Seq, head_hash: bytes, last_call: CallId) -> None:
+    def pass_to(self, seq: Seq, head_hash: bytes, last_call: CallId, log_bytes: int) -> None:
         """Stand at record `seq`. What lay between was steps that are done, of numbers up to `last_call`, or was absorbed."""
-        self.head_seq, self.head_hash = seq, head_hash
+        self.head_seq, self.head_hash, self.log_bytes = seq, head_hash, log_bytes
         self.open.pass_number(last_call)
 
     def saved(self) -> bytes:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
-        return encode_plain([self.head_seq, self.head_hash, self.phase.value, self.state, self.open.saved(), gate])
+        of_the_log = [self.head_seq, self.head_hash, self.phase.value]
+        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
         if self.gate is not None and gate is not None:
@@ -288,10 +304,11 @@ class RunMachine:
 
         Raises:
             MalformedOutput: the output is not in the grammar, or asks for what cannot follow. The machine is spoilt.
+            LimitExceeded: a bound was met. The machine is spoilt.
         """
         batch = self._batch = Batch(self.head_seq)
-        delivers = self._delivers
-        outputs = split_output(output)
+        delivers, bounds = self._delivers, self.bounds
+        outputs = split_output(output, bounds)
         for fact in facts:
             if self.ended and not _is_late(fact):  # what came behind the end is not part of the run
                 continue
@@ -307,9 +324,13 @@ class RunMachine:
                     raise MalformedOutput("the guest answered fewer events than it was given")
                 for body in commands:
                     self._add_command(body, fact.time)
+                if bounds is not None:
+                    bounds.check_console(commands)
         if not self.ended and next(outputs, None) is not None:
             raise MalformedOutput("the guest answered more events than it was given")
         self._close(now)
+        if bounds is not None and not self.ended:
+            bounds.check_log(self.head_seq, self.log_bytes, self.open)
         return batch
 
     def stop(self, facts: Sequence[Fact], failure: Failure, code: str, now: TimeMs) -> Batch:
@@ -366,6 +387,8 @@ class RunMachine:
     def _add_command(self, body: bytes, time: TimeMs) -> None:
         command: Command = unpack_command(body)
         call = getattr(command, "call", None)
+        if self.bounds is not None:
+            self.bounds.check_names(command)
         if isinstance(command, CallStep | SetTimer | OpenHook) and not self.open.is_new(command.call):
             raise MalformedOutput(f"the guest used call {call} again")
         try:
@@ -405,6 +428,7 @@ class RunMachine:
         kind, call_id = record.kind, record.call
         self.phase = follow(lifecycles.RUN, self.phase, kind, lambda: f"run {self.key}")
         self.head_seq, self.head_hash = record.seq, record.hash
+        self.log_bytes += len(record.packed) + (record.payload.size if record.payload is not None else 0)
         if call_id is not None and kind not in _BESIDE_CALLS:
             self._apply_to_call(record, call_id)
         elif kind in ENDS:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from cloche.errors import HistoryError, MalformedOutput
+from cloche.history.bounds import Bounds
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.values import check, decode, encode_plain, plain
@@ -296,11 +297,12 @@ _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
 _LATER = {3: "child", 10: "operation"}
 
 
-def split_output(data: bytes) -> Iterator[list[bytes]]:
+def split_output(data: bytes, bounds: Bounds | None = None) -> Iterator[list[bytes]]:
     """The commands of each event of a turn's output, in order, as the bytes the guest wrote, checked.
 
     Raises:
         MalformedOutput: not a sequence of commands closed by `f6` for each event.
+        LimitExceeded: one is larger, deeper or of more items than `bounds` allow.
     """
     at, size = 0, len(data)
     commands: list[bytes] = []
@@ -310,7 +312,7 @@ def split_output(data: bytes) -> Iterator[list[bytes]]:
             commands = []
             at += 1
             continue
-        end = check(data, at)
+        end = check(data, at, bounds)
         commands.append(data[at:end])
         at = end
     if commands:

@@ -21,6 +21,7 @@ from uuid import UUID
 import cbor2
 
 from cloche.errors import InvalidInput, MalformedOutput
+from cloche.history.bounds import Bounds, exceeded
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -193,7 +194,7 @@ def _canonical_set(value: Iterable[Any], path: str, depth: int) -> list[Any]:
 # ---- bytes from a guest ------------------------------------------------------------------------------------------------
 
 
-def check(data: bytes, at: int = 0) -> int:
+def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
     """Walk the one item that begins at `at` and return where it ends; nothing is built.
 
     Accepts exactly the encoding of `guest/ABI.md`: definite lengths within the bytes left, shortest heads, float64, text
@@ -201,8 +202,9 @@ def check(data: bytes, at: int = 0) -> int:
 
     Raises:
         MalformedOutput: with the offset and what is wrong there.
+        LimitExceeded: it is in the grammar, and more than `bounds` allow.
     """
-    size = len(data)
+    size, begin, items = len(data), at, 0
     open_items: list[int] = []  # items still to come at each level; a map counts its keys and values
     open_keys: list[bytes | None] = []  # the last key of a map, None for a list
     remaining = 1
@@ -211,6 +213,8 @@ def check(data: bytes, at: int = 0) -> int:
     while True:
         if remaining == 0:
             if not open_items:
+                if bounds is not None and at - begin > bounds.payload_bytes:
+                    raise exceeded("payload_bytes", bounds.payload_bytes, at - begin, "a message")
                 return at
             remaining = open_items.pop()
             last_key = open_keys.pop()
@@ -243,8 +247,13 @@ def check(data: bytes, at: int = 0) -> int:
             count = argument if major == 4 else 2 * argument
             if count > size - at:
                 raise _malformed(start, "more items are announced than bytes are left")
+            items += count
             open_items.append(remaining)
             open_keys.append(last_key if is_map else None)
+            if bounds is not None and (items > bounds.value_items or len(open_items) > bounds.value_depth + 1):
+                if items > bounds.value_items:
+                    raise exceeded("value_items", bounds.value_items, items, "a message")
+                raise exceeded("value_depth", bounds.value_depth, len(open_items) - 1, "a message")
             remaining = count
             is_map = major == 5
             last_key = b"" if is_map else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloche.errors import FatalError, InvalidInput, MissingStep, RetryableError
+from cloche.errors import FatalError, InvalidInput, LimitExceeded, MissingStep, RetryableError
 from cloche.history import CallId, Failure, Kind, Note, RunKey, RunMachine, TimeMs
 from cloche.history.failures import traceback_of
 from cloche.history.lifecycles import RunPhase, StepPhase
@@ -32,6 +32,7 @@ from cloche.runtime.steps import (
 
 if TYPE_CHECKING:
     from cloche.engines import Code
+    from cloche.runtime.enforcement import Enforcement
     from cloche.runtime.runs import Run
     from cloche.runtime.scheduler import Scheduler
     from cloche_codegen import Step
@@ -51,6 +52,7 @@ class Owner(Protocol):
     code: Code
     machine: RunMachine
     started: Started | None
+    enforcement: Enforcement
 
     def tell(self, fact: Arrival) -> None: ...
 
@@ -87,6 +89,9 @@ class Attempts:
             MissingStep: this process does not have the step.
         """
         if self._draining and not wish.is_recorded:
+            return
+        if not wish.is_recorded and (refusal := self._owner.enforcement.refusal(wish)) is not None:
+            self._owner.tell(StepFailed(self._scheduler.world.now(), wish.call, refusal))
             return
         self._wishes[wish.call] = wish
         step = self._scheduler.step(wish.name)
@@ -226,8 +231,7 @@ class Attempts:
             value = await perform(step, wish.arguments, context, scheduler.step_pool, checks)
             self._tell_end(step, StepCompleted(scheduler.world.now(), wish.call, value), changes)
         except Suspension as suspension:
-            now = scheduler.world.now()
-            self._owner.tell(StepSuspended(now, wish.call, wish.path, suspension.payload, suspension.labels))
+            self._tell_suspended(step, wish, suspension)
         except Bail as bail:
             self._tell_end(step, StepBailed(scheduler.world.now(), wish.call, bail.value), changes)
         except asyncio.CancelledError as error:
@@ -239,18 +243,23 @@ class Attempts:
         except BaseException as error:  # whatever an author's code raises is a failure of its step
             self._tell_failed(step, wish, error)
 
+    def _tell_suspended(self, step: Step, wish: StartStep, suspension: Suspension) -> None:
+        event = StepSuspended(self._scheduler.world.now(), wish.call, wish.path, suspension.payload, suspension.labels)
+        try:
+            self._owner.enforcement.check_labels(suspension.labels)
+            self._owner.enforcement.check_inbound(event)
+        except LimitExceeded as error:
+            self._tell_failed(step, wish, error)
+        else:
+            self._owner.tell(event)
+
     def _tell_end(self, step: Step, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
         if any(callable(change) for change in changes):
             self._owner.tell(Deferred(end.call, end, changes))
             return
         if changes:
             end = replace(end, state=merged({}, changes))
-        if len(end.pack()) > EVENT_BYTES_MAX:
-            raise InvalidInput(
-                f"step '{step.id}' returned {len(end.pack())} bytes, and 8 MiB can enter the glass: "
-                "store large data elsewhere and return a reference",
-                path="result",
-            )
+        self._owner.enforcement.check_inbound(end)
         self._owner.tell(end)
 
     def _tell_failed(self, step: Step, wish: StartStep, error: BaseException) -> None:
@@ -269,7 +278,7 @@ class Attempts:
 
     def _delay(self, step: Step, wish: StartStep, error: BaseException) -> int | None:
         """Milliseconds until the next attempt, None if there is none."""
-        if isinstance(error, FatalError | InvalidInput):
+        if isinstance(error, FatalError | InvalidInput | LimitExceeded):
             return None
         policy = self._scheduler.retry_policy(step, self._owner.code)
         names = [kind.__name__ for kind in type(error).__mro__]
@@ -334,7 +343,8 @@ class _ServicesOf:
         self._tell(Note(Kind.STEP_WROTE, self.attempts._scheduler.world.now(), {"value": value}, self.wish.call))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run:
-        return await self.attempts._scheduler.start_child(self.attempts._owner.key, workflow, input_data, run_id)
+        owner = self.attempts._owner
+        return await self.attempts._scheduler.start_child(owner, workflow, input_data, run_id)
 
     def _tell(self, fact: Fact) -> None:
         self.attempts._scheduler.on_loop(lambda: self.attempts._owner.tell(fact))

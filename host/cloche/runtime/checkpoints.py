@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import CheckpointRejected
 from cloche.history import RunKey, Seq
+from cloche.history.bounds import exceeded
 from cloche.history.records import chained
 from cloche.history.values import decode, encode_plain
 from cloche.sandbox import secret
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cloche.engines import Cell
     from cloche.history import RunMachine
 
-FORMAT = 1
+FORMAT = 2
 EVENTS_BETWEEN = 500  # a tail this long replays in under 5 ms; a checkpoint costs about as much as 50 events
 FUEL_BETWEEN = 300_000_000  # 20 to 30 ms of computing: few events that compute much are as dear to replay as many
 EVENTS_WORTH_KEEPING = 64  # when a cell is given up: fewer are replayed as fast as a checkpoint is read
@@ -41,8 +42,12 @@ class Checkpoint:
     cell: bytes
 
 
-def taken(key: RunKey, machine: RunMachine, cell: Cell) -> Callable[[], bytes] | None:
-    """Take a checkpoint now. What comes back packs it, in any thread; None where the engine cannot freeze a cell."""
+def taken(key: RunKey, machine: RunMachine, cell: Cell, bytes_max: int) -> Callable[[], bytes] | None:
+    """Take a checkpoint now. What comes back packs it, in any thread; None where the engine cannot freeze a cell.
+
+    Raises (what comes back):
+        LimitExceeded: it has more than `bytes_max`.
+    """
     frozen = cell.freeze()
     if frozen is None:
         return None
@@ -50,7 +55,10 @@ def taken(key: RunKey, machine: RunMachine, cell: Cell) -> Callable[[], bytes] |
 
     def pack() -> bytes:
         state_hash, data = frozen()
-        return sealed(key, Checkpoint(seq, state_hash, saved, data))
+        packed = sealed(key, Checkpoint(seq, state_hash, saved, data))
+        if len(packed) > bytes_max:
+            raise exceeded("checkpoint_bytes", bytes_max, len(packed), f"a checkpoint of run {key.run}")
+        return packed
 
     return pack
 

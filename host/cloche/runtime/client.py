@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -32,6 +32,7 @@ from cloche.store import (
     SqliteStore,
     Store,
 )
+from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,6 +60,8 @@ class Cloche(Tenant):
         steps: further steps that open runs may need, by their ids.
         engine: where workflow code runs; `SandboxEngine()` by default.
         tenant: whose runs the methods of this object are about.
+        policy: what a tenant's code may take; a new run is pinned to it.
+        policies: those of tenants for whom it is another.
         world: clock, ids and seeds; tests put their own here.
         checkpoint_every: events of a run after which its cell is saved beside the log, so that they need not be replayed.
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
@@ -77,6 +80,8 @@ class Cloche(Tenant):
         steps: Iterable[Step] = (),
         engine: CellSource | None = None,
         tenant: str = DEFAULT_TENANT,
+        policy: Policy | None = None,
+        policies: Mapping[str, Policy] | None = None,
         world: World | None = None,
         drain_timeout_s: float = 10.0,
         handle_sigterm: bool = True,
@@ -88,6 +93,8 @@ class Cloche(Tenant):
         self._workflows = list(workflows)
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
+        self._policy = policy or Policy(**self._engine.limits())
+        self._policies = dict(policies or {})
         self._memory = MemoryStore()
         self._world = world or SystemWorld()
         super().__init__(self, tenant)
@@ -267,8 +274,12 @@ class Cloche(Tenant):
         """The runs that this process has driven since it was last asked, as they stand now. The first call begins to count."""
         return [row for key in self._running.take_moved() if (row := self._running.store.run(key)) is not None]
 
-    async def _start_child(self, tenant: str, workflow: Any, input_data: Any, run_id: str) -> Run:
-        return await self.tenant(tenant).start(workflow, input_data, run_id=run_id)
+    def policy_of(self, tenant: str) -> Policy:
+        """What new runs of a tenant are pinned to."""
+        return self._policies.get(tenant, self._policy)
+
+    async def _start_child(self, tenant: str, workflow: Any, input_data: Any, run_id: str, depth: int) -> Run:
+        return await self.tenant(tenant)._start(workflow, input_data, run_id, depth=depth)
 
     @property
     def _running(self) -> Scheduler:

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloche.errors import (
     ClocheError,
@@ -22,7 +22,7 @@ from cloche.errors import (
     NotSuspended,
     StoreUnavailable,
 )
-from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine
+from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine, TimeMs
 from cloche.history.lifecycles import HookPhase, RunPhase, TimerPhase
 from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Suspension, Wish
 from cloche.history.messages import (
@@ -38,6 +38,7 @@ from cloche.history.values import decode
 from cloche.runtime import checkpoints
 from cloche.runtime.arrivals import Arrival, awaited
 from cloche.runtime.attempts import Attempts
+from cloche.runtime.enforcement import Enforcement
 from cloche.runtime.rebuilding import Rebuilder
 from cloche.store import Append, Lease, NewRun
 
@@ -61,7 +62,7 @@ class RunDriver:
         scheduler: Scheduler,
         key: RunKey,
         code: Code,
-        limits: dict[str, Any],
+        enforcement: Enforcement,
         gate: Callable[[], Gate] | None,
         lease: Lease | None,
     ) -> None:
@@ -70,7 +71,8 @@ class RunDriver:
         self.code = code
         self.started: Started | None = None
         self._scheduler = scheduler
-        self._limits = limits
+        self.enforcement = enforcement
+        self._limits = enforcement.policy.limits()
         self._gate = gate
         self.machine = self._new_machine()
         self._cell: Cell | None = None
@@ -202,7 +204,7 @@ class RunDriver:
             return
         if self._tail < events_min and self._cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
             return
-        pack = checkpoints.taken(self.key, self.machine, self._cell)
+        pack = checkpoints.taken(self.key, self.machine, self._cell, self.enforcement.policy.checkpoint_bytes)
         if pack is None:
             return
         self._tail, self._fuel_saved, self._has_checkpoint = 0, self._cell.fuel_used, True
@@ -250,7 +252,9 @@ class RunDriver:
 
         Raises:
             NotSuspended: it came too late, nobody waits for it any more.
+            LimitExceeded: it is larger than the run's policy allows.
         """
+        self.enforcement.check_inbound(fact)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answers.append((fact, answer))
         self.tell(fact, taken)
@@ -395,7 +399,7 @@ class RunDriver:
         try:
             events = self.machine.deliver(facts)
             output = await self._pass(events) if events else b""
-            return len(facts), self.machine.accept(facts, output, now)
+            return len(facts), self._accepted(facts, output, now)
         except GuestFault as fault:
             return await self._after_fault(facts, fault)
 
@@ -414,20 +418,29 @@ class RunDriver:
                 tries += 1
             try:
                 output = await self._pass(machine.deliver(facts))
-                return len(facts), self.machine.accept(facts, output, now)
+                return len(facts), self._accepted(facts, output, now)
             except GuestFault as again:
                 fault = again
 
+    def _accepted(self, facts: Sequence[Fact], output: bytes, now: TimeMs) -> Batch:
+        batch = self.machine.accept(facts, output, now)
+        self.enforcement.check_append(batch.records)
+        return batch
+
     async def _pass(self, events: list[bytes]) -> bytes:
         """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""
-        lanes = self._scheduler.lanes
+        lanes, cell = self._scheduler.lanes, await self._live_cell()
+        self.enforcement.check_turn(self.started, self._scheduler.world.now(), cell.fuel_used, events)
         self._tail += len(events)
         try:
-            return await lanes.turn(self.code, await self._live_cell(), events)
+            output = await lanes.turn(self.code, cell, events)
         except HeavyTurn:
             await self.rebuild()
             self._tail += len(events)
-            return await lanes.turn(self.code, await self._live_cell(), events)
+            cell = await self._live_cell()
+            output = await lanes.turn(self.code, cell, events)
+        self.enforcement.check_fuel(cell.fuel_used)
+        return output
 
     async def _live_cell(self) -> Cell:
         if self._cell is None:
@@ -543,6 +556,7 @@ class RunDriver:
     def _new_machine(self) -> RunMachine:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
+        machine.bounds = self.enforcement.policy.bounds
         return machine
 
 

@@ -24,6 +24,7 @@ from cloche.errors import (
     DamagedStore,
     HistoryError,
     LeasedElsewhere,
+    LimitExceeded,
     MissingStep,
     NotFound,
     NotSuspended,
@@ -43,6 +44,7 @@ from cloche.runtime.claims import STORE_RETRY_MS, Claims
 from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
 from cloche.runtime.driver import RunDriver
+from cloche.runtime.enforcement import Enforcement, Rates
 from cloche.runtime.inbox import Inbox
 from cloche.runtime.lanes import Lanes
 from cloche.runtime.membership import LEASE_TTL_S, Membership
@@ -55,6 +57,7 @@ from cloche.runtime.warm import BYTES_MAX, WarmCells
 from cloche.store import GRANTED, Checkpoints, Lease, MemoryCheckpoints, NewRun, RunRow, Store, blob_digest
 
 if TYPE_CHECKING:
+    from cloche.runtime.attempts import Owner
     from cloche.runtime.runs import Run
     from cloche.runtime.workflows import Workflow
     from cloche_codegen import Step
@@ -101,6 +104,7 @@ class Scheduler:
         self._troubles: dict[RunKey, ClocheError] = {}
         self._codes: dict[str, Code] = {}
         self._policies: dict[tuple[str, str], RetryPolicy] = {}
+        self.rates = Rates(world.monotonic)
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
         self.inbox = Inbox(self)
@@ -197,7 +201,7 @@ class Scheduler:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
         graph = graph_of(code) if created.get("per_step") else None
         gate = partial(EntryGate, graph) if graph is not None else None
-        return RunDriver(self, key, code, dict(created["limits"]), gate, lease)
+        return RunDriver(self, key, code, Enforcement.of(created, key.tenant, self.rates), gate, lease)
 
     def recover(self) -> None:
         """Join the workers of the store, and go on with every run that nobody owns, now or when its time comes."""
@@ -423,9 +427,14 @@ class Scheduler:
         async with driver.attended():
             yield driver
 
-    async def start_child(self, parent: RunKey, workflow: Any, input_data: Any, run_id: str) -> Run:
+    async def start_child(self, parent: Owner, workflow: Any, input_data: Any, run_id: str) -> Run:
+        """
+        Raises:
+            LimitExceeded: the parent may not start it.
+        """
         assert self.starter is not None
-        return await self.starter(parent.tenant, workflow, input_data, run_id)
+        depth = parent.enforcement.child_depth(workflow)
+        return await self.starter(parent.key.tenant, workflow, input_data, run_id, depth)
 
     def result(self, key: RunKey, path: str) -> Any:
         """The output recorded last at `path` of a run; None if it has not succeeded."""
@@ -525,6 +534,8 @@ class Scheduler:
         def write() -> None:
             try:
                 self.checkpoints.put(key, seq, pack())
+            except LimitExceeded as error:
+                log.warning("%s; it is not kept", error.message)
             except Exception:
                 log.exception("a checkpoint of run %s was not written; the run is not affected", key)
 

@@ -18,6 +18,7 @@ from cloche.history.ids import run_key, tenant_id
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading
+from cloche.runtime.enforcement import check_start
 from cloche.runtime.inbox import token_of
 from cloche.runtime.pinned import code_of, load_code
 from cloche.runtime.results import FINAL, RunResult
@@ -25,6 +26,7 @@ from cloche.runtime.resuming import path_of
 from cloche.runtime.runs import Run
 from cloche.runtime.steps import validated
 from cloche.store import GRANTED, RunRow
+from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
     from cloche.runtime.client import Cloche
@@ -51,6 +53,11 @@ class Tenant:
         return self._tenant
 
     @property
+    def policy(self) -> Policy:
+        """What new runs of this tenant are pinned to."""
+        return self.app.policy_of(self._tenant)
+
+    @property
     def _running(self) -> Scheduler:
         return self.app._running
 
@@ -72,9 +79,24 @@ class Tenant:
             NotFound: no such workflow is registered here.
             InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
             RunConflict: the run id exists with another workflow or input.
+            LimitExceeded: code or input are larger than the policy allows; nothing was started.
             StoreUnavailable: the store did not take it. Starting it again with the same run id is safe.
             Exception: what the workflow's `on_start` raised; nothing was started.
         """
+        return await self._start(workflow, input_data, run_id, initial_state, request_context, per_step=per_step)
+
+    async def _start(
+        self,
+        workflow: str | Workflow,
+        input_data: Any = None,
+        run_id: str | None = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        *,
+        per_step: bool = False,
+        depth: int = 0,
+    ) -> Run:
+        """As `start`; `depth` is how many runs stand above this one."""
         found = self._workflow(workflow)
         key = self._key(self._world.run_id() if run_id is None else run_id)
         value = self._checked_input(found, input_data)
@@ -93,8 +115,10 @@ class Tenant:
                     await answer
             code = code_of(found, self._engine)
             started = Started(self._world.now(), self._world.seed(), value, given)
+            check_start(self.policy, code, started)
+            created = self._created(code, per_step=per_step, depth=depth)
             try:
-                await self._running.start(key, code, [self._created(code, per_step=per_step), started])
+                await self._running.start(key, code, [created, started])
             except SeqConflict:  # another process was faster
                 return self._existing(reading.row_of(self._running.store, key), found, value)
         return Run(self, key, found)
@@ -104,8 +128,9 @@ class Tenant:
             "workflow": code.workflow,
             "guest": code.guest,
             "engine": self._engine.name,
-            "limits": self._engine.limits(),
+            "limits": self.policy.limits(),
         }
+        more["policy"] = self.policy.pinned()
         content.update({name: value for name, value in more.items() if value})
         return Note(Kind.RUN_CREATED, self._world.now(), content)
 

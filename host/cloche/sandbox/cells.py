@@ -5,10 +5,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import wasmtime
 
-from cloche.errors import FuelExhausted, GuestFault, HeavyTurn, InvalidInput, OutputTooLarge, TimeExhausted
+from cloche.errors import (
+    FuelExhausted,
+    GuestFault,
+    HeavyTurn,
+    InvalidInput,
+    MemoryExhausted,
+    OutputTooLarge,
+    TimeExhausted,
+)
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.hot import HotImages
@@ -22,6 +31,7 @@ RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
 LIGHT_MS = 20
 _WHEN = "in a turn"
+_LIMIT_OF = {FuelExhausted: "fuel_per_event", TimeExhausted: "wall_ms_per_event", MemoryExhausted: "memory_bytes"}
 hot_images = HotImages()
 
 
@@ -108,9 +118,18 @@ class Cell:
         except (FuelExhausted, TimeExhausted) as fault:
             if light:
                 raise HeavyTurn from fault
+            fault.facts.update(self._met(fault))
+            raise
+        except MemoryExhausted as fault:
+            fault.facts.update(self._met(fault))
             raise
         self.fuel_used += fuel - self._wasm_store.get_fuel()
         return output
+
+    def _met(self, fault: GuestFault) -> dict[str, Any]:
+        """Which limit the fault is about, and its value."""
+        name = _LIMIT_OF[type(fault)]
+        return {"limit": name, "value": getattr(self._limits, name)}
 
     def _cross(self, data: bytes, count: int) -> bytes:
         layout, output = self._layout, b""

@@ -17,6 +17,7 @@ from threading import Lock
 import wasmtime
 
 from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted
+from cloche.history.bounds import exceeded
 from cloche.history.failures import Failure
 from cloche.history.values import check, decode
 from cloche.sandbox.artefacts import compiled
@@ -189,7 +190,10 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
     size = memory_bytes(wasm_store, instance)
     state = copy_state(address, size, layout)
     digest = blake2b(f"{base.digest}:{source_digest}".encode(), digest_size=32).hexdigest()
-    return Image(base, digest, tuple(changed_pages(base.state, state)), size)
+    pages = tuple(changed_pages(base.state, state))
+    if (changed := sum(len(data) for _, data in pages)) > limits.image_bytes:
+        raise exceeded("image_bytes", limits.image_bytes, changed, "the workflow's code")
+    return Image(base, digest, pages, size)
 
 
 def changed_pages(before: bytes, after: bytes) -> list[tuple[int, bytes]]:

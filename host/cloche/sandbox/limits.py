@@ -7,6 +7,8 @@ from typing import Any
 
 from cloche.errors import UsageError
 
+_MOST = {"fuel_per_event": 1 << 62, "wall_ms_per_event": 1 << 40, "memory_bytes": 1 << 32, "image_bytes": 1 << 32}
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -16,14 +18,16 @@ class Limits:
     wall_ms_per_event: the second line, for what burns time and no fuel; well above what the fuel takes, so that the
         deterministic limit is the one that is met.
     memory_bytes: linear memory, with the 17 MiB of stack and windows.
+    image_bytes: what evaluating a workflow's code may change of it.
     """
 
     fuel_per_event: int = 2_000_000_000
     wall_ms_per_event: int = 10_000
     memory_bytes: int = 128 << 20
+    image_bytes: int = 32 << 20
 
     def __post_init__(self) -> None:
-        for name, most in (("fuel_per_event", 1 << 62), ("wall_ms_per_event", 1 << 40), ("memory_bytes", 1 << 32)):
+        for name, most in _MOST.items():
             value = getattr(self, name)
             if type(value) is not int or not 0 < value <= most:
                 raise UsageError(f"{name} must be a whole number from 1 to {most}, not {value!r}")

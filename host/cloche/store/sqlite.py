@@ -325,6 +325,8 @@ class SqliteStore:
         if not found:
             return
         run_id, head_seq, head_hash = found[0]
+        if not isinstance(head_seq, int):
+            raise _shortened(key, "has an entry that is not as it was written", after)
         size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
         while True:
             rows = self._select(

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from support.apps import AppOn, Journal, ManualWorld, ended, in_loop
 
 from cloche import Cloche, RunFailed, StepContext, create_step, create_workflow, step
-from cloche.errors import InvalidInput, NotFound, UsageError
+from cloche.errors import InvalidInput, LimitExceeded, NotFound, UsageError
 from cloche.store import MemoryStore
 
 
@@ -81,7 +81,7 @@ async def test_an_input_that_cannot_cross_raises_and_stores_nothing(journal: Jou
         for bad, place in (({"a": [object()]}, r"input\.a\[0\]"), ({1: 2}, r"input\[1\]")):
             with pytest.raises(InvalidInput, match=place):
                 await app.start("w", bad)
-        with pytest.raises(InvalidInput, match="8388608 can enter the glass"):
+        with pytest.raises(LimitExceeded, match="payload_bytes"):
             await app.start("w", "x" * (9 << 20))
         assert store.runs() == []
 
@@ -260,8 +260,8 @@ async def test_a_result_that_is_too_large_fails_the_step_and_nothing_else(journa
     workflow = create_workflow(id="w").then(journal.step("big", lambda _: "x" * (9 << 20))).commit()
     result = await (await workflow.create_run()).start()
     assert result.error is not None
-    assert (result.error.name, result.error.step) == ("InvalidInput", "big")
-    assert "return a reference" in result.error.message
+    assert (result.error.name, result.error.step) == ("LimitExceeded", "big")
+    assert "pass a reference" in result.error.message
 
 
 @in_loop

@@ -1,0 +1,168 @@
+"""The bounds of a policy that need a clock, a neighbour or the cell: what a machine cannot see (`history.bounds` has the rest).
+
+All of it is asked before anything happens, from what the host knows of the run, and never again for what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import LimitExceeded, NotGranted
+from cloche.history import Failure, Record
+from cloche.history.bounds import exceeded
+from cloche.history.machine import StartStep
+from cloche.history.messages import Started
+from cloche.history.values import decode, encode_plain
+from cloche.tenancy import Policy
+
+if TYPE_CHECKING:
+    from cloche.engines import Code
+    from cloche.history.machine import Fact
+
+
+class Rates:
+    """What the tenants of this process have taken in the last second: a bucket of one second for each (token bucket)."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._buckets: dict[
+            tuple[str, str], tuple[float, float]
+        ] = {}  # (tenant, bound) -> what is left, and when it was
+
+    def take(self, tenant: str, limit: str, per_second: int, amount: int) -> None:
+        """
+        Raises:
+            LimitExceeded: less than `amount` is left; nothing was taken.
+        """
+        now = self._monotonic()
+        left, then = self._buckets.get((tenant, limit), (float(per_second), now))
+        left = min(float(per_second), left + (now - then) * per_second)
+        if amount > left:
+            self._buckets[tenant, limit] = (left, now)
+            raise exceeded(limit, per_second, int(per_second - left) + amount, f"tenant {tenant}")
+        self._buckets[tenant, limit] = (left - amount, now)
+
+
+def check_start(policy: Policy, code: Code, started: Started) -> None:
+    """Before a run begins.
+
+    Raises:
+        LimitExceeded: its code or its input is too large.
+    """
+    size = len(code.source.encode())
+    if size > policy.source_bytes:
+        raise exceeded("source_bytes", policy.source_bytes, size, f"the source of workflow '{code.workflow}'")
+    size = len(started.pack())
+    if size > policy.payload_bytes:
+        raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
+
+
+@lru_cache(1_000)
+def _pinned(packed: bytes) -> Policy:
+    limits, rest = decode(packed)
+    return Policy.of(limits or {}, rest or {})
+
+
+class Enforcement:
+    """The policy of one run, applied."""
+
+    @classmethod
+    def of(cls, created: Mapping[str, Any], tenant: str, rates: Rates) -> Enforcement:
+        """That of a run, by its first record."""
+        policy = _pinned(encode_plain([created.get("limits"), created.get("policy")]))
+        return cls(policy, tenant, rates, created.get("depth", 0))
+
+    def __init__(self, policy: Policy, tenant: str, rates: Rates, depth: int) -> None:
+        self.policy = policy
+        self.depth = depth  # how many runs stand above this one
+        self._tenant = tenant
+        self._rates = rates
+        self._children = 0
+
+    def check_turn(self, started: Started | None, now: int, fuel_used: int, events: Iterable[bytes]) -> None:
+        """Before a turn. `fuel_used` is that of the cell, whichever way it was made: it has the whole history in it.
+
+        Raises:
+            LimitExceeded: the run is too old, or an event is too large.
+        """
+        policy = self.policy
+        age_s = (now - started.time) // 1000 if started is not None else 0
+        if age_s > policy.run_lifetime_s:
+            raise exceeded("run_lifetime_s", policy.run_lifetime_s, age_s)
+        self.check_fuel(fuel_used)
+        for event in events:
+            if len(event) > policy.payload_bytes:
+                raise exceeded("payload_bytes", policy.payload_bytes, len(event), "a message")
+
+    def check_fuel(self, fuel_used: int) -> None:
+        """Behind a turn as well.
+
+        Raises:
+            LimitExceeded: the run has computed too much.
+        """
+        if fuel_used > self.policy.fuel_per_run:
+            raise exceeded("fuel_per_run", self.policy.fuel_per_run, fuel_used)
+
+    def check_append(self, records: Sequence[Record]) -> None:
+        """Before records are written.
+
+        Raises:
+            LimitExceeded: the tenant writes too fast.
+        """
+        size = sum(
+            len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
+        )
+        self._rates.take(self._tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
+
+    def check_inbound(self, fact: Fact) -> None:
+        """Of data that somebody gives to the run.
+
+        Raises:
+            LimitExceeded: it is too large; the run is not told.
+        """
+        size = len(fact.pack()) if hasattr(fact, "pack") else 0
+        if size > self.policy.payload_bytes:
+            raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what it is given")
+
+    def check_labels(self, labels: Iterable[str]) -> None:
+        """
+        Raises:
+            LimitExceeded: a label is too long.
+        """
+        for label in labels:
+            if (size := len(label.encode())) > self.policy.label_bytes:
+                raise exceeded("label_bytes", self.policy.label_bytes, size, "a label")
+
+    def refusal(self, wish: StartStep) -> Failure | None:
+        """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
+        policy = self.policy
+        try:
+            if not policy.grants(wish.name, wish.arguments):
+                granted = [grant.step for grant in policy.steps or ()]
+                message = f"step '{wish.name}' is not granted to tenant {self._tenant} with this input"
+                raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
+            if not wish.redispatched:  # what a crash made necessary is not held against the tenant
+                self._rates.take(self._tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
+        except LimitExceeded as error:
+            return Failure.from_exception(error)
+        return None
+
+    def child_depth(self, workflow: Any) -> int:
+        """The depth of a child that may be started.
+
+        Raises:
+            LimitExceeded: it may not.
+        """
+        policy = self.policy
+        id = workflow if isinstance(workflow, str) else workflow.id
+        if policy.child_workflows is not None and id not in policy.child_workflows:
+            message = f"workflow '{id}' is not granted to tenant {self._tenant} as a child"
+            raise NotGranted(message, limit="child_workflows", value=list(policy.child_workflows), asked=id)
+        if self.depth + 1 > policy.child_depth:
+            raise exceeded("child_depth", policy.child_depth, self.depth + 1, "a child")
+        if self._children + 1 > policy.children:
+            raise exceeded("children", policy.children, self._children + 1)
+        self._children += 1
+        return self.depth + 1

@@ -1,0 +1,7 @@
+"""Who may do how much: the policy that bounds a tenant and its runs."""
+
+from __future__ import annotations
+
+from cloche.tenancy.policy import Grant, Policy
+
+__all__ = ["Grant", "Policy"]

@@ -1,0 +1,166 @@
+"""`Policy`: every bound on what a tenant's code may take, each with its unit, its default and the reason for it.
+
+The defaults are wide: a workflow that is no attack does not meet them. Whoever runs code of strangers narrows them, for all
+tenants (`Cloche(policy=…)`) or for one of them. A run is pinned to the policy it began with. Where each is enforced, and which
+test runs into it, is in `SECURITY.md`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloche.history.bounds import Bounds
+
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 62, strict=True)]
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class Grant(BaseModel):
+    """Leave to call one step of the host.
+
+    Attributes:
+        step: its id.
+        arguments: what its input must be, as JSON data: a mapping of field to the values it may have; fields that are not
+            named may be anything. None: any input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    arguments: dict[str, tuple[Any, ...]] | None = None
+
+    def allows(self, value: Any) -> bool:
+        """Whether the step may be called with `value`, a value of the message grammar."""
+        if self.arguments is None:
+            return True
+        if not isinstance(value, dict):
+            return False
+        return all(
+            name in value and any(_same(value[name], one) for one in allowed)
+            for name, allowed in self.arguments.items()
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)  # True is not 1
+
+
+class Policy(BaseModel):
+    """Bounds of one tenant. Frozen; `policy.model_copy(update={…})` makes another.
+
+    A run that goes beyond a bound ends with `LimitExceeded` (or the fault of its cell: `FuelExhausted`, `TimeExhausted`,
+    `MemoryExhausted`); a call that is not allowed fails with it, and the workflow may catch that. The failure's data says
+    {limit, value, asked}.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # ---- computing ----
+    fuel_per_event: Count = Field(
+        2_000_000_000,
+        description="wasm instructions for one delivered event: about 0.15 s. Ends loops, the same everywhere.",
+    )
+    fuel_per_run: Count = Field(
+        10**13,
+        description="wasm instructions of a whole run: about 12 minutes. Ends what computes a little at each event.",
+    )
+    wall_ms_per_event: Count = Field(
+        10_000,
+        description="milliseconds for one delivered event. Ends what burns time and no fuel; depends on the machine.",
+    )
+    memory_bytes: Count = Field(
+        128 * _MIB, le=1 << 32, description="bytes of a cell's linear memory, with 17 MiB of stack and windows."
+    )
+
+    # ---- code ----
+    source_bytes: Count = Field(4 * _MIB, description="bytes of a workflow's source: it is parsed, kept and evaluated.")
+    image_bytes: Count = Field(
+        32 * _MIB, description="bytes that evaluating the source may change in the guest: each cell copies them."
+    )
+    checkpoint_bytes: Count = Field(
+        16 * _MIB,
+        description="bytes of a stored checkpoint. A larger one is not kept, and the run is replayed in full.",
+    )
+
+    # ---- the log ----
+    events_per_run: Count = Field(
+        10_000_000, description="records of a run's log: three or four a step. Ends endless runs."
+    )
+    log_bytes_per_run: Count = Field(1 * _GIB, description="bytes of a run's log: disk, and time to read it again.")
+    log_bytes_per_second: Count = Field(
+        256 * _MIB, description="bytes that the tenant's runs add in a second, in one process: the disk is everybody's."
+    )
+    console_bytes: Count = Field(
+        1 * _MIB, description="bytes of log lines for one delivered event: the log is no dump."
+    )
+    run_lifetime_s: Count = Field(
+        3_155_760_000, description="seconds from a run's start: 100 years. It ends when it moves after that."
+    )
+
+    # ---- values ----
+    payload_bytes: Count = Field(
+        8 * _MIB - _KIB,
+        le=8 * _MIB - _KIB,
+        description="bytes of one message in either direction: what the windows take.",
+    )
+    value_depth: int = Field(64, ge=1, le=64, description="containers within each other in what a guest writes.")
+    value_items: Count = Field(
+        1_000_000, description="items in one message that a guest writes: each becomes an object."
+    )
+    label_bytes: Count = Field(1 * _KIB, description="bytes of a resume label: it is compared, stored and shown.")
+    id_bytes: Count = Field(
+        4 * _KIB, description="bytes of a name or path that a guest writes: it is indexed and shown."
+    )
+
+    # ---- what is open ----
+    pending_steps: Count = Field(100_000, description="steps of a run that are asked for and not done: each is a task.")
+    timers: Count = Field(100_000, description="timers of a run that are set.")
+    hooks: Count = Field(10_000, description="events that a run waits for.")
+    children: Count = Field(10_000, description="runs that one run starts, in one process.")
+    child_depth: int = Field(16, ge=0, le=1_000, description="runs that are started by each other: ends recursion.")
+
+    # ---- the tenant ----
+    step_starts_per_second: Count = Field(
+        100_000,
+        description="steps that the tenant's runs begin in a second, in one process: steps are the host's work.",
+    )
+    concurrent_runs: Count = Field(100_000, description="runs of the tenant that are driven at once; the others queue.")
+    queued_runs: Count = Field(1_000_000, description="runs of the tenant that wait to be driven; more are not taken.")
+
+    # ---- rights ----
+    steps: tuple[Grant, ...] | None = Field(None, description="the steps that may be called; None: those registered.")
+    child_workflows: tuple[str, ...] | None = Field(
+        None, description="workflows that may be started as children; None: all."
+    )
+
+    def pinned(self) -> dict[str, Any]:
+        """What a run's first record says of it: what differs from the defaults, which never change for a released field."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return {name: value for name, value in data.items() if name not in CELL}
+
+    @classmethod
+    def of(cls, limits: dict[str, Any], pinned: dict[str, Any]) -> Policy:
+        """The policy of a run, from what its first record says: what bounds its cell, and what differs from the defaults."""
+        return cls.model_validate({**pinned, **{name: limits[name] for name in CELL if name in limits}})
+
+    def limits(self) -> dict[str, int]:
+        """What bounds a cell."""
+        return {name: getattr(self, name) for name in CELL}
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """What bounds a run's machine."""
+        return Bounds(**{name: getattr(self, name) for name in Bounds.__dataclass_fields__})
+
+    def grants(self, step: str, arguments: list[Any]) -> bool:
+        """Whether a run may call this step with these arguments."""
+        if self.steps is None:
+            return True
+        value = arguments[0] if arguments else None
+        return any(grant.step == step and grant.allows(value) for grant in self.steps)
+
+
+CELL = ("fuel_per_event", "wall_ms_per_event", "memory_bytes", "image_bytes")

@@ -1,0 +1,322 @@
+"""Every bound of a policy, met from inside a guest: a typed error that says which, recorded once, and replayed alike."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hostile.platform import Submitted, javascript, python
+from pydantic import ValidationError
+from support.apps import KEY, AppOn, ManualWorld, in_loop
+from support.guests import needs_python
+
+from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
+from cloche.engines import SandboxEngine
+from cloche.errors import LimitExceeded
+from cloche.history import Kind
+from cloche.store import MemoryCheckpoints, MemoryStore
+
+BIG = "x" * 3_000
+
+
+async def same(data: Any) -> Any:
+    return data
+
+
+async def suspends(data: Any, ctx: StepContext) -> Any:
+    if ctx.resume_data is None:
+        ctx.suspend({}, resume_label="l" * 100)
+    return data
+
+
+async def begets(data: Any, ctx: StepContext) -> Any:
+    return (await ctx.start_child("main", data)).id
+
+
+STEPS = [
+    create_step(id="same", execute=same),
+    create_step(id="big", execute=lambda data: BIG),
+    create_step(id="suspends", execute=suspends),
+    create_step(id="begets", execute=begets),
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A policy with one narrow bound, and JavaScript that goes beyond it: the run's end, or the failure of a call."""
+
+    value: Any
+    body: str
+    name: str = "LimitExceeded"
+    ends: Kind = Kind.RUN_STOPPED
+    asked: Any = None
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+CALLS = "for (let i = 0; i < 50; i++) await step('same')(i);"
+AT_ONCE = "await Promise.all(Array.from({ length: 9 }, (_, i) => step('same')(i)));"
+SLEEPS = "const { sleep } = globalThis.cloche; await Promise.all([1, 2, 3].map((i) => sleep('s' + i, 9e6, 0)));"
+WAITS = "const { waitForEvent } = globalThis.cloche; await Promise.all([1, 2, 3].map((i) => waitForEvent('w' + i, 'go', 0)));"
+
+CASES: dict[str, Case] = {
+    "fuel_per_event": Case(20_000_000, "for (;;) {}", "FuelExhausted"),
+    "fuel_per_run": Case(30_000_000, f"for (let i = 0; i < 99; i++) {{ for (let k = 0; k < 1e5; k++); {CALLS} }}"),
+    "wall_ms_per_event": Case(30, "for (;;) {}", "TimeExhausted", given={"fuel_per_event": 10**15}),
+    "memory_bytes": Case(
+        24 << 20, "const a = []; for (;;) a.push(new Uint8Array(1 << 20).fill(1));", "MemoryExhausted"
+    ),
+    "image_bytes": Case(8_192, "return 1;"),
+    "events_per_run": Case(40, CALLS),
+    "log_bytes_per_run": Case(2_000, CALLS),
+    "log_bytes_per_second": Case(1_500, CALLS),
+    "console_bytes": Case(500, "for (let i = 0; i < 99; i++) console.log('hello ' + i);"),
+    "payload_bytes": Case(2_000, "await step('same')('x'.repeat(3000));"),
+    "value_depth": Case(5, "await step('same')([[[[[[[[1]]]]]]]]);"),
+    "value_items": Case(50, "await step('same')(Array(99).fill(1));"),
+    "id_bytes": Case(100, "await step('n'.repeat(200))(1);"),
+    "pending_steps": Case(8, AT_ONCE, asked=9),
+    "timers": Case(2, SLEEPS, asked=3),
+    "hooks": Case(2, WAITS, asked=3),
+    "label_bytes": Case(50, ("await step('suspends')(1);"), ends=Kind.RUN_FAILED, asked=100),
+    "step_starts_per_second": Case(4, (AT_ONCE), ends=Kind.RUN_FAILED),
+    "steps": Case([{"step": "big"}], ("await step('same')(1);"), "NotGranted", ends=Kind.RUN_FAILED, asked="same"),
+    "child_workflows": Case(
+        ["another"], ("await step('begets')(1);"), "NotGranted", ends=Kind.RUN_FAILED, asked="main"
+    ),
+    "children": Case(1, ("await step('begets')(1); await step('begets')(1);"), ends=Kind.RUN_FAILED, asked=2),
+    "child_depth": Case(0, ("await step('begets')(1);"), ends=Kind.RUN_FAILED, asked=1),
+}
+
+
+@pytest.mark.parametrize("limit", CASES)
+def test_a_bound_that_is_met_is_named_recorded_and_replayed(limit: str) -> None:
+    case = CASES[limit]
+
+    @in_loop
+    async def live() -> None:
+        policy = Policy.model_validate(
+            {"memory_bytes": 64 << 20, "fuel_per_event": 10**9, **case.given, limit: case.value}
+        )
+        store = MemoryStore()
+        workflow = create_workflow(id="main", guest="javascript").then(STEPS[0]).commit()
+        calm = create_workflow(id="calm", guest="javascript").then(STEPS[0]).commit()
+        engine = Submitted(SandboxEngine(), javascript(case.body))
+        async with AppOn(
+            store, workflows=[workflow], steps=STEPS, engine=engine, policy=policy, world=ManualWorld()
+        ) as app:
+            result = await (await app.start("main", 1, run_id="r1")).result()
+            assert result.status == "failed"
+            error = result.error
+            assert error is not None
+            assert error.name == case.name
+            assert error.data["limit"] == limit
+            _compare(policy, limit, error.data, case)
+            *_, last = store.records((await app.get("r1"))._key)
+            assert last.kind is case.ends
+            assert (await app.replay("r1")).ok
+            assert (await app.verify()).ok
+        async with AppOn(store, workflows=[calm], steps=STEPS, tenant="neighbour") as app:
+            assert (await (await app.start("calm", 7)).result()).unwrap() == 7
+
+    live()
+
+
+def _compare(policy: Policy, limit: str, data: dict[str, Any], case: Case) -> None:
+    value = getattr(policy, limit)
+    if limit == "steps":
+        assert data["value"] == [grant.step for grant in value]
+    else:
+        assert data["value"] == (list(value) if isinstance(value, tuple) else value)
+    if case.asked is not None:
+        assert data["asked"] == case.asked
+    elif isinstance(value, int) and "asked" in data:
+        assert data["asked"] > value
+
+
+PYTHON = {
+    "events_per_run": (40, "for i in range(50):\n    await step('same')(i)"),
+    "console_bytes": (500, "for i in range(99):\n    print('hello', i)"),
+    "payload_bytes": (2_000, "await step('same')('x' * 3000)"),
+    "value_items": (50, "await step('same')([1] * 99)"),
+    "pending_steps": (8, "await gather(*[step('same')(i) for i in range(9)])"),
+    "id_bytes": (100, "await step('n' * 200)(1)"),
+}
+
+
+@pytest.mark.parametrize("limit", PYTHON)
+def test_the_python_guest_meets_the_same_bounds(limit: str) -> None:
+    needs_python()
+    value, body = PYTHON[limit]
+
+    @in_loop
+    async def live() -> None:
+        policy = Policy.model_validate({limit: value})
+        workflow = create_workflow(id="main", guest="python").then(STEPS[0]).commit()
+        engine = Submitted(SandboxEngine(), python(body))
+        async with AppOn(MemoryStore(), workflows=[workflow], steps=STEPS, engine=engine, policy=policy) as app:
+            error = (await (await app.start("main", 1, run_id="r1")).result()).error
+            assert error is not None
+            assert (error.name, error.data["limit"], error.data["value"]) == ("LimitExceeded", limit, value)
+            assert (await app.replay("r1")).ok
+
+    live()
+
+
+def _asking() -> Workflow:
+    return create_workflow(id="w").then(STEPS[2]).then(STEPS[0]).commit()
+
+
+@in_loop
+async def test_source_bytes_are_counted_before_anything_is_stored() -> None:
+    long = create_workflow(id="w").map({"v": code(json.dumps("x" * 5_000))}).commit()
+    store = MemoryStore()
+    async with AppOn(store, workflows=[long], policy=Policy(source_bytes=4_000)) as app:
+        with pytest.raises(LimitExceeded, match="source_bytes") as raised:
+            await app.start("w", 1)
+    assert (raised.value.limit, raised.value.value, store.runs()) == ("source_bytes", 4_000, [])
+
+
+@in_loop
+async def test_payload_bytes_hold_for_what_comes_in_as_well() -> None:
+    store = MemoryStore()
+    workflows = [_asking(), create_workflow(id="big").then(STEPS[1]).commit()]
+    async with AppOn(store, workflows=workflows, policy=Policy(payload_bytes=2_000)) as app:
+        with pytest.raises(LimitExceeded, match="its input goes beyond payload_bytes"):
+            await app.start("w", BIG)
+        run = await app.start("w", 1)
+        assert (await run.result()).status == "suspended"
+        with pytest.raises(LimitExceeded, match="what it is given goes beyond payload_bytes"):
+            await run.resume(resume_data=BIG)
+        await run.resume(resume_data=2)
+        assert (await run.result()).unwrap() == 1
+        error = (await (await app.start("big", 1)).result()).error
+        assert error is not None
+        assert (error.name, error.step, error.data["limit"]) == ("LimitExceeded", "big", "payload_bytes")
+
+
+@in_loop
+async def test_checkpoint_bytes_leave_a_larger_one_unwritten_and_the_run_as_it_is() -> None:
+    kept: dict[int, int] = {}
+    for most in (50, 1 << 20):
+        checkpoints = MemoryCheckpoints()
+        chain = create_workflow(id="w")
+        for number in range(30):
+            chain.then(clone_step(STEPS[0], id=f"s{number}"))
+        app = AppOn(
+            MemoryStore(),
+            checkpoints,
+            workflows=[chain.then(STEPS[2]).commit()],
+            policy=Policy(checkpoint_bytes=most),
+            checkpoint_every=5,
+        )
+        async with app:
+            assert (await (await app.start("w", 1, run_id="r1")).result()).status == "suspended"
+        kept[most] = checkpoints.get(KEY) is not None
+    assert kept == {50: False, 1 << 20: True}
+
+
+@in_loop
+async def test_run_lifetime_s_ends_a_run_that_moves_after_it() -> None:
+    store, world = MemoryStore(), ManualWorld()
+    async with AppOn(store, workflows=[_asking()], policy=Policy(run_lifetime_s=86_400), world=world) as app:
+        young, old = await app.start("w", 1, run_id="young"), await app.start("w", 1, run_id="r1")
+        assert (await old.result()).status == "suspended"
+        world.move(86_400)
+        assert (await app.resume("young", resume_data=1)).unwrap() == 1
+        world.move(2)
+        error = (await app.resume("r1", resume_data=1)).error
+        assert error is not None
+        assert error.data == {"asked": 86_402, "limit": "run_lifetime_s", "value": 86_400}
+        assert (await app.replay("r1")).ok
+    assert young.id == "young"
+
+
+@in_loop
+async def test_fuel_of_a_run_is_not_topped_up_by_rebuilding_it() -> None:
+    """Each life of the run computes less than the bound; all of them together more."""
+    source = javascript("for (let i = 0; i < 9; i++) { for (let k = 0; k < 2e5; k++); await step('suspends')(i); }")
+    for lives in (1, 9):
+        store, workflow = MemoryStore(), create_workflow(id="w").then(STEPS[2]).commit()
+        engine, ended = Submitted(SandboxEngine(), source), ""
+        for life in range(9):
+            async with AppOn(store, workflows=[workflow], engine=engine, policy=Policy(fuel_per_run=60_000_000)) as app:
+                for _ in range(9 // lives):
+                    if life == 0 and not store.runs():
+                        await app.start("w", 1, run_id="r1")
+                    result = await (await app.get("r1")).result()
+                    if result.status == "suspended":
+                        result = await app.resume("r1", resume_data=1)
+                    ended = result.error.name if result.error else result.status
+            if lives == 1:
+                break
+        assert ended == "LimitExceeded", lives
+
+
+@in_loop
+async def test_a_refused_call_is_refused_once_and_not_asked_again_when_the_run_is_replayed() -> None:
+    """What was allowed stays done: the policy of a run is that of its first record, whatever the app has now."""
+    store = MemoryStore()
+    caught = javascript("try { await step('same')(1); } catch (e) { return (await step('big')(e.name)).length; }")
+    workflow = create_workflow(id="w").then(STEPS[0]).commit()
+    engine = Submitted(SandboxEngine(), caught)
+    async with AppOn(
+        store, workflows=[workflow], steps=STEPS, engine=engine, policy=Policy(steps=(Grant(step="big"),))
+    ) as app:
+        assert (await (await app.start("w", 1, run_id="r1")).result()).unwrap() == len(BIG)
+    async with AppOn(store, workflows=[workflow], steps=STEPS, engine=engine) as app:
+        assert (await app.replay("r1")).ok
+        assert (await (await app.start("w", 1)).result()).unwrap() is None
+
+
+@in_loop
+async def test_a_grant_may_say_what_the_input_must_be() -> None:
+    policy = Policy(steps=(Grant(step="same", arguments={"to": ("a@example.org", 1)}),))
+    workflow = create_workflow(id="w").then(STEPS[0]).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow], policy=policy) as app:
+        for given, fine in (({"to": 1, "x": 2}, True), ({"to": True}, False), ({}, False), ("a@example.org", False)):
+            assert ((await (await app.start("w", given)).result()).status == "success") is fine
+
+
+@in_loop
+async def test_a_step_that_is_not_there_and_one_that_is_not_granted_fail_alike() -> None:
+    failures = []
+    for asked in ("same", "nowhere"):
+        engine = Submitted(SandboxEngine(), javascript(f"await step('{asked}')(1);"))
+        workflow = create_workflow(id="w").then(STEPS[0]).commit()
+        policy = Policy(steps=(Grant(step="big"),))
+        async with AppOn(MemoryStore(), workflows=[workflow], engine=engine, policy=policy) as app:
+            error = (await (await app.start("w", 1)).result()).error
+            assert error is not None
+            failures.append((error.name, error.message.replace(asked, "it"), {**error.data, "asked": "it"}))
+    assert failures[0] == failures[1]
+
+
+@in_loop
+async def test_each_tenant_has_its_own_policy() -> None:
+    workflow = create_workflow(id="w").then(STEPS[0]).commit()
+    policies = {"small": Policy(payload_bytes=2_000)}
+    async with AppOn(MemoryStore(), workflows=[workflow], policies=policies) as app:
+        with pytest.raises(LimitExceeded):
+            await app.tenant("small").start("w", BIG)
+        assert (await (await app.tenant("large").start("w", BIG)).result()).unwrap() == BIG
+
+
+def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
+    elsewhere = {"source_bytes", "checkpoint_bytes", "run_lifetime_s"}  # functions of this module, by their names
+    admission = {"concurrent_runs", "queued_runs"}
+    assert set(Policy.model_fields) == set(CASES) | elsewhere | admission
+    for name, field_info in Policy.model_fields.items():
+        assert len(field_info.description or "") > 20, name
+
+
+def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:
+    for wrong in ({"timers": 0}, {"timers": True}, {"timers": 1.5}, {"timer": 1}, {"value_depth": 65}):
+        with pytest.raises(ValidationError):
+            Policy.model_validate(wrong)
+    with pytest.raises(ValidationError):
+        Policy().timers = 1  # type: ignore[misc]
+    narrow = Policy(timers=3, steps=(Grant(step="a", arguments={"b": (1,)}),), memory_bytes=1 << 25)
+    assert Policy.of(narrow.limits(), narrow.pinned()) == narrow
+    assert Policy().pinned() == {}
