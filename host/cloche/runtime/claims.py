@@ -11,15 +11,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
-from cloche.history import TimeMs
+from cloche.history import TenantId, TimeMs
+from cloche.runtime.fairness import divided, in_turns
 from cloche.runtime.membership import Membership
 
 if TYPE_CHECKING:
+    from cloche.store import RunRow
     from cloche.runtime.scheduler import Scheduler
 
 INTERVAL_S = 0.1  # how often the store is asked whether somebody else wrote
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
-DRIVEN_MAX = 1_000  # a worker that drives so many takes no more; starting runs is not limited
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
 
@@ -34,7 +35,8 @@ class Claims:
         self._scheduler = scheduler
         self._version = -1
         self._due: TimeMs | None = None  # when a look is planned
-        self._is_full = False  # the last page was: there may be more
+        self._last: TenantId | None = None  # whose turn it was last
+        self.held: set[TenantId] = set()  # of whom there may be more than was taken
         self._watcher: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -57,7 +59,7 @@ class Claims:
     @property
     def is_idle(self) -> bool:
         """Whether the last look found no more than was taken."""
-        return not self._is_full
+        return not self.held
 
     def are_safe(self) -> bool:
         """Whether nobody can have taken the runs of this worker; one that was silent for long beats first."""
@@ -81,7 +83,7 @@ class Claims:
 
     def room_again(self) -> None:
         """A run has left this worker: there may be room for others."""
-        if self._is_full:
+        if self.held:
             self.expect(self._scheduler.world.now())
 
     async def _watch(self) -> None:
@@ -104,16 +106,26 @@ class Claims:
             log.warning("the store did not say what is due: %s", error.message)
             self.expect(TimeMs(self._scheduler.world.now() + STORE_RETRY_MS))
 
+    def _take(self, now: TimeMs) -> bool:
+        """Take a page of the runs that are due, the tenants in turns; whether there is room for what may be left."""
+        leases, admission = self._scheduler.store.leases, self._scheduler.admission
+        due = leases.due_tenants(now)
+        shares = divided(PAGE, {tenant: admission.room(tenant, len(due)) for tenant in due}, self._last)
+        rows = leases.claim_due(self.membership.worker, now, shares) if shares else []
+        taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
+        for row in rows:
+            taken[row.key.tenant].append(row)
+        for row in in_turns(taken.values()):
+            self._scheduler.adopt(row)
+        self._last = next(reversed(shares), self._last)
+        self.held = {tenant for tenant in due if len(taken.get(tenant, ())) >= shares.get(tenant, 0)}
+        return any(tenant in shares for tenant in self.held)
+
     def _look(self) -> None:
         scheduler = self._scheduler
         leases, now = scheduler.store.leases, scheduler.world.now()
         version = scheduler.store.version()
-        room = min(PAGE, DRIVEN_MAX - scheduler.driven_count)
-        rows = leases.claim_due(self.membership.worker, now, room) if room > 0 else []
-        for row in rows:
-            scheduler.adopt(row)
-        self._is_full = len(rows) >= room
-        if self._is_full and room > 0:  # the rest in a moment: what was taken runs first, and others take their share
+        if self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
             self.expect(TimeMs(now + 1))
         if (due := leases.next_due()) is not None:
             # One that is due already was not to be had just now.

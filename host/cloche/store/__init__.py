@@ -15,10 +15,12 @@ from cloche.store.protocol import (
     NewRun,
     RunRow,
     Store,
+    Version,
     WorkerRow,
 )
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 from cloche.store.sqlite_audit import blob_digest
+from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
     "ENDED",
@@ -35,11 +37,15 @@ __all__ = [
     "Leases",
     "MemoryCheckpoints",
     "MemoryStore",
+    "Metered",
     "NewCode",
     "NewRun",
     "RunRow",
     "SqliteStore",
     "Store",
+    "TenantUsage",
+    "Usage",
+    "Version",
     "WorkerRow",
     "blob_digest",
 ]

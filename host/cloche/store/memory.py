@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cloche.errors import BrokenChain, LeaseLost, NotFound, SeqConflict, StoreError
-from cloche.history.ids import Path, RunKey, Seq, TimeMs
+from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record, genesis, unpack_record
-from cloche.store.protocol import ENDED, GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow, WorkerRow
+from cloche.store.protocol import (
+    ENDED,
+    GRANTED,
+    Append,
+    Collected,
+    Finding,
+    InboxRow,
+    Lease,
+    RunRow,
+    Version,
+    WorkerRow,
+)
+from cloche.store.usage import NOTHING, Metered, TenantUsage
 
 _RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -28,6 +40,8 @@ class MemoryStore:
         self._writes = 0
         self.leases = MemoryLeases(self._rows, self._count_write)
         self._tombstones: dict[RunKey, TimeMs] = {}
+        self._metered: dict[RunKey, Metered] = {}  # what deleted runs have used stays
+        self._versions: dict[tuple[TenantId, str], Version] = {}  # in the order of their last deploy
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._count_write()
@@ -62,6 +76,7 @@ class MemoryStore:
                 row = replace(row, owner=append.lease.worker)
         for digest, data in (append.code.blobs if append.code is not None else {}).items():
             self.put_blob(digest, data)
+        self._meter(append)
         last = append.records[-1]
         self._rows[append.key] = replace(
             row,
@@ -80,6 +95,12 @@ class MemoryStore:
         for inbox_id in append.taken:
             self.settle(inbox_id, GRANTED)
         return None
+
+    def _meter(self, append: Append) -> None:
+        more = append.metered or Metered(NOTHING, None)
+        before = Metered(NOTHING, more.meter) if append.new is not None else self._metered[append.key]
+        meter = more.meter if before.meter == more.meter and append.code is None else None
+        self._metered[append.key] = Metered(before.usage + more.usage, meter)
 
     def run(self, key: RunKey) -> RunRow | None:
         return self._rows.get(key)
@@ -138,12 +159,44 @@ class MemoryStore:
         return found
 
     def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
-        used = {row.code for row in self._rows.values()}
+        used = {row.code for row in self._rows.values()} | {one.digest for one in self._versions.values()}
         used.update(digest for code in list(used) if code in self._blobs for digest in needs(self._blobs[code]))
         unused = [digest for digest in self._blobs if digest not in used]
         for digest in unused:
             del self._blobs[digest]
         return Collected(0, len(unused))  # parts are those of its records, and go with them
+
+    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+        for digest, data in blobs.items():
+            self.put_blob(digest, data)
+        place = (version.tenant, version.id)
+        self._versions[place] = found = self._versions.pop(place, version)
+        return found
+
+    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+        found = self._versions.get((tenant, name))
+        return found or next(iter(self.versions(tenant, name)), None)
+
+    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+        ours = [one for one in reversed(self._versions.values()) if one.tenant == tenant]
+        return [one for one in ours if workflow in (None, one.workflow)]
+
+    def withdraw(self, tenant: TenantId, id: str) -> bool:
+        return self._versions.pop((tenant, id), None) is not None
+
+    def queued(self, tenant: TenantId) -> int:
+        return sum(key.tenant == tenant and row.status == "pending" for key, row in self._rows.items())
+
+    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+        sums: dict[TenantId, TenantUsage] = {}
+        for key, metered in self._metered.items():
+            if tenant in (None, key.tenant):
+                before = sums.get(key.tenant, TenantUsage(key.tenant, 0, NOTHING))
+                sums[key.tenant] = TenantUsage(key.tenant, before.runs + 1, before.usage + metered.usage)
+        return [one for _, one in sorted(sums.items())]
+
+    def metered(self, key: RunKey) -> Metered | None:
+        return self._metered[key] if key in self._rows else None
 
     def put_blob(self, digest: str, data: bytes) -> None:
         self._blobs.setdefault(digest, data)
@@ -257,11 +310,16 @@ class MemoryLeases:
         self._rows[key] = claimed = replace(row, owner=worker, fence=row.fence + 1, status=status, problem=None)
         return claimed
 
-    def claim_due(self, worker: str, now: TimeMs, limit: int) -> list[RunRow]:
-        due = [row for row in self._free() if (row.wake_at or 0) <= now]
-        due.sort(key=lambda row: row.wake_at or 0)
-        rows = [self.claim(worker, row.key) for row in due[:limit]]
-        return [row for row in rows if row is not None]
+    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+        return sorted({row.key.tenant for row in self._free() if (row.wake_at or 0) <= now})
+
+    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+        taken: list[RunRow | None] = []
+        for tenant, share in shares.items():
+            due = [row for row in self._free() if row.key.tenant == tenant and (row.wake_at or 0) <= now]
+            due.sort(key=lambda row: row.wake_at or 0)
+            taken += [self.claim(worker, row.key) for row in due[:share]]
+        return [row for row in taken if row is not None]
 
     def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
@@ -276,7 +334,8 @@ class MemoryLeases:
         return [
             row
             for row in self._rows.values()
-            if row.owner is None and (row.status == "running" or (row.status == "waiting" and row.wake_at is not None))
+            if row.owner is None
+            and (row.status in ("running", "pending") or (row.status == "waiting" and row.wake_at is not None))
         ]
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloche.errors import StoreError
-from cloche.history.ids import Path, RunKey, Seq, TimeMs
+from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record
+from cloche.store.usage import Metered, TenantUsage
 
 GRANTED = "granted"
 ENDED = ("success", "failed", "canceled")
@@ -74,6 +75,20 @@ class NewCode:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """Code that a tenant has deployed: `id` is what it is started by, `digest` that of its bundle, a blob of the store.
+
+    `deployed_at` is when it was first, in ms since 1970.
+    """
+
+    tenant: TenantId
+    id: str
+    workflow: str
+    digest: str
+    deployed_at: TimeMs
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """Records (at least one) right behind `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
 
@@ -92,6 +107,7 @@ class Append:
     lease: Lease | None = None
     release: bool = False
     code: NewCode | None = None  # what the run goes on under from here
+    metered: Metered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +161,14 @@ class Leases(Protocol):
     def claim(self, worker: str, key: RunKey) -> RunRow | None:
         """Own this run, if nobody else does; one that was blocked is running again. None: there is nothing to be had."""
 
-    def claim_due(self, worker: str, now: TimeMs, limit: int) -> list[RunRow]:
-        """Own up to `limit` runs that can go on by now and that nobody owns, those that have waited longest first."""
+    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+        """Whose runs can go on by now and are nobody's, in the order of their ids."""
+
+    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+        """Own runs that can go on by now and that nobody owns: of each tenant up to its share.
+
+        They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
+        """
 
     def next_due(self) -> TimeMs | None:
         """When the next run that nobody owns is due."""
@@ -210,11 +232,11 @@ class Store(Protocol):
         """Delete runs with their records, in one commit with tombstones that keep their ids from being used again.
 
         Returns those that were deleted: runs that have ended, and that nobody owns. What only they needed stays until
-        `collect`.
+        `collect`; what they have used stays in the sum of their tenant.
         """
 
     def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
-        """Delete parts, code and guests that no run needs any more. `needs` gives what a code bundle needs, by digest.
+        """Delete parts, code and guests that no run and no version needs. `needs` gives what a code bundle needs, by digest.
 
         Raises:
             HistoryError: a bundle cannot be read; nothing was deleted.
@@ -224,6 +246,30 @@ class Store(Protocol):
         """Keep `data` under its digest; once is enough. It may be collected until a run needs it: see `NewRun.blobs`."""
 
     def blob(self, digest: str) -> bytes | None: ...
+
+    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+        """Keep a version with all it needs, in one commit, and make it the one that its workflow starts with.
+
+        One that is there already is the same version; it is given back as it was first deployed.
+        """
+
+    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+        """The version of that id, or the one of the workflow of that id that was deployed last."""
+
+    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+        """What a tenant has deployed, the last first."""
+
+    def withdraw(self, tenant: TenantId, id: str) -> bool:
+        """Forget a version; whether it was there. Runs that began with it keep its code."""
+
+    def queued(self, tenant: TenantId) -> int:
+        """How many runs of a tenant were admitted and have not begun."""
+
+    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+        """What tenants have used, in the order of their ids: those that have or had a run, or the one named."""
+
+    def metered(self, key: RunKey) -> Metered | None:
+        """What a run has used; None if there is no such run."""
 
     def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
         """Leave a wish for the owner of the run. The same token again is the same wish, until it is granted.

@@ -26,15 +26,16 @@ from cloche.errors import (
 )
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.store import sqlite_retention, wal
+from cloche.store import sqlite_retention, sqlite_tenants, wal
 from cloche.store.memory import lease_lost, no_such_run, refusal
-from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow
+from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow, Version
 from cloche.store.sqlite_audit import audit
 from cloche.store.sqlite_leases import BY_KEY, ROW, SqliteLeases, row_of
 from cloche.store.sqlite_parts import part, put_parts
+from cloche.store.usage import Metered, TenantUsage
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 3
+VERSION = 4
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # Our statements and what we store are right: what SQLite then says of a schema or a rule is said of a damaged file.
@@ -46,8 +47,12 @@ _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _RECORD, _HASH, _HASH_BEFORE = (f"CAST(ifnull({name}, x'') AS BLOB)" for name in ("r.record", "r.hash", "p.hash"))
 _SCHEMA = FilePath(__file__).with_name("sql")
 
-_SET = "UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ?"
+_SET = f"UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ?, {sqlite_tenants.ADDS}"
 _OWNED = "WHERE tenant = ? AND run = ? AND head_seq = ? AND owner IS ? AND fence = ifnull(?, fence) RETURNING id"
+_CREATE = (  # of a worker that was buried: nobody's
+    f"INSERT INTO runs ({ROW}, {', '.join(sqlite_tenants.AMOUNTS)}, meter) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
+    f"(SELECT id FROM workers WHERE id = ?), ?, {', '.join('?' * len(sqlite_tenants.AMOUNTS))}, ?) ON CONFLICT DO NOTHING"
+)
 _ADVANCE, _ADVANCE_AND_RELEASE = f"{_SET} {_OWNED}", f"{_SET}, owner = NULL {_OWNED}"
 
 
@@ -147,7 +152,7 @@ class SqliteStore:
         if append.code is not None:
             for digest, data in append.code.blobs.items():
                 self._keep(digest, data)
-            self._db.execute("UPDATE runs SET code = ? WHERE id = ?", (append.code.code, run_id))
+            self._db.execute("UPDATE runs SET code = ?, meter = NULL WHERE id = ?", (append.code.code, run_id))
         if append.taken:
             taken = [(row,) for row in append.taken]
             self._db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
@@ -164,8 +169,7 @@ class SqliteStore:
         assert append.new is not None
         last = append.records[-1]
         cursor = self._db.execute(
-            f"INSERT INTO runs ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
-            "(SELECT id FROM workers WHERE id = ?), ?) ON CONFLICT DO NOTHING",  # of a worker that was buried: nobody's
+            _CREATE,
             (
                 append.key.tenant,
                 append.key.run,
@@ -179,6 +183,7 @@ class SqliteStore:
                 last.hash,
                 append.lease.worker if append.lease and not append.release else None,
                 append.lease.fence if append.lease else 0,
+                *sqlite_tenants.amounts_of(append.metered),
             ),
         )
         if cursor.rowcount != 1:
@@ -198,6 +203,7 @@ class SqliteStore:
                 append.at,
                 last.seq,
                 last.hash,
+                *sqlite_tenants.amounts_of(append.metered),
                 append.key.tenant,
                 append.key.run,
                 append.expect,
@@ -231,6 +237,16 @@ class SqliteStore:
     def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
         with self._transaction():
             return sqlite_retention.collect(self._db, needs)
+
+    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+        with self._transaction():
+            for digest, data in blobs.items():
+                self._keep(digest, data)
+            return sqlite_tenants.deploy(self._db, version)
+
+    def withdraw(self, tenant: TenantId, id: str) -> bool:
+        with self._transaction():
+            return self._db.execute("DELETE FROM versions WHERE tenant = ? AND id = ?", (tenant, id)).rowcount == 1
 
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._transaction():
@@ -360,6 +376,21 @@ class SqliteStore:
     def blob(self, digest: str) -> bytes | None:
         rows = self._select("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,))
         return rows[0][0] if rows else None
+
+    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+        return sqlite_tenants.version_of(self._select, tenant, name)
+
+    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+        return sqlite_tenants.versions(self._select, tenant, workflow)
+
+    def queued(self, tenant: TenantId) -> int:
+        return int(self._select("SELECT count(*) FROM runs WHERE tenant = ? AND status = 'pending'", (tenant,))[0][0])
+
+    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+        return sqlite_tenants.usage(self._select, tenant)
+
+    def metered(self, key: RunKey) -> Metered | None:
+        return sqlite_tenants.metered(self._select, key)
 
     def inbox(self, worker: str | None = None) -> list[InboxRow]:
         rows = self._select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import NoneType
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs
@@ -35,11 +36,19 @@ _TYPES: tuple[type | tuple[type, ...], ...] = (
 )
 _STATUSES = frozenset({*(phase.value for phase in RunPhase), "suspended", "waiting", "blocked"})
 # As the index runs_free has it, word for word.
-_FREE = "owner IS NULL AND (status = 'running' OR (status = 'waiting' AND wake_at IS NOT NULL))"
+_FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
+_DUE = f"{_FREE} AND coalesce(wake_at, 0) <= ?2"
 _LIVES = (
     "EXISTS (SELECT 1 FROM workers WHERE id = ?1)"  # a worker that was buried gets nothing, or nobody would free it
 )
 _LET_GO = "UPDATE runs SET owner = NULL, fence = fence + 1"
+# From one tenant to the next by index, however many runs each has.
+_DUE_TENANTS = (
+    f"WITH RECURSIVE due(tenant) AS (SELECT (SELECT min(tenant) FROM runs WHERE {_FREE}) UNION ALL "
+    f"SELECT (SELECT min(tenant) FROM runs WHERE {_FREE} AND runs.tenant > due.tenant) FROM due WHERE due.tenant IS NOT NULL) "
+    f"SELECT tenant FROM due WHERE tenant IS NOT NULL AND ?1 IS NULL "
+    f"AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = due.tenant AND {_DUE}) ORDER BY tenant"
+)
 _TAKE = (
     "UPDATE runs SET owner = ?1, fence = fence + 1, problem = NULL, "
     "status = CASE status WHEN 'blocked' THEN 'running' ELSE status END "
@@ -103,16 +112,23 @@ class SqliteLeases:
             ).fetchone()
         return row_of(found) if found else None
 
-    def claim_due(self, worker: str, now: TimeMs, limit: int) -> list[RunRow]:
-        due = f"SELECT id FROM runs WHERE {_FREE} AND coalesce(wake_at, 0) <= ?2"
-        if not self._select(f"{due} AND ?1 = ?1 LIMIT 1", (worker, now)):
-            return []  # the usual answer needs no write
+    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+        return [tenant for (tenant,) in self._select(_DUE_TENANTS, (None, now))]
+
+    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+        rows: list[RunRow] = []
+        if not any(shares.values()):
+            return rows
         with self._transaction():
-            rows = self._db.execute(
-                f"{_TAKE} WHERE id IN ({due} ORDER BY coalesce(wake_at, 0) LIMIT ?3) AND {_LIVES} RETURNING {ROW}",
-                (worker, now, limit),
-            ).fetchall()
-        return [row_of(row) for row in rows]
+            for tenant, share in shares.items():
+                taken = self._db.execute(
+                    f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} "
+                    f"ORDER BY coalesce(wake_at, 0), id LIMIT ?4) AND {_LIVES} RETURNING {ROW}, id",
+                    (worker, now, tenant, share),
+                ).fetchall()
+                taken.sort(key=lambda row: (row[5] or 0, row[-1]))  # what RETURNING gives is in no order
+                rows += [row_of(row[:-1]) for row in taken]
+        return rows
 
     def next_due(self) -> TimeMs | None:
         [[found]] = self._select(

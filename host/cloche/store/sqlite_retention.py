@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from cloche.history.ids import RunKey, TimeMs
 from cloche.history.payloads import children
 from cloche.store.protocol import ENDED, Collected
+from cloche.store.sqlite_tenants import keep_usage
 
 _ENDED = ", ".join(f"'{status}'" for status in ENDED)
 
@@ -22,6 +23,7 @@ def delete(db: sqlite3.Connection, key: RunKey, at: TimeMs) -> bool:
     ).fetchone()
     if found is None:
         return False
+    keep_usage(db, key)
     db.execute("DELETE FROM records WHERE run_id = ?", found)
     db.execute("DELETE FROM runs WHERE id = ?", found)
     db.execute("DELETE FROM inbox WHERE tenant = ? AND run = ?", (key.tenant, key.run))
@@ -52,7 +54,8 @@ def _mark_parts(db: sqlite3.Connection) -> None:
 
 
 def _mark_blobs(db: sqlite3.Connection, needs: Callable[[bytes], Sequence[str]]) -> None:
-    codes = db.execute("SELECT DISTINCT code, data FROM runs LEFT JOIN blobs ON digest = code").fetchall()
+    named = "SELECT code FROM runs UNION SELECT code FROM versions"
+    codes = db.execute(f"SELECT code, data FROM ({named}) LEFT JOIN blobs ON digest = code").fetchall()
     for code, data in codes:
         used = [code, *(needs(data) if data is not None else ())]
         db.executemany("INSERT OR IGNORE INTO needed VALUES (?)", [(digest,) for digest in used])

@@ -33,7 +33,7 @@ def committed(store: Store, run: str, status: str = "running", wake_at: int | No
 
 
 def claimed(store: Store, worker: str, now: int, limit: int = 10) -> list[str]:
-    return [row.key.run for row in store.leases.claim_due(worker, at(now), limit)]
+    return [row.key.run for row in store.leases.claim_due(worker, at(now), {DEFAULT_TENANT: limit})]
 
 
 def owner(store: Store, run: str = "r1") -> tuple[str | None, int]:

@@ -1,0 +1,40 @@
+"""How tenants share what there is: nobody's turn comes later because somebody else has much to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, zip_longest
+from typing import TypeVar
+
+from cloche.history import TenantId
+
+T = TypeVar("T")
+
+
+def divided(room: int, wants: Mapping[TenantId, int], after: TenantId | None = None) -> dict[TenantId, int]:
+    """`room` places shared out one by one, in turns that begin behind the tenant `after`, each up to what it wants.
+
+    Tenants that got a place are in the order of their turns.
+    """
+    order = [tenant for tenant in _turned(sorted(wants), after) if wants[tenant] > 0]
+    shares: dict[TenantId, int] = {}
+    while order and room > 0:
+        each = max(1, room // len(order))
+        for tenant in order[:room]:
+            share = min(each, wants[tenant] - shares.get(tenant, 0))
+            shares[tenant] = shares.get(tenant, 0) + share
+            room -= share
+        order = [tenant for tenant in order if wants[tenant] > shares.get(tenant, 0)]
+    return shares
+
+
+def _turned(order: Sequence[TenantId], after: TenantId | None) -> list[TenantId]:
+    if after is None:
+        return list(order)
+    return [*(one for one in order if one > after), *(one for one in order if one <= after)]
+
+
+def in_turns(groups: Iterable[Sequence[T]]) -> list[T]:
+    """One of each group, then the next of each …"""
+    gone = object()
+    return [one for one in chain.from_iterable(zip_longest(*groups, fillvalue=gone)) if one is not gone]  # type: ignore[misc]

@@ -1,0 +1,55 @@
+"""What runs use, in the units that are stored."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from cloche.history.ids import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Amounts that only grow; of a run, of one append to it, or of a tenant.
+
+    fuel: of the turns whose records are in the log, as wasmtime counts: about one for a wasm instruction. The same history
+        in other batches differs by a constant a turn; nothing counts twice, whatever crashed in between.
+    overhead_fuel: what was burnt beside that: rebuilding, turns that were stopped, turns whose commit failed.
+    turns: crossings of the glass that `fuel` is of.
+    wall_us: microseconds in those turns.
+    memory_kib_ms: KiB of the run's cell × milliseconds between its commits, while a worker drives the run.
+    events: facts in the log that the guest heard, or was canceled by.
+    steps: calls of steps.
+    log_bytes: of records, their large bodies at full size, however often they are shared.
+    """
+
+    fuel: int = 0
+    overhead_fuel: int = 0
+    turns: int = 0
+    wall_us: int = 0
+    memory_kib_ms: int = 0
+    events: int = 0
+    steps: int = 0
+    log_bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
+
+
+NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantUsage:
+    """What all runs of a tenant have used, the deleted ones too; how many they were."""
+
+    tenant: TenantId
+    runs: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What an append adds to its run. `meter` names what counted the fuel; None: a replay cannot be held against it."""
+
+    usage: Usage
+    meter: str | None
