@@ -6,6 +6,8 @@
         NotFound              no such run or workflow
         RunConflict           this run id exists with another input
         NotSuspended          a run does not wait for what it was given
+      DeployRefused         a tenant's code does not load, or is not what it should be
+      QueueFull             as many runs of the tenant wait to begin as may
       MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
@@ -94,6 +96,20 @@ class NotSuspended(UsageError):
     """Facts: `run_id`, `suspended` (what does wait: paths and labels)."""
 
     code = "not-suspended"
+
+
+class DeployRefused(UsageError):
+    """Nothing was kept. Facts: `tenant`, `workflow`, `reason` (the code of what is wrong), `line` (or None), and where known
+    `column`, or `problems` of a graph."""
+
+    code = "deploy-refused"
+
+
+class QueueFull(UsageError):
+    """Nothing was started. Facts: `tenant`, `limit` (the field of the policy), `value` (the bound), `asked`."""
+
+    code = "queue-full"
+    retryable = True
 
 
 class MissingStep(UsageError):

@@ -182,7 +182,7 @@ class Case:
     async def look(self, run_id: str = KEY.run) -> RunResult:
         """The run as it stands."""
         run = await self.app.get(run_id)
-        await self.app._running.reported(key_of(run_id))
+        await self.app._running.callbacks.done(key_of(run_id))
         return run._folded(await run.row())
 
     async def reopen(self) -> None:

@@ -111,7 +111,8 @@ def unpack(version: int, file: Path) -> Path:
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         for packed in sorted(HISTORIES.glob("*.wasm.zst")):
             data = zstd.decompress(packed.read_bytes())
-            db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?)", (_digest(data), data))
+            if db.execute("SELECT 1 FROM blobs WHERE instr(data, CAST(? AS BLOB))", (_digest(data),)).fetchone():
+                db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?)", (_digest(data), data))
     return file
 
 

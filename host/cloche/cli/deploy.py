@@ -1,17 +1,62 @@
-"""Commands around a deploy: check and upgrade."""
+"""Commands around a deploy: deploy itself, check and upgrade."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, steps_option, store_option, tenant_option
+from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, read_file, steps_option, store_option, tenant_option
 
 if TYPE_CHECKING:
-    from cloche.engines import CellSource, Code
+    from cloche.engines import CellSource, Code, Language
     from cloche.runtime.upgrading import Fit
     from cloche.store import SqliteStore
+
+
+_LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascript", ".py": "python", ".json": None}
+
+
+@command
+@click.argument("file", metavar="FILE")
+@click.option("--tenant", required=True, help="Whose code it is.")
+@click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
+@store_option
+def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bool) -> None:
+    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py).
+
+    It is loaded once, under glass and within limits, and nothing of it is run on the host. Any worker that has the steps
+    can start it then.
+    """
+    from contextlib import closing
+
+    from cloche.cli.output import moment, print_json, shown
+    from cloche.engines import SandboxEngine
+    from cloche.errors import UsageError
+    from cloche.history.ids import tenant_id
+    from cloche.runtime import deploying
+    from cloche.runtime.clock import SystemWorld
+    from cloche.store import SqliteStore
+
+    path = Path(file)
+    if path.suffix not in _LANGUAGES:
+        raise UsageError(f"{file} is no .json, .js or .py file: it does not say what it is written in")
+    try:
+        text = read_file(file, "the file").decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text: {error}") from error
+    language = _LANGUAGES[path.suffix]
+    one = deploying.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
+    with closing(SqliteStore(store)) as found:
+        version = deploying.deploy(found, SandboxEngine(), one, SystemWorld().now())
+    if as_json:
+        data = {"version": version.id, "tenant": version.tenant, "workflow": version.workflow, "digest": version.digest}
+        print_json({**data, "deployed_at": moment(version.deployed_at)})
+    else:
+        click.echo(
+            f"{click.style('✓', fg='green')} {shown(version.id)} is what tenant {shown(version.tenant)} starts now"
+        )
 
 
 @command

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,7 @@ from cloche.cli.base import (
 
 if TYPE_CHECKING:
     from cloche.engines import CellSource
-    from cloche.history import RunId
+    from cloche.history import RunKey
     from cloche.runtime import Cloche, Run, RunResult
     from cloche.store import RunRow
 
@@ -160,24 +161,26 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
     async def whole() -> int:
         stop = _asked_to_leave()
         async with Cloche(store, workflows=workflows, tenant=tenant, handle_sigterm=False) as app:
+            taken = app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
-            return await _work(app, stop, once=once, as_json=as_json)
+            return await _work(app, stop, taken, once=once, as_json=as_json)
 
     return asyncio.run(whole())
 
 
-async def _work(app: Cloche, stop: asyncio.Event, *, once: bool, as_json: bool) -> int:
+async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:
     """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
-    last: dict[RunId, str] = {}
+    last: dict[RunKey, str] = {}
     while True:
         done = stop.is_set() or (once and app.is_idle and app.next_due is None)
-        for row in app.moved():
-            if last.get(row.key.run) != row.status:
+        for row in [*taken, *app.moved()]:
+            if last.get(row.key) != row.status:
                 _say_moved(row, as_json)
             if row.status in FINAL_OR_RESTING:
-                last.pop(row.key.run, None)
+                last.pop(row.key, None)
             else:
-                last[row.key.run] = row.status
+                last[row.key] = row.status
+        taken = ()
         if done:
             return await _exit_code_of_all(app) if once else 0
         with contextlib.suppress(TimeoutError):
@@ -192,7 +195,7 @@ def _say_moved(row: RunRow, as_json: bool) -> None:
         return
     mark, color = MARKS.get(row.status, ("…", "cyan"))
     click.secho(f"{mark} ", fg=color, nl=False)
-    click.echo(f"{shown(row.key.run)}  {shown(row.workflow)}  {row.status}")
+    click.echo(f"{shown(str(row.key))}  {shown(row.workflow)}  {row.status}")
 
 
 async def _exit_code_of_all(app: Cloche) -> int:

@@ -66,6 +66,12 @@ and nothing was done. With the guest that cloche ships this is a defect: please 
     "output-too-large": """
 One event led to more than 6 MiB of commands, or more than 100,000 of them. Start fewer steps at a time (`foreach` with
 `concurrency`), and pass references to large data.""",
+    "deploy-refused": """
+Code that a tenant brought was not kept: its source does not load, its graph has problems, or it met a limit while it was loaded
+under glass. `reason` is the code of what is wrong (`load-failed`, `fuel-exhausted` ...), `line` where in the source.""",
+    "queue-full": """
+So many runs of the tenant wait to begin that no more are taken (`queued_runs` of its policy). Nothing was started: try again
+when some have begun, or give the tenant more `concurrent_runs`.""",
     "load-failed": """
 The workflow's code could not be evaluated: a code string is not JavaScript, or it raised while the module was loaded. The
 message names the place; `cloche codegen TARGET --map` shows the line and its node.""",

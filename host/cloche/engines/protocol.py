@@ -26,6 +26,7 @@ class Code:
     lines: dict[int, str]
     graph: str  # JSON
     language: Language = "javascript"
+    owner: str = ""  # the tenant that brought it; none for the host's own
 
     def pack(self) -> bytes:
         lines = [[line, node] for line, node in sorted(self.lines.items())]
@@ -38,13 +39,16 @@ class Code:
         }
         if self.language != "javascript":  # bundles from before there was another stay as they are
             wire["language"] = self.language
+        if self.owner:
+            wire["owner"] = self.owner
         return encode(wire)
 
     @classmethod
     def unpack(cls, data: bytes) -> Code:
         wire: dict[str, Any] = decode(data)
         language = wire.get("language", "javascript")
-        return cls(wire["workflow"], wire["guest"], wire["source"], dict(wire["lines"]), wire["graph"], language)
+        lines, owner = dict(wire["lines"]), wire.get("owner", "")
+        return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner)
 
 
 class Cell(Protocol):

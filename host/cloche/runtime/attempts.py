@@ -226,7 +226,7 @@ class Attempts:
         changes: list[StateChange] = []
         scheduler = self._scheduler
         try:
-            checks = scheduler.checks(self._owner.code.workflow)
+            checks = scheduler.checks(self._owner.code)
             context = self._contexts(step, wish, changes)
             value = await perform(step, wish.arguments, context, scheduler.step_pool, checks)
             self._tell_end(step, StepCompleted(scheduler.world.now(), wish.call, value), changes)

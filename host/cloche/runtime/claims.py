@@ -16,8 +16,8 @@ from cloche.runtime.fairness import divided, in_turns
 from cloche.runtime.membership import Membership
 
 if TYPE_CHECKING:
-    from cloche.store import RunRow
     from cloche.runtime.scheduler import Scheduler
+    from cloche.store import RunRow
 
 INTERVAL_S = 0.1  # how often the store is asked whether somebody else wrote
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from cloche.engines import CellSource, SandboxEngine
+from cloche.engines import CellSource, Language, SandboxEngine
 from cloche.errors import LeasedElsewhere, UsageError
 from cloche.history import DEFAULT_TENANT, RunKey
 from cloche.history.ids import TenantId, TimeMs
@@ -21,7 +21,7 @@ from cloche.runtime.pinned import code_of
 from cloche.runtime.results import RunResult
 from cloche.runtime.runs import Run
 from cloche.runtime.scheduler import Scheduler
-from cloche.runtime.tenants import Tenant
+from cloche.runtime.tenants import Runs, Tenant
 from cloche.runtime.warm import BYTES_MAX
 from cloche.store import (
     CheckpointFile,
@@ -31,6 +31,7 @@ from cloche.store import (
     RunRow,
     SqliteStore,
     Store,
+    Version,
 )
 from cloche.tenancy import Policy
 
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloche.runtime.workflows import Workflow
-    from cloche_codegen import Step
+    from cloche_codegen import Graph, Step
 
 MEMORY = "memory:"
 
 
-class Cloche(Tenant):
+class Cloche(Runs):
     """Executes workflows on a store; an async context manager.
 
     It executes the runs of every tenant of the store, and is itself the handle of one of them, `tenant`; `Cloche.tenant`
@@ -119,6 +120,7 @@ class Cloche(Tenant):
                 checkpoint_every=self._checkpoint_every,
                 warm_bytes=self._warm_bytes,
                 lease_ttl_s=self._lease_ttl_s,
+                policy_of=self.policy_of,
             )
             scheduler.register(self._workflows, self._steps)
             scheduler.starter = self._start_child
@@ -155,9 +157,15 @@ class Cloche(Tenant):
         limit: int | None = 100,
         after: str | None = None,
     ) -> Sequence[RunRow]:
-        """As `Tenant.list`; of another tenant than its own where one is named."""
+        """As `Runs.list`; of another tenant than its own where one is named."""
         of = Tenant(self, tenant or self._tenant)
-        return await Tenant.list(of, status=status, workflow=workflow, limit=limit, after=after)
+        return await of.list(status=status, workflow=workflow, limit=limit, after=after)
+
+    async def deploy(
+        self, tenant: str, content: str | Graph, *, workflow: str | None = None, language: Language | None = None
+    ) -> Version:
+        """As `Tenant.deploy`."""
+        return await self.tenant(tenant).deploy(content, workflow=workflow, language=language)
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.
@@ -237,7 +245,7 @@ class Cloche(Tenant):
         key = portable.import_run(self._running.store, data)
         self._running.wake(key)
         row = reading.row_of(self._running.store, key)
-        return Run(self.tenant(key.tenant), key, self._running.workflow(row.workflow))
+        return self.tenant(key.tenant)._run(row)
 
     @staticmethod
     def run_sync(workflow: Workflow, input_data: Any = None, *, store: str = MEMORY, **options: Any) -> RunResult:

@@ -243,6 +243,11 @@ class RunDriver:
             self._facts.append(fact)
         self._wakeup.set()
 
+    def tell_start(self, started: Started) -> None:
+        """The run was queued, and begins with this."""
+        self.started = started
+        self.tell(started)
+
     def grants(self, inbox_id: int) -> bool:
         """Whether a fact that grants this wish is on its way into the log."""
         return any(taken == inbox_id for _, taken in self._taken)

@@ -97,15 +97,20 @@ class Inbox:
                 await scheduler.resume(row.key, content, row.id)
             case "cancel":
                 await scheduler.cancel(row.key, content, row.id)
-            case "event":
+            case "event" if not self._is_queued(row):
                 await self._send(row, *content)
+
+    def _is_queued(self, row: InboxRow) -> bool:
+        """Whether the run has not begun: the event waits until it opens a hook."""
+        run = self._scheduler.store.run(row.key)
+        return run is not None and run.status == "pending"
 
     async def _send(self, row: InboxRow, name: str, payload: Any) -> None:
         scheduler = self._scheduler
         async with scheduler.attending(row.key) as driver:
             call = driver.hook(name)
             if call is not None and scheduler.waits(driver, row.id):
-                payload = scheduler.checked_event(driver.code.workflow, name, payload)
+                payload = scheduler.checked_event(driver.code, name, payload)
                 await driver.record(HookReceived(scheduler.world.now(), call, payload), row.id)
 
 

@@ -113,6 +113,8 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
             or Code.unpack(blobs[header["code"]]).guest != header["guest"]
         ):
             raise ForeignFile("the code or guest in this file is not what its header says")
+        if Code.unpack(blobs[header["code"]]).owner not in ("", header["tenant"]):
+            raise ForeignFile("the code in this file is that of another tenant than its header says")
     except ForeignFile:
         raise
     except Exception as error:

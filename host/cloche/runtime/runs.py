@@ -14,7 +14,7 @@ from cloche.runtime.results import FINAL, STOPPED, RunResult, fold, revive
 
 if TYPE_CHECKING:
     from cloche.runtime.scheduler import Scheduler
-    from cloche.runtime.tenants import Tenant
+    from cloche.runtime.tenants import Runs
     from cloche.runtime.workflows import Workflow
     from cloche.store import RunRow
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Run:
     """One run of a workflow. Made by `start` and `get` of a `Cloche` or `Tenant`, or by `Workflow.create_run`."""
 
-    def __init__(self, tenant: Tenant, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
+    def __init__(self, tenant: Runs, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
         self._tenant = tenant
         self._key = key
         self._workflow = workflow
@@ -94,10 +94,10 @@ class Run:
                     raise UsageError(
                         f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
                     )
-                stopped = scheduler.stopped(self._key)
+                stopped = scheduler.listeners.stopped(self._key)
                 row = reading.row_of(scheduler.store, self._key)
                 if row.status in ((*FINAL, "blocked") if final else STOPPED):
-                    await scheduler.reported(self._key)
+                    await scheduler.callbacks.done(self._key)
                     return self._folded(row)
                 problem = scheduler.problem(self._key)
                 if problem is not None and not scheduler.is_driven(self._key) and row.wake_at is None:
@@ -130,7 +130,7 @@ class Run:
         seq = Seq(from_seq)
         async with self._open() as scheduler:
             while not scheduler.closed:
-                changed = scheduler.changed(self._key)
+                changed = scheduler.listeners.changed(self._key)
                 row = reading.row_of(scheduler.store, self._key)
                 for record in scheduler.store.records(self._key, seq):
                     seq = record.seq

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import logging
 import threading
@@ -39,22 +38,28 @@ from cloche.history.machine import Fact, Suspension
 from cloche.history.messages import CancelRequested, Started, StepResumed
 from cloche.history.retry import RetryPolicy
 from cloche.history.values import plain
+from cloche.runtime import queueing
+from cloche.runtime.admission import Admission
+from cloche.runtime.callbacks import Callbacks
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.claims import STORE_RETRY_MS, Claims
 from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
+from cloche.runtime.deploying import workflow_of_graph
 from cloche.runtime.driver import RunDriver
 from cloche.runtime.enforcement import Enforcement, Rates
 from cloche.runtime.inbox import Inbox
 from cloche.runtime.lanes import Lanes
+from cloche.runtime.listeners import Listeners
 from cloche.runtime.membership import LEASE_TTL_S, Membership
 from cloche.runtime.pinned import graph_of, load_code, load_guest, policy_of
-from cloche.runtime.results import FINAL, RunResult, fold
+from cloche.runtime.results import FINAL
 from cloche.runtime.resuming import chosen, id_path
 from cloche.runtime.stepping import EntryGate
 from cloche.runtime.steps import Checks, validated
 from cloche.runtime.warm import BYTES_MAX, WarmCells
 from cloche.store import GRANTED, Checkpoints, Lease, MemoryCheckpoints, NewRun, RunRow, Store, blob_digest
+from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
     from cloche.runtime.attempts import Owner
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Step
 
 STEP_THREADS = 32
+_NOT_MOVING = {"pending": "not begun"}
 BLOCKED_TRIED = 100
 CHECKPOINTS_S_MAX = 2.0  # how long the end of a scheduler waits for those on their way
 
@@ -82,6 +88,7 @@ class Scheduler:
         checkpoint_every: int = EVENTS_BETWEEN,
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        policy_of: Callable[[str], Policy] = lambda _: Policy(),
     ) -> None:
         self.store = store
         self.membership = Membership(store.leases, world, lease_ttl_s)
@@ -97,10 +104,11 @@ class Scheduler:
         self.committer = Committer(store, self._store_lock)
         self.step_pool = ThreadPoolExecutor(STEP_THREADS, "cloche-step")
         self.lanes = Lanes()
+        self.admission = Admission(store, policy_of)
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: dict[RunKey, list[asyncio.Future[None]]] = {}
-        self._stop_listeners: dict[RunKey, list[asyncio.Future[None]]] = {}
+        self.listeners = Listeners()
+        self.announce = self.listeners.announce
         self._troubles: dict[RunKey, ClocheError] = {}
         self._codes: dict[str, Code] = {}
         self._policies: dict[tuple[str, str], RetryPolicy] = {}
@@ -109,10 +117,9 @@ class Scheduler:
         self._workflows: dict[str, Workflow] = {}
         self.inbox = Inbox(self)
         self._writes: set[Future[None]] = set()  # checkpoints on their way
-        self._reports: dict[RunKey, asyncio.Task[None]] = {}
+        self.callbacks = Callbacks(self)
         self.starter: Callable[..., Awaitable[Run]] | None = None  # how a step starts a child run
         self._closing = False
-        self._moved: dict[RunKey, None] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -151,9 +158,21 @@ class Scheduler:
             known = self._policies[code.graph, step.id] = policy_of(graph, step)
         return known
 
-    def checks(self, workflow: str) -> Checks:
-        """Which schemas are applied to the steps of a workflow's runs."""
-        owner = self._workflows.get(workflow)
+    def workflow_of(self, code: Code) -> Workflow | None:
+        """The workflow of a run's code as it is registered here. Code that a tenant brought is never one of the host's."""
+        return None if code.owner else self._workflows.get(code.workflow)
+
+    def workflow_of_row(self, row: RunRow) -> Workflow | None:
+        """As `workflow_of`; where the code of a run cannot be read, by name alone."""
+        found = self._workflows.get(row.workflow)
+        if found is not None:
+            with contextlib.suppress(HistoryError):
+                return self.workflow_of(self.code(row.code))
+        return found
+
+    def checks(self, code: Code) -> Checks:
+        """Which schemas are applied to the steps of the runs of a code."""
+        owner = self.workflow_of(code)
         return Checks(owner.validate_inputs, owner.validate_outputs) if owner is not None else Checks()
 
     # ---- runs ----
@@ -170,15 +189,34 @@ class Scheduler:
         created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
         started = next(fact for fact in facts if isinstance(fact, Started))
         lease = Lease(self.membership.worker, 1)
-        driver = self._drivers[key] = self._driver(key, code, created.content, lease)
-        # A task of its own: a caller who gives up leaves a whole run, or none.
+        driver = self._driver(key, code, created.content, lease)
+        self._entered(driver)
+        await self._recorded(key, self._begin(driver, facts, started, new))
+
+    async def queue(self, key: RunKey, code: Code, created: Note) -> None:
+        """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.
+
+        Raises:
+            QueueFull: too many wait already; there is no such run.
+            RunConflict, SeqConflict, StoreUnavailable: as `start`.
+        """
+        self.admission.check_queue(key.tenant)
+        await self._recorded(key, queueing.queue(self, key, self._new_run(code), created))
+        self.claims.held.add(key.tenant)
+
+    async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
+        """In a task of its own: a caller who gives up leaves a whole run, or none."""
         try:
-            await asyncio.shield(self.spawn(self._begin(driver, facts, started, new)))
+            await asyncio.shield(self.spawn(beginning))
         except SeqConflict as conflict:
             if self.store.run(key) is not None:
                 raise
             message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
+
+    def _entered(self, driver: RunDriver) -> None:
+        self._drivers[driver.key] = driver
+        self.admission.entered(driver.key.tenant)
 
     async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
         try:
@@ -232,14 +270,16 @@ class Scheduler:
         key = row.key
         try:
             first = next(iter(self.store.records(key)))
-            driver = self._driver(key, self._code(row.code), first.content(), row.lease)
+            driver = self._driver(key, self.code(row.code), first.content(), row.lease)
+            if row.status == "pending":
+                driver.tell_start(queueing.start_of(key, first.content(), self.world.now()))
         except (ClocheError, StopIteration) as error:
             why = error if isinstance(error, ClocheError) else HistoryError(f"run {key} has no records")
             self.block(key, why, row.lease)
             return None
         if parked := self.cells.get(key):
             driver.adopt(parked)
-        self._drivers[key] = driver
+        self._entered(driver)
         self.spawn(driver.recover())
         return driver
 
@@ -310,6 +350,7 @@ class Scheduler:
         """It is driven no more. The cell of one that `is_warm` may be of use yet."""
         if self._drivers.get(driver.key) is driver:
             del self._drivers[driver.key]
+            self.admission.left(driver.key.tenant)
         if not is_warm:
             self.cells.drop(driver)
         self.claims.room_again()
@@ -317,38 +358,8 @@ class Scheduler:
 
     def stopped_moving(self, driver: RunDriver) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
-        self._call_back(driver)
+        self.callbacks.call(driver, self.workflow_of(driver.code))
         self.announce(driver.key, stopped=True)
-
-    def _call_back(self, driver: RunDriver) -> None:
-        """Call the workflow's `on_finish` and `on_error` for a run that has come to a stop in this process, once a stop."""
-        workflow = self._workflows.get(driver.code.workflow)
-        status = driver.machine.status
-        if workflow is None or not driver.turns or status not in (*FINAL, "suspended"):
-            return
-        driver.turns = 0
-        wanted = [workflow.on_finish, workflow.on_error if status == "failed" else None]
-        calls = [call for call in wanted if call is not None]
-        if calls:
-            self._reports[driver.key] = self.spawn(self._report(driver.key, calls))
-
-    async def _report(self, key: RunKey, calls: Sequence[Callable[[RunResult], Any]]) -> None:
-        row = self.store.run(key)
-        assert row is not None
-        result = fold(row, self.store.records(key), ())
-        for call in calls:
-            try:
-                answer = call(result)
-                if inspect.isawaitable(answer):
-                    await answer
-            except Exception:
-                log.exception("a callback of run %s raised; the run is not affected", key)
-        self._reports.pop(key, None)
-
-    async def reported(self, key: RunKey) -> None:
-        """Wait for the callbacks of a run that has come to a stop."""
-        if task := self._reports.get(key):
-            await asyncio.shield(task)
 
     async def cancel(self, key: RunKey, reason: str, taken: int | None = None) -> None:
         """Ask for the end of a run; returns when that is durable. One that has ended, or is about to, is left alone.
@@ -359,6 +370,8 @@ class Scheduler:
         """
         driver = self.wake(key)
         try:
+            if driver is None and (row := self.store.run(key)) is not None and row.status == "pending":
+                return await queueing.cancel(self, row, taken)
             if driver is not None:
                 await driver.record(CancelRequested(self.world.now(), reason), taken)
                 return
@@ -404,13 +417,13 @@ class Scheduler:
             data = validated(adapter, data, f"the resume data of step '{one.path}'")
         return plain(data, "resume_data")
 
-    def checked_event(self, workflow: str, name: str, payload: Any) -> Any:
+    def checked_event(self, code: Code, name: str, payload: Any) -> Any:
         """What an event carries, as the workflow's schema for it has it.
 
         Raises:
             InvalidInput: it does not fit, or cannot cross.
         """
-        owner = self._workflows.get(workflow)
+        owner = workflow_of_graph(code.graph) if code.owner and code.graph else self.workflow_of(code)
         adapter = owner.event_adapter(name) if owner is not None else None
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
@@ -423,7 +436,8 @@ class Scheduler:
             if (problem := self.problem(key)) is not None:  # it was set aside just now
                 raise problem
             row = self.store.run(key)
-            raise NotSuspended(f"run {key} has ended: {row.status if row else 'gone'}", run_id=key.run)
+            status = row.status if row else "gone"
+            raise NotSuspended(f"run {key} has {_NOT_MOVING.get(status, 'ended')}: {status}", run_id=key.run)
         async with driver.attended():
             yield driver
 
@@ -451,38 +465,14 @@ class Scheduler:
 
     # ---- waiting ----
 
-    def announce(self, key: RunKey, *, stopped: bool = False) -> None:
-        """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, set aside)."""
-        if self._moved is not None:
-            self._moved[key] = None
-        for listeners in (self._listeners, self._stop_listeners) if stopped else (self._listeners,):
-            for listener in listeners.pop(key, ()):
-                if not listener.done():
-                    listener.set_result(None)
-
-    def changed(self, key: RunKey) -> asyncio.Future[None]:
-        """Resolves when the run's log has grown or the run has stopped."""
-        return self._listen(self._listeners, key)
-
-    def stopped(self, key: RunKey) -> asyncio.Future[None]:
-        """Resolves when the run is not driven any more, or cannot go on for now."""
-        return self._listen(self._stop_listeners, key)
+    def announce_elsewhere(self) -> None:
+        """Somebody wrote: those who wait for a run that is not driven here look at it again."""
+        self.listeners.announce_others(self._drivers)
 
     def take_moved(self) -> list[RunKey]:
         """The runs that were announced since the last call, in that order; counted from the first call on."""
-        moved = list(self._drivers) if self._moved is None else list(self._moved)
-        self._moved = {}
-        return moved
-
-    def announce_elsewhere(self) -> None:
-        """Somebody wrote: those who wait for a run that is not driven here look at it again."""
-        for key in {*self._listeners, *self._stop_listeners} - self._drivers.keys():
-            self.announce(key, stopped=True)
-
-    def _listen(self, listeners: dict[RunKey, list[asyncio.Future[None]]], key: RunKey) -> asyncio.Future[None]:
-        listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        listeners.setdefault(key, []).append(listener)
-        return listener
+        moved = self.listeners.take_moved()
+        return list(self._drivers) if moved is None else moved
 
     def problem(self, key: RunKey) -> ClocheError | None:
         return self._troubles.get(key)
@@ -550,7 +540,7 @@ class Scheduler:
         guest_digest, wasm = self.engine.guest(code.language)
         return NewRun(code.workflow, digest, {guest_digest: wasm, digest: packed})
 
-    def _code(self, digest: str) -> Code:
+    def code(self, digest: str) -> Code:
         if digest not in self._codes:
             self._codes[digest] = load_code(self.store, digest)
         return self._codes[digest]
@@ -575,8 +565,7 @@ class Scheduler:
         self.membership.leave()
         self.closed = True
         self.inbox.wake_waiting()
-        for key in [*self._listeners, *self._stop_listeners]:
-            self.announce(key, stopped=True)
+        self.listeners.announce_others(())
 
     async def vanish(self) -> None:
         """Let go of everything at once, as a process that is killed: nothing more is started, recorded or told."""

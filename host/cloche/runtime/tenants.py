@@ -1,4 +1,4 @@
-"""`Tenant`: the runs of one tenant, and everything that may be done with them.
+"""`Tenant`: the runs of one tenant, the code it has deployed, and everything that may be done with them.
 
 One process serves many tenants on one store. A handle reaches its own tenant's runs only, since a run is named by tenant and
 id together wherever it is looked up: the run of another tenant is not found, with the error of one that never was.
@@ -11,21 +11,23 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import CellSource, Code
+from cloche.engines import CellSource, Code, Language
 from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
-from cloche.history import Kind, Note, RunKey
+from cloche.history import Kind, Note, Record, RunKey
 from cloche.history.ids import run_key, tenant_id
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading
+from cloche.runtime.deploying import Deployment, baked, keep, workflow_of_graph
 from cloche.runtime.enforcement import check_start
 from cloche.runtime.inbox import token_of
 from cloche.runtime.pinned import code_of, load_code
+from cloche.runtime.queueing import QUEUED, asked
 from cloche.runtime.results import FINAL, RunResult
 from cloche.runtime.resuming import path_of
 from cloche.runtime.runs import Run
 from cloche.runtime.steps import validated
-from cloche.store import GRANTED, RunRow
+from cloche.store import GRANTED, RunRow, Version
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -33,13 +35,14 @@ if TYPE_CHECKING:
     from cloche.runtime.clock import World
     from cloche.runtime.scheduler import Scheduler
     from cloche.runtime.workflows import Workflow
+    from cloche_codegen import Graph
 
 
-class Tenant:
-    """What one tenant can do on the store of an open `Cloche`, by `Cloche.tenant`; a `Cloche` is one itself.
+class Runs:
+    """The runs of one tenant, on the store of an open `Cloche`.
 
     Raises:
-        UsageError: the id is no text of 1 to 200 bytes without control characters.
+        UsageError: the tenant's id is no text of 1 to 200 bytes without control characters.
     """
 
     def __init__(self, app: Cloche, id: str) -> None:
@@ -63,7 +66,7 @@ class Tenant:
 
     async def start(
         self,
-        workflow: str | Workflow,
+        workflow: str | Version | Workflow,
         input_data: Any = None,
         *,
         run_id: str | None = None,
@@ -73,10 +76,11 @@ class Tenant:
     ) -> Run:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
-        `per_step` lets it run one entry of its graph and pause; `Run.resume` goes on.
+        `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is
+        registered here. `per_step` lets it run one entry of its graph and pause; `Run.resume` goes on.
 
         Raises:
-            NotFound: no such workflow is registered here.
+            NotFound: the tenant has deployed no such workflow, and none is registered here.
             InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
             RunConflict: the run id exists with another workflow or input.
             LimitExceeded: code or input are larger than the policy allows; nothing was started.
@@ -87,7 +91,7 @@ class Tenant:
 
     async def _start(
         self,
-        workflow: str | Workflow,
+        workflow: str | Version | Workflow,
         input_data: Any = None,
         run_id: str | None = None,
         initial_state: dict[str, Any] | None = None,
@@ -97,31 +101,41 @@ class Tenant:
         depth: int = 0,
     ) -> Run:
         """As `start`; `depth` is how many runs stand above this one."""
-        found = self._workflow(workflow)
+        found, code = self._found(workflow)
         key = self._key(self._world.run_id() if run_id is None else run_id)
-        value = self._checked_input(found, input_data)
+        value = checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
-            given["state"] = self._checked_state(found, initial_state)
+            given["state"] = checked_state(found, initial_state)
         async with self.app._starting.setdefault(key, asyncio.Lock()):
             row = self._running.store.run(key)
             if row is not None:
-                return self._existing(row, found, value)
-            if found.on_start is not None:
+                return self._existing(row, code, value)
+            if found is not None and found.on_start is not None:
                 answer = found.on_start({"run_id": key.run, "workflow_id": found.id, "input": value})
                 if inspect.isawaitable(answer):
                     await answer
-            code = code_of(found, self._engine)
             started = Started(self._world.now(), self._world.seed(), value, given)
             check_start(self.policy, code, started)
-            created = self._created(code, per_step=per_step, depth=depth)
             try:
-                await self._running.start(key, code, [created, started])
+                await self._begin(key, code, started, per_step=per_step, depth=depth)
             except SeqConflict:  # another process was faster
-                return self._existing(reading.row_of(self._running.store, key), found, value)
-        return Run(self, key, found)
+                return self._existing(reading.row_of(self._running.store, key), code, value)
+        return Run(self, key, None if code.owner else found)
+
+    async def _begin(self, key: RunKey, code: Code, started: Started, *, depth: int, **more: Any) -> None:
+        """At once where the tenant has room, or else in its turn.
+
+        A child (of `depth`) never waits: its parent may hold the place that it would wait for.
+        """
+        running = self._running
+        more["depth"] = depth
+        if depth or (running.admission.admits(self._tenant) and self._tenant not in running.claims.held):
+            await running.start(key, code, [self._created(code, **more), started])
+        else:
+            await running.queue(key, code, self._created(code, **more, **{QUEUED: started.pack()}))
 
     def _created(self, code: Code, **more: Any) -> Note:
         content = {
@@ -155,7 +169,7 @@ class Tenant:
             await self._running.start(key, code, [created, *facts])
         except SeqConflict as error:
             raise _exists(key) from error
-        return Run(self, key, self._running.workflow(row.workflow))
+        return self._run(row, key)
 
     async def resume(
         self,
@@ -185,7 +199,7 @@ class Tenant:
         row = reading.row_of(self._running.store, key)
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
         wish = {"data": plain(resume_data, "resume_data") if idempotency_key else resume_data, **named}
-        run = Run(self, key, self._running.workflow(row.workflow))
+        run = self._run(row)
         if idempotency_key is None:
             try:
                 await self._running.resume(key, wish)
@@ -215,7 +229,7 @@ class Tenant:
             return
         if row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-        body = encode([name, self._running.checked_event(row.workflow, name, payload)])
+        body = encode([name, self._running.checked_event(self._running.code(row.code), name, payload)])
         store.post(key, "event", body, token, self._world.now(), kept=idempotency_key is not None)
         self._running.inbox.look()
 
@@ -242,8 +256,7 @@ class Tenant:
             NotFound: there is none.
         """
         key = self._key(run_id)
-        row = reading.row_of(self._running.store, key)
-        return Run(self, key, self._running.workflow(row.workflow))
+        return self._run(reading.row_of(self._running.store, key))
 
     async def list(
         self,
@@ -291,40 +304,108 @@ class Tenant:
     def _key(self, run_id: str) -> RunKey:
         return run_key(run_id, self._tenant)
 
-    def _workflow(self, workflow: str | Workflow) -> Workflow:
-        id = workflow if isinstance(workflow, str) else workflow.id
-        found = self._running.workflow(id)
-        if found is None and not isinstance(workflow, str):
-            self._running.register([workflow], [])
-            return workflow
-        if found is None:
-            raise NotFound(
-                f"no workflow '{id}' is registered here: pass it in Cloche(workflows=[…])", kind="workflow", id=id
-            )
-        return found
+    def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
+        return Run(self, key or row.key, self._running.workflow_of_row(row))
 
-    def _checked_input(self, workflow: Workflow, value: Any) -> Any:
-        adapter = workflow.input_adapter() if workflow.validate_inputs else None
-        if adapter is not None:
-            value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
-        return plain(value, "input")
+    def _found(self, workflow: str | Version | Workflow) -> tuple[Workflow | None, Code]:
+        """What a run is to be of: its code, and the workflow that knows its schemas, if there is one."""
+        running = self._running
+        if isinstance(workflow, (str, Version)):
+            name = workflow if isinstance(workflow, str) else workflow.id
+            if (version := running.store.version_of(self._tenant, name)) is not None:
+                code = running.code(version.digest)
+                return workflow_of_graph(code.graph) if code.graph else None, code
+            found = running.workflow(name)
+            if found is None:
+                raise self._no_such_workflow(name)
+            return found, code_of(found, self._engine)
+        if running.workflow(workflow.id) is None:
+            running.register([workflow], [])
+        found = running.workflow(workflow.id)
+        assert found is not None
+        return found, code_of(found, self._engine)
 
-    def _checked_state(self, workflow: Workflow, state: dict[str, Any]) -> Any:
-        adapter = workflow.state_adapter()
-        if adapter is not None:
-            state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
-        return plain(state, "initial_state")
+    def _no_such_workflow(self, name: str) -> NotFound:
+        return NotFound(
+            f"tenant {self._tenant} has deployed no workflow '{name}', and none is registered here: deploy it, "
+            "or pass it in Cloche(workflows=[…])",
+            kind="workflow",
+            id=name,
+        )
 
-    def _existing(self, row: RunRow, workflow: Workflow, value: Any) -> Run:
-        records = self._running.store.records(row.key)
-        before = next((record.content()[3] for record in records if record.kind is Kind.RUN_STARTED), None)
-        if row.workflow != workflow.id or encode(before) != encode(value):
+    def _existing(self, row: RunRow, code: Code, value: Any) -> Run:
+        before = next(
+            (found for record in self._running.store.records(row.key) if (found := _input_of(record))), [None]
+        )
+        if row.workflow != code.workflow or encode(before[0]) != encode(value):
             raise RunConflict(
                 f"run {row.key} exists already, of workflow '{row.workflow}' with another input: "
                 "use another run id, or the same input to get that run",
                 run_id=row.key.run,
             )
-        return Run(self, row.key, workflow)
+        return self._run(row)
+
+
+class Tenant(Runs):
+    """What one tenant can do: by `Cloche.tenant`."""
+
+    async def deploy(
+        self, content: str | Graph, *, workflow: str | None = None, language: Language | None = None
+    ) -> Version:
+        """Keep code that was brought at run time; `start` takes its version, or its workflow for the last one deployed.
+
+        It is loaded once, under glass and within the limits of a turn, and pinned in the store with its guest: a later
+        process needs the steps alone. The same content is the same version. Runs go on under what they began with.
+
+        Args:
+            content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
+                is the workflow, or a Python module with a `@workflow`.
+            workflow: its id; needed for source.
+
+        Raises:
+            DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
+        """
+        one = Deployment(self._tenant, content, workflow, language, self.policy)
+        running = self._running
+        code = await asyncio.get_running_loop().run_in_executor(running.lanes.pool, baked, self._engine, one)
+        return keep(running.store, self._engine, self._tenant, code, self._world.now())
+
+    async def versions(self, workflow: str | None = None) -> Sequence[Version]:
+        """What the tenant has deployed, the last first."""
+        return self._running.store.versions(self._tenant, workflow)
+
+    async def withdraw(self, version: str | Version) -> None:
+        """Forget a version: nothing starts with it any more. Runs that began with it go on, and keep its code.
+
+        Raises:
+            NotFound: the tenant has no such version.
+        """
+        id = version if isinstance(version, str) else version.id
+        if not self._running.store.withdraw(self._tenant, id):
+            raise NotFound(f"tenant {self._tenant} has no version '{id}'", kind="version", id=id)
+
+
+def _input_of(record: Record) -> list[Any] | None:
+    """The input of a run, in a list, if this is the record that has it."""
+    if record.kind is Kind.RUN_STARTED:
+        return [record.content()[3]]
+    if record.kind is Kind.RUN_CREATED and QUEUED in (content := record.content()):
+        return [asked(content).input]
+    return None
+
+
+def checked_input(workflow: Workflow | None, value: Any) -> Any:
+    adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
+    if adapter is not None and workflow is not None:
+        value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
+    return plain(value, "input")
+
+
+def checked_state(workflow: Workflow | None, state: dict[str, Any]) -> Any:
+    adapter = workflow.state_adapter() if workflow is not None else None
+    if adapter is not None and workflow is not None:
+        state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
+    return plain(state, "initial_state")
 
 
 def _exists(key: RunKey) -> RunConflict:

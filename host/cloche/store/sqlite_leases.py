@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import NoneType
 from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs

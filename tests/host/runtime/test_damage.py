@@ -35,7 +35,7 @@ async def _others_go_on(file: Path, reason: str, message: str) -> None:
         assert (await app.resume("asking", resume_data={"add": 5})).unwrap() == {"v": 14}
         await app.send_event("hearing", "paid", 7)
         assert (await (await app.get("hearing")).result()).unwrap() == 7
-        stopped = app._running.stopped(key("sleeping"))
+        stopped = app._running.listeners.stopped(key("sleeping"))
         if (await (await app.get("sleeping")).status()) != "blocked":
             await stopped
         assert [row.key.run for row in await app.list(status="blocked")] == ["sleeping"]
@@ -98,7 +98,7 @@ async def _opens_without(file: Path, damaged: set[str]) -> None:
     world.time_ms += MORE
     async with Cloche(file, workflows=golden.WORKFLOWS, world=world) as app:
         sleeping = await app.get("sleeping")
-        stopped = app._running.stopped(key("sleeping"))
+        stopped = app._running.listeners.stopped(key("sleeping"))
         if (await sleeping.status()) != "blocked":
             await stopped
         assert (await sleeping.status()) == "blocked"

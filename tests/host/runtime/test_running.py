@@ -59,7 +59,7 @@ def test_a_script_needs_no_loop() -> None:
 async def test_a_workflow_that_the_app_was_not_given_can_be_started_by_itself() -> None:
     async with Cloche() as app:
         assert await ended(await app.start(math, {"x": 0})) == ("success", Numbers(x=10))
-        with pytest.raises(NotFound, match="no workflow 'maths' is registered here"):
+        with pytest.raises(NotFound, match="has deployed no workflow 'maths', and none is registered here"):
             await app.start("maths", {"x": 0})
 
 

@@ -16,9 +16,21 @@ from support.histories import at
 from support.stores import Log, begun, key
 
 from cloche.errors import HistoryError, NotFound, SeqConflict, StoreError
-from cloche.history import Kind, Path, Seq
+from cloche.history import Kind, Path, Seq, TenantId
 from cloche.history.records import BODY_BYTES_MAX
-from cloche.store import InboxRow, MemoryStore, NewRun, RunRow, SqliteStore, Store, blob_digest
+from cloche.store import (
+    InboxRow,
+    MemoryStore,
+    Metered,
+    NewRun,
+    RunRow,
+    SqliteStore,
+    Store,
+    TenantUsage,
+    Usage,
+    Version,
+    blob_digest,
+)
 
 MAKERS: dict[str, Callable[[FilePath], Store]] = {
     "memory": lambda folder: MemoryStore(),
@@ -206,6 +218,83 @@ def test_a_run_that_is_not_there_cannot_be_blocked(store: Store) -> None:
         "run",
         "r9",
     )
+
+
+# ---- tenants -------------------------------------------------------------------------------------------------------------
+
+
+def version(id: str, workflow: str = "w", tenant: str = "acme", at_ms: int = 0) -> Version:
+    return Version(TenantId(tenant), id, workflow, blob_digest(f"code of {id}".encode()), at(at_ms))
+
+
+def test_the_version_deployed_last_is_what_a_workflow_starts_with(store: Store) -> None:
+    one, two, other = version("w@1"), version("w@2", at_ms=5), version("x@1", "x")
+    for each in (one, two, other):
+        assert store.deploy(each, {each.digest: f"code of {each.id}".encode()}) == each
+    acme = TenantId("acme")
+    assert (store.version_of(acme, "w"), store.version_of(acme, "w@1"), store.version_of(acme, "x")) == (
+        two,
+        one,
+        other,
+    )
+    assert store.versions(acme) == [other, two, one]
+    assert store.deploy(replace(one, deployed_at=at(9)), {}) == one  # the same version, and the current one again
+    assert (store.version_of(acme, "w"), store.versions(acme, "w")) == (one, [one, two])
+    assert store.blob(one.digest) == b"code of w@1"
+
+
+def test_versions_are_a_tenants_own(store: Store) -> None:
+    store.deploy(version("w@1"), {})
+    other = TenantId("umbra")
+    assert (store.version_of(other, "w"), store.version_of(other, "w@1"), store.versions(other)) == (None, None, [])
+    assert not store.withdraw(other, "w@1")
+    assert store.deploy(version("w@1", tenant="umbra"), {}).tenant == "umbra"
+    assert len(store.versions(TenantId("acme"))) == 1
+
+
+def test_what_a_version_needs_is_kept_until_it_is_withdrawn(store: Store) -> None:
+    one = version("w@1")
+    store.deploy(one, {one.digest: b"code of w@1", blob_digest(b"wasm"): b"wasm"})
+    assert store.collect(lambda packed: [blob_digest(b"wasm")]).blobs == 0
+    assert store.withdraw(one.tenant, one.id)
+    assert store.collect(lambda packed: [blob_digest(b"wasm")]).blobs == 2
+    assert (store.version_of(one.tenant, "w"), store.blob(one.digest)) == (None, None)
+
+
+def test_what_runs_use_adds_up_by_run_and_tenant_and_outlives_them(store: Store) -> None:
+    logs = {name: Log(key(name, "acme")) for name in ("r1", "r2")}
+    for number, log in enumerate(logs.values(), 1):
+        used = Metered(Usage(fuel=10 * number, steps=1), "m")
+        assert store.commit([replace(log.begin(status="success"), metered=used)]) == [None]
+    more = Usage(1, 2, 3, 4, 5, 6, 7, 8)
+    assert store.commit([replace(logs["r1"].append(Kind.LOG_LINE, status="success"), metered=Metered(more, "m"))]) == [
+        None
+    ]
+    assert store.metered(key("r1", "acme")) == Metered(Usage(11, 2, 3, 4, 5, 6, 8, 8), "m")
+    sums = [TenantUsage(TenantId("acme"), 2, Usage(31, 2, 3, 4, 5, 6, 9, 8))]
+    assert (store.usage(), store.usage(TenantId("acme")), store.usage(TenantId("umbra"))) == (sums, sums, [])
+    assert store.delete([key("r1", "acme")], at(9)) == [key("r1", "acme")]
+    assert (store.usage(), store.metered(key("r1", "acme"))) == (sums, None)
+    assert store.delete([key("r2", "acme")], at(9)) == [key("r2", "acme")]
+    assert store.usage() == sums
+
+
+def test_a_run_that_two_meters_counted_or_in_part_none_has_none(store: Store) -> None:
+    for second in (Metered(Usage(fuel=1), "n"), Metered(Usage(fuel=1), None), None):
+        log = Log(key(f"of {second}"))
+        assert store.commit([replace(log.begin(), metered=Metered(Usage(fuel=1), "m"))]) == [None]
+        assert store.commit([replace(log.append(Kind.LOG_LINE), metered=second)]) == [None]
+        assert store.commit([replace(log.append(Kind.LOG_LINE), metered=Metered(Usage(fuel=1), "m"))]) == [None]
+        found = store.metered(log.key)
+        assert found is not None
+        assert (found.meter, found.usage.fuel) == (None, 2 + (second is not None))
+
+
+def test_queued_runs_are_counted_by_tenant(store: Store) -> None:
+    for tenant, status in (("acme", "pending"), ("acme", "pending"), ("acme", "running"), ("umbra", "pending")):
+        log = Log(key(f"r{len(store.runs())}", tenant))
+        assert store.commit([log.append(Kind.RUN_CREATED, status=status, new=NewRun("w", "c0de"))]) == [None]
+    assert (store.queued(TenantId("acme")), store.queued(TenantId("umbra")), store.queued(TenantId("x"))) == (2, 1, 0)
 
 
 # ---- results, blobs ------------------------------------------------------------------------------------------------------

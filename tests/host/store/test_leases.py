@@ -11,7 +11,7 @@ from support.histories import at
 from support.stores import Log, begun, key
 
 from cloche.errors import LeaseLost, SeqConflict
-from cloche.history import Kind
+from cloche.history import DEFAULT_TENANT, Kind, TenantId
 from cloche.store import GRANTED, Lease, MemoryStore, SqliteStore, Store, WorkerRow
 
 
@@ -97,10 +97,15 @@ def test_runs_that_can_go_on_are_claimed_once_longest_waiting_first(store: Store
     committed(store, "later", "waiting", 500)
     committed(store, "due", "waiting", 90)
     committed(store, "now")
-    for status in ("suspended", "waiting", "paused", "success", "pending"):
+    committed(store, "queued", "pending")
+    for status in ("suspended", "waiting", "paused", "success"):
         committed(store, f"is-{status}", status)
     assert store.leases.next_due() == at(90)
-    assert (claimed(store, "A", 100, 1), claimed(store, "B", 100), claimed(store, "A", 100)) == (["now"], ["due"], [])
+    assert (claimed(store, "A", 100, 1), claimed(store, "B", 100), claimed(store, "A", 100)) == (
+        ["now"],
+        ["queued", "due"],
+        [],
+    )
     assert (store.leases.next_due(), claimed(store, "A", 600), store.leases.next_due()) == (at(500), ["later"], None)
 
 
@@ -186,3 +191,22 @@ def test_wishes_are_for_the_worker_that_may_grant_them(store: Store) -> None:
     for run in ("r1", "r2"):
         store.post(key(run), "cancel", b"", run, at(1))
     assert [[row.key.run for row in store.inbox(worker)] for worker in ("A", "B")] == [["r1", "r2"], ["r2"]]
+
+
+def test_each_tenant_gets_its_share_of_what_is_due_its_own_in_order(store: Store) -> None:
+    for tenant, runs in (("a", 5), ("b", 2), ("c", 1)):
+        for number in range(runs):
+            assert store.commit([Log(key(f"{tenant}{number}", tenant)).begin()]) == [None]
+    assert store.commit([replace(Log(key("d0", "d")).begin(status="waiting"), wake_at=at(500))]) == [None]
+    tenants = store.leases.due_tenants(at(100))
+    assert tenants == ["a", "b", "c"]
+    shares = {TenantId("c"): 2, TenantId("a"): 3, TenantId("b"): 0}
+    rows = store.leases.claim_due("A", at(100), shares)
+    assert [row.key.run for row in rows] == ["c0", "a0", "a1", "a2"]
+    assert {row.owner for row in rows} == {"A"}
+    assert store.leases.due_tenants(at(500)) == ["a", "b", "d"]
+
+
+def test_a_worker_that_was_buried_gets_no_share(store: Store) -> None:
+    assert store.commit([Log(key("a0", "a")).begin()]) == [None]
+    assert store.leases.claim_due("gone", at(100), {TenantId("a"): 3}) == []

@@ -94,15 +94,16 @@ def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
 def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
     asked: list[str] = []
     store._db.set_trace_callback(asked.append)
-    store.leases.claim_due("w", at(9), 10)
+    store.leases.due_tenants(at(9))
     store.leases.next_due()
     store.runs(status="blocked")
     store.inbox("w")
     store.result(key(), StepPath("add"))
     store._db.set_trace_callback(None)
     plans = [" ".join(row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked]
-    indexes = ["runs_free", "runs_free", "runs_listed", "inbox_waiting", "records_results"]
+    indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", "inbox_waiting", "records_results"]
     assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 5, plans
+    assert not any("SCAN runs" in plan and "USING COVERING INDEX" not in plan for plan in plans), plans
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------

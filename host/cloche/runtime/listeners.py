@@ -1,0 +1,53 @@
+"""Who waits for which run: told when its log has grown, or when it has come to a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from cloche.history import RunKey
+
+Waiting = dict[RunKey, list[asyncio.Future[None]]]
+
+
+class Listeners:
+    """Used on the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._of_changes: Waiting = {}
+        self._of_stops: Waiting = {}
+        self._moved: dict[RunKey, None] | None = None
+
+    def announce(self, key: RunKey, *, stopped: bool = False) -> None:
+        """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, set aside)."""
+        if self._moved is not None:
+            self._moved[key] = None
+        for waiting in (self._of_changes, self._of_stops) if stopped else (self._of_changes,):
+            for listener in waiting.pop(key, ()):
+                if not listener.done():
+                    listener.set_result(None)
+
+    def announce_others(self, driven: Iterable[RunKey]) -> None:
+        """Wake those who wait for any run but these."""
+        for key in {*self._of_changes, *self._of_stops}.difference(driven):
+            self.announce(key, stopped=True)
+
+    def changed(self, key: RunKey) -> asyncio.Future[None]:
+        """Resolves when the run's log has grown or the run has stopped."""
+        return _listen(self._of_changes, key)
+
+    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+        """Resolves when the run is not driven any more, or cannot go on for now."""
+        return _listen(self._of_stops, key)
+
+    def take_moved(self) -> list[RunKey] | None:
+        """The runs that were announced since the last call, in that order; None for the first call, which begins to count."""
+        moved = None if self._moved is None else list(self._moved)
+        self._moved = {}
+        return moved
+
+
+def _listen(waiting: Waiting, key: RunKey) -> asyncio.Future[None]:
+    listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting.setdefault(key, []).append(listener)
+    return listener

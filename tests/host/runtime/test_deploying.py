@@ -1,0 +1,231 @@
+"""Code that tenants bring at run time: what is kept of it, what starts with it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.apps import AppOn, Journal, ended, in_loop
+from support.guests import needs_python
+
+from cloche import Cloche, create_workflow, path
+from cloche.engines import Code, Language
+from cloche.errors import DeployRefused, ForeignFile, InvalidInput, NotFound, RunConflict
+from cloche.store import MemoryStore, Version
+from cloche.tenancy import Policy
+
+STEP = 'const step = (id) => globalThis[Symbol.for("WORKFLOW_USE_STEP")](id);\n'
+TWICE = STEP + "export default async (input) => { const a = await step('inc')(input); return await step('dbl')(a); };\n"
+ONCE = STEP + "export default async (input) => await step('inc')(input);\n"
+IN_PYTHON = """
+from cloche import step, workflow
+
+@workflow
+async def w(data):
+    return await step("inc")(data)
+"""
+
+
+async def source(app: Cloche, text: str, tenant: str = "acme", workflow: str = "w") -> Version:
+    return await app.deploy(tenant, text, workflow=workflow, language="javascript")
+
+
+async def refusal(
+    app: Cloche, content: Any, language: Language | None = "javascript", workflow: str = "w"
+) -> DeployRefused:
+    """Why it is refused; it has left nothing behind."""
+    with pytest.raises(DeployRefused) as refused:
+        await app.deploy("acme", content, workflow=workflow, language=language)
+    assert await app.tenant("acme").versions() == []
+    assert app._running.store.collect(lambda packed: []).blobs == 0
+    assert (refused.value.tenant, refused.value.workflow) == ("acme", workflow)
+    return refused.value
+
+
+@in_loop
+async def test_source_is_deployed_once_and_started_by_workflow_or_version(journal: Journal) -> None:
+    async with AppOn(MemoryStore(), steps=[journal.inc(), journal.dbl()]) as app:
+        acme = app.tenant("acme")
+        first, second = await source(app, TWICE), await source(app, ONCE)
+        assert (first.workflow, first.id == second.id) == ("w", False)
+        assert [await ended(await acme.start(what, {"v": 1})) for what in ("w", first, first.id, second)] == [
+            ("success", {"v": v}) for v in (2, 4, 4, 2)
+        ]
+        assert [one.id for one in await acme.versions()] == [second.id, first.id]
+        assert (await app.verify()).ok
+
+
+@in_loop
+async def test_the_same_content_is_the_same_version_and_the_current_one_again(journal: Journal) -> None:
+    async with AppOn(MemoryStore(), steps=[journal.inc(), journal.dbl()]) as app:
+        first, _ = await source(app, TWICE), await source(app, ONCE)
+        assert await source(app, TWICE) == first
+        assert len(await app.tenant("acme").versions("w")) == 2
+        assert await ended(await app.tenant("acme").start("w", {"v": 1})) == ("success", {"v": 4})
+
+
+@in_loop
+async def test_a_later_process_needs_the_steps_alone(tmp_path: Path, journal: Journal) -> None:
+    graph = (
+        create_workflow(id="g").then(journal.inc()).map({"v": path("inputData.v")}).then(journal.ask()).commit().graph
+    )
+    async with Cloche(tmp_path / "s.db") as app:
+        deployed = [
+            await source(app, TWICE),
+            await app.deploy("acme", graph.to_json()),
+            await app.deploy("acme", graph),
+        ]
+    assert deployed[1] == deployed[2]
+    async with Cloche(tmp_path / "s.db", steps=[journal.inc(), journal.dbl(), journal.ask()]) as app:
+        acme = app.tenant("acme")
+        assert await ended(await acme.start("w", {"v": 1})) == ("success", {"v": 4})
+        assert (await (await acme.start("g", {"v": 1}, run_id="r1")).result()).status == "suspended"
+    async with Cloche(tmp_path / "s.db", steps=[journal.ask()]) as app:
+        assert (await app.prune()).blobs == 0
+        assert (await app.tenant("acme").resume("r1", resume_data={"add": 3})).result == {"v": 5}
+        assert (await app.tenant("acme").replay("r1")).ok
+        assert await app.tenant("acme").versions() == [deployed[1], deployed[0]]
+
+
+@in_loop
+async def test_python_source_is_deployed_likewise(journal: Journal) -> None:
+    needs_python()
+    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+        await app.deploy("acme", IN_PYTHON, workflow="w", language="python")
+        assert await ended(await app.tenant("acme").start("w", {"v": 1})) == ("success", {"v": 2})
+        with pytest.raises(DeployRefused, match="SyntaxError") as refused:
+            await app.deploy("acme", "x = (\n", workflow="x", language="python")
+        assert (refused.value.reason, refused.value.line) == ("load-failed", 1)
+
+
+@in_loop
+async def test_a_version_is_its_tenants_own_and_no_workflow_of_the_hosts(journal: Journal) -> None:
+    host = create_workflow(id="w", input_schema={"type": "integer"}).then(journal.dbl()).commit()
+    reported: list[str] = []
+    host.on_finish = lambda result: reported.append(result.run_id)
+    async with AppOn(MemoryStore(), workflows=[host], steps=[journal.inc()]) as app:
+        version = await source(app, ONCE)
+        run = await app.tenant("acme").start("w", {"v": 1})
+        assert await ended(run) == ("success", {"v": 2})
+        with pytest.raises(InvalidInput):
+            await app.tenant("umbra").start("w", {"v": 1})  # what the host has registered
+        with pytest.raises(NotFound, match="tenant umbra has deployed no workflow"):
+            await app.tenant("umbra").start(version, {"v": 1})
+        assert reported == []
+        with pytest.raises(RunConflict):
+            await app.tenant("acme").start(version, {"v": 2}, run_id=run.id)
+
+
+@in_loop
+async def test_the_schemas_of_a_deployed_graph_are_checked(journal: Journal) -> None:
+    schema = {"type": "object", "properties": {"v": {"type": "integer"}}, "required": ["v"]}
+    graph = (
+        create_workflow(id="g", input_schema=schema).then(journal.inc()).wait_for_event("paid", schema=schema).commit()
+    )
+    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+        await app.deploy("acme", graph.graph)
+        acme = app.tenant("acme")
+        with pytest.raises(InvalidInput, match="the input of workflow 'g'"):
+            await acme.start("g", {"v": "one"})
+        run = await acme.start("g", {"v": 1})
+        with pytest.raises(InvalidInput, match="what event 'paid' carries"):
+            await acme.send_event(run.id, "paid", {})
+        await acme.send_event(run.id, "paid", {"v": 7})
+        assert await ended(run) == ("success", {"v": 7})
+
+
+@in_loop
+async def test_a_withdrawn_version_starts_nothing_and_its_runs_go_on(journal: Journal) -> None:
+    asks = STEP + "export default async (input) => await step('ask')(input);\n"
+    async with AppOn(MemoryStore(), steps=[journal.ask()]) as app:
+        acme, version = app.tenant("acme"), await source(app, asks)
+        await (await acme.start("w", {"v": 1}, run_id="r1")).result()
+        await acme.withdraw(version)
+        with pytest.raises(NotFound):
+            await acme.start("w", {"v": 1})
+        with pytest.raises(NotFound, match="has no version"):
+            await acme.withdraw(version.id)
+        assert (await app.prune()).blobs == 0
+        assert (await acme.resume("r1", resume_data={"add": 1})).result == {"v": 2}
+
+
+@in_loop
+async def test_a_refusal_names_line_and_reason_and_leaves_nothing_behind() -> None:
+    async with AppOn(MemoryStore()) as app:
+        error = await refusal(app, "export default async () => 1;\n\nconst a = ;\n")
+        assert (error.reason, error.line) == ("load-failed", 3)
+        assert "workflow 'w' of tenant acme cannot be deployed: line 3: " in error.message
+        assert "SyntaxError" in error.message
+        error = await refusal(app, "\nthrow new RangeError('not today');\n")
+        assert error.reason == "load-failed"
+        assert "RangeError: not today" in error.message
+        assert (await refusal(app, "export const a = 1;")).reason == "load-failed"
+        assert (await refusal(app, "import 'fs'; export default 1")).reason == "load-failed"
+
+
+@in_loop
+@pytest.mark.parametrize(
+    ("hostile", "reason"),
+    [
+        ("while (true) {}", "fuel-exhausted"),
+        ("const a = []; while (true) a.push(new Uint8Array(1 << 20).fill(1));", "memory-exhausted"),
+        ("await new Promise(() => {});", "load-failed"),
+        ("(function f() { f(); })();", "load-failed"),
+        ("Promise.resolve().then(function again() { return Promise.resolve().then(again); });", "fuel-exhausted"),
+    ],
+)
+async def test_a_hostile_top_level_ends_in_a_typed_error(hostile: str, reason: str) -> None:
+    async with AppOn(MemoryStore(), policy=Policy(fuel_per_event=300_000_000)) as app:
+        assert (await refusal(app, hostile + "\nexport default async () => 1;\n")).reason == reason
+
+
+@in_loop
+async def test_a_graph_with_problems_is_refused_with_each_of_them(journal: Journal) -> None:
+    graph = json.loads(create_workflow(id="w").then(journal.inc()).commit().graph.to_json())
+    async with AppOn(MemoryStore()) as app:
+        for broken in ("not JSON", "[" * 100_000, json.dumps({**graph, "nodes": [{"type": "nonsense"}]})):
+            error = await refusal(app, broken, None)
+            assert error.problems, broken[:20]
+        missing = json.dumps({**graph, "steps": {}})
+        assert "inc" in (await refusal(app, missing, None)).message
+        with pytest.raises(DeployRefused, match="its graph is that of workflow 'w'"):
+            await app.deploy("acme", json.dumps(graph), workflow="other")
+
+
+@in_loop
+async def test_what_is_too_large_or_has_no_id_is_refused_before_it_is_read() -> None:
+    async with AppOn(MemoryStore(), policies={"acme": Policy(source_bytes=1_000)}) as app:
+        error = await refusal(app, "x" * 1_001)
+        assert (error.reason, error.limit, error.value, error.asked) == ("limit-exceeded", "source_bytes", 1_000, 1_001)
+        assert (await refusal(app, ONCE, workflow="a\nb")).reason == "bad-id"
+
+
+@in_loop
+async def test_a_file_cannot_give_a_tenant_the_code_of_another(journal: Journal) -> None:
+    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+        version = await source(app, ONCE)
+        run = await app.tenant("acme").start(version, {"v": 1})
+        await run.result()
+        exported = await app.tenant("acme").export(run.id)
+    async with AppOn(MemoryStore(), steps=[journal.inc()]) as other:
+        assert await ended(await other.import_(exported)) == ("success", {"v": 2})
+    code = Code("w", "guest", "", {}, "", owner="acme")
+    assert Code.unpack(code.pack()) == code
+    async with AppOn(MemoryStore()) as app:
+        await source(app, ONCE)
+        stolen = app.store.versions(version.tenant)[0]
+        key = (await app.start(_host(journal), {"v": 1}, run_id="r1"))._key
+        await (await app.get("r1")).result()
+        row = app.store._rows[key]  # type: ignore[attr-defined]
+        app.store._rows[key] = replace(row, code=stolen.digest)  # type: ignore[attr-defined]
+        forged = await app.export("r1")
+        await app.delete("r1")
+        with pytest.raises(ForeignFile, match="another tenant"):
+            await app.import_(forged)
+
+
+def _host(journal: Journal) -> Any:
+    return create_workflow(id="w").then(journal.inc()).commit()
