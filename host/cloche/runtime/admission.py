@@ -7,7 +7,8 @@ oldest first. A queue that is full refuses the next run with an error; that is t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cloche.errors import QueueFull
 from cloche.history import TenantId
@@ -24,6 +25,7 @@ class Admission:
         self._store = store
         self._policy_of = policy_of
         self.driven: Counter[TenantId] = Counter()
+        self._on_their_way: Counter[TenantId] = Counter()  # into the queue: not in the store yet
 
     def entered(self, tenant: TenantId) -> None:
         self.driven[tenant] += 1
@@ -47,14 +49,16 @@ class Admission:
         """Whether a new run of a tenant may begin at once."""
         return self.driven[tenant] < self._policy_of(tenant).concurrent_runs
 
-    def check_queue(self, tenant: TenantId) -> None:
-        """Whether one more run may wait.
+    @contextmanager
+    def queueing(self, tenant: TenantId) -> Iterator[None]:
+        """While one more run is put in the queue.
 
         Raises:
-            QueueFull
+            QueueFull: it has no room; nothing was done.
         """
         most = self._policy_of(tenant).queued_runs
-        if (waiting := self._store.queued(tenant)) >= most:
+        waiting = self._store.queued(tenant) + self._on_their_way[tenant]
+        if waiting >= most:
             raise QueueFull(
                 f"tenant {tenant} has {waiting} runs that wait to begin, and {most} may: try again when some have begun",
                 tenant=tenant,
@@ -62,3 +66,8 @@ class Admission:
                 value=most,
                 asked=waiting + 1,
             )
+        self._on_their_way[tenant] += 1
+        try:
+            yield
+        finally:
+            self._on_their_way[tenant] -= 1

@@ -189,6 +189,10 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     if result.status == "paused":
         return "paused: it goes one entry at a time; go on with Run.resume(per_step=…)"
     run = machine.key.run
+    if result.status == "pending":
+        return (
+            f"pending: it begins when runs of tenant {machine.key.tenant} have made room; a worker must be running then"
+        )
     if result.status == "suspended":
         said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.suspensions()]
         named = f" --step {said[0].split(' ')[0]}" if len(said) > 1 else ""

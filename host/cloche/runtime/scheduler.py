@@ -200,8 +200,8 @@ class Scheduler:
             QueueFull: too many wait already; there is no such run.
             RunConflict, SeqConflict, StoreUnavailable: as `start`.
         """
-        self.admission.check_queue(key.tenant)
-        await self._recorded(key, queueing.queue(self, key, self._new_run(code), created))
+        with self.admission.queueing(key.tenant):
+            await self._recorded(key, queueing.queue(self, key, self._new_run(code), created))
         self.claims.held.add(key.tenant)
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
