@@ -8,7 +8,7 @@ of a `map`, where it could as well be meant literally or as a template: there it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -41,6 +41,7 @@ from cloche_codegen.graph import (
     TemplateValue,
     Value,
 )
+from cloche_codegen.host_closures import HostClosures
 from cloche_codegen.paths import ROOTS
 
 M = TypeVar("M", bound=BaseModel)
@@ -55,7 +56,11 @@ _CONCURRENCY_MAX: Final = 2**53 - 1  # "as many as there are items": the largest
 
 
 class Problems(list[Problem]):
-    """What has been found so far, in the order of the graph."""
+    """What has been found so far, in the order of the graph; and the host closures, where they are allowed."""
+
+    def __init__(self, closures: HostClosures | None = None) -> None:
+        super().__init__()
+        self.closures = closures or HostClosures()
 
     def add(self, code: str, path: str, message: str) -> None:
         self.append(Problem(code, path, message))
@@ -89,7 +94,7 @@ def condition_of(given: object, path: str, problems: Problems) -> Condition:
         case _ if isinstance(given, _PREDICATES):
             return PredicateTest(predicate=given)
         case _ if callable(given):
-            return _function_of(given, path, "condition", problems) or _NEVER
+            return _function_of(given, path, "condition", problems, _condition_closure) or _NEVER
         case _:
             kind = type(given).__name__
             problems.add("bad_condition", path, f"a condition cannot be {kind}; {_CONDITION_ADVICE}")
@@ -201,7 +206,7 @@ def value_of(given: object, path: str, what: str, problems: Problems) -> Value:
         case Mapping():
             return _declared(given, path, problems)
         case _ if callable(given):
-            return _function_of(given, path, what, problems) or LiteralValue(value=None)
+            return _function_of(given, path, what, problems, _value_closure) or LiteralValue(value=None)
         case _:
             problems.add("bad_value", path, f"{what}: {type(given).__name__} cannot be stored in a graph")
     return LiteralValue(value=None)
@@ -262,13 +267,28 @@ _CONDITION_ADVICE: Final = (
 )
 
 
-def _function_of(given: Any, path: str, what: str, problems: Problems) -> FunctionText | None:
-    """A Python function as source, or a problem that says what is in its way."""
+_Closed = TypeVar("_Closed", PredicateTest, PathValue)
+
+
+def _function_of(
+    given: Any, path: str, what: str, problems: Problems, closure: Callable[[HostClosures, Any, str], _Closed]
+) -> FunctionText | _Closed | None:
+    """A Python function as source; else a host closure, where that is allowed, or a problem that says what is in its way."""
     try:
         found = taken(given)
     except NotUnderGlass as error:
+        if problems.closures.allowed:
+            return closure(problems.closures, given, path)
         problems.add("python_function", path, f"the {what} is a Python function that cannot go under glass: {error}")
         return None
     expression = expression_of(found.source, found.name, found.parameters)
     fields = {"name": found.name, "source": found.source, "parameters": found.parameters, "expression": expression}
     return problems.build(FunctionText, path, **fields)
+
+
+def _condition_closure(closures: HostClosures, given: Any, path: str) -> PredicateTest:
+    return closures.condition(given, path)
+
+
+def _value_closure(closures: HostClosures, given: Any, path: str) -> PathValue:
+    return closures.value(given, path)

@@ -16,8 +16,10 @@ from pydantic import BaseModel, TypeAdapter
 from cloche_codegen import graph as g
 from cloche_codegen import tree
 from cloche_codegen.arguments import Problems, concurrency_of, condition_of, date_of, duration_of, output_of
+from cloche_codegen.conditions.expressions import path
 from cloche_codegen.emission import Source
 from cloche_codegen.errors import GraphError, NotCommitted
+from cloche_codegen.host_closures import HOLDS, HostClosures, looped
 from cloche_codegen.javascript import javascript
 from cloche_codegen.languages import Language, language_of
 from cloche_codegen.lower import lower
@@ -91,7 +93,7 @@ class Workflow(Schematic):
         self.steps: dict[str, Step] = {}
         self.workflows: dict[str, Workflow] = {}
         self._nodes: list[g.Node] = []
-        self._problems = Problems()
+        self._problems = Problems(HostClosures(allowed=mode == "host-closures"))
         self._ordinals: dict[str, int] = {}
         self._graph: g.Graph | None = None
         self._late: Callable[[], g.Graph] | None = None  # makes the graph when it is first asked for
@@ -438,8 +440,14 @@ class Workflow(Schematic):
         self._check_open()
         given = {"id": id, "description": description, "metadata": metadata and dict(metadata), **fields}
         node = self._problems.build(model, f"{self.id}/{id}", **given)
+        for closure in self._problems.closures.take():
+            self._tap(closure)
         if node is not None:
             self._nodes.append(cast(g.Node, node))
+
+    def _tap(self, step: Step) -> None:
+        """Call a step with what flows, which flows on unchanged."""
+        self._nodes.append(self._body(step, "tap").model_copy(update={"tap": True}))
 
     def _least(self, min_successes: int | None, first_success: bool, id: str) -> int | None:
         if first_success and min_successes not in (None, 1):
@@ -467,6 +475,11 @@ class Workflow(Schematic):
     ) -> Self:
         id = self._named(kind, id)
         test = condition_of(condition, f"{self.id}/{id}", self._problems)
+        if closures := self._problems.closures.take():
+            turn = self._body(looped(self, id, step, closures), kind, id=f"{id}-body")
+            self.map({"value": path("inputData")}, id=f"{id}-input")
+            self._add(g.LoopNode, f"{id}-turns", description, metadata, kind=kind, body=turn, condition=HOLDS)
+            return self.map(path("inputData.value"), id=id)
         body = self._body(step, kind)
         self._add(g.LoopNode, id, description, metadata, kind=kind, body=body, condition=test)
         return self
@@ -517,6 +530,9 @@ class Workflow(Schematic):
         if not workflow.committed:
             message = f"workflow {workflow.id!r} is used before it is committed; end it with .commit()"
             raise NotCommitted.one("not_committed", f"{self.id}/{workflow.id}", f"{what}: {message}")
+        if workflow.mode == "host-closures" and self.mode != workflow.mode:
+            message = f"workflow {workflow.id!r} has mode='host-closures': give the workflow around it that mode too"
+            self._problems.add("host_closures", f"{self.id}/{workflow.id}", message)
         for one in (workflow, *workflow.workflows.values()):
             if self.workflows.setdefault(one.id, one) is not one:
                 message = f"two different workflows have the id {one.id!r}; use clone_workflow to give one another id"

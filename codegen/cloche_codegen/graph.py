@@ -117,10 +117,14 @@ class _Node(Frozen):
 
 
 class StepNode(_Node):
-    """A call of a step of the table `steps`."""
+    """A call of a step of the table `steps`.
+
+    A `tap` gives its result to who asks for it by id: what flows on is what flowed in.
+    """
 
     type: Literal["step"] = "step"
     step: str
+    tap: Literal[True] | None = None
 
 
 class WorkflowNode(_Node):

@@ -103,7 +103,8 @@ def _function(definition: g.Definition) -> t.Function:
     for node in definition.nodes:
         scope = _Scope(node.id, flowing, results)
         lines.append(t.Line(_kind(node), node.description, _statement(node, scope)))
-        flowing = t.Result(node.id)
+        if not (isinstance(node, g.StepNode) and node.tap):
+            flowing = t.Result(node.id)
         results.update(_results(node))
     return t.Function(definition.id, definition.description, tuple(lines), flowing)
 

@@ -5,6 +5,7 @@ All of it is asked before anything happens, from what the host knows of the run,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -51,12 +52,24 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
     Raises:
         LimitExceeded: its code or its input is too large.
     """
+    if not policy.host_closures and _mode(code.graph) == "host-closures":
+        message = (
+            f"workflow '{code.workflow}' has mode='host-closures', functions that run on the host: "
+            "give its tenant a Policy(host_closures=True), or write them so that they can go under glass"
+        )
+        raise NotGranted(message, limit="host_closures", value=False, asked=True)
     size = len(code.source.encode())
     if size > policy.source_bytes:
         raise exceeded("source_bytes", policy.source_bytes, size, f"the source of workflow '{code.workflow}'")
     size = len(started.pack())
     if size > policy.payload_bytes:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
+
+
+@lru_cache(1_000)
+def _mode(graph: str) -> str:
+    """That of a graph as JSON; hand-written code has none."""
+    return str(json.loads(graph).get("mode", "strict")) if graph else "strict"
 
 
 @lru_cache(1_000)

@@ -132,6 +132,10 @@ class Policy(BaseModel):
 
     # ---- rights ----
     steps: tuple[Grant, ...] | None = Field(None, description="the steps that may be called; None: those registered.")
+    host_closures: bool = Field(
+        False,
+        description="whether workflows of mode 'host-closures' may start: their functions run on the host, unbounded.",
+    )
     child_workflows: tuple[str, ...] | None = Field(
         None, description="workflows that may be started as children; None: all."
     )
