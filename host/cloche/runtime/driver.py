@@ -438,12 +438,12 @@ class RunDriver:
         self.enforcement.check_turn(self.started, self._scheduler.world.now(), cell.fuel_used, events)
         self._tail += len(events)
         try:
-            output = await lanes.turn(self.code, cell, events)
+            output = await lanes.turn(self.key.tenant, self.code, cell, events)
         except HeavyTurn:
             await self.rebuild()
             self._tail += len(events)
             cell = await self._live_cell()
-            output = await lanes.turn(self.code, cell, events)
+            output = await lanes.turn(self.key.tenant, self.code, cell, events)
         self.enforcement.check_fuel(cell.fuel_used)
         return output
 

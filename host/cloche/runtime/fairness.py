@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
@@ -38,3 +40,32 @@ def in_turns(groups: Iterable[Sequence[T]]) -> list[T]:
     """One of each group, then the next of each …"""
     gone = object()
     return [one for one in chain.from_iterable(zip_longest(*groups, fillvalue=gone)) if one is not gone]  # type: ignore[misc]
+
+
+class Turns:
+    """Places that are given out one by one, to the tenants that wait for one in turns. On the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[TenantId, deque[asyncio.Future[None]]] = OrderedDict()  # the next one first
+
+    def wait(self, tenant: TenantId) -> asyncio.Future[None]:
+        """Resolves when it is this one's turn."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(place)
+        return place
+
+    def give(self) -> bool:
+        """Give the next place; False if nobody waits."""
+        while self._waiting:
+            tenant, places = next(iter(self._waiting.items()))
+            while places and places[0].done():  # who gave up does not cost the tenant its turn
+                places.popleft()
+            place = places.popleft() if places else None
+            if places:
+                self._waiting.move_to_end(tenant)
+            else:
+                del self._waiting[tenant]
+            if place is not None:
+                place.set_result(None)
+                return True
+        return False

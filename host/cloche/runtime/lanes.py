@@ -4,6 +4,9 @@ Every workflow begins in the light lane, where a turn may take a few millisecond
 made again in the heavy lane, and so are the next turns of all runs of the same code: a guest that computes, or spins, holds up
 nobody else for longer than that, once in many turns. Code is loaded in the heavy lane the first time: it may do anything at its
 top level too.
+
+In both lanes tenants take turns (`fairness.Turns`): whoever comes waits for no more than one turn of each other tenant, and for
+those that have begun. Where only one tenant has runs, nobody waits for a turn on the loop's thread.
 """
 
 from __future__ import annotations
@@ -11,28 +14,41 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from cloche.engines import Cell, Code
 from cloche.errors import HeavyTurn
+from cloche.history import TenantId
+from cloche.runtime.fairness import Turns
+
+T = TypeVar("T")
 
 LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 HEAVY_TURNS = 100  # how many turns of a code are taken as heavy after one that was
 CODES_MAX = 1_000
+LIGHT_TURNS_A_PASS = 16  # a commit for each would cost more than the turns; all that wait would hold up who comes now
 LOADED_MAX = 256  # as many images as the sandbox keeps
 
 
 class Lanes:
-    def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(os.cpu_count() or 2, "cloche-turn")
+    """`tenants`: those that have runs, kept up by its owner."""
+
+    def __init__(self, tenants: Collection[TenantId] = ()) -> None:
+        threads = os.cpu_count() or 2
+        self.pool = ThreadPoolExecutor(threads, "cloche-turn")
+        self._tenants = tenants
+        self._free_threads = threads
+        self._heavy_turns, self._light_turns = Turns(), Turns()
+        self._gives_light_turns = False
         self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
         self._loaded: OrderedDict[tuple[str, str, str], None] = (
             OrderedDict()
         )  # guest, source and limits of code that loads
 
-    async def open(self, code: Code, limits: dict[str, Any], make: Callable[[], Cell]) -> Cell:
+    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any], make: Callable[[], Cell]) -> Cell:
         """The cell that `make` gives: here if its code was loaded before, which takes a fifth of a millisecond.
 
         Raises:
@@ -42,25 +58,69 @@ class Lanes:
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return make()
-        cell = await asyncio.get_running_loop().run_in_executor(self.pool, make)
+        cell = await self.beside(tenant, make)
         self._loaded[key] = None
         while len(self._loaded) > LOADED_MAX:
             self._loaded.popitem(last=False)
         return cell
 
-    async def turn(self, code: Code, cell: Cell, events: Sequence[bytes]) -> bytes:
+    async def turn(self, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes]) -> bytes:
         """One crossing in the lane where it belongs.
 
         Raises:
             HeavyTurn: it was not light, which is known from now on. The cell is spoilt: make the turn again on another.
         """
         if not self.takes_as_light(code, len(events)):
-            return await asyncio.get_running_loop().run_in_executor(self.pool, cell.turn, events)
+            return await self.beside(tenant, partial(cell.turn, events))
+        if len(self._tenants) > 1:
+            await self._light_turn(tenant)
         try:
             return cell.turn(events, light=True)
         except HeavyTurn:
             self.mark_heavy(code)
             raise
+
+    async def beside(self, tenant: TenantId, deed: Callable[[], T]) -> T:
+        """Do it in a thread of the heavy lane, when it is the tenant's turn."""
+        if self._free_threads:
+            self._free_threads -= 1
+        else:
+            await self._heavy_turn(tenant)
+        done = asyncio.get_running_loop().run_in_executor(self.pool, deed)
+        done.add_done_callback(
+            self._thread_is_free
+        )  # not before: who gives up waiting does not end what the thread does
+        return await asyncio.shield(done)
+
+    async def _heavy_turn(self, tenant: TenantId) -> None:
+        place = self._heavy_turns.wait(tenant)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given, and nobody takes it
+                self._pass_on()
+            raise
+
+    def _thread_is_free(self, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # who asked has been told, or does not wait any more
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if not self._heavy_turns.give():
+            self._free_threads += 1
+
+    async def _light_turn(self, tenant: TenantId) -> None:
+        if not self._gives_light_turns:
+            self._gives_light_turns = True
+            asyncio.get_running_loop().call_soon(self._give_light_turns)
+        await self._light_turns.wait(tenant)
+
+    def _give_light_turns(self) -> None:
+        """A few in one pass of the loop, so that they share a commit; those that come meanwhile wait for these alone."""
+        self._gives_light_turns = all(self._light_turns.give() for _ in range(LIGHT_TURNS_A_PASS))
+        if self._gives_light_turns:
+            asyncio.get_running_loop().call_soon(self._give_light_turns)
 
     def takes_as_light(self, code: Code, events: int = 1) -> bool:
         """Whether the next turn of this code is tried on the loop's thread: a hop costs more than a light one."""

@@ -106,7 +106,7 @@ class Rebuilder:
         else:
             events, expected = heard.events, heard.output()
         self.tail += len(events)
-        output = await self.scheduler.lanes.turn(self.code, self.cell, events)
+        output = await self.scheduler.lanes.turn(self.key.tenant, self.code, self.cell, events)
         if output != expected:
             report = find_divergence(self.key.run, self._script(begin), output, self.code.lines)
             raise Divergence(str(report), report=report)

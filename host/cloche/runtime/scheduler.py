@@ -103,8 +103,8 @@ class Scheduler:
         self._store_lock = threading.Lock()  # steps in threads look up results while the loop commits
         self.committer = Committer(store, self._store_lock)
         self.step_pool = ThreadPoolExecutor(STEP_THREADS, "cloche-step")
-        self.lanes = Lanes()
         self.admission = Admission(store, policy_of)
+        self.lanes = Lanes(self.admission.driven)
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.listeners = Listeners()
@@ -501,7 +501,7 @@ class Scheduler:
 
     async def open_cell(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell:
         guest = partial(load_guest, self.store, code.guest)
-        return await self.lanes.open(code, limits, partial(self.engine.open, code, guest, limits, tenant))
+        return await self.lanes.open(tenant, code, limits, partial(self.engine.open, code, guest, limits, tenant))
 
     async def prewarm(self, tenant: TenantId, codes: Sequence[Code]) -> None:
         """Have the engine load these, one after the other, in the threads for heavy turns."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, Code, Language
@@ -367,7 +368,7 @@ class Tenant(Runs):
         """
         one = Deployment(self._tenant, content, workflow, language, self.policy)
         running = self._running
-        code = await asyncio.get_running_loop().run_in_executor(running.lanes.pool, baked, self._engine, one)
+        code = await running.lanes.beside(self._tenant, partial(baked, self._engine, one))
         return keep(running.store, self._engine, self._tenant, code, self._world.now())
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from functools import partial
 
 import pytest
-from support.apps import AppOn, Journal, ended, in_loop
+from support.apps import AppOn, Journal, ended, in_loop, until
 
-from cloche import Workflow, code, create_workflow
+from cloche import StepContext, Workflow, code, create_workflow
 from cloche.engines import Code, DirectEngine, SandboxEngine
 from cloche.errors import FuelExhausted, HeavyTurn
-from cloche.history import DEFAULT_TENANT, TimeMs
+from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.messages import Started
-from cloche.runtime.lanes import CODES_MAX, HEAVY_TURNS, Lanes
+from cloche.runtime.fairness import Turns
+from cloche.runtime.lanes import CODES_MAX, HEAVY_TURNS, LIGHT_TURNS_A_PASS, Lanes
 from cloche.sandbox import Limits
 from cloche.store import MemoryStore
 
@@ -118,3 +121,75 @@ def test_what_is_remembered_of_heavy_codes_is_bounded() -> None:
 async def test_what_is_not_metered_is_light(journal: Journal) -> None:
     async with AppOn(MemoryStore(), workflows=[computing(journal, 10)], engine=DirectEngine()) as app:
         assert await ended(await app.start("heavy", {"v": 1})) == ("success", {"v": 4})
+
+
+# ---- turns of tenants ----------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_places_go_to_tenants_in_turns_and_past_those_who_gave_up() -> None:
+    turns = Turns()
+    waiting = [(tenant, turns.wait(TenantId(tenant))) for tenant in ("a", "a", "a", "a", "b", "c", "c")]
+    waiting[1][1].cancel()
+    order = []
+    while turns.give():
+        order += [tenant for tenant, place in waiting if place.done() and not place.cancelled()]
+        waiting = [one for one in waiting if not one[1].done()]
+    assert order == ["a", "b", "c", "a", "c", "a"]
+
+
+@in_loop
+async def test_a_heavy_turn_waits_for_one_of_each_other_tenant_and_not_for_all_of_one() -> None:
+    lanes, began, gate = Lanes(), list[str](), threading.Event()
+
+    def deed(tenant: str) -> None:
+        began.append(tenant)
+        gate.wait(30)
+
+    places = lanes._free_threads
+    tasks = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(deed, "flood"))) for _ in range(50)]
+    await until(lambda: len(began) == places)
+    tasks.append(asyncio.create_task(lanes.beside(TenantId("small"), partial(deed, "small"))))
+    await asyncio.sleep(0)
+    tasks[places].cancel()  # it waits: its place goes to the next
+    gate.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert began.index("small") <= places + 1
+    assert (len(began), lanes._free_threads) == (50, places)
+    lanes.close()
+
+
+@in_loop
+async def test_who_gives_up_as_its_place_is_given_passes_it_on() -> None:
+    lanes, gate = Lanes(), threading.Event()
+    places = lanes._free_threads
+    at_work = [asyncio.create_task(lanes.beside(TenantId("a"), partial(gate.wait, 30))) for _ in range(places)]
+    waiting = asyncio.create_task(lanes.beside(TenantId("b"), partial(gate.wait, 30)))
+    await asyncio.sleep(0.01)
+    lanes._heavy_turns.give()
+    waiting.cancel()
+    gate.set()
+    await asyncio.gather(*at_work, waiting, return_exceptions=True)
+    assert lanes._free_threads == places + 1  # one was given here that no thread had left
+    lanes.close()
+
+
+@in_loop
+async def test_light_turns_of_many_runs_do_not_hold_up_those_of_another_tenant(journal: Journal) -> None:
+    gate, began = asyncio.Event(), list[str]()
+
+    async def wait(data: object, ctx: StepContext) -> object:
+        await gate.wait()
+        return data
+
+    def note(data: object, ctx: StepContext) -> object:
+        began.append(ctx.tenant)
+        return data
+
+    workflow = create_workflow(id="w").then(journal.acts("wait", wait)).then(journal.acts("note", note)).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow]) as app:
+        runs = [await app.tenant("flood").start("w", number) for number in range(400)]
+        runs.append(await app.tenant("small").start("w", 0))
+        gate.set()  # all of them have a result at once, that of the small tenant last
+        assert {(await run.result()).status for run in runs} == {"success"}
+    assert began.index("small") < 2 * LIGHT_TURNS_A_PASS
