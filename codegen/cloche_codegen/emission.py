@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
+from cloche_codegen.names import shown
+
 WIDTH: Final = 100  # a list of fields longer than this is written one per line
 
 
@@ -78,19 +80,10 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-# Line ends, controls, and the marks that turn the direction of text: in a comment they could show a
-# reader something else than what runs.
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-
-
-def hidden(text: str) -> str:
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
 def comment(text: str) -> str:
-    return hidden(" ".join(text.split()))
+    return shown(" ".join(text.split()))
 
 
 def described(description: str | None) -> str:
     text = " ".join((description or "").split())
-    return ": " + hidden(text if len(text) <= 160 else text[:159] + "…") if text else ""
+    return ": " + shown(text if len(text) <= 160 else text[:159] + "…") if text else ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cloche_codegen.conditions.values import number_text, quote
-from cloche_codegen.emission import hidden
+from cloche_codegen.names import shown
 
 _SAFE_INTEGER_MAX: Final = 2**53 - 1
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
@@ -95,7 +95,7 @@ def literal(value: object) -> str:
 
 def js_text(value: str) -> str:
     """A text, quoted, with nothing in it that could not be seen."""
-    return hidden(quote(value))
+    return shown(quote(value))
 
 
 def js_object(fields: Iterable[tuple[str, str]]) -> str:

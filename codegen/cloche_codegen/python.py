@@ -17,8 +17,9 @@ from cloche_codegen import graph as g
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.functions_text import placed
 from cloche_codegen.conditions.values import instant_text, quote
-from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, hidden, source_of
+from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, source_of
 from cloche_codegen.errors import GraphError
+from cloche_codegen.names import shown
 
 _HELPER_OF_OP: Final = {"in": "is_in", "notIn": "not_in", "notExists": "not_exists"}
 _HELPER_OF_FUNCTION: Final = {"value": "applied", "truth": "holds", "seconds": "lasting"}
@@ -403,7 +404,7 @@ def literal(value: object) -> str:
 
 
 def _text(value: str) -> str:
-    return hidden(quote(value))  # what JSON escapes, and how, Python reads alike
+    return shown(quote(value))  # what JSON escapes, and how, Python reads alike
 
 
 def _mapping(fields: Iterable[tuple[str, str]]) -> str:

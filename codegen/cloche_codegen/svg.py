@@ -8,7 +8,6 @@ Texts are data: they are cut, shown with controls spelled out, and escaped. What
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Final, assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen.mermaid import condition_text, policy_label
+from cloche_codegen.names import shown
 
 _MARGIN: Final = 24
 _GAP: Final = 28  # between pieces that follow each other, where the arrow is
@@ -136,13 +136,8 @@ class _Piece:
 
 
 # ── texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-_UNSEEN: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
-)
-
-
 def _shown(text: str) -> str:
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", " ".join(text.split()))
+    return shown(" ".join(text.split()))
 
 
 def _escaped(text: str) -> str:

@@ -23,14 +23,12 @@ from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, 
 from cloche_codegen.errors import Problem
 from cloche_codegen.flow import misfits
 from cloche_codegen.languages import misplaced
+from cloche_codegen.names import NAME_SIZE_MAX, flaw_of
 from cloche_codegen.paths import BrokenPath, keys_of, where
 from cloche_codegen.templates import BrokenTemplate, Place, parse
 
-ID_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
 PREDICATE_DEPTH_MAX: Final = 64
-# Slashes, brackets and # build call paths (`W/inc[3]`, `inc#2`); the rest cannot be seen or cannot be encoded.
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_NOT_IN_IDS: Final = re.compile(r"[/#\[\]\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_IN_IDS: Final = re.compile(r"[/#\[\]]")  # they build call paths: `W/inc[3]`, `inc#2`
 
 
 def problems_of(graph: g.Graph) -> list[Problem]:
@@ -69,6 +67,9 @@ def _tables(graph: g.Graph) -> Iterator[Problem]:
     for id, definition in graph.workflows.items():
         if definition.id != id:
             yield Problem("bad_graph", id, f"the table of workflows holds {definition.id!r} under {id!r}")
+    for step in graph.steps:
+        if (flaw := flaw_of(step)) is not None:
+            yield Problem("bad_id", graph.id, f"the id {step[:NAME_SIZE_MAX]!r} of a step {flaw}")
     yield from _cycles(graph)
 
 
@@ -134,15 +135,11 @@ def _ids(definition: g.Definition) -> Iterator[Problem]:
 
 
 def _id(id: str, path: str) -> Iterator[Problem]:
-    if found := _NOT_IN_IDS.search(id):
-        message = f"the id {id!r} contains {found[0]!r}; control characters and / # [ ] are not allowed in ids"
-        yield Problem("bad_id", path, message)
-    elif not id or id != id.strip():
-        yield Problem("bad_id", path, f"the id {id!r} is empty or padded with spaces")
-    elif len(id) > ID_SIZE_MAX:
-        yield Problem(
-            "bad_id", path[:ID_SIZE_MAX], f"the id has {len(id)} characters; at most {ID_SIZE_MAX} are allowed"
-        )
+    flaw = flaw_of(id)
+    if flaw is None and (found := _NOT_IN_IDS.search(id)):
+        flaw = f"contains {found[0]!r}; / # [ ] build call paths and are not allowed in ids"
+    if flaw is not None:
+        yield Problem("bad_id", path[:NAME_SIZE_MAX], f"the id {id[:NAME_SIZE_MAX]!r} {flaw}")
 
 
 def _shape(node: g.Node, path: str) -> Iterator[Problem]:
@@ -178,9 +175,8 @@ def _policy(node: g.ParallelNode | g.ForeachNode, path: str) -> Iterator[Problem
 
 
 def _event(name: str, path: str) -> Iterator[Problem]:
-    if not name or name != name.strip() or _UNSEEN.search(name) or len(name) > ID_SIZE_MAX:
-        message = f"the event name {name[:ID_SIZE_MAX]!r} is empty, padded, longer than {ID_SIZE_MAX} or holds controls"
-        yield Problem("bad_event", path, message)
+    if (flaw := flaw_of(name)) is not None:
+        yield Problem("bad_event", path, f"the event name {name[:NAME_SIZE_MAX]!r} {flaw}")
 
 
 def _target(graph: g.Graph, body: g.StepNode | g.WorkflowNode, path: str) -> Iterator[Problem]:

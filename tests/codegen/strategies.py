@@ -10,9 +10,12 @@ from codegen.steps_for_tests import free
 from hypothesis import strategies as st
 
 from cloche_codegen import Workflow, code, create_workflow, path
+from cloche_codegen.names import flaw_of
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-ids = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/#[]"), min_size=1, max_size=12)
+ids = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/#[]"), min_size=1, max_size=12).filter(
+    lambda id: flaw_of(id) is None
+)
 keys = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=6)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | keys
 data = st.recursive(
@@ -117,7 +120,11 @@ def workflows(draw: Draw, depth: int = 1) -> Workflow:
                 workflow.map(fields, id=names.pop())
             case 8:
                 timeout = draw(st.none() | st.integers(-1, 10**6)) if draw(st.booleans()) else value()
-                workflow.wait_for_event(draw(keys.filter(str.strip).map(str.strip)), timeout=timeout, id=names.pop())
+                workflow.wait_for_event(
+                    draw(keys.map(str.strip).filter(lambda name: flaw_of(name) is None)),
+                    timeout=timeout,
+                    id=names.pop(),
+                )
             case 7:
                 workflow.sleep(draw(st.integers(-1, 10**6)) if draw(st.booleans()) else value(), id=names.pop())
             case _:

@@ -119,6 +119,36 @@ BOMBS = {
 }  # fmt: skip
 
 
+# What costs the guest little, and the host much unless it is careful.
+LEVERS = {
+    "a path of many places": ("await cloche.step('echo', 'a/'.repeat(100_000))(1);", "MalformedOutput"),
+    "a long path": ("await cloche.step('echo', 'a'.repeat(9000))(1);", "MalformedOutput"),
+    "a timer at a long path": ("await cloche.sleep('a['.repeat(3000), 1);", "MalformedOutput"),
+    "a block at a long path": ("cloche.entered('a/'.repeat(200), 1);", "MalformedOutput"),
+    "a name with controls": (r"await step('echo\x1b[2J')(1);", "MalformedOutput"),
+    "a name that reads from the right": (r"await step('ec\u202eho')(1);", "MalformedOutput"),
+    "a name in pieces": (r"await step('cafe\u0301')(1);", "MalformedOutput"),
+    "an event without a name": ("await cloche.hook('h', '');", "MalformedOutput"),
+    "an event with a long name": ("await cloche.hook('h', 'x'.repeat(201));", "MalformedOutput"),
+    "a patch with a long name": ("return cloche.patched('x'.repeat(201));", "MalformedOutput"),
+    "a thousand blocks that are left, each with a call in it": (
+        "for (let i = 0; i < 3000; i++) step('echo', 'x[' + i + ']')(i); "
+        "for (let i = 0; i < 3000; i++) cloche.left('x[' + i + ']', [0, 1]); throw new Error('over');",
+        "Error",
+    ),
+    "calls that are given up": (
+        "const all = []; for (let i = 0; i < 500; i++) all.push(step('echo', 'x')(i)); "
+        "all.forEach((p) => cloche.abandon(p)); throw 1;",
+        "Error",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "name"), LEVERS.values(), ids=LEVERS)
+def test_little_work_of_the_guest_is_little_work_of_the_host(mode: Mode, body: str, name: str) -> None:
+    assert attacked(mode, javascript(body)).end == ("failed", name)
+
+
 @pytest.mark.parametrize(("body", "name"), BOMBS.values(), ids=BOMBS)
 def test_a_bomb_goes_off_under_the_glass(mode: Mode, body: str, name: str) -> None:
     assert attacked(mode, javascript(body), limits=Limits(memory_bytes=64 << 20)).end == ("failed", name)

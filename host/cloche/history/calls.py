@@ -72,7 +72,9 @@ class OpenCalls(dict[CallId, OpenCall]):
         super().__init__()
         self.last_call = 0  # numbers only grow: one that comes again is seen without keeping the past
         self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
-        self._under: Counter[str] = Counter()  # how many calls are open under a path
+        self._under: dict[
+            int, set[CallId]
+        ] = {}  # the calls under a place, by its hash: guests choose how long paths are
         self.active = 0
         self.suspended = 0
 
@@ -86,9 +88,8 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     def under(self, path: str) -> list[CallId]:
         """The calls that are open at `path` or under it (`path/…`, `path[…`), in the order of their numbers."""
-        if not self._under[path]:  # the usual case: a block is left when all in it has ended
-            return []
-        return sorted(call_id for call_id, call in self.items() if path in _places(call.path))
+        calls = self._under.get(hash(path), ())  # usually none: a block is left when all in it has ended
+        return sorted(call_id for call_id in calls if _is_under(self[call_id].path, path))
 
     @property
     def next_due(self) -> TimeMs | None:
@@ -122,7 +123,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         calls.last_call, entries = data
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
-            calls._under.update(_places(call.path))
+            calls._enlist(call_id, call.path)
             calls.active += call.phase in _ACTIVE
             calls.suspended += call.phase is StepPhase.SUSPENDED
             if call.due or call.phase is StepPhase.BACKOFF:
@@ -160,7 +161,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     def _open(self, record: Record, call_id: CallId, phase: CallPhase) -> None:
         self.pass_number(call_id)
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
-        self._under.update(_places(call.path))
+        self._enlist(call_id, call.path)
         if phase is StepPhase.CALLED:
             self.active += 1
         elif phase is TimerPhase.SET:
@@ -168,10 +169,17 @@ class OpenCalls(dict[CallId, OpenCall]):
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
 
+    def _enlist(self, call_id: CallId, path: str) -> None:
+        for place in _places(path):
+            self._under.setdefault(place, set()).add(call_id)
+
     def _remove(self, call_id: CallId) -> None:
         for place in _places(self.pop(call_id).path):
-            self._under[place] -= 1
-            if not self._under[place]:
+            calls = self._under.get(place)
+            if calls is None:  # two places of this path with one hash
+                continue
+            calls.discard(call_id)
+            if not calls:
                 del self._under[place]
 
     def _move(self, call: OpenCall, phase: CallPhase) -> None:
@@ -205,10 +213,10 @@ class OpenCalls(dict[CallId, OpenCall]):
         heappush(self._dues, (due, call_id))
 
 
-def _places(path: str) -> list[str]:
-    """The path itself and all that it stands in: `W[2]/ask` stands in `W[2]` and in `W`."""
-    places = [path]
-    for at in range(len(path) - 1, 0, -1):
-        if path[at] in "/[":
-            places.append(path[:at])
-    return places
+def _places(path: str) -> list[int]:
+    """Hashes of the path itself and of all that it stands in: `W[2]/ask` stands in `W[2]` and in `W`."""
+    return [hash(path), *(hash(path[:at]) for at in range(1, len(path)) if path[at] in "/[")]
+
+
+def _is_under(path: str, place: str) -> bool:
+    return path.startswith(place) and (len(path) == len(place) or path[len(place)] in "/[")

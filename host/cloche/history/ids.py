@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NewType
+from unicodedata import is_normalized, normalize
 
 from cloche.errors import UsageError
 
@@ -16,6 +18,14 @@ TimeMs = NewType("TimeMs", int)  # milliseconds since 1970-01-01T00:00:00Z
 
 DEFAULT_TENANT = TenantId("default")
 ID_BYTES_MAX = 200
+NAME_SIZE_MAX = 200  # characters, as the ids of a graph
+PATH_SIZE_MAX = 8_192  # characters: a call is found by every place it stands in, so both cost the host
+PATH_PLACES_MAX = 128
+
+# What does not show, or shows what follows in another order: one name must not look like another (Unicode TR 36).
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +41,33 @@ class RunKey:
 
     @property
     def token(self) -> str:
-        """`tenant:run` as a part of longer names; a colon in the tenant's id must not name another tenant's run."""
-        return f"{self.tenant.replace('%', '%25').replace(':', '%3A')}:{self.run}"
+        """`tenant:run` as a part of longer names; a colon in an id must not make it the name of something else."""
+        return ":".join(part.replace("%", "%25").replace(":", "%3A") for part in (self.tenant, self.run))
 
 
 def is_valid_id(text: str) -> bool:
-    """1 to 200 bytes of UTF-8 without control characters or surrounding space: it is printed, stored and compared."""
-    if not text or text != text.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+    """1 to 200 bytes of text in NFC, nothing unseen in it and no space around it: it is printed, stored and compared."""
+    return is_name(text) and len(text.encode()) <= ID_BYTES_MAX
+
+
+def is_name(text: str) -> bool:
+    """As an id, by characters: what a guest may call a step, an event, a patch."""
+    if not 0 < len(text) <= NAME_SIZE_MAX or text[0] == " " or text[-1] == " ":
         return False
-    try:
-        return len(text.encode()) <= ID_BYTES_MAX
-    except UnicodeEncodeError:
-        return False
+    if text.isascii():
+        return text.isprintable()
+    return text == text.strip() and not _UNSEEN.search(text) and is_normalized("NFC", text)
+
+
+def is_path(text: str) -> bool:
+    """Whether a call may stand there."""
+    if len(text) <= PATH_PLACES_MAX:
+        return True
+    return len(text) <= PATH_SIZE_MAX and text.count("/") + text.count("[") <= PATH_PLACES_MAX
 
 
 def run_key(run: str, tenant: str) -> RunKey:
-    """The key of a run as callers name it.
+    """The key of a run as callers name it. Texts that are the same to Unicode (NFC) are the same name.
 
     Raises:
         UsageError: one of the two is not a valid id.
@@ -55,11 +76,14 @@ def run_key(run: str, tenant: str) -> RunKey:
 
 
 def tenant_id(text: str) -> TenantId:
-    """The id of a tenant as callers name it; raises as `run_key`."""
+    """The id of a tenant as callers name it; as `run_key`."""
     return TenantId(_checked("tenant", text))
 
 
 def _checked(what: str, text: str) -> str:
+    text = normalize("NFC", text)
     if not is_valid_id(text):
-        raise UsageError(f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters")
+        raise UsageError(
+            f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters and marks that do not show"
+        )
     return text

@@ -111,9 +111,10 @@ class Batch:
     expect: Seq
     records: list[Record] = field(default_factory=list)
     wishes: list[Wish] = field(default_factory=list)
+    given_up: set[CallId] = field(default_factory=set)  # by commands of this batch
 
 
-_EVENT_KIND: dict[type[Any], Kind] = {
+EVENT_KIND: dict[type[Any], Kind] = {
     Started: Kind.RUN_STARTED,
     StepCompleted: Kind.STEP_COMPLETED,
     StepFailed: Kind.STEP_FAILED,
@@ -125,7 +126,7 @@ _EVENT_KIND: dict[type[Any], Kind] = {
     CancelRequested: Kind.CANCEL_REQUESTED,
     Upgraded: Kind.RUN_UPGRADED,
 }
-_COMMAND_KIND: dict[type[Any], Kind] = {
+COMMAND_KIND: dict[type[Any], Kind] = {
     CallStep: Kind.STEP_CALLED,
     SetTimer: Kind.TIMER_SET,
     OpenHook: Kind.HOOK_OPENED,
@@ -366,7 +367,7 @@ class RunMachine:
         if self._is_given_up(call):
             raise MalformedOutput(f"the guest gave up call {call} and was given its end in the same turn")
         path = self.open[call].path if call is not None and call in self.open else None
-        self._add(_EVENT_KIND[type(event)], event.time, call, path, event.pack())
+        self._add(EVENT_KIND[type(event)], event.time, call, path, event.pack())
         if isinstance(event, StepResumed):
             self._batch.wishes.append(self.start_of(event.call))
 
@@ -375,7 +376,7 @@ class RunMachine:
 
         Such an event was delivered and must not have been. The cell is dropped, and the facts are led through one by one.
         """
-        return call is not None and call not in self.open and StopCall(call) in self._batch.wishes
+        return call is not None and call in self._batch.given_up and call not in self.open
 
     def _refuse_unstarted(self, time: TimeMs) -> None:
         """Steps asked for in this batch, before the cancellation in it, are never begun: nobody else would end them."""
@@ -392,7 +393,7 @@ class RunMachine:
         if isinstance(command, CallStep | SetTimer | OpenHook) and not self.open.is_new(command.call):
             raise MalformedOutput(f"the guest used call {call} again")
         try:
-            self._add(_COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
+            self._add(COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
         match command:
@@ -401,9 +402,14 @@ class RunMachine:
             case SetTimer():
                 self._batch.wishes.append(StartTimer(command.call, command.due))
             case AbandonCall():
-                self._batch.wishes.append(StopCall(command.call))
+                self._give_up(command.call)
             case Leave():
-                self._batch.wishes += [StopCall(open_call) for open_call in self._given_up]
+                for open_call in self._given_up:
+                    self._give_up(open_call)
+
+    def _give_up(self, call: CallId) -> None:
+        self._batch.wishes.append(StopCall(call))
+        self._batch.given_up.add(call)
 
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history.bounds import Bounds
 from cloche.history.failures import Failure
-from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.ids import CallId, Path, TimeMs, is_name, is_path
 from cloche.history.values import check, decode, encode_plain, plain
 
 END_OF_EVENT = 0xF6
@@ -294,6 +294,8 @@ _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     9: (AbandonCall, (int,)),
     11: (TakePatch, (str,)),
 }
+_NAMED: dict[type[Any], int] = {CallStep: 2, OpenHook: 2, TakePatch: 0}  # where in the fields
+_PLACED: dict[type[Any], int] = {CallStep: 1, SetTimer: 1, OpenHook: 1, Enter: 0, Leave: 0}
 _LATER = {3: "child", 10: "operation"}
 
 
@@ -336,6 +338,12 @@ def unpack_command(data: bytes) -> Command:
     kind, types = _FIELDS[number]
     if len(rest) < len(types) or not all(map(_fits, rest, types)):
         raise MalformedOutput(f"the guest wrote a {kind.__name__} command whose fields are not in the grammar")
+    if kind in _NAMED and not is_name(rest[_NAMED[kind]]):
+        raise MalformedOutput(
+            f"the guest wrote a {kind.__name__} command whose name is not 1 to 200 characters that show"
+        )
+    if kind in _PLACED and not is_path(rest[_PLACED[kind]]):
+        raise MalformedOutput(f"the guest wrote a {kind.__name__} command whose path is too long, or nested too deep")
     if kind is FailRun:
         if not _is_failure(rest[0]):
             raise MalformedOutput("the guest failed without a name and a message")

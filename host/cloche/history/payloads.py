@@ -25,6 +25,7 @@ PART_BYTES_MAX = 16384  # of any part that there may be
 CUT_BYTES_MIN, CUT_BYTES_MAX = 1024, 8192  # of those that are cut today
 DIGEST_BYTES = 32
 _FANOUT_MIN, _FANOUT_MAX = 8, CUT_BYTES_MAX // DIGEST_BYTES
+SIZE_MAX = 1 << 28  # what crosses the glass is far smaller
 _DEPTH_MAX = 8  # 16 KiB · 8^8: more than any body
 
 _MARKS = bytes(blake2b(bytes([2, value])).digest()[0] * 6 < 256 for value in range(256))
@@ -74,8 +75,9 @@ def gather(
     Raises:
         BrokenChain: a part is missing, or not what its digest says.
     """
-    if not (isinstance(depth, int) and 0 <= depth <= _DEPTH_MAX and isinstance(root, bytes)):
+    if not (_is_within(size, SIZE_MAX) and _is_within(depth, _DEPTH_MAX) and isinstance(root, bytes)):
         raise BrokenChain("its payload is not described as one")
+    most = size // CUT_BYTES_MIN + 1
     parts: dict[bytes, bytes] = {}
     level, total = [root], 0
     for below in range(depth, -1, -1):
@@ -85,12 +87,18 @@ def gather(
             parts[digest] = part
             if below:
                 following += children(part)
+                if len(following) > most:  # a list that names itself ten times, ten times over
+                    raise BrokenChain(f"its payload has more parts than {size} bytes have")
             else:
                 total += len(part)
         level = following
     if total != size:
         raise BrokenChain(f"its payload has {total} bytes, and should have {size}")
     return Payload(size, depth, root, parts)
+
+
+def _is_within(number: object, most: int) -> bool:
+    return isinstance(number, int) and 0 <= number <= most
 
 
 def part_digest(depth: int, data: bytes) -> bytes:

@@ -18,6 +18,7 @@ from cloche.history.messages import (
     StepResumed,
     TimerFired,
 )
+from cloche.runtime.places import without_places
 from cloche.runtime.steps import StateChange, merged
 
 
@@ -33,7 +34,7 @@ class Deferred:
         try:
             return replace(self.end, state=merged(state, self.changes))
         except Exception as error:
-            return StepFailed(self.end.time, self.call, Failure.from_exception(error))
+            return StepFailed(self.end.time, self.call, without_places(Failure.from_exception(error)))
 
 
 Arrival: TypeAlias = Fact | Deferred

@@ -17,6 +17,7 @@ from cloche.history.machine import Fact, StartStep
 from cloche.history.messages import CancelRequested, Started, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.values import encode_plain
 from cloche.runtime.arrivals import Arrival, Deferred
+from cloche.runtime.places import without_places
 from cloche.runtime.steps import (
     AbortSignal,
     Bail,
@@ -264,7 +265,7 @@ class Attempts:
 
     def _tell_failed(self, step: Step, wish: StartStep, error: BaseException) -> None:
         now = self._scheduler.world.now()
-        failure = _fitting(Failure.from_exception(error))
+        failure = _fitting(without_places(Failure.from_exception(error)))
         delay = self._delay(step, wish, error)
         content = {
             "attempt": wish.attempt,

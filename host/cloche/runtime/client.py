@@ -242,7 +242,7 @@ class Cloche(Runs):
             ForeignFile, BrokenChain: the file is not what was exported.
             RunConflict: this store has another run of that id.
         """
-        key = portable.import_run(self._running.store, data)
+        key = portable.import_run(self._running.store, data, self._engine.limits())
         self._running.wake(key)
         row = reading.row_of(self._running.store, key)
         return self.tenant(key.tenant)._run(row)

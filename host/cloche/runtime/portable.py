@@ -3,22 +3,25 @@
 A file is a CBOR sequence (RFC 8742): a header `{format, version, tenant, run, workflow, code, guest}`, the two blobs (deflated,
 named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. In front of a record
 with a large body stand the parts of it that have not been there yet, `[depth, part]` each. Nothing in a file is trusted:
-importing verifies the digest, each blob and part, the chain, and that the records make a legal run.
+importing verifies the digest, each blob and part, the chain, that each record holds what it says, that the records make a
+legal run, and that it was promised no more than a run that begins here.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 from cloche.engines import Code
-from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict
-from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
+from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
+from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history.ids import run_key
 from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.values import decode_sequence, encode, encode_plain
+from cloche.history.vetting import vet, vet_bytes
 from cloche.runtime.pinned import load_code, load_guest
 from cloche.runtime.reading import row_of
 from cloche.store import Append, NewRun, Store, blob_digest
@@ -69,17 +72,21 @@ def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
         depth -= 1
 
 
-def import_run(store: Store, data: bytes) -> RunKey:
+def import_run(store: Store, data: bytes, limits: Mapping[str, int] | None = None) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
+    Args:
+        limits: what runs may be pinned to here (`engine.limits()`); None takes any.
+
     Raises:
-        ForeignFile: it is not an exported run, is damaged, or of a newer version.
-        BrokenChain: its records are not a chain.
+        ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than `limits`.
+        BrokenChain: its records are not a chain of records.
         RunConflict: the store has this run with other records.
     """
     header, blobs, pairs = _read(data)
-    key = RunKey(TenantId(header["tenant"]), RunId(header["run"]))
+    key = _key_of(header)
     records, machine = _verified(key, pairs)
+    _check_limits(records[0], limits)
     if records[0].content().get("workflow") != header["workflow"]:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
     row = store.run(key)
@@ -93,6 +100,27 @@ def import_run(store: Store, data: bytes) -> RunKey:
     if problem is not None:
         raise problem
     return key
+
+
+def _key_of(header: Mapping[str, Any]) -> RunKey:
+    try:
+        key = run_key(header["run"], header["tenant"])
+    except (UsageError, TypeError) as error:
+        raise ForeignFile("the run in this file has no name that a run can have") from error
+    if (key.run, key.tenant) != (header["run"], header["tenant"]):
+        raise ForeignFile("the run in this file has a name that Unicode writes in another way (NFC)")
+    return key
+
+
+def _check_limits(created: Record, limits: Mapping[str, int] | None) -> None:
+    """A file could promise its run a year of computing and all memory."""
+    for name, value in created.content().get("limits", {}).items():
+        most = (limits or {}).get(name)
+        if most is not None and not (type(value) is int and 0 < value <= most):
+            raise ForeignFile(
+                f"the run in this file was promised {name} {value!r}, and a run that begins here gets {most}: "
+                "raise the limits of the engine if you want it"
+            )
 
 
 def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]]]:
@@ -140,9 +168,11 @@ def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMac
             if isinstance(first, int):
                 parts[part_digest(first, second)] = second
                 continue
+            vet_bytes(first, number)
             record = unpack_record(
                 first, second, previous=machine.head_hash, expected=Seq(number), find=parts.get, known=parts
             )
+            vet(record)
             machine.absorb(record)
         except HistoryError:
             raise

@@ -1,0 +1,32 @@
+"""What may be a name: of a workflow, a node, a step, an event. Names are printed, compared and part of every call path."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from unicodedata import is_normalized
+
+NAME_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
+# Line ends, controls, and the marks that cannot be seen or turn the direction of text: with them one name looks like another,
+# and a comment shows a reader something else than what runs.
+UNSEEN: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+
+
+def shown(text: str) -> str:
+    """`text` with what cannot be seen spelled out."""
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def flaw_of(name: str) -> str | None:
+    """Why `name` is no name, behind "the id …"; None if it is one."""
+    if not name or name != name.strip():
+        return "is empty or padded with spaces"
+    if len(name) > NAME_SIZE_MAX:
+        return f"has {len(name)} characters; at most {NAME_SIZE_MAX} are allowed"
+    if found := UNSEEN.search(name):
+        return f"contains {found[0]!r}; control characters and marks that do not show are not allowed"
+    if not is_normalized("NFC", name):
+        return "is not in the normal form of Unicode (NFC)"
+    return None

@@ -1,0 +1,60 @@
+"""Records that somebody else wrote: a chain proves that nothing was changed since, not that cloche ever wrote it.
+
+Every byte is looked at before anything is built from it, as of what a guest writes, and the message in a record must be what
+its envelope says. What may follow what is the machine's to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloche.errors import BrokenChain, HistoryError, MalformedOutput
+from cloche.history.machine import COMMAND_KIND, EVENT_KIND
+from cloche.history.messages import unpack_command, unpack_event
+from cloche.history.records import Record
+from cloche.history.values import check
+
+_COMMANDS = set(COMMAND_KIND.values())
+_EVENTS = set(EVENT_KIND.values())
+
+
+def vet_bytes(data: Any, seq: int) -> None:
+    """Whether `data` is one item of our encoding, and nothing else.
+
+    Raises:
+        BrokenChain: it is not.
+    """
+    try:
+        if isinstance(data, bytes) and check(data) == len(data):
+            return
+    except MalformedOutput as error:
+        raise BrokenChain(f"record {seq} is not in the encoding of cloche: {error.message}", seq=seq) from None
+    raise BrokenChain(f"record {seq} is not one item of CBOR", seq=seq)
+
+
+def vet(record: Record) -> None:
+    """Whether the body of `record` is what the envelope says.
+
+    Raises:
+        BrokenChain: it is not.
+    """
+    body = record.body
+    vet_bytes(body, record.seq)
+    try:
+        fits = _fits(record, body)
+    except (HistoryError, MalformedOutput, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise BrokenChain(f"record {record.seq} holds no {record.kind.name}: {error}", seq=record.seq) from error
+    if not fits:
+        raise BrokenChain(f"record {record.seq} says {record.kind.name}, and its body something else", seq=record.seq)
+
+
+def _fits(record: Record, body: bytes) -> bool:
+    if record.kind in _COMMANDS:
+        command = unpack_command(body)
+        place = getattr(command, "call", None), getattr(command, "path", None)
+        return COMMAND_KIND[type(command)] is record.kind and place == (record.call, record.path)
+    if record.kind in _EVENTS:
+        event = unpack_event(body)
+        said = EVENT_KIND[type(event)], event.time, getattr(event, "call", None)
+        return said == (record.kind, record.time, record.call) and event.pack() == body
+    return isinstance(record.content(), dict)
