@@ -19,6 +19,7 @@ from support import crash_workload
 
 from cloche.history import Kind
 from cloche.runtime import reading
+from cloche.runtime.attempts import REDISPATCHES_MAX
 from cloche.store import SqliteStore
 
 PATIENCE_S = 60.0
@@ -54,20 +55,31 @@ def torture(folder: Path, kills: int, seed: int) -> int:
 
 
 def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
-    """There are so many runs, and every one ended well with the right value; each step is completed once, none began later."""
+    """There are so many runs, and every one ended well with the right value; each step is completed once, none began later.
+
+    Or it failed by name, because one and the same step was met by every kill: not before it was begun six times.
+    """
     store, journal = SqliteStore(folder / "crash.db"), folder / "journal.txt"
     began: dict[str, list[int]] = defaultdict(list)
     for line in journal.read_text().splitlines():
         run, path, at_ns = line.split(" ")
         began[f"{run} {path}"].append(int(at_ns))
     rows = store.runs()
-    assert {row.status for row in rows} == {"success"}
     assert len(rows) >= runs_min
     for row in rows:
         number = int(row.key.run.removeprefix("run-"))
-        assert reading.result_of(store, row.key).result == {"v": number + 3 + number + 1 + 1}
+        result = reading.result_of(store, row.key)
         completed = [record for record in store.records(row.key) if record.kind is Kind.STEP_COMPLETED]
-        assert sorted(str(record.path) for record in completed) == ["a", "b", "c", "d", "e", "f"]
+        paths = [str(record.path) for record in completed]
+        if result.error is not None and result.error.name == "RedispatchedTooOften":
+            assert (
+                max(len(times) for step, times in began.items() if step.startswith(f"{row.key.run} "))
+                > REDISPATCHES_MAX
+            )
+            assert len(set(paths)) == len(paths)
+        else:
+            assert result.result == {"v": number + 3 + number + 1 + 1}
+            assert sorted(paths) == ["a", "b", "c", "d", "e", "f"]
         for record in completed:
             late = [at for at in began[f"{row.key.run} {record.path}"] if at // 1_000_000 > record.time]
             assert late == []

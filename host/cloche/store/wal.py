@@ -50,12 +50,22 @@ class _Wal:
         return first, second
 
     def is_good(self, frame: int) -> bool:
-        """Whether it has a page, and its checksum goes on from that of the frame before it."""
+        """Whether it has a page, and its checksum goes on from that of the frame before it.
+
+        From the one that is stored there, or, where that alone is damaged, from the one that should be.
+        """
+        if self._words(frame)[0] == 0:
+            return False
+        if self._summed(frame, self.checksum(frame - 1)) == self.checksum(frame):
+            return True
+        return frame > 0 and self._summed(frame, self._summed(frame - 1, self.checksum(frame - 2))) == self.checksum(
+            frame
+        )
+
+    def _summed(self, frame: int, before: tuple[int, int]) -> tuple[int, int]:
         at = self.place(frame)
         head, page = self.data[at : at + 8], self.data[at + _FRAME : at + self.frame_bytes]
-        return self._words(frame)[0] != 0 and self._sum(
-            page, self._sum(head, self.checksum(frame - 1))
-        ) == self.checksum(frame)
+        return self._sum(page, self._sum(head, before))
 
     def _words(self, frame: int) -> tuple[int, ...]:
         return struct.unpack_from(">6I", self.data, self.place(frame))
