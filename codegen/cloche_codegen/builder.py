@@ -92,6 +92,7 @@ class Workflow(Schematic):
         self.event_schemas: dict[str, Any] = {}
         self.steps: dict[str, Step] = {}
         self.workflows: dict[str, Workflow] = {}
+        self.children: dict[str, Workflow] = {}  # those that a native one starts as runs of their own
         self._nodes: list[g.Node] = []
         self._problems = Problems(HostClosures(allowed=mode == "host-closures"))
         self._ordinals: dict[str, int] = {}

@@ -102,12 +102,22 @@ def _crossing(made: Workflow, name: str, value: Any) -> str | None:
     if isinstance(value, Step):
         made._register(value)
         return f"{name} = _step({value.id!r})"
+    if isinstance(value, Workflow):
+        _add_child(made, value)
+        return f"{name} = _child({value.id!r})"
     if isinstance(value, ModuleType) and value.__name__ == "cloche":
         return "import cloche" if name == "cloche" else f"import cloche as {name}"
     named, home = getattr(value, "__name__", None), getattr(value, "__module__", None) or ""
     if named in _INSIDE and home.partition(".")[0] in ("cloche", "cloche_codegen"):
         return f"from cloche import {named}" + ("" if named == name else f" as {name}")
     return None
+
+
+def _add_child(made: Workflow, child: Workflow) -> None:
+    """A workflow that is called like a function runs as a child: with an id and a history of its own."""
+    if made.children.setdefault(child.id, child) is not child:
+        message = f"two different workflows have the id {child.id!r}; use clone_workflow to give one another id"
+        made._problems.add("two_definitions", f"{made.id}/{child.id}", message)
 
 
 def _places(found: Taken) -> dict[int, str]:

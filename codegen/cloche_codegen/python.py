@@ -15,6 +15,7 @@ from typing import Final, assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree as t
+from cloche_codegen.conditions.functions_reading import named, opened
 from cloche_codegen.conditions.functions_text import placed
 from cloche_codegen.conditions.values import instant_text, quote
 from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, source_of
@@ -24,6 +25,13 @@ from cloche_codegen.names import shown
 _HELPER_OF_OP: Final = {"in": "is_in", "notIn": "not_in", "notExists": "not_exists"}
 _HELPER_OF_FUNCTION: Final = {"value": "applied", "truth": "holds", "seconds": "lasting"}
 _DECIMAL_DIGITS_MAX: Final = 4000  # Python reads no decimal literal of more than 4,300 digits
+
+
+_CHILD: Final = (
+    "from cloche import start_child as _start_child",
+    "def _child(id):",
+    "    return lambda input=None: _start_child(id, input)",
+)
 
 
 def python(module: t.Module) -> Source:
@@ -44,6 +52,8 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
         "from cloche import step as _step",
         "from cloche import workflow as _workflow",
     ]
+    if named(opened(graph.native.source, graph.native.name, graph.native.parameters), "_child"):
+        head += _CHILD
     code = "\n".join([*head, graph.native.source + f"_workflow({graph.native.name})", ""])
     return source_of(code, {line + len(head): place for line, place in places.items()})
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from cloche_codegen import graph as g
 from cloche_codegen.conditions.code import BrokenCode, check
-from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, opened, steps_named
+from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, named, opened
 from cloche_codegen.conditions.functions_subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
 from cloche_codegen.errors import Problem
@@ -55,7 +55,7 @@ def _native(graph: g.Graph, native: g.NativeText) -> Iterator[Problem]:
         return
     if not isinstance(found.node, ast.AsyncFunctionDef):
         yield Problem("bad_function", graph.id, "the source of the workflow does not end with an async function")
-    for step in steps_named(found):
+    for step in named(found, "_step"):
         if step not in graph.steps:
             yield Problem("unknown_reference", graph.id, f"the graph has no step {step!r}{_near(step, graph.steps)}")
 

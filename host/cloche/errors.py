@@ -119,6 +119,13 @@ class MissingStep(UsageError):
     what_to_do = "start a worker that has this step; the run goes on by itself"
 
 
+class MissingWorkflow(MissingStep):
+    """A run waits for a child of it. Facts: `run_id`, `workflow`."""
+
+    code = "missing-workflow"
+    what_to_do = "start a worker that has this workflow, or deploy it; the run goes on by itself"
+
+
 class ForeignFile(UsageError):
     code = "foreign-file"
 

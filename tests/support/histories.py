@@ -22,6 +22,7 @@ from cloche.history.messages import (
     Leave,
     OpenHook,
     SetTimer,
+    StartChild,
     Started,
     StepCompleted,
     StepFailed,
@@ -99,6 +100,8 @@ def wire(command: Command) -> bytes:
             fields: list[Any] = [call, path, name, arguments]
         case OpenHook():
             fields = [command.call, command.path, command.name, command.value]
+        case StartChild():
+            fields = [command.call, command.path, command.name, command.input]
         case SetTimer(call, path, due, value):
             fields = [call, path, due, value]
         case WriteLog(level, text):

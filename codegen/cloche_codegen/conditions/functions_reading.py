@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from cloche_codegen.conditions.functions_captures import GUEST_MODULES
 from cloche_codegen.conditions.functions_source import FunctionNode
@@ -118,7 +118,7 @@ _DATA: Final = (
     ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.BinOp, ast.USub, ast.Sub, ast.Load, ast.Call,
     ast.Name, ast.Attribute, ast.keyword,
 )  # fmt: skip
-_MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step")
+_MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step", "_child")
 
 
 def _is_data(value: ast.expr) -> bool:
@@ -162,11 +162,11 @@ def _step_asked(node: ast.Attribute, parents: dict[int, ast.AST]) -> str | None:
     return None
 
 
-def steps_named(found: Opened) -> list[str]:
-    """The ids of the steps that stand above a native workflow: `name = _step("id")`."""
+def named(found: Opened, maker: Literal["_step", "_child"]) -> list[str]:
+    """The ids of the steps or child workflows that stand above a native workflow: `name = _step("id")`."""
     values = found.constants.values()
     calls = [
-        one for one in values if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "_step"
+        one for one in values if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == maker
     ]
-    named = [one.args[0] for one in calls if len(one.args) == 1]
-    return [one.value for one in named if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    ids = [one.args[0] for one in calls if len(one.args) == 1]
+    return [one.value for one in ids if isinstance(one, ast.Constant) and isinstance(one.value, str)]

@@ -24,6 +24,9 @@ A run was given data, an event or a wish to go on that it does not wait for. The
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
 or `steps=` include the step, under the same id, and the run goes on by itself.""",
+    "missing-workflow": """
+An open run asks for a child of a workflow that this process does not have. The run is blocked, not failed: start a process
+whose workflows include it, under the same id, or deploy it for the tenant, and the run goes on by itself.""",
     "foreign-file": """
 The file to import was not written by `cloche export`, was damaged on its way, or comes from a newer version. Export the run
 again and compare the sizes.""",

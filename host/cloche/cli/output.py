@@ -126,6 +126,10 @@ def _gist(record: Record) -> Any:
             return content[4][0] if len(content[4]) == 1 else content[4]
         case "STEP_COMPLETED" | "STEP_FAILED":
             return content[3]
+        case "CHILD_STARTED":
+            return content[3:]
+        case "CHILD_ENDED":
+            return content[3][1]
         case "TIMER_SET":
             return f"due {moment(content[3])}"
         case "TIMER_FIRED" | "RUN_CANCELED" | "CALL_ABANDONED":

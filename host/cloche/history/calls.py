@@ -1,4 +1,4 @@
-"""The calls of a run that are open: steps, timers and hooks whose end is not in the history.
+"""The calls of a run that are open: steps, timers, hooks and children whose end is not in the history.
 
 `OpenCalls` follows the records of calls. It holds as much as is open and forgets what has ended.
 """
@@ -13,25 +13,28 @@ from typing import Any, TypeAlias
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
 from cloche.history.ids import CallId, Path, TimeMs
-from cloche.history.lifecycles import HookPhase, Lifecycle, StepPhase, TimerPhase, follow
+from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
 from cloche.history.messages import SetTimer, unpack_command
 from cloche.history.records import Kind, Record
 
-CallPhase: TypeAlias = StepPhase | TimerPhase | HookPhase
+CallPhase: TypeAlias = StepPhase | TimerPhase | HookPhase | ChildPhase
 
 _OPENS: dict[Kind, CallPhase] = {
     Kind.STEP_CALLED: StepPhase.CALLED,
     Kind.TIMER_SET: TimerPhase.SET,
     Kind.HOOK_OPENED: HookPhase.OPEN,
+    Kind.CHILD_STARTED: ChildPhase.OPEN,
 }
 _LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
     StepPhase: lifecycles.STEP,  # type: ignore[dict-item]  # a mapping is invariant in its keys
     TimerPhase: lifecycles.TIMER,  # type: ignore[dict-item]
     HookPhase: lifecycles.HOOK,  # type: ignore[dict-item]
+    ChildPhase: lifecycles.CHILD,  # type: ignore[dict-item]
 }
-_PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase)  # the order is stored: see `saved`
-_DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE)
-_ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING)
+# The order is stored: see `saved`.
+_PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildPhase)
+_DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
+_ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
 @dataclass(slots=True)
@@ -64,7 +67,10 @@ class OpenCall:
 
 
 class OpenCalls(dict[CallId, OpenCall]):
-    """The open calls by number, with the counts that decide what a run is waiting for: `active` steps, `suspended` ones."""
+    """The open calls by number, with the counts that decide what a run is waiting for.
+
+    `active` are the steps and children that are under way, `suspended` the steps that are.
+    """
 
     __slots__ = ("_dues", "_under", "active", "last_call", "suspended")
 
@@ -105,7 +111,8 @@ class OpenCalls(dict[CallId, OpenCall]):
     def counts(self) -> dict[str, int]:
         """How many calls of each kind are open, by the name of the bound on them."""
         kinds = Counter(type(call.phase) for call in self.values())
-        return {"pending_steps": kinds[StepPhase], "timers": kinds[TimerPhase], "hooks": kinds[HookPhase]}
+        pending = kinds[StepPhase] + kinds[ChildPhase]
+        return {"pending_steps": pending, "timers": kinds[TimerPhase], "hooks": kinds[HookPhase]}
 
     def clear(self) -> None:
         super().clear()
@@ -162,9 +169,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.pass_number(call_id)
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
         self._enlist(call_id, call.path)
-        if phase is StepPhase.CALLED:
-            self.active += 1
-        elif phase is TimerPhase.SET:
+        self.active += phase in _ACTIVE
+        if phase is TimerPhase.SET:
             command = unpack_command(record.body)
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)

@@ -45,6 +45,12 @@ class HookPhase(StrEnum):
     DONE = "done"
 
 
+class ChildPhase(StrEnum):
+    ABSENT = "absent"
+    OPEN = "open"
+    DONE = "done"
+
+
 _STAYS_RUNNING = (
     Kind.STEP_CALLED,
     Kind.ATTEMPT_STARTED,
@@ -58,6 +64,8 @@ _STAYS_RUNNING = (
     Kind.TIMER_FIRED,
     Kind.HOOK_OPENED,
     Kind.HOOK_RECEIVED,
+    Kind.CHILD_STARTED,
+    Kind.CHILD_ENDED,
     Kind.ENTERED,
     Kind.LEFT,
     Kind.LOG_LINE,
@@ -74,6 +82,7 @@ _STAYS_CANCELING = (
     Kind.STEP_FAILED,
     Kind.STEP_SUSPENDED,
     Kind.STEP_BAILED,
+    Kind.CHILD_ENDED,
     Kind.LATE_RESULT,
     Kind.STEP_WROTE,
 )
@@ -135,6 +144,12 @@ HOOK: Lifecycle[HookPhase] = {
     HookPhase.ABSENT: {Kind.HOOK_OPENED: HookPhase.OPEN},
     HookPhase.OPEN: {Kind.HOOK_RECEIVED: HookPhase.DONE, Kind.CALL_ABANDONED: HookPhase.DONE},
     HookPhase.DONE: {},
+}
+
+CHILD: Lifecycle[ChildPhase] = {
+    ChildPhase.ABSENT: {Kind.CHILD_STARTED: ChildPhase.OPEN},
+    ChildPhase.OPEN: {Kind.CHILD_ENDED: ChildPhase.DONE, Kind.CALL_ABANDONED: ChildPhase.DONE},
+    ChildPhase.DONE: {},
 }
 
 

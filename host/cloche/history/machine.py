@@ -17,11 +17,12 @@ from cloche.history.bounds import Bounds
 from cloche.history.calls import OpenCalls
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
-from cloche.history.lifecycles import HookPhase, RunPhase, StepPhase, TimerPhase, follow
+from cloche.history.lifecycles import ChildPhase, HookPhase, RunPhase, StepPhase, TimerPhase, follow
 from cloche.history.messages import (
     AbandonCall,
     CallStep,
     CancelRequested,
+    ChildEnded,
     Command,
     CompleteRun,
     Enter,
@@ -31,6 +32,7 @@ from cloche.history.messages import (
     Leave,
     OpenHook,
     SetTimer,
+    StartChild,
     Started,
     StepBailed,
     StepCompleted,
@@ -85,13 +87,22 @@ class StartTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start a child, or find the one that was started, and tell what comes of it."""
+
+    call: CallId
+    workflow: str
+    input: Any
+
+
+@dataclass(frozen=True, slots=True)
 class StopCall:
     """Nobody waits for this call any more."""
 
     call: CallId
 
 
-Wish: TypeAlias = StartStep | StartTimer | StopCall
+Wish: TypeAlias = StartStep | StartTimer | StartRun | StopCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,7 @@ EVENT_KIND: dict[type[Any], Kind] = {
     StepBailed: Kind.STEP_BAILED,
     TimerFired: Kind.TIMER_FIRED,
     HookReceived: Kind.HOOK_RECEIVED,
+    ChildEnded: Kind.CHILD_ENDED,
     CancelRequested: Kind.CANCEL_REQUESTED,
     Upgraded: Kind.RUN_UPGRADED,
 }
@@ -130,6 +142,7 @@ COMMAND_KIND: dict[type[Any], Kind] = {
     CallStep: Kind.STEP_CALLED,
     SetTimer: Kind.TIMER_SET,
     OpenHook: Kind.HOOK_OPENED,
+    StartChild: Kind.CHILD_STARTED,
     WriteLog: Kind.LOG_LINE,
     Enter: Kind.ENTERED,
     Leave: Kind.LEFT,
@@ -260,6 +273,8 @@ class RunMachine:
         for call_id, call in self.open.items():
             if isinstance(call.phase, TimerPhase):
                 wishes.append(StartTimer(call_id, call.due))
+            elif call.phase is ChildPhase.OPEN:
+                wishes.append(self.start_of_child(call_id))
             elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
                 wishes.append(self.start_of(call_id))
         return wishes
@@ -283,6 +298,15 @@ class RunMachine:
             now.get("data"),
             call.resumed is not None,
         )
+
+    def start_of_child(self, call_id: CallId) -> StartRun:
+        command = unpack_command(self.open[call_id].body)
+        assert isinstance(command, StartChild)
+        return StartRun(call_id, command.name, command.input)
+
+    def children(self) -> list[CallId]:
+        """The calls that wait for a child run, in the order of their numbers."""
+        return sorted(call_id for call_id, call in self.open.items() if call.phase is ChildPhase.OPEN)
 
     # ---- a turn ----
 
@@ -379,18 +403,21 @@ class RunMachine:
         return call is not None and call in self._batch.given_up and call not in self.open
 
     def _refuse_unstarted(self, time: TimeMs) -> None:
-        """Steps asked for in this batch, before the cancellation in it, are never begun: nobody else would end them."""
-        failure = Failure("Canceled", "the run was canceled before this step began")
+        """What was asked for in this batch, before the cancellation in it, never begins: nobody else would end it."""
         for wish in self._batch.wishes:
             if isinstance(wish, StartStep) and wish.call in self.open:
+                failure = Failure("Canceled", "the run was canceled before this step began")
                 self._add_event(StepFailed(time, wish.call, failure))
+            elif isinstance(wish, StartRun) and wish.call in self.open:
+                failure = Failure("Canceled", "the run was canceled before this child began")
+                self._add_event(ChildEnded.failed(time, wish.call, failure))
 
     def _add_command(self, body: bytes, time: TimeMs) -> None:
         command: Command = unpack_command(body)
         call = getattr(command, "call", None)
         if self.bounds is not None:
             self.bounds.check_names(command)
-        if isinstance(command, CallStep | SetTimer | OpenHook) and not self.open.is_new(command.call):
+        if isinstance(command, CallStep | SetTimer | OpenHook | StartChild) and not self.open.is_new(command.call):
             raise MalformedOutput(f"the guest used call {call} again")
         try:
             self._add(COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
@@ -401,6 +428,8 @@ class RunMachine:
                 self._batch.wishes.append(StartStep(command.call, command.path, command.name, command.arguments))
             case SetTimer():
                 self._batch.wishes.append(StartTimer(command.call, command.due))
+            case StartChild():
+                self._batch.wishes.append(StartRun(command.call, command.name, command.input))
             case AbandonCall():
                 self._give_up(command.call)
             case Leave():
@@ -420,8 +449,8 @@ class RunMachine:
         elif self.phase is RunPhase.RUNNING and not self.open:
             failure = Failure(
                 "Deadlock",
-                "the workflow waits for something that nothing outside will ever answer: no step, timer or hook is "
-                "open, and it has neither returned nor raised",
+                "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
+                "child is open, and it has neither returned nor raised",
             )
             self._add(Kind.RUN_STOPPED, now, None, None, encode({"failure": failure.to_wire()}))
 

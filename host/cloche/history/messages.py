@@ -3,8 +3,8 @@
 Each message is a frozen dataclass whose field order is the order of the wire, behind its number. `pack` gives the exact
 bytes that cross and are stored; `unpack_commands` reads what a guest wrote, checked before anything is built.
 
-The grammar has more kinds than there are classes here: suspended, received, child-ended, operation-ended and hook, child,
-operation belong to features that the host does not have yet, and a guest that uses them is refused by name.
+The grammar has more kinds than there are classes here: operation and operation-ended belong to a feature that the host does
+not have yet, and a guest that asks for one is refused by name.
 """
 
 from __future__ import annotations
@@ -152,6 +152,23 @@ class TimerFired(_Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildEnded(_Event):
+    """What came of a child run; `outcome` is plain."""
+
+    number: ClassVar[int] = 6
+    time: TimeMs
+    call: CallId
+    outcome: list[Any]  # [0, value] or [1, failure]
+
+    @classmethod
+    def failed(cls, time: TimeMs, call: CallId, failure: Failure) -> ChildEnded:
+        return cls(time, call, [1, failure.to_wire()])
+
+    def _wire(self) -> list[Any]:
+        return [6, self.time, self.call, self.outcome]
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested(_Event):
     """The run stops here: this and whatever comes later is recorded and not delivered."""
 
@@ -185,6 +202,7 @@ Event: TypeAlias = (
     | StepBailed
     | TimerFired
     | HookReceived
+    | ChildEnded
     | CancelRequested
     | Upgraded
 )
@@ -229,6 +247,17 @@ class OpenHook:
     path: Path
     name: str
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """A run of its own, of the workflow of that id. Its id follows from the run and the call, so it is started once."""
+
+    number: ClassVar[int] = 3
+    call: CallId
+    path: Path
+    name: str
+    input: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +308,24 @@ class TakePatch:
 
 
 Command: TypeAlias = (
-    CallStep | SetTimer | OpenHook | WriteLog | Enter | Leave | CompleteRun | FailRun | AbandonCall | TakePatch
+    CallStep
+    | SetTimer
+    | OpenHook
+    | StartChild
+    | WriteLog
+    | Enter
+    | Leave
+    | CompleteRun
+    | FailRun
+    | AbandonCall
+    | TakePatch
 )
 
 _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     0: (CallStep, (int, str, str, list)),
     1: (SetTimer, (int, str, int, object)),
     2: (OpenHook, (int, str, str, object)),
+    3: (StartChild, (int, str, str, object)),
     4: (WriteLog, (int, str)),
     5: (Enter, (str, object)),
     6: (Leave, (str, list)),
@@ -294,9 +334,9 @@ _FIELDS: dict[int, tuple[type[Any], tuple[type[Any], ...]]] = {
     9: (AbandonCall, (int,)),
     11: (TakePatch, (str,)),
 }
-_NAMED: dict[type[Any], int] = {CallStep: 2, OpenHook: 2, TakePatch: 0}  # where in the fields
-_PLACED: dict[type[Any], int] = {CallStep: 1, SetTimer: 1, OpenHook: 1, Enter: 0, Leave: 0}
-_LATER = {3: "child", 10: "operation"}
+_NAMED: dict[type[Any], int] = {CallStep: 2, OpenHook: 2, StartChild: 2, TakePatch: 0}  # where in the fields
+_PLACED: dict[type[Any], int] = {CallStep: 1, SetTimer: 1, OpenHook: 1, StartChild: 1, Enter: 0, Leave: 0}
+_LATER = {10: "operation"}
 
 
 def split_output(data: bytes, bounds: Bounds | None = None) -> Iterator[list[bytes]]:
@@ -332,7 +372,7 @@ def unpack_command(data: bytes) -> Command:
         raise MalformedOutput("the guest wrote something that is not a command", offset=0)
     number, *rest = items
     if number in _LATER:
-        raise MalformedOutput(f"the guest asked for a {_LATER[number]}, which this version of cloche cannot do yet")
+        raise MalformedOutput(f"the guest asked for an {_LATER[number]}, which this version of cloche cannot do yet")
     if number not in _FIELDS:
         raise MalformedOutput(f"the guest wrote a command of unknown kind {number}")
     kind, types = _FIELDS[number]
@@ -395,6 +435,8 @@ def unpack_event(data: bytes) -> Event:
             return TimerFired(time, call)
         case 5, [call, value]:
             return HookReceived(time, call, value)
+        case 6, [call, outcome]:
+            return ChildEnded(time, call, outcome)
         case 7, reason:
             return CancelRequested(time, *reason)
         case 9, [call, {"path": path} as info]:

@@ -60,6 +60,8 @@ class Kind(IntEnum):
     STEP_WROTE = 27  # note: {value}: output of a step while it runs
     RUN_UPGRADED = 28  # event: the run goes on under other code, which its whole history fits
     PATCHED = 29  # command: the run takes the way of a patch
+    CHILD_STARTED = 30  # command: a run of its own, whose end this one waits for
+    CHILD_ENDED = 31  # event
 
 
 EVENTS = frozenset(
@@ -72,6 +74,7 @@ EVENTS = frozenset(
         Kind.STEP_BAILED,
         Kind.TIMER_FIRED,
         Kind.HOOK_RECEIVED,
+        Kind.CHILD_ENDED,
         Kind.RUN_UPGRADED,
     }
 )
@@ -80,6 +83,7 @@ COMMANDS = frozenset(
         Kind.STEP_CALLED,
         Kind.TIMER_SET,
         Kind.HOOK_OPENED,
+        Kind.CHILD_STARTED,
         Kind.ENTERED,
         Kind.LEFT,
         Kind.LOG_LINE,

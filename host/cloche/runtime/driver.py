@@ -24,7 +24,7 @@ from cloche.errors import (
 )
 from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine, TimeMs
 from cloche.history.lifecycles import HookPhase, RunPhase, TimerPhase
-from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Suspension, Wish
+from cloche.history.machine import Fact, StartRun, StartStep, StartTimer, StopCall, Suspension, Wish
 from cloche.history.messages import (
     CancelRequested,
     HookReceived,
@@ -38,6 +38,7 @@ from cloche.history.values import decode
 from cloche.runtime import checkpoints
 from cloche.runtime.arrivals import Arrival, awaited
 from cloche.runtime.attempts import Attempts
+from cloche.runtime.children import Children
 from cloche.runtime.enforcement import Enforcement
 from cloche.runtime.rebuilding import Rebuilder
 from cloche.store import Append, Lease, NewRun
@@ -82,6 +83,7 @@ class RunDriver:
         self._new: NewRun | None = None
         self._wakeup = asyncio.Event()
         self._attempts = Attempts(self, scheduler)
+        self._children = Children(self, scheduler)
         self._draining = False
         self._attended = 0
         self._is_lost = False
@@ -218,6 +220,7 @@ class RunDriver:
                     await self.rebuild()
             if self.machine.phase is RunPhase.CANCELING or self._is_told_to_cancel():
                 self._attempts.interrupt()
+                self._children.cancel_all()
             else:
                 self._dispatch_again()
         except ClocheError as error:
@@ -300,6 +303,7 @@ class RunDriver:
     def stop(self) -> None:
         """Let go of whatever still runs; what was not recorded is done again when the run is recovered."""
         self._attempts.stop()
+        self._children.stop()
 
     # ---- turns ----
 
@@ -522,11 +526,13 @@ class RunDriver:
         machine = self.machine
         if machine.phase is RunPhase.CANCELING or machine.ended:
             self._attempts.abort()
+            self._children.cancel_all()
         if machine.phase is RunPhase.CANCELING:
             self._attempts.refuse_announced()
         for wish in batch.wishes:
             if isinstance(wish, StopCall):
                 self._attempts.abort(wish.call)
+                self._children.cancel(wish.call)
         self._dispatch([*machine.committed(batch), *self._attempts.again(facts)])
         kinds = {record.kind for record in batch.records}
         if Kind.RUN_CONTINUED in kinds:
@@ -539,6 +545,8 @@ class RunDriver:
             match wish:
                 case StartStep():
                     self._attempts.start(wish)
+                case StartRun():
+                    self._children.start(wish)
                 case StartTimer():
                     self._scheduler.timers.at(wish.due, lambda wish=wish: self._fire(wish))  # type: ignore[misc]
 

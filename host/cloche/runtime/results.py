@@ -113,7 +113,7 @@ class _Folding:
             case Kind.RUN_STARTED:
                 _, _, _, self.out.input, given = record.content()
                 self.out.state = dict(given.get("state", {}))
-            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.HOOK_OPENED | Kind.ENTERED:
+            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.HOOK_OPENED | Kind.CHILD_STARTED | Kind.ENTERED:
                 self._begin(record, at)
             case Kind.STEP_SUSPENDED | Kind.STEP_RESUMED:
                 self._suspend_or_resume(record)
@@ -129,6 +129,7 @@ class _Folding:
                 | Kind.STEP_BAILED
                 | Kind.TIMER_FIRED
                 | Kind.HOOK_RECEIVED
+                | Kind.CHILD_ENDED
                 | Kind.LEFT
             ):
                 self._end(record, at)
@@ -152,6 +153,8 @@ class _Folding:
             return
         if record.kind is Kind.STEP_CALLED:
             step = StepResult("running", payload=command.arguments[0] if command.arguments else None, started_at=at)
+        elif record.kind is Kind.CHILD_STARTED:
+            step = StepResult("running", payload=command.input, started_at=at)
         else:
             step = StepResult(
                 "running" if record.kind is Kind.ENTERED else "waiting", payload=command.value, started_at=at
@@ -230,10 +233,12 @@ class _Folding:
             step.status, step.output = "success", content[3]
         elif record.kind is Kind.STEP_FAILED:
             step.status, step.error = "failed", Failure.from_wire(content[3])
-        elif content[2][0] == 0:
-            step.status, step.output = "success", content[2][1]
         else:
-            step.status, step.error = "failed", Failure.from_wire(content[2][1])
+            has_failed, value = content[-1]  # an outcome
+            if has_failed:
+                step.status, step.error = "failed", Failure.from_wire(value)
+            else:
+                step.status, step.output = "success", value
         if name in self.top_level and name is not None and step.status == "success":
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)

@@ -131,11 +131,13 @@ class Scheduler:
         Raises:
             UsageError: two different steps or workflows have one id.
         """
-        for workflow in workflows:
+        found: list[Any] = list(workflows)
+        for workflow in found:  # which grows meanwhile
             self._add(self._workflows, workflow.id, workflow, "workflows")
             if workflow.committed:
-                _ = workflow.graph  # a native one knows its steps only then
+                _ = workflow.graph  # a native one knows its steps and children only then
             steps = [*steps, *workflow.steps.values()]
+            found += [child for child in workflow.children.values() if child not in found]
         for step in steps:
             self._add(self._steps, step.id, step, "steps")
 
@@ -146,6 +148,10 @@ class Scheduler:
 
     def workflow(self, id: str) -> Workflow | None:
         return self._workflows.get(id)
+
+    def has_workflow(self, tenant: TenantId, id: str) -> bool:
+        """Whether a run of this workflow can be started here: it is registered, or the tenant has deployed it."""
+        return id in self._workflows or self.store.version_of(tenant, id) is not None
 
     def step(self, id: str) -> Step | None:
         return self._steps.get(id)

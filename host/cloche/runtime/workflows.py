@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, overload
 
 import cloche_codegen as codegen
 from cloche.engines import CellSource
+from cloche.errors import UsageError
 from cloche.runtime.client import Cloche
 from cloche.runtime.results import RunResult
 from cloche.runtime.runs import Run
@@ -24,6 +25,17 @@ class Workflow(codegen.Workflow):
     on_start: Callable[[Mapping[str, Any]], Any] | None = None
     on_finish: Callable[[RunResult], Any] | None = None
     on_error: Callable[[RunResult], Any] | None = None
+
+    def __call__(self, input_data: Any = None) -> Awaitable[Any]:
+        """Inside of a native workflow: the result of a child run of this one, or its failure raised.
+
+        Raises:
+            UsageError: it was called outside of one.
+        """
+        raise UsageError(
+            f"workflow '{self.id}' is awaited like a function inside of a native workflow only, where it is a child run; "
+            "elsewhere start it: app.start(workflow, …), or ctx.start_child(…) in a step"
+        )
 
     async def create_run(self, run_id: str | None = None) -> Run:
         """A run in memory, with nothing else beside it: `await (await workflow.create_run()).start(input_data=…)`.

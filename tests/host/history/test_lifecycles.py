@@ -12,12 +12,26 @@ from support.histories import KEY, T0, abandon, at, cancel, done, failed, fired,
 
 from cloche.errors import HistoryError
 from cloche.history import CallId, Kind, Path, RunMachine, Seq
-from cloche.history.lifecycles import HOOK, RUN, STEP, TIMER, HookPhase, Lifecycle, RunPhase, StepPhase, TimerPhase
+from cloche.history.lifecycles import (
+    CHILD,
+    HOOK,
+    RUN,
+    STEP,
+    TIMER,
+    ChildPhase,
+    HookPhase,
+    Lifecycle,
+    RunPhase,
+    StepPhase,
+    TimerPhase,
+)
 from cloche.history.messages import (
+    ChildEnded,
     Enter,
     HookReceived,
     Leave,
     OpenHook,
+    StartChild,
     Started,
     StepBailed,
     StepResumed,
@@ -44,6 +58,8 @@ BODY: dict[Kind, bytes] = {
     Kind.TIMER_FIRED: fired(1).pack(),
     Kind.HOOK_OPENED: wire(OpenHook(CallId(1), Path("hook"), "paid", None)),
     Kind.HOOK_RECEIVED: HookReceived(at(0), CallId(1), None).pack(),
+    Kind.CHILD_STARTED: wire(StartChild(CallId(1), Path("child"), "w", None)),
+    Kind.CHILD_ENDED: ChildEnded(at(0), CallId(1), [0, None]).pack(),
     Kind.RUN_PAUSED: encode({}),
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
@@ -60,8 +76,8 @@ BODY: dict[Kind, bytes] = {
     Kind.PATCHED: wire(TakePatch("new-tax")),
     Kind.RUN_STOPPED: encode({"failure": {"name": "E", "message": ""}}),
 }
-CALLS: tuple[Lifecycle[Any], ...] = (STEP, TIMER, HOOK)
-OPENING = {Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED}
+CALLS: tuple[Lifecycle[Any], ...] = (STEP, TIMER, HOOK, CHILD)
+OPENING = {Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED, Kind.CHILD_STARTED}
 OF_A_CALL = {kind for lifecycle in CALLS for row in lifecycle.values() for kind in row}
 BEGINNING = (Kind.RUN_CREATED, Kind.RUN_STARTED)
 # What brings the run to a state in which a record of this kind may come: a call of the fitting sort, an attempt under way.
@@ -75,6 +91,7 @@ BEFORE = {
     Kind.STEP_BAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.TIMER_FIRED: (Kind.TIMER_SET,),
     Kind.HOOK_RECEIVED: (Kind.HOOK_OPENED,),
+    Kind.CHILD_ENDED: (Kind.CHILD_STARTED,),
     Kind.CALL_ABANDONED: (Kind.STEP_CALLED,),
 }
 
@@ -155,16 +172,22 @@ def test_nothing_else_can_follow_in_a_call(lifecycle: Lifecycle[Any], phase: Str
         walk(history)
     what = "call 1 is not open"
     if phase not in ("absent", "done"):
-        path = {id(STEP): "add", id(TIMER): "nap", id(HOOK): "add"}[id(lifecycle)]
+        path = "nap" if lifecycle is TIMER else "add"
         what = f"call 1 ({path}) is {phase}: '{kind.name.lower().replace('_', ' ')}' cannot follow"
     assert raised.value.message == f"run r1, record {len(history)}: {what}"
 
 
 def test_every_phase_can_be_reached_and_only_ends_lead_nowhere() -> None:
-    for lifecycle, phases in ((RUN, RunPhase), (STEP, StepPhase), (TIMER, TimerPhase), (HOOK, HookPhase)):
+    for lifecycle, phases in (
+        (RUN, RunPhase),
+        (STEP, StepPhase),
+        (TIMER, TimerPhase),
+        (HOOK, HookPhase),
+        (CHILD, ChildPhase),
+    ):
         assert set(lifecycle) == set(phases)
         assert [phase for phase in phases if not way_to(lifecycle, phase)] == [phases["ABSENT"]]
     ends = {phase for phase, row in RUN.items() if set(row) <= {Kind.LATE_RESULT}}
     assert ends == {then for _, kind, then in rows(RUN) if kind in ENDS}
     done = [phase for table in CALLS for phase, row in table.items() if not row]
-    assert done == [StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE]
+    assert done == [StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE]

@@ -211,8 +211,8 @@ def test_a_run_that_can_never_move_again_is_a_named_failure() -> None:
         {
             "failure": {
                 "name": "Deadlock",
-                "message": "the workflow waits for something that nothing outside will ever answer: no step, timer or hook is "
-                "open, and it has neither returned nor raised",
+                "message": "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
+                "child is open, and it has neither returned nor raised",
             }
         },
     )

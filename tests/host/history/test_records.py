@@ -79,6 +79,8 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "STEP_WROTE": 27,
         "RUN_UPGRADED": 28,
         "PATCHED": 29,
+        "CHILD_STARTED": 30,
+        "CHILD_ENDED": 31,
     }
 
 
