@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cloche.engines import DirectEngine, SandboxEngine
+    from cloche.engines import DirectEngine, ProcessEngine, SandboxEngine
     from cloche.errors import ClocheError, FatalError, RetryableError, RunConflict, RunFailed
     from cloche.history import Failure
     from cloche.runtime import (
@@ -73,7 +73,7 @@ _HOMES = {
         "step",
         "wait_for_event",
     ),
-    "cloche.engines": ("DirectEngine", "SandboxEngine"),
+    "cloche.engines": ("DirectEngine", "ProcessEngine", "SandboxEngine"),
     "cloche.tenancy": ("Grant", "Policy"),
     "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
     "cloche.history": ("Failure",),
@@ -109,6 +109,7 @@ __all__ = [
     "GraphError",
     "Limits",
     "Policy",
+    "ProcessEngine",
     "ReplayReport",
     "RetryConfig",
     "RetryableError",

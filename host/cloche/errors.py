@@ -18,6 +18,8 @@
         MalformedOutput · OutputTooLarge · LoadFailed
         LimitExceeded         a bound of the tenant's policy was met
           NotGranted            the policy does not allow this step or workflow
+        CellLost              the process of its cell ended, or hung, in a turn
+          CellGone              … or between two turns, which is nobody's fault
       HistoryError          the history
         Divergence            replay asked for something else than the history says
         BrokenChain           a record is not the one that was written
@@ -205,6 +207,20 @@ class NotGranted(LimitExceeded):
     code = "not-granted"
 
 
+class CellLost(GuestFault):
+    """The process that a cell was in ended, hung or went wrong while it was at work for it: the run is rebuilt in a new one. A
+    run that this happens to three times running is ended with it."""
+
+    code = "cell-lost"
+    deterministic = False
+
+
+class CellGone(CellLost):
+    """It ended while the cell rested: no turn is to blame. Never seen by users: the run is rebuilt."""
+
+    code = "cell-gone"
+
+
 _LOOK_AT_IT = "run 'cloche verify' and 'cloche replay' on it; its history is kept as it is"
 
 
@@ -294,3 +310,8 @@ class RetryableError(Exception):
 
 class HeavyTurn(Exception):
     """A turn took longer than the thread that asked for it can wait. Never seen by users: it is made again in another."""
+
+
+class CellBusy(Exception):
+    """A light turn cannot be made now, and none was begun: the cell's process starts, or is at something else. Never seen by
+    users: it is made in another thread, which can wait."""

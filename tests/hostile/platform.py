@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from textwrap import indent
 from typing import Any, Literal
@@ -17,12 +18,15 @@ from typing import Any, Literal
 from support.apps import AppOn, in_loop, until
 
 from cloche import Limits, Run, Workflow, create_step, create_workflow, path
-from cloche.engines import Cell, CellSource, Code, Language, SandboxEngine
+from cloche.engines import Cell, CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.history import Kind, RunId, RunKey, TenantId
 from cloche.store import MemoryStore
 
-Mode = Literal["in-process"]
-ENGINES: dict[Mode, Callable[[Limits], CellSource]] = {"in-process": SandboxEngine}
+Mode = Literal["in-process", "process"]
+ENGINES: dict[Mode, Callable[[Limits], CellSource]] = {
+    "in-process": SandboxEngine,
+    "process": cache(ProcessEngine),  # a process outlives an attack: the next one of the tenant is made in it
+}
 LIMITS: dict[Language, Limits] = {
     "javascript": Limits(fuel_per_event=60_000_000, memory_bytes=32 << 20),
     "python": Limits(fuel_per_event=300_000_000, memory_bytes=80 << 20),
@@ -164,6 +168,9 @@ class Submitted:
 
     def limits(self) -> dict[str, int]:
         return self._engine.limits()
+
+    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+        self._engine.load(self._submitted(code), self._wasm(guest), limits, tenant)
 
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         return self._engine.open(self._submitted(code), self._wasm(guest), limits, tenant)

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from cloche.runtime import Cloche, Run, RunResult
     from cloche.store import RunRow
 
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["thread", "process"]),
+    default="thread",
+    show_default=True,
+    help="Where cells live: in threads of this process, or a locked process for each tenant.",
+)
 UNFINISHED = ("running", "waiting", "suspended", "paused", "blocked")
 FINAL_OR_RESTING = ("success", "failed", "canceled", "suspended", "paused", "blocked")
 UNREADABLE = ("divergence", "broken-chain", "history")
@@ -39,6 +46,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
+@isolation_option
 @steps_option
 @tenant_option
 def run(
@@ -47,6 +55,7 @@ def run(
     store: str,
     run_id: str | None,
     engine: str,
+    isolation: str,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -65,7 +74,7 @@ def run(
     async def whole() -> tuple[str, RunResult | None]:
         stop = _asked_to_leave()
         async with Cloche(
-            store, workflows=[workflow], tenant=tenant, engine=_engine(engine), handle_sigterm=False
+            store, workflows=[workflow], tenant=tenant, engine=_engine(engine, isolation), handle_sigterm=False
         ) as app:
             started = await app.start(workflow, value, run_id=run_id)
             return started.id, await _followed(started, stop, quiet=as_json)
@@ -145,9 +154,12 @@ def _exit_code(result: RunResult) -> int:
 @click.argument("targets", nargs=-1, required=True)
 @store_option
 @click.option("--once", is_flag=True, help="End when nothing is left to do.")
+@isolation_option
 @steps_option
 @tenant_option
-def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, tenant: str, as_json: bool) -> int:
+def worker(
+    targets: tuple[str, ...], store: str, once: bool, isolation: str, steps: str | None, tenant: str, as_json: bool
+) -> int:
     """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
     The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
@@ -160,7 +172,9 @@ def worker(targets: tuple[str, ...], store: str, once: bool, steps: str | None, 
 
     async def whole() -> int:
         stop = _asked_to_leave()
-        async with Cloche(store, workflows=workflows, tenant=tenant, handle_sigterm=False) as app:
+        async with Cloche(
+            store, workflows=workflows, tenant=tenant, engine=_engine("sandbox", isolation), handle_sigterm=False
+        ) as app:
             taken = app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
             return await _work(app, stop, taken, once=once, as_json=as_json)
@@ -203,7 +217,12 @@ async def _exit_code_of_all(app: Cloche) -> int:
     return EXIT_NOT_ENDED if left else 0
 
 
-def _engine(name: str) -> CellSource:
-    from cloche.engines import DirectEngine, SandboxEngine
+def _engine(name: str, isolation: str) -> CellSource:
+    from cloche.engines import DirectEngine, ProcessEngine, SandboxEngine
+    from cloche.errors import UsageError
 
-    return DirectEngine() if name == "direct" else SandboxEngine()
+    if name == "direct":
+        if isolation == "process":
+            raise UsageError("--isolation process is for --engine sandbox: the direct engine isolates nothing")
+        return DirectEngine()
+    return ProcessEngine() if isolation == "process" else SandboxEngine()

@@ -75,6 +75,13 @@ under glass. `reason` is the code of what is wrong (`load-failed`, `fuel-exhaust
     "queue-full": """
 So many runs of the tenant wait to begin that no more are taken (`queued_runs` of its policy). Nothing was started: try again
 when some have begun, or give the tenant more `concurrent_runs`.""",
+    "cell-lost": """
+The process that holds the tenant's cells (`ProcessEngine`, `--isolation process`) ended, did not answer, or answered out of
+form while it was at work for this run. The run was rebuilt in a new process and tried again; this was recorded when it had
+happened three times running. A workflow that can do that has found a fault in wasmtime or in cloche: please report it.""",
+    "cell-gone": """
+The process that held the tenant's cells ended while the cell rested: memory was short, or somebody ended it. The run is rebuilt
+in a new process. Only a tool that works on a single cell ever says so.""",
     "load-failed": """
 The workflow's code could not be evaluated: a code string is not JavaScript, or it raised while the module was loaded. The
 message names the place; `cloche codegen TARGET --map` shows the line and its node.""",

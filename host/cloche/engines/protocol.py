@@ -63,6 +63,8 @@ class Cell(Protocol):
 
         Raises:
             HeavyTurn: it was not light. The cell must be dropped.
+            CellBusy: it cannot be made as a light one now. The cell is as it was.
+            CellGone: the cell was lost while it rested. Make the turn on another.
             GuestFault: the cell was stopped and must be dropped.
         """
 
@@ -94,10 +96,18 @@ class CellSource(Protocol):
     def limits(self) -> dict[str, int]:
         """What new runs are pinned to."""
 
+    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+        """Have `code` at hand for cells to come. May take long: for another thread than the event loop's.
+
+        Raises:
+            LoadFailed: it does not load.
+        """
+
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         """A fresh cell of a run of `tenant`, with `code` loaded. `guest` gives the wasm of `code.guest` if it is not at hand.
 
-        Whose run it is, the host says and never the guest: an engine may keep the cells of tenants apart.
+        Whose run it is, the host says and never the guest: an engine may keep the cells of tenants apart. It may also make the
+        cell when it is first used, and load the code only then.
 
         Raises:
             LoadFailed: the code does not load.

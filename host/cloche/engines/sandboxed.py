@@ -37,6 +37,9 @@ class SandboxEngine:
     def limits(self) -> dict[str, int]:
         return self._limits.to_data()
 
+    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+        self.open(code, guest, limits, tenant)
+
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         pinned = Limits.from_data(limits)
         return SandboxCell(self._image(code, guest, pinned), pinned)

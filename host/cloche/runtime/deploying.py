@@ -68,7 +68,7 @@ def baked(engine: CellSource, one: Deployment) -> Code:
     """
     code = _code(engine, one)
     try:
-        engine.open(code, lambda: engine.guest(code.language)[1], one.policy.limits(), one.tenant)
+        engine.load(code, lambda: engine.guest(code.language)[1], one.policy.limits(), one.tenant)
     except LoadFailed as error:
         place = getattr(error.facts.get("failure"), "data", None)
         line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from cloche.errors import (
+    CellGone,
     ClocheError,
     GuestFault,
     HeavyTurn,
@@ -438,16 +439,16 @@ class RunDriver:
 
     async def _pass(self, events: list[bytes]) -> bytes:
         """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""
-        lanes, cell = self._scheduler.lanes, await self._live_cell()
+        cell = await self._live_cell()
         self.enforcement.check_turn(self.started, self._scheduler.world.now(), cell.fuel_used, events)
-        self._tail += len(events)
-        try:
-            output = await lanes.turn(self.key.tenant, self.code, cell, events)
-        except HeavyTurn:
-            await self.rebuild()
+        while True:
             self._tail += len(events)
-            cell = await self._live_cell()
-            output = await lanes.turn(self.key.tenant, self.code, cell, events)
+            try:
+                output = await self._scheduler.lanes.turn(self.key.tenant, self.code, cell, events)
+                break
+            except (HeavyTurn, CellGone):
+                await self.rebuild()
+                cell = await self._live_cell()
         self.enforcement.check_fuel(cell.fuel_used)
         return output
 

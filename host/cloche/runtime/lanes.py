@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cloche.engines import Cell, Code
-from cloche.errors import HeavyTurn
+from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
 from cloche.runtime.fairness import Turns
 
@@ -76,6 +76,8 @@ class Lanes:
             await self._light_turn(tenant)
         try:
             return cell.turn(events, light=True)
+        except CellBusy:
+            return await self.beside(tenant, partial(cell.turn, events))
         except HeavyTurn:
             self.mark_heavy(code)
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import BrokenChain, CheckpointRejected, Divergence, GuestFault, HeavyTurn
+from cloche.errors import BrokenChain, CellGone, CellLost, CheckpointRejected, Divergence, GuestFault, HeavyTurn
 from cloche.history import Record, RunKey, RunMachine, Seq
 from cloche.history.following import Heard, Row, follow
 from cloche.history.replay import Script, find_divergence, script
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloche.runtime.scheduler import Scheduler
 
 PORTION_ROWS = 4_000  # of a history that is read: about 10 ms
+LOST_MAX = 3  # times running that its cell's process ended over one rebuild
 
 log = logging.getLogger("cloche.run")
 
@@ -44,13 +45,18 @@ class Rebuilder:
         Raises:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
         """
+        lost = 0
         while True:
             try:
                 if not await self._from_checkpoint():
                     await self._from_beginning()
                 return
-            except HeavyTurn:  # which is known now: begun again, it goes in the other lane
+            except (HeavyTurn, CellGone):  # a heavy turn is known now: begun again, it goes in the other lane
                 continue
+            except CellLost:  # perhaps over another run of the tenant
+                lost += 1
+                if lost == LOST_MAX:
+                    raise
 
     async def _from_beginning(self) -> None:
         self.machine, self.cell, self.tail = self.new_machine(), None, 0
@@ -63,6 +69,8 @@ class Rebuilder:
             return False
         try:
             return await self._restore(saved)
+        except CellGone:
+            raise
         except (CheckpointRejected, Divergence, GuestFault) as error:
             log.warning("a checkpoint of run %s is not used, now or again: %s", self.key, error.message)
             self.scheduler.checkpoints.reject(self.key)

@@ -515,7 +515,7 @@ class Scheduler:
         def load() -> None:
             for code in codes:
                 try:
-                    self.engine.open(code, lambda: b"", self.engine.limits(), tenant)
+                    self.engine.load(code, lambda: b"", self.engine.limits(), tenant)
                 except ClocheError as error:
                     log.warning("the code of workflow '%s' does not load: %s", code.workflow, error.message)
 

@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -64,6 +64,17 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
         _write(file, _mac(key, file.name, artefact) + artefact)
         _prune(directory)
     return module
+
+
+@lru_cache(2)
+def artefact(digest: str, guest_wasm: bytes) -> bytes:
+    """The compiled guest as bytes, for another process of this engine: what `wasmtime` deserializes there."""
+    return bytes(compiled(digest, guest_wasm).serialize())
+
+
+def loaded(_: str, artefact: bytes) -> wasmtime.Module:
+    """The module of an artefact that this process was handed by who made it. It is native code: nobody else's is loaded."""
+    return wasmtime.Module.deserialize(engine().wasm, artefact)
 
 
 def _compile(digest: str, guest_wasm: bytes) -> wasmtime.Module:

@@ -61,6 +61,11 @@ class GlassEngine:
         with self._lock:
             self._running -= 1
 
+    def start(self) -> None:
+        """Start the clock's thread now: for a process that can start none later."""
+        with self._lock:
+            self._begin()
+
     def _begin(self) -> None:
         self._since, self._gone = time.monotonic(), 0
         if self._ticker is None:

@@ -52,6 +52,10 @@ class HotImages:
         self._unfit: set[str] = set()  # digests of guests whose artefact is laid out otherwise
         self._lock = threading.Lock()
 
+    def stop(self) -> None:
+        """Make no more of them: for a process that can write no file and start no thread."""
+        self._start = lambda _: None
+
     def find(self, image: Image) -> Hot | None:
         """What to make a cell of `image` from, if it is hot. Asking is what makes it so."""
         if len(image.pages) == 0 or image.page_count < PAGES_MIN:

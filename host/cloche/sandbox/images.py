@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -20,7 +22,7 @@ from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhaust
 from cloche.history.bounds import exceeded
 from cloche.history.failures import Failure
 from cloche.history.values import check, decode
-from cloche.sandbox.artefacts import compiled
+from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
@@ -46,7 +48,7 @@ def _type_text(type: object) -> str:
 
 
 class BaseImage:
-    """A compiled guest. `digest` is that of its wasm, which `guest_wasm` is.
+    """A compiled guest. `digest` is that of its wasm, which `guest_wasm` is, or what else `compile` makes the module of.
 
     What is called without checks later is checked here once: imports, types of exports, and that its windows are in its memory.
 
@@ -54,23 +56,20 @@ class BaseImage:
         GuestFault: it is not a guest.
     """
 
-    def __init__(self, digest: str, guest_wasm: bytes) -> None:
+    def __init__(
+        self, digest: str, guest_wasm: bytes, compile: Callable[[str, bytes], wasmtime.Module] = compiled
+    ) -> None:
         self.digest = digest
-        try:
-            self.module = module = compiled(digest, guest_wasm)
-        except wasmtime.WasmtimeError as error:
-            raise self._unfit(f"is not a module that cloche runs: {error}") from error
+        with _named(digest):
+            self.module = module = compile(digest, guest_wasm)
         if module.imports:
-            raise self._unfit(f"imports {len(module.imports)} things: a guest imports nothing")
+            raise _unfit(digest, f"imports {len(module.imports)} things: a guest imports nothing")
         types = {export.name: _type_text(export.type) for export in module.exports}
         for name, wanted in _EXPORTS.items():
             if types.get(name) != wanted:
-                raise self._unfit(f"exports {name} as {types.get(name, 'nothing')}, and it must be {wanted}")
+                raise _unfit(digest, f"exports {name} as {types.get(name, 'nothing')}, and it must be {wanted}")
         self.pre = engine().linker.instantiate_pre(module)
         self.layout = self._read_layout()
-
-    def _unfit(self, why: str) -> GuestFault:
-        return GuestFault(f"guest {self.digest[:12]} {why}", digest=self.digest)
 
     def _read_layout(self) -> Layout:
         limits = Limits(fuel_per_event=10_000_000)
@@ -79,13 +78,13 @@ class BaseImage:
             at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
         size = memory_bytes(wasm_store, instance)
         if at + _LAYOUT.size > size:
-            raise self._unfit("has no layout in its memory")
+            raise _unfit(self.digest, "has no layout in its memory")
         words = _LAYOUT.unpack(ctypes.string_at(memory_address(wasm_store, instance) + at, _LAYOUT.size))
         if words[0] != ABI_VERSION:
-            raise self._unfit(f"speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
+            raise _unfit(self.digest, f"speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
         layout = Layout(*words[1:])
         if not layout.is_within(size):
-            raise self._unfit("has windows that are not in its memory")
+            raise _unfit(self.digest, "has windows that are not in its memory")
         return layout
 
     def instantiate(
@@ -113,6 +112,28 @@ class BaseImage:
         """The state of an untouched cell."""
         wasm_store, instance = self.instantiate(Limits())
         return copy_state(memory_address(wasm_store, instance), memory_bytes(wasm_store, instance), self.layout)
+
+
+def portable(digest: str, guest_wasm: bytes) -> bytes:
+    """The guest, compiled, for `BaseImage` in another process of this user.
+
+    Raises:
+        GuestFault: it is not a guest.
+    """
+    with _named(digest):
+        return artefact(digest, guest_wasm)
+
+
+@contextmanager
+def _named(digest: str) -> Iterator[None]:
+    try:
+        yield
+    except wasmtime.WasmtimeError as error:
+        raise _unfit(digest, f"is not a module that cloche runs: {error}") from error
+
+
+def _unfit(digest: str, why: str) -> GuestFault:
+    return GuestFault(f"guest {digest[:12]} {why}", digest=digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,7 @@ def load_image(base: BaseImage, source: str, limits: Limits) -> Image:
         LoadFailed: the source does not parse, or raised while it was evaluated.
         GuestFault: it was stopped by a limit.
     """
-    source_digest = blake2b(source.encode(), digest_size=32).hexdigest()
+    source_digest = digest_of_source(source)
     key = (base.digest, source_digest, limits)
     with _lock:
         if key in _images:
@@ -172,6 +193,15 @@ def load_image(base: BaseImage, source: str, limits: Limits) -> Image:
         while len(_images) > IMAGES_MAX:
             _images.popitem(last=False)
     return image
+
+
+def digest_of_source(source: str) -> str:
+    return blake2b(source.encode(), digest_size=32).hexdigest()
+
+
+def image_digest(guest: str, source_digest: str) -> str:
+    """That of the image which a guest makes of a source, by their digests."""
+    return blake2b(f"{guest}:{source_digest}".encode(), digest_size=32).hexdigest()
 
 
 def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits) -> Image:
@@ -189,11 +219,10 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
         raise_fault(code, "while its code was loaded")
     size = memory_bytes(wasm_store, instance)
     state = copy_state(address, size, layout)
-    digest = blake2b(f"{base.digest}:{source_digest}".encode(), digest_size=32).hexdigest()
     pages = tuple(changed_pages(base.state, state))
     if (changed := sum(len(data) for _, data in pages)) > limits.image_bytes:
         raise exceeded("image_bytes", limits.image_bytes, changed, "the workflow's code")
-    return Image(base, digest, pages, size)
+    return Image(base, image_digest(base.digest, source_digest), pages, size)
 
 
 def changed_pages(before: bytes, after: bytes) -> list[tuple[int, bytes]]:

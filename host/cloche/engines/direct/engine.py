@@ -46,6 +46,9 @@ class DirectEngine:
     def limits(self) -> dict[str, int]:
         return self._glass.limits()
 
+    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+        self.open(code, guest, limits, tenant)
+
     def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
         """A fresh cell.
 

@@ -1,0 +1,126 @@
+"""The process with cells: started by its host with nothing but a few sockets, it locks itself up and does as it is asked.
+
+One thread serves light turns and never waits for the others, which serve what may take long: the two lanes of the host go on in
+here. A cell is asked for one thing at a time; that is the host's care. There is no way back to files, so the guest comes as
+compiled code and the workflow as source.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cloche.errors import GuestFault, HeavyTurn, InvalidInput
+from cloche.history.failures import Failure
+from cloche.history.values import decode, encode
+from cloche.sandbox.artefacts import loaded
+from cloche.sandbox.cells import Cell, hot_images
+from cloche.sandbox.engine import engine
+from cloche.sandbox.images import BaseImage, load_image
+from cloche.sandbox.limits import Limits
+from cloche.sandbox.process import confine
+from cloche.sandbox.process.wire import Ask, Request, Said, Served, answer
+
+DIGEST_BYTES = 64
+TEXT_CHARS_MAX = 4_000
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`arguments`: the process id of the host, and the numbers of the sockets, that for light turns first."""
+    parent, *numbers = map(int, arguments)
+    confine.die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channels = [socket.socket(fileno=number) for number in numbers]
+    confine.offer_to_the_killer()
+    hot_images.stop()
+    engine().start()
+    landlock = confine.close_files()
+    cells = Cells()
+    for channel in channels[1:]:
+        threading.Thread(target=_serve, args=(cells, channel), daemon=True).start()
+    confine.limit()
+    seccomp = confine.filter_calls()
+    channels[0].sendall(answer(Said.DONE, 1, body=bytes((landlock, seccomp))))
+    _serve(cells, channels[0])
+    os._exit(0)
+
+
+def _serve(cells: Cells, channel: socket.socket) -> None:
+    served = Served(channel)
+    while (asked := served.next()) is not None:
+        if asked.kind is Ask.DROP:
+            cells.drop(asked.cells())
+        else:
+            served.send(cells.answer(asked))
+
+
+class Cells:
+    def __init__(self) -> None:
+        self._bases: dict[str, BaseImage] = {}
+        self._cells: dict[int, Cell] = {}
+        self._frozen: dict[int, Callable[[], tuple[str, bytes]]] = {}
+        self._deeds: dict[Ask, Callable[[Request], bytes]] = {
+            Ask.GUEST: self._guest,
+            Ask.OPEN: self._open,
+            Ask.TURN: lambda asked: self._cells[asked.cell].turn(asked.events()),
+            Ask.LIGHT_TURN: lambda asked: self._cells[asked.cell].turn(asked.events(), light=True),
+            Ask.FREEZE: self._freeze,
+            Ask.PACK: self._pack,
+            Ask.STATE_HASH: lambda asked: self._cells[asked.cell].state_hash().encode(),
+        }
+
+    def answer(self, asked: Request) -> bytes:
+        cell = self._cells.get(asked.cell)
+        before = cell.fuel_used if cell is not None else 0
+        try:
+            body = self._deeds[asked.kind](asked)
+        except HeavyTurn:
+            return answer(Said.HEAVY, asked.number)
+        except (GuestFault, InvalidInput) as fault:
+            return answer(Said.FAULT, asked.number, body=_told(fault))
+        except Exception as error:
+            return answer(Said.BROKEN, asked.number, body=repr(error)[:TEXT_CHARS_MAX].encode(errors="replace"))
+        if cell is None:
+            return answer(Said.DONE, asked.number, body=body)
+        resident_bytes = 0 if asked.kind is Ask.LIGHT_TURN else cell.resident_bytes
+        return answer(Said.DONE, asked.number, cell.fuel_used - before, resident_bytes, body)
+
+    def drop(self, cells: Sequence[int]) -> None:
+        for number in cells:
+            self._cells.pop(number, None)
+            self._frozen.pop(number, None)
+
+    def _guest(self, asked: Request) -> bytes:
+        digest = asked.body[:DIGEST_BYTES].decode()
+        self._bases[digest] = BaseImage(digest, asked.body[DIGEST_BYTES:], loaded)
+        return b""
+
+    def _open(self, asked: Request) -> bytes:
+        wire: dict[str, Any] = decode(asked.body)
+        limits = Limits.from_data(wire["limits"])
+        image = load_image(self._bases[wire["guest"]], wire["source"], limits)
+        frozen: bytes = wire["frozen"]
+        self._cells[asked.cell] = Cell.thaw(image, limits, frozen) if frozen else Cell(image, limits)
+        return b""
+
+    def _freeze(self, asked: Request) -> bytes:
+        self._frozen[asked.cell] = self._cells[asked.cell].freeze()
+        return b""
+
+    def _pack(self, asked: Request) -> bytes:
+        state_hash, frozen = self._frozen.pop(asked.cell)()
+        return state_hash.encode() + frozen
+
+
+def _told(fault: GuestFault | InvalidInput) -> bytes:
+    told = [fault.code, fault.message[:TEXT_CHARS_MAX]]
+    failure: Failure | None = fault.facts.get("failure")
+    facts = {name: fault.facts[name] for name in ("asked", "limit", "value") if name in fault.facts}
+    try:
+        return encode([*told, {**facts, "failure": failure.to_wire()} if failure else facts])
+    except Exception:  # its data is of a kind that would need what cannot be loaded any more
+        return encode([*told, facts])
