@@ -44,6 +44,7 @@ class Lanes:
         self._heavy_turns, self._light_turns = Turns(), Turns()
         self._gives_light_turns = False
         self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
+        self._loading: dict[tuple[str, str, str], asyncio.Future[Cell]] = {}
         self._loaded: OrderedDict[tuple[str, str, str], None] = (
             OrderedDict()
         )  # guest, source and limits of code that loads
@@ -55,10 +56,14 @@ class Lanes:
             GuestFault: it does not load. The next time is in the heavy lane as well.
         """
         key = (code.guest, code.source, repr(limits))
+        while (loading := self._loading.get(key)) is not None:  # many runs of new code: one of them loads it
+            await asyncio.wait([loading])
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return make()
-        cell = await self.beside(tenant, make)
+        loading = self._loading[key] = asyncio.ensure_future(self.beside(tenant, make))
+        loading.add_done_callback(lambda _: self._loading.pop(key))
+        cell = await loading
         self._loaded[key] = None
         while len(self._loaded) > LOADED_MAX:
             self._loaded.popitem(last=False)
