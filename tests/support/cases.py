@@ -17,6 +17,7 @@ import copy
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from support.guests import needs_python
 from support.roads import check_roads
 
 from cloche import Cloche, Run, RunResult, Workflow, load_workflow
-from cloche.engines import CellSource, DirectEngine, Language, SandboxEngine
+from cloche.engines import CellSource, DirectEngine, Language, ProcessEngine, SandboxEngine
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
 from cloche.history.values import decode
 from cloche.runtime import reading
@@ -79,8 +80,16 @@ def _parametrized(test: Test, ways: tuple[Way, ...]) -> Callable[..., None]:
         for way in ways
         if language == "javascript" or way is not Way.STORED  # a stored graph is the same for every guest
     ]
+    way = Way.CUTS if Way.CUTS in ways else Way.STRAIGHT  # the glass is the same: what differs is how cells come and go
+    params.append(pytest.param((_processes, way, "javascript"), id=f"{ProcessEngine.name}, {way}"))
     marked: Callable[..., None] = pytest.mark.parametrize("case", params)(run)
     return marked
+
+
+@cache
+def _processes() -> ProcessEngine:
+    """One for all cases, whose process lives on."""
+    return ProcessEngine()
 
 
 async def _lived(test: Test, case: Case, given: dict[str, Any]) -> None:
