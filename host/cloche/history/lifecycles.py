@@ -47,7 +47,7 @@ class HookPhase(StrEnum):
 
 class ChildPhase(StrEnum):
     ABSENT = "absent"
-    OPEN = "open"
+    OPEN = "under way"  # not "open": as texts they are equal, and a hook that waits would count as a child that works
     DONE = "done"
 
 
