@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from fuzz import outputs
 from fuzz.campaign import TARGETS, campaign, minimised, read_corpus, write_corpus
 from fuzz.oracles import Finding
 from fuzz.seeds import SEEDS
@@ -21,12 +22,13 @@ def main() -> None:
     targets = options.target or TARGETS
     for target in targets:
         first = [*read_corpus(target), *SEEDS[target]()]
+        how = {"seed": options.seed, "runs": ENDLESS, "seconds": options.seconds // len(targets)}
         try:
-            found = campaign(target, first, seed=options.seed, runs=ENDLESS, seconds=options.seconds // len(targets))
+            found = outputs.campaign(first, **how) if target == "outputs" else campaign(target, first, **how)
         except Finding as finding:
             sys.exit(f"{target}, seed {options.seed}: {finding}\nmend it, and pin the input in tests/fuzz/test_fuzz.py")
         print(found, flush=True)
-        kept = minimised(target, found.kept)
+        kept = outputs.minimised(found.kept) if target == "outputs" else minimised(target, found.kept)
         write_corpus(target, kept.kept)
         print(f"  corpus: {kept}", flush=True)
 

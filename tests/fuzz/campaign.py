@@ -18,8 +18,10 @@ from typing import IO, Final, Literal
 from fuzz import native
 from fuzz.oracles import Finding, Ways, judge_events, judge_messages, judge_output, judge_value
 
-Target = Literal["values", "events"]
-TARGETS: Final[tuple[Target, ...]] = ("values", "events")
+Native = Literal["values", "events"]  # targets where C takes part
+Target = Literal[Native, "outputs"]
+NATIVE: Final[tuple[Native, ...]] = ("values", "events")
+TARGETS: Final[tuple[Target, ...]] = (*NATIVE, "outputs")
 CORPUS: Final = Path(__file__).parent / "corpus"
 INTERPRETER: Final = native.HERE / "interpreter.js"
 BATCH, END, OUTPUT_MAX, INPUT_MAX = 64, 0xFFFFFFFF, 1 << 20, 2048
@@ -37,10 +39,9 @@ class Report:
 
     def __str__(self) -> str:
         each = self.runs / self.seconds if self.seconds else 0
-        return (
-            f"{self.target}: {self.runs} runs in {self.seconds:.1f} s ({each:.0f}/s), C {self.edges_reached} of {self.edges} "
-            f"edges, Python {self.ways} ways, {len(self.kept)} inputs kept"
-        )
+        native = f"C {self.edges_reached} of {self.edges} edges, " if self.edges else ""
+        ran = f"{self.runs} runs in {self.seconds:.1f} s ({each:.0f}/s)"
+        return f"{self.target}: {ran}, {native}Python {self.ways} ways, {len(self.kept)} inputs kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Tried:
 
 
 def campaign(
-    target: Target,
+    target: Native,
     first: Iterable[bytes],
     *,
     seed: int,
@@ -89,7 +90,7 @@ def campaign(
     return report
 
 
-def minimised(target: Target, inputs: Iterable[bytes]) -> Report:
+def minimised(target: Native, inputs: Iterable[bytes]) -> Report:
     """The smallest of `inputs` first; each is kept if it takes a way that none before it took."""
     return campaign(target, sorted(set(inputs), key=lambda data: (len(data), data)), seed=0, runs=0)
 
@@ -105,7 +106,7 @@ def write_corpus(target: Target, inputs: Sequence[bytes]) -> None:
 # ---- the fuzzer's side -------------------------------------------------------------------------------------------------
 
 
-def _fuzzer(program: Path, target: Target, seed: int, runs: int, seconds: int) -> subprocess.Popen[bytes]:
+def _fuzzer(program: Path, target: Native, seed: int, runs: int, seconds: int) -> subprocess.Popen[bytes]:
     workflow = [str(INTERPRETER)] if target == "events" else []
     command = [str(program), f"fuzz-{target}", str(seed), str(runs), str(seconds), *workflow, *native.prelude()]
     pipe = subprocess.PIPE

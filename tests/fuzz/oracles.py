@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, Final, TypeVar
 
 import cbor2
@@ -143,11 +143,11 @@ def judge_messages(data: bytes) -> None:
 
 
 class Ways:
-    """Which steps from line to line the host's decoders took, so far."""
+    """Which steps from line to line the host's decoders took, so far, and those of `more` modules."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: ModuleType) -> None:
         self.seen: set[tuple[CodeType, int, int]] = set()
-        self._files = {values.__file__, messages.__file__}
+        self._files = {module.__file__ for module in (values, messages, *more)}
 
     def took_a_new_one(self, function: Callable[..., object], *arguments: object) -> bool:
         """Calls `function`. Costs about four times its time, which for small inputs is little."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from fuzz import outputs
 from fuzz.campaign import INPUT_MAX, Target
 from guest.cells import NOW, SEED, pack
 
@@ -99,4 +100,8 @@ def events() -> list[bytes]:
     return [*deep(), *started, *answered, pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + b"".join(calls + ends)]
 
 
-SEEDS: Final[Mapping[Target, Callable[[], list[bytes]]]] = {"values": values, "events": events}
+SEEDS: Final[Mapping[Target, Callable[[], list[bytes]]]] = {
+    "values": values,
+    "events": events,
+    "outputs": outputs.seeds,
+}

@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fuzz.campaign import TARGETS, Target, Tried, campaign, minimised, read_corpus
+from fuzz import outputs
+from fuzz.campaign import NATIVE, TARGETS, Native, Target, Tried, campaign, minimised, read_corpus
 from fuzz.oracles import CAME_BACK, CANNOT_CROSS, REFUSED, Finding, judge_messages, judge_output, judge_value
 from fuzz.seeds import SEEDS
 
-SLICE: dict[Target, int] = {"values": 15_000, "events": 6_000}  # four seconds each
+SLICE: dict[Target, int] = {"values": 15_000, "events": 6_000, "outputs": 4_000}  # four seconds each
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_slice_of_a_campaign_finds_nothing(target: Target) -> None:
+def test_a_slice_of_a_campaign_of_outputs_finds_nothing() -> None:
+    report = outputs.campaign([*read_corpus("outputs"), *outputs.seeds()], seed=20261123, runs=SLICE["outputs"])
+
+    print(report)
+    assert report.runs >= SLICE["outputs"]
+
+
+@pytest.mark.parametrize("target", NATIVE)
+def test_a_slice_of_a_campaign_finds_nothing(target: Native) -> None:
     report = campaign(target, [*read_corpus(target), *SEEDS[target]()], seed=20261122, runs=SLICE[target])
 
     print(report)
@@ -61,6 +69,15 @@ def test_what_was_found_is_mended(data: bytes, outcome: int) -> None:
     assert [one.outcome for one in tried] == [outcome]
 
 
+SLEEPS_FOR_EVER = bytes.fromhex(  # `cloche log` and `cloche runs` did not know the year
+    "85000161736473746570810185010261741b1000018bcfe568056176850203616864686f6f6ba0830402646c696e65f6"
+)
+
+
+def test_what_was_found_in_outputs_is_mended() -> None:
+    outputs.judge(SLEEPS_FOR_EVER)
+
+
 # ---- the oracles see what is wrong -----------------------------------------------------------------------------------
 
 
@@ -87,6 +104,27 @@ def test_a_codec_that_differs_is_a_finding(data: bytes, outcome: int, consumed: 
 def test_output_that_is_not_canonical_is_a_finding(output: bytes) -> None:
     with pytest.raises(Finding):
         judge_output(output)
+
+
+@pytest.mark.parametrize(
+    "place", ["history.machine.unpack_command", "history.vetting.unpack_command", "cli.output.moment"]
+)
+def test_a_host_that_breaks_is_a_finding(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = max(outputs.seeds(), key=len)
+    outputs.judge(whole)
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("broken on purpose")
+
+    monkeypatch.setattr(f"cloche.{place}", broken)
+    with pytest.raises(Finding, match="broken on purpose"):
+        outputs.judge(whole)
+
+
+def test_what_a_terminal_would_obey_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloche.cli.output.shown", lambda text: text + "\x1b[2J")
+    with pytest.raises(Finding, match="a terminal would obey"):
+        outputs.judge(max(outputs.seeds(), key=len))
 
 
 def test_a_decoder_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

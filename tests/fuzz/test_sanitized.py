@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from fuzz import native
-from fuzz.campaign import TARGETS, Target, campaign, read_corpus
+from fuzz.campaign import NATIVE, Native, campaign, read_corpus
 from fuzz.seeds import SEEDS, vectors
 from guest.cells import Cell
 from guest.histories import live
@@ -66,8 +66,8 @@ def test_without_memory_a_value_is_a_fault_wherever_it_runs_out(program: Path) -
     assert sum(map(int, done.stdout.split())) > 1000
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_corpus_of_the_fuzzer_is_answered_as_the_host_would_answer(program: Path, target: Target) -> None:
+@pytest.mark.parametrize("target", NATIVE)
+def test_the_corpus_of_the_fuzzer_is_answered_as_the_host_would_answer(program: Path, target: Native) -> None:
     inputs = [*read_corpus(target), *SEEDS[target]()]
 
     assert campaign(target, inputs, seed=0, runs=0, program=program).runs == len(inputs)

@@ -72,7 +72,8 @@
   const orderOfTexts = (left, right) => {
     const shorter = left.length < right.length ? left.length : right.length;
     for (let at = 0; at < shorter; at++) {
-      const [one, other] = [unitAt(left, at), unitAt(right, at)];
+      const one = unitAt(left, at);
+      const other = unitAt(right, at);
       if (one !== other) return ranked(one) - ranked(other);
     }
     return left.length - right.length;
@@ -121,7 +122,8 @@
   // Negative, zero or positive; NaN where a number is none.
   const order = (left, right, sign) => {
     if (isNumber(left) && isNumber(right)) {
-      const [one, other] = [numberOf(left), numberOf(right)];
+      const one = numberOf(left);
+      const other = numberOf(right);
       return one < other ? -1 : one > other ? 1 : one == other ? 0 : NaN;
     }
     if (typeof left === "string" && typeof right === "string") return orderOfTexts(left, right);
@@ -131,16 +133,16 @@
       for (let i = 0; i < shorter; i++) if (!sameItem(left[i], right[i])) return order(left[i], right[i], sign);
       return left.length - right.length;
     }
-    throw raised("TypeError", `'${sign}' not supported between instances of '${kindOf(left)}' and '${kindOf(right)}'`);
+    throw raised("TypeError", "'" + sign + "' not supported between instances of '" + kindOf(left) + "' and '" + kindOf(right) + "'");
   };
   const lt = (left, right) => order(left, right, "<") < 0;
   const le = (left, right) => order(left, right, "<=") <= 0;
   const gt = (left, right) => order(left, right, ">") > 0;
   const ge = (left, right) => order(left, right, ">=") >= 0;
-  const unhashable = (value) => raised("TypeError", `unhashable type: '${kindOf(value)}'`);
+  const unhashable = (value) => raised("TypeError", "unhashable type: '" + kindOf(value) + "'");
   const isIn = (item, container) => {
     if (typeof container === "string") {
-      if (typeof item !== "string") throw raised("TypeError", `a text cannot hold ${kindOf(item)}`);
+      if (typeof item !== "string") throw raised("TypeError", "a text cannot hold " + kindOf(item));
       return find(container, item) >= 0;
     }
     if (isMapping(container)) {
@@ -148,14 +150,14 @@
       return typeof item === "string" && has(container, item);
     }
     if (isBytes(container)) return isInBytes(item, container);
-    if (!isList(container)) throw raised("TypeError", `argument of type '${kindOf(container)}' is not iterable`);
+    if (!isList(container)) throw raised("TypeError", "argument of type '" + kindOf(container) + "' is not iterable");
     for (let i = 0; i < container.length; i++) if (sameItem(container[i], item)) return true;
     return false;
   };
   const isInBytes = (item, container) => {
     const number = numberOf(item);
     if (isInt(item) && (number < 0 || number > 255)) throw raised("ValueError", "byte must be in range(0, 256)");
-    if (!isInt(item) && !isBytes(item)) throw raised("TypeError", `a bytes-like object is required, not '${kindOf(item)}'`);
+    if (!isInt(item) && !isBytes(item)) throw raised("TypeError", "a bytes-like object is required, not '" + kindOf(item) + "'");
     const wanted = isInt(item) ? [NumberOf(number)] : item;
     for (let start = 0; start + wanted.length <= container.length; start++) {
       let at = 0;
@@ -195,19 +197,19 @@
   // ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
   const attribute = (value, name) => {
     if (isMapping(value) && has(value, name)) return value[name];
-    throw raised("AttributeError", `'${kindOf(value)}' object has no attribute '${name}'`);
+    throw raised("AttributeError", "'" + kindOf(value) + "' object has no attribute '" + name + "'");
   };
   const item = (value, key) => {
     if (isMapping(value)) {
       if (!isHashable(key)) throw unhashable(key);
       if (typeof key === "string" && has(value, key)) return value[key];
-      throw raised("KeyError", typeof key === "string" ? `'${key}'` : "a key that is no text");
+      throw raised("KeyError", typeof key === "string" ? "'" + key + "'" : "a key that is no text");
     }
     const isText = typeof value === "string";
     if (!isText && !isList(value) && !isBytes(value)) {
-      throw raised("TypeError", `'${kindOf(value)}' object is not subscriptable`);
+      throw raised("TypeError", "'" + kindOf(value) + "' object is not subscriptable");
     }
-    if (!isInt(key)) throw raised("TypeError", `indices must be integers, not '${kindOf(key)}'`);
+    if (!isInt(key)) throw raised("TypeError", "indices must be integers, not '" + kindOf(key) + "'");
     const length = isText ? lengthOfText(value) : value.length;
     const number = numberOf(key);
     const index = number < 0 ? (typeof number === "bigint" ? -1 : number + length) : number;
@@ -218,13 +220,13 @@
     if (typeof value === "string") return lengthOfText(value);
     if (isList(value) || isBytes(value)) return value.length;
     if (isMapping(value)) return lengthOfMapping(value);
-    throw raised("TypeError", `object of type '${kindOf(value)}' has no len()`);
+    throw raised("TypeError", "object of type '" + kindOf(value) + "' has no len()");
   };
 
   // ── arithmetic ────────────────────────────────────────────────────────────────────────────────────────────────────
   const settledInt = (big) => (big >= -MAX_SAFE_INTEGER && big <= MAX_SAFE_INTEGER ? NumberOf(big) : big);
   const unsupported = (sign, left, right) =>
-    raised("TypeError", `unsupported operand type(s) for ${sign}: '${kindOf(left)}' and '${kindOf(right)}'`);
+    raised("TypeError", "unsupported operand type(s) for " + sign + ": '" + kindOf(left) + "' and '" + kindOf(right) + "'");
   const floatOf = (value) => {
     const float = NumberOf(value);
     if (typeof value === "bigint" && (float === Infinity || float === -Infinity)) {
@@ -235,7 +237,8 @@
   // `small` for numbers, `large` for BigInts. An int whose result is not safe is made again exactly.
   const arithmetic = (sign, small, large) => (left, right) => {
     if (!isNumber(left) || !isNumber(right)) throw unsupported(sign, left, right);
-    const [one, other] = [numberOf(left), numberOf(right)];
+    const one = numberOf(left);
+    const other = numberOf(right);
     if (!isInt(left) || !isInt(right)) return float(small(floatOf(one), floatOf(other), false));
     if (typeof one === "number" && typeof other === "number") {
       const made = small(one, other, true);
@@ -273,13 +276,15 @@
     },
     (a, b) => {
       if (b === 0n) throw byZero();
-      const [whole, rest] = [a / b, a % b];
+      const whole = a / b;
+      const rest = a % b;
       return rest !== 0n && rest < 0n !== b < 0n ? whole - 1n : whole;
     },
   );
   const div = (left, right) => {
     if (!isNumber(left) || !isNumber(right)) throw unsupported("/", left, right);
-    const [one, other] = [numberOf(left), numberOf(right)];
+    const one = numberOf(left);
+    const other = numberOf(right);
     if (other == 0) throw byZero();
     if (typeof one === "number" && typeof other === "number") return float(one / other);
     if (!isInt(left) || !isInt(right)) return float(floatOf(one) / floatOf(other));
@@ -289,7 +294,8 @@
   // Of two ints, rounded once: with 66 bits and one that says whether anything was left, the conversion rounds rightly.
   const quotient = (one, other) => {
     const shift = 70 - (bitsOf(one) - bitsOf(other));
-    const [above, below] = shift > 0 ? [one << BigIntOf(shift), other] : [one, other << BigIntOf(-shift)];
+    const above = shift > 0 ? one << BigIntOf(shift) : one;
+    const below = shift > 0 ? other : other << BigIntOf(-shift);
     let whole = above / below;
     if (above % below !== 0n && whole % 2n === 0n) whole += (one < 0n) === (other < 0n) ? 1n : -1n;
     const made = shift > 1000 ? (NumberOf(whole) / 2 ** 1000) / 2 ** (shift - 1000) : NumberOf(whole) * 2 ** -shift;
@@ -329,7 +335,7 @@
     throw raised("TypeError", isFormat ? "texts are not formatted with % here" : "not all arguments converted");
   };
   const signed = (sign, made) => (value) => {
-    if (!isNumber(value)) throw raised("TypeError", `bad operand type for unary ${sign}: '${kindOf(value)}'`);
+    if (!isNumber(value)) throw raised("TypeError", "bad operand type for unary " + sign + ": '" + kindOf(value) + "'");
     const number = made(numberOf(value));
     return isFloat(value) ? float(number) : number;
   };
@@ -348,7 +354,8 @@
     if (isDate(value)) return new DateOf(timeOf(value));
     if (isBytes(value)) return new Bytes(value);
     if (!isMapping(value)) return value;
-    const [made, names] = [{}, keys(value)];
+    const made = {};
+    const names = keys(value);
     for (let i = 0; i < names.length; i++) {
       const part = value[names[i]];
       if (part !== undefined) defineProperty(made, names[i], property(copied(part), true));

@@ -1,7 +1,8 @@
 // The helpers of generated code: what `cloche_codegen` emits calls these by name. One expression: called once, while
 // the base image is baked, with the namespace object `cloche`, which already holds step, sleep, sleepUntil, entered and
 // left; it is frozen afterwards. Nothing here is random or timed. Everything of the language that is used later is
-// taken now, because workflow code may change Array.prototype and its like; the `await` operator needs none of them.
+// taken now, because workflow code may change Array.prototype and its like; the `await` operator needs none of them. A template
+// does: to QuickJS it is a call of String.prototype.concat. So does what asks for an iterator: spreading, taking lists apart.
 //
 // `path` is the identity of a call (see ABI.md); `id` is only for messages. A call is a function that gives a promise.
 (cloche) => {
@@ -50,22 +51,23 @@
   const invalidPath = (label, path) => {
     let text = "";
     for (let i = 0; i < path.length; i++) text += (i ? "." : "") + path[i];
-    return new ErrorOf(`Invalid path ${text || "."} in ${label}`);
+    return new ErrorOf("Invalid path " + (text || ".") + " in " + label);
   };
 
   // The same, but a key missing before the last is an error.
-  const read = (label, value, ...path) => {
+  const walk = (label, value, path) => {
     for (let i = 0; i < path.length; i++) {
       if (!hasKeys(value)) throw invalidPath(label, path);
       value = hasOwn(value, path[i]) ? value[path[i]] : undefined;
     }
     return value;
   };
+  const read = (label, value, ...path) => walk(label, value, path);
 
   // The same in the result of a step: a step without one (it never ran, or gave null) is an error too.
   const result = (label, value, ...path) => {
     if (value === undefined || value === null) throw invalidPath(label, path);
-    return read(label, value, ...path);
+    return walk(label, value, path);
   };
 
   // The first result that is there.
@@ -105,13 +107,13 @@
     let text = "";
     if (isArray(value) || isView(value)) {
       for (let i = 0; i < value.length; i++) text += (i ? "," : "") + json(value[i]);
-      return `[${text}]`;
+      return "[" + text + "]";
     }
     const names = keys(value);
     for (let i = 0; i < names.length; i++) {
-      if (value[names[i]] !== undefined) text += `${text && ","}${stringify(names[i])}:${json(value[names[i]])}`;
+      if (value[names[i]] !== undefined) text += (text && ",") + stringify(names[i]) + ":" + json(value[names[i]]);
     }
-    return `{${text}}`;
+    return "{" + text + "}";
   };
 
   // A text of parts: null as nothing, objects and lists as JSON, a date as its ISO text, the rest as JavaScript text.
@@ -153,7 +155,7 @@
   // ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────
   const shown = (error) => {
     try {
-      return error instanceof ErrorOf ? `${error.name}: ${error.message}` : StringOf(error);
+      return error instanceof ErrorOf ? StringOf(error.name) + ": " + StringOf(error.message) : StringOf(error);
     } catch {
       return "an error that cannot be shown";
     }
@@ -171,9 +173,9 @@
     try {
       value = compute();
     } catch (error) {
-      throw named(name, `${what} failed: ${shown(error)}`, error);
+      throw named(name, what + " failed: " + shown(error), error);
     }
-    if (value instanceof PromiseOf) throw named(name, `${what} gave a promise; it must be a plain expression`);
+    if (value instanceof PromiseOf) throw named(name, what + " gave a promise; it must be a plain expression");
     return value;
   };
 
@@ -312,7 +314,7 @@
   // The first failure in the order of the arms; without one, there never were enough of them.
   const failFirst = (block) => {
     for (let i = 0; i < block.count; i++) if (block.states[i] === FAILED) return fail(block, block.values[i]);
-    fail(block, named("CompletionError", `${block.what} needs ${block.least} to succeed and has ${block.count}`));
+    fail(block, named("CompletionError", block.what + " needs " + block.least + " to succeed and has " + block.count));
   };
 
   const succeed = (block) => {
@@ -434,7 +436,7 @@
   };
 
   const holds = (block, arm) =>
-    !!evaluated("ConditionError", `the condition of ${stringify(arm[0])} in ${stringify(block)}`, arm[1]);
+    !!evaluated("ConditionError", "the condition of " + stringify(arm[0]) + " in " + stringify(block), arm[1]);
 
   // branch(id, [[id, test, call] …], at?): every test first, in order, then every arm whose test held, at once.
   const branch = async (id, arms, at) => {
@@ -453,9 +455,9 @@
 
   // The body, then the test, until its truth is `until`. `body(value, path)`, `test(value, turn)`, turns from 1.
   const loop = async (path, value, body, test, until) => {
-    const what = `the condition of the loop over ${stringify(path)}`;
+    const what = "the condition of the loop over " + stringify(path);
     for (let turn = 1; ; turn++) {
-      value = await body(value, `${path}[${turn}]`);
+      value = await body(value, path + "[" + turn + "]");
       if (!!evaluated("ConditionError", what, () => test(value, turn)) === until) return value;
     }
   };
@@ -492,13 +494,13 @@
     const options = ownOf(given);
     return within(path, list, () => {
       if (!isArray(list)) {
-        const kind = list === null ? "null" : typeof list === "object" ? "an object" : `a ${typeof list}`;
-        throw new TypeErrorOf(`foreach over ${stringify(path)} needs a list, not ${kind}`);
+        const kind = list === null ? "null" : typeof list === "object" ? "an object" : "a " + (typeof list);
+        throw new TypeErrorOf("foreach over " + stringify(path) + " needs a list, not " + kind);
       }
-      const what = `foreach over ${stringify(path)}`;
+      const what = "foreach over " + stringify(path);
       const { concurrency } = options;
-      const asked = typeof concurrency === "function" ? evaluated("ExpressionError", `the concurrency of ${what}`, concurrency) : concurrency;
-      const arms = { count: list.length, ids: null, call: (i) => body(list[i], `${path}[${i}]`) };
+      const asked = typeof concurrency === "function" ? evaluated("ExpressionError", "the concurrency of " + what, concurrency) : concurrency;
+      const arms = { count: list.length, ids: null, call: (i) => body(list[i], path + "[" + i + "]") };
       return side(path, what, arms, widthOf(asked), options, isPicky(options) ? listedOnly : listed);
     }, false);
   };
@@ -512,7 +514,7 @@
     let made;
     try {
       made = compute();
-      if (made instanceof PromiseOf) throw new TypeErrorOf(`map ${stringify(path)} gave a promise, not a value`);
+      if (made instanceof PromiseOf) throw new TypeErrorOf("map " + stringify(path) + " gave a promise, not a value");
     } catch (error) {
       left(path, [1, error]);
       throw error;
@@ -527,21 +529,21 @@
 
   // Milliseconds of a number of seconds that is computed now; missing or negative is none.
   const seconds = (id, compute) => {
-    const what = `the duration of ${stringify(id)}`;
+    const what = "the duration of " + stringify(id);
     const value = evaluated("ExpressionError", what, compute) ?? 0;
     const ms = isNumber(value) ? round(NumberOf(value) * 1000) : NaN;
-    if (!isFinite(ms) || ms > INSTANT_MAX) throw named("ExpressionError", `${what} is no number of seconds: ${json(value)}`);
+    if (!isFinite(ms) || ms > INSTANT_MAX) throw named("ExpressionError", what + " is no number of seconds: " + json(value));
     return ms > 0 ? ms : 0;
   };
 
   // Milliseconds since the epoch of an instant that is computed now: a Date, such a number, or RFC 3339 text.
   const instant = (id, compute) => {
-    const what = `the instant of ${stringify(id)}`;
+    const what = "the instant of " + stringify(id);
     const value = evaluated("ExpressionError", what, compute);
     const text = typeof value === "string" && matches(INSTANT, value);
     const ms = isDate(value) ? timeOf(value) : isNumber(value) ? round(NumberOf(value)) : text ? parseDate(value) : NaN;
     if (!(ms <= INSTANT_MAX && ms >= -INSTANT_MAX)) {
-      throw named("ExpressionError", `${what} is no date, RFC 3339 text or milliseconds: ${value === undefined ? "nothing" : json(value)}`);
+      throw named("ExpressionError", what + " is no date, RFC 3339 text or milliseconds: " + (value === undefined ? "nothing" : json(value)));
     }
     return ms;
   };
@@ -551,7 +553,7 @@
   const waitForEvent = async (path, name, value, ms) => {
     const received = hook(path, name, { input: value });
     if (ms === undefined) return await received;
-    const timer = sleep(`${path}/timeout`, ms, null);
+    const timer = sleep(path + "/timeout", ms, null);
     return await new PromiseOf((resolve, reject) => {
       const follow = async (promise, other, act) => {
         try {
@@ -565,7 +567,7 @@
       };
       follow(received, timer, resolve);
       follow(timer, received, () => {
-        throw named("EventTimeout", `no event ${stringify(name)} came to ${stringify(path)} in ${ms} ms`);
+        throw named("EventTimeout", "no event " + stringify(name) + " came to " + stringify(path) + " in " + ms + " ms");
       });
     });
   };

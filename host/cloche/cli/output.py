@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
+LAST_MS = 253_402_300_799_000  # the last second that Python's calendar has
 
 
 def shown(text: str) -> str:
@@ -58,11 +59,11 @@ def short(value: Any) -> str:
 
 
 def moment(time_ms: int | None) -> str:
-    return (
-        ""
-        if time_ms is None
-        else datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
-    )
+    if time_ms is None:
+        return ""
+    if time_ms > LAST_MS:  # a workflow may sleep for as long as it likes
+        return "after the year 9999"
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
 
 
 def print_result(result: RunResult) -> None:
