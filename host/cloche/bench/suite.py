@@ -28,6 +28,7 @@ SUITE = {
     "conversation": ("conversation", "a run that passes on a growing conversation of 1 MB"),
     "foreach": ("durable", "a foreach over many items"),
     "isolation-tax": ("tax", "the same workflow in process and under glass"),
+    "process-turn": ("processes", "one event in, one command out, of a cell in a process of its own"),
     "live-memory": ("memory", "what live cells take"),
     "parked-memory": ("memory", "what runs take that wait for somebody"),
     "cold-start": ("startup", "the first run of a process, with and without compiled guest"),

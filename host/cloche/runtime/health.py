@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import cloche_guest
+from cloche.engines.processes.child import Child
 from cloche.errors import ClocheError
 from cloche.runtime.reading import verify
 from cloche.sandbox import base_image, cache_directory
@@ -26,7 +27,7 @@ class Check:
 
 def examine(store: Path) -> list[Check]:
     """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests."""
-    return [*_versions(), _guest("javascript"), _python_guest(), _cache(), *_store(store)]
+    return [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes(), *_store(store)]
 
 
 def _versions() -> list[Check]:
@@ -73,6 +74,20 @@ def _cache() -> Check:
         )
     size = sum(file.stat().st_size for file in files)
     return Check("cache", True, f"{directory}, {len(files)} compiled guests, {size / 1e6:.1f} MB")
+
+
+def _processes() -> Check:
+    """How much a process with cells is locked up here: only those who use them need it."""
+    try:
+        child = Child(patience_s=1.0)
+    except ClocheError as error:
+        return Check("cell processes", None, error.message)
+    child.end()
+    layers = [f"Landlock {child.confinement.landlock}"] * bool(child.confinement.landlock)
+    layers += ["seccomp"] * child.confinement.seccomp
+    return Check(
+        "cell processes", bool(layers) or None, f"locked by {' and '.join(layers) or 'nothing on this kernel'}"
+    )
 
 
 def _store(path: Path) -> list[Check]:

@@ -60,6 +60,22 @@ def test_run_of_a_failing_workflow_exits_1_and_says_where(store: str) -> None:
     assert ran.err.rstrip().endswith("(step refuse)")
 
 
+def test_run_and_worker_put_cells_into_a_process_where_that_is_asked_for(store: str) -> None:
+    ran = ended(
+        process("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1", "--isolation", "process")
+    )
+    assert (ran.code, ran.out, ran.err) == (0, '{"x": 20}\n', "✓ run r1 success\n")
+    assert "'engine': 'process'" in str(cloche("log", "r1", "--store", store, "--json").lines()[0])
+    assert cloche("replay", "r1", "--store", store).code == 0  # in this one: it is the same glass
+    assert ended(process("worker", MATH, "--store", store, "--once", "--isolation", "process")).code == 0
+
+
+def test_the_direct_engine_isolates_nothing(store: str) -> None:
+    ran = cloche("run", MATH, "--store", store, "--engine", "direct", "--isolation", "process")
+    assert (ran.code, ran.out) == (2, "")
+    assert "the direct engine isolates nothing" in ran.err
+
+
 def test_run_of_a_workflow_that_spins_ends_and_the_store_is_well(store: str) -> None:
     ran = cloche("run", f"{FLOWS}:spinning", "--store", store)
     assert (ran.code, ran.out) == (1, "")
