@@ -161,7 +161,7 @@ class Submitted:
 
     def __init__(self, engine: CellSource, source: str, guest: tuple[str, bytes] | None = None) -> None:
         self._engine, self._source, self._guest = engine, source, guest
-        self.name = engine.name
+        self.name, self.meter = engine.name, engine.meter
 
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return self._guest or self._engine.guest(language)

@@ -57,8 +57,13 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
                 "events_per_second": round(report.events_per_second),
                 "state_hash": report.state_hash,
                 "divergence": report.divergence.to_data() if report.divergence else None,
+                "fuel": report.fuel,
+                "fuel_recorded": report.fuel_recorded,
             }
         )
+    elif report.fuel_differs:
+        what = f"the commands are those recorded, and they burnt {report.fuel:,} of fuel, not {report.fuel_recorded:,}"
+        click.echo(f"{click.style('✗ fuel', fg='red')}: {what}: what is billed, or the guest, was changed", err=True)
     elif report.divergence is None:
         click.secho("✓ ", fg="green", nl=False)
         click.echo(

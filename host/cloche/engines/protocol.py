@@ -86,6 +86,10 @@ class CellSource(Protocol):
 
     name: str
 
+    @property
+    def meter(self) -> str | None:
+        """What counts fuel: the same events burn as much under the same guest and meter. None where nothing is counted."""
+
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         """Digest and wasm of the guest that new runs of code in `language` are pinned to.
 

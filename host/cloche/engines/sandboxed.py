@@ -14,7 +14,7 @@ from cloche.engines.protocol import Cell, Code, Language
 from cloche.errors import GuestUnavailable
 from cloche.history.ids import TenantId
 from cloche.sandbox import Cell as SandboxCell
-from cloche.sandbox import Image, Limits, base_image, load_image
+from cloche.sandbox import Image, Limits, base_image, load_image, meter
 
 log = logging.getLogger("cloche.sandbox")
 
@@ -30,6 +30,10 @@ class SandboxEngine:
     def __init__(self, limits: Limits | None = None, *, python_guest: Path | None = None) -> None:
         self._limits = limits or Limits()
         self._python_guest = python_guest
+
+    @property
+    def meter(self) -> str | None:
+        return meter()
 
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return _own_guest(self._python_guest) if self._python_guest and language == "python" else _guest(language)

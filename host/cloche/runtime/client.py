@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Language, SandboxEngine
 from cloche.errors import LeasedElsewhere, UsageError
 from cloche.history import DEFAULT_TENANT, RunKey
-from cloche.history.ids import TenantId, TimeMs
+from cloche.history.ids import TenantId, TimeMs, tenant_id
 from cloche.runtime import portable, reading, retention, sigterm, upgrading
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
@@ -31,6 +31,7 @@ from cloche.store import (
     RunRow,
     SqliteStore,
     Store,
+    TenantUsage,
     Version,
 )
 from cloche.tenancy import Policy
@@ -166,6 +167,10 @@ class Cloche(Runs):
     ) -> Version:
         """As `Tenant.deploy`."""
         return await self.tenant(tenant).deploy(content, workflow=workflow, language=language)
+
+    async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
+        """What tenants have used, in the order of their ids: all that have or had a run, or the one named."""
+        return self._running.store.usage(tenant_id(tenant) if tenant is not None else None)
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.

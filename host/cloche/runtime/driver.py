@@ -41,6 +41,7 @@ from cloche.runtime.arrivals import Arrival, awaited
 from cloche.runtime.attempts import Attempts
 from cloche.runtime.children import Children
 from cloche.runtime.enforcement import Enforcement
+from cloche.runtime.metering import Meter
 from cloche.runtime.rebuilding import Rebuilder
 from cloche.store import Append, Lease, NewRun
 
@@ -78,6 +79,7 @@ class RunDriver:
         self._gate = gate
         self.machine = self._new_machine()
         self._cell: Cell | None = None
+        self._meter = Meter(scheduler.world.monotonic, scheduler.engine.meter)
         self._facts: deque[Arrival] = deque()
         self._taken: list[tuple[Arrival, int]] = []  # facts that grant a wish, and its inbox row: appended together
         self._answers: list[tuple[Fact, asyncio.Future[None]]] = []
@@ -122,6 +124,7 @@ class RunDriver:
         self.machine, self._cell, self._tail = made.machine, made.cell, made.tail
         self._fuel_saved = made.cell.fuel_used if made.cell is not None and made.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or made.has_checkpoint
+        self._meter.burn(made.burnt)
         if made.cell is not None:
             self._scheduler.cells.add(self, made.cell.resident_bytes)
 
@@ -348,6 +351,7 @@ class RunDriver:
                     await self.rebuild()
                     if batch is not None and await self._was_written(batch):
                         break
+                    self._meter.waste()
                 count, batch = await self._answered(facts)
                 await self._append(batch, facts[:count])
                 break
@@ -360,6 +364,7 @@ class RunDriver:
                 wait_s = min(wait_s * 2 or 0.05, 5.0)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
             self.turns += 1
+        self._meter.committed()
         self._new = None
         self._facts.extendleft(reversed(facts[count:]))
         self._taken = [one for one in self._taken if _is_in(one[0], self._facts)]
@@ -417,6 +422,7 @@ class RunDriver:
         """As `_answered` after a stopped turn: it was passing, or the run ends at exactly the event that did it."""
         tries = 1
         while True:
+            self._meter.waste()
             await self.rebuild()
             machine, now = self.machine, self._scheduler.world.now()
             events = machine.deliver(facts)
@@ -444,7 +450,7 @@ class RunDriver:
         while True:
             self._tail += len(events)
             try:
-                output = await self._scheduler.lanes.turn(self.key.tenant, self.code, cell, events)
+                output = await self._meter.cross(self._scheduler.lanes, self.key.tenant, self.code, cell, events)
                 break
             except (HeavyTurn, CellGone):
                 await self.rebuild()
@@ -473,6 +479,7 @@ class RunDriver:
             tuple(taken for fact, taken in self._taken if _is_in(fact, facts)),
             self.lease,
             release,
+            metered=self._meter.amounts(batch.records, self._cell, comes_to_rest=release or machine.ended),
         )
         await self._scheduler.committer.append(append, alone=self._scheduler.drives_one())
         if release:

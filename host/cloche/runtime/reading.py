@@ -13,7 +13,9 @@ from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.runtime.pinned import graph_of, load_code, load_guest
 from cloche.runtime.results import FINAL, RunResult, fold
-from cloche.store import Finding, RunRow, Store
+from cloche.store import Finding, Metered, RunRow, Store
+
+PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,10 @@ class ReplayReport:
     """What came of feeding a history to a fresh cell.
 
     `seconds` is the time in the guest for all events; `state_hash` proves where it led. `divergence` is None if every command
-    was the one in the history.
+    was the one in the history. `fuel` is what the events burnt, `fuel_recorded` what the run was billed for: None where the two
+    cannot be compared (other code or another meter, a run that moves, was imported, or is older than its meter). In the
+    JavaScript guest they are equal; CPython reads text by words, so that what it burns depends a little on where in the window
+    an event lies, and so on the batch: `fuel_tolerance`.
     """
 
     run_id: str
@@ -30,10 +35,18 @@ class ReplayReport:
     divergence: DivergenceReport | None
     state_hash: str | None
     ended_by_fault: bool
+    fuel: int = 0
+    fuel_recorded: int | None = None
+    fuel_tolerance: int = 0
 
     @property
     def ok(self) -> bool:
-        return self.divergence is None
+        return self.divergence is None and not self.fuel_differs
+
+    @property
+    def fuel_differs(self) -> bool:
+        """Whether the same commands took other computing than the run was billed for."""
+        return self.fuel_recorded is not None and abs(self.fuel - self.fuel_recorded) > self.fuel_tolerance
 
     @property
     def events_per_second(self) -> float:
@@ -88,6 +101,7 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     """
     row = row_of(store, key)
     pinned = load_code(store, row.code)
+    billed = store.metered(key)
     records = list(store.records(key))
     part = script(records, upgrading=code is not None and code != pinned)
     events = part.events[:-1] if part.faulted else part.events
@@ -108,7 +122,25 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     divergence = None
     if output != expected:
         divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
-    return ReplayReport(key.run, len(events), seconds, divergence, cell.state_hash(), part.faulted)
+    fuel = _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
+    return ReplayReport(
+        key.run,
+        len(events),
+        seconds,
+        divergence,
+        cell.state_hash(),
+        part.faulted,
+        cell.fuel_used,
+        fuel,
+        (fuel or 0) // PYTHON_FUEL_SHARE if use.language == "python" else 0,
+    )
+
+
+def _comparable(store: Store, key: RunKey, billed: Metered | None, engine: CellSource) -> int | None:
+    """The fuel of a run that the same engine must burn again; None if it goes on meanwhile, or nobody knows."""
+    if billed is None or billed.meter is None or billed.meter != engine.meter or store.metered(key) != billed:
+        return None
+    return billed.usage.fuel
 
 
 def _up_to_the_difference(cell: Cell, events: Sequence[bytes], expected: Sequence[bytes]) -> bytes:

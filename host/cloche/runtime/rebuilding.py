@@ -38,6 +38,7 @@ class Rebuilder:
     cell: Cell | None = None
     tail: int = 0
     has_checkpoint: bool = False
+    burnt: int = 0  # fuel
 
     async def rebuild(self) -> None:
         """Lead `machine` and `cell` to the end of the log.
@@ -114,7 +115,11 @@ class Rebuilder:
         else:
             events, expected = heard.events, heard.output()
         self.tail += len(events)
-        output = await self.scheduler.lanes.turn(self.key.tenant, self.code, self.cell, events)
+        before = self.cell.fuel_used
+        try:
+            output, _ = await self.scheduler.lanes.turn(self.key.tenant, self.code, self.cell, events)
+        finally:
+            self.burnt += self.cell.fuel_used - before
         if output != expected:
             report = find_divergence(self.key.run, self._script(begin), output, self.code.lines)
             raise Divergence(str(report), report=report)

@@ -28,7 +28,7 @@ from cloche.runtime.results import FINAL, RunResult
 from cloche.runtime.resuming import path_of
 from cloche.runtime.runs import Run
 from cloche.runtime.steps import validated
-from cloche.store import GRANTED, RunRow, Version
+from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -349,6 +349,19 @@ class Runs:
 
 class Tenant(Runs):
     """What one tenant can do: by `Cloche.tenant`."""
+
+    async def usage(self, run_id: str | None = None) -> Usage:
+        """What all runs of the tenant have used, the deleted ones too, or one of them.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        store = self._running.store
+        if run_id is None:
+            return next((found.usage for found in store.usage(self._tenant)), Usage())
+        row = reading.row_of(store, self._key(run_id))
+        found = store.metered(row.key)
+        return found.usage if found is not None else Usage()
 
     async def deploy(
         self, content: str | Graph, *, workflow: str | None = None, language: Language | None = None

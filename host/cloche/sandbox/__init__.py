@@ -1,8 +1,19 @@
 """The glass: wasmtime engine, images, cells, limits. The only host code that knows wasmtime."""
 
 from cloche.sandbox.artefacts import cache_directory, secret
-from cloche.sandbox.cells import Cell
+from cloche.sandbox.cells import Cell, meter
 from cloche.sandbox.images import BaseImage, Image, base_image, load_image
 from cloche.sandbox.limits import Limits
 
-__all__ = ["BaseImage", "Cell", "Image", "Limits", "base_image", "cache_directory", "load_image", "secret"]
+__all__ = [
+    "METER",
+    "BaseImage",
+    "Cell",
+    "Image",
+    "Limits",
+    "base_image",
+    "cache_directory",
+    "load_image",
+    "meter",
+    "secret",
+]

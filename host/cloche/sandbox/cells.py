@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from typing import Any
 
 import wasmtime
@@ -32,13 +34,20 @@ LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel 
 LIGHT_MS = 20
 _WHEN = "in a turn"
 _LIMIT_OF = {FuelExhausted: "fuel_per_event", TimeExhausted: "wall_ms_per_event", MemoryExhausted: "memory_bytes"}
+_crossings: dict[str, int] = {}  # by guest
 hot_images = HotImages()
+
+
+@cache
+def meter() -> str:
+    """What counts fuel here: another wasmtime may compile the same guest to other instructions."""
+    return f"wasmtime {version('wasmtime')}"
 
 
 class Cell:
     """Made from an image in about 0.2 ms; used by one thread at a time. After a fault it is dead.
 
-    `fuel_used` adds up over its life.
+    `fuel_used` adds up over its life: of its events, however they were batched. What a crossing itself burns is taken off.
     """
 
     __slots__ = (
@@ -114,7 +123,7 @@ class Cell:
         self._wasm_store.set_fuel(fuel)
         try:
             with translated(_WHEN), engine().watch(self._wasm_store, wall_ms):
-                output = self._cross(data, count)
+                output, passes = self._cross(data, count)
         except (FuelExhausted, TimeExhausted) as fault:
             if light:
                 raise HeavyTurn from fault
@@ -123,16 +132,29 @@ class Cell:
         except MemoryExhausted as fault:
             fault.facts.update(self._met(fault))
             raise
-        self.fuel_used += fuel - self._wasm_store.get_fuel()
+        finally:
+            self.fuel_used += fuel - self._wasm_store.get_fuel()
+        self.fuel_used -= passes * self._fuel_of_crossing()
         return output
+
+    def _fuel_of_crossing(self) -> int:
+        """What a crossing itself burns, without events: the same at any time for any code of a guest. Measured once."""
+        guest = self._image.base.digest
+        known = _crossings.get(guest)
+        if known is None:
+            self._wasm_store.set_fuel(self._limits.fuel_per_event)
+            with translated(_WHEN), engine().watch(self._wasm_store, self._limits.wall_ms_per_event):
+                self._turn(0)
+            known = _crossings[guest] = self._limits.fuel_per_event - self._wasm_store.get_fuel()
+        return known
 
     def _met(self, fault: GuestFault) -> dict[str, Any]:
         """Which limit the fault is about, and its value."""
         name = _LIMIT_OF[type(fault)]
         return {"limit": name, "value": getattr(self._limits, name)}
 
-    def _cross(self, data: bytes, count: int) -> bytes:
-        layout, output = self._layout, b""
+    def _cross(self, data: bytes, count: int) -> tuple[bytes, int]:
+        layout, output, passes = self._layout, b"", 1
         most = count * (layout.event_output_bytes_max + 1)  # with the mark that closes each
         while True:
             ctypes.memmove(self._address + layout.input_at, data, len(data))
@@ -149,8 +171,9 @@ class Cell:
                     f"the workflow was stopped {_WHEN}: its guest wrote more than {count} events may ask for"
                 )
             if consumed == len(data):
-                return output
+                return output, passes
             data = data[consumed:]
+            passes += 1
 
     @property
     def resident_bytes(self) -> int:

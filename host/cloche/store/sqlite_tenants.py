@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
 from typing import Any
 
 from cloche.history.ids import RunKey, TenantId
@@ -15,6 +15,7 @@ Select = Callable[[str, Sequence[Any]], list[Any]]
 
 AMOUNTS = tuple(field.name for field in fields(Usage))
 _NAMES = ", ".join(AMOUNTS)
+_NO_AMOUNTS = (*(0 for _ in AMOUNTS), None)
 _SUMS = ", ".join(f"sum({name})" for name in AMOUNTS)
 _VERSION = "tenant, id, workflow, code, deployed_at"
 
@@ -26,8 +27,8 @@ ADDS = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS) + ", meter = CASE m
 def amounts_of(metered: Metered | None) -> tuple[Any, ...]:
     """The values for `AMOUNTS` and the meter."""
     if metered is None:
-        return (0,) * len(AMOUNTS) + (None,)
-    return (*astuple(metered.usage), metered.meter)
+        return _NO_AMOUNTS
+    return (*metered.usage.amounts, metered.meter)
 
 
 def deploy(db: sqlite3.Connection, version: Version) -> Version:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import add
 
 from cloche.history.ids import TenantId
 
@@ -12,7 +13,7 @@ class Usage:
     """Amounts that only grow; of a run, of one append to it, or of a tenant.
 
     fuel: of the turns whose records are in the log, as wasmtime counts: about one for a wasm instruction. The same history
-        in other batches differs by a constant a turn; nothing counts twice, whatever crashed in between.
+        has the same in any batches (in the Python guest but for a thousandth), and nothing counts twice, whatever crashed.
     overhead_fuel: what was burnt beside that: rebuilding, turns that were stopped, turns whose commit failed.
     turns: crossings of the glass that `fuel` is of.
     wall_us: microseconds in those turns.
@@ -32,7 +33,21 @@ class Usage:
     log_bytes: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
+        return Usage(*map(add, self.amounts, other.amounts))
+
+    @property
+    def amounts(self) -> tuple[int, ...]:
+        """In the order of the fields; `dataclasses.astuple` copies and takes 20 µs."""
+        return (
+            self.fuel,
+            self.overhead_fuel,
+            self.turns,
+            self.wall_us,
+            self.memory_kib_ms,
+            self.events,
+            self.steps,
+            self.log_bytes,
+        )
 
 
 NOTHING = Usage()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,29 @@ def test_runs_are_listed_and_found_by_their_tenant(store: str) -> None:
     never = cloche("show", "r2", "--store", store, "--tenant", "umbra")
     assert (other.code, other.err) == (4, never.err.replace("r2", "r1"))
     assert "of tenant umbra" in other.err
+
+
+def test_usage_is_told_by_tenant_and_by_run(store: str) -> None:
+    assert (cloche("usage", "--store", store).code, cloche("usage", "--store", store).out) == (0, "")
+    for tenant, run in (("acme", "r1"), ("acme", "r2"), ("umbra", "r1")):
+        cloche("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", run, "--tenant", tenant)
+    acme, umbra = cloche("usage", "--store", store, "--json").lines()
+    assert (acme["tenant"], acme["runs"], umbra["tenant"], umbra["runs"]) == ("acme", 2, "umbra", 1)
+    assert acme["fuel"] == 2 * umbra["fuel"] > 0
+    one = cloche("usage", "r1", "--tenant", "acme", "--store", store, "--json").json()
+    assert (one["run_id"], one["fuel"], one["steps"]) == ("r1", umbra["fuel"], umbra["steps"])
+    assert one["meter"].startswith("wasmtime ")
+    assert cloche("usage", "--tenant", "acme", "--store", store, "--json").lines() == [acme]
+    assert cloche("usage", "r9", "--tenant", "acme", "--store", store).code == 4
+    said = cloche("usage", "--tenant", "umbra", "--store", store).out
+    assert said.startswith(f"umbra  1 runs  {umbra['steps']} steps  {umbra['events']} events  {umbra['fuel']:,} fuel")
+
+
+def test_replay_tells_a_bill_that_was_changed(one_run: str) -> None:
+    replayed = cloche("replay", "r1", "--store", one_run, "--json").json()
+    assert replayed["fuel"] == replayed["fuel_recorded"] > 0
+    with closing(sqlite3.connect(one_run)) as db, db:
+        db.execute("UPDATE runs SET fuel = fuel + 1")
+    said = cloche("replay", "r1", "--store", one_run)
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith("✗ fuel: the commands are those recorded, and they burnt ")

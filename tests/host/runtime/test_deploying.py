@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from support.apps import AppOn, Journal, ended, in_loop
 from support.guests import needs_python
 
 from cloche import Cloche, create_workflow, path
-from cloche.engines import Code, Language
+from cloche.engines import CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.errors import DeployRefused, ForeignFile, InvalidInput, NotFound, RunConflict
 from cloche.store import MemoryStore, Version
 from cloche.tenancy import Policy
@@ -153,8 +154,9 @@ async def test_a_withdrawn_version_starts_nothing_and_its_runs_go_on(journal: Jo
 
 
 @in_loop
-async def test_a_refusal_names_line_and_reason_and_leaves_nothing_behind() -> None:
-    async with AppOn(MemoryStore()) as app:
+@pytest.mark.parametrize("engine", [SandboxEngine, ProcessEngine])
+async def test_a_refusal_names_line_and_reason_and_leaves_nothing_behind(engine: Callable[[], CellSource]) -> None:
+    async with AppOn(MemoryStore(), engine=engine()) as app:
         error = await refusal(app, "export default async () => 1;\n\nconst a = ;\n")
         assert (error.reason, error.line) == ("load-failed", 3)
         assert "workflow 'w' of tenant acme cannot be deployed: line 3: " in error.message

@@ -25,6 +25,7 @@ DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "fork": lambda tenant, run: tenant.fork(run, at="inc"),
     "delete": lambda tenant, run: tenant.delete(run),
     "replay": lambda tenant, run: tenant.replay(run),
+    "usage": lambda tenant, run: tenant.usage(run),
     "export": lambda tenant, run: tenant.export(run),
 }
 

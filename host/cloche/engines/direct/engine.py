@@ -36,6 +36,7 @@ class DirectEngine:
     """
 
     name = "direct"
+    meter: str | None = None
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._glass = SandboxEngine(limits)
