@@ -20,7 +20,16 @@ from support.guests import needs_python
 from cloche import ProcessEngine
 from cloche.engines import Cell, Code, Language, SandboxEngine
 from cloche.engines.processes.child import Child
-from cloche.errors import CellBusy, CellGone, CellLost, FuelExhausted, HeavyTurn, InvalidInput, LoadFailed
+from cloche.errors import (
+    CellBusy,
+    CellGone,
+    CellLost,
+    FuelExhausted,
+    HeavyTurn,
+    InvalidInput,
+    LoadFailed,
+    TimeExhausted,
+)
 from cloche.history import TenantId, TimeMs
 from cloche.history.messages import Started, StepCompleted
 from cloche.sandbox import Limits
@@ -93,10 +102,12 @@ def test_a_cell_does_as_it_does_in_process(engine: ProcessEngine, language: Lang
 def test_a_frozen_cell_goes_on_in_process_and_in_another_process(engine: ProcessEngine) -> None:
     cell = opened(engine)
     cell.turn([START, answer(1)])
-    freeze = cell.freeze()
+    freeze, again = cell.freeze(), cell.freeze()
     assert freeze is not None
+    assert again is not None
     cell.turn([answer(2)])  # what was frozen is the state at that time
     state_hash, frozen = freeze()
+    assert again() == (state_hash, frozen)
     code, limits, tenant = Code("w", engine.guest()[0], COUNT, {}, ""), engine.limits(), TenantId("default")
     expected = opened(SandboxEngine())
     expected.turn([START, answer(1)])
@@ -144,6 +155,29 @@ def test_a_process_serves_one_tenant(engine: ProcessEngine) -> None:
         opened(engine, tenant=tenant).turn([START])
     assert set(engine.processes()) == {"ada", "bob"}
     assert child_of(engine, "ada").pid != child_of(engine, "bob").pid
+
+
+def test_a_process_at_work_is_not_ended_for_another_tenant() -> None:
+    with ProcessEngine(processes=1) as engine:
+        ended: list[BaseException] = []
+        cell = opened(engine, tenant="ada", limits=Limits(fuel_per_event=1 << 60, wall_ms_per_event=2_000))
+        cell.turn([START])
+
+        def spin() -> None:
+            try:
+                cell.turn([answer(1, "spin")])
+            except TimeExhausted as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+        while not child_of(engine, "ada").is_at_work:
+            time.sleep(0.001)
+        opened(engine, tenant="bob").turn([START])
+        thread.join()
+        assert len(ended) == 1
+        opened(engine, tenant="eve").turn([START])
+        assert set(engine.processes()) == {"eve"}
 
 
 def test_there_are_no_more_processes_than_asked_for() -> None:

@@ -17,7 +17,7 @@ from support.apps import AppOn, Journal, in_loop, until
 from cloche import Cloche, Limits, ProcessEngine, Workflow, code, create_workflow
 from cloche.engines.processes.child import Child
 from cloche.history import Kind, RunId, RunKey, TenantId
-from cloche.store import MemoryStore
+from cloche.store import MemoryCheckpoints, MemoryStore
 
 SPINNING = Limits(fuel_per_event=1 << 60, wall_ms_per_event=60_000)
 
@@ -120,6 +120,41 @@ def test_a_run_that_ends_its_process_every_time_ends_with_a_typed_error(number: 
                 assert (await mallory.replay("r")).ok  # up to the event that did it
 
     live()
+
+
+class Kept(MemoryCheckpoints):
+    """Counts what is asked of it."""
+
+    used = rejected = 0
+
+    def holds(self, key: RunKey) -> bool:
+        return super().get(key) is not None
+
+    def get(self, key: RunKey) -> bytes | None:
+        self.used += 1
+        return super().get(key)
+
+    def reject(self, key: RunKey) -> None:
+        self.rejected += 1
+        super().reject(key)
+
+
+@in_loop
+async def test_a_checkpoint_made_in_a_process_that_is_gone_is_gone_on_from() -> None:
+    journal, kept = Journal(), Kept()
+    key = RunKey(TenantId("default"), RunId("r"))
+    with ProcessEngine() as engine:
+        app = AppOn(MemoryStore(), kept, workflows=[steps(journal, 4)], engine=engine, checkpoint_every=1)
+        async with app:
+            run = await app.start("steps", {"v": 1}, run_id="r")
+            for number in range(4):
+                await run.result()
+                await until(lambda: kept.holds(key))
+                await lost(engine.processes()[TenantId("default")])
+                await run.resume(step=f"ask{number}", resume_data={"add": 1})
+            assert (await run.result()).result == {"v": 5}
+            assert (kept.used > 3, kept.rejected) == (True, 0)
+            assert (await app.replay("r")).ok
 
 
 @in_loop

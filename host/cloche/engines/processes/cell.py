@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from cloche.engines.processes.child import TEXT_BYTES_MAX, Child, gone
@@ -61,13 +62,13 @@ _FACTS = {"asked", "failure", "limit", "value"}
 class ProcessCell:
     """Made when it is first used."""
 
-    __slots__ = ("__weakref__", "_child", "_number", "_opening", "_resident_bytes", "_unmade", "fuel_used")
+    __slots__ = ("__weakref__", "_child", "_copies", "_number", "_opening", "_resident_bytes", "_unmade", "fuel_used")
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._unmade = True
         self._child: Child | None = None
-        self._number = 0
+        self._number = self._copies = 0
         self._resident_bytes = RESIDENT_BYTES
         self.fuel_used = opening.fuel_used
 
@@ -131,15 +132,16 @@ class ProcessCell:
         if child is None:
             return None
         try:
-            answer = child.light(Ask.FREEZE, self._number, b"", 0, bytes_max=0)
+            self._copies += 1
+            answer = child.light(Ask.FREEZE, self._number, b"", self._copies, bytes_max=0)
         except (Silence, CellLost):
             return None
-        return self._packed if answer is not None and answer.status is Said.DONE else None
+        return partial(self._packed, self._copies) if answer is not None and answer.status is Said.DONE else None
 
-    def _packed(self) -> tuple[str, bytes]:
+    def _packed(self, copy: int) -> tuple[str, bytes]:
         """Raises CellLost, CheckpointRejected: there is nothing that could be kept."""
         limits, code = self._opening.limits, self._opening.code
-        body = self._asked(Ask.PACK, 2 * limits.memory_bytes)
+        body = self._asked(Ask.PACK, 2 * limits.memory_bytes, copy)
         state_hash, frozen = body[:64], body[64:]
         if not _STATE_HASH.fullmatch(state_hash) or not _is_one_item(frozen):
             raise self._distrusted("a frozen cell that is none")
@@ -157,9 +159,9 @@ class ProcessCell:
         """About what the cell takes of its process's memory, as that says."""
         return self._resident_bytes
 
-    def _asked(self, kind: Ask, bytes_max: int) -> bytes:
+    def _asked(self, kind: Ask, bytes_max: int, copy: int = 0) -> bytes:
         child = self._home()
-        answer = child.ask(kind, self._number, b"", 0, wait_s=0, bytes_max=bytes_max)
+        answer = child.ask(kind, self._number, b"", copy, wait_s=0, bytes_max=bytes_max)
         if answer.status is not Said.DONE:
             _raise_fault(answer, child)
         return answer.body

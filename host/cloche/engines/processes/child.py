@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 
 from cloche.errors import CellGone, CellLost, GuestUnavailable
 from cloche.sandbox import Limits
@@ -48,11 +50,12 @@ class Child:
         self.guests: set[str] = set()  # that it has loaded,
         self.codes: set[tuple[str, str, Limits]] = set()  # and the images: guest, source, limits
         self.has_ended = False
+        self.used_at = time.monotonic()
         self._cells = 0
         self._granted: dict[int, int] = {}  # cell -> most bytes of its memory
         self._dropped: deque[int] = deque()
         self._books = threading.Lock()
-        ours, theirs = zip(*(socket.socketpair() for _ in range(1 + LANES)), strict=True)
+        ours, theirs = _pairs(1 + LANES)
         self._light, *heavy = map(Channel, ours)
         self._light_lock = threading.Lock()
         self._is_late = False  # a light turn was not answered in time
@@ -69,7 +72,11 @@ class Child:
         assert self._process is not None
         return self._process.pid
 
-    def _keep(self, sockets: tuple[socket.socket, ...]) -> None:
+    @property
+    def is_at_work(self) -> bool:
+        return self._heavy.qsize() < LANES or self._light_lock.locked()
+
+    def _keep(self, sockets: list[socket.socket]) -> None:
         numbers = [one.fileno() for one in sockets]
         try:
             self._process = subprocess.Popen(
@@ -224,6 +231,7 @@ class Child:
     def _asked(
         self, channel: Channel, kind: Ask, cell: int, body: bytes, count: int, wait_s: float, bytes_max: int
     ) -> Answer:
+        self.used_at = time.monotonic()
         data = self._news() + request(kind, channel.number(), cell, body, count)
         try:
             answer = channel.ask(data, wait_s, max(bytes_max, TEXT_BYTES_MAX))
@@ -255,6 +263,18 @@ class Child:
         code = self._process.returncode if self._process is not None else None
         how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
         return CellLost(f"the process of the workflow's cell ended while it was at work ({how})")
+
+
+def _pairs(count: int) -> tuple[list[socket.socket], list[socket.socket]]:
+    pairs: list[tuple[socket.socket, socket.socket]] = []
+    try:
+        for _ in range(count):
+            pairs.append(socket.socketpair())
+    except OSError as error:
+        for one in chain.from_iterable(pairs):
+            one.close()
+        raise GuestUnavailable(f"a process for cells cannot be spoken to: {error}") from error
+    return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
 
 
 def gone() -> CellGone:

@@ -29,8 +29,8 @@ class ProcessEngine(SandboxEngine):
     """As `SandboxEngine`, with the cells of each tenant in a process that serves no other, has an empty environment, and where
     the kernel allows it can open no file and reach no network.
 
-    `processes` is how many there are at most: the one that was not used for longest ends when another tenant needs one, and
-    what was in it is rebuilt when it is needed. `patience_s` is how much longer than its limit a turn may take before its
+    `processes` is how many may rest: the one that was not used for longest ends when another tenant needs one, and what was in
+    it is rebuilt when it is needed. `patience_s` is how much longer than its limit a turn may take before its
     process is taken to hang. `close` (or `with`) ends them all; so does the end of this process, whatever it is.
     """
 

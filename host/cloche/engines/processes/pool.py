@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
 from cloche.engines.processes.child import Child
@@ -17,7 +16,7 @@ class Pool:
     def __init__(self, most: int, start: Callable[[], Child]) -> None:
         self._most = most
         self._start = start
-        self._children: OrderedDict[TenantId, Child] = OrderedDict()
+        self._children: dict[TenantId, Child] = {}
         self._starting: dict[TenantId, threading.Lock] = {}
         self._lock = threading.Lock()
         self._is_closed = False
@@ -39,7 +38,7 @@ class Pool:
             child = self._start()
             with self._lock:
                 self._children[tenant] = child
-                surplus = [child] if self._is_closed else self._surplus()
+                surplus = [child] if self._is_closed else self._surplus(child)
         for one in surplus:
             one.end()
         return child
@@ -50,7 +49,6 @@ class Pool:
             child = self._children.get(tenant)
             if child is None or child.has_ended:
                 return None
-            self._children.move_to_end(tenant)
             return child
 
     def children(self) -> dict[TenantId, Child]:
@@ -64,8 +62,11 @@ class Pool:
         for child in children:
             child.end()
 
-    def _surplus(self) -> list[Child]:
-        """What there is too much of, longest unused first."""
+    def _surplus(self, new: Child) -> list[Child]:
+        """What there is too much of besides the new one, longest unused first. One at work stays: its turn would be lost."""
         for tenant in [tenant for tenant, child in self._children.items() if child.has_ended]:
             del self._children[tenant]
-        return [self._children.popitem(last=False)[1] for _ in range(len(self._children) - self._most)]
+        idle = [tenant for tenant, child in self._children.items() if child is not new and not child.is_at_work]
+        idle.sort(key=lambda tenant: self._children[tenant].used_at)
+        too_many = max(0, len(self._children) - self._most)
+        return [self._children.pop(tenant) for tenant in idle[:too_many]]

@@ -62,7 +62,7 @@ class Cells:
     def __init__(self) -> None:
         self._bases: dict[str, BaseImage] = {}
         self._cells: dict[int, Cell] = {}
-        self._frozen: dict[int, Callable[[], tuple[str, bytes]]] = {}
+        self._frozen: dict[tuple[int, int], Callable[[], tuple[str, bytes]]] = {}  # by cell and number of the copy
         self._deeds: dict[Ask, Callable[[Request], bytes]] = {
             Ask.GUEST: self._guest,
             Ask.OPEN: self._open,
@@ -92,7 +92,9 @@ class Cells:
     def drop(self, cells: Sequence[int]) -> None:
         for number in cells:
             self._cells.pop(number, None)
-            self._frozen.pop(number, None)
+        gone = set(cells)
+        for key in [key for key in self._frozen if key[0] in gone]:
+            del self._frozen[key]
 
     def _guest(self, asked: Request) -> bytes:
         digest = asked.body[:DIGEST_BYTES].decode()
@@ -108,11 +110,11 @@ class Cells:
         return b""
 
     def _freeze(self, asked: Request) -> bytes:
-        self._frozen[asked.cell] = self._cells[asked.cell].freeze()
+        self._frozen[asked.cell, asked.event_count] = self._cells[asked.cell].freeze()
         return b""
 
     def _pack(self, asked: Request) -> bytes:
-        state_hash, frozen = self._frozen.pop(asked.cell)()
+        state_hash, frozen = self._frozen.pop((asked.cell, asked.event_count))()
         return state_hash.encode() + frozen
 
 

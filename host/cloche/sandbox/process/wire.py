@@ -26,8 +26,8 @@ class Ask(IntEnum):
     OPEN = 2  # CBOR: guest, source, limits, frozen cell
     TURN = 3  # events: where they are several, their lengths first
     LIGHT_TURN = 4
-    FREEZE = 5  # keep a copy of the state; nothing comes back
-    PACK = 6  # that copy: state hash (64 characters) and frozen cell
+    FREEZE = 5  # keep a copy of the state, under the number in place of a count; nothing comes back
+    PACK = 6  # that copy, which is not kept any more: state hash (64 characters) and frozen cell
     STATE_HASH = 7
     DROP = 8  # cells, 8 bytes each; there is no answer
 
