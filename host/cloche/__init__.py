@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloche.engines import DirectEngine, ProcessEngine, SandboxEngine
-    from cloche.errors import ClocheError, FatalError, RetryableError, RunConflict, RunFailed
+    from cloche.errors import ClocheError, DeployRefused, FatalError, QueueFull, RetryableError, RunConflict, RunFailed
     from cloche.history import Failure
     from cloche.runtime import (
         Cloche,
@@ -75,7 +75,15 @@ _HOMES = {
     ),
     "cloche.engines": ("DirectEngine", "ProcessEngine", "SandboxEngine"),
     "cloche.tenancy": ("Grant", "Policy"),
-    "cloche.errors": ("ClocheError", "FatalError", "RetryableError", "RunConflict", "RunFailed"),
+    "cloche.errors": (
+        "ClocheError",
+        "DeployRefused",
+        "QueueFull",
+        "FatalError",
+        "RetryableError",
+        "RunConflict",
+        "RunFailed",
+    ),
     "cloche.history": ("Failure",),
     "cloche.runtime": (
         "Cloche",
@@ -100,6 +108,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Cloche",
     "ClocheError",
+    "DeployRefused",
     "DirectEngine",
     "EventTimeout",
     "Failure",
@@ -110,6 +119,7 @@ __all__ = [
     "Limits",
     "Policy",
     "ProcessEngine",
+    "QueueFull",
     "ReplayReport",
     "RetryConfig",
     "RetryableError",

@@ -19,6 +19,15 @@ PRINTED = {
     "04_loops.py": "1 after 4 turns\n",
     "05_approval.py": "{'approve': {'question': 'pay 250 EUR?'}}\npaid\n",
     "06_native.py": "{'mails': 2, 'account': 'a-ann'}\nreplays: True\n",
+    "07_platform.py": (
+        "umbra may not deploy: fuel-exhausted\n"
+        "acme success sent mail to ann\n"
+        "umbra failed NotGranted: step 'pay' is not granted to tenant umbra with this input\n"
+        "umbra failed FuelExhausted: the workflow was stopped in a turn: it computed longer than one event may take: "
+        "is there an endless loop? Put heavy work into a step\n"
+        "acme 1 runs, 1 steps, metered: True\n"
+        "umbra 2 runs, 1 steps, metered: True\n"
+    ),
 }
 
 IN_PYTHON = ("06_native.py",)
