@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import values
 
 from cloche import ProcessEngine
 from cloche.engines import Code
 from cloche.engines.processes import child as children
-from cloche.errors import CellLost, CheckpointRejected, ClocheError
+from cloche.engines.processes.cell import raise_fault
+from cloche.engines.processes.child import Child
+from cloche.errors import CellLost, CheckpointRejected, ClocheError, GuestFault, InvalidInput
 from cloche.history import TenantId, TimeMs
 from cloche.history.messages import Started
 from cloche.history.values import encode
 from cloche.sandbox import Limits
+from cloche.sandbox.process.wire import Answer, Ask, Channel, Ended, Nonsense, Said, Silence, request
 from cloche.sandbox.saved import read
 
 START = Started(TimeMs(1_700_000_000_000), bytes(16), None, {}).pack()
@@ -127,3 +136,36 @@ def test_a_frozen_cell_that_reaches_beyond_its_state_is_refused() -> None:
             read(digest, encode([*good[:at], value, *good[at + 1 :]]), 1 << 20)
     with pytest.raises(CheckpointRejected):
         read(digest, encode(good[:5]), 1 << 20)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.booleans())
+def test_whatever_bytes_come_back_they_are_an_answer_or_one_of_three_ends(head: bytes, tail: bytes, fits: bool) -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    asked = request(Ask.TURN, channel.number(), 1, b"event", 1)
+    said = struct.pack("<BIQQI", 0, 1, 0, 0, len(tail)) + tail if fits else head + tail
+    theirs.sendall(said)
+    theirs.shutdown(socket.SHUT_WR)
+    try:
+        answer = channel.ask(asked, 1.0, 100)
+    except (Ended, Nonsense, Silence):
+        assert not fits or len(tail) > 100
+    else:
+        assert len(answer.body) <= 100
+        assert said.endswith(answer.body)
+    finally:
+        channel.close()
+        theirs.close()
+
+
+CODES = st.sampled_from(["fuel-exhausted", "load-failed", "limit-exceeded", "cell-gone", "store", ""])
+FACTS = st.dictionaries(st.sampled_from(["failure", "limit", "value", "tenant"]), values(5), max_size=3)
+
+
+@given(st.binary(max_size=200) | values().map(encode) | st.tuples(CODES, st.text(), FACTS).map(list).map(encode))
+def test_whatever_is_told_of_a_fault_becomes_an_error_of_a_guest(told: bytes) -> None:
+    ended: list[bool] = []
+    child = SimpleNamespace(end=lambda: ended.append(True))
+    with pytest.raises((GuestFault, InvalidInput)) as stopped:
+        raise_fault(Answer(Said.FAULT, 0, 0, told), cast(Child, child))
+    assert bool(ended) == isinstance(stopped.value, CellLost)

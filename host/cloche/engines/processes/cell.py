@@ -101,7 +101,7 @@ class ProcessCell:
             child = self._let_go()
             if answer.status is Said.HEAVY and light:
                 raise HeavyTurn
-            _raise_fault(answer, child)
+            raise_fault(answer, child)
         if answer.fuel > count * limits.fuel_per_event:
             raise self._distrusted(f"{answer.fuel} of fuel for {count} events")
         self.fuel_used += answer.fuel
@@ -163,7 +163,7 @@ class ProcessCell:
         child = self._home()
         answer = child.ask(kind, self._number, b"", copy, wait_s=0, bytes_max=bytes_max)
         if answer.status is not Said.DONE:
-            _raise_fault(answer, child)
+            raise_fault(answer, child)
         return answer.body
 
     def _home(self) -> Child:
@@ -265,10 +265,10 @@ class Opening:
 def _done(answer: Answer, child: Child, cell: int) -> None:
     if answer.status is not Said.DONE:
         child.forget(cell)
-        _raise_fault(answer, child)
+        raise_fault(answer, child)
 
 
-def _raise_fault(answer: Answer, child: Child) -> NoReturn:
+def raise_fault(answer: Answer, child: Child) -> NoReturn:
     """The fault that an answer tells of. Which it may be is decided here."""
     told = answer.body if answer.status is Said.FAULT and len(answer.body) <= TEXT_BYTES_MAX else b""
     wire = decode(told) if _is_one_item(told) else None

@@ -21,7 +21,7 @@ from cloche.engines.sandboxed import SandboxEngine
 from cloche.history.ids import TenantId
 from cloche.sandbox import Limits
 
-PROCESSES_MAX = 64  # about 45 MB each
+PROCESSES_MAX = 64  # about 35 MB each, besides the cells
 PATIENCE_S = 10.0
 
 
