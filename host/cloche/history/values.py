@@ -223,6 +223,19 @@ def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
         remaining -= 1
         is_key = is_map and remaining % 2 == 1
         start = at
+        # What most items are, seen at once: a head costs a call, and all of this four to ten times as much as decoding.
+        first = data[at] if at < size else BREAK
+        if first < 0x60 or first > 0x77:
+            if _ONE_BYTE[first] and not is_key:
+                at += 1
+                continue
+        elif (text := data[at : at + first - 0x5F]).isascii() and len(text) == first - 0x5F:
+            if is_key:
+                if last_key and text <= last_key:
+                    raise _malformed(start, "map keys are not sorted or not unique")
+                last_key = text
+            at += first - 0x5F
+            continue
         major, argument, at = _head(data, at, size)
         if is_key:
             if major != 3:
@@ -230,7 +243,7 @@ def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
             if argument > size - at:
                 raise _malformed(start, "a text is longer than what is left")
             key = data[start : at + argument]
-            if last_key is not None and last_key != b"" and key <= last_key:
+            if last_key and key <= last_key:
                 raise _malformed(start, "map keys are not sorted or not unique")
             last_key = key
         if major == 6:
@@ -257,6 +270,10 @@ def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
             remaining = count
             is_map = major == 5
             last_key = b"" if is_map else None
+
+
+BREAK = 0xFF  # no item of ours begins with it
+_ONE_BYTE = bytes(first < 0x18 or 0x20 <= first < 0x38 or 0xF4 <= first <= 0xF6 for first in range(256))
 
 
 def _head(data: bytes, at: int, size: int) -> tuple[int, int, int]:
