@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloche.runtime.workflows import Workflow
     from cloche_codegen import Graph
 
+VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
 
 
@@ -57,7 +58,7 @@ def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> Ve
         DeployRefused: it is no such code, does not load, or met a limit. Nothing was kept.
         StoreUnavailable: the store did not take it.
     """
-    return keep(store, engine, one.tenant, baked(engine, one), now)
+    return keep(store, engine, one, baked(engine, one), now)
 
 
 def baked(engine: CellSource, one: Deployment) -> Code:
@@ -78,12 +79,18 @@ def baked(engine: CellSource, one: Deployment) -> Code:
     return code
 
 
-def keep(store: Store, engine: CellSource, tenant: TenantId, code: Code, now: TimeMs) -> Version:
-    """Keep a bundle that was baked, and its guest, as what its workflow starts with from now on."""
+def keep(store: Store, engine: CellSource, one: Deployment, code: Code, now: TimeMs) -> Version:
+    """Keep a bundle that was baked, and its guest, as what its workflow starts with from now on.
+
+    Raises:
+        DeployRefused: the tenant has as many versions as it may.
+    """
     packed = code.pack()
     digest = blob_digest(packed)
     guest_digest, wasm = engine.guest(code.language)
-    version = Version(tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
+    version = Version(one.tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
+    if store.version_of(one.tenant, version.id) is None and len(store.versions(one.tenant)) >= VERSIONS_MAX:
+        raise one.refused(f"{VERSIONS_MAX:,} versions are deployed: withdraw some", "too-many-versions")
     return store.deploy(version, {guest_digest: wasm, digest: packed})
 
 

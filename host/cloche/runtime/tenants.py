@@ -382,7 +382,7 @@ class Tenant(Runs):
         one = Deployment(self._tenant, content, workflow, language, self.policy)
         running = self._running
         code = await running.lanes.beside(self._tenant, partial(baked, self._engine, one))
-        return keep(running.store, self._engine, self._tenant, code, self._world.now())
+        return keep(running.store, self._engine, one, code, self._world.now())
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """What the tenant has deployed, the last first."""

@@ -15,6 +15,7 @@ from support.guests import needs_python
 from cloche import Cloche, create_workflow, path
 from cloche.engines import CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.errors import DeployRefused, ForeignFile, InvalidInput, NotFound, RunConflict
+from cloche.runtime import deploying
 from cloche.store import MemoryStore, Version
 from cloche.tenancy import Policy
 
@@ -203,6 +204,19 @@ async def test_what_is_too_large_or_has_no_id_is_refused_before_it_is_read() -> 
         error = await refusal(app, "x" * 1_001)
         assert (error.reason, error.limit, error.value, error.asked) == ("limit-exceeded", "source_bytes", 1_000, 1_001)
         assert (await refusal(app, ONCE, workflow="a\nb")).reason == "bad-id"
+
+
+@in_loop
+async def test_the_versions_of_a_tenant_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploying, "VERSIONS_MAX", 2)
+    async with AppOn(MemoryStore()) as app:
+        first, _ = await source(app, ONCE), await source(app, TWICE)
+        with pytest.raises(DeployRefused, match="2 versions are deployed: withdraw some"):
+            await source(app, ONCE + "// and more\n")
+        assert await source(app, ONCE) == first
+        await source(app, ONCE, tenant="umbra")
+        await app.tenant("acme").withdraw(first)
+        await source(app, ONCE, workflow="other")
 
 
 @in_loop

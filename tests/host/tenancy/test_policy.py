@@ -305,7 +305,7 @@ async def test_each_tenant_has_its_own_policy() -> None:
 
 def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
     elsewhere = {"source_bytes", "checkpoint_bytes", "run_lifetime_s", "host_closures"}  # functions, by their names
-    admission = {"concurrent_runs", "queued_runs"}
+    admission = {"concurrent_runs", "queued_runs"}  # host/runtime/test_admission.py
     assert set(Policy.model_fields) == set(CASES) | elsewhere | admission
     for name, field_info in Policy.model_fields.items():
         assert len(field_info.description or "") > 20, name
