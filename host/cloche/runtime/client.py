@@ -95,7 +95,7 @@ class Cloche(Runs):
         self._workflows = list(workflows)
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
-        self._policy = policy or Policy(**self._engine.limits())
+        self._policy = policy or Policy.model_validate(self._engine.limits())
         self._policies = dict(policies or {})
         self._memory = MemoryStore()
         self._world = world or SystemWorld()
@@ -247,7 +247,7 @@ class Cloche(Runs):
             ForeignFile, BrokenChain: the file is not what was exported.
             RunConflict: this store has another run of that id.
         """
-        key = portable.import_run(self._running.store, data, self._engine.limits())
+        key = portable.import_run(self._running.store, data, self.policy_of)
         self._running.wake(key)
         row = reading.row_of(self._running.store, key)
         return self.tenant(key.tenant)._run(row)

@@ -10,9 +10,11 @@ legal run, and that it was promised no more than a run that begins here.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
+
+from pydantic import ValidationError
 
 from cloche.engines import Code
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
@@ -25,6 +27,7 @@ from cloche.history.vetting import vet, vet_bytes
 from cloche.runtime.pinned import load_code, load_guest
 from cloche.runtime.reading import row_of
 from cloche.store import Append, NewRun, Store, blob_digest
+from cloche.tenancy import Policy
 
 FORMAT = "cloche-run"
 VERSION = 2  # 1 had no parts, and is read too
@@ -72,21 +75,22 @@ def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
         depth -= 1
 
 
-def import_run(store: Store, data: bytes, limits: Mapping[str, int] | None = None) -> RunKey:
+def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | None = None) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
     Args:
-        limits: what runs may be pinned to here (`engine.limits()`); None takes any.
+        policy_of: what the runs of a tenant may be pinned to here; None takes any.
 
     Raises:
-        ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than `limits`.
+        ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
         BrokenChain: its records are not a chain of records.
         RunConflict: the store has this run with other records.
     """
     header, blobs, pairs = _read(data)
     key = _key_of(header)
     records, machine = _verified(key, pairs)
-    _check_limits(records[0], limits)
+    if policy_of is not None:
+        _check_policy(records[0].content(), policy_of(key.tenant))
     if records[0].content().get("workflow") != header["workflow"]:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
     row = store.run(key)
@@ -112,15 +116,17 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
     return key
 
 
-def _check_limits(created: Record, limits: Mapping[str, int] | None) -> None:
-    """A file could promise its run a year of computing and all memory."""
-    for name, value in created.content().get("limits", {}).items():
-        most = (limits or {}).get(name)
-        if most is not None and not (type(value) is int and 0 < value <= most):
-            raise ForeignFile(
-                f"the run in this file was promised {name} {value!r}, and a run that begins here gets {most}: "
-                "raise the limits of the engine if you want it"
-            )
+def _check_policy(created: Mapping[str, Any], most: Policy) -> None:
+    """A file could promise its run a year of computing, all memory, and every step."""
+    try:
+        promised = Policy.of(created.get("limits", {}), created.get("policy", {}))
+    except (ValidationError, TypeError) as error:
+        raise ForeignFile("the run in this file was promised what no policy can promise") from error
+    if (wider := promised.wider_than(most)) is not None:
+        raise ForeignFile(
+            f"the run in this file was promised {wider} {getattr(promised, wider)!r}, and a run of its tenant that begins here "
+            f"gets {getattr(most, wider)!r}: give the tenant another policy if you want it"
+        )
 
 
 def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]]]:

@@ -157,12 +157,15 @@ class Runs:
         Raises:
             NotFound: there is no such run.
             UsageError: it never called such a step, or its input cannot be replaced.
+            LimitExceeded: its code or input are more than the tenant's policy allows today.
         """
         row = reading.row_of(self._running.store, self._key(run_id))
         records = list(self._running.store.records(row.key))
         facts = forking.facts_before(records, at, input_data)
         code = load_code(self._running.store, row.code)
-        created = self._created(code, forked_from={"run": run_id, "at": at})
+        check_start(self.policy, code, next(fact for fact in facts if isinstance(fact, Started)))
+        depth = records[0].content().get("depth", 0)
+        created = self._created(code, forked_from={"run": run_id, "at": at}, depth=depth)
         key = self._key(new_run_id or self._world.run_id())
         if self._running.store.run(key) is not None:
             raise _exists(key)

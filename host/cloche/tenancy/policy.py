@@ -106,7 +106,9 @@ class Policy(BaseModel):
         le=8 * _MIB - _KIB,
         description="bytes of one message in either direction: what the windows take.",
     )
-    value_depth: int = Field(64, ge=1, le=64, description="containers within each other in what a guest writes.")
+    value_depth: int = Field(
+        64, ge=1, le=64, strict=True, description="containers within each other in what a guest writes."
+    )
     value_items: Count = Field(
         1_000_000, description="items in one message that a guest writes: each becomes an object."
     )
@@ -120,7 +122,9 @@ class Policy(BaseModel):
     timers: Count = Field(100_000, description="timers of a run that are set.")
     hooks: Count = Field(10_000, description="events that a run waits for.")
     children: Count = Field(10_000, description="runs that one run starts, in one process.")
-    child_depth: int = Field(16, ge=0, le=1_000, description="runs that are started by each other: ends recursion.")
+    child_depth: int = Field(
+        16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
+    )
 
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
@@ -134,6 +138,7 @@ class Policy(BaseModel):
     steps: tuple[Grant, ...] | None = Field(None, description="the steps that may be called; None: those registered.")
     host_closures: bool = Field(
         False,
+        strict=True,
         description="whether workflows of mode 'host-closures' may start: their functions run on the host, unbounded.",
     )
     child_workflows: tuple[str, ...] | None = Field(
@@ -158,6 +163,16 @@ class Policy(BaseModel):
     def bounds(self) -> Bounds:
         """What bounds a run's machine."""
         return Bounds(**{name: getattr(self, name) for name in Bounds.__dataclass_fields__})
+
+    def wider_than(self, other: Policy) -> str | None:
+        """The first field in which this allows what `other` does not."""
+        for name in type(self).model_fields:
+            mine, others = getattr(self, name), getattr(other, name)
+            if isinstance(mine, int) and mine > others:
+                return name
+            if isinstance(others, tuple) and (mine is None or any(one not in others for one in mine)):
+                return name
+        return None
 
     def grants(self, step: str, arguments: list[Any]) -> bool:
         """Whether a run may call this step with these arguments."""

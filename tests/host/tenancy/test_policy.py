@@ -14,7 +14,7 @@ from support.guests import needs_python
 
 from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
 from cloche.engines import SandboxEngine
-from cloche.errors import LimitExceeded
+from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind
 from cloche.store import MemoryCheckpoints, MemoryStore
 
@@ -303,6 +303,38 @@ async def test_each_tenant_has_its_own_policy() -> None:
         assert (await (await app.tenant("large").start("w", BIG)).result()).unwrap() == BIG
 
 
+@in_loop
+async def test_a_run_from_a_file_brings_no_policy_that_is_wider_than_the_tenants_own() -> None:
+    workflow = _asking()
+    async with AppOn(MemoryStore(), workflows=[workflow]) as app:
+        assert (await (await app.start("w", 1, run_id="r1")).result()).status == "suspended"
+        file = await app.export("r1")
+    narrow = [
+        Policy(timers=3),
+        Policy(steps=(Grant(step="suspends"),)),
+        Policy(child_workflows=()),
+        Policy(memory_bytes=1 << 25),
+    ]
+    for policy in narrow:
+        store = MemoryStore()
+        async with AppOn(store, workflows=[workflow], policies={"default": policy}) as app:
+            with pytest.raises(ForeignFile, match="was promised"):
+                await app.import_(file)
+        assert store.runs() == []
+    async with AppOn(MemoryStore(), workflows=[workflow], policy=Policy(host_closures=True)) as app:
+        await app.import_(file)
+        assert (await app.resume("r1", resume_data=1)).unwrap() == 1
+
+
+def test_wider_is_what_allows_more() -> None:
+    base = Policy(timers=5, steps=(Grant(step="a"),))
+    assert base.wider_than(base) is None
+    assert Policy(timers=4, steps=()).wider_than(base) is None
+    assert Policy(timers=6, steps=(Grant(step="a"),)).wider_than(base) == "timers"
+    assert Policy(timers=5).wider_than(base) == "steps"
+    assert Policy(timers=5, steps=(Grant(step="a"), Grant(step="b"))).wider_than(base) == "steps"
+
+
 def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
     elsewhere = {"source_bytes", "checkpoint_bytes", "run_lifetime_s", "host_closures"}  # functions, by their names
     admission = {"concurrent_runs", "queued_runs"}  # host/runtime/test_admission.py
@@ -315,6 +347,9 @@ def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:
     for wrong in ({"timers": 0}, {"timers": True}, {"timers": 1.5}, {"timer": 1}, {"value_depth": 65}):
         with pytest.raises(ValidationError):
             Policy.model_validate(wrong)
+    for lax in ({"value_depth": "5"}, {"child_depth": True}, {"host_closures": "yes"}):
+        with pytest.raises(ValidationError):
+            Policy.model_validate(lax)
     with pytest.raises(ValidationError):
         Policy().timers = 1  # type: ignore[misc]
     narrow = Policy(timers=3, steps=(Grant(step="a", arguments={"b": (1,)}),), memory_bytes=1 << 25)
