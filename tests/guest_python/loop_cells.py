@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from guest_python.loop_driver import LoopDriver
+
 from cloche.engines.direct.functions import Data
 from cloche.errors import InvalidInput
 from cloche.history.values import decode
@@ -70,14 +72,12 @@ def trace(error: BaseException) -> list[list[Any]]:
     return frames[-20:]
 
 
-def _driver() -> ModuleType:
+def _module(driver: LoopDriver) -> ModuleType:
     module = ModuleType("_cloche")
     for one in (Data, Encoded, encoded, fault, plain, trace):
         setattr(module, one.__name__, one)
+    vars(module).update(driver.names)
     return module
-
-
-sys.modules["_cloche"] = _driver()
 
 
 def _head(major: int, argument: int) -> bytes:
@@ -161,8 +161,11 @@ class LoopCell:
 
     def __init__(self, source: str) -> None:
         self.name = f"glass_{next(_numbers)}"
+        self.driver = LoopDriver(encoded, fault)
+        sys.modules["_cloche"] = _module(self.driver)
         self.package = self._imported("")
-        self.loop = self._imported("._loop")
+        self.loop = self.driver.loop = self._imported("._loop")
+        self.driver.canceled = self.part("_failures").Canceled
         with self._named_cloche():
             self.loop.load(source)
 
@@ -196,7 +199,7 @@ class LoopCell:
 
     def deliver(self, event: list[Any]) -> list[Any]:
         _faults.clear()
-        commands: list[Any] = self.loop.deliver(_received(event))
+        commands: list[Any] = self.driver.deliver(_received(event))
         if _faults:
             raise _faults[0]
         return commands

@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from _cloche import Promise, drop
+
 from ._failures import Bail, Failure, failure_of
-from ._loop import Promise, drop, on_suspended, open_calls, promise_of
+from ._loop import on_suspended, promise_of, waited_for
 from ._values import MISSING, defined
 
 NOT_BEGUN, ACTIVE, QUIET, SUCCEEDED, FAILED = range(5)
@@ -66,7 +68,6 @@ class Block(Promise):
         min_successes: int | None = None,
         tolerated_failures: int | None = None,
     ) -> None:
-        Promise.__init__(self)
         is_picky = min_successes is not None or tolerated_failures is not None
         self.key, self.what, self.ids, self.count, self.call = key, what, ids, count, call
         self.width, self.made, self.collect = width, made, collect
@@ -122,9 +123,9 @@ class Block(Promise):
     def drop_rest(self, told: bool) -> None:
         """Whoever is still open below the arms is not waited for. `told`: the host learns it from here; else it learns
         it from the failure or the end of the workflow around it."""
-        for call in open_calls():
+        for call in waited_for():
             if self.open_arm(call.path) >= 0:
-                drop(call, told=told)
+                drop(call, told)
         for key, inner in list(_blocks.items()):
             if self.open_arm(key) >= 0:
                 inner.is_open = False

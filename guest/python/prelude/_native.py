@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from _cloche import Lazy, Promise, StepCall, free_path, now_ms
+
 from . import _loop, flow
 from ._blocks import failed_as, succeeded_as
 from ._failures import Bail, Canceled
-from ._loop import ChildCall, Lazy, Promise, StepCall, TimerCall, free_path, promise_of
+from ._loop import ChildCall, TimerCall, promise_of
 
 
 def step(target: Any = None, path: str | None = None, /, *, id: str | None = None, **options: Any) -> Any:
@@ -56,8 +58,6 @@ class _Several(Lazy):
     __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises")
 
     def __init__(self, awaitables: tuple[Any, ...], limit: float) -> None:
-        Promise.__init__(self)
-        self.id = 0
         self.awaitables = awaitables
         self.limit = limit
         self.following = self.active = 0
@@ -186,7 +186,7 @@ def start_child(workflow: str, input: Any = None) -> ChildCall:
 
 def now() -> datetime:
     """The time of the event that is being acted on, in UTC."""
-    return _EPOCH + timedelta(milliseconds=_loop.now)
+    return _EPOCH + timedelta(milliseconds=now_ms())
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,22 +14,20 @@ from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Final, ParamSpec
 
+from _cloche import Call, Promise, StepCall, Task
+
 from ._blocks import Arm, Block, keyed, listed, listed_only
 from ._failures import Bail, EventTimeout, Failure, shown
 from ._functions import Context, applied, holds, lasting
 from ._loop import (
     INSTANT_MS_MAX,
-    Call,
     HookCall,
-    OperationCall,
-    Promise,
-    StepCall,
-    Task,
     TimerCall,
     entered,
     entry,
     left,
     left_failed,
+    operation_call,
     patched,
 )
 from ._values import (
@@ -399,9 +397,9 @@ def sleep_until(path: str, when: datetime | int | float, value: Any = None) -> T
     return TimerCall(path, milliseconds(when) if isinstance(when, datetime) else when, value, is_wait=False)
 
 
-def operation(path: str, name: str, *arguments: Any) -> OperationCall:
+def operation(path: str, name: str, *arguments: Any) -> StepCall:
     """A recorded operation of the host."""
-    return OperationCall(name, path, *arguments)
+    return operation_call(name, path, *arguments)
 
 
 @_starts

@@ -28,11 +28,17 @@ enum {
 struct guest {
     PyObject *none, *false_, *true_;
     PyTypeObject *float_type, *int_type, *text_type, *bytes_type, *list_type, *tuple_type, *dict_type;
-    PyTypeObject *data_type, *encoded_type;
-    PyObject *type_error, *attribute_error, *memory_error, *fault_error;
+    PyTypeObject *data_type, *encoded_type, *promise_type, *lazy_type, *task_type, *call_type, *step_call_type;
+    PyObject *type_error, *attribute_error, *memory_error, *fault_error, *exception, *stop_iteration;
     PyObject *main; /* the namespace in which scripts of the bake run */
     PyObject *deliver, *load, *report; /* held here, so that no code can put others in their place */
     PyObject *convert, *parse_time, *mend, *begin; /* given by world/, as those are */
+    PyObject *suspend, *canceled, *not_ours;       /* likewise, of the prelude */
+    PyObject *open;                                /* the calls that have no answer yet, by number */
+    PyObject *paths;                               /* how often a name was used as a path */
+    PyObject *commands;                            /* those of the event that is acted on */
+    long long last_call;
+    bool finished; /* the run has its last command */
     uint64_t random[4];
     int64_t now_ms;
     bool loaded, started;
@@ -41,8 +47,14 @@ extern struct guest guest;
 
 /* ---- read.c ---- */
 
-/* One event, checked, as a list; the clock is its time, and chance comes from its seed if it is a start. */
-PyObject *read_event(struct reader *r);
+/* One event, checked. The clock is its time, and chance comes from its seed if it is a start. */
+struct event {
+    uint64_t call;   /* of a step that is completed, */
+    PyObject *value; /* and its result: the event that is most often there */
+    PyObject *parts; /* any other event as a list, `value` is NULL then */
+};
+/* What it has of objects belongs to the caller, also after a failure. */
+int read_event(struct reader *r, struct event *event);
 /* The next item; `depth` containers below the message are open. */
 PyObject *read_value(struct reader *r, int depth);
 
@@ -58,6 +70,62 @@ int write_command(PyObject *command);
 int types_define(void);
 PyObject *data_new(void);
 bool encoded_bytes(PyObject *o, const char **bytes, size_t *size);
+/* The value as it crosses, as an object that a command may contain. */
+PyObject *encoded_value(PyObject *value, const char *label, int depth);
+/* A TypeError, and NULL. */
+PyObject *wrong_use(const char *text);
+PyObject *new_none(void);
 
+/* ---- promises.c ---- */
+
+/* One layout for everything that is awaited. */
+struct promise {
+    PyObject head;
+    bool done, given_up, suspended; /* the last two of calls */
+    uint8_t kind;                   /* of calls: that of their command */
+    PyObject *value, *error;
+    PyObject *waiters; /* NULL, one, or a list of them */
+    union {
+        struct {
+            PyObject *coroutine, *on; /* of tasks: `on` is what is waited for */
+        };
+        struct {
+            PyObject *path, *name, *arguments; /* of calls, the last two of steps */
+        };
+        PyObject *own[3];
+    };
+    long long id; /* of lazy ones: 0 until they have begun, then the number of the call, or -1 */
+};
+
+int promises_define(PyObject *module);
+/* A type with this layout, put into the module. Methods may be NULL; without `made_by` it can be a base of others. */
+struct promise_spec {
+    const char *name;
+    PyTypeObject *base;
+    PyMethodDef *methods;
+    PyMemberDef *members;
+    PyObject *(*made_by)(PyObject *type, PyObject *const *arguments, size_t count, PyObject *keywords);
+};
+PyTypeObject *promise_type(PyObject *module, const struct promise_spec *spec);
+bool is_promise(PyObject *o, PyTypeObject *type);
+/* `error` may be NULL. */
+int promise_settle(struct promise *p, PyObject *value, PyObject *error);
+/* Calls the method without arguments; NULL with an exception. */
+PyObject *call_method(PyObject *o, PyObject *name);
+/* Takes a reference to `value` into a slot. */
+void hold(PyObject **slot, PyObject *value);
+/* Runs who is awake until nobody is. */
+int tasks_run(void);
+/* Nobody is awake any more. */
+void tasks_stop(void);
+
+/* ---- calls.c ---- */
+
+enum command_kind { STEP = 0, ABANDON = 9 };
+
+int calls_define(PyObject *module);
+int call_begin(struct promise *call);
+/* A step is completed: whoever waits for it is awake. */
+int call_completed(uint64_t id, PyObject *value);
 
 #endif

@@ -52,18 +52,16 @@ static int report(enum fault code) {
 
 /* ---- a turn ---- */
 
-static int write_commands(PyObject *commands) {
-    Py_ssize_t count = commands->type == guest.list_type ? PyList_Size(commands) : -1;
-    if (count < 0)
-        return throw_type_error("deliver must return a list", 26);
+static int write_commands(void) {
+    Py_ssize_t count = PyList_Size(guest.commands);
     for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *command = PyList_GetItemRef(commands, i);
+        PyObject *command = PyList_GetItemRef(guest.commands, i);
         int failed = command ? write_command(command) : -1;
         Py_DecRef(command);
         if (failed)
             return -1;
     }
-    return 0;
+    return PyList_SetSlice(guest.commands, 0, count, NULL);
 }
 
 /* Chance of the standard library follows the seed that the event brought. */
@@ -74,14 +72,24 @@ static int begin_run(PyObject *event) {
     return done ? 0 : -1;
 }
 
+/* The prelude acts on all events but that of a step that is completed. */
+static int handle(PyObject *event, bool is_first) {
+    if (is_first && guest.started && begin_run(event))
+        return -1;
+    PyObject *done = PyObject_CallOneArg(guest.deliver, event);
+    Py_DecRef(done);
+    return done ? 0 : -1;
+}
+
 static int deliver(struct reader *r) {
-    bool first = !guest.started;
-    PyObject *event = read_event(r), *commands = NULL;
-    if (event && !(first && guest.started && begin_run(event)))
-        commands = PyObject_CallOneArg(guest.deliver, event);
-    Py_DecRef(event);
-    int failed = !commands || TURN->fault || write_commands(commands);
-    Py_DecRef(commands);
+    bool is_first = !guest.started;
+    struct event event;
+    int failed = read_event(r, &event);
+    if (!failed)
+        failed = event.value ? call_completed(event.call, event.value) : handle(event.parts, is_first);
+    Py_DecRef(event.value);
+    Py_DecRef(event.parts);
+    failed = failed || TURN->fault || tasks_run() || TURN->fault || write_commands();
     return failed || TURN->fault ? report(FAULT_BROKEN) : 0;
 }
 
@@ -165,6 +173,8 @@ void EXPORT(_initialize)(void) {
     guest.attribute_error = PyObject_GetAttrString(builtins, "AttributeError");
     guest.memory_error = PyObject_GetAttrString(builtins, "MemoryError");
     guest.fault_error = PyObject_GetAttrString(builtins, "SystemError");
+    guest.exception = PyObject_GetAttrString(builtins, "Exception");
+    guest.stop_iteration = PyObject_GetAttrString(builtins, "StopIteration");
     guest.main = main ? PyModule_GetDict(main) : NULL;
     chance_seed(guest.random, (const uint8_t[16]){0});
     if (!guest.main || types_define())

@@ -264,20 +264,22 @@ static int fill_event(struct reader *r, PyObject *event, uint64_t kind, uint64_t
     return 0;
 }
 
-PyObject *read_event(struct reader *r) {
+int read_event(struct reader *r, struct event *event) {
     uint64_t count, kind;
+    *event = (struct event){.value = NULL};
     if (read_array(r, &count) || read_uint(r, &kind))
-        return NULL;
+        return -1;
     if (kind > REPLAYING || count < 2 || !fits(shapes[kind], count - 2) ||
         guest.started == (kind == START || kind == REPLAYING))
-        return bad();
+        return malformed();
     if (read_time(r, &guest.now_ms))
-        return NULL;
-    PyObject *event = PyList_New((Py_ssize_t)count);
-    if (event && !fill_event(r, event, kind, count)) {
+        return -1;
+    if (kind == COMPLETED && count == 4)
+        return read_uint(r, &event->call) || !(event->value = read_value(r, 0)) ? -1 : 0;
+    event->parts = PyList_New((Py_ssize_t)count);
+    if (event->parts && !fill_event(r, event->parts, kind, count)) {
         guest.started = kind != REPLAYING;
-        return event;
+        return 0;
     }
-    Py_DecRef(event);
-    return NULL;
+    return -1;
 }

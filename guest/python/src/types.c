@@ -75,24 +75,35 @@ static PyType_Spec data_spec = {"cloche.Data", 0, 0, TYPE_BASETYPE | TYPE_IMMUTA
 
 /* ---- functions ---- */
 
-static PyObject *new_none(void) {
+PyObject *new_none(void) {
     Py_IncRef(guest.none);
     return guest.none;
 }
 
-static PyObject *wrong_use(const char *text) {
+PyObject *wrong_use(const char *text) {
     throw_type_error(text, strlen(text));
     return NULL;
 }
 
-/* Writes (value, label, depth = 0) behind the output that is there; where it began, or NULL. The caller takes it back. */
+/* Writes a value behind the output that is there; where it began, or NULL. The caller takes it back. */
+static uint8_t *write_behind(PyObject *value, const struct place *root, int depth) {
+    uint8_t *mark = TURN->at;
+    bool writing = TURN->writing;
+    TURN->writing = false;
+    int failed = write_value(value, depth, root);
+    TURN->writing = writing;
+    if (!failed)
+        return mark;
+    TURN->at = mark;
+    return NULL;
+}
+
+/* The same for (value, label, depth = 0). */
 static uint8_t *write_apart(PyObject *const *arguments, Py_ssize_t count) {
     static const char usage[] = "wanted: a value, a label, and perhaps the depth it is at";
     struct place root = {.up = NULL};
     Py_ssize_t size;
     int overflow, depth = 0;
-    uint8_t *mark = TURN->at;
-    bool writing = TURN->writing;
     if (count < 2 || count > 3)
         return (uint8_t *)wrong_use(usage);
     root.key = PyUnicode_AsUTF8AndSize(arguments[1], &size);
@@ -101,25 +112,24 @@ static uint8_t *write_apart(PyObject *const *arguments, Py_ssize_t count) {
     root.key_size = (size_t)size;
     if (count == 3)
         depth = (int)PyLong_AsLongLongAndOverflow(arguments[2], &overflow);
-    if (depth < 0)
-        return (uint8_t *)wrong_use(usage);
-    TURN->writing = false;
-    int failed = write_value(arguments[0], depth, &root);
-    TURN->writing = writing;
-    if (!failed)
-        return mark;
-    TURN->at = mark;
-    return NULL;
+    return depth < 0 ? (uint8_t *)wrong_use(usage) : write_behind(arguments[0], &root, depth);
 }
 
-static PyObject *encoded(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    (void)self;
-    uint8_t *mark = write_apart(arguments, count);
+static PyObject *encoded_from(uint8_t *mark) {
     if (!mark)
         return NULL;
     size_t size = (size_t)(TURN->at - mark);
     TURN->at = mark;
     return encoded_new(mark, size);
+}
+
+PyObject *encoded_value(PyObject *value, const char *label, int depth) {
+    return encoded_from(write_behind(value, &(struct place){.key = label, .key_size = strlen(label)}, depth));
+}
+
+static PyObject *encoded(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    return encoded_from(write_apart(arguments, count));
 }
 
 static PyObject *check(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -202,6 +212,7 @@ static PyObject *attach(PyObject *self, PyObject *const *arguments, Py_ssize_t c
     } slots[] = {
         {"deliver", &guest.deliver}, {"load", &guest.load},       {"report", &guest.report}, {"convert", &guest.convert},
         {"mend", &guest.mend},       {"parse_time", &guest.parse_time}, {"begin", &guest.begin},
+        {"suspend", &guest.suspend}, {"canceled", &guest.canceled},     {"not_ours", &guest.not_ours},
     };
     Py_ssize_t size;
     const char *name = count == 2 ? PyUnicode_AsUTF8AndSize(arguments[0], &size) : NULL;
@@ -238,7 +249,8 @@ int types_define(void) {
     if (!module || !guest.data_type || !guest.encoded_type || PyModule_AddFunctions(module, functions))
         return -1;
     int failed = PyModule_AddObjectRef(module, "Data", (PyObject *)guest.data_type) ||
-                 PyModule_AddObjectRef(module, "Encoded", (PyObject *)guest.encoded_type);
+                 PyModule_AddObjectRef(module, "Encoded", (PyObject *)guest.encoded_type) || promises_define(module) ||
+                 calls_define(module);
     Py_DecRef(module);
     return failed ? -1 : 0;
 }

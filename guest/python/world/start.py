@@ -14,6 +14,7 @@ import _cloche
 from . import lines, outside, places, values
 
 loop: Any = import_module("cloche._loop")  # after `places`, which completes the driver's module
+failures: Any = import_module("cloche._failures")
 driver: Any = _cloche
 
 
@@ -73,6 +74,9 @@ for _name, _function in {
     "mend": values.mend,
     "parse_time": values.parse_time,
     "begin": begin,
+    "suspend": loop.suspend,
+    "canceled": failures.Canceled,
+    "not_ours": loop.not_ours,
 }.items():
     driver.attach(_name, _function)
 keep = driver.keep

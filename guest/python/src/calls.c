@@ -1,0 +1,277 @@
+/* What is asked of the host: `Call` and `StepCall` of `_cloche`, the table of open calls, the commands of an event. */
+#include <string.h>
+
+#include "guest.h"
+
+static struct {
+    PyObject *named, *rest;
+} names;
+
+static int add_command(PyObject *command) {
+    if (PyList_Size(guest.commands) >= EVENT_COMMANDS_MAX)
+        return raise_fault(FAULT_COMMANDS);
+    return PyList_Append(guest.commands, command);
+}
+
+/* ---- paths ---- */
+
+/* How often the name was used as a path; -1 with an exception. */
+static long long times_used(PyObject *name) {
+    PyObject *count = NULL;
+    int overflow, found = PyDict_GetItemRef(guest.paths, name, &count);
+    long long times = found > 0 ? PyLong_AsLongLongAndOverflow(count, &overflow) : found;
+    Py_DecRef(count);
+    return times;
+}
+
+static int set_times_used(PyObject *name, long long times) {
+    PyObject *count = PyLong_FromLongLong(times);
+    int failed = !count || PyDict_SetItem(guest.paths, name, count);
+    Py_DecRef(count);
+    return failed ? -1 : 0;
+}
+
+/* `name` the first time, then `name#2`, `name#3` … */
+static PyObject *numbered(PyObject *name, long long times) {
+    if (times > 1)
+        return PyUnicode_FromFormat("%U#%lld", name, times);
+    Py_IncRef(name);
+    return name;
+}
+
+static int check_text(PyObject *value, const char *what) {
+    if (value && PyType_GetFlags(value->type) & IS_TEXT)
+        return 0;
+    PyObject *type = PyType_GetName((value ? value : guest.none)->type);
+    if (type)
+        PyErr_Format(guest.type_error, "the %s of a call is no text but a %U", what, type);
+    Py_DecRef(type);
+    return -1;
+}
+
+static PyObject *free_path(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1 || check_text(arguments[0], "name"))
+        return PyErr_Occurred() ? NULL : wrong_use("wanted: a name");
+    long long times = times_used(arguments[0]) + 1;
+    return times < 1 || set_times_used(arguments[0], times) ? NULL : numbered(arguments[0], times);
+}
+
+/* ---- asking ---- */
+
+static bool is_step(const struct promise *call) { return call->head.type == guest.step_call_type; }
+
+/* What stands behind the path in a call's command. */
+static PyObject *rest_of(struct promise *call) {
+    if (!is_step(call))
+        return call_method(&call->head, names.rest);
+    PyObject *arguments = encoded_value(call->arguments, "arguments", 0);
+    PyObject *rest = arguments ? PyTuple_Pack(2, call->name, arguments) : NULL;
+    Py_DecRef(arguments);
+    return rest;
+}
+
+/* Takes `id` and `rest`. */
+static PyObject *command_of(const struct promise *call, PyObject *id, PyObject *rest) {
+    Py_ssize_t count = rest->type == guest.tuple_type ? PyTuple_Size(rest) : -1;
+    PyObject *command = count < 0 ? wrong_use("the rest of a command is a tuple") : PyTuple_New(3 + count);
+    if (command) {
+        Py_IncRef(id);
+        Py_IncRef(call->path);
+        PyTuple_SetItem(command, 0, PyLong_FromLongLong(call->kind));
+        PyTuple_SetItem(command, 1, id);
+        PyTuple_SetItem(command, 2, call->path);
+    }
+    for (Py_ssize_t i = 0; command && i < count; i++) {
+        PyObject *item = PyTuple_GetItem(rest, i);
+        Py_IncRef(item);
+        PyTuple_SetItem(command, 3 + i, item);
+    }
+    Py_DecRef(rest);
+    return command;
+}
+
+/* What cannot be asked fails, and its name counts as not used. */
+static int not_asked(struct promise *call) {
+    PyObject *error = PyErr_GetRaisedException();
+    if (TURN->fault || !PyErr_GivenExceptionMatches(error, guest.exception)) {
+        PyErr_SetRaisedException(error);
+        return -1;
+    }
+    int failed = promise_settle(call, NULL, error);
+    Py_DecRef(error);
+    return failed;
+}
+
+/* The path is known, and what the author's code had to say to the command: it becomes an open call. */
+static int ask(struct promise *call, PyObject *rest) {
+    PyObject *id = PyLong_FromLongLong(guest.last_call + 1), *command = id ? command_of(call, id, rest) : NULL;
+    int failed = !command || add_command(command) || PyDict_SetItem(guest.open, id, &call->head);
+    if (!failed)
+        call->id = ++guest.last_call;
+    Py_DecRef(id);
+    Py_DecRef(command);
+    return failed ? -1 : 0;
+}
+
+int call_begin(struct promise *call) {
+    PyObject *named = NULL, *rest = NULL;
+    long long times = 0;
+    call->id = -1;
+    if (guest.finished)
+        return 0;
+    if (!call->path) {
+        named = is_step(call) ? numbered(call->name, 1) : call_method(&call->head, names.named);
+        times = named && !check_text(named, "name") ? times_used(named) + 1 : 0;
+        call->path = times > 0 ? numbered(named, times) : NULL;
+    }
+    int failed = !call->path || check_text(call->path, "path") || (is_step(call) && check_text(call->name, "name")) ||
+                 !(rest = rest_of(call)) || (named && set_times_used(named, times));
+    failed = failed ? not_asked(call) : ask(call, rest);
+    Py_DecRef(named);
+    return failed;
+}
+
+/* ---- answers ---- */
+
+int call_completed(uint64_t id, PyObject *value) {
+    PyObject *key = PyLong_FromUnsignedLongLong(id), *found = NULL;
+    int failed = !key || PyDict_Pop(guest.open, key, &found) < 0;
+    struct promise *call = found && is_promise(found, guest.call_type) ? (struct promise *)found : NULL;
+    Py_DecRef(key);
+    if (!failed && (!call || call->kind != STEP))
+        failed = raise_fault(FAULT_CALL);
+    if (!failed && call->suspended) {
+        PyObject *told = PyObject_CallOneArg(guest.suspend, found);
+        failed = !told;
+        Py_DecRef(told);
+    }
+    if (!failed && !call->given_up && !guest.finished)
+        failed = promise_settle(call, value, NULL);
+    Py_DecRef(found);
+    return failed;
+}
+
+/* ---- what the prelude calls ---- */
+
+static PyObject *begin(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)arguments, (void)count;
+    return call_begin((struct promise *)self) ? NULL : new_none();
+}
+
+static PyObject *put_command(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1)
+        return wrong_use("wanted: a command");
+    return !guest.finished && add_command(arguments[0]) ? NULL : new_none();
+}
+
+/* What comes of an open call is not wanted; the host is told so, or knows it from what follows. */
+static int drop_call(struct promise *call, bool is_told) {
+    if (call->given_up || (is_told && guest.finished))
+        return 0;
+    if (is_told) {
+        PyObject *kind = PyLong_FromLongLong(ABANDON), *id = PyLong_FromLongLong(call->id);
+        PyObject *command = kind && id ? PyTuple_Pack(2, kind, id) : NULL;
+        int failed = !command || add_command(command);
+        Py_DecRef(kind);
+        Py_DecRef(id);
+        Py_DecRef(command);
+        if (failed)
+            return -1;
+    }
+    call->given_up = true;
+    hold(&call->waiters, NULL);
+    return 0;
+}
+
+static PyObject *drop(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 2 || !is_promise(arguments[0], guest.call_type))
+        return wrong_use("wanted: a call, and whether the host is told");
+    return drop_call((struct promise *)arguments[0], arguments[1] == guest.true_) ? NULL : new_none();
+}
+
+static PyObject *give_up(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct promise *call = (struct promise *)self;
+    (void)arguments, (void)count;
+    if (call->id > 0 && !call->done && drop_call(call, true))
+        return NULL;
+    Py_IncRef(guest.true_);
+    return guest.true_;
+}
+
+static PyObject *finish(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self, (void)arguments, (void)count;
+    guest.finished = true;
+    tasks_stop();
+    return new_none();
+}
+
+static PyObject *is_finished(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self, (void)arguments, (void)count;
+    PyObject *answer = guest.finished ? guest.true_ : guest.false_;
+    Py_IncRef(answer);
+    return answer;
+}
+
+/* ---- definitions ---- */
+
+static PyObject *step_call_new(PyObject *type, PyObject *const *arguments, size_t flags, PyObject *keywords) {
+    Py_ssize_t count = (Py_ssize_t)(flags & VECTORCALL_COUNT) - 2;
+    (void)type;
+    if (count < 0 || keywords)
+        return wrong_use("a step is called with positional arguments alone");
+    PyObject *made = PyType_GenericAlloc(guest.step_call_type, 0), *given = made ? PyTuple_New(count) : NULL;
+    if (!given) {
+        Py_DecRef(made);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_IncRef(arguments[2 + i]);
+        PyTuple_SetItem(given, i, arguments[2 + i]);
+    }
+    struct promise *call = (struct promise *)made;
+    call->arguments = given;
+    hold(&call->name, arguments[0]);
+    if (arguments[1] != guest.none)
+        hold(&call->path, arguments[1]);
+    return made;
+}
+
+#define MEMBER(name, type, flags) {#name, type, offsetof(struct promise, name), flags, NULL}
+
+static PyMemberDef call_members[] = {
+    MEMBER(path, MEMBER_OBJECT, 0), MEMBER(kind, MEMBER_BYTE, 0), MEMBER(suspended, MEMBER_BOOL, 0),
+    MEMBER(given_up, MEMBER_BOOL, MEMBER_READONLY), {.name = NULL},
+};
+static PyMethodDef call_methods[] = {
+    {"begin", begin, METH_FASTCALL, "begin(): ask the host"},
+    {"give_up", give_up, METH_FASTCALL, "give_up(): the host is told that nobody waits for it"},
+    {.name = NULL},
+};
+static PyMemberDef step_call_members[] = {
+    MEMBER(name, MEMBER_OBJECT, MEMBER_READONLY), MEMBER(arguments, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
+static PyMethodDef functions[] = {
+    {"put", put_command, METH_FASTCALL, "put(command): one that is no call"},
+    {"drop", drop, METH_FASTCALL, "drop(call, told): what comes of it is not wanted"},
+    {"free_path", free_path, METH_FASTCALL, "free_path(name): the name, or with a number what was not used yet"},
+    {"finish", finish, METH_FASTCALL, "finish(): the run has its last command"},
+    {"is_finished", is_finished, METH_FASTCALL, "is_finished(): whether it has"},
+    {.name = NULL},
+};
+
+int calls_define(PyObject *module) {
+    names.named = PyUnicode_InternFromString("named");
+    names.rest = PyUnicode_InternFromString("rest");
+    guest.open = PyDict_New();
+    guest.paths = PyDict_New();
+    guest.commands = PyList_New(0);
+    guest.call_type =
+        promise_type(module, &(struct promise_spec){"_cloche.Call", guest.lazy_type, call_methods, call_members, NULL});
+    guest.step_call_type = promise_type(
+        module, &(struct promise_spec){"_cloche.StepCall", guest.call_type, NULL, step_call_members, step_call_new});
+    if (!guest.open || !guest.paths || !guest.commands || !guest.call_type || !guest.step_call_type)
+        return -1;
+    return PyModule_AddFunctions(module, functions) || PyModule_AddObjectRef(module, "open_calls", guest.open) ? -1 : 0;
+}
