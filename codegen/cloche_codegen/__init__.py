@@ -12,6 +12,7 @@ from cloche_codegen.making import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import (
+    Canceled,
     EventTimeout,
     gather,
     now,
@@ -28,6 +29,7 @@ from cloche_codegen.svg import svg
 
 __all__ = [
     "AnyStep",
+    "Canceled",
     "Code",
     "EventTimeout",
     "Graph",

@@ -26,7 +26,7 @@ from cloche_codegen.validate import problems_of
 W = TypeVar("W", bound=Workflow)
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
-    "EventTimeout", "FatalError", "RetryableError", "gather", "now", "patched", "race", "sleep", "sleep_until",
+    "Canceled", "EventTimeout", "FatalError", "RetryableError", "gather", "now", "patched", "race", "sleep", "sleep_until",
     "start_child", "wait_for_event",
 ])  # fmt: skip
 
@@ -182,3 +182,10 @@ def now() -> Any:
 
 class EventTimeout(Exception):
     """No event came in time: what `wait_for_event` raises inside of a native workflow."""
+
+
+class Canceled(BaseException):
+    """The run is to end, or nobody wants this task any more: raised inside of a native workflow, where it waits.
+
+    Clean up in `finally` and let it pass; a workflow that returns all the same has succeeded.
+    """

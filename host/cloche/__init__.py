@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloche.sandbox import Limits
     from cloche.tenancy import Grant, Policy
     from cloche_codegen import (
+        Canceled,
         EventTimeout,
         Graph,
         GraphError,
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cloche_codegen": (
+        "Canceled",
         "EventTimeout",
         "Graph",
         "GraphError",
@@ -106,6 +108,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Canceled",
     "Cloche",
     "ClocheError",
     "DeployRefused",

@@ -6,6 +6,8 @@ is asked for when it is awaited, or when `gather` or `race` begins it, as a coro
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -64,6 +66,18 @@ class _Several(Lazy):
         self.promises: dict[int, Promise] = {}  # those that are open
         self.outcome: tuple[Any, BaseException | None] | None = None
 
+    def __await__(self) -> Generator[Promise, Any, Any]:
+        """Whoever is given up while it waits here goes on when all that is under way has cleaned up."""
+        if self.id == 0:
+            self.begin()
+        try:
+            return (yield self)
+        except Canceled:
+            if self.outcome is not None and not self.done:
+                with suppress(Exception):  # what it comes to does not matter any more
+                    yield self
+            raise
+
     def begin(self) -> None:
         self.id = -1
         self.more()
@@ -104,6 +118,7 @@ class _Several(Lazy):
     def give_up(self) -> bool:
         if self.outcome is None:
             self.decide(None, Canceled())
+            self.more()
         return True
 
     def heard(self, index: int, value: Any, error: BaseException | None) -> None:

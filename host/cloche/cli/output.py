@@ -135,9 +135,9 @@ def _gist(record: Record) -> Any:
             return f"due {moment(content[3])}"
         case "TIMER_FIRED" | "RUN_CANCELED" | "CALL_ABANDONED":
             return ""
-        case "ENTERED" | "LEFT" | "LOG_LINE" | "CANCEL_REQUESTED":
+        case "ENTERED" | "LEFT" | "LOG_LINE" | "CANCEL_REQUESTED" | "CANCEL_DELIVERED":
             return content[2]
-        case "RUN_COMPLETED" | "RUN_FAILED":
+        case "RUN_COMPLETED" | "RUN_FAILED" | "RUN_GAVE_WAY":
             return content[1]
         case "ATTEMPT_FAILED":
             return content["failure"]

@@ -18,6 +18,7 @@ class RunPhase(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
+    CLEANING = "cleaning"  # it was told to end, and still does what it must
     CANCELING = "canceling"
     SUCCESS = "success"
     FAILED = "failed"
@@ -94,8 +95,17 @@ RUN: Lifecycle[RunPhase] = {
         **dict.fromkeys(_STAYS_RUNNING, RunPhase.RUNNING),
         Kind.RUN_PAUSED: RunPhase.PAUSED,
         Kind.CANCEL_REQUESTED: RunPhase.CANCELING,
+        Kind.CANCEL_DELIVERED: RunPhase.CLEANING,
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
+        Kind.RUN_STOPPED: RunPhase.FAILED,
+    },
+    RunPhase.CLEANING: {
+        **dict.fromkeys((kind for kind in _STAYS_RUNNING if kind is not Kind.RUN_UPGRADED), RunPhase.CLEANING),
+        Kind.CANCEL_REQUESTED: RunPhase.CANCELING,  # it took too long
+        Kind.RUN_COMPLETED: RunPhase.SUCCESS,
+        Kind.RUN_FAILED: RunPhase.FAILED,
+        Kind.RUN_GAVE_WAY: RunPhase.CANCELED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
     },
     RunPhase.PAUSED: {Kind.RUN_CONTINUED: RunPhase.RUNNING, Kind.CANCEL_REQUESTED: RunPhase.CANCELING},

@@ -125,6 +125,7 @@ class Batch:
     given_up: set[CallId] = field(default_factory=set)  # by commands of this batch
 
 
+CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 EVENT_KIND: dict[type[Any], Kind] = {
     Started: Kind.RUN_STARTED,
     StepCompleted: Kind.STEP_COMPLETED,
@@ -151,6 +152,10 @@ COMMAND_KIND: dict[type[Any], Kind] = {
     AbandonCall: Kind.CALL_ABANDONED,
     TakePatch: Kind.PATCHED,
 }
+
+
+# Kinds that hold the message of another one: what it led to is another thing.
+AS_MESSAGE = {Kind.CANCEL_DELIVERED: Kind.CANCEL_REQUESTED, Kind.RUN_GAVE_WAY: Kind.RUN_FAILED}
 
 
 class Gate(Protocol):
@@ -187,6 +192,7 @@ class RunMachine:
         "open",
         "phase",
         "state",
+        "tells_cancel",
     )
 
     def __init__(self, key: RunKey) -> None:
@@ -199,6 +205,7 @@ class RunMachine:
         self.log_bytes = 0  # of all records, with their payloads
         self.gate: Gate | None = None
         self.bounds: Bounds | None = None  # for what is new
+        self.tells_cancel = False  # whether the code can clean up; for what is new
         self._batch = Batch(Seq(0))
         self._given_up: list[CallId] = []  # calls that the last `left` closed
 
@@ -209,6 +216,8 @@ class RunMachine:
     @property
     def status(self) -> str:
         """The run's status as users see it: what it waits for, if it waits."""
+        if self.phase is RunPhase.CLEANING:
+            return "running"
         if self.phase not in (RunPhase.RUNNING, RunPhase.CANCELING):
             return self.phase.value
         if self.open.active or not self.open:
@@ -220,7 +229,8 @@ class RunMachine:
     @property
     def wake_at(self) -> TimeMs | None:
         """When the earliest timer or retry is due, if no step is at work."""
-        return None if self.open.active or self.phase is RunPhase.PAUSED else self.open.next_due
+        may_rest = self.phase not in (RunPhase.PAUSED, RunPhase.CLEANING) and not self.open.active
+        return self.open.next_due if may_rest else None
 
     def suspensions(self) -> list[Suspension]:
         """The steps that wait to be resumed, in the order of their calls."""
@@ -268,7 +278,7 @@ class RunMachine:
     def pending(self) -> list[Wish]:
         """What a rebuilt run still waits for, to be dispatched again: an attempt that had begun is made once more."""
         wishes: list[Wish] = []
-        if self.phase is not RunPhase.RUNNING:
+        if not self.moves:
             return wishes
         for call_id, call in self.open.items():
             if isinstance(call.phase, TimerPhase):
@@ -316,7 +326,7 @@ class RunMachine:
         if not self._delivers:
             return events
         for fact in facts:
-            if isinstance(fact, CancelRequested):
+            if self.ends_hearing(fact):
                 break
             if not isinstance(fact, Note):
                 events.append(fact.pack())
@@ -339,9 +349,10 @@ class RunMachine:
                 continue
             if isinstance(fact, Note) and self._is_given_up(fact.call):
                 continue
-            delivers = delivers and not isinstance(fact, CancelRequested)
+            ends_hearing = self.ends_hearing(fact)
+            delivers = delivers and not ends_hearing
             self._add_fact(fact)
-            if isinstance(fact, CancelRequested):
+            if ends_hearing:
                 self._refuse_unstarted(fact.time)
             elif delivers and not isinstance(fact, Note):
                 commands = next(outputs, None)
@@ -362,7 +373,7 @@ class RunMachine:
         """The batch that ends the run because the guest could not be led through `facts`: `code` is the fault's."""
         batch = self._batch = Batch(self.head_seq)
         for fact in facts:
-            if isinstance(fact, CancelRequested):  # it came behind the event that did it
+            if self.ends_hearing(fact):  # it came behind the event that did it
                 break
             self._add_fact(fact)
         self._add(Kind.RUN_STOPPED, now, None, None, encode({"failure": failure.to_wire(), "fault": code}))
@@ -370,11 +381,22 @@ class RunMachine:
 
     @property
     def _delivers(self) -> bool:
-        return self.phase in (RunPhase.ABSENT, RunPhase.PENDING, RunPhase.RUNNING)
+        return self.phase in (RunPhase.ABSENT, RunPhase.PENDING) or self.moves
+
+    @property
+    def moves(self) -> bool:
+        """Whether what the guest asks for is done: the run is under way, or cleans up."""
+        return self.phase in (RunPhase.RUNNING, RunPhase.CLEANING)
+
+    def ends_hearing(self, fact: Fact) -> bool:
+        """Whether the guest is told neither of this cancellation nor of anything behind it."""
+        if not isinstance(fact, CancelRequested):
+            return False
+        return fact.is_final or not self.tells_cancel or self.phase is not RunPhase.RUNNING
 
     def committed(self, batch: Batch) -> list[Wish]:
         """The wishes of a batch that is durable now: only at this point may they become deeds."""
-        if self.phase is not RunPhase.RUNNING:
+        if not self.moves:
             return []
         return [wish for wish in batch.wishes if isinstance(wish, StopCall) or wish.call in self.open]
 
@@ -391,7 +413,10 @@ class RunMachine:
         if self._is_given_up(call):
             raise MalformedOutput(f"the guest gave up call {call} and was given its end in the same turn")
         path = self.open[call].path if call is not None and call in self.open else None
-        self._add(EVENT_KIND[type(event)], event.time, call, path, event.pack())
+        kind = EVENT_KIND[type(event)]
+        if kind is Kind.CANCEL_REQUESTED and not self.ends_hearing(event):
+            kind = Kind.CANCEL_DELIVERED
+        self._add(kind, event.time, call, path, event.pack())
         if isinstance(event, StepResumed):
             self._batch.wishes.append(self.start_of(event.call))
 
@@ -419,8 +444,11 @@ class RunMachine:
             self.bounds.check_names(command)
         if isinstance(command, CallStep | SetTimer | OpenHook | StartChild) and not self.open.is_new(command.call):
             raise MalformedOutput(f"the guest used call {call} again")
+        kind = COMMAND_KIND[type(command)]
+        if isinstance(command, FailRun) and self.phase is RunPhase.CLEANING and command.failure.name == CANCELED:
+            kind = Kind.RUN_GAVE_WAY
         try:
-            self._add(COMMAND_KIND[type(command)], time, call, getattr(command, "path", None), body)
+            self._add(kind, time, call, getattr(command, "path", None), body)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
         match command:
@@ -446,7 +474,7 @@ class RunMachine:
             self._add(Kind.RUN_CANCELED, now, None, None, encode({}))
         elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
             self._add(Kind.RUN_PAUSED, now, None, None, encode({}))
-        elif self.phase is RunPhase.RUNNING and not self.open:
+        elif self.moves and not self.open:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "

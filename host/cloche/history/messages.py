@@ -170,11 +170,13 @@ class ChildEnded(_Event):
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested(_Event):
-    """The run stops here: this and whatever comes later is recorded and not delivered."""
+    """The run is to end. Code that can clean up is told (`RunMachine.tells_cancel`); else, and if `is_final`, this and whatever
+    comes later is recorded and not delivered."""
 
     number: ClassVar[int] = 7
     time: TimeMs
     reason: str
+    is_final: bool = False  # not on the wire: which it was is the kind of its record
 
     def _wire(self) -> list[Any]:
         return [7, self.time, plain(self.reason)]

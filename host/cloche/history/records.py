@@ -44,7 +44,7 @@ class Kind(IntEnum):
     LEFT = 11  # command
     LOG_LINE = 12  # command
     CALL_ABANDONED = 13  # command
-    CANCEL_REQUESTED = 14  # event, not delivered
+    CANCEL_REQUESTED = 14  # event, not delivered: nothing is from here on
     RUN_COMPLETED = 15  # command
     RUN_FAILED = 16  # command
     RUN_CANCELED = 17  # note
@@ -62,6 +62,8 @@ class Kind(IntEnum):
     PATCHED = 29  # command: the run takes the way of a patch
     CHILD_STARTED = 30  # command: a run of its own, whose end this one waits for
     CHILD_ENDED = 31  # event
+    CANCEL_DELIVERED = 32  # event: the code is told to end, and may clean up
+    RUN_GAVE_WAY = 33  # command, that of a failure: code that was told to end has ended for that
 
 
 EVENTS = frozenset(
@@ -75,6 +77,7 @@ EVENTS = frozenset(
         Kind.TIMER_FIRED,
         Kind.HOOK_RECEIVED,
         Kind.CHILD_ENDED,
+        Kind.CANCEL_DELIVERED,
         Kind.RUN_UPGRADED,
     }
 )
@@ -91,9 +94,10 @@ COMMANDS = frozenset(
         Kind.PATCHED,
         Kind.RUN_COMPLETED,
         Kind.RUN_FAILED,
+        Kind.RUN_GAVE_WAY,
     }
 )
-ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
+ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_GAVE_WAY, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
 
 
 @dataclass(frozen=True, slots=True)

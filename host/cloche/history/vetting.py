@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloche.errors import BrokenChain, HistoryError, MalformedOutput
-from cloche.history.machine import COMMAND_KIND, EVENT_KIND
+from cloche.history.machine import AS_MESSAGE, COMMAND_KIND, EVENT_KIND
 from cloche.history.messages import unpack_command, unpack_event
 from cloche.history.records import Record
 from cloche.history.values import check
@@ -49,12 +49,13 @@ def vet(record: Record) -> None:
 
 
 def _fits(record: Record, body: bytes) -> bool:
-    if record.kind in _COMMANDS:
+    kind = AS_MESSAGE.get(record.kind, record.kind)
+    if kind in _COMMANDS:
         command = unpack_command(body)
         place = getattr(command, "call", None), getattr(command, "path", None)
-        return COMMAND_KIND[type(command)] is record.kind and place == (record.call, record.path)
-    if record.kind in _EVENTS:
+        return COMMAND_KIND[type(command)] is kind and place == (record.call, record.path)
+    if kind in _EVENTS:
         event = unpack_event(body)
         said = EVENT_KIND[type(event)], event.time, getattr(event, "call", None)
-        return said == (record.kind, record.time, record.call) and event.pack() == body
+        return said == (kind, record.time, record.call) and event.pack() == body
     return isinstance(record.content(), dict)

@@ -46,7 +46,7 @@ def awaited(machine: RunMachine, arrivals: Sequence[Arrival]) -> list[Fact]:
     State changes that depend on the state are made here, in the order in which they are recorded.
     """
     facts: list[Fact] = []
-    canceling = machine.phase is RunPhase.CANCELING
+    canceling, cleaning = machine.phase is RunPhase.CANCELING, machine.phase is RunPhase.CLEANING
     state = dict(machine.state)
     for arrival in arrivals:
         fact = arrival.settled(state) if isinstance(arrival, Deferred) else arrival
@@ -56,7 +56,11 @@ def awaited(machine: RunMachine, arrivals: Sequence[Arrival]) -> list[Fact]:
             continue
         if canceling and isinstance(fact, CancelRequested | TimerFired | StepResumed | HookReceived):
             continue
-        canceling = canceling or isinstance(fact, CancelRequested)
+        if isinstance(fact, CancelRequested):
+            if cleaning and not fact.is_final:  # it was told already
+                continue
+            canceling = machine.ends_hearing(fact)
+            cleaning = not canceling
         if isinstance(fact, StepCompleted | StepBailed) and fact.state:
             state.update(fact.state)
         facts.append(fact)

@@ -155,7 +155,7 @@ class Attempts:
     def again(self, facts: Sequence[Fact]) -> list[StartStep]:
         """The attempts that may begin now: their records, or those of failures that they answer, are durable."""
         wishes: list[StartStep] = []
-        if self._owner.machine.phase is not RunPhase.RUNNING:
+        if not self._owner.machine.moves:
             return wishes
         for fact in facts:
             if isinstance(fact, StepCompleted | StepFailed | StepBailed):
@@ -210,7 +210,7 @@ class Attempts:
 
     def _start_if_waiting(self, wish: StartStep) -> None:
         machine = self._owner.machine
-        if self._stopped or machine.phase is not RunPhase.RUNNING:
+        if self._stopped or not machine.moves:
             return
         call = machine.open.get(wish.call)
         if call is None or call.phase is not StepPhase.BACKOFF:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from cloche.errors import (
     GuestFault,
     HeavyTurn,
     LeaseLost,
-    NotSuspended,
     StoreUnavailable,
 )
 from cloche.history import Batch, CallId, Failure, Kind, Note, Record, RunKey, RunMachine, TimeMs
@@ -37,11 +36,13 @@ from cloche.history.messages import (
 )
 from cloche.history.values import decode
 from cloche.runtime import checkpoints
+from cloche.runtime.answers import Answers, is_in
 from cloche.runtime.arrivals import Arrival, awaited
 from cloche.runtime.attempts import Attempts
 from cloche.runtime.children import Children
 from cloche.runtime.enforcement import Enforcement
 from cloche.runtime.metering import Meter
+from cloche.runtime.pinned import is_native
 from cloche.runtime.rebuilding import Rebuilder
 from cloche.store import Append, Lease, NewRun
 
@@ -77,12 +78,13 @@ class RunDriver:
         self.enforcement = enforcement
         self._limits = enforcement.policy.limits()
         self._gate = gate
+        self._tells_cancel = is_native(code)
         self.machine = self._new_machine()
         self._cell: Cell | None = None
         self._meter = Meter(scheduler.world.monotonic, scheduler.engine.meter)
         self._facts: deque[Arrival] = deque()
         self._taken: list[tuple[Arrival, int]] = []  # facts that grant a wish, and its inbox row: appended together
-        self._answers: list[tuple[Fact, asyncio.Future[None]]] = []
+        self._answers = Answers(key)
         self._new: NewRun | None = None
         self._wakeup = asyncio.Event()
         self._attempts = Attempts(self, scheduler)
@@ -142,7 +144,7 @@ class RunDriver:
             self._set_aside(ClocheError(f"a fault in cloche itself stopped the run: {error!r}"))
         finally:
             self.stop()
-            self._refuse_answers()
+            self._answers.refuse()
             self._leave(parked=parked)
 
     def _set_aside(self, error: ClocheError) -> None:
@@ -153,7 +155,7 @@ class RunDriver:
         """Another worker has the run: machine and cell are dropped, and who waits for an answer asks there."""
         log.warning("%s", error.message)
         self.lease = None
-        self._refuse_answers(error)
+        self._answers.refuse(error)
 
     def lose(self) -> None:
         """The worker was buried: nothing more comes of this driver."""
@@ -167,7 +169,7 @@ class RunDriver:
         if not self.ready.done():
             self.ready.set_exception(error)
             self.ready.exception()  # whoever waits sees it; nobody waiting is no fault
-        self._refuse_answers(error)
+        self._answers.refuse(error)
 
     def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
@@ -227,6 +229,8 @@ class RunDriver:
                 self._children.cancel_all()
             else:
                 self._dispatch_again()
+            if self.machine.phase is RunPhase.CLEANING:
+                self._bound_clean_up()
         except ClocheError as error:
             self._set_aside(error)
             self.fail(error)
@@ -267,8 +271,7 @@ class RunDriver:
             LimitExceeded: it is larger than the run's policy allows.
         """
         self.enforcement.check_inbound(fact)
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._answers.append((fact, answer))
+        answer = self._answers.to(fact)
         self.tell(fact, taken)
         await answer
 
@@ -339,6 +342,8 @@ class RunDriver:
         if facts:
             with self._keeping_cell():
                 await self._record(facts)
+        elif not self._facts:
+            self._answers.refuse()
 
     async def _record(self, facts: list[Fact]) -> None:
         """Facts through the glass and into the log, then deeds."""
@@ -367,9 +372,11 @@ class RunDriver:
         self._meter.committed()
         self._new = None
         self._facts.extendleft(reversed(facts[count:]))
-        self._taken = [one for one in self._taken if _is_in(one[0], self._facts)]
+        self._taken = [one for one in self._taken if is_in(one[0], self._facts)]
         self._scheduler.trouble(self.key, None)
-        self._answer(facts[:count])
+        self._answers.give(facts[:count])
+        if not self._facts:
+            self._answers.refuse()
         self._act(batch, facts[:count])
         if self.machine.ended:  # what still runs is only waited for to be recorded as late
             self._scheduler.stopped_moving(self)
@@ -476,7 +483,7 @@ class RunDriver:
             machine.wake_at,
             batch.records[-1].time,
             self._new,
-            tuple(taken for fact, taken in self._taken if _is_in(fact, facts)),
+            tuple(taken for fact, taken in self._taken if is_in(fact, facts)),
             self.lease,
             release,
             metered=self._meter.amounts(batch.records, self._cell, comes_to_rest=release or machine.ended),
@@ -503,30 +510,12 @@ class RunDriver:
     def _is_far_from_moving(self) -> bool:
         if self.machine.phase is RunPhase.PAUSED:
             return True
-        if self.machine.open.active:
+        if self.machine.open.active or self.machine.phase is RunPhase.CLEANING:
             return False
         due = self.machine.wake_at
         if due is None:
             return self.machine.status in ("suspended", "waiting")
         return due - self._scheduler.world.now() >= PARK_AFTER_MS
-
-    def _answer(self, recorded: Sequence[Fact]) -> None:
-        waiting, self._answers = self._answers, []
-        for fact, answer in waiting:
-            if _is_in(fact, recorded):
-                if not answer.done():
-                    answer.set_result(None)
-            else:
-                self._answers.append((fact, answer))
-        if not self._facts:
-            self._refuse_answers()
-
-    def _refuse_answers(self, error: BaseException | None = None) -> None:
-        """What has not been recorded by now was dropped: for the reason given, or because it came too late."""
-        for _, answer in self._answers:
-            if not answer.done():
-                answer.set_exception(error or NotSuspended(f"run {self.key} does not wait for this any more"))
-        self._answers = []
 
     # ---- deeds ----
 
@@ -543,6 +532,8 @@ class RunDriver:
                 self._children.cancel(wish.call)
         self._dispatch([*machine.committed(batch), *self._attempts.again(facts)])
         kinds = {record.kind for record in batch.records}
+        if Kind.CANCEL_DELIVERED in kinds:
+            self._bound_clean_up()
         if Kind.RUN_CONTINUED in kinds:
             self._dispatch(machine.pending())
         if Kind.HOOK_OPENED in kinds:
@@ -571,6 +562,18 @@ class RunDriver:
         if call is not None and call.phase is TimerPhase.SET and self._scheduler.is_driver(self):
             self.tell(TimerFired(self._scheduler.world.now(), wish.call))
 
+    def _bound_clean_up(self) -> None:
+        """The code was told to end: what it has not done by then, it does not do any more. A crash begins the time anew."""
+        most_s, world = self.enforcement.policy.clean_up_s, self._scheduler.world
+
+        def end() -> None:
+            if self.machine.phase is RunPhase.CLEANING and self._scheduler.is_driver(self):
+                self.tell(
+                    CancelRequested(world.now(), f"it did not end within {most_s} s of being told", is_final=True)
+                )
+
+        self._scheduler.timers.at(TimeMs(world.now() + most_s * 1000), end)
+
     def _is_told_to_cancel(self) -> bool:
         return any(isinstance(fact, CancelRequested) for fact in self._facts)
 
@@ -578,11 +581,8 @@ class RunDriver:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
         machine.bounds = self.enforcement.policy.bounds
+        machine.tells_cancel = self._tells_cancel
         return machine
-
-
-def _is_in(fact: Arrival, facts: Iterable[Arrival]) -> bool:
-    return any(one is fact for one in facts)
 
 
 def _started(record: Record) -> Started:

@@ -32,6 +32,8 @@ def facts_before(records: Sequence[Record], at: str, input_data: Any = SAME) -> 
         called = sorted({record.path or "" for record in records if record.kind is Kind.STEP_CALLED})
         raise UsageError(f"the run never called a step at '{at}'; it called: {', '.join(called) or 'none'}")
     target = records[places[-1]]
+    if any(record.kind is Kind.CANCEL_DELIVERED for record in records[: places[-1]]):
+        raise UsageError(f"the run was canceled before it called '{at}', to clean up: fork it at a step before that")
     facts: list[Fact] = []
     for record in records[: places[-1]]:
         if record.kind in EVENTS:

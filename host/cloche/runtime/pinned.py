@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cloche.engines import CellSource, Code
@@ -58,6 +60,16 @@ def graph_of(code: Code) -> Graph | None:
     from cloche_codegen import Graph
 
     return Graph.from_json(code.graph) if code.graph else None
+
+
+def is_native(code: Code) -> bool:
+    """Whether the code is a workflow that its author wrote as Python: it is told when its run is to end."""
+    return code.language == "python" and (not code.graph or _has_native(code.graph))
+
+
+@lru_cache(1_000)
+def _has_native(graph: str) -> bool:
+    return json.loads(graph).get("native") is not None
 
 
 def load_guest(store: Store, digest: str) -> bytes:

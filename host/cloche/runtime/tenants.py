@@ -276,6 +276,9 @@ class Runs:
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
+        The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
+        most `Policy.clean_up_s`.
+
         Returns when the wish is durable. Asking twice is asking once, and one that has ended stays as it is.
 
         Raises:

@@ -99,6 +99,10 @@ class Policy(BaseModel):
     run_lifetime_s: Count = Field(
         3_155_760_000, description="seconds from a run's start: 100 years. It ends when it moves after that."
     )
+    clean_up_s: Count = Field(
+        60,
+        description="seconds in which a native workflow that is canceled may clean up: else whoever cancels waits for ever.",
+    )
 
     # ---- values ----
     payload_bytes: Count = Field(

@@ -90,6 +90,8 @@ def with_doubles(workflow: Workflow, doubles: Iterable[StepDouble]) -> Workflow:
     Raises:
         UsageError: it has no such step.
     """
+    if workflow.committed:
+        _ = workflow.graph  # a native one knows its steps only then
     steps = dict(workflow.steps)
     for one in doubles:
         if one.id not in steps:

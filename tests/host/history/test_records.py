@@ -81,6 +81,8 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "PATCHED": 29,
         "CHILD_STARTED": 30,
         "CHILD_ENDED": 31,
+        "CANCEL_DELIVERED": 32,
+        "RUN_GAVE_WAY": 33,
     }
 
 
