@@ -20,6 +20,30 @@ if TYPE_CHECKING:
 LOOK_S = 0.1  # asking a cell for its size costs 5 µs
 
 
+class Tally:
+    """What records alone say of a run's usage. `heard` are the events that its guest was given."""
+
+    __slots__ = ("_canceled", "_log_bytes", "_steps", "heard")
+
+    def __init__(self) -> None:
+        self.heard = self._canceled = self._steps = self._log_bytes = 0
+
+    def add(self, record: Record) -> None:
+        kind = record.kind
+        if kind in EVENTS:
+            self.heard += 1
+        elif kind is Kind.STEP_CALLED:
+            self._steps += 1
+        elif kind is Kind.CANCEL_REQUESTED:
+            self._canceled += 1
+        self._log_bytes += len(record.packed)
+        if record.payload is not None:
+            self._log_bytes += record.payload.size
+
+    def usage(self) -> Usage:
+        return Usage(events=self.heard + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
+
+
 class Meter:
     """Of one run while it is driven. `clock` gives monotonic seconds, `name` what counts the fuel."""
 
@@ -68,27 +92,21 @@ class Meter:
 
     def amounts(self, records: Iterable[Record], cell: Cell | None, *, comes_to_rest: bool) -> Metered:
         """What is stored with `records`. Memory is looked at a few times a second, and when the run comes to rest."""
-        events = steps = log_bytes = heard = 0
+        tally = Tally()
         for record in records:
-            kind = record.kind
-            if kind in EVENTS:
-                heard += 1
-            elif kind is Kind.STEP_CALLED:
-                steps += 1
-            elif kind is Kind.CANCEL_REQUESTED:
-                events += 1
-            log_bytes += len(record.packed)
-            if record.payload is not None:
-                log_bytes += record.payload.size
+            tally.add(record)
         self._looked, memory = self._since, 0
         if (now := self._clock()) - self._since >= LOOK_S or comes_to_rest:
             memory = int((now - self._since) * 1000 * (cell.resident_bytes if cell is not None else 0)) >> 10
             self._looked = now
         wall_us = self._wall_ns // 1000
-        used = Usage(self._fuel, self._overhead, self._turns, wall_us, memory, events + heard, steps, log_bytes)
+        in_log = tally.usage()
+        used = Usage(
+            self._fuel, self._overhead, self._turns, wall_us, memory, in_log.events, in_log.steps, in_log.log_bytes
+        )
         self._sent = used
         # What the guest heard behind the end of its run is in no record, and no replay tells it.
-        return Metered(used, self._name if self._delivered <= heard else None)
+        return Metered(used, self._name if self._delivered <= tally.heard else None)
 
     def committed(self) -> None:
         """What `amounts` gave last is stored."""

@@ -9,7 +9,8 @@ from cloche.errors import HistoryError, LeasedElsewhere
 from cloche.history import Kind, Note, RunKey, RunMachine, TimeMs
 from cloche.history.messages import Started
 from cloche.history.values import decode
-from cloche.store import Append, Lease, NewRun, RunRow
+from cloche.runtime.metering import Tally
+from cloche.store import Append, Lease, Metered, NewRun, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,9 @@ async def _append(
     taken: tuple[int, ...] = (),
 ) -> None:
     batch = machine.accept([note], b"", note.time)
+    tally = Tally()
+    for record in batch.records:
+        tally.add(record)
     append = Append(
         machine.key,
         batch.expect,
@@ -78,5 +82,6 @@ async def _append(
         taken,
         lease,
         release=lease is not None,
+        metered=Metered(tally.usage(), scheduler.engine.meter),
     )
     await scheduler.committer.append(append)

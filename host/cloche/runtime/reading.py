@@ -11,6 +11,7 @@ from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
+from cloche.runtime.metering import Tally
 from cloche.runtime.pinned import graph_of, load_code, load_guest
 from cloche.runtime.results import FINAL, RunResult, fold
 from cloche.store import Finding, Metered, RunRow, Store
@@ -175,10 +176,11 @@ def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = l
 
 def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
     """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
-    machine, workflow, last = RunMachine(row.key), "", None
+    machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
     try:
         for record in store.records(row.key):
             machine.absorb(record)
+            tally.add(record)
             if record.kind is Kind.RUN_CREATED:
                 workflow = record.content().get("workflow", "")
             last = record
@@ -195,6 +197,10 @@ def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {getattr(row, name)!r}, and its records make it {value!r}"
+    if (metered := store.metered(row.key)) is not None and metered.meter is not None:
+        for name in ("events", "steps", "log_bytes"):
+            if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
+                yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
 

@@ -135,7 +135,8 @@ async def test_runs_beyond_the_bound_wait_and_begin_in_order(journal: Journal) -
         assert await ended(await small.start("w", 3, run_id="r3")) == ("success", 3)
         began = [record.time for run in runs for record in await run.history() if record.kind is Kind.RUN_STARTED]
         assert began == sorted(began)
-        assert all([(await small.replay(run.id)).ok for run in runs])
+        replayed = [await small.replay(run.id) for run in runs]
+        assert [(report.ok, report.fuel_recorded == report.fuel) for report in replayed] == [(True, True)] * 3
         assert (await app.verify()).ok
 
 

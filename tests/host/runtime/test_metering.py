@@ -70,6 +70,7 @@ async def test_a_run_is_billed_for_what_is_in_its_log(journal: Journal) -> None:
         records, used = await run.history(), billed(app.store)
         assert used.events == sum(record.kind in EVENTS for record in records) == 5
         assert (used.steps, used.turns) == (4, 5)
+        assert (await app.verify()).findings == []
         assert used.log_bytes == sum(len(r.packed) + (r.payload.size if r.payload else 0) for r in records) > 9_000
         assert used.fuel > 100_000
         assert used.overhead_fuel == 0
@@ -207,6 +208,22 @@ async def test_a_bill_that_a_replay_does_not_burn_is_reported(journal: Journal) 
         store._metered[KEY] = Metered(used.usage + Usage(fuel=1), "another wasmtime")
         assert (await app.replay("r1")).ok
         assert (await app.replay("r1", chain(journal, 4))).ok
+
+
+@in_loop
+async def test_a_bill_that_does_not_follow_from_the_log_is_found(journal: Journal) -> None:
+    store = MemoryStore()
+    async with AppOn(store, workflows=[chain(journal)]) as app:
+        await (await app.start("w", {"v": 1}, run_id="r1")).result()
+        used = store.metered(KEY)
+        assert used is not None
+        store._metered[KEY] = replace(used, usage=used.usage + Usage(events=1, steps=2, log_bytes=3))
+        found = [finding.problem for finding in (await app.verify()).findings]
+        assert [text.split(",")[0] for text in found] == [
+            "the run is billed for 6 events",
+            "the run is billed for 6 steps",
+            f"the run is billed for {used.usage.log_bytes + 3} log_bytes",
+        ]
 
 
 @in_loop
