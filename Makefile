@@ -28,8 +28,8 @@ wheel-python: guest-python ## the wheel cloche-python, with the built Python gue
 demo: guest ## run the orders workflow, kill it half way, finish it, show what the log proves
 	$(BIN)/python host/examples/demo/demo.py
 
-test: guest ## all tests
-	$(BIN)/python -m pytest
+test: guest ## all tests, on all cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .
