@@ -56,8 +56,6 @@ STOPPED = {
         ),
         ("import json\nreturn json.loads('[' * 100000 + ']' * 100000)", "StackExhausted"),
         ("return eval('+'.join(['1'] * 20000))", "StackExhausted"),
-        ("import cloche._loop as loop\nloop.put = None\nloop.finish = None", "GuestTrapped"),
-        ("import cloche._loop as loop\nloop.encoded = lambda *a: 5\nawait sleep(1)", "MalformedOutput"),
         ("import _cloche\n_cloche.put((7, 'forged'))\nawait step('echo')(1)", "MalformedOutput"),
         (
             "import _cloche\n_cloche.put((0, 1, 'p', 'echo', []))\nawait step('echo')(1)",
@@ -99,6 +97,7 @@ def test_what_asks_for_too_much_is_stopped(mode: Mode, body: str, name: str) -> 
         ("async def other():\n    await both\nboth = gather(other())\nawait both", "Deadlock", "nothing outside"),
         ("await type(step('echo')()).__mro__[3]()", "Deadlock", "nothing outside will ever answer"),
         ("import types\n@types.coroutine\ndef odd():\n    yield 5\nawait odd()", "TypeError", "int cannot be awaited"),
+        ("import cloche._loop as loop\nloop.put = loop.finish = None", "Deadlock", "nothing outside will ever answer"),
         ("return print", "TypeError", "result is a function"),
         ("await step('echo')({'a': [print]})", "TypeError", "arguments[0].a[0] is a function"),
         ("a = []; a.append(a); return a", "TypeError", "result[0] is a cycle"),
@@ -128,6 +127,7 @@ def test_a_run_ends_with_what_its_code_did(mode: Mode, body: str, name: str, mes
         ("import gc\ngc.collect()\ngc.disable()\nreturn len(gc.get_objects()) > 0", "True"),
         ("class Same:\n    def __hash__(self): return 1\nreturn len({Same() for _ in range(200)})", "200"),
         ("import _cloche\n_cloche.open_calls.clear()\nreturn 1", "1"),
+        ("import cloche._loop as loop\nloop.encoded = lambda *a: 5\nawait cloche.sleep(0)", "5"),
         ("try:\n    x = 'a' * 2**28\nexcept MemoryError:\n    return 'survived'", "survived"),
     ],
 )  # fmt: skip

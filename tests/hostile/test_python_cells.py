@@ -27,11 +27,15 @@ def base() -> BaseImage:
     return base_image(guest.digest, guest.wasm)
 
 
+def outputs(body: str) -> list[Any]:
+    """What a workflow with this body asks for at its start."""
+    source = f"from cloche import *\n@workflow\nasync def main(input):\n{indent(body, '    ')}\n"
+    return sequence(Cell(load_image(base(), source, LIMITS), LIMITS).turn([START]))
+
+
 def start(body: str) -> list[Any]:
     """The last command of a workflow with this body."""
-    source = f"from cloche import *\n@workflow\nasync def main(input):\n{indent(body, '    ')}\n"
-    output = Cell(load_image(base(), source, LIMITS), LIMITS).turn([START])
-    last: list[Any] = [c for c in sequence(output) if c is not None][-1]
+    last: list[Any] = [c for c in outputs(body) if c is not None][-1]
     return last
 
 
@@ -170,9 +174,6 @@ def test_tricks_that_hurt_nobody_else(body: str, result: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "import cloche._loop as loop\nloop.put = loop.finish = None\nreturn 1",
-        "import sys\nsys._getframe(0).f_back.f_globals.clear()\nawait step('a')(1)",
-        "import builtins\nvars(builtins).clear()\nreturn 1",
         "import _io\n_io.FileIO(1, 'w').write(b'x')",
         "import threading\nlock = threading.Lock(); lock.acquire(); lock.acquire()",
     ],
@@ -180,6 +181,18 @@ def test_tricks_that_hurt_nobody_else(body: str, result: Any) -> None:
 def test_what_breaks_the_guest_itself_traps(body: str) -> None:
     with pytest.raises(GuestTrapped):
         start(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "commands"),
+    [
+        ("import cloche._loop as loop\nloop.put = loop.finish = None\nreturn 1", []),
+        ("import sys\nsys._getframe(0).f_back.f_globals.clear()\nawait step('a')(1)", [[0, 1, "a", "a", [1]]]),
+        ("import builtins\nvars(builtins).clear()\nreturn 1", [[COMPLETE, 1]]),
+    ],
+)
+def test_who_takes_the_prelude_away_harms_its_own_run_alone(body: str, commands: list[Any]) -> None:
+    assert outputs(body) == [*commands, None]
 
 
 def test_endless_printing_ends() -> None:

@@ -71,12 +71,13 @@ class _Several(Lazy):
         if self.id == 0:
             self.begin()
         try:
-            return (yield self)
+            yield self
         except Canceled:
             if self.outcome is not None and not self.done:
                 with suppress(Exception):  # what it comes to does not matter any more
                     yield self
             raise
+        return self.value
 
     def begin(self) -> None:
         self.id = -1

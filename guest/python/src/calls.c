@@ -120,6 +120,8 @@ int call_begin(struct promise *call) {
     call->id = -1;
     if (guest.finished)
         return 0;
+    if (call->path == guest.none) /* as the prelude's own calls say it */
+        hold(&call->path, NULL);
     if (!call->path) {
         named = is_step(call) ? numbered(call->name, 1) : call_method(&call->head, names.named);
         times = named && !check_text(named, "name") ? times_used(named) + 1 : 0;

@@ -278,7 +278,7 @@ def doctor(store: str, as_json: bool) -> int:
 def explain(code: str | None, as_json: bool) -> int:
     """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
     from cloche.cli.explanations import EXPLANATIONS, explanation
-    from cloche.cli.output import print_json
+    from cloche.cli.output import print_json, shown
 
     if code is None:
         for name in EXPLANATIONS:
@@ -286,7 +286,7 @@ def explain(code: str | None, as_json: bool) -> int:
         return 0
     text = explanation(code)
     if text is None:
-        click.echo(f"there is no error code '{code}'; 'cloche explain' lists them", err=True)
+        click.echo(f"there is no error code '{shown(code)}'; 'cloche explain' lists them", err=True)
         return EXIT_NOT_FOUND
     print_json({"code": code, "text": text}) if as_json else click.echo(text)
     return 0
