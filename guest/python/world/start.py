@@ -11,7 +11,7 @@ from typing import Any
 
 import _cloche
 
-from . import lines, outside, places, values
+from . import lines, outside, places, store, values
 
 loop: Any = import_module("cloche._loop")  # after `places`, which completes the driver's module
 failures: Any = import_module("cloche._failures")
@@ -38,6 +38,7 @@ def begin(seed: bytes) -> None:
 
 def settle() -> None:
     """Everything that is there now stays for ever: no collection looks at it, and nobody counts its references."""
+    store.forget()
     gc.collect()
     found: list[Any] = gc.get_objects()
     seen = {id(found), id(sys._getframe()), *map(id, found)}

@@ -32,11 +32,18 @@ class Store:
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         source, _ = _sources[module.__name__]
-        exec(compile(source, f"<{module.__name__}>", "exec", dont_inherit=True), module.__dict__)
+        level = 2 if module.__name__.partition(".")[0] in ("_world", "cloche") else 0  # ours without documentation
+        exec(compile(source, f"<{module.__name__}>", "exec", dont_inherit=True, optimize=level), module.__dict__)
 
     @staticmethod
-    def get_source(name: str) -> str:
-        return _sources[name][0]
+    def get_source(name: str) -> str | None:
+        return _sources[name][0] if name in _sources else None
+
+
+def forget() -> None:
+    """The sources of what has been imported: none of it is compiled again."""
+    for name in sys.modules.keys() & _sources.keys():
+        del _sources[name]
 
 
 finders: Any = sys.meta_path
