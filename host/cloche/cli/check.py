@@ -1,4 +1,4 @@
-"""Commands that check and carry: replay, verify, export, import, backup, prune, doctor, explain, completion."""
+"""Commands that check and carry: replay, verify, export, import, backup, prune."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import click
 
 from cloche.cli.base import (
     EXIT_DIVERGED,
-    EXIT_NOT_FOUND,
-    EXIT_STORE,
     command,
     key_of,
     opened,
@@ -252,53 +250,3 @@ def _milliseconds(text: str) -> int:
     if not number.isdecimal() or not number.isascii() or unit not in units:
         raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
     return int(number) * units[unit] * 1000
-
-
-@command
-@store_option
-def doctor(store: str, as_json: bool) -> int:
-    """Look at versions, guests, the cache and the store, and say what is not well."""
-    from cloche.cli.output import print_json, shown
-    from cloche.runtime.health import examine
-
-    checks = examine(Path(store))
-    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "cyan")}
-    for check in checks:
-        if as_json:
-            print_json({"name": check.name, "ok": check.ok, "says": check.says})
-            continue
-        mark, color = marks[check.ok]
-        click.secho(f"{mark} ", fg=color, nl=False)
-        click.echo(f"{check.name:16}  {shown(check.says)}")
-    return EXIT_STORE if any(check.ok is False for check in checks) else 0
-
-
-@command
-@click.argument("code", required=False)
-def explain(code: str | None, as_json: bool) -> int:
-    """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
-    from cloche.cli.explanations import EXPLANATIONS, explanation
-    from cloche.cli.output import print_json, shown
-
-    if code is None:
-        for name in EXPLANATIONS:
-            print_json({"code": name}) if as_json else click.echo(name)
-        return 0
-    text = explanation(code)
-    if text is None:
-        click.echo(f"there is no error code '{shown(code)}'; 'cloche explain' lists them", err=True)
-        return EXIT_NOT_FOUND
-    print_json({"code": code, "text": text}) if as_json else click.echo(text)
-    return 0
-
-
-@command
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str, as_json: bool) -> None:
-    """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file."""
-    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
-
-    from cloche.cli.base import main
-
-    kinds: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-    click.echo(kinds[shell](main, {}, "cloche", "_CLOCHE_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""Finding the workflow that a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`."""
+"""Finding what a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cloche.errors import TargetError
 
 if TYPE_CHECKING:
     from cloche.runtime import Workflow
+    from cloche.runtime.policies import InForce
     from cloche_codegen import Step
 
 
@@ -26,25 +27,30 @@ def find_workflow(target: str, steps: str | None = None) -> Workflow:
 
     if target.endswith(".json"):
         return _from_json(Path(target), steps)
-    place, colon, name = target.rpartition(":")
-    if not colon:
-        place, name = target, ""
-    if not place:
-        raise TargetError(f"'{target}' names no file or module: give path/to/file.py:name", target=target)
-    module = _module(place, target)
-    if name:
-        found = getattr(module, name, None)
-        if found is None:
-            raise TargetError(f"{place} has no '{name}'{_offer(module, Workflow)}", target=target)
-    else:
-        found = _only(module, Workflow, target)
-    if not isinstance(found, Workflow):
-        raise TargetError(
-            f"{target} is a {type(found).__name__}, not a workflow{_offer(module, Workflow)}", target=target
-        )
+    found: Workflow = _found(target, "workflow", Workflow)
     if not found.committed:
         raise TargetError(f"{target} is a workflow that is not committed: end it with .commit()", target=target)
     return found
+
+
+def find_policies(target: str) -> InForce:
+    """The policies that `target` names: of a `Cloche`, a `Policy` for all tenants, or a mapping of tenant to `Policy`.
+
+    Raises:
+        TargetError: no such file, module or name, or it is something else.
+    """
+    from cloche.runtime import Cloche
+    from cloche.runtime.policies import InForce
+    from cloche.tenancy import Policy
+
+    found = _found(target, "Cloche", Cloche, Policy, dict)
+    if isinstance(found, Cloche):
+        return found.policies
+    if isinstance(found, Policy):
+        return InForce(found)
+    if not all(isinstance(name, str) and isinstance(policy, Policy) for name, policy in found.items()):
+        raise TargetError(f"{target} is a dict, and not one of tenant to Policy", target=target)
+    return InForce(Policy(), found)
 
 
 def find_steps(place: str) -> dict[str, Step]:
@@ -97,17 +103,25 @@ def _from_file(file: Path, target: str) -> ModuleType:
     return module
 
 
-def _workflows(module: ModuleType, kind: type[Any]) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, kind)}
-
-
-def _only(module: ModuleType, kind: type[Any], target: str) -> Any:
-    found = _workflows(module, kind)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    raise TargetError(f"{target} does not say which workflow{_offer(module, kind)}", target=target)
-
-
-def _offer(module: ModuleType, kind: type[Any]) -> str:
-    names = sorted(_workflows(module, kind))
-    return f"; its workflows are: {', '.join(names)}" if names else "; it defines no workflow"
+def _found(target: str, word: str, kind: type[Any], *others: type[Any]) -> Any:
+    """What `target` names: a `kind`, which users call `word`, or one of `others`. Without a name: the only one of `kind`."""
+    place, colon, name = target.rpartition(":")
+    if not colon:
+        place, name = target, ""
+    if not place:
+        raise TargetError(f"'{target}' names no file or module: give path/to/file.py:name", target=target)
+    module = _module(place, target)
+    of_kind = {at: value for at, value in vars(module).items() if isinstance(value, kind)}
+    offer = f"; its {word}s are: {', '.join(sorted(of_kind))}" if of_kind else f"; it defines no {word}"
+    if name:
+        found = getattr(module, name, None)
+        if found is None:
+            raise TargetError(f"{place} has no '{name}'{offer}", target=target)
+    elif len(of_kind) != 1:
+        raise TargetError(f"{target} does not say which {word}{offer}", target=target)
+    else:
+        [found] = of_kind.values()
+    if not isinstance(found, (kind, *others)):
+        wanted = " or ".join([word, *(other.__name__ for other in others)])
+        raise TargetError(f"{target} is a {type(found).__name__}, not a {wanted}{offer}", target=target)
+    return found

@@ -18,6 +18,7 @@ from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
 from cloche.runtime.membership import LEASE_TTL_S
 from cloche.runtime.pinned import code_of
+from cloche.runtime.policies import InForce
 from cloche.runtime.results import RunResult
 from cloche.runtime.runs import Run
 from cloche.runtime.scheduler import Scheduler
@@ -290,6 +291,11 @@ class Cloche(Runs):
     def policy_of(self, tenant: str) -> Policy:
         """What new runs of a tenant are pinned to."""
         return self._policies.get(tenant, self._policy)
+
+    @property
+    def policies(self) -> InForce:
+        """What `policy_of` goes by, also while this is not open."""
+        return InForce(self._policy, dict(self._policies))
 
     async def _start_child(self, tenant: str, workflow: Any, input_data: Any, run_id: str, depth: int) -> Run:
         return await self.tenant(tenant)._start(workflow, input_data, run_id, depth=depth)

@@ -1,16 +1,18 @@
-"""What `cloche doctor` says: versions, guests, cache and store, each with what to do if it is not well."""
+"""What `cloche doctor` says: versions, guests, cache and store, each with what to do if it is not well; and policies."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cloche_guest
 from cloche.engines.processes.child import Child
 from cloche.errors import ClocheError
+from cloche.runtime.policies import InForce, Pinned, in_words, pinned
 from cloche.runtime.reading import verify
 from cloche.sandbox import base_image, cache_directory
 from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
@@ -18,16 +20,21 @@ from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: `ok` None means that there was nothing to check."""
+    """One line: `ok` None means that there was nothing to check. `facts`: the same for programs."""
 
     name: str
     ok: bool | None
     says: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def examine(store: Path) -> list[Check]:
-    """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests."""
-    return [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes(), *_store(store)]
+def examine(store: Path, policies: InForce | None = None) -> list[Check]:
+    """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests.
+
+    `policies`: those of the app that this is asked for; a store does not have them.
+    """
+    machine = [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes()]
+    return [*machine, *_policies(policies), *_store(store)]
 
 
 def _versions() -> list[Check]:
@@ -90,6 +97,18 @@ def _processes() -> Check:
     )
 
 
+def _policies(policies: InForce | None) -> list[Check]:
+    if policies is None:
+        says = "the defaults, if the app has no other: name it with --app; --policy lists every bound"
+        return [Check("policy", None, says, {"differs": {}})]
+    named = [("policy", policies.policy), *((f"policy of {name}", one) for name, one in policies.own.items())]
+    return [_policy(name, policy.differences()) for name, policy in named]
+
+
+def _policy(name: str, differs: Mapping[str, Any]) -> Check:
+    return Check(name, None, in_words(differs), {"differs": differs})
+
+
 def _store(path: Path) -> list[Check]:
     if not path.exists():
         return [Check("store", None, f"there is none at {path} yet")]
@@ -98,7 +117,7 @@ def _store(path: Path) -> list[Check]:
     except ClocheError as error:
         return [Check("store", False, error.message)]
     try:
-        rows = store.runs()
+        rows, promised = store.runs(), pinned(store)
         findings = verify(store, None).findings
         blocked = [row.key.run for row in rows if row.status == "blocked"]
         open_count = len([row for row in rows if row.status in ("pending", "running", "waiting")])
@@ -111,8 +130,16 @@ def _store(path: Path) -> list[Check]:
     return [
         Check("store", not findings, damage or sound),
         Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
+        _pinned(promised),
         _holder(path),
     ]
+
+
+def _pinned(promised: list[Pinned]) -> Check:
+    """Open runs go on under the policy that they began with, whatever the app has now."""
+    each = [f"tenant {one.tenant}, {one.runs} runs: {in_words(one.differs)}" for one in promised]
+    facts = {"open_runs": [asdict(one) for one in promised]}
+    return Check("pinned policies", None, "; ".join(each[:5]) or "no open runs", facts)
 
 
 def _holder(path: Path) -> Check:

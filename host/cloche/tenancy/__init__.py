@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cloche.tenancy.policy import Grant, Policy
+from cloche.tenancy.policy import Grant, Limit, Policy
 
-__all__ = ["Grant", "Policy"]
+__all__ = ["Grant", "Limit", "Policy"]

@@ -7,10 +7,12 @@ test runs into it, is in `SECURITY.md`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from cloche.history.bounds import Bounds
 
@@ -48,6 +50,29 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)  # True is not 1
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What is to be said of a field of `Policy`.
+
+    Attributes:
+        name: the field.
+        default: its value where nothing else is said.
+        counts: its unit, and what of.
+        why: the reason for it.
+    """
+
+    name: str
+    default: Any
+    counts: str
+    why: str
+
+
+def _parts(field: FieldInfo) -> tuple[str, str]:
+    """Each description is written so: 'unit, and what of: reason'."""
+    counts, _, why = (field.description or "").partition(": ")
+    return counts, why
+
+
 class Policy(BaseModel):
     """Bounds of one tenant. Frozen; `policy.model_copy(update={…})` makes another.
 
@@ -61,18 +86,20 @@ class Policy(BaseModel):
     # ---- computing ----
     fuel_per_event: Count = Field(
         2_000_000_000,
-        description="wasm instructions for one delivered event: about 0.15 s. Ends loops, the same everywhere.",
+        description="wasm instructions for one delivered event: ends loops, the same everywhere; this is about 0.15 s.",
     )
     fuel_per_run: Count = Field(
         10**13,
-        description="wasm instructions of a whole run: about 12 minutes. Ends what computes a little at each event.",
+        description="wasm instructions of a whole run: ends what computes a little at each event; this is about 12 minutes.",
     )
     wall_ms_per_event: Count = Field(
         10_000,
-        description="milliseconds for one delivered event. Ends what burns time and no fuel; depends on the machine.",
+        description="milliseconds for one delivered event: ends what burns time and no fuel; depends on the machine.",
     )
     memory_bytes: Count = Field(
-        128 * _MIB, le=1 << 32, description="bytes of a cell's linear memory, with 17 MiB of stack and windows."
+        128 * _MIB,
+        le=1 << 32,
+        description="bytes of a cell's linear memory, with 17 MiB of stack and windows: it is the host's memory.",
     )
 
     # ---- code ----
@@ -82,12 +109,12 @@ class Policy(BaseModel):
     )
     checkpoint_bytes: Count = Field(
         16 * _MIB,
-        description="bytes of a stored checkpoint. A larger one is not kept, and the run is replayed in full.",
+        description="bytes of a stored checkpoint: a larger one is not kept, and the run is replayed in full.",
     )
 
     # ---- the log ----
     events_per_run: Count = Field(
-        10_000_000, description="records of a run's log: three or four a step. Ends endless runs."
+        10_000_000, description="records of a run's log: ends endless runs; a step has three or four."
     )
     log_bytes_per_run: Count = Field(1 * _GIB, description="bytes of a run's log: disk, and time to read it again.")
     log_bytes_per_second: Count = Field(
@@ -97,7 +124,8 @@ class Policy(BaseModel):
         1 * _MIB, description="bytes of log lines for one delivered event: the log is no dump."
     )
     run_lifetime_s: Count = Field(
-        3_155_760_000, description="seconds from a run's start: 100 years. It ends when it moves after that."
+        3_155_760_000,
+        description="seconds from a run's start: it ends when it moves after that; this is 100 years.",
     )
     clean_up_s: Count = Field(
         60,
@@ -111,7 +139,11 @@ class Policy(BaseModel):
         description="bytes of one message in either direction: what the windows take.",
     )
     value_depth: int = Field(
-        64, ge=1, le=64, strict=True, description="containers within each other in what a guest writes."
+        64,
+        ge=1,
+        le=64,
+        strict=True,
+        description="containers within each other in what a guest writes: whoever walks them nests as deep.",
     )
     value_items: Count = Field(
         1_000_000, description="items in one message that a guest writes: each becomes an object."
@@ -123,9 +155,11 @@ class Policy(BaseModel):
 
     # ---- what is open ----
     pending_steps: Count = Field(100_000, description="steps of a run that are asked for and not done: each is a task.")
-    timers: Count = Field(100_000, description="timers of a run that are set.")
-    hooks: Count = Field(10_000, description="events that a run waits for.")
-    children: Count = Field(10_000, description="runs that one run starts, in one process.")
+    timers: Count = Field(100_000, description="timers of a run that are set: each is kept in memory until it fires.")
+    hooks: Count = Field(10_000, description="events that a run waits for: each is looked up when one arrives.")
+    children: Count = Field(
+        10_000, description="runs that one run starts, in one process: each has a log and a cell of its own."
+    )
     child_depth: int = Field(
         16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
     )
@@ -135,24 +169,40 @@ class Policy(BaseModel):
         100_000,
         description="steps that the tenant's runs begin in a second, in one process: steps are the host's work.",
     )
-    concurrent_runs: Count = Field(100_000, description="runs of the tenant that are driven at once; the others queue.")
-    queued_runs: Count = Field(1_000_000, description="runs of the tenant that wait to be driven; more are not taken.")
+    concurrent_runs: Count = Field(
+        100_000, description="runs of the tenant that are driven at once: the others queue, and cost a row each."
+    )
+    queued_runs: Count = Field(
+        1_000_000,
+        description="runs of the tenant that wait to be driven: more are not taken, for the store is everybody's.",
+    )
 
     # ---- rights ----
-    steps: tuple[Grant, ...] | None = Field(None, description="the steps that may be called; None: those registered.")
+    steps: tuple[Grant, ...] | None = Field(
+        None, description="the steps that may be called, None for those registered: steps run with the host's rights."
+    )
     host_closures: bool = Field(
         False,
         strict=True,
         description="whether workflows of mode 'host-closures' may start: their functions run on the host, unbounded.",
     )
     child_workflows: tuple[str, ...] | None = Field(
-        None, description="workflows that may be started as children; None: all."
+        None,
+        description="workflows that may be started as children, None for all: the app's own are among them.",
     )
+
+    @classmethod
+    def described(cls) -> list[Limit]:
+        """Every field, in the order above."""
+        return [Limit(name, field.default, *_parts(field)) for name, field in cls.model_fields.items()]
+
+    def differences(self) -> dict[str, Any]:
+        """The fields that are not as by default, as JSON data."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     def pinned(self) -> dict[str, Any]:
         """What a run's first record says of it: what differs from the defaults, which never change for a released field."""
-        data = self.model_dump(mode="json", exclude_defaults=True)
-        return {name: value for name, value in data.items() if name not in CELL}
+        return {name: value for name, value in self.differences().items() if name not in CELL}
 
     @classmethod
     def of(cls, limits: dict[str, Any], pinned: dict[str, Any]) -> Policy:

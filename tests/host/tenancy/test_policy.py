@@ -339,8 +339,10 @@ def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
     elsewhere = {"source_bytes", "checkpoint_bytes", "run_lifetime_s", "host_closures", "clean_up_s"}  # by their names
     admission = {"concurrent_runs", "queued_runs"}  # host/runtime/test_admission.py
     assert set(Policy.model_fields) == set(CASES) | elsewhere | admission
-    for name, field_info in Policy.model_fields.items():
-        assert len(field_info.description or "") > 20, name
+    for limit in Policy.described():
+        assert limit.counts, limit.name
+        assert limit.why.endswith("."), limit.name
+        assert Policy.model_validate({}).model_dump()[limit.name] == limit.default
 
 
 def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:

@@ -1,0 +1,97 @@
+"""Commands about cloche itself and what it is set up with: doctor, explain, completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, store_option
+
+if TYPE_CHECKING:
+    from cloche.runtime.policies import InForce
+
+
+@command
+@click.option(
+    "--app",
+    metavar="TARGET",
+    help="Where policies are from: file.py:name or module:name of a Cloche, a Policy, or policies by tenant.",
+)
+@click.option("--policy", "every", is_flag=True, help="List every bound instead: unit, value, default and reason.")
+@store_option
+def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
+    """Look at versions, guests, the cache, the store and the policies in force, and say what is not well."""
+    from cloche.cli.output import print_json, shown
+    from cloche.cli.targets import find_policies
+    from cloche.runtime.health import examine
+
+    policies = find_policies(app) if app else None
+    if every:
+        _list_bounds(policies, as_json)
+        return 0
+    checks = examine(Path(store), policies)
+    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "cyan")}
+    for check in checks:
+        if as_json:
+            print_json({"name": check.name, "ok": check.ok, "says": check.says, **check.facts})
+            continue
+        mark, color = marks[check.ok]
+        click.secho(f"{mark} ", fg=color, nl=False)
+        click.echo(f"{shown(check.name):16}  {shown(check.says)}")
+    return EXIT_STORE if any(check.ok is False for check in checks) else 0
+
+
+def _list_bounds(policies: InForce | None, as_json: bool) -> None:
+    """Each field of `Policy`; with policies, also what they have there."""
+    from dataclasses import asdict
+
+    from cloche.cli.output import print_json, shown
+    from cloche.runtime.policies import InForce, brief
+    from cloche.tenancy import Policy
+
+    in_force = policies or InForce(Policy())
+    values = in_force.policy.model_dump(mode="json")
+    own = {tenant: policy.model_dump(mode="json") for tenant, policy in in_force.own.items()}
+    for limit in Policy.described():
+        value = values[limit.name]
+        others = {tenant: other[limit.name] for tenant, other in own.items() if other[limit.name] != value}
+        if as_json:
+            print_json({**asdict(limit), "value": value, "tenants": others})
+            continue
+        default = "" if value == limit.default else f" (default: {brief(limit.default)})"
+        click.echo(f"{limit.name:24}{shown(brief(value)):>18}{default}  {limit.counts}: {limit.why}")
+        for tenant, other in others.items():
+            click.echo(f"{'':24}{shown(brief(other)):>18}  for tenant {shown(tenant)}")
+
+
+@command
+@click.argument("code", required=False)
+def explain(code: str | None, as_json: bool) -> int:
+    """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
+    from cloche.cli.explanations import EXPLANATIONS, explanation
+    from cloche.cli.output import print_json, shown
+
+    if code is None:
+        for name in EXPLANATIONS:
+            print_json({"code": name}) if as_json else click.echo(name)
+        return 0
+    text = explanation(code)
+    if text is None:
+        click.echo(f"there is no error code '{shown(code)}'; 'cloche explain' lists them", err=True)
+        return EXIT_NOT_FOUND
+    print_json({"code": code, "text": text}) if as_json else click.echo(text)
+    return 0
+
+
+@command
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str, as_json: bool) -> None:
+    """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file."""
+    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+    from cloche.cli.base import main
+
+    kinds: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+    click.echo(kinds[shell](main, {}, "cloche", "_CLOCHE_COMPLETE").source())

@@ -1,0 +1,103 @@
+"""`cloche doctor` and policies: what is in force, what open runs are pinned to, and every bound there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.apps import AppOn, in_loop
+from support.commands import cloche
+
+from cloche import Grant, Policy, StepContext, create_step, create_workflow
+from cloche.store import SqliteStore
+
+APP = """
+from cloche import Cloche, Grant, Policy
+
+narrow = Policy(timers=3, steps=(Grant(step="mail", arguments={"to": ("ann",)}),))
+own = {"acme": Policy(concurrent_runs=10)}
+app = Cloche("never-opened.db", policy=narrow, policies=own)
+wrong = {"acme": 10}
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> str:
+    file = tmp_path / "platform_app.py"
+    file.write_text(APP)
+    return str(file)
+
+
+def _named(lines: list[Any], start: str) -> dict[str, Any]:
+    return {line["name"]: line for line in lines if line["name"].startswith(start)}
+
+
+def test_an_app_s_policies_are_told_as_what_differs_from_the_defaults(app: str, store: str, tmp_path: Path) -> None:
+    ran = cloche("doctor", "--app", f"{app}:app", "--store", store, "--json")
+    found = _named(ran.lines(), "policy")
+    steps = [{"step": "mail", "arguments": {"to": ["ann"]}}]
+    assert {name: line["differs"] for name, line in found.items()} == {
+        "policy": {"timers": 3, "steps": steps},
+        "policy of acme": {"concurrent_runs": 10},
+    }
+    assert found["policy"]["says"] == "timers=3, steps=[mail(…)]"
+    assert cloche("doctor", "--app", app, "--store", store, "--json").lines() == ran.lines()  # its only app
+    assert not (tmp_path / "never-opened.db").exists()
+    alone = _named(cloche("doctor", "--app", f"{app}:narrow", "--store", store, "--json").lines(), "policy")
+    assert list(alone) == ["policy"]
+    mapping = _named(cloche("doctor", "--app", f"{app}:own", "--store", store, "--json").lines(), "policy")
+    assert (mapping["policy"]["says"], mapping["policy of acme"]["says"]) == ("the defaults", "concurrent_runs=10")
+
+
+def test_what_names_no_policy_is_refused(app: str, store: str) -> None:
+    for target, why in (
+        (f"{app}:wrong", "not one of tenant to Policy"),
+        (f"{app}:Grant", "not a Cloche or Policy or dict; its Cloches are: app"),
+        (f"{app}:nothing", "has no 'nothing'; its Cloches are: app"),
+    ):
+        ran = cloche("doctor", "--app", target, "--store", store)
+        assert (ran.code, ran.out) == (2, "")
+        assert why in ran.err
+
+
+def test_open_runs_are_told_with_what_they_are_pinned_to(store: str) -> None:
+    async def ask(data: Any, ctx: StepContext) -> Any:
+        return ctx.suspend({}) if ctx.resume_data is None else data
+
+    @in_loop
+    async def live() -> None:
+        asks = create_workflow(id="asks").then(create_step(id="ask", execute=ask)).commit()
+        policies = {"acme": Policy(timers=3, memory_bytes=1 << 26, steps=(Grant(step="ask"),))}
+        async with AppOn(SqliteStore(store), workflows=[asks], policies=policies) as app:
+            for tenant, runs in (("acme", 2), ("default", 1)):
+                for _ in range(runs):
+                    assert (await (await app.tenant(tenant).start("asks", 1)).result()).status == "suspended"
+            await (await app.start("asks", 1, run_id="ended")).result()
+            await app.resume("ended", resume_data=1)
+
+    live()
+    line = _named(cloche("doctor", "--store", store, "--json").lines(), "pinned policies")["pinned policies"]
+    assert line["open_runs"] == [
+        {"tenant": "acme", "runs": 2, "differs": {"memory_bytes": 1 << 26, "timers": 3, "steps": [{"step": "ask"}]}},
+        {"tenant": "default", "runs": 1, "differs": {}},
+    ]
+    assert line["says"] == (
+        "tenant acme, 2 runs: memory_bytes=67,108,864, steps=[ask], timers=3; tenant default, 1 runs: the defaults"
+    )
+
+
+def test_every_bound_is_listed_from_the_model_itself(app: str) -> None:
+    lines = cloche("doctor", "--policy", "--json").lines()
+    assert [line["name"] for line in lines] == list(Policy.model_fields)
+    for line in lines:
+        assert line["default"] == line["value"] == Policy().model_dump(mode="json")[line["name"]]
+        assert line["counts"], line["name"]
+        assert line["why"].endswith("."), line["name"]
+    listed = {line["name"]: line for line in cloche("doctor", "--policy", "--app", app, "--json").lines()}
+    assert (listed["timers"]["value"], listed["timers"]["default"]) == (3, 100_000)
+    assert listed["timers"]["tenants"] == {"acme": 100_000}
+    assert listed["concurrent_runs"]["tenants"] == {"acme": 10}
+    text = cloche("doctor", "--policy", "--app", app).out
+    assert "3 (default: 100,000)  timers of a run that are set: each is kept in memory until it fires.\n" in text
+    assert "10  for tenant acme\n" in text
