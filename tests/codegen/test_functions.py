@@ -12,7 +12,7 @@ from typing import Any
 
 import codegen.functions_for_tests as written
 import pytest
-from codegen.functions_for_tests import LIMIT, Order, client
+from codegen.functions_for_tests import LIMIT, client
 from codegen.steps_for_tests import free
 
 from cloche_codegen import Graph, GraphError, Workflow, create_workflow, load_workflow
@@ -194,7 +194,6 @@ def test_the_same_function_gives_the_same_source() -> None:
     [
         (written.mistaken, "it uses client, which is an object of the host: a Client of codegen.functions_for_tests",
          "        return client.knows(data)\n               ^^^^^^"),
-        (lambda data: Order(), "it uses Order, which is the class Order of codegen.functions_for_tests", None),
         (lambda data: open(data), "it uses open, which reads files", None),  # noqa: SIM115
         (lambda data: linecache.getlines(data), "it uses linecache, which is the module linecache", None),
         (lambda data: unheard_of(data), "it uses unheard_of, which is not defined", None),  # type: ignore[name-defined] # noqa: F821
@@ -304,11 +303,11 @@ def changed(**fields: Any) -> str:
             {"source": "function = lambda data: data.x\n"},
             "the expression of the Python function does not say what its source",
         ),
-        ({"source": "import os\nfunction = lambda data: 1"}, "line 1 is no import, no data and no function"),
-        ({"source": "print(1)\nfunction = lambda data: 1"}, "line 1 is no import, no data and no function"),
+        ({"source": "import os\nfunction = lambda data: 1"}, "line 1 is no import, no data and no definition"),
+        ({"source": "print(1)\nfunction = lambda data: 1"}, "line 1 is no import, no data and no definition"),
         (
             {"source": "x = open('/etc/passwd')\nfunction = lambda data: 1"},
-            "line 1 is no import, no data and no function",
+            "line 1 is no import, no data and no definition",
         ),
         ({"source": "function = 1"}, "its last statement does not define function"),
         ({"source": "function = lambda data: ("}, "this version of Python cannot read it"),

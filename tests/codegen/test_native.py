@@ -120,7 +120,7 @@ def test_the_tree_is_not_for_it() -> None:
     [
         ("async def onboard", "def onboard", "does not end with an async function"),
         ("_step('send_mail')", "_step('send-mail')", "the graph has no step 'send-mail'; did you mean 'send_mail'?"),
-        ("import cloche\\n", "import os\\n", "is no import, no data and no function"),
+        ("import cloche\\n", "import os\\n", "is no import, no data and no definition"),
         ('"nodes":[]', '"nodes":[{"type":"step","id":"send_mail","step":"send_mail"}]', "has neither nodes nor nested"),
         ('"guest":"python"', '"guest":"javascript"', 'and guest="javascript" was asked for'),
     ],

@@ -1,20 +1,19 @@
 """Python functions under glass: a function with everything it needs, as one piece of source.
 
-`taken` finds the source of a lambda or def, checks what it captures and puts both together: imports, frozen values, helper
-functions, and last the function itself. The text stays the author's, line for line; only annotations and decorators are left
-out, because what they name is not there, and defaults are frozen. What cannot go under glass is refused with the file, the
-line, and the expression underlined.
+`taken` finds the source of a lambda or def, checks what it captures and puts both together: imports, frozen values, classes
+and helper functions, and last the function itself. The text stays the author's, line for line; only annotations and decorators
+of functions are left out, because what they name is not there, and defaults are frozen. What cannot go under glass is refused
+with the file, the line, and the expression underlined.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
-import dis
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, MethodType
+from enum import Enum
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from cloche_codegen.conditions.functions_captures import (
@@ -28,15 +27,23 @@ from cloche_codegen.conditions.functions_captures import (
     import_of,
     why_not_inside,
 )
+from cloche_codegen.conditions.functions_classes import class_text, class_written, is_takeable
+from cloche_codegen.conditions.functions_names import (
+    MISSING,
+    Lookup,
+    in_class,
+    in_function,
+    names_in_class,
+    names_in_function,
+    use_of,
+)
 from cloche_codegen.conditions.functions_source import NoSource, Place, Written, underlined, written
 from cloche_codegen.conditions.functions_text import Edit, bare, cut_out
 
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
+_BLOCKS: Final = ("def ", "async ", "class ", "@")
 _LAMBDA: Final = "function"  # what a lambda is called inside
-_READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-_OF_CLASSES: Final = ("__name__", "__module__", "__qualname__", "__doc__")  # what the body of a class asks for
-_MISSING: Final = object()
 
 Crossing = Callable[[str, Any], str | None]
 
@@ -107,7 +114,7 @@ class _Taking:
     values: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     crossed: dict[str, str] = field(default_factory=dict)
-    functions: dict[str, _Definition] = field(default_factory=dict)
+    definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
 
     @property
     def modules(self) -> frozenset[str]:
@@ -124,9 +131,10 @@ class _Taking:
         made = [_Definition(text) for text in sorted(set(self.imports.values()))]
         made += [_Definition(text) for text in self.crossed.values()]
         made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
-        for one in (*self.functions.values(), own):
-            apart = [_Definition("")] * 2 if made and " = " not in one.text.partition("\n")[0] else []
-            made += [*apart, one]
+        for one in (*self.definitions.values(), own):
+            if made and (one.text.startswith(_BLOCKS) or made[-1].text.startswith(_BLOCKS)):
+                made += [_Definition("")] * 2
+            made.append(one)
         text = "\n".join(one.text for one in made) + "\n"
         lines: list[tuple[str, int] | None] = []
         for one in made:
@@ -165,14 +173,24 @@ class _Taking:
 
     def _define(self, name: str, function: FunctionType, source: Written) -> _Definition:
         """The text of a function under `name`; everything it needs is defined on the way."""
-        self._check_statements(function, source)
+        self._check_statements(set(function.__code__.co_freevars), source)
         text = cut_out(source, [*bare(source), *self._defaults(function, source)], name)
-        for free in _free_names(text):
-            self._capture(free, function, source)
+        for free in names_in_function(text):
+            self._capture(free, in_function(function), source)
         return _Definition(text, source.file, source.node.lineno)
 
-    def _check_statements(self, function: FunctionType, source: Written) -> None:
-        outer = set(function.__code__.co_freevars)
+    def _define_class(self, name: str, given: type, source: Written) -> None:
+        """The text of a class behind what it needs to be defined; what its methods need comes wherever it comes."""
+        self._check_statements(set(), source)
+        text, look_up = class_text(source), in_class(given)
+        at_once, later = names_in_class(text)
+        for free in at_once:
+            self._capture(free, look_up, source)
+        self.definitions[name] = _Definition(text, source.file, source.first_line)
+        for free in later:
+            self._capture(free, look_up, source)
+
+    def _check_statements(self, outer: set[str], source: Written) -> None:
         for node in ast.walk(source.node):
             match node:
                 case ast.Global():
@@ -198,7 +216,7 @@ class _Taking:
 
     def _defaults(self, function: FunctionType, source: Written) -> Iterator[Edit]:
         """Defaults are made when a function is defined: what they were then is frozen."""
-        arguments = source.node.args
+        arguments = source.arguments
         values = [*(function.__defaults__ or ())]
         given = list(zip(arguments.defaults, values, strict=True))
         kwdefaults = function.__kwdefaults__ or {}
@@ -214,22 +232,34 @@ class _Taking:
                 raise _refused(source, node, f"its default is {error.what}", error.advice) from None
 
     def _frozen(self, value: Any) -> str:
-        text = frozen(value)
+        text = frozen(value, self._member)
         for module in ("datetime", "decimal"):
             if f"_{module}." in text:
                 self.imports[f"_{module}"] = f"import {module} as _{module}"
         return text
 
+    def _member(self, member: Enum) -> str | None:
+        """What a member of an author's enum is called in there; its class comes along."""
+        kind = type(member)
+        if not is_takeable(kind) or self.objects.setdefault(kind.__name__, kind) is not kind:
+            return None
+        if kind.__name__ not in self.definitions:
+            try:
+                self._define_class(kind.__name__, kind, class_written(kind))
+            except NoSource:
+                return None
+        return f"{kind.__name__}.{member.name}"
+
     # ── what it captures ────────────────────────────────────────────────────────────────────────────────────────────
-    def _capture(self, name: str, function: FunctionType, source: Written) -> None:
-        value = _look_up(name, function)
-        if value is _MISSING:
+    def _capture(self, name: str, look_up: Lookup, source: Written) -> None:
+        value = look_up(name)
+        if value is MISSING:
             self._check_builtin(name, source)
             return
         if name in self.objects:
             if self.objects[name] is not value and not self._same_constant(name, value):
                 advice = "give one of them another name: under glass both stand in one place"
-                raise _refused(source, _use_of(name, source), f"it uses two different things named {name}", advice)
+                raise _refused(source, use_of(name, source), f"it uses two different things named {name}", advice)
             return
         self.objects[name] = value
         self._bring(name, value, source)
@@ -243,27 +273,39 @@ class _Taking:
             return
         inner = _unwrapped(value)
         if isinstance(inner, FunctionType):
-            text = self._checked(inner)
-            self.functions[name] = self._define(name, inner, text)
-            return
+            self.definitions[name] = self._define(name, inner, self._checked(inner))
+        elif is_takeable(inner):
+            self._bring_class(name, inner, source)
+        else:
+            self._bring_value(name, value, source)
+
+    def _bring_class(self, name: str, given: type, source: Written) -> None:
+        what = f"it uses {name}, which is {described(given)}"
+        if name != given.__name__:
+            raise _refused(source, use_of(name, source), what, f"use it under its own name: {given.__name__}")
         try:
-            text_of_value = self._frozen(value)
+            written_there = class_written(given)
+        except NoSource as error:
+            raise _refused(source, use_of(name, source), f"{what}, whose source cannot be found", str(error)) from None
+        self._define_class(name, given, written_there)
+
+    def _bring_value(self, name: str, value: Any, source: Written) -> None:
+        try:
+            text = self._frozen(value)
         except NotPlain as error:
             what = f"it uses {name}, which is {error.what}"
-            raise _refused(source, _use_of(name, source), what, error.advice) from None
-        if len(text_of_value) > FROZEN_SIZE_MAX:
-            what = f"it uses {name}, data of {len(text_of_value):,} characters; at most {FROZEN_SIZE_MAX:,} are frozen"
-            raise _refused(
-                source, _use_of(name, source), what, "pass it to the workflow as input, or let a step use it"
-            )
-        self.constants[name] = text_of_value
-        self.values[name] = value
+            raise _refused(source, use_of(name, source), what, error.advice) from None
+        if len(text) > FROZEN_SIZE_MAX:
+            what = f"it uses {name}, data of {len(text):,} characters; at most {FROZEN_SIZE_MAX:,} are frozen"
+            raise _refused(source, use_of(name, source), what, "pass it to the workflow as input, or let a step use it")
+        if text == _plainly(value):
+            self.constants[name] = text
+            self.values[name] = value
+        else:  # it names classes
+            self.definitions[name] = _Definition(f"{name} = {text}")
 
     def _same_constant(self, name: str, value: Any) -> bool:
-        try:
-            return name in self.constants and self.constants[name] == frozen(value)
-        except NotPlain:
-            return False
+        return name in self.constants and self.constants[name] == _plainly(value)
 
     def _check_builtin(self, name: str, source: Written) -> None:
         if name in SAFE_BUILTINS:
@@ -271,9 +313,9 @@ class _Taking:
         if self.is_workflow and name == "print":
             return
         if why := why_not_inside(name):
-            raise _refused(source, _use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
+            raise _refused(source, use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
         advice = "define it above the function, or before the workflow is committed"
-        raise _refused(source, _use_of(name, source), f"it uses {name}, which is not defined", advice)
+        raise _refused(source, use_of(name, source), f"it uses {name}, which is not defined", advice)
 
 
 def _refused(source: Written, node: ast.AST, reason: str, advice: str) -> NotUnderGlass:
@@ -317,47 +359,16 @@ def _parameters(function: FunctionType, source: Written) -> int:
         or needed > 2
         or (not code.co_argcount and not code.co_flags & 0x04)
     ):
-        arguments = source.node.args
+        arguments = source.arguments
         advice = "it is called with (data) or (data, ctx)"
         taking = f"it takes {needed or 'no'} arguments" if not keywords else "it needs arguments by keyword"
         raise _refused(source, source.node if not arguments.args else arguments.args[0], taking, advice)
     return 2 if needed == 2 else 1
 
 
-def _look_up(name: str, function: FunctionType) -> Any:
-    """What a free name of a function is at this moment; _MISSING if it is a builtin, or nothing."""
-    code = function.__code__
-    if name in code.co_freevars:
-        cell = (function.__closure__ or ())[code.co_freevars.index(name)]
-        try:
-            return cell.cell_contents
-        except ValueError:
-            return _MISSING
-    found = function.__globals__.get(name, _MISSING)
-    return _MISSING if hasattr(builtins, name) and found is getattr(builtins, name) else found
-
-
-def _use_of(name: str, source: Written) -> ast.AST:
-    """Where a name is used first."""
-    uses = (node for node in ast.walk(source.node) if isinstance(node, ast.Name) and node.id == name)
-    return min(uses, key=lambda node: (node.lineno, node.col_offset), default=source.node)
-
-
-def _free_names(text: str) -> list[str]:
-    """The names a definition uses and does not define, in order of first use."""
-    found: dict[str, None] = {}
-    todo = _codes_in(compile(text, "<function>", "exec", dont_inherit=True))
-    while todo:
-        one = todo.pop(0)
-        said = [
-            (i.opname, i.argval) for i in dis.get_instructions(one) if i.opname in _READS or i.opname == "STORE_NAME"
-        ]
-        made = {name for opname, name in said if opname == "STORE_NAME"}  # in the body of a class
-        names = [name for opname, name in said if opname != "STORE_NAME"]
-        found.update(dict.fromkeys(name for name in names if name not in made and name not in _OF_CLASSES))
-        todo += _codes_in(one)
-    return list(found)
-
-
-def _codes_in(code: CodeType) -> list[CodeType]:
-    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+def _plainly(value: Any) -> str | None:
+    """Plain data as it is written without any class of the author's."""
+    try:
+        return frozen(value)
+    except NotPlain:
+        return None

@@ -12,6 +12,8 @@ import datetime
 import decimal
 import math
 import sys
+from collections.abc import Callable
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -59,14 +61,22 @@ class NotPlain(Exception):
         self.advice = advice
 
 
-def frozen(value: object, depth: int = 0) -> str:
+Naming = Callable[[Enum], str | None]
+
+
+def frozen(value: object, name: Naming = lambda member: None, depth: int = 0) -> str:
     """Plain data as a Python expression that makes it anew.
+
+    Args:
+        name: what a member of an enum is called where the expression will stand; None if it has no name there.
 
     Raises:
         NotPlain: It, or something in it, is no plain data.
     """
     if depth > _DEPTH_MAX:
         raise NotPlain("data nested too deep, or in a circle", "pass it to the workflow as input")
+    if isinstance(value, Enum) and (named := name(value)):
+        return named
     match value:
         case None | bool():
             return repr(value)
@@ -82,18 +92,22 @@ def frozen(value: object, depth: int = 0) -> str:
             return _moment(value)
         case decimal.Decimal() if type(value) is decimal.Decimal:
             return f"_decimal.Decimal({str(value)!r})"
-    return _collection(value, depth + 1)
+    return _collection(value, name, depth + 1)
 
 
-def _collection(value: object, depth: int) -> str:
+def _collection(value: object, name: Naming, depth: int) -> str:
     if type(value) is list:
-        return "[" + ", ".join(frozen(one, depth) for one in value) + "]"
+        return "[" + ", ".join(frozen(one, name, depth) for one in value) + "]"
     if type(value) is tuple:
-        return "(" + ", ".join(frozen(one, depth) for one in value) + (",)" if len(value) == 1 else ")")
+        return "(" + ", ".join(frozen(one, name, depth) for one in value) + (",)" if len(value) == 1 else ")")
     if type(value) is dict:
-        return "{" + ", ".join(f"{frozen(key, depth)}: {frozen(one, depth)}" for key, one in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{frozen(key, name, depth)}: {frozen(one, name, depth)}" for key, one in value.items())
+            + "}"
+        )
     if type(value) in (set, frozenset):
-        inside = ", ".join(sorted(frozen(one, depth) for one in value))  # type: ignore[attr-defined]
+        inside = ", ".join(sorted(frozen(one, name, depth) for one in value))  # type: ignore[attr-defined]
         return (
             f"frozenset(({inside},))"
             if inside and type(value) is frozenset
@@ -162,6 +176,8 @@ def import_of(name: str, value: Any, modules: frozenset[str]) -> str | None:
         root, _, rest = value.__name__.partition(".")
         return f"import {value.__name__}" if name == root and not rest else f"import {value.__name__} as {name}"
     named = getattr(value, "__name__", None)
+    if type(value).__module__ in modules and getattr(sys.modules[type(value).__module__], name, None) is value:
+        return f"from {type(value).__module__} import {name}"  # `ClassVar`, `KW_ONLY`, `re.ASCII`
     if not isinstance(named, str) or not isinstance(value, type | FunctionType | BuiltinFunctionType):
         return None
     home = value.__module__

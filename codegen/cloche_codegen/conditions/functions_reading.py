@@ -1,13 +1,14 @@
 """A function's source read back, whoever wrote it: its shape is checked, and what it asks of its context is found.
 
 The text of a stored graph is not trusted; what keeps it harmless is the glass it runs under. What is made sure of here is that
-the text only *defines*: imports of what is inside the guest, names for data, and functions, the last of them the one meant.
+the text only *defines*: imports of what is inside the guest, names for data, classes, and functions, the last of them the one
+meant.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -55,7 +56,7 @@ def opened(source: str, name: str, parameters: int) -> Opened:
     constants: dict[str, ast.expr] = {}
     others: set[str] = set()
     for statement in body[:-1]:
-        for defined, value in _defined(statement):
+        for defined, value in _defined(statement, others):
             if value is None:
                 others.add(defined)
             else:
@@ -86,8 +87,8 @@ def _parsed(source: str) -> list[ast.stmt]:
     return body
 
 
-def _defined(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
-    """The names a statement defines, with the data they stand for."""
+def _defined(statement: ast.stmt, others: set[str]) -> Iterator[tuple[str, ast.expr | None]]:
+    """The names a statement defines, with the data they stand for. `others` are those that stand above for anything else."""
     match statement:
         case ast.Import(names=names) if all(_is_inside(one.name) for one in names):
             yield from (((one.asname or one.name.partition(".")[0]), None) for one in names)
@@ -95,12 +96,16 @@ def _defined(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
             yield from ((one.asname or one.name, None) for one in names)
         case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
             yield name, None
+        case ast.ClassDef(name=name):
+            yield name, None
         case ast.Assign(value=ast.Lambda(), targets=[ast.Name(id=name)]):
             yield name, None
         case ast.Assign(value=value, targets=[ast.Name(id=name)]) if _is_data(value):
             yield name, value
+        case ast.Assign(value=value, targets=[ast.Name(id=name)]) if _is_data(value, others):
+            yield name, None  # members of enums
         case _:
-            raise BrokenFunction(f"line {statement.lineno} is no import, no data and no function")
+            raise BrokenFunction(f"line {statement.lineno} is no import, no data and no definition")
 
 
 def _target(statement: ast.Assign) -> str | None:
@@ -121,10 +126,10 @@ _DATA: Final = (
 _MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step", "_child")
 
 
-def _is_data(value: ast.expr) -> bool:
-    """Whether an expression only writes data down, as `functions_captures.frozen` does."""
+def _is_data(value: ast.expr, known: Collection[str] = ()) -> bool:
+    """Whether an expression only writes data down, as `functions_captures.frozen` does; `known` names may be in it."""
     return all(isinstance(one, _DATA) for one in ast.walk(value)) and all(
-        one.id in _MAKERS for one in ast.walk(value) if isinstance(one, ast.Name)
+        one.id in _MAKERS or one.id in known for one in ast.walk(value) if isinstance(one, ast.Name)
     )
 
 

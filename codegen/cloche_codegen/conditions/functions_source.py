@@ -40,12 +40,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A function as it is written. `lines` are those of the whole file, `node` its place in them."""
+    """A function or class as it is written. `lines` are those of the whole file, `node` its place in them."""
 
     file: str
     lines: tuple[str, ...]
-    node: FunctionNode
-    code: CodeType
+    node: FunctionNode | ast.ClassDef
+
+    @property
+    def first_line(self) -> int:
+        """Of what goes along: a class has its decorators with it, a function goes without."""
+        decorators = self.node.decorator_list if isinstance(self.node, ast.ClassDef) else []
+        return decorators[0].lineno if decorators else self.node.lineno
+
+    @property
+    def arguments(self) -> ast.arguments:
+        """Of a function."""
+        assert not isinstance(self.node, ast.ClassDef)
+        return self.node.args
 
     def place(self, node: ast.AST | None = None) -> Place:
         return place_of(self.file, node or self.node)
@@ -86,7 +97,7 @@ def written(function: FunctionType) -> Written:
             linecache.checkcache(code.co_filename)
         text = "".join(linecache.getlines(code.co_filename, function.__globals__))
         if text and (found := _index(text, code.co_flags & _FUTURES).get(code)):
-            return Written(code.co_filename, found.lines, found.node, code)
+            return Written(code.co_filename, found.lines, found.node)
     if not text:
         raise NoSource(_no_text(code))
     raise NoSource(

@@ -47,9 +47,11 @@ def _without_returns(returns: ast.expr, source: Written) -> Edit:
 
 
 def cut_out(source: Written, edits: Iterable[Edit], name: str) -> str:
-    """The definition of a function under `name`, at the left margin, as many lines as in the file; no line end last."""
-    node = source.node
-    first = node.lineno
+    """The definition of a function or class, at the left margin, as many lines as in the file; no line end last.
+
+    A function stands under `name`, and without its decorators.
+    """
+    node, first = source.node, source.first_line
     lines = [_bytes(line) for line in source.lines[first - 1 : node.end_lineno]]
     whole = b"".join(lines)
     starts = [0]
@@ -57,7 +59,7 @@ def cut_out(source: Written, edits: Iterable[Edit], name: str) -> str:
         starts.append(starts[-1] + len(line))
     pieces: list[bytes] = []
     done = node.col_offset
-    for edit in sorted([*edits, *_margin(node, lines)], key=lambda one: (one.line, one.column)):
+    for edit in sorted([*edits, *_margin(source, lines)], key=lambda one: (one.line, one.column)):
         start, stop = starts[edit.line - first] + edit.column, starts[edit.end_line - first] + edit.end_column
         pieces += [
             whole[done:start],
@@ -69,21 +71,22 @@ def cut_out(source: Written, edits: Iterable[Edit], name: str) -> str:
     return _named(node, b"".join(pieces).decode("utf-8", "surrogatepass"), name)
 
 
-def _margin(node: FunctionNode, lines: list[bytes]) -> Iterator[Edit]:
+def _margin(source: Written, lines: list[bytes]) -> Iterator[Edit]:
     """What a def is indented by, taken away from each of its lines that does not begin inside of a text."""
+    node, first = source.node, source.first_line
     if isinstance(node, ast.Lambda):
         return
     inside = _lines_in_texts(node)
     for index, line in enumerate(lines[1:], 1):
-        if node.lineno + index not in inside:
+        if first + index not in inside:
             blank = len(line) - len(line.lstrip(b" \t"))
-            yield Edit(node.lineno + index, 0, node.lineno + index, min(blank, node.col_offset), "")
+            yield Edit(first + index, 0, first + index, min(blank, node.col_offset), "")
 
 
-def _named(node: FunctionNode, text: str, name: str) -> str:
+def _named(node: FunctionNode | ast.ClassDef, text: str, name: str) -> str:
     if isinstance(node, ast.Lambda):
         return f"{name} = ({text})" if "\n" in text else f"{name} = {text}"
-    if node.name == name:
+    if node.name == name or isinstance(node, ast.ClassDef):
         return text
     return re.sub(rf"def(\s+){re.escape(node.name)}\b", lambda found: f"def{found[1]}{name}", text, count=1)
 

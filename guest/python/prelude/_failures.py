@@ -1,7 +1,8 @@
 """Failures: how an exception crosses the glass, and what a failure that comes in is raised as.
 
 A failure is data, `{name, message, data?, cause?}`. Inside it is a `Failure`, and where its name is that of a plain
-built-in exception also that one, so that `except ValueError` hears of a step that raised one.
+built-in exception, or of one that the workflow defines, also that one, so that `except ValueError` and `except OutOfStock` hear
+of a step that raised one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Failure(Exception):
     """A step, child run or wait failed: `name`, `message`, `data` (None without) and `cause` (a Failure or None)."""
 
     def __init__(self, message: str = "", *, name: str | None = None, data: Any = MISSING, cause: Any = None) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)  # not that of an author's class, which may want something else
         self._name = name or type(self).__name__
         self._message = message
         self._data = data
@@ -74,18 +75,40 @@ _BUILT_IN: Final = {
 }  # fmt: skip
 
 
+_own_kinds: dict[str, type[Exception]] = {}
+
+
+def know(names: dict[str, Any]) -> None:
+    """The exceptions that a workflow's module defines: a failure of that name is raised as one."""
+    for name, value in names.items():
+        if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == names["__name__"]:
+            _own_kinds[name] = value
+
+
 @cache
 def _class_of(name: str) -> type[Failure]:
-    return type(name, (Failure, _BUILT_IN[name]), {"__module__": "cloche"})
+    other = _own_kinds.get(name) or _BUILT_IN.get(name)
+    try:
+        return Failure if other is None else type(name, (Failure, other), {"__module__": "cloche"})
+    except TypeError:  # the two cannot be one
+        return Failure
 
 
 def raised(failure: dict[str, Any]) -> Failure:
-    """The exception a failure that enters becomes."""
-    cause = failure.get("cause")
-    name = failure["name"]
-    kind = _class_of(name) if name in _BUILT_IN else Failure
+    """The exception a failure that enters becomes. Data that the author's exception held as attributes are attributes again."""
+    cause, data, name = failure.get("cause"), failure.get("data", MISSING), failure["name"]
     made = None if cause is None else raised(cause)
-    return kind(failure["message"], name=name, data=failure.get("data", MISSING), cause=made)
+    kind = _class_of(name)
+    try:
+        error = kind(failure["message"], name=name, data=data, cause=made)
+    except Exception:  # the author's class makes its objects in a way of its own
+        return Failure(failure["message"], name=name, data=data, cause=made)
+    if name in _own_kinds and isinstance(data, dict):
+        for key, value in data.items():
+            if not hasattr(error, key):
+                with suppress(Exception):
+                    setattr(error, key, value)
+    return error
 
 
 def shown(error: BaseException) -> str:

@@ -28,7 +28,7 @@ from _cloche import (
     trace,
 )
 
-from ._failures import Bail, crossing, raised
+from ._failures import Bail, crossing, know, raised
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION, PATCHED = range(12)
 _MALFORMED, _NO_WORKFLOW, _UNKNOWN_CALL = -1, -4, -7
@@ -173,6 +173,7 @@ def load(source: str) -> None:
     sys.modules["workflow"] = module
     code: CodeType = compile(source, "<workflow>", "exec", dont_inherit=True)
     exec(code, module.__dict__)
+    know(module.__dict__)
     if _entry is None:
         raise TypeError("no function of the source is marked as its workflow: put @workflow above it")
     _is_native = getattr(_entry, "is_native", False)
