@@ -102,7 +102,7 @@ class NotSuspended(UsageError):
 
 class DeployRefused(UsageError):
     """Nothing was kept. Facts: `tenant`, `workflow`, `reason` (the code of what is wrong), `line` (or None), and where known
-    `column`, or `problems` of a graph."""
+    `column`, or `problems` of a graph, or `limit`, `value` and `asked` as of the fault that it met."""
 
     code = "deploy-refused"
 
@@ -151,6 +151,7 @@ class GuestUnavailable(ClocheError):
 class GuestFault(ClocheError):
     """A cell that was stopped. It is dropped; the run is rebuilt from its history or ends with this fault.
 
+    Facts, if it is about a bound: `limit` and `value`, and `asked` where it is known (`Policy` says when).
     `deterministic` tells whether the same history always ends here: then the fault is recorded as the run's end at
     once. A fault that depends on the machine (wall time, native stack) is tried again first.
     """

@@ -75,7 +75,8 @@ def baked(engine: CellSource, one: Deployment) -> Code:
         line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))
         raise one.refused(error.message, error.code, line, column=column) from error
     except (GuestFault, UsageError) as error:
-        raise one.refused(error.message, error.code) from error
+        met = {name: error.facts[name] for name in ("limit", "value", "asked") if name in error.facts}
+        raise one.refused(error.message, error.code, **met) from error
     return code
 
 

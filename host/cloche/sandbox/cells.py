@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import Any
 
 import wasmtime
 
@@ -16,7 +15,6 @@ from cloche.errors import (
     GuestFault,
     HeavyTurn,
     InvalidInput,
-    MemoryExhausted,
     OutputTooLarge,
     TimeExhausted,
 )
@@ -33,7 +31,6 @@ RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
 LIGHT_MS = 20
 _WHEN = "in a turn"
-_LIMIT_OF = {FuelExhausted: "fuel_per_event", TimeExhausted: "wall_ms_per_event", MemoryExhausted: "memory_bytes"}
 _crossings: dict[str, int] = {}  # by guest
 hot_images = HotImages()
 
@@ -122,15 +119,11 @@ class Cell:
             fuel, wall_ms = LIGHT_FUEL, LIGHT_MS
         self._wasm_store.set_fuel(fuel)
         try:
-            with translated(_WHEN), engine().watch(self._wasm_store, wall_ms):
+            with translated(_WHEN, limits), engine().watch(self._wasm_store, wall_ms):
                 output, passes = self._cross(data, count)
         except (FuelExhausted, TimeExhausted) as fault:
             if light:
                 raise HeavyTurn from fault
-            fault.facts.update(self._met(fault))
-            raise
-        except MemoryExhausted as fault:
-            fault.facts.update(self._met(fault))
             raise
         finally:
             self.fuel_used += fuel - self._wasm_store.get_fuel()
@@ -143,15 +136,10 @@ class Cell:
         known = _crossings.get(guest)
         if known is None:
             self._wasm_store.set_fuel(self._limits.fuel_per_event)
-            with translated(_WHEN), engine().watch(self._wasm_store, self._limits.wall_ms_per_event):
+            with translated(_WHEN, self._limits), engine().watch(self._wasm_store, self._limits.wall_ms_per_event):
                 self._turn(0)
             known = _crossings[guest] = self._limits.fuel_per_event - self._wasm_store.get_fuel()
         return known
-
-    def _met(self, fault: GuestFault) -> dict[str, Any]:
-        """Which limit the fault is about, and its value."""
-        name = _LIMIT_OF[type(fault)]
-        return {"limit": name, "value": getattr(self._limits, name)}
 
     def _cross(self, data: bytes, count: int) -> tuple[bytes, int]:
         layout, output, passes = self._layout, b"", 1
@@ -160,7 +148,7 @@ class Cell:
             ctypes.memmove(self._address + layout.input_at, data, len(data))
             result = self._turn(len(data))
             if result < 0:
-                raise_fault(result, _WHEN)
+                raise_fault(result, _WHEN, self._limits)
             consumed, produced = result >> 32, result & 0xFFFFFFFF
             if produced > layout.output_bytes or consumed > len(data) or (consumed == 0 and data):
                 raise GuestFault("the guest said that it took or gave more than there is")
@@ -168,7 +156,9 @@ class Cell:
             output = output + part if output else part
             if len(output) > most:
                 raise OutputTooLarge(
-                    f"the workflow was stopped {_WHEN}: its guest wrote more than {count} events may ask for"
+                    f"the workflow was stopped {_WHEN}: its guest wrote more than {count} events may ask for",
+                    limit="event_output_bytes",
+                    value=layout.event_output_bytes_max,
                 )
             if consumed == len(data):
                 return output, passes

@@ -1,10 +1,15 @@
-"""Why a guest was stopped, as cloche's errors: wasmtime's traps and the guest's own fault codes (`guest/ABI.md`)."""
+"""Why a guest was stopped, as cloche's errors: wasmtime's traps and the guest's own fault codes (`guest/ABI.md`).
+
+A fault says which limit was met and its value. What would have been `asked` is known only where a guest counts before it
+acts, for commands: all else is stopped at the limit, and nobody knows how far it would have gone. Time that was measured is not
+recorded either: it would be another one each time the run is rebuilt.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import wasmtime
 
@@ -19,6 +24,10 @@ from cloche.errors import (
     StackExhausted,
     TimeExhausted,
 )
+from cloche.sandbox.engine import NATIVE_STACK_BYTES
+
+if TYPE_CHECKING:
+    from cloche.sandbox.limits import Limits
 
 _CODES: dict[int, tuple[type[GuestFault], str]] = {
     -1: (MalformedOutput, "it refused its input as malformed"),
@@ -40,8 +49,20 @@ _TRAPS: dict[wasmtime.TrapCode, tuple[type[GuestFault], str]] = {
 }
 
 
+_OF_LIMITS: dict[type[GuestFault], str] = {
+    FuelExhausted: "fuel_per_event",
+    TimeExhausted: "wall_ms_per_event",
+    MemoryExhausted: "memory_bytes",
+}
+_OF_ALL: dict[type[GuestFault] | int, dict[str, Any]] = {  # bounds that are the same for everybody
+    -2: {"limit": "event_output_bytes", "value": 6 << 20},
+    -6: {"limit": "event_commands", "value": 100_000, "asked": 100_001},
+    StackExhausted: {"limit": "native_stack_bytes", "value": NATIVE_STACK_BYTES},
+}
+
+
 @contextmanager
-def translated(when: str) -> Iterator[None]:
+def translated(when: str, limits: Limits) -> Iterator[None]:
     try:
         yield
     except wasmtime.Trap as trap:
@@ -50,9 +71,17 @@ def translated(when: str) -> Iterator[None]:
         kind, why = (GuestTrapped, f"it trapped ({code.name.lower() if code else 'unknown'})")
         if code in _TRAPS:
             kind, why = _TRAPS[code]
-        raise kind(f"the workflow was stopped {when}: {why}") from trap
+        raise kind(f"the workflow was stopped {when}: {why}", **facts_of(kind, limits)) from trap
 
 
-def raise_fault(code: int, when: str) -> NoReturn:
+def raise_fault(code: int, when: str, limits: Limits | None = None) -> NoReturn:
+    """`limits`: those of the cell, if it has any."""
     kind, why = _CODES.get(code, (GuestTrapped, f"unknown fault {code}"))
-    raise kind(f"the workflow was stopped {when}: {why}")
+    facts = _OF_ALL.get(code) or (facts_of(kind, limits) if limits else {})
+    raise kind(f"the workflow was stopped {when}: {why}", **facts)
+
+
+def facts_of(kind: type[GuestFault], limits: Limits) -> dict[str, Any]:
+    """Which limit a fault of this kind is about, and its value; empty for one that is about none."""
+    name = _OF_LIMITS.get(kind)
+    return {"limit": name, "value": getattr(limits, name)} if name else _OF_ALL.get(kind, {})

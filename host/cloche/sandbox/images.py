@@ -24,7 +24,7 @@ from cloche.history.failures import Failure
 from cloche.history.values import check, decode
 from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
-from cloche.sandbox.faults import raise_fault, translated
+from cloche.sandbox.faults import facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
@@ -74,7 +74,10 @@ class BaseImage:
     def _read_layout(self) -> Layout:
         limits = Limits(fuel_per_event=10_000_000)
         wasm_store, instance = self.instantiate(limits)
-        with translated("when it was asked for its layout"), engine().watch(wasm_store, limits.wall_ms_per_event):
+        with (
+            translated("when it was asked for its layout", limits),
+            engine().watch(wasm_store, limits.wall_ms_per_event),
+        ):
             at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
         size = memory_bytes(wasm_store, instance)
         if at + _LAYOUT.size > size:
@@ -100,11 +103,12 @@ class BaseImage:
         wasm_store.set_limits(memory_size=limits.memory_bytes, instances=1, memories=1, tables=1)
         wasm_store.set_fuel(limits.fuel_per_event)
         try:
-            with translated("while it was instantiated"), engine().watch(wasm_store, limits.wall_ms_per_event):
+            with translated("while it was instantiated", limits), engine().watch(wasm_store, limits.wall_ms_per_event):
                 return wasm_store, (pre or self.pre).instantiate(wasm_store)
         except wasmtime.WasmtimeError as error:
             raise MemoryExhausted(
-                f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}"
+                f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}",
+                **facts_of(MemoryExhausted, limits),
             ) from error
 
     @cached_property
@@ -211,12 +215,12 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
     wasm_store, instance = base.instantiate(limits)
     address = memory_address(wasm_store, instance)
     ctypes.memmove(address + layout.input_at, source, len(source))
-    with translated("while its code was loaded"), engine().watch(wasm_store, limits.wall_ms_per_event):
+    with translated("while its code was loaded", limits), engine().watch(wasm_store, limits.wall_ms_per_event):
         code = _signed32(bind(wasm_store, instance, b"load")(len(source)))
     if code == -5:
         raise _load_failed(address, layout)
     if code < 0:
-        raise_fault(code, "while its code was loaded")
+        raise_fault(code, "while its code was loaded", limits)
     size = memory_bytes(wasm_store, instance)
     state = copy_state(address, size, layout)
     pages = tuple(changed_pages(base.state, state))

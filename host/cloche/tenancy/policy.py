@@ -79,6 +79,11 @@ class Policy(BaseModel):
     A run that goes beyond a bound ends with `LimitExceeded` (or the fault of its cell: `FuelExhausted`, `TimeExhausted`,
     `MemoryExhausted`); a call that is not allowed fails with it, and the workflow may catch that. The failure's data says
     {limit, value, asked}.
+
+    Faults of a cell say {limit, value}: code is stopped at its bound of fuel, time or memory, and how much more it would have
+    taken nobody knows. The time that went by is measured, and not recorded: it would be another one in each life of the run.
+    Three bounds are no field, for they are the same for everybody: `event_commands` (its fault says `asked` too: 100,001, the
+    first one too many), `event_output_bytes` (6 MiB) and `native_stack_bytes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -312,12 +312,18 @@ def test_a_process_that_ends_in_a_turn_costs_that_turn(engine: ProcessEngine, nu
     assert not lost.value.deterministic
 
 
+def halt(pid: int) -> None:
+    """Stop a process of ours, and wait until it has: the signal alone leaves it a moment, in which it may answer."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 def test_a_process_that_hangs_is_ended() -> None:
     with ProcessEngine(patience_s=0.3) as engine:
         cell = opened(engine, limits=Limits(wall_ms_per_event=100))
         cell.turn([START])
         pid = child_of(engine).pid
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
         with pytest.raises(CellLost, match="did not answer within"):
             cell.turn([answer(1)])
         with pytest.raises(ProcessLookupError):
@@ -329,7 +335,7 @@ def test_a_process_that_hangs_holds_up_the_loop_once_and_for_a_moment() -> None:
         cells = [opened(engine) for _ in range(3)]
         for cell in cells:
             cell.turn([START])
-        os.kill(child_of(engine).pid, signal.SIGSTOP)
+        halt(child_of(engine).pid)
         with pytest.raises(HeavyTurn):
             cells[0].turn([answer(1)], light=True)
         with pytest.raises(CellBusy):  # nothing is asked again before that was answered

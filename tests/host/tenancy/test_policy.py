@@ -13,9 +13,10 @@ from support.apps import KEY, AppOn, ManualWorld, in_loop
 from support.guests import needs_python
 
 from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
-from cloche.engines import SandboxEngine
+from cloche.engines import CellSource, ProcessEngine, SandboxEngine
 from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind
+from cloche.sandbox.engine import NATIVE_STACK_BYTES
 from cloche.store import MemoryCheckpoints, MemoryStore
 
 BIG = "x" * 3_000
@@ -162,6 +163,61 @@ def test_the_python_guest_meets_the_same_bounds(limit: str) -> None:
             assert (await app.replay("r1")).ok
 
     live()
+
+
+CELL: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "fuel_per_event": ("for (;;) {}", "FuelExhausted", {"value": 500_000_000}),
+    "memory_bytes": ("const a = []; for (;;) a.push('x'.repeat(1 << 20) + a.length);", "MemoryExhausted", {"value": 40 << 20}),
+    "event_output_bytes": ("for (;;) console.log('x'.repeat(10_000));", "OutputTooLarge", {"value": 6 << 20}),
+    "event_commands": (
+        "for (let i = 0; i < 100_001; i++) console.log(i);",
+        "OutputTooLarge",
+        {"value": 100_000, "asked": 100_001},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", CELL)
+def test_what_a_cell_is_stopped_by_is_recorded_alike_in_each_mode_and_after_a_crash(limit: str) -> None:
+    """Met behind a step: in a turn of one event, in a process, and in a life that only rebuilds the run."""
+    body, name, facts = CELL[limit]
+    fuel = 500_000_000 if limit == "fuel_per_event" else 10**10
+    policy = Policy(fuel_per_event=fuel, memory_bytes=40 << 20)
+    source = javascript(f"await step('same')(1); await step('suspends')(2); {body}")
+    workflow = create_workflow(id="w", guest="javascript").then(STEPS[0]).commit()
+
+    @in_loop
+    async def met(cells: CellSource, crash: bool, failures: list[tuple[str, str, Any]]) -> None:
+        store, engine = MemoryStore(), Submitted(cells, source)
+        async with AppOn(store, workflows=[workflow], steps=STEPS, engine=engine, policy=policy) as app:
+            assert (await (await app.start("w", 1, run_id="r1")).result()).status == "suspended"
+            if crash:
+                await app.vanish()
+        async with AppOn(store, workflows=[workflow], steps=STEPS, engine=engine, policy=policy) as app:
+            error = (await app.resume("r1", resume_data=1)).error
+            assert error is not None
+            failures.append((error.name, error.message, error.data))
+            assert (await app.replay("r1")).ok
+
+    failures: list[tuple[str, str, Any]] = []
+    met(SandboxEngine(), False, failures)
+    met(SandboxEngine(), True, failures)
+    met(ProcessEngine(), True, failures)
+    assert failures == [failures[0]] * 3
+    assert (failures[0][0], failures[0][2]) == (name, {"limit": limit, **facts})
+
+
+@in_loop
+async def test_the_native_stack_is_a_bound_of_its_own() -> None:
+    needs_python()
+    workflow = create_workflow(id="main", guest="python").then(STEPS[0]).commit()
+    engine = Submitted(SandboxEngine(), python("import json\nreturn json.loads('[' * 100_000 + ']' * 100_000)"))
+    async with AppOn(MemoryStore(), workflows=[workflow], engine=engine) as app:
+        error = (await (await app.start("main", 1)).result()).error
+        assert error is not None
+        assert (error.name, error.data) == (
+            "StackExhausted", {"limit": "native_stack_bytes", "value": NATIVE_STACK_BYTES},
+        )  # fmt: skip
 
 
 def _asking() -> Workflow:
