@@ -51,6 +51,13 @@ def settle() -> None:
     keep(found)
 
 
+_SIZES: list[tuple[int, int]] = [  # of holes, and how many that lie above everything are looked past
+    *((1 << n, 1) for n in range(19, 13, -1)),
+    *((size, 16) for size in range(8192, 1008, -64)),
+    *((size, 64) for size in range(1008, 17, -4)),
+]
+
+
 def plug() -> list[bytes]:
     """Fill the holes that the start-up left in the heap (wasi-libc's malloc is best fit, and there is no pymalloc).
 
@@ -60,10 +67,12 @@ def plug() -> list[bytes]:
     gc.collect()
     large = bytes(1 << 20)
     top = max(id(large), *map(id, gc.get_objects()))
-    kept = []
-    for size in (*(1 << n for n in range(19, 9, -1)), *range(1008, 31, -16)):
-        while id(filler := bytes(size - 17)) < top:
-            kept.append(filler)
+    kept: list[bytes] = []
+    for size, patience in _SIZES:
+        above: list[bytes] = []  # held for now, so that holes above do not hide those below
+        while len(above) < patience:
+            filler = bytes(size - 17)
+            (kept if id(filler) < top else above).append(filler)
     return kept
 
 
