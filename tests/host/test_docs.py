@@ -67,6 +67,31 @@ def test_the_native_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, printed + "\n"), done.stderr
 
 
+STRANGER = """
+import asyncio
+from tenants import order
+source = '''export default async (data) => await globalThis[Symbol.for("WORKFLOW_USE_STEP")]("mail")(data.to);'''
+print(asyncio.run(order(source, {"to": "ann"})))
+open("order.js", "w").write(source)
+"""
+
+
+def test_the_platform_of_the_readme_runs_and_its_commands_end_well(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    [block] = [
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if block.startswith("# tenants.py")
+    ]
+    (tmp_path / "tenants.py").write_text(block)
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    done = subprocess.run([sys.executable, "stranger.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "mail to ann\n"), done.stderr
+    lines = re.findall(r"\$ cloche (.* --store platform.db)", text)
+    printed = {line.split()[0]: _cloche(*line.split(), cwd=tmp_path) for line in lines}
+    assert {name: ran.returncode for name, ran in printed.items()} == {"doctor": 0, "deploy": 0, "usage": 0}
+    assert "fuel_per_event=50,000,000, concurrent_runs=10, queued_runs=1,000, steps=[mail]" in printed["doctor"].stdout
+    assert "1 runs  1 steps" in printed["usage"].stdout
+
+
 def test_every_command_that_the_changelog_names_is_there(tmp_path: Path) -> None:
     [line] = re.findall(r"`cloche (run, [^`]*)`", (ROOT / "CHANGELOG.md").read_text())
     shown = _cloche("--help", cwd=tmp_path).stdout
