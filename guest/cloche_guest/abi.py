@@ -17,6 +17,7 @@ from typing import Final
 
 ABI_VERSION: Final = 1
 EXPORTS: Final = ("memory", "layout", "load", "turn")
+CHECK: Final = "check"  # what a guest may export besides: the host's own use, never a cell's
 
 EVENT_OUTPUT_BYTES_MAX: Final = 6 << 20
 EVENT_COMMANDS_MAX: Final = 100_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloche_guest import wasm
-from cloche_guest.abi import EXPORTS, LAYOUT_BYTES, BuildFailed, Layout, MalformedModule, parse_layout
+from cloche_guest.abi import CHECK, EXPORTS, LAYOUT_BYTES, BuildFailed, Layout, MalformedModule, parse_layout
 
 if TYPE_CHECKING:
     import wasmtime
@@ -58,7 +58,8 @@ def _rebuild(sections: Sequence[wasm.Section], layout: Layout, memory: bytes) ->
                 kept.append(wasm.memory_section(len(memory) // wasm.PAGE_BYTES))
             case wasm.EXPORT:
                 exports = {e.name: e for e in wasm.read_exports(section.body)}
-                kept.append(wasm.exports_section([exports[name] for name in EXPORTS]))
+                wanted = [*EXPORTS, *([CHECK] if CHECK in exports else [])]
+                kept.append(wasm.exports_section([exports[name] for name in wanted]))
             case _:
                 kept.append(section)
     return wasm.write_sections([*kept, wasm.data_section(state_address, data)])

@@ -13,7 +13,7 @@ def test_it_imports_nothing() -> None:
 
 
 def test_it_exports_what_the_contract_names_and_no_more() -> None:
-    assert [e.name for e in cells.module().exports] == ["memory", "layout", "load", "turn"]
+    assert [e.name for e in cells.module().exports] == ["memory", "layout", "load", "turn", "check"]
 
 
 def test_it_carries_no_names_and_no_start_function() -> None:

@@ -13,8 +13,9 @@ import cloche_guest
 from cloche.engines.protocol import Cell, Code, Language
 from cloche.errors import GuestUnavailable
 from cloche.history.ids import TenantId
+from cloche.history.values import lend
 from cloche.sandbox import Cell as SandboxCell
-from cloche.sandbox import Image, Limits, base_image, load_image, meter
+from cloche.sandbox import Image, Limits, base_image, load_image, meter, walk
 
 log = logging.getLogger("cloche.sandbox")
 
@@ -30,6 +31,7 @@ class SandboxEngine:
     def __init__(self, limits: Limits | None = None, *, python_guest: Path | None = None) -> None:
         self._limits = limits or Limits()
         self._python_guest = python_guest
+        lend(walk)
 
     @property
     def meter(self) -> str | None:

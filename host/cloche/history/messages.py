@@ -17,9 +17,9 @@ from cloche.errors import HistoryError, MalformedOutput
 from cloche.history.bounds import Bounds
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, TimeMs, is_name, is_path
-from cloche.history.values import check, decode, encode_plain, plain
+from cloche.history.values import NULL, decode, encode_plain, ends, plain
 
-END_OF_EVENT = 0xF6
+END_OF_EVENT = NULL
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 
 
@@ -348,16 +348,13 @@ def split_output(data: bytes, bounds: Bounds | None = None) -> Iterator[list[byt
         MalformedOutput: not a sequence of commands closed by `f6` for each event.
         LimitExceeded: one is larger, deeper or of more items than `bounds` allow.
     """
-    at, size = 0, len(data)
-    commands: list[bytes] = []
-    while at < size:
+    at, commands = 0, list[bytes]()
+    for end in ends(data, bounds):
         if data[at] == END_OF_EVENT:
             yield commands
             commands = []
-            at += 1
-            continue
-        end = check(data, at, bounds)
-        commands.append(data[at:end])
+        else:
+            commands.append(data[at:end])
         at = end
     if commands:
         raise MalformedOutput("the guest left an event open: its output ends without the closing mark", offset=at)

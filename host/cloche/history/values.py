@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -194,6 +194,35 @@ def _canonical_set(value: Iterable[Any], path: str, depth: int) -> list[Any]:
 # ---- bytes from a guest ------------------------------------------------------------------------------------------------
 
 
+Walk = Callable[[bytes], Iterable[tuple[int, int, int]] | None]
+LARGE_BYTES = 256  # a lent walk costs 4 µs and then 3 µs a kilobyte, `check` 50
+_walks: list[Walk] = []
+
+
+def lend(walk: Walk) -> None:
+    """Let large messages be looked at by `walk`, which gives of each item its end, the items in it and their depth, or None if
+    it finds something that `check` is to name. Whoever has compiled code has a fast one."""
+    _walks[:] = [walk]
+
+
+def ends(data: bytes, bounds: Bounds | None = None) -> Iterator[int]:
+    """Where each item of a CBOR sequence ends; each is checked as by `check`, and raises as that does."""
+    at, size = 0, len(data)
+    found = _walks[0](data) if size >= LARGE_BYTES and _walks else None
+    if found is None:
+        while at < size:
+            at = at + 1 if data[at] == NULL else check(data, at, bounds)
+            yield at
+        return
+    for end, items, depth in found:
+        if bounds is not None and (
+            items > bounds.value_items or depth > bounds.value_depth or end - at > bounds.payload_bytes
+        ):
+            check(data, at, bounds)
+        yield end
+        at = end
+
+
 def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
     """Walk the one item that begins at `at` and return where it ends; nothing is built.
 
@@ -272,6 +301,7 @@ def check(data: bytes, at: int = 0, bounds: Bounds | None = None) -> int:
             last_key = b"" if is_map else None
 
 
+NULL = 0xF6
 BREAK = 0xFF  # no item of ours begins with it
 _ONE_BYTE = bytes(first < 0x18 or 0x20 <= first < 0x38 or 0xF4 <= first <= 0xF6 for first in range(256))
 

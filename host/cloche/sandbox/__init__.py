@@ -2,6 +2,7 @@
 
 from cloche.sandbox.artefacts import cache_directory, secret
 from cloche.sandbox.cells import Cell, meter
+from cloche.sandbox.checker import walk
 from cloche.sandbox.images import BaseImage, Image, base_image, load_image
 from cloche.sandbox.limits import Limits
 
@@ -16,4 +17,5 @@ __all__ = [
     "load_image",
     "meter",
     "secret",
+    "walk",
 ]
