@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cloche import Policy
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,3 +23,9 @@ def test_every_promise_is_held_by_a_test_that_is_there(page: str) -> None:
         if not named or len(found) != len(named):
             missing.append(promise)
     assert missing == []
+
+
+def test_every_bound_of_a_policy_is_said_to_be_enforced_somewhere() -> None:
+    page = (ROOT / "SECURITY.md").read_text()
+    [places] = re.findall(r"Where each bound of `Policy`.*?\n\n(.*?)\n\n", page, re.DOTALL)
+    assert sorted(name for name in re.findall(r"`(\w+)`", places) if "." not in name) == sorted(Policy.model_fields)

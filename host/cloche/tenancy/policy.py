@@ -175,7 +175,8 @@ class Policy(BaseModel):
         description="steps that the tenant's runs begin in a second, in one process: steps are the host's work.",
     )
     concurrent_runs: Count = Field(
-        100_000, description="runs of the tenant that are driven at once: the others queue, and cost a row each."
+        100_000,
+        description="runs of the tenant that are driven at once, in one process: the others queue, and cost a row each.",
     )
     queued_runs: Count = Field(
         1_000_000,
