@@ -113,7 +113,7 @@ def _read(store: SqliteStore) -> int:
 def _driver(store: SqliteStore, checkpoints: CheckpointFile | None) -> RunDriver:
     engine = SandboxEngine()
     scheduler = Scheduler(store, SystemWorld(), engine, checkpoints)
-    enforcement = Enforcement.of({"limits": h.LIMITS.to_data()}, h.KEY.tenant, scheduler.rates)
+    enforcement = Enforcement.of({"limits": h.LIMITS.to_data()}, h.KEY, scheduler.taken)
     return RunDriver(scheduler, h.KEY, h.sequential_code(engine.guest()[0]), enforcement, None, None)
 
 

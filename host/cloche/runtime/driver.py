@@ -173,8 +173,10 @@ class RunDriver:
 
     def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
-        if self.machine.ended and self._has_checkpoint:
-            self._scheduler.checkpoints.forget(self.key)
+        if self.machine.ended:
+            self.enforcement.forget()
+            if self._has_checkpoint:
+                self._scheduler.checkpoints.forget(self.key)
         self._scheduler.release(self)
         self._scheduler.finished(self, is_warm=parked and self._cell is not None)
 

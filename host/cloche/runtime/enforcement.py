@@ -6,12 +6,13 @@ All of it is asked before anything happens, from what the host knows of the run,
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import LimitExceeded, NotGranted
-from cloche.history import Failure, Record
+from cloche.history import Failure, Record, RunKey
 from cloche.history.bounds import exceeded
 from cloche.history.machine import StartStep
 from cloche.history.messages import Started
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from cloche.history.machine import Fact
 
 
-class Rates:
-    """What the tenants of this process have taken in the last second: a bucket of one second for each (token bucket)."""
+class Taken:
+    """What was taken in this process: by tenants in the last second, and by runs that have not ended, parked or not.
+
+    Each rate of a tenant has a bucket of one second (token bucket).
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.children: Counter[RunKey] = Counter()
         self._monotonic = monotonic
         self._buckets: dict[
             tuple[str, str], tuple[float, float]
@@ -82,17 +87,16 @@ class Enforcement:
     """The policy of one run, applied."""
 
     @classmethod
-    def of(cls, created: Mapping[str, Any], tenant: str, rates: Rates) -> Enforcement:
+    def of(cls, created: Mapping[str, Any], key: RunKey, taken: Taken) -> Enforcement:
         """That of a run, by its first record."""
         policy = _pinned(encode_plain([created.get("limits"), created.get("policy")]))
-        return cls(policy, tenant, rates, created.get("depth", 0))
+        return cls(policy, key, taken, created.get("depth", 0))
 
-    def __init__(self, policy: Policy, tenant: str, rates: Rates, depth: int) -> None:
+    def __init__(self, policy: Policy, key: RunKey, taken: Taken, depth: int) -> None:
         self.policy = policy
         self.depth = depth  # how many runs stand above this one
-        self._tenant = tenant
-        self._rates = rates
-        self._children = 0
+        self._key = key
+        self._taken = taken
 
     def check_turn(self, started: Started | None, now: int, fuel_used: int, events: Iterable[bytes]) -> None:
         """Before a turn. `fuel_used` is that of the cell, whichever way it was made: it has the whole history in it.
@@ -127,7 +131,7 @@ class Enforcement:
         size = sum(
             len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
         )
-        self._rates.take(self._tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
+        self._taken.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, fact: Fact) -> None:
         """Of data that somebody gives to the run.
@@ -154,16 +158,16 @@ class Enforcement:
         try:
             if not policy.grants(wish.name, wish.arguments):
                 granted = [grant.step for grant in policy.steps or ()]
-                message = f"step '{wish.name}' is not granted to tenant {self._tenant} with this input"
+                message = f"step '{wish.name}' is not granted to tenant {self._key.tenant} with this input"
                 raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
             if not wish.redispatched:  # what a crash made necessary is not held against the tenant
-                self._rates.take(self._tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
+                self._taken.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
         except LimitExceeded as error:
             return Failure.from_exception(error)
         return None
 
-    def child_depth(self, workflow: Any) -> int:
-        """The depth of a child that may be started.
+    def child_depth(self, workflow: Any, *, is_new: bool) -> int:
+        """The depth of a child that may be started, or found again.
 
         Raises:
             LimitExceeded: it may not.
@@ -171,11 +175,16 @@ class Enforcement:
         policy = self.policy
         id = workflow if isinstance(workflow, str) else workflow.id
         if policy.child_workflows is not None and id not in policy.child_workflows:
-            message = f"workflow '{id}' is not granted to tenant {self._tenant} as a child"
+            message = f"workflow '{id}' is not granted to tenant {self._key.tenant} as a child"
             raise NotGranted(message, limit="child_workflows", value=list(policy.child_workflows), asked=id)
         if self.depth + 1 > policy.child_depth:
             raise exceeded("child_depth", policy.child_depth, self.depth + 1, "a child")
-        if self._children + 1 > policy.children:
-            raise exceeded("children", policy.children, self._children + 1)
-        self._children += 1
+        children = self._taken.children[self._key] + is_new
+        if children > policy.children:
+            raise exceeded("children", policy.children, children)
+        self._taken.children[self._key] = children
         return self.depth + 1
+
+    def forget(self) -> None:
+        """The run has ended."""
+        self._taken.children.pop(self._key, None)

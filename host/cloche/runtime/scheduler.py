@@ -33,7 +33,7 @@ from cloche.errors import (
     StoreUnavailable,
     UsageError,
 )
-from cloche.history import Kind, Note, Path, RunKey, Seq, TenantId, TimeMs
+from cloche.history import Kind, Note, Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.machine import Fact, Suspension
 from cloche.history.messages import CancelRequested, Started, StepResumed
 from cloche.history.retry import RetryPolicy
@@ -47,7 +47,7 @@ from cloche.runtime.clock import Timers, World
 from cloche.runtime.commits import Committer
 from cloche.runtime.deploying import workflow_of_graph
 from cloche.runtime.driver import RunDriver
-from cloche.runtime.enforcement import Enforcement, Rates
+from cloche.runtime.enforcement import Enforcement, Taken
 from cloche.runtime.inbox import Inbox
 from cloche.runtime.lanes import Lanes
 from cloche.runtime.listeners import Listeners
@@ -112,7 +112,7 @@ class Scheduler:
         self._troubles: dict[RunKey, ClocheError] = {}
         self._codes: dict[str, Code] = {}
         self._policies: dict[tuple[str, str], RetryPolicy] = {}
-        self.rates = Rates(world.monotonic)
+        self.taken = Taken(world.monotonic)
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
         self.inbox = Inbox(self)
@@ -245,7 +245,7 @@ class Scheduler:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
         graph = graph_of(code) if created.get("per_step") else None
         gate = partial(EntryGate, graph) if graph is not None else None
-        return RunDriver(self, key, code, Enforcement.of(created, key.tenant, self.rates), gate, lease)
+        return RunDriver(self, key, code, Enforcement.of(created, key, self.taken), gate, lease)
 
     def recover(self) -> None:
         """Join the workers of the store, and go on with every run that nobody owns, now or when its time comes."""
@@ -453,7 +453,8 @@ class Scheduler:
             LimitExceeded: the parent may not start it.
         """
         assert self.starter is not None
-        depth = parent.enforcement.child_depth(workflow)
+        is_new = self.store.run(RunKey(parent.key.tenant, RunId(run_id))) is None
+        depth = parent.enforcement.child_depth(workflow, is_new=is_new)
         return await self.starter(parent.key.tenant, workflow, input_data, run_id, depth)
 
     def result(self, key: RunKey, path: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hostile.platform import Submitted, javascript, python
 from pydantic import ValidationError
-from support.apps import KEY, AppOn, ManualWorld, in_loop
+from support.apps import KEY, AppOn, ManualWorld, in_loop, until
 from support.guests import needs_python
 
 from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
@@ -324,6 +324,29 @@ async def test_a_refused_call_is_refused_once_and_not_asked_again_when_the_run_i
     async with AppOn(store, workflows=[workflow], steps=STEPS, engine=engine) as app:
         assert (await app.replay("r1")).ok
         assert (await (await app.start("w", 1)).result()).unwrap() is None
+
+
+@in_loop
+async def test_children_are_counted_on_while_a_run_is_parked_and_forgotten_when_it_has_ended() -> None:
+    body = "await step('begets')(1); await step('suspends')(1); await step('begets')(1);"
+    kid = create_workflow(id="kid").then(STEPS[0]).commit()
+
+    async def begets_a_kid(data: Any, ctx: StepContext) -> Any:
+        child = await ctx.start_child(kid, data)
+        assert (await ctx.start_child(kid, data)).id == child.id  # as after a crash: it is the same one
+        return child.id
+
+    steps = [STEPS[2], create_step(id="begets", execute=begets_a_kid)]
+    for children, status in ((1, "failed"), (2, "success")):
+        async with AppOn(MemoryStore(), workflows=[kid], steps=steps, policy=Policy(children=children)) as app:
+            await app.deploy("default", javascript(body), workflow="main", language="javascript")
+            run = await app.start("main", 1)
+            assert (await run.result()).status == "suspended"
+            assert app._running.taken.children.total() == 1
+            result = await run.resume(resume_data=1)
+            assert result.status == status
+            assert result.error is None or result.error.data == {"limit": "children", "value": 1, "asked": 2}
+            await until(lambda: not app._running.taken.children)
 
 
 @in_loop
