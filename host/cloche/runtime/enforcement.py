@@ -6,7 +6,6 @@ All of it is asked before anything happens, from what the host knows of the run,
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from cloche.engines import Code
     from cloche.history.machine import Fact
 
+PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
+
 
 class Taken:
     """What was taken in this process: by tenants in the last second, and by runs that have not ended, parked or not.
@@ -31,7 +32,7 @@ class Taken:
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self.children: Counter[RunKey] = Counter()
+        self.children: dict[RunKey, int] = {}  # by parent, the one that started the last child last
         self._monotonic = monotonic
         self._buckets: dict[
             tuple[str, str], tuple[float, float]
@@ -49,6 +50,19 @@ class Taken:
             self._buckets[tenant, limit] = (left, now)
             raise exceeded(limit, per_second, int(per_second - left) + amount, f"tenant {tenant}")
         self._buckets[tenant, limit] = (left - amount, now)
+
+    def take_child(self, parent: RunKey, most: int) -> None:
+        """
+        Raises:
+            LimitExceeded: the run has started so many children in this process.
+        """
+        children = self.children.get(parent, 0) + 1
+        if children > most:
+            raise exceeded("children", most, children)
+        self.children.pop(parent, None)
+        self.children[parent] = children
+        if len(self.children) > PARENTS_MAX:
+            del self.children[next(iter(self.children))]
 
 
 def check_start(policy: Policy, code: Code, started: Started) -> None:
@@ -179,10 +193,8 @@ class Enforcement:
             raise NotGranted(message, limit="child_workflows", value=list(policy.child_workflows), asked=id)
         if self.depth + 1 > policy.child_depth:
             raise exceeded("child_depth", policy.child_depth, self.depth + 1, "a child")
-        children = self._taken.children[self._key] + is_new
-        if children > policy.children:
-            raise exceeded("children", policy.children, children)
-        self._taken.children[self._key] = children
+        if is_new:
+            self._taken.take_child(self._key, policy.children)
         return self.depth + 1
 
     def forget(self) -> None:
