@@ -30,6 +30,7 @@ from cloche.runtime.steps import (
     perform,
     validated,
 )
+from cloche.runtime.suspects import SUSPECT_FROM
 
 if TYPE_CHECKING:
     from cloche.engines import Code
@@ -123,7 +124,8 @@ class Attempts:
     def start_again(self, wish: StartStep) -> None:
         """As `start`, in a run that was rebuilt: the attempt may have begun in a process that ended. That is recorded first.
 
-        One that must not be repeated fails, and so does one with which a process ended too often: it may be the cause.
+        One that must not be repeated fails, and so does one with which a process ended too often: it may be the cause. Before
+        that it begins alone.
         """
         now = self._scheduler.world.now()
         call = self._owner.machine.open[wish.call]
@@ -133,8 +135,18 @@ class Attempts:
             self._owner.tell(StepFailed(now, wish.call, _unknown_outcome(wish)))
         elif call.redispatched >= REDISPATCHES_MAX:
             self._owner.tell(StepFailed(now, wish.call, _redispatched_too_often(wish)))
+        elif call.redispatched >= SUSPECT_FROM and self._scheduler.step(wish.name) is not None:
+            self._scheduler.suspects.begin((self._owner.key, wish.call), lambda: self._start_alone(wish))
         else:
             self.start(replace(wish, redispatched=call.redispatched + 1))
+
+    def _start_alone(self, wish: StartStep) -> bool:
+        machine = self._owner.machine
+        call = machine.open.get(wish.call)
+        if self._stopped or self._draining or not machine.moves or call is None:
+            return False
+        self.start(replace(wish, redispatched=call.redispatched + 1))
+        return True
 
     def interrupt(self) -> None:
         """The run is being canceled, and another process began its steps: what they did is not known."""
@@ -155,6 +167,8 @@ class Attempts:
     def again(self, facts: Sequence[Fact]) -> list[StartStep]:
         """The attempts that may begin now: their records, or those of failures that they answer, are durable."""
         wishes: list[StartStep] = []
+        if self._scheduler.suspects:
+            self._clear(facts)
         if not self._owner.machine.moves:
             return wishes
         for fact in facts:
@@ -170,6 +184,14 @@ class Attempts:
                 wish = self._wishes[fact.call]
                 wishes.append(replace(wish, attempt=attempt, not_before=call.due, redispatched=0, is_recorded=False))
         return wishes
+
+    def _clear(self, facts: Sequence[Fact]) -> None:
+        """Those that have ended were not at fault."""
+        for fact in facts:
+            if isinstance(fact, StepCompleted | StepFailed | StepBailed | StepSuspended) or (
+                isinstance(fact, Note) and fact.kind is Kind.ATTEMPT_FAILED
+            ):
+                self._scheduler.suspects.over((self._owner.key, fact.call))
 
     def abort(self, call: CallId | None = None) -> None:
         """Set the signal of one step that runs, or of all."""
@@ -192,6 +214,7 @@ class Attempts:
         self._stopped = True
         for task in self._tasks:
             task.cancel()
+        self._scheduler.suspects.leave(self._owner.key)
 
     def _hand_over(self) -> None:
         """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""

@@ -57,6 +57,7 @@ from cloche.runtime.results import FINAL
 from cloche.runtime.resuming import chosen, id_path
 from cloche.runtime.stepping import EntryGate
 from cloche.runtime.steps import Checks, validated
+from cloche.runtime.suspects import Suspects
 from cloche.runtime.warm import BYTES_MAX, WarmCells
 from cloche.store import GRANTED, Checkpoints, Lease, MemoryCheckpoints, NewRun, RunRow, Store, blob_digest
 from cloche.tenancy import Policy
@@ -99,6 +100,7 @@ class Scheduler:
         self.world = world
         self.engine = engine
         self.timers = Timers(world)
+        self.suspects = Suspects(world, self.timers)
         self.closed = False
         self._store_lock = threading.Lock()  # steps in threads look up results while the loop commits
         self.committer = Committer(store, self._store_lock)

@@ -141,3 +141,60 @@ async def test_one_that_was_announced_when_the_run_is_canceled_never_begins(jour
 def test_what_runs_at_most_once_has_no_retries(options: dict[str, Any]) -> None:
     with pytest.raises(GraphError, match="has no retries"):
         create_step(id="s", execute=lambda data: data, at_most_once=True, **options)
+
+
+@in_loop
+async def test_what_was_only_there_when_processes_ended_is_not_blamed(journal: Journal) -> None:
+    """One step ends its process each time; those of nine other runs are always under way then."""
+    store, world, end = MemoryStore(), ManualWorld(), asyncio.Event()
+
+    async def work(data: Any, ctx: StepContext) -> Any:
+        if data["v"] == 4:
+            end.set()
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.01)  # long enough to be met
+        return data
+
+    workflow = create_workflow(id="w").then(journal.acts("work", work)).commit()
+    lives = 0
+    while lives == 0 or any(row.status == "running" for row in store.runs()):
+        lives += 1
+        assert lives < 30
+        end.clear()
+        app = AppOn(store, workflows=[workflow], world=world)
+        await app.__aenter__()
+        for n in range(10 if lives == 1 else 0):
+            await app.start("w", {"v": n}, run_id=f"r{n}")
+        await until(lambda: end.is_set() or all(row.status != "running" for row in store.runs()))
+        await app.vanish()
+    ends = {row.key.run: row.status for row in store.runs()}
+    assert ends == {f"r{n}": "failed" if n == 4 else "success" for n in range(10)}
+
+
+@in_loop
+async def test_a_suspect_that_works_for_long_lets_the_next_one_begin(journal: Journal) -> None:
+    store, world, gate = MemoryStore(), ManualWorld(), asyncio.Event()
+
+    async def wait(data: Any, ctx: StepContext) -> Any:
+        begun.append(ctx.run_id)
+        await gate.wait()
+        return data
+
+    begun: list[str] = []
+    workflow = create_workflow(id="w").then(journal.acts("wait", wait)).commit()
+    for lives in range(1, 5):
+        app = AppOn(store, workflows=[workflow], world=world)
+        await app.__aenter__()
+        for n in range(3 if lives == 1 else 0):
+            await app.start("w", {"v": n}, run_id=f"r{n}")
+        await until(lambda lives=lives: len(begun) == 3 * lives)  # type: ignore[misc]
+        await app.vanish()
+    begun.clear()
+    async with AppOn(store, workflows=[workflow], world=world) as last:
+        for number in range(1, 4):
+            await until(lambda number=number: len(begun) == number)  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+            assert len(begun) == number
+            world.move(1, last)
+        gate.set()
+        assert [await ended(await last.get(f"r{n}")) for n in range(3)] == [("success", {"v": n}) for n in range(3)]
