@@ -221,6 +221,8 @@ class OpenCalls(dict[CallId, OpenCall]):
 
 def _places(path: str) -> list[int]:
     """Hashes of the path itself and of all that it stands in: `W[2]/ask` stands in `W[2]` and in `W`."""
+    if "/" not in path and "[" not in path:
+        return [hash(path)]
     return [hash(path), *(hash(path[:at]) for at in range(1, len(path)) if path[at] in "/[")]
 
 

@@ -54,8 +54,13 @@ class WarmCells:
         self.bytes_used -= self._drivers.pop(key, (None, 0))[1]
 
     def _make_room(self) -> None:
-        for key, (driver, _) in list(self._drivers.items())[:-1]:  # not the newest
-            if self.bytes_used <= self.bytes_max:
-                return
+        freed: list[RunKey] = []
+        newest, too_many = next(reversed(self._drivers)), self.bytes_used - self.bytes_max
+        for key, (driver, size) in self._drivers.items() if too_many > 0 else ():
+            if too_many <= 0 or key == newest:
+                break
             if driver.give_up_cell():
-                self._drop(key)
+                freed.append(key)
+                too_many -= size
+        for key in freed:
+            self._drop(key)
