@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,9 @@ def test_the_help_of_the_command_line_loads_nothing_heavy() -> None:
     loaded = loaded_by(code)
     assert "cloche.cli" in loaded
     assert loaded & {"wasmtime", "pydantic", "cbor2", "sqlite3", "cloche.runtime", "cloche_codegen"} == set()
+
+
+def test_what_a_package_offers_is_there() -> None:
+    for name in sorted(name for name, file in modules() if file.name == "__init__.py"):
+        package = import_module(name)
+        assert [offered for offered in getattr(package, "__all__", ()) if not hasattr(package, offered)] == [], name

@@ -77,7 +77,9 @@ class _Several(Lazy):
                 with suppress(Exception):  # what it comes to does not matter any more
                     yield self
             raise
-        return self.value
+        return (
+            self.value
+        )  # not what `yield` gives: a task sends nothing, the driver's own promises end with their value
 
     def begin(self) -> None:
         self.id = -1

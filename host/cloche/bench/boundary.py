@@ -15,6 +15,7 @@ from cloche.errors import TimeExhausted
 from cloche.history.messages import split_output
 from cloche.history.values import decode, encode, lend
 from cloche.sandbox import Cell, Limits, load_image, walk
+from cloche.sandbox.checker import checker
 
 SPIN = "export default async () => { for (;;) {} }"
 WALL_MS = 50
@@ -30,6 +31,7 @@ ITEMS = {"1 KB": 26, "1 MB": 26_000, "4 MB": 100_000}
 def validation(_: Scale) -> Iterator[Figure]:
     """One pass over a command before anything is built from it, beside building it."""
     lend(walk)
+    checker().result()
     for name, command in ORDINARY.items():
         data = encode(command)
         took = median_us(_splitting(data), 2_000)

@@ -5,7 +5,6 @@ All of it is asked before anything happens, from what the host knows of the run,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from cloche.history.bounds import exceeded
 from cloche.history.machine import StartStep
 from cloche.history.messages import Started
 from cloche.history.values import decode, encode_plain
+from cloche.runtime.pinned import mode_of
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
     Raises:
         LimitExceeded: its code or its input is too large.
     """
-    if not policy.host_closures and _mode(code.graph) == "host-closures":
+    if not policy.host_closures and mode_of(code) == "host-closures":
         message = (
             f"workflow '{code.workflow}' has mode='host-closures', functions that run on the host: "
             "give its tenant a Policy(host_closures=True), or write them so that they can go under glass"
@@ -83,12 +83,6 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
     size = len(started.pack())
     if size > policy.payload_bytes:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
-
-
-@lru_cache(1_000)
-def _mode(graph: str) -> str:
-    """That of a graph as JSON; hand-written code has none."""
-    return str(json.loads(graph).get("mode", "strict")) if graph else "strict"
 
 
 @lru_cache(1_000)

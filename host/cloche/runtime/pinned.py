@@ -64,12 +64,19 @@ def graph_of(code: Code) -> Graph | None:
 
 def is_native(code: Code) -> bool:
     """Whether the code is a workflow that its author wrote as Python: it is told when its run is to end."""
-    return code.language == "python" and (not code.graph or _has_native(code.graph))
+    return code.language == "python" and (not code.graph or _said(code.graph)[1])
+
+
+def mode_of(code: Code) -> str:
+    """What its author allowed functions to do: `strict`, also of hand-written code, or `host-closures`."""
+    return _said(code.graph)[0] if code.graph else "strict"
 
 
 @lru_cache(1_000)
-def _has_native(graph: str) -> bool:
-    return json.loads(graph).get("native") is not None
+def _said(graph: str) -> tuple[str, bool]:
+    """Of a graph as JSON: its mode, and whether it is a native workflow."""
+    read = json.loads(graph)
+    return read.get("mode", "strict"), read.get("native") is not None
 
 
 def load_guest(store: Store, digest: str) -> bytes:

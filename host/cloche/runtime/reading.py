@@ -177,6 +177,7 @@ def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = l
 def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
     """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
     machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
+    metered = store.metered(row.key)  # before the records: an append that comes between is seen by them
     try:
         for record in store.records(row.key):
             machine.absorb(record)
@@ -197,7 +198,7 @@ def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {getattr(row, name)!r}, and its records make it {value!r}"
-    if (metered := store.metered(row.key)) is not None and metered.meter is not None:
+    if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"

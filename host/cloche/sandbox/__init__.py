@@ -7,7 +7,6 @@ from cloche.sandbox.images import BaseImage, Image, base_image, load_image
 from cloche.sandbox.limits import Limits
 
 __all__ = [
-    "METER",
     "BaseImage",
     "Cell",
     "Image",

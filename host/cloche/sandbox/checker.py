@@ -1,17 +1,22 @@
 """Large messages, looked at in a cell that never runs a workflow: the guest's own code, at a hundred times Python's speed.
 
-What it says is trusted as the compiled guest is: it is cloche's own, of this version, whatever guest a run is pinned to.
+What it says is trusted as the compiled guest is: it is cloche's own, of this version, whatever guest a run is pinned to. The
+cell is made beside the turns, when the first large message comes, and never waited for: till then, and where the guest is not
+built, Python looks.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import struct
 from collections.abc import Iterable
+from concurrent.futures import Future
 from functools import cache
-from threading import Lock
+from threading import Lock, Thread
 
 import cloche_guest
+from cloche.errors import GuestUnavailable
 from cloche.sandbox.images import base_image
 from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address
@@ -19,12 +24,20 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address
 _FOUND = struct.Struct("<3I")
 _NEVER = 1 << 62  # of fuel, and of epochs
 
+log = logging.getLogger("cloche.sandbox")
+
 
 class Checker:
-    """One cell, for one thread at a time."""
+    """One cell, for one thread at a time.
+
+    Raises:
+        GuestUnavailable: the guest is not here, and this is no time to build it.
+    """
 
     def __init__(self) -> None:
-        guest = cloche_guest.ensure_guest()
+        guest = cloche_guest.find_guest("javascript")
+        if guest is None:
+            raise GuestUnavailable("the JavaScript guest is not built: make guest")
         base = base_image(guest.digest, guest.wasm)
         self._layout = base.layout
         self._wasm_store, instance = base.instantiate(Limits())
@@ -50,12 +63,23 @@ class Checker:
             return _FOUND.iter_unpack(ctypes.string_at(self._address + layout.output_at, count * _FOUND.size))
 
 
-@cache
-def checker() -> Checker:
-    """That of the process, made when it is first needed."""
-    return Checker()
-
-
 def walk(data: bytes) -> Iterable[tuple[int, int, int]] | None:
-    """`Checker.walk` of this process's checker."""
-    return checker().walk(data)
+    """`Checker.walk` of this process's checker; None while there is none."""
+    made = checker()
+    return made.result().walk(data) if made.done() and made.exception() is None else None
+
+
+@cache
+def checker() -> Future[Checker]:
+    """That of the process: begun when it is first needed, there some milliseconds later."""
+    made: Future[Checker] = Future()
+
+    def make() -> None:
+        try:
+            made.set_result(Checker())
+        except Exception as error:
+            log.warning("large messages are checked in Python, which takes twenty times as long: %s", error)
+            made.set_exception(error)
+
+    Thread(target=make, name="cloche-checker", daemon=True).start()
+    return made

@@ -17,6 +17,7 @@ from cloche.engines import Cell
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, RunId, RunKey
 from cloche.history.records import EVENTS
+from cloche.runtime import reading
 from cloche.runtime.metering import Meter
 from cloche.store import MemoryStore, Metered, Store, Usage
 from cloche.tenancy import Policy
@@ -299,3 +300,24 @@ def test_amounts_go_on_from_what_was_committed() -> None:
     assert meter.amounts([], cell, comes_to_rest=False) == Metered(Usage(overhead_fuel=5), "m")
     meter.committed()
     assert meter.amounts([], cell, comes_to_rest=True) == Metered(Usage(memory_kib_ms=99), "m")
+
+
+@in_loop
+async def test_verify_of_a_run_that_goes_on_meanwhile_finds_nothing(journal: Journal) -> None:
+    """Another process appends between the look at the records and the end of the look at the run."""
+    store = MemoryStore()
+    async with AppOn(store, workflows=[chain(journal)]) as app:
+        await (await app.start("w", {"v": 1}, run_id="r1")).result()
+
+        class Moving(MemoryStore):
+            def __init__(self) -> None:
+                vars(self).update(vars(store))
+
+            def records(self, key: RunKey, after: Any = 0) -> Any:
+                yield from store.records(key)
+                used = store.metered(KEY)
+                assert used is not None
+                store._metered[KEY] = replace(used, usage=used.usage + Usage(events=1))
+
+        assert reading.verify(Moving(), KEY).findings == []
+        assert reading.verify(store, KEY).findings != []  # the bill has grown, and nothing was appended

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cloche.errors import LimitExceeded, MalformedOutput
+from cloche.errors import GuestUnavailable, LimitExceeded, MalformedOutput
 from cloche.history import values
 from cloche.history.bounds import Bounds
 from cloche.history.messages import split_output
 from cloche.history.values import check, encode
-from cloche.sandbox.checker import walk
+from cloche.sandbox.checker import Checker, checker
+from cloche.sandbox.checker import walk as walk_or_not
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 TIMES = [
@@ -28,6 +29,9 @@ TIMES = [
     "2026-01-01T00:00:00+01:60", "2026-01-01T00:00:00+1:00", "2026-01-01T00:00:00Z ", "2026-01-01 00:00:00Z", "",
     "1900-02-29T00:00:00Z", "2000-02-29T00:00:00Z", "2026-W01-1T00:00:00Z", "2026-01-01T00:00:00,5Z",
 ]  # fmt: skip
+
+
+walk = Checker().walk
 
 
 def by_python(data: bytes) -> list[tuple[int, int, int]] | None:
@@ -143,6 +147,24 @@ def test_more_than_fits_is_left_to_python() -> None:
 
 
 LARGE: list[Any] = [{"sku": f"sku-{i}", "count": i, "price": i * 1.5} for i in range(2_000)]
+
+
+def test_the_first_large_message_waits_for_nothing_and_later_ones_find_it() -> None:
+    checker.cache_clear()
+    data = encode(LARGE)
+    first = walk_or_not(data)
+    assert first is None or list(first) == by_walk(data)
+    checker().result(60)
+    assert list(walk_or_not(data) or ()) == by_walk(data)
+
+
+def test_without_the_guest_python_looks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("cloche_guest.find_guest", lambda language: None)
+    checker.cache_clear()
+    assert isinstance(checker().exception(60), GuestUnavailable)
+    assert walk_or_not(encode(LARGE)) is None
+    assert "checked in Python" in caplog.text
+    checker.cache_clear()
 
 
 def test_a_large_output_is_split_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
