@@ -504,7 +504,8 @@ class RunDriver:
         """Whether the run waits for outside data, or for a time that is far enough away to give up its cell."""
         if self._attended or not self._attempts.idle:
             return False
-        if not self._is_far_from_moving():
+        # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.
+        if self.lease is not None and not self._is_far_from_moving():
             return False
         self._scheduler.claims.expect(self.machine.wake_at)
         return True

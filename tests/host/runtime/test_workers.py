@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, Step, StepContext, Workflow, create_workflow
-from cloche.errors import InvalidInput, NotSuspended, RunConflict
+from cloche.errors import InvalidInput, NotSuspended, RunConflict, StoreError
 from cloche.history import Kind
+from cloche.runtime.driver import PARK_AFTER_MS
 from cloche.runtime.inbox import token_of
-from cloche.store import GRANTED, MemoryStore, SqliteStore, Store
+from cloche.store import GRANTED, Append, MemoryStore, SqliteStore, Store
 
 
 def held_step(journal: Journal, gate: asyncio.Event) -> Step:
@@ -187,6 +190,25 @@ async def test_a_run_that_lacks_its_step_here_goes_on_where_it_is_known(journal:
         await without._running.resume(KEY, {"data": {"add": 5}})
         await until(lambda: store.runs(status="success"))
         assert await ended(await with_it.get("r1")) == ("success", {"v": 14})
+
+
+@in_loop
+async def test_a_run_that_was_let_go_is_parked(journal: Journal) -> None:
+    """Its pause is exactly the time from which on runs are parked, and has become shorter when the commit is made."""
+
+    class Slow(MemoryStore):
+        def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+            world.time_ms += 1
+            return super().commit(appends)
+
+    store, world = Slow(), ManualWorld()
+    workflow = create_workflow(id="w").sleep(timedelta(milliseconds=PARK_AFTER_MS)).then(journal.inc()).commit()
+    async with AppOn(store, workflows=[workflow], world=world) as app:
+        run = await app.start("w", {"v": 1}, run_id="r1")
+        await until(lambda: not app._running.is_driven(KEY), patience_s=5)
+        world.move(PARK_AFTER_MS / 1000, app)
+        assert await ended(run) == ("success", {"v": 2})
+    assert journal.began == ["inc"]
 
 
 # ---- once ----------------------------------------------------------------------------------------------------------------
