@@ -73,13 +73,13 @@ class Disk:
         self.book = Book()
         self.fault: Broken | None = None  # the first promise that was not kept inside a commit
 
-    def commit(self, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
-        """One transaction, its appends in any order: they are of different runs."""
+    def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
+        """One transaction of a handle on the store, its appends in any order: they are of different runs."""
         order = list(range(len(appends)))
         chance.shuffle(order)
         rows = [self.store.run(append.key) for append in appends]
         outcomes: list[StoreError | None] = [None] * len(appends)
-        for place, outcome in zip(order, self.store.commit([appends[place] for place in order]), strict=True):
+        for place, outcome in zip(order, handle.commit([appends[place] for place in order]), strict=True):
             outcomes[place] = outcome
         try:
             for append, row, outcome in zip(appends, rows, outcomes, strict=True):
@@ -105,7 +105,8 @@ class Connection:
         self._disk = disk
         self._chance = chance
         self._died = died
-        self.leases = _Gate(self, disk.store.leases)
+        self._handle = disk.store.connect()
+        self.leases = _Gate(self, self._handle.leases)
 
     @property
     def as_store(self) -> Store:
@@ -129,10 +130,10 @@ class Connection:
         if self._is_last():
             assert self.dies_in is not None
             if self.dies_in[1]:
-                self._disk.commit(appends, self._chance)
+                self._disk.commit(self._handle, appends, self._chance)
             self.die()
             raise StoreUnavailable("the power went out")
-        outcomes = self._disk.commit(appends, self._chance)
+        outcomes = self._disk.commit(self._handle, appends, self._chance)
         if self.loses_answers:
             self.loses_answers -= 1
             raise StoreUnavailable("the answer was lost")
@@ -152,7 +153,7 @@ class Connection:
         return self.dies_in[0] < 0
 
     def __getattr__(self, name: str) -> Any:
-        return self._gated(getattr(self._disk.store, name))
+        return self._gated(getattr(self._handle, name))
 
     def _gated(self, method: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:

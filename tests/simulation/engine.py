@@ -89,6 +89,8 @@ class Simulation:
         self._fault: Broken | None = None
         self._clock_s = self._latest_s = 0.0  # how far ahead the wall clock is, and was
         self._outcome = Outcome()
+        # In every third scenario the other worker stays alone: nobody else writes, so nothing but itself can wake it.
+        self._one_is_lost = scenario.seed % 3 == 2
 
     # ---- its course ----
 
@@ -219,6 +221,8 @@ class Simulation:
         if restarts:
             if self._chance.random() < 0.8:  # else the machine is lost: only its silence tells
                 self._disk.store.leases.vanish(name)
+            if self._one_is_lost and number == 1:
+                return
             if self._chance.random() < 0.5:
                 await asyncio.sleep(self._chance.choice((0.05, 1.0)))
             await self._boot(number)

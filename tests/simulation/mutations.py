@@ -19,6 +19,7 @@ from cloche.runtime.claims import Claims
 from cloche.runtime.commits import Committer
 from cloche.runtime.driver import RunDriver
 from cloche.runtime.inbox import Inbox
+from cloche.runtime.membership import Membership
 from cloche.store import GRANTED, Append, InboxRow, MemoryStore
 from cloche.store.memory import MemoryLeases
 
@@ -147,3 +148,10 @@ def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
 def take_no_more_work(true: Any, self: Claims) -> None:
     if not self._version > 0:
         true(self)
+
+
+@mutation(Membership, "_look")
+def bury_and_do_not_look(true: Any, self: Membership, now: float) -> None:
+    changes = self.changes
+    true(self, now)
+    self.changes = changes

@@ -37,6 +37,17 @@ FOUND = {
             Action("set clock", seconds=-1.0),
         ),
     ),
+    "a worker that was buried joined again and did not look for its runs": Scenario(
+        128,
+        (3, 4, 2),
+        (
+            Action("start"),
+            Action("start", run=2),
+            Action("crash", turns=21, worker=1),
+            Action("stall", turns=21),
+            Action("wait", wait_s=3.0, worker=1),
+        ),
+    ),
 }
 
 

@@ -117,7 +117,7 @@ class Attempts:
                 self._owner.tell(note)
                 return
             self._riders.append(note)
-        task = asyncio.create_task(self._attempt(step, wish), name=f"{self._owner.key.run}:{wish.path}")
+        task = asyncio.create_task(self._attempt(step, wish), name=f"step '{wish.path}' of run {self._owner.key}")
         self._tasks[task] = wish.call
         task.add_done_callback(self._forget)
 

@@ -28,12 +28,12 @@ log = logging.getLogger("cloche")
 
 
 class Claims:
-    """Looks for work when somebody wrote, and when a run that nobody owns is due."""
+    """Looks for work when others wrote, when this one joined or buried another, and when a run that nobody owns is due."""
 
     def __init__(self, scheduler: Scheduler, membership: Membership) -> None:
         self.membership = membership
         self._scheduler = scheduler
-        self._version = -1
+        self._version = self._changes = -1  # as they were at the last look
         self._due: TimeMs | None = None  # when a look is planned
         self._last: TenantId | None = None  # whose turn it was last
         self.held: set[TenantId] = set()  # of whom there may be more than was taken
@@ -48,6 +48,7 @@ class Claims:
         self.membership.join()
         self._look()
         self._watcher = asyncio.create_task(self._watch(), name="cloche-claims")
+        self.membership.start_heartbeat()
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Look for nothing more; what is left to be waited for."""
@@ -91,12 +92,16 @@ class Claims:
             await self._scheduler.world.pause(INTERVAL_S)
             try:
                 self._keep()
-                if self._scheduler.store.version() != self._version:
+                if self._has_news():
                     self._look()
             except StoreError as error:
                 log.warning("the store did not say what there is to do: %s", error.message)
             except Exception:
                 log.exception("a look for work failed by a fault of cloche itself")
+
+    def _has_news(self) -> bool:
+        """Whether others wrote, or this worker can take runs that it could not at the last look."""
+        return self.membership.changes != self._changes or self._scheduler.store.version() != self._version
 
     def _look_when_due(self) -> None:
         self._due = None
@@ -124,7 +129,7 @@ class Claims:
     def _look(self) -> None:
         scheduler = self._scheduler
         leases, now = scheduler.store.leases, scheduler.world.now()
-        version = scheduler.store.version()
+        version, changes = scheduler.store.version(), self.membership.changes
         if self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
             self.expect(TimeMs(now + 1))
         if (due := leases.next_due()) is not None:
@@ -133,4 +138,4 @@ class Claims:
         scheduler.try_blocked()
         scheduler.inbox.look()
         scheduler.announce_elsewhere()
-        self._version = version
+        self._version, self._changes = version, changes

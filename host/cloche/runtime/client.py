@@ -16,6 +16,7 @@ from cloche.history.ids import TenantId, TimeMs, tenant_id
 from cloche.runtime import portable, reading, retention, sigterm, upgrading
 from cloche.runtime.checkpoints import EVENTS_BETWEEN
 from cloche.runtime.clock import SystemWorld, World
+from cloche.runtime.heartbeat import LOOP_STALL_MAX_S
 from cloche.runtime.membership import LEASE_TTL_S
 from cloche.runtime.pinned import code_of
 from cloche.runtime.policies import InForce
@@ -70,6 +71,7 @@ class Cloche(Runs):
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
+        loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -91,6 +93,7 @@ class Cloche(Runs):
         checkpoint_every: int = EVENTS_BETWEEN,
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        loop_stall_max_s: float = LOOP_STALL_MAX_S,
     ) -> None:
         self._path = None if store == MEMORY else FilePath(store)
         self._workflows = list(workflows)
@@ -106,6 +109,7 @@ class Cloche(Runs):
         self._checkpoint_every = checkpoint_every
         self._warm_bytes = warm_bytes
         self._lease_ttl_s = lease_ttl_s
+        self._loop_stall_max_s = loop_stall_max_s
         self._scheduler: Scheduler | None = None
         self._closing: asyncio.Future[None] | None = None
         self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
@@ -122,6 +126,7 @@ class Cloche(Runs):
                 checkpoint_every=self._checkpoint_every,
                 warm_bytes=self._warm_bytes,
                 lease_ttl_s=self._lease_ttl_s,
+                loop_stall_max_s=self._loop_stall_max_s,
                 policy_of=self.policy_of,
             )
             scheduler.register(self._workflows, self._steps)

@@ -29,6 +29,10 @@ class Alarm(Protocol):
 class World(Protocol):
     """What a process knows of the outside."""
 
+    @property
+    def is_real_time(self) -> bool:
+        """Whether time passes while the event loop stands still: then a thread says that the worker lives."""
+
     def now(self) -> TimeMs:
         """Wall time in milliseconds since 1970."""
 
@@ -53,6 +57,8 @@ class World(Protocol):
 class LoopWaits:
     """The waits of a world whose time passes as that of its event loop."""
 
+    is_real_time = False
+
     def alarm(self: World, due: TimeMs, ring: Callable[[], None]) -> Alarm:
         wait_s = min(max((due - self.now()) / 1000, 0), _LONGEST_WAIT_S)
         return asyncio.get_running_loop().call_later(wait_s, ring)
@@ -63,6 +69,8 @@ class LoopWaits:
 
 class SystemWorld(LoopWaits):
     """The real one."""
+
+    is_real_time = True
 
     def now(self) -> TimeMs:
         return TimeMs(time.time_ns() // 1_000_000)

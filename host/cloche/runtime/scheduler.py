@@ -48,6 +48,7 @@ from cloche.runtime.commits import Committer
 from cloche.runtime.deploying import workflow_of_graph
 from cloche.runtime.driver import RunDriver
 from cloche.runtime.enforcement import Enforcement, Taken
+from cloche.runtime.heartbeat import LOOP_STALL_MAX_S
 from cloche.runtime.inbox import Inbox
 from cloche.runtime.lanes import Lanes
 from cloche.runtime.listeners import Listeners
@@ -89,10 +90,11 @@ class Scheduler:
         checkpoint_every: int = EVENTS_BETWEEN,
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        loop_stall_max_s: float = LOOP_STALL_MAX_S,
         policy_of: Callable[[str], Policy] = lambda _: Policy(),
     ) -> None:
         self.store = store
-        self.membership = Membership(store.leases, world, lease_ttl_s)
+        self.membership = Membership(store.leases, world, lease_ttl_s, loop_stall_max_s)
         self.claims = Claims(self, self.membership)
         self.checkpoints = checkpoints or MemoryCheckpoints()
         self.checkpoint_every = checkpoint_every
@@ -211,6 +213,7 @@ class Scheduler:
         with self.admission.queueing(key.tenant):
             await self._recorded(key, queueing.queue(self, key, self._new_run(code), created))
         self.claims.held.add(key.tenant)
+        self.claims.room_again()  # the store does not tell of own writes, and the last run may have ended meanwhile
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: a caller who gives up leaves a whole run, or none."""
@@ -579,6 +582,7 @@ class Scheduler:
     async def vanish(self) -> None:
         """Let go of everything at once, as a process that is killed: nothing more is started, recorded or told."""
         self._closing = True
+        self.membership.stop_heartbeat()
         self.timers.close()
         for driver in self._drivers.values():
             driver.stop()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
+from typing import Any, cast
 
 from cloche.errors import BrokenChain, LeaseLost, NotFound, SeqConflict, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
@@ -17,16 +21,18 @@ from cloche.store.protocol import (
     InboxRow,
     Lease,
     RunRow,
+    Store,
     Version,
     WorkerRow,
 )
 from cloche.store.usage import NOTHING, Metered, TenantUsage
 
 _RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
+_HANDLE: ContextVar[int] = ContextVar("_HANDLE", default=0)  # the number of the handle that is being used; 0: the store
 
 
 class MemoryStore:
-    """Implements `Store`. Durable means "in this object"."""
+    """Implements `Store`. Durable means "in this object". It is a handle of itself; `connect` gives others."""
 
     def __init__(self) -> None:
         self._rows: dict[RunKey, RunRow] = {}
@@ -37,11 +43,17 @@ class MemoryStore:
         self._kept: set[str] = set()  # tokens whose answers stay
         self._answers: dict[str, str] = {}
         self._posted = 0
-        self._writes = 0
+        self._writes: Counter[int] = Counter()  # by handle
+        self._handles = 0
         self.leases = MemoryLeases(self._rows, self._count_write)
         self._tombstones: dict[RunKey, TimeMs] = {}
         self._metered: dict[RunKey, Metered] = {}  # what deleted runs have used stays
         self._versions: dict[tuple[TenantId, str], Version] = {}  # in the order of their last deploy
+
+    def connect(self) -> Store:
+        """Another handle on the same store, as a file has one in each process: its `version` leaves out its own writes."""
+        self._handles += 1
+        return cast(Store, _Handle(self, self._handles))
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._count_write()
@@ -237,10 +249,10 @@ class MemoryStore:
                 self._answers[token] = answer
 
     def version(self) -> int:
-        return self._writes
+        return self._writes.total() - self._writes[_HANDLE.get()]
 
     def _count_write(self) -> None:
-        self._writes += 1
+        self._writes[_HANDLE.get()] += 1
 
     def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
         for run, records in self._records.items():
@@ -259,6 +271,30 @@ class MemoryStore:
         pass
 
 
+class _Handle:
+    """Passes everything on to a store (or its leases), under the number of this handle."""
+
+    def __init__(self, target: Any, number: int) -> None:
+        self._target = target
+        self._number = number
+        if isinstance(target, MemoryStore):
+            self.leases = _Handle(target.leases, number)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            before = _HANDLE.set(self._number)
+            try:
+                return found(*args, **options)
+            finally:
+                _HANDLE.reset(before)
+
+        return call
+
+
 class MemoryLeases:
     """Implements `Leases`. A worker whose process has died is one that `vanish` was called for."""
 
@@ -266,37 +302,44 @@ class MemoryLeases:
         self._rows = rows
         self._wrote = wrote
         self._workers: dict[str, WorkerRow] = {}
+        self._lock = threading.RLock()  # a beat comes from another thread: it must not bring back who has left
 
     def knows(self, worker: str) -> bool:
         return worker in self._workers
 
     def vanish(self, worker: str) -> None:
         """What the end of its process is to a worker."""
-        if (row := self._workers.get(worker)) is not None:
-            self._workers[worker] = replace(row, has_gone=True)
-            self._wrote()
+        with self._lock:
+            if (row := self._workers.get(worker)) is not None:
+                self._workers[worker] = replace(row, has_gone=True)
+                self._wrote()
 
     def join(self, worker: str) -> None:
-        self._workers[worker] = WorkerRow(worker, 0)
+        with self._lock:
+            self._workers[worker] = WorkerRow(worker, 0)
 
     def beat(self, worker: str) -> bool:
-        row = self._workers.get(worker)
-        if row is not None:
-            self._workers[worker] = replace(row, beat=row.beat + 1)
-        return row is not None
+        with self._lock:
+            row = self._workers.get(worker)
+            if row is not None:
+                self._workers[worker] = replace(row, beat=row.beat + 1)
+            return row is not None
 
     def workers(self) -> list[WorkerRow]:
-        return list(self._workers.values())
+        with self._lock:
+            return list(self._workers.values())
 
     def bury(self, worker: WorkerRow) -> bool:
-        known = self._workers.get(worker.id)
-        if known is None or known.beat != worker.beat:
-            return False
-        self.leave(worker.id)
-        return True
+        with self._lock:
+            known = self._workers.get(worker.id)
+            if known is None or known.beat != worker.beat:
+                return False
+            self.leave(worker.id)
+            return True
 
     def leave(self, worker: str) -> None:
-        self._workers.pop(worker, None)
+        with self._lock:
+            self._workers.pop(worker, None)
         for key, row in self._rows.items():
             if row.owner == worker:
                 self._rows[key] = replace(row, owner=None, fence=row.fence + 1)

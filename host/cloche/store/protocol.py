@@ -147,7 +147,7 @@ class Leases(Protocol):
         """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
 
     def beat(self, worker: str) -> bool:
-        """Say that the worker lives. False: it was buried, and its runs belong to others."""
+        """Say that the worker lives. False: it was buried, and its runs belong to others. Safe to be called from any thread."""
 
     def workers(self) -> list[WorkerRow]:
         """All of them, also those that have died and were not buried yet."""
@@ -297,7 +297,7 @@ class Store(Protocol):
         """Drop the answer of a wish that was kept."""
 
     def version(self) -> int:
-        """A number that changes when another process has written."""
+        """A number that changes when another handle has written, in this process or another one; never by own writes."""
 
     def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
@@ -59,7 +60,7 @@ _ADVANCE, _ADVANCE_AND_RELEASE = f"{_SET} {_OWNED}", f"{_SET}, owner = NULL {_OW
 class SqliteStore:
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 
-    Safe to be called from one thread at a time. `must_exist` refuses to make a new file.
+    Safe to be called from one thread at a time; `leases.beat` from any, at any time. `must_exist` refuses to make a new file.
 
     Raises:
         ForeignStore: the file is something else, or was written by a newer cloche.
@@ -75,6 +76,7 @@ class SqliteStore:
         if size == 1 or (size == 0 and must_exist):  # SQLite takes a file of one byte for an empty one
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
         self._failure: StoreFailed | None = None
+        self._writing = threading.Lock()  # for beats, which come from another thread: one transaction at a time
         if (torn := wal.damage(self.path)) is not None:
             raise _damaged(self.path, f"its write-ahead log, {self.path.name}-wal: {torn}")
         with self._translated():
@@ -279,7 +281,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._translated():
+        with self._writing, self._translated():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

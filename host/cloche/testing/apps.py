@@ -48,7 +48,9 @@ class TestApp(Cloche):
         return self._given_store
 
     def _open_store(self) -> Store:
-        return self._given_store
+        """As every process has its own connection to a file: what another app on the store writes is not its own."""
+        given = self._given_store
+        return given.connect() if isinstance(given, MemoryStore) else given
 
     def _open_checkpoints(self) -> Checkpoints:
         return self._given_checkpoints

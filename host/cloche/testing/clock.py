@@ -110,6 +110,8 @@ class _Idle(selectors.DefaultSelector):
 class VirtualWorld:
     """The world of one `VirtualLoop`: its wall clock can be set, and its ids and seeds are always the same."""
 
+    is_real_time = False
+
     def __init__(self, start: TimeMs = START) -> None:
         self._start_ms = start
         self._ids = 0

@@ -211,6 +211,44 @@ async def test_a_run_that_was_let_go_is_parked(journal: Journal) -> None:
     assert journal.began == ["inc"]
 
 
+VICTIM = """
+import asyncio, sys
+from cloche import Cloche, create_step, create_workflow
+
+async def held(data):
+    print("began", flush=True)
+    await asyncio.sleep(3600)
+
+workflow = create_workflow(id="w").then(create_step(id="held", execute=held)).commit()
+
+async def main():
+    async with Cloche(sys.argv[1], workflows=[workflow]) as app:
+        await (await app.start("w", 1, run_id="r1")).result()
+
+asyncio.run(main())
+"""
+
+
+@in_loop
+async def test_the_only_survivor_takes_over_from_a_killed_process(tmp_path: Path) -> None:
+    """Nobody else writes to the file: what the survivor hears of is its own burial of the other one."""
+    file = tmp_path / "runs.db"
+    workflow = create_workflow(id="w").then(Journal().step("held", lambda data: data + 1)).commit()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", VICTIM, str(file), stdout=subprocess.PIPE, env=environment
+    )
+    assert victim.stdout is not None
+    assert await victim.stdout.readline() == b"began\n"
+    async with Cloche(file, workflows=[workflow]) as survivor:
+        run = await survivor.get("r1")
+        await asyncio.sleep(0.3)  # it has seen all that the other one wrote
+        assert not survivor._running.is_driven(KEY)
+        victim.kill()
+        await victim.wait()
+        assert await ended(run) == ("success", 2)
+
+
 # ---- once ----------------------------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import cast
 
 import pytest
 from support.histories import at
@@ -210,3 +212,41 @@ def test_each_tenant_gets_its_share_of_what_is_due_its_own_in_order(store: Store
 def test_a_worker_that_was_buried_gets_no_share(store: Store) -> None:
     assert store.commit([Log(key("a0", "a")).begin()]) == [None]
     assert store.leases.claim_due("gone", at(100), {TenantId("a"): 3}) == []
+
+
+def other_handle(store: Store) -> Store:
+    return store.connect() if isinstance(store, MemoryStore) else SqliteStore(cast(SqliteStore, store).path)
+
+
+def test_the_version_leaves_out_own_writes(store: Store) -> None:
+    other = other_handle(store)
+    for run, own, others in (("r1", store, other), ("r2", other, store)):
+        before = own.version(), others.version()
+        committed(own, run)
+        own.post(key(run), "cancel", b"", run, at(1))
+        own.leases.release(key(run), Lease("A", 1), "waiting", None)
+        assert own.version() == before[0]
+        assert others.version() != before[1]
+    other.close()
+
+
+def test_a_burial_is_news_to_others_only(store: Store) -> None:
+    other = other_handle(store)
+    committed(store, "r1")
+    claimed(store, "A", 0)
+    before = store.version(), other.version()
+    assert other.leases.bury(next(row for row in other.leases.workers() if row.id == "A"))
+    assert other.version() == before[1]
+    assert store.version() != before[0]
+    other.close()
+
+
+def test_a_worker_beats_from_any_thread(store: Store) -> None:
+    log, append = begun()
+    store.commit([replace(append, lease=Lease("A", 1))])
+    with ThreadPoolExecutor(1) as thread:
+        beats = thread.submit(lambda: [store.leases.beat("A") for _ in range(100)])
+        for _ in range(100):
+            assert store.commit([replace(log.step(), lease=Lease("A", 1))]) == [None]
+        assert beats.result() == [True] * 100
+    assert next(row.beat for row in store.leases.workers() if row.id == "A") == 100
