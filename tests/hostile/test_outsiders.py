@@ -101,7 +101,7 @@ def test_the_same_key_of_two_tenants_is_two_wishes() -> None:
     live()
 
 
-@pytest.mark.parametrize("name", ["", "Signed", "signed ", "ask", "signed\u202e", "x" * 10_000, "sïgned"])
+@pytest.mark.parametrize("name", ["Signed", "ask", "signed.", "x" * 200, "sïgned"])
 def test_an_event_of_a_guessed_name_reaches_no_hook(name: str) -> None:
     @in_loop
     async def live() -> None:

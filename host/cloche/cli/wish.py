@@ -63,17 +63,21 @@ def resume(
 def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant: str, as_json: bool) -> None:
     """Send the event NAME to a RUN that waits for it, or will."""
     from cloche.errors import NotSuspended
+    from cloche.history.ids import event_name
+    from cloche.history.values import plain
     from cloche.runtime import reading
+    from cloche.runtime.enforcement import check_event
     from cloche.runtime.results import FINAL
 
-    value = json_input(data, "--data")
+    name, value = event_name(name), plain(json_input(data, "--data"), "payload")
     if _was_granted(store, run_id, tenant, "event", key):
         _say_granted(run_id, key, as_json)
         return
     with opened(store) as found:
         row = reading.row_of(found, key_of(run_id, tenant))
-    if row.status in FINAL:
-        raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+        if row.status in FINAL:
+            raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+        check_event(reading.created(found, row.key), value)
     _leave(store, run_id, tenant, "event", [name, value], key)
     _say(store, run_id, as_json, f"event '{name}'", event=name)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NewType
 from unicodedata import is_normalized, normalize
 
-from cloche.errors import UsageError
+from cloche.errors import InvalidInput, UsageError
 
 TenantId = NewType("TenantId", str)
 RunId = NewType("RunId", str)
@@ -57,6 +57,27 @@ def is_name(text: str) -> bool:
     if text.isascii():
         return text.isprintable()
     return text == text.strip() and not _UNSEEN.search(text) and is_normalized("NFC", text)
+
+
+def event_name(text: object) -> str:
+    """The name of an event as its sender gives it. Texts that are the same to Unicode (NFC) are the same name.
+
+    Raises:
+        InvalidInput: no workflow can wait for an event of that name.
+    """
+    name = normalize("NFC", text) if isinstance(text, str) else ""
+    if not is_name(name):
+        raise InvalidInput(
+            f"the event name {_brief(text)} is not 1 to {NAME_SIZE_MAX} characters of text without control characters "
+            "and marks that do not show: no workflow can wait for it",
+            path="name",
+            problems=[],
+        )
+    return name
+
+
+def _brief(value: object) -> str:
+    return repr(value[:NAME_SIZE_MAX] if isinstance(value, str) else value)[: NAME_SIZE_MAX + 2]
 
 
 def is_path(text: str) -> bool:

@@ -293,15 +293,18 @@ class RunDriver:
         told = {fact.call for fact in self._facts if isinstance(fact, StepResumed)}
         return [one for one in self.machine.suspensions() if one.call not in told]
 
-    def hook(self, name: str) -> CallId | None:
-        """The first open hook of that name for which nothing has arrived yet."""
+    def hooks(self) -> dict[str, CallId]:
+        """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled has none."""
+        if self.machine.phase is RunPhase.CANCELING:
+            return {}
         told = {fact.call for fact in self._facts if isinstance(fact, HookReceived)}
+        found: dict[str, CallId] = {}
         for call_id, call in self.machine.open.items():
             if call.phase is HookPhase.OPEN and call_id not in told:
                 command = unpack_command(call.body)
-                if isinstance(command, OpenHook) and command.name == name:
-                    return call_id
-        return None
+                if isinstance(command, OpenHook):
+                    found.setdefault(command.name, call_id)
+        return found
 
     async def drain(self, timeout_s: float) -> None:
         """Let running steps end and record them; start nothing more."""
@@ -344,8 +347,8 @@ class RunDriver:
         if facts:
             with self._keeping_cell():
                 await self._record(facts)
-        elif not self._facts:
-            self._answers.refuse()
+        else:
+            self._forget_dropped()
 
     async def _record(self, facts: list[Fact]) -> None:
         """Facts through the glass and into the log, then deeds."""
@@ -374,15 +377,19 @@ class RunDriver:
         self._meter.committed()
         self._new = None
         self._facts.extendleft(reversed(facts[count:]))
-        self._taken = [one for one in self._taken if is_in(one[0], self._facts)]
         self._scheduler.trouble(self.key, None)
         self._answers.give(facts[:count])
-        if not self._facts:
-            self._answers.refuse()
+        self._forget_dropped()
         self._act(batch, facts[:count])
         if self.machine.ended:  # what still runs is only waited for to be recorded as late
             self._scheduler.stopped_moving(self)
         self._scheduler.announce(self.key)
+
+    def _forget_dropped(self) -> None:
+        """Nobody could use these facts: a wish that one of them grants waits again, and who waits for one is told."""
+        self._taken = [one for one in self._taken if is_in(one[0], self._facts)]
+        if not self._facts:
+            self._answers.refuse()
 
     async def _regain(self) -> None:
         """Own the run again, which was let go when it came to rest; something has come for it since."""

@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import LimitExceeded, NotGranted
-from cloche.history import Failure, Record, RunKey
+from cloche.history import CallId, Failure, Record, RunKey, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.machine import StartStep
-from cloche.history.messages import Started
+from cloche.history.messages import HookReceived, Started
 from cloche.history.values import decode, encode_plain
 from cloche.runtime.pinned import mode_of
 from cloche.tenancy import Policy
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.engines import Code
     from cloche.history.machine import Fact
 
+_LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
 PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
 
 
@@ -85,6 +86,23 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
 
 
+def check_event(created: Mapping[str, Any], payload: Any) -> None:
+    """Before an event with this (plain) payload is accepted for a run; `created` is the content of the run's first record.
+
+    Raises:
+        LimitExceeded: it is larger than the policy allows that the run is pinned to.
+    """
+    policy = _policy_of(created)
+    # Which call it answers, and when, is not known yet: the longest of both, so that it fits whatever they will be.
+    size = len(HookReceived(TimeMs(_LONGEST), CallId(_LONGEST), payload).pack())
+    if size > policy.payload_bytes:
+        raise exceeded("payload_bytes", policy.payload_bytes, size, "an event")
+
+
+def _policy_of(created: Mapping[str, Any]) -> Policy:
+    return _pinned(encode_plain([created.get("limits"), created.get("policy")]))
+
+
 @lru_cache(1_000)
 def _pinned(packed: bytes) -> Policy:
     limits, rest = decode(packed)
@@ -97,8 +115,7 @@ class Enforcement:
     @classmethod
     def of(cls, created: Mapping[str, Any], key: RunKey, taken: Taken) -> Enforcement:
         """That of a run, by its first record."""
-        policy = _pinned(encode_plain([created.get("limits"), created.get("policy")]))
-        return cls(policy, key, taken, created.get("depth", 0))
+        return cls(_policy_of(created), key, taken, created.get("depth", 0))
 
     def __init__(self, policy: Policy, key: RunKey, taken: Taken, depth: int) -> None:
         self.policy = policy

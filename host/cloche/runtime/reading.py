@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
@@ -78,6 +79,19 @@ def row_of(store: Store, key: RunKey) -> RunRow:
             f"there is no run {key} in this store; 'cloche runs{option}' lists what there is", kind="run", id=key.run
         )
     return row
+
+
+def created(store: Store, key: RunKey) -> dict[str, Any]:
+    """What the first record of a run says: what it is pinned to.
+
+    Raises:
+        HistoryError: it cannot be read.
+    """
+    first = next(iter(store.records(key)), None)
+    if first is None:
+        raise HistoryError(f"run {key} has no records")
+    content: dict[str, Any] = first.content()
+    return content
 
 
 def result_of(store: Store, key: RunKey) -> RunResult:

@@ -292,6 +292,7 @@ class Scheduler:
             driver.adopt(parked)
         self._entered(driver)
         self.spawn(driver.recover())
+        self.inbox.driven_again(key)
         return driver
 
     def try_blocked(self) -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import CellSource, Code, Language
 from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
 from cloche.history import Kind, Note, Record, RunKey
-from cloche.history.ids import run_key, tenant_id
+from cloche.history.ids import event_name, run_key, tenant_id
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading
 from cloche.runtime.deploying import Deployment, baked, keep, workflow_of_graph
-from cloche.runtime.enforcement import check_start
+from cloche.runtime.enforcement import check_event, check_start
 from cloche.runtime.inbox import token_of
 from cloche.runtime.pinned import code_of, load_code
 from cloche.runtime.queueing import QUEUED, asked
@@ -223,9 +223,11 @@ class Runs:
         Raises:
             NotFound: there is no such run.
             NotSuspended: it has ended.
-            InvalidInput: the payload does not fit the schema that the workflow has for this event.
+            InvalidInput: no workflow can wait for an event of that name, or the payload does not fit the schema that the
+                run's workflow has for it.
+            LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
         """
-        key = self._key(run_id)
+        key, name = self._key(run_id), event_name(name)
         store = self._running.store
         row = reading.row_of(store, key)
         token = token_of(key, "event", idempotency_key or self._world.run_id())
@@ -233,7 +235,9 @@ class Runs:
             return
         if row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-        body = encode([name, self._running.checked_event(self._running.code(row.code), name, payload)])
+        payload = self._running.checked_event(self._running.code(row.code), name, payload)
+        check_event(reading.created(store, key), payload)
+        body = encode([name, payload])
         store.post(key, "event", body, token, self._world.now(), kept=idempotency_key is not None)
         self._running.inbox.look()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -12,7 +14,10 @@ from pathlib import Path
 import pytest
 from support.commands import FLOWS, MATH, Ran, cloche
 
-USAGE, NOT_FOUND, STORE = 2, 4, 5
+from cloche import Cloche, Policy, create_workflow
+from cloche.store import InboxRow, SqliteStore
+
+FAILED, USAGE, NOT_FOUND, STORE = 1, 2, 4, 5
 
 
 def refused(ran: Ran, code: int, *said: str) -> None:
@@ -116,6 +121,38 @@ def test_an_input_that_is_not_utf_8_is_not_guessed_at(store: str, tmp_path: Path
         "standard input is not JSON",
     )
     refused(cloche("run", MATH, "--input", "-", "--store", store, given=b""), USAGE, "standard input is not JSON")
+
+
+@pytest.mark.parametrize("name", ["", " go", "x" * 201, "go\x07"])
+def test_an_event_that_nothing_can_wait_for(waiting: str, name: str) -> None:
+    refused(cloche("event", "r1", name, "--store", waiting), USAGE, "is not 1 to 200 characters of text")
+    assert cloche("event", "r1", name, "--store", waiting, "--json").json()["error"]["code"] == "invalid-input"
+    assert inbox_of(waiting) == []
+
+
+def test_an_event_that_is_too_large_for_its_run(waiting: str) -> None:
+    large = json.dumps("x" * Policy().payload_bytes)
+    refused(cloche("event", "r1", "go", "--data", "-", "--store", waiting, given=large), FAILED, "payload_bytes")
+    ran = cloche("event", "r1", "go", "--data", "-", "--store", waiting, "--json", given=large)
+    assert (ran.json()["error"]["code"], inbox_of(waiting)) == ("limit-exceeded", [])
+
+
+@pytest.fixture
+def waiting(store: str) -> str:
+    """The store, with run r1 in it, which waits for an event."""
+    workflow = create_workflow(id="w").wait_for_event("go").commit()
+
+    async def start() -> None:
+        async with Cloche(store, workflows=[workflow]) as app:
+            await app.start(workflow, run_id="r1")
+
+    asyncio.run(start())
+    return store
+
+
+def inbox_of(store: str) -> list[InboxRow]:
+    with closing(SqliteStore(store)) as found:
+        return found.inbox()
 
 
 READERS = (["show", "r2"], ["log", "r2"], ["replay", "r2"], ["verify", "r2"], ["export", "r2", "-o", "-"])
