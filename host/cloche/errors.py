@@ -40,6 +40,7 @@ attributes. `retryable` says whether the same call may succeed later.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 
@@ -302,9 +303,12 @@ class FatalError(Exception):
 
 
 class RetryableError(Exception):
-    """Raised by a step: try again, `retry_after` seconds from now (None: as the step's own policy says)."""
+    """Raised by a step: try again after `retry_after`, seconds or a timedelta (None: as the step's own policy says).
 
-    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+    With a `retry_after` of another type the step fails at once, with a TypeError that says so.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from cloche.errors import ClocheError, GuestFault, InvalidInput
+from cloche.errors import ClocheError, GuestFault
 from cloche.history.values import plain
 
 CAUSES_MAX = 8
@@ -56,7 +56,7 @@ class Failure:
     @classmethod
     def from_exception(cls, error: BaseException, depth: int = 0) -> Failure:
         """The failure of an exception raised by a step: its type's name, its text, its public attributes as data."""
-        cause = error.__cause__
+        cause = _cause(error)
         return cls(
             type(error).__name__,
             _text(error),
@@ -69,7 +69,18 @@ class Failure:
 
 
 def traceback_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # it reads attributes, which a class may have made into functions that raise
+        return f"{type(error).__name__} (its traceback could not be made)\n"
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    try:
+        cause = error.__cause__
+    except Exception:
+        return None
+    return cause if isinstance(cause, BaseException) else None
 
 
 def _text(error: BaseException) -> str:
@@ -87,11 +98,16 @@ def _data(error: BaseException, depth: int) -> Any:
     if isinstance(error, ClocheError):
         return None
     data = {}
-    for name, value in vars(error).items():
-        if name.startswith("_"):
-            continue
+    for name, value in _attributes(error):
         try:
             data[name] = plain(value, name, depth + 2)
-        except InvalidInput:
+        except Exception:  # it cannot cross, or it is an object of the author's that raises when it is read
             continue
     return dict(sorted(data.items())) or None
+
+
+def _attributes(error: BaseException) -> list[tuple[str, Any]]:
+    try:
+        return [(name, value) for name, value in vars(error).items() if not name.startswith("_")]
+    except Exception:
+        return []

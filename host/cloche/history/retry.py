@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 
+from cloche.errors import RetryableError
+
 DELAY_MS_MAX = 24 * 3_600_000
+ASKED_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,27 @@ class RetryPolicy:
             return self.backoff ** min(attempt - 1, 64)
         except OverflowError:
             return float(DELAY_MS_MAX)
+
+
+def asked_delay_ms(error: RetryableError) -> int | None:
+    """After what wait a step asks to be tried again, in milliseconds; None: it does not say, or says infinity or NaN.
+
+    Raises:
+        TypeError: `retry_after` is neither seconds nor a timedelta, or cannot be read.
+    """
+    try:
+        after = error.retry_after
+    except Exception as unreadable:
+        raise TypeError(f"retry_after of {type(error).__name__} cannot be read") from unreadable
+    if isinstance(after, timedelta):
+        after = after.total_seconds()
+    if after is None:
+        return None
+    if not isinstance(after, int | float) or isinstance(after, bool):
+        raise TypeError(f"retry_after is seconds (int or float) or a timedelta, not {type(after).__name__}") from error
+    if after in (math.inf, -math.inf) or after != after:
+        return None
+    return int(min(max(after, 0.0), ASKED_S_MAX) * 1000)
 
 
 def _share(text: str) -> float:

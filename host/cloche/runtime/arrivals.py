@@ -33,7 +33,9 @@ class Deferred:
     def settled(self, state: Mapping[str, Any]) -> Fact:
         try:
             return replace(self.end, state=merged(state, self.changes))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in a step: whatever an author's function raises
             return StepFailed(self.end.time, self.call, without_places(Failure.from_exception(error)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +14,7 @@ from cloche.history.failures import traceback_of
 from cloche.history.lifecycles import RunPhase, StepPhase
 from cloche.history.machine import Fact, StartStep
 from cloche.history.messages import CancelRequested, Started, StepBailed, StepCompleted, StepFailed, StepSuspended
+from cloche.history.retry import asked_delay_ms
 from cloche.history.values import encode_plain
 from cloche.runtime.arrivals import Arrival, Deferred
 from cloche.runtime.places import without_places
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 EVENT_BYTES_MAX = (8 << 20) - 1024
 REDISPATCHES_MAX = 5  # how often an attempt is begun again because its process has ended
 UNSAFE_RETRY_MS = 500
-RETRY_AFTER_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
 
 log = logging.getLogger("cloche.run")
 
@@ -230,6 +229,20 @@ class Attempts:
         call = self._tasks.pop(task)
         if call not in self._tasks.values():
             self._signals.pop(call, None)
+        if self._stopped:
+            return
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self._tell_unreported(call, error)
+
+    def _tell_unreported(self, call: CallId, error: BaseException) -> None:
+        """An attempt ended and told nobody, or its failure could not be told: without this its run would wait for ever."""
+        log.error("an attempt of run %s ended without a result", self._owner.key, exc_info=error)
+        try:
+            failure = _fitting(without_places(Failure.from_exception(error)))
+        except Exception:
+            failure = Failure(type(error).__name__, "what the step raised could not be read")
+        self._owner.tell(StepFailed(self._scheduler.world.now(), call, failure))
 
     def _start_if_waiting(self, wish: StartStep) -> None:
         machine = self._owner.machine
@@ -247,6 +260,18 @@ class Attempts:
     # ---- one attempt ----
 
     async def _attempt(self, step: Step, wish: StartStep) -> None:
+        try:
+            await self._perform(step, wish)
+        except asyncio.CancelledError as error:
+            if self._stopped:
+                raise
+            self._tell_failed(step, wish, error)
+        except (KeyboardInterrupt, GeneratorExit):  # the process, or this coroutine, is ended; if not, `_forget` tells
+            raise
+        except BaseException as error:  # whatever an author's code raises is a failure of its step
+            self._tell_failed(step, wish, error)
+
+    async def _perform(self, step: Step, wish: StartStep) -> None:
         changes: list[StateChange] = []
         scheduler = self._scheduler
         try:
@@ -255,27 +280,15 @@ class Attempts:
             value = await perform(step, wish.arguments, context, scheduler.step_pool, checks)
             self._tell_end(step, StepCompleted(scheduler.world.now(), wish.call, value), changes)
         except Suspension as suspension:
-            self._tell_suspended(step, wish, suspension)
+            self._tell_suspended(wish, suspension)
         except Bail as bail:
             self._tell_end(step, StepBailed(scheduler.world.now(), wish.call, bail.value), changes)
-        except asyncio.CancelledError as error:
-            if self._stopped:
-                raise
-            self._tell_failed(step, wish, error)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # whatever an author's code raises is a failure of its step
-            self._tell_failed(step, wish, error)
 
-    def _tell_suspended(self, step: Step, wish: StartStep, suspension: Suspension) -> None:
+    def _tell_suspended(self, wish: StartStep, suspension: Suspension) -> None:
         event = StepSuspended(self._scheduler.world.now(), wish.call, wish.path, suspension.payload, suspension.labels)
-        try:
-            self._owner.enforcement.check_labels(suspension.labels)
-            self._owner.enforcement.check_inbound(event)
-        except LimitExceeded as error:
-            self._tell_failed(step, wish, error)
-        else:
-            self._owner.tell(event)
+        self._owner.enforcement.check_labels(suspension.labels)
+        self._owner.enforcement.check_inbound(event)
+        self._owner.tell(event)
 
     def _tell_end(self, step: Step, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
         if any(callable(change) for change in changes):
@@ -288,8 +301,11 @@ class Attempts:
 
     def _tell_failed(self, step: Step, wish: StartStep, error: BaseException) -> None:
         now = self._scheduler.world.now()
+        try:
+            delay = self._delay(step, wish, error)
+        except TypeError as odd:
+            error, delay = odd, None
         failure = _fitting(without_places(Failure.from_exception(error)))
-        delay = self._delay(step, wish, error)
         content = {
             "attempt": wish.attempt,
             "failure": failure.to_wire(),
@@ -301,7 +317,11 @@ class Attempts:
             self._owner.tell(StepFailed(now, wish.call, failure))
 
     def _delay(self, step: Step, wish: StartStep, error: BaseException) -> int | None:
-        """Milliseconds until the next attempt, None if there is none."""
+        """Milliseconds until the next attempt, None if there is none.
+
+        Raises:
+            TypeError: the step says when to try again in another form than seconds or a timedelta.
+        """
         if isinstance(error, FatalError | InvalidInput | LimitExceeded):
             return None
         policy = self._scheduler.retry_policy(step, self._owner.code)
@@ -309,9 +329,8 @@ class Attempts:
         if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
             return None
         delay: int | None = policy.delay_after(wish.attempt, f"{self._owner.key.run}:{wish.call}")
-        if delay is not None and isinstance(error, RetryableError) and math.isfinite(error.retry_after or 0):
-            return delay if error.retry_after is None else _milliseconds(error.retry_after)
-        return delay
+        asked = asked_delay_ms(error) if delay is not None and isinstance(error, RetryableError) else None
+        return delay if asked is None else asked
 
     # ---- what a step sees ----
 
@@ -405,7 +424,3 @@ def _fitting(failure: Failure) -> Failure:
     if len(encode_plain(failure.to_wire())) <= EVENT_BYTES_MAX:
         return failure
     return Failure(failure.name, failure.message)
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(min(max(seconds, 0.0), RETRY_AFTER_S_MAX) * 1000)

@@ -232,10 +232,18 @@ async def perform(
 
 async def _in_thread(call: Callable[[], Any], pool: Executor) -> Any:
     run = contextvars.copy_context().run
-    result = await asyncio.get_running_loop().run_in_executor(pool, run, call)
+    result = await asyncio.get_running_loop().run_in_executor(pool, run, _called, call)
     if inspect.isawaitable(result):  # a sync function that hands out a coroutine, e.g. functools.partial
         return await result
     return result
+
+
+def _called(call: Callable[[], Any]) -> Any:
+    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479)."""
+    try:
+        return call()
+    except StopIteration as error:
+        raise RuntimeError("the step's function raised StopIteration") from error
 
 
 def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +11,18 @@ from typing import Any
 import pytest
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
-from cloche import Cloche, FatalError, RetryableError, RetryConfig, Run, StepContext, clone_step, create_workflow, step
+from cloche import (
+    Cloche,
+    FatalError,
+    RetryableError,
+    RetryConfig,
+    Run,
+    StepContext,
+    clone_step,
+    create_step,
+    create_workflow,
+    step,
+)
 from cloche.history import Kind
 from cloche.store import MemoryStore
 from cloche.testing.clock import START
@@ -230,3 +242,127 @@ def _fails(_: Any) -> None:
 def _is_due(app: Cloche, run: Run, at: int) -> bool:
     row = app._running.store.run(run._key)
     return row is not None and row.wake_at == at
+
+
+# ---- attempts that end in a way that nobody foresaw ------------------------------------------------------------------
+
+
+class Unreadable(Exception):
+    @property
+    def __cause__(self) -> None:  # type: ignore[override]
+        raise ValueError("do not look")
+
+
+class Opaque:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise ValueError("do not look")
+
+
+class Holds(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds")
+        self.code = 7
+        self.opaque = Opaque()
+
+
+class AskedOddly(RetryableError):
+    def __getattribute__(self, name: str) -> Any:
+        if name == "retry_after":
+            raise ValueError("do not look")
+        return super().__getattribute__(name)
+
+
+def _raises(error: BaseException) -> Any:
+    raise error
+
+
+async def _raises_later(error: BaseException) -> Any:
+    raise error
+
+
+def _suspends_oddly(data: Any, ctx: StepContext) -> Any:
+    ctx.suspend(resume_label=[7])  # type: ignore[list-item]
+
+
+def _bails_oddly(data: Any, ctx: StepContext) -> Any:
+    ctx.set_state(x="x" * 3_000_000)
+    ctx.bail("x" * 6_000_000)
+
+
+def _updates_oddly(data: Any, ctx: StepContext) -> None:
+    ctx.update_state(lambda state: _raises(GeneratorExit()))
+
+
+UNSEEN: dict[str, tuple[Any, str]] = {
+    "StopIteration, in a thread": (lambda data: next(iter(())), "RuntimeError"),
+    "StopIteration": (lambda data, ctx: _raises_later(StopIteration()), "RuntimeError"),
+    "GeneratorExit, in a thread": (lambda data: _raises(GeneratorExit()), "GeneratorExit"),
+    "GeneratorExit": (lambda data, ctx: _raises_later(GeneratorExit()), "GeneratorExit"),
+    "a cause that cannot be read": (lambda data: _raises(Unreadable()), "Unreadable"),
+    "an attribute that cannot be read": (lambda data: _raises(Holds()), "Holds"),
+    "retry_after that cannot be read": (lambda data: _raises(AskedOddly("busy")), "TypeError"),
+    "retry_after as text": (lambda data: _raises(RetryableError("busy", retry_after="0.1")), "TypeError"),  # type: ignore[arg-type]
+    "a label that is no text": (_suspends_oddly, "AttributeError"),
+    "bailing with too much": (_bails_oddly, "LimitExceeded"),
+    "a state function that raises GeneratorExit": (_updates_oddly, "GeneratorExit"),
+}
+
+
+@pytest.mark.parametrize(("execute", "name"), UNSEEN.values(), ids=UNSEEN)
+def test_an_attempt_that_ends_oddly_fails_its_step(execute: Any, name: str) -> None:
+    odd = create_step(id="odd", execute=execute, retries=1)
+
+    @in_loop
+    async def live() -> None:
+        async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(odd).commit()]) as app:
+            result = await asyncio.wait_for((await app.start("w", 1)).result(), 10)
+            assert result.error is not None
+            assert (result.status, result.error.name) == ("failed", name)
+
+    live()
+
+
+@in_loop
+async def test_what_can_be_read_of_an_exception_is_kept() -> None:
+    odd = create_step(id="odd", execute=lambda data: _raises(Holds()))
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(odd).commit()]) as app:
+        result = await asyncio.wait_for((await app.start("w", 1)).result(), 10)
+    assert result.error is not None
+    assert (result.error.message, result.error.data) == ("holds", {"code": 7})
+
+
+@in_loop
+async def test_a_step_may_say_when_to_try_again_as_a_timedelta() -> None:
+    tries: list[int] = []
+
+    @step(retries=1)
+    async def busy(data: Any, ctx: StepContext) -> str:
+        tries.append(ctx.attempt)
+        if ctx.attempt == 1:
+            raise RetryableError("busy", retry_after=timedelta(minutes=2))
+        return "ok"
+
+    world = ManualWorld()
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(busy).commit()], world=world) as app:
+        run = await app.start("w")
+        await until(partial(_is_due, app, run, START + 120_000))
+        world.move(120, app)
+        assert ((await run.result()).result, tries) == ("ok", [1, 2])
+
+
+@in_loop
+async def test_a_wait_of_another_type_fails_its_step_at_once() -> None:
+    tries: list[int] = []
+
+    @step(retries=2)
+    async def busy(data: Any, ctx: StepContext) -> None:
+        tries.append(ctx.attempt)
+        raise RetryableError("busy", retry_after="30")  # type: ignore[arg-type]
+
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(busy).commit()]) as app:
+        result = await asyncio.wait_for((await app.start("w")).result(), 10)
+    assert result.error is not None
+    assert (tries, result.error.message) == ([1], "retry_after is seconds (int or float) or a timedelta, not str")
+    assert result.error.cause is not None
+    assert (result.error.cause.name, result.error.cause.message) == ("RetryableError", "busy")
