@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from cloche_guest.abi import GuestError
@@ -32,7 +33,7 @@ def main() -> int:
     ):
         parser.error("packages are baked into a Python guest of your own: python --with FOLDER --out FILE")
     as_json: bool = arguments.json
-    progress = (lambda _: None) if as_json else print
+    progress = (lambda _: None) if as_json else partial(print, flush=True)
     begun = time.monotonic()
     try:
         if arguments.out:

@@ -193,7 +193,7 @@ def _component(sources: PythonSources, cache: Path, progress: Progress, tools: P
     kept = cache / f"python-component-{sources._component_key()[:16]}.wasm"
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=cache) as work:
-            holding = _holding(sources, Path(work), cache)
+            holding = _holding(sources, Path(work), cache, progress)
             app = Path(work) / "app"
             app.mkdir()
             (app / "app.py").write_bytes((sources.root / "component" / "app.py").read_bytes())
@@ -211,12 +211,14 @@ def _component(sources: PythonSources, cache: Path, progress: Progress, tools: P
     return kept.read_bytes()
 
 
-def _holding(sources: PythonSources, work: Path, cache: Path) -> dict[str, str]:
+def _holding(sources: PythonSources, work: Path, cache: Path, progress: Progress) -> dict[str, str]:
     """What holds entropy and clock, so that CPython's hash seed is the same in every build."""
     if platform.system() != "Linux":
         return {}
     library = work / "hold.so"
-    zig(["cc", "-shared", "-fPIC", "-O2", str(sources.root / "component" / "hold.c"), "-o", str(library)], work, cache)
+    source = sources.root / "component" / "hold.c"
+    with reported(progress, f"compile {source.name}"):
+        zig(["cc", "-shared", "-fPIC", "-O2", str(source), "-o", str(library)], work, cache)
     return {"LD_PRELOAD": str(library)}
 
 

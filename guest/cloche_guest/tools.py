@@ -84,6 +84,8 @@ def place(made: Path, wanted: Path) -> None:
 
 @contextmanager
 def reported(progress: Progress, what: str) -> Iterator[None]:
+    """Says that a part of a build begins and how long it took: some take a minute, and some run at the same time."""
     begun = time.monotonic()
+    progress(f"{what} …")
     yield
-    progress(f"{what} … {time.monotonic() - begun:.1f} s")
+    progress(f"{what}: {time.monotonic() - begun:.1f} s")

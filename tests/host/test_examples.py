@@ -38,7 +38,7 @@ def _output(file: Path, **environment: str) -> str:
         [sys.executable, "-W", "error", str(file)],
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env={**os.environ, "COLUMNS": "80", **environment},
         check=False,
         timeout=120,
     )
@@ -64,8 +64,14 @@ def test_an_example_is_short(name: str) -> None:
 
 def test_the_demo_is_killed_and_finishes_without_running_a_completed_step_again(tmp_path: Path) -> None:
     printed = _output(EXAMPLES / "demo" / "demo.py", CLOCHE_DEMO_OUT=str(tmp_path / "out"))
-    assert "killed: exit -9" in printed
+    [(step, run)] = re.findall(r"killed: exit -9, while step (\S+) of run (\S+) was under way", printed)
     assert "runs: {'success': 24}; invoices on disk: 24; rows in the books: 24" in printed
     assert "completed more than once: 0" in printed
     assert "no completed step ran twice" in printed
     assert re.search(r"\d+ records of 24 runs are what was written", printed)
+    timeline = printed.split(f"The timeline of run {run}, which the kill cut in two\n\n")[1].split("\n\n")[0]
+    [_, after] = timeline.split(f" step called      {step} ")
+    assert '{"attempt": 1, "redispatch…' in after.splitlines()[1]
+    assert max(map(len, timeline.splitlines())) <= 80
+    assert "What to try next" in printed
+    assert all((EXAMPLES.parents[1] / file).exists() for file in re.findall(r"host/examples/[\w/]+\.py", printed))

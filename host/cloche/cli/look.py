@@ -99,7 +99,7 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
 @tenant_option
 def log(run_id: str, store: str, follow: bool, tenant: str, as_json: bool) -> None:
     """Print the records of a run."""
-    from cloche.cli.output import print_json, record_data, record_line
+    from cloche.cli.output import line_chars_max, print_json, record_data, record_line
     from cloche.history import Seq
     from cloche.runtime import reading
     from cloche.runtime.results import FINAL
@@ -113,7 +113,7 @@ def log(run_id: str, store: str, follow: bool, tenant: str, as_json: bool) -> No
                 if as_json:
                     print_json(record_data(record))
                 else:
-                    click.echo(record_line(record))
+                    click.echo(record_line(record, chars_max=line_chars_max()))
             if not follow or row.status in FINAL:
                 return
             time.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
+WIDE_CHARS = 120  # from here on a line has room for long paths
 LAST_MS = 253_402_300_799_000  # the last second that Python's calendar has
 
 
@@ -108,13 +110,23 @@ def record_data(record: Record) -> dict[str, Any]:
     }
 
 
-def record_line(record: Record, *, color: bool = True) -> str:
-    """A record on one line: number, time, kind, path, and what it holds."""
+def line_chars_max() -> int | None:
+    """The width of the terminal (or of COLUMNS, where that is set); None where the output goes elsewhere."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def record_line(record: Record, *, color: bool = True, chars_max: int | None = None) -> str:
+    """A record on one line: number, time, kind, path, and what it holds, cut to `chars_max` characters."""
     kind = record.kind.name.lower().replace("_", " ")
     clock = moment(record.time)[11:23]
     path = shown(record.path or "")
     number = click.style(f"{record.seq:>5}", dim=True) if color else f"{record.seq:>5}"
-    return f"{number}  {clock}  {kind:17} {path:24} {short(_gist(record))}".rstrip()
+    value = short(_gist(record))
+    width = 24 if chars_max is None or chars_max >= WIDE_CHARS else 14
+    rest = f"  {clock}  {kind:16} {path:{width}} {value}".rstrip()
+    if chars_max is not None and 5 + len(rest) > chars_max:
+        rest = rest[: max(chars_max - 6, 0)] + "…"
+    return number + rest
 
 
 def _gist(record: Record) -> Any:

@@ -130,6 +130,16 @@ def test_log_prints_every_record(one_run: str) -> None:
     assert (records[2]["kind"], records[2]["path"], records[2]["call"]) == ("step_called", "double", 1)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 150])
+def test_log_fits_the_terminal(one_run: str, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    whole = cloche("log", "r1", "--store", one_run).out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    fitted = cloche("log", "r1", "--store", one_run).out
+    assert max(map(len, whole.splitlines())) > 150
+    assert max(map(len, fitted.splitlines())) == columns
+    assert len(fitted.splitlines()) == len(whole.splitlines())
+
+
 def test_codegen_prints_the_source_and_its_map() -> None:
     plain, mapped = cloche("codegen", MATH), cloche("codegen", MATH, "--map")
     data = cloche("codegen", MATH, "--json").json()
