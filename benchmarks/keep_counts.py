@@ -1,12 +1,12 @@
-"""Renew `counts.json`, which `tests/host/bench/test_counts.py` compares with: `make counts`. Needs both guests."""
+"""Renew `counts.json`, which `tests/bench/test_counts.py` compares with: `make counts`. Needs both guests."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from cloche.bench import histories
-from cloche.bench.counts import calls, fuel
+from benchmarks import histories
+from benchmarks.counts import calls, fuel
 
 
 def main() -> None:

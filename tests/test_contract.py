@@ -22,7 +22,7 @@ ROOTS = {"cloche": "host", "cloche_codegen": "codegen", "cloche_guest": "guest"}
 
 # A layer may use itself and what stands after it here; `sandbox` and `store` share a floor and do not meet.
 FLOORS: list[set[str]] = [
-    {"__init__", "cli", "http", "testing", "bench"},
+    {"__init__", "cli", "http", "testing"},
     {"runtime"},
     {"engines"},
     {"sandbox", "store"},
@@ -35,10 +35,11 @@ FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in laye
 # Who may know a library that is not cloche's. pydantic is the language of schemas at the faces, in the runtime and in
 # codegen; `history` uses it inside functions only, for values that are models, and never needs it otherwise.
 MAY_KNOW = {
-    "sqlite3": {"cloche.store", "cloche.bench.baselines"},
-    "wasmtime": {"cloche.sandbox", "cloche_guest", "cloche.bench.metering"},
-    "cbor2": {"cloche.history", "cloche_guest", "cloche.bench.boundary"},
+    "sqlite3": {"cloche.store"},
+    "wasmtime": {"cloche.sandbox", "cloche_guest"},
+    "cbor2": {"cloche.history", "cloche_guest"},
     "click": {"cloche.cli"},
+    "benchmarks": {"cloche.cli.measure"},  # in a checkout only
     "cryptography": {"cloche.runtime.signing"},
     "pydantic": {"cloche.runtime", "cloche.history", "cloche.tenancy", "cloche_codegen"},
     "pydantic_core": {"cloche.runtime", "cloche.history", "cloche_codegen"},

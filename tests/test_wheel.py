@@ -38,6 +38,14 @@ def test_the_wheel_holds_the_three_packages_and_one_guest(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
+def test_the_wheel_holds_no_benchmarks(wheel: Path) -> None:
+    folders = {part for name in ZipFile(wheel).namelist() for part in Path(name).parts[:-1]}
+    files = {Path(name).name for name in ZipFile(wheel).namelist()}
+    assert folders & {"bench", "benchmarks", "rivals", "tests"} == set()
+    assert files & {"suite.py", "baselines.py", "counts.json"} == set()
+    assert all((ROOT / "benchmarks" / name).exists() for name in ("suite.py", "baselines.py", "counts.json"))
+
+
 def test_an_empty_environment_with_the_wheel_runs_a_workflow(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=True)
@@ -54,5 +62,8 @@ def test_an_empty_environment_with_the_wheel_runs_a_workflow(wheel: Path, tmp_pa
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    bench = subprocess.run([cloche, "bench", "load"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (bench.returncode, bench.stdout) == (2, "")
+    assert "the benchmarks are not part of an installed cloche: get a checkout" in bench.stderr
     installed = subprocess.run([pip, "list"], check=True, capture_output=True, text=True).stdout
     assert "ziglang" not in installed

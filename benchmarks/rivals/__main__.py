@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import machine, number
 from benchmarks.rivals.catalogue import RIVALS, Rival
 from benchmarks.rivals.running import absent, baselines, install, measure
-from cloche.bench.report import machine, number
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.baselines import append_sync_us, await_us, scratch
 from benchmarks.rivals.catalogue import NODE, Rival
-from cloche.bench.baselines import append_sync_us, await_us, scratch
 
 HERE = Path(__file__).parent
 HOMES = HERE.parents[1] / ".cache" / "rivals"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 from rows import row, sizes
 
-from cloche.bench import resume
-from cloche.bench import workflows as w
-from cloche.bench.figures import once_us
+sys.path.insert(0, str(Path(__file__).parents[3]))  # `benchmarks` is not installed
+
+from benchmarks import resume
+from benchmarks import workflows as w
+from benchmarks.figures import once_us
 
 
 async def _durable(store: Path, count: int) -> float:

@@ -1,7 +1,8 @@
-"""The command that measures: `bench`."""
+"""The command that measures: `bench`. The benchmarks themselves are no part of the package: they stand in a checkout."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -21,11 +22,13 @@ def bench(names: tuple[str, ...], only_list: bool, most: int, keep: Path | None,
 
     All benchmarks (15 minutes), or those named. Stores are made in the working directory, and removed.
     """
-    from cloche.bench import SUITE, Scale, run_suite
-    from cloche.bench.report import Taken, line
-    from cloche.bench.report import keep as keep_files
     from cloche.cli.output import print_json
     from cloche.errors import NotFound
+
+    _find_benchmarks()
+    from benchmarks import SUITE, Scale, run_suite
+    from benchmarks.report import Taken, line
+    from benchmarks.report import keep as keep_files
 
     if unknown := next((name for name in names if name not in SUITE), None):
         known = ", ".join(SUITE)
@@ -42,3 +45,20 @@ def bench(names: tuple[str, ...], only_list: bool, most: int, keep: Path | None,
         said = " ".join(["cloche bench", *names, *([f"--most {most}"] if most != 1_000_000 else [])])
         for file in keep_files(taken, said, keep):
             click.echo(f"kept {file}", err=True)
+
+
+def _find_benchmarks() -> None:
+    """Make `benchmarks` of the checkout that this package is in importable.
+
+    Raises:
+        UsageError: this package is installed without a checkout.
+    """
+    from cloche.errors import UsageError
+
+    checkout = Path(__file__).resolve().parents[3]
+    if not (checkout / "benchmarks" / "suite.py").exists():
+        raise UsageError(
+            "the benchmarks are not part of an installed cloche: get a checkout of its repository, and run `make bench` there"
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))

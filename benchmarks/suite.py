@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 
-from cloche.bench.figures import Figure, Scale
+from benchmarks.figures import Figure, Scale
 
 SUITE = {
     "new-cell": ("cells", "a live instance of a workflow's image, ready for its first turn"),
@@ -41,6 +41,6 @@ SUITE = {
 def run_suite(names: Sequence[str], scale: Scale) -> Iterator[tuple[str, Figure]]:
     """The figures of these benchmarks, of all if none is named, as they are measured: (name of the benchmark, figure)."""
     for name in names or SUITE:
-        module = importlib.import_module(f"cloche.bench.{SUITE[name][0]}")
+        module = importlib.import_module(f"benchmarks.{SUITE[name][0]}")
         for figure in getattr(module, name.replace("-", "_"))(scale):
             yield name, figure

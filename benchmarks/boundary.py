@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale, median_us, once_us, percentile
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale, median_us, once_us, percentile
 from cloche.errors import TimeExhausted
 from cloche.history.messages import split_output
 from cloche.history.values import decode, encode, lend

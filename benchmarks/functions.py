@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale, median_us
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale, median_us
 from cloche.engines.protocol import Language
 from cloche.sandbox import Cell
 from cloche_codegen import Workflow, clone_step, create_step, create_workflow, path

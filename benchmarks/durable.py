@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloche.bench import workflows as w
-from cloche.bench.baselines import append_sync_us, scratch, sqlite_commit_us, sqlite_row_us, task_us
-from cloche.bench.figures import Figure, Scale, percentile
+from benchmarks import workflows as w
+from benchmarks.baselines import append_sync_us, scratch, sqlite_commit_us, sqlite_row_us, task_us
+from benchmarks.figures import Figure, Scale, percentile
 from cloche.runtime import Workflow
 
 ROUNDS = 7

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from benchmarks import workflows as w
+from benchmarks.baselines import task_us
+from benchmarks.figures import Figure, Scale
 from cloche import DirectEngine, SandboxEngine
-from cloche.bench import workflows as w
-from cloche.bench.baselines import task_us
-from cloche.bench.figures import Figure, Scale
 from cloche.engines import CellSource
 
 SHORT, ROUNDS = 1, 9

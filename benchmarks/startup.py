@@ -9,8 +9,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from cloche.bench.baselines import python_ms
-from cloche.bench.figures import Figure, Scale, median_us
+from benchmarks.baselines import python_ms
+from benchmarks.figures import Figure, Scale, median_us
 
 
 def help(_: Scale) -> Iterator[Figure]:

@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cloche.bench.figures import Figure
-from cloche.bench.plots import Curve, plot
+from benchmarks.figures import Figure
+from benchmarks.plots import Curve, plot
 
 _MARKS = {None: " ", True: "✓", False: "✗"}
 _NAME, _BASELINE = 52, 36

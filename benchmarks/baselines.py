@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloche.bench.figures import median_us
+from benchmarks.figures import median_us
 
 STEP_BYTES = 3 * (40 + 32)  # the records of a sequential step: attempt, completion, next call, each with its hash
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import wasmtime
 
 import cloche_guest
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale, once_us
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale, once_us
 
 REPEATS = 7
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import cloche
 
-from cloche.bench import SUITE, Scale, run_suite
+from benchmarks import SUITE, Scale, run_suite
 
 COMPILING = ("metering", "cold-start")  # guests, for many seconds
 

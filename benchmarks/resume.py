@@ -11,10 +11,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from benchmarks import histories as h
+from benchmarks.baselines import scratch
+from benchmarks.figures import Figure, Scale, once_us, wall_and_cpu_us
 from cloche import SandboxEngine
-from cloche.bench import histories as h
-from cloche.bench.baselines import scratch
-from cloche.bench.figures import Figure, Scale, once_us, wall_and_cpu_us
 from cloche.history import Record, Seq
 from cloche.runtime.checkpoints import EVENTS_BETWEEN, taken
 from cloche.runtime.clock import SystemWorld

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloche.bench import histories as h
-from cloche.bench.baselines import scratch
-from cloche.bench.figures import Figure, Scale, private_bytes
+from benchmarks import histories as h
+from benchmarks.baselines import scratch
+from benchmarks.figures import Figure, Scale, private_bytes
 from cloche.engines import Language
 from cloche.history import CallId, Kind, Note, RunId, RunKey, RunMachine, Seq, TenantId, TimeMs
 from cloche.history.values import encode_plain
@@ -45,8 +45,9 @@ def live_memory(_: Scale) -> Iterator[Figure]:
 
 _OPENED = """
 import asyncio, sys, time
+sys.path.insert(0, sys.argv[2])  # `benchmarks` is not installed
 from cloche import Cloche
-from cloche.bench.figures import private_bytes
+from benchmarks.figures import private_bytes
 
 async def main(store):
     begin = time.perf_counter()
@@ -78,7 +79,8 @@ def parked_memory(scale: Scale) -> Iterator[Figure]:
 
 def _worker(store: Path) -> tuple[int, float]:
     """The memory of a worker that was started on `store`, and the seconds until it was."""
-    done = subprocess.run([sys.executable, "-c", _OPENED, str(store)], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", _OPENED, str(store), str(Path(__file__).parents[1])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     size, seconds = done.stdout.split()
     return int(size), float(seconds)
 

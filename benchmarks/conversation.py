@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import workflows as w
+from benchmarks.baselines import scratch, sqlite_commit_us
+from benchmarks.figures import Figure, Scale
 from cloche import create_step, create_workflow
-from cloche.bench import workflows as w
-from cloche.bench.baselines import scratch, sqlite_commit_us
-from cloche.bench.figures import Figure, Scale
 from cloche.store import SqliteStore
 
 BEFORE_BYTES = 1_000_000

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale
 from cloche.engines import Language
 from cloche.history import Kind, Note, Record, RunMachine
 from cloche.history.following import Heard, follow

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-from cloche.bench import histories as h
-from cloche.bench.baselines import await_us
-from cloche.bench.figures import Figure, Scale, median_us, once_us, wall_and_cpu_us
+from benchmarks import histories as h
+from benchmarks.baselines import await_us
+from benchmarks.figures import Figure, Scale, median_us, once_us, wall_and_cpu_us
 from cloche.engines import Language
 from cloche.sandbox import Cell, load_image
 

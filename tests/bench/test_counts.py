@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cloche.bench.counts import calls, fuel
+from benchmarks.counts import calls, fuel
 
-FILE = Path(__file__).parents[3] / "benchmarks" / "counts.json"
+FILE = Path(__file__).parents[2] / "benchmarks" / "counts.json"
 KEPT: dict[str, float] = json.loads(FILE.read_text())
 MORE, LESS = 1.05, 0.8  # a path may cost 5 % more; one that costs a fifth less is worth keeping as such
 CALLS_MORE = 1.25  # versions of Python differ in what is a call

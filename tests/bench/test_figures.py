@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cloche.bench import Figure, Scale
-from cloche.bench.figures import percentile
-from cloche.bench.plots import Curve, plot
-from cloche.bench.report import Taken, keep, line
+from benchmarks import Figure, Scale
+from benchmarks.figures import percentile
+from benchmarks.plots import Curve, plot
+from benchmarks.report import Taken, keep, line
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 
 import cloche_guest
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale, median_us, private_bytes
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale, median_us, private_bytes
 from cloche.sandbox import BaseImage, Cell, Image, cells, load_image
 from cloche.sandbox.hot import HotImages
 

@@ -7,9 +7,9 @@ import statistics
 import time
 from collections.abc import Iterator
 
+from benchmarks import workflows as w
+from benchmarks.figures import Figure, Scale
 from cloche import Cloche, Policy, clone_step, code, create_step, create_workflow
-from cloche.bench import workflows as w
-from cloche.bench.figures import Figure, Scale
 
 TENANTS, STEPS, ROUNDS = 50, 100, 5
 FUEL = 1_500_000_000  # a little more than one event of `SPIN` takes, about 0.1 s

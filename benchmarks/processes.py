@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cloche.bench import histories as h
-from cloche.bench.figures import Figure, Scale, median_us
+from benchmarks import histories as h
+from benchmarks.figures import Figure, Scale, median_us
 from cloche.engines import Cell, CellSource, Code, ProcessEngine, SandboxEngine
 from cloche.history import DEFAULT_TENANT
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # `benchmarks` is no part of the package
 
 from benchmarks.rivals import running
 from benchmarks.rivals.catalogue import RIVALS, Rival
