@@ -1,4 +1,4 @@
-"""Imports point one way (ARCHITECTURE, STYLE section 1). The line that strays is named.
+"""Imports point one way (ARCHITECTURE.md). The line that strays is named.
 
 Imports inside functions count as well: the direction is about what knows what, not about when it is loaded. Imports under
 `if TYPE_CHECKING:` are held to the same rules.

@@ -2,7 +2,7 @@
 
 A place is `${scope.path}` with one of the scopes `inputData`, `initData`, `state`, `requestContext`, `stepResults.<id>`.
 Checked while building: no padding, a known scope, an id after `stepResults`, a key after `requestContext`. How a value
-is shown is `conditions.values.text_of`. Source: `reference` section 2.2.
+is shown is `conditions.values.text_of`. Source: Mastra's templates.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ RAISES = '(() => { throw new Error("c"); })()'
 
 @pytest.mark.parametrize(("v", "arm"), [(10, "low"), (50, "mid"), (80, "high")])
 @everywhere
-async def test_a_branch_takes_the_arm_that_holds(case: Case, v: int, arm: str) -> None:  # C17
+async def test_a_branch_takes_the_arm_that_holds(case: Case, v: int, arm: str) -> None:
     value = path("inputData.v")
     conditions = {"low": value < 33, "mid": (value >= 33) & (value < 66), "high": value >= 66}
     steps = {id: case.journal.step(id, partial(_named, id)) for id in conditions}
@@ -26,7 +26,7 @@ async def test_a_branch_takes_the_arm_that_holds(case: Case, v: int, arm: str) -
 
 
 @everywhere
-async def test_no_arm_holds(case: Case) -> None:  # C19
+async def test_no_arm_holds(case: Case) -> None:
     workflow = create_workflow(id="w").branch([("false", case.journal.inc())]).then(case.journal.take())
     result = await case.start(workflow, {"v": 5})
     assert (outcome(result), result.steps["take"].payload) == (("success", {}), {})
@@ -34,7 +34,7 @@ async def test_no_arm_holds(case: Case) -> None:  # C19
 
 
 @everywhere
-async def test_a_condition_that_raises_fails_the_run(case: Case) -> None:  # C20
+async def test_a_condition_that_raises_fails_the_run(case: Case) -> None:
     """Mastra's default engine reads it as false, which hides bugs; a typed error names the condition here."""
     workflow = create_workflow(id="w").branch([(RAISES, case.journal.inc()), ("true", case.journal.dbl())])
     result = await case.start(workflow, {"v": 5})

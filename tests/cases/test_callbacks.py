@@ -40,21 +40,21 @@ class Heard:
 
 
 @uncut
-async def test_a_run_that_succeeds(case: Case) -> None:  # C57 (i)
+async def test_a_run_that_succeeds(case: Case) -> None:
     heard = Heard()
     result = await case.start(heard.workflow(case.journal.inc()), {"v": 1})
     assert (outcome(result), heard.all) == (("success", {"v": 2}), ["start", "finish(success)"])
 
 
 @uncut
-async def test_a_run_that_fails(case: Case) -> None:  # C57 (ii)
+async def test_a_run_that_fails(case: Case) -> None:
     heard = Heard()
     result = await case.start(heard.workflow(case.journal.boom()), {"v": 1})
     assert (failure(result)[1], heard.all) == ("boom", ["start", "finish(failed)", "error(boom)"])
 
 
 @uncut
-async def test_a_run_that_is_suspended_and_resumed(case: Case) -> None:  # C57 (iii)
+async def test_a_run_that_is_suspended_and_resumed(case: Case) -> None:
     heard = Heard()
     await case.start(heard.workflow(case.journal.ask()), {"v": 1})
     await case.until(lambda: len(heard.all) == 2)
@@ -63,7 +63,7 @@ async def test_a_run_that_is_suspended_and_resumed(case: Case) -> None:  # C57 (
 
 
 @everywhere
-async def test_a_callback_that_raises_at_the_end_changes_nothing(case: Case) -> None:  # C57 (iv)
+async def test_a_callback_that_raises_at_the_end_changes_nothing(case: Case) -> None:
     def raising(_: RunResult) -> None:
         raise RuntimeError("in the callback")
 
@@ -73,7 +73,7 @@ async def test_a_callback_that_raises_at_the_end_changes_nothing(case: Case) -> 
 
 
 @everywhere
-async def test_a_callback_that_raises_at_the_beginning_refuses_the_run(case: Case) -> None:  # C57 (v)
+async def test_a_callback_that_raises_at_the_beginning_refuses_the_run(case: Case) -> None:
     def raising(_: Mapping[str, Any]) -> None:
         raise PermissionError("not today")
 

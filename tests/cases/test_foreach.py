@@ -14,7 +14,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_foreach_keeps_the_order_of_its_items(case: Case) -> None:  # C27
+async def test_foreach_keeps_the_order_of_its_items(case: Case) -> None:
     gen = case.journal.step("gen", lambda _: [{"x": 1}, {"x": 2}, {"x": 3}])
     t = case.journal.step("t", lambda item: {"d": 2 * item["x"]})
     total = case.journal.step("sum", lambda items: {"total": sum(item["d"] for item in items)})
@@ -26,7 +26,7 @@ async def test_foreach_keeps_the_order_of_its_items(case: Case) -> None:  # C27
 
 
 @everywhere
-async def test_foreach_over_nothing(case: Case) -> None:  # C29
+async def test_foreach_over_nothing(case: Case) -> None:
     t, n = case.journal.step("t"), case.journal.step("n", lambda items: {"count": len(items)})
     result = await case.start(create_workflow(id="w").foreach(t).then(n), [])
     assert outcome(result) == ("success", {"count": 0})
@@ -34,7 +34,7 @@ async def test_foreach_over_nothing(case: Case) -> None:  # C29
 
 
 @everywhere
-async def test_bail_inside_foreach_ends_the_run(case: Case) -> None:  # C31
+async def test_bail_inside_foreach_ends_the_run(case: Case) -> None:
     def bail_at_two(item: int, ctx: StepContext) -> int:
         if item == 2:
             ctx.bail(["B"])
@@ -52,7 +52,7 @@ async def test_bail_inside_foreach_ends_the_run(case: Case) -> None:  # C31
     [(0, 1), (-1, 1), (2.9, 2), (float("nan"), 1), (code("'many'"), 1), (code("inputData.length"), 5)],
 )
 @uncut
-async def test_how_many_items_are_at_work(case: Case, concurrency: Any, highest: int) -> None:  # C33
+async def test_how_many_items_are_at_work(case: Case, concurrency: Any, highest: int) -> None:
     """What computes the width from the run is a code string here: functions under glass are another matter."""
     flying = Flying()
     workflow = create_workflow(id="w").foreach(flying.step(case), concurrency=concurrency)
@@ -61,7 +61,7 @@ async def test_how_many_items_are_at_work(case: Case, concurrency: Any, highest:
 
 
 @everywhere
-async def test_a_computed_width_is_the_same_in_every_life(case: Case) -> None:  # C33
+async def test_a_computed_width_is_the_same_in_every_life(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(case.journal.step("t"), concurrency=path("initData.length"))
     assert outcome(await case.start(workflow, [1, 2, 3])) == ("success", [1, 2, 3])
 

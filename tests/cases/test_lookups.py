@@ -16,7 +16,7 @@ TEMPLATE = (
 
 
 @everywhere
-async def test_a_step_looks_up_results_and_the_input_of_the_run(case: Case) -> None:  # C08
+async def test_a_step_looks_up_results_and_the_input_of_the_run(case: Case) -> None:
     inc = case.journal.inc()
 
     def look(_: Any, ctx: StepContext) -> dict[str, Any]:
@@ -41,7 +41,7 @@ async def test_a_step_that_failed_has_no_result(case: Case) -> None:
 
 
 @everywhere
-async def test_a_template_is_filled_from_all_that_is_known(case: Case) -> None:  # C10
+async def test_a_template_is_filled_from_all_that_is_known(case: Case) -> None:
     workflow = create_workflow(id="w").then(case.journal.inc()).map({"d": {"template": TEMPLATE}})
     value = {"v": 1, "nul": None}
     result = await case.start(workflow, value, initial_state={"k": "K"}, request_context={"u": "bob"})
@@ -49,13 +49,13 @@ async def test_a_template_is_filled_from_all_that_is_known(case: Case) -> None: 
 
 
 @everywhere
-async def test_a_missing_last_key_of_a_map_is_absent(case: Case) -> None:  # C12 (i)
+async def test_a_missing_last_key_of_a_map_is_absent(case: Case) -> None:
     workflow = create_workflow(id="w").then(case.journal.inc()).map({"a": {"step": "inc", "path": "nope"}})
     assert outcome(await case.start(workflow, {"v": 1})) == ("success", {})
 
 
 @everywhere
-async def test_a_missing_key_on_the_way_fails_the_map(case: Case) -> None:  # C12 (ii)
+async def test_a_missing_key_on_the_way_fails_the_map(case: Case) -> None:
     workflow = create_workflow(id="w").then(case.journal.inc()).map({"a": {"step": "inc", "path": "v.q.z"}}, id="m")
     result = await case.start(workflow, {"v": 1})
     assert "Invalid path v.q.z in step inc" in failure(result)[1]
@@ -63,14 +63,14 @@ async def test_a_missing_key_on_the_way_fails_the_map(case: Case) -> None:  # C1
 
 
 @everywhere
-async def test_a_map_of_a_step_that_did_not_run_fails(case: Case) -> None:  # C12 (iii)
+async def test_a_map_of_a_step_that_did_not_run_fails(case: Case) -> None:
     arms = [("false", case.journal.inc()), ("true", case.journal.take())]
     workflow = create_workflow(id="w").branch(arms).map({"a": {"step": "inc", "path": "v"}})
     assert "Invalid path v in step inc" in failure(await case.start(workflow, {"v": 1}))[1]
 
 
 @pytest.mark.parametrize("template", ["${ inputData.x }", "${foo.x}", "${stepResults}", "${requestContext}"])
-def test_a_template_that_is_wrong_is_refused_while_building(template: str) -> None:  # C12 (iv)
+def test_a_template_that_is_wrong_is_refused_while_building(template: str) -> None:
     with pytest.raises(GraphError):
         create_workflow(id="w").map({"a": {"template": template}}).commit()
 

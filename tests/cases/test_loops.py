@@ -9,7 +9,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_do_until(case: Case) -> None:  # C22
+async def test_do_until(case: Case) -> None:
     fin = case.journal.step("fin", lambda data: {"final": data["v"]})
     workflow = create_workflow(id="w").dountil(case.journal.inc(), path("inputData.v") >= 12).then(fin)
     result = await case.start(workflow, {"v": 0})
@@ -21,7 +21,7 @@ async def test_do_until(case: Case) -> None:  # C22
 
 
 @everywhere
-async def test_the_condition_is_given_how_often_the_body_ran(case: Case) -> None:  # C24
+async def test_the_condition_is_given_how_often_the_body_ran(case: Case) -> None:
     seen = "(console.log(iterationCount), iterationCount >= 3)"
     result = await case.start(create_workflow(id="w").dountil(case.journal.inc(), seen), {"v": 0})
     assert outcome(result) == ("success", {"v": 3})
@@ -29,7 +29,7 @@ async def test_the_condition_is_given_how_often_the_body_ran(case: Case) -> None
 
 
 @everywhere
-async def test_a_loop_condition_that_raises_fails_the_run(case: Case) -> None:  # C26
+async def test_a_loop_condition_that_raises_fails_the_run(case: Case) -> None:
     """Mastra's default engine raises out of `start` and leaves the run as running."""
     workflow = create_workflow(id="w").dountil(case.journal.inc(), '(() => { throw new Error("cc"); })()')
     result = await case.start(workflow, {"v": 0})

@@ -14,7 +14,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_parallel_outputs_are_keyed_by_step(case: Case) -> None:  # C13
+async def test_parallel_outputs_are_keyed_by_step(case: Case) -> None:
     journal = case.journal
     workflow = create_workflow(id="w").parallel([journal.inc(), journal.dbl()]).then(journal.take())
     result = await case.start(workflow, {"v": 5})
@@ -29,7 +29,7 @@ async def test_parallel_outputs_are_keyed_by_step(case: Case) -> None:  # C13
 
 
 @everywhere
-async def test_failure_beats_suspension(case: Case) -> None:  # C15
+async def test_failure_beats_suspension(case: Case) -> None:
     s = case.journal.acts("s", lambda _, ctx: ctx.suspend())
     f = case.journal.boom("F")
     result = await case.start(create_workflow(id="w").parallel([s, f]), {})
@@ -41,7 +41,7 @@ async def test_failure_beats_suspension(case: Case) -> None:  # C15
 
 
 @everywhere
-async def test_one_parallel_block_behind_another(case: Case) -> None:  # C16
+async def test_one_parallel_block_behind_another(case: Case) -> None:
     journal = case.journal
     p, q = journal.step("p", lambda data: data["inc"]["v"]), journal.step("q", lambda data: data["dbl"]["v"])
     workflow = create_workflow(id="w").parallel([journal.inc(), journal.dbl()]).parallel([p, q])

@@ -32,7 +32,7 @@ class Flaky:
 
 
 @everywhere
-async def test_workflow_level_retries(case: Case) -> None:  # C52 (i)
+async def test_workflow_level_retries(case: Case) -> None:
     flaky, began = Flaky(2), case.world.now()
     workflow = create_workflow(id="w", retry_config={"attempts": 3, "delay_s": 0.005}).then(flaky.step(case.journal))
     result = await case.start(workflow, {})
@@ -41,14 +41,14 @@ async def test_workflow_level_retries(case: Case) -> None:  # C52 (i)
 
 
 @everywhere
-async def test_when_all_tries_are_used_up_the_last_error_counts(case: Case) -> None:  # C52 (ii)
+async def test_when_all_tries_are_used_up_the_last_error_counts(case: Case) -> None:
     flaky = Flaky(9)
     result = await case.start(create_workflow(id="w", retry_config={"attempts": 1}).then(flaky.step(case.journal)), {})
     assert (failure(result), flaky.counts) == (("OSError", "try 2"), [0, 1])
 
 
 @everywhere
-async def test_without_a_word_there_is_no_retry(case: Case) -> None:  # C52
+async def test_without_a_word_there_is_no_retry(case: Case) -> None:
     flaky = Flaky(9)
     result = await case.start(create_workflow(id="w").then(flaky.step(case.journal)))
     assert (failure(result), flaky.counts) == (("OSError", "try 1"), [0])

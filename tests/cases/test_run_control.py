@@ -15,7 +15,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_one_entry_at_a_time(case: Case) -> None:  # C59 (i)
+async def test_one_entry_at_a_time(case: Case) -> None:
     result = await case.start(_three(case.journal), {"v": 1}, per_step=True)
     assert (outcome(result), outputs(result)) == (("paused", None), {"inc": {"v": 2}})
     result = await case.resume(per_step=True)
@@ -26,7 +26,7 @@ async def test_one_entry_at_a_time(case: Case) -> None:  # C59 (i)
 
 
 @everywhere
-async def test_fork(case: Case) -> None:  # C59 (ii)
+async def test_fork(case: Case) -> None:
     result = await case.start(_three(case.journal), {"v": 500})
     assert (failure(result), statuses(result)) == (("ValueError", "too big"), {"inc": "success", "mid": "failed"})
     old, began = case.records(), len(case.journal.began)

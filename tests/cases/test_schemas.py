@@ -28,7 +28,7 @@ class Text(BaseModel):
 
 
 @everywhere
-async def test_bad_workflow_input_raises_before_anything_runs(case: Case) -> None:  # C46
+async def test_bad_workflow_input_raises_before_anything_runs(case: Case) -> None:
     """`start` raises; the run, which nothing was recorded of, is still to be started."""
     workflow = create_workflow(id="w", input_schema=Number).then(case.journal.inc())
     with pytest.raises(InvalidInput, match="v: ") as raised:
@@ -39,7 +39,7 @@ async def test_bad_workflow_input_raises_before_anything_runs(case: Case) -> Non
 
 
 @everywhere
-async def test_defaults_are_filled_in_and_outputs_are_not_checked(case: Case) -> None:  # C48 (i)
+async def test_defaults_are_filled_in_and_outputs_are_not_checked(case: Case) -> None:
     seen: list[Any] = []
 
     def act(data: Numbered) -> dict[str, Any]:
@@ -53,7 +53,7 @@ async def test_defaults_are_filled_in_and_outputs_are_not_checked(case: Case) ->
 
 
 @everywhere
-async def test_validation_may_be_off(case: Case) -> None:  # C48 (ii)
+async def test_validation_may_be_off(case: Case) -> None:
     seen: list[Any] = []
     s = case.journal.step("s", lambda data: seen.append(data) or data, input_schema=Numbered, output_schema=Text)  # type: ignore[func-returns-value]
     result = await case.start(create_workflow(id="w", validate_inputs=False, input_schema=Number).then(s), {"v": "x"})

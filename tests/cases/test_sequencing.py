@@ -11,7 +11,7 @@ from cloche import FatalError, GraphError, clone_step, clone_workflow, create_wo
 
 
 @everywhere
-async def test_one_step(case: Case) -> None:  # C01
+async def test_one_step(case: Case) -> None:
     result = await case.start(create_workflow(id="w").then(case.journal.inc()), {"v": 1})
     assert outcome(result) == ("success", {"v": 2})
     assert (statuses(result), outputs(result)) == ({"inc": "success"}, {"inc": {"v": 2}})
@@ -19,7 +19,7 @@ async def test_one_step(case: Case) -> None:  # C01
 
 
 @everywhere
-async def test_scalars_lists_and_null_flow_unchanged(case: Case) -> None:  # C03
+async def test_scalars_lists_and_null_flow_unchanged(case: Case) -> None:
     a = case.journal.step("a", lambda _: "ab")
     b = case.journal.step("b", lambda data: [data, data])
     c = case.journal.step("c", lambda _: None)
@@ -33,7 +33,7 @@ async def test_scalars_lists_and_null_flow_unchanged(case: Case) -> None:  # C03
 
 
 @everywhere
-async def test_a_raising_step_fails_the_run(case: Case) -> None:  # C05
+async def test_a_raising_step_fails_the_run(case: Case) -> None:
     journal = case.journal
     workflow = create_workflow(id="w").then(journal.inc()).then(journal.boom()).then(journal.dbl())
     result = await case.start(workflow, {"v": 1})
@@ -46,7 +46,7 @@ async def test_a_raising_step_fails_the_run(case: Case) -> None:  # C05
 
 
 @everywhere
-async def test_a_workflow_is_a_step_and_its_steps_stay_inside(case: Case) -> None:  # C07 (i)
+async def test_a_workflow_is_a_step_and_its_steps_stay_inside(case: Case) -> None:
     inner = create_workflow(id="W").then(case.journal.inc()).then(case.journal.dbl()).commit()
     workflow = create_workflow(id="w").then(inner).then(clone_workflow(inner, id="W2"))
     result = await case.start(workflow, {"v": 1})
@@ -59,7 +59,7 @@ async def test_a_workflow_is_a_step_and_its_steps_stay_inside(case: Case) -> Non
 
 
 @everywhere
-async def test_the_failure_of_a_nested_workflow_keeps_its_data(case: Case) -> None:  # C07 (ii)
+async def test_the_failure_of_a_nested_workflow_keeps_its_data(case: Case) -> None:
     bad = create_workflow(id="Bad").then(case.journal.step("deep", _raise_deep)).commit()
     result = await case.start(create_workflow(id="w").then(bad).then(case.journal.inc()), {"v": 1})
     assert failure(result) == ("DeepError", "deep!")

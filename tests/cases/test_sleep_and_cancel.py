@@ -15,7 +15,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_a_sleep_passes_its_input_through(case: Case) -> None:  # C54
+async def test_a_sleep_passes_its_input_through(case: Case) -> None:
     workflow = (
         create_workflow(id="w")
         .then(case.journal.inc())
@@ -69,7 +69,7 @@ async def test_sleeps_side_by_side_take_as_long_as_the_longest(case: Case) -> No
 
 
 @everywhere
-async def test_abort_from_inside_a_step(case: Case) -> None:  # C56 (i)
+async def test_abort_from_inside_a_step(case: Case) -> None:
     def act(_: Any, ctx: StepContext) -> dict[str, int]:
         ctx.abort()
         return {"v": 1}
@@ -81,7 +81,7 @@ async def test_abort_from_inside_a_step(case: Case) -> None:  # C56 (i)
 
 
 @uncut
-async def test_a_step_that_ignores_the_signal_is_recorded(case: Case) -> None:  # C56 (ii)
+async def test_a_step_that_ignores_the_signal_is_recorded(case: Case) -> None:
     go_on = asyncio.Event()
 
     async def slow(_: Any, ctx: StepContext) -> bool:

@@ -15,7 +15,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_when_a_state_change_becomes_visible(case: Case) -> None:  # C50
+async def test_when_a_state_change_becomes_visible(case: Case) -> None:
     """Every set merges. (In Mastra the last set of a step replaces the earlier ones.)"""
     seen: dict[str, Any] = {}
 
@@ -40,7 +40,7 @@ async def test_when_a_state_change_becomes_visible(case: Case) -> None:  # C50
 
 
 @everywhere
-async def test_a_step_that_raises_changes_no_state(case: Case) -> None:  # C50
+async def test_a_step_that_raises_changes_no_state(case: Case) -> None:
     def act(_: Any, ctx: StepContext) -> None:
         ctx.set_state(x=1)
         raise RuntimeError("no")

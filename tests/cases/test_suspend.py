@@ -16,7 +16,7 @@ from cloche.history import Kind
 
 
 @everywhere
-async def test_suspend_and_resume_without_naming_the_step(case: Case) -> None:  # C35
+async def test_suspend_and_resume_without_naming_the_step(case: Case) -> None:
     workflow = create_workflow(id="w").then(case.journal.inc()).then(case.journal.ask()).then(case.journal.dbl())
     result = await case.start(workflow, {"v": 1})
     assert (result.status, result.suspended) == ("suspended", [["ask"]])
@@ -32,7 +32,7 @@ async def test_suspend_and_resume_without_naming_the_step(case: Case) -> None:  
 
 
 @everywhere
-async def test_two_arms_suspended_in_parallel(case: Case) -> None:  # C37
+async def test_two_arms_suspended_in_parallel(case: Case) -> None:
     arms = [case.journal.ask("a"), case.journal.ask("b")]
     result = await case.start(create_workflow(id="w").parallel(arms).then(case.journal.take()), {"v": 1})
     assert (result.status, result.suspended) == ("suspended", [["a"], ["b"]])
@@ -47,7 +47,7 @@ async def test_two_arms_suspended_in_parallel(case: Case) -> None:  # C37
 
 
 @everywhere
-async def test_resume_labels(case: Case) -> None:  # C39
+async def test_resume_labels(case: Case) -> None:
     result = await case.start(create_workflow(id="w").then(_labelled(case.journal, "l", "L1", "L2")), {})
     assert (result.status, result.suspend_payload) == ("suspended", {"l": {"q": 1}})
     assert {label: found["step"] for label, found in result.resume_labels.items()} == {"L1": "l", "L2": "l"}
@@ -59,7 +59,7 @@ async def test_resume_labels(case: Case) -> None:  # C39
 
 
 @everywhere
-async def test_foreach_one_at_a_time(case: Case) -> None:  # C41 (i)
+async def test_foreach_one_at_a_time(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal))
     result = await case.start(workflow, [1, 2, 3])
     assert (result.status, result.suspended) == ("suspended", [["t"]])
@@ -70,7 +70,7 @@ async def test_foreach_one_at_a_time(case: Case) -> None:  # C41 (i)
 
 
 @everywhere
-async def test_foreach_all_at_once(case: Case) -> None:  # C41 (ii)
+async def test_foreach_all_at_once(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal), concurrency=3)
     result = await case.start(workflow, [1, 2, 3])
     assert (result.status, result.suspended) == ("suspended", [["t"]])
@@ -78,7 +78,7 @@ async def test_foreach_all_at_once(case: Case) -> None:  # C41 (ii)
 
 
 @everywhere
-async def test_a_loop_body_that_suspends_every_turn(case: Case) -> None:  # C43
+async def test_a_loop_body_that_suspends_every_turn(case: Case) -> None:
     def one_more(data: dict[str, int], ctx: StepContext) -> dict[str, int]:
         if ctx.resume_data is None:
             ctx.suspend({"at": data["v"]})
@@ -95,7 +95,7 @@ async def test_a_loop_body_that_suspends_every_turn(case: Case) -> None:  # C43
 
 
 @everywhere
-async def test_branch_conditions_are_not_asked_again_on_resume(case: Case) -> None:  # C44
+async def test_branch_conditions_are_not_asked_again_on_resume(case: Case) -> None:
     """A condition is part of the guest's computation: a replay computes it once more, and writes the same log."""
     q = case.journal.acts("q", lambda _, ctx: 1 if ctx.resume_data else ctx.suspend())
     arms = [("(console.log('asked'), true)", q), ("false", case.journal.dbl())]
@@ -107,7 +107,7 @@ async def test_branch_conditions_are_not_asked_again_on_resume(case: Case) -> No
 
 
 @everywhere
-async def test_several_turns_in_one_step_with_the_suspend_data_of_the_last(case: Case) -> None:  # C45
+async def test_several_turns_in_one_step_with_the_suspend_data_of_the_last(case: Case) -> None:
     def talk(_: Any, ctx: StepContext) -> dict[str, Any]:
         if ctx.resume_data is None:
             ctx.suspend({"turn": 1})

@@ -6,7 +6,7 @@
 
 A path begins at `inputData`, `initData`, `state`, `requestContext`, `stepResults.<id>` or, in the condition of a loop,
 `iterationCount`; it may be written inside `${}`. What a missing path answers is part of the table: false for every
-comparison (`ne` too) and `in`, true for `notIn`, `notExists` and `falsy`. Source: `reference` section 2.7.
+comparison (`ne` too) and `in`, true for `notIn`, `notExists` and `falsy`. Source: Mastra's stored predicates.
 """
 
 from __future__ import annotations

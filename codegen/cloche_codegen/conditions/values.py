@@ -3,7 +3,7 @@
 Conditions mean the same on every engine, so where no JavaScript runs these functions answer as it would. They are the
 Python half of the one table in `predicates`; the other half is `guest/js/prelude/workflow.js`. Careful about: `bool` is
 not a number here, a text is ordered by UTF-16 units, numbers are shown as JavaScript shows them.
-Source: ECMA-262 (IsStrictlyEqual, IsLessThan, Number::toString); `reference` section 2.7.
+Source: ECMA-262 (IsStrictlyEqual, IsLessThan, Number::toString); Mastra's predicates.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # wasmtime keeps it below its 2 MiB
 
 
 class GlassEngine:
-    """A wasmtime engine with everything off that a guest does not need (reference: wasmtime's advisories)."""
+    """A wasmtime engine with everything off that a guest does not need (source: wasmtime's security advisories)."""
 
     def __init__(self) -> None:
         config = wasmtime.Config()

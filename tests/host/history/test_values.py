@@ -1,4 +1,4 @@
-"""Values across the glass: the table of DESIGN section 5 and the encoding of `guest/ABI.md`."""
+"""Values across the glass: what may cross, and the encoding of `guest/ABI.md`."""
 
 from __future__ import annotations
 

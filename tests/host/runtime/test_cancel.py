@@ -39,7 +39,7 @@ async def canceled(app: Cloche, journal: Journal, workflow: Workflow, value: Any
 
 
 @in_loop
-async def test_a_step_may_abort_its_run(journal: Journal) -> None:  # C56 (i)
+async def test_a_step_may_abort_its_run(journal: Journal) -> None:
     @step
     async def a(data: Any, ctx: StepContext) -> Any:
         ctx.abort()
@@ -65,7 +65,7 @@ async def test_a_step_in_a_thread_may_abort_its_run_and_see_it(journal: Journal)
 
 
 @in_loop
-async def test_a_running_step_is_waited_for_and_recorded(journal: Journal) -> None:  # C56 (ii)
+async def test_a_running_step_is_waited_for_and_recorded(journal: Journal) -> None:
     workflow = create_workflow(id="w").then(waiting_step(journal)).then(journal.inc()).commit()
     async with Cloche(workflows=[workflow]) as app:
         assert await canceled(app, journal, workflow) == [("slow", "success", True)]

@@ -64,7 +64,7 @@ async def test_a_workflow_that_the_app_was_not_given_can_be_started_by_itself() 
 
 
 @in_loop
-async def test_an_input_that_does_not_fit_raises_and_stores_nothing() -> None:  # C46
+async def test_an_input_that_does_not_fit_raises_and_stores_nothing() -> None:
     store = MemoryStore()
     async with AppOn(store, workflows=[math]) as app:
         with pytest.raises(InvalidInput, match=r"the input of workflow 'math' does not fit its schema: x: ") as raised:
@@ -87,7 +87,7 @@ async def test_an_input_that_cannot_cross_raises_and_stores_nothing(journal: Jou
 
 
 @in_loop
-async def test_defaults_are_filled_and_unknown_keys_dropped() -> None:  # C48 (i)
+async def test_defaults_are_filled_and_unknown_keys_dropped() -> None:
     class Given(BaseModel):
         v: int
         d: str = "dd"
@@ -101,7 +101,7 @@ async def test_defaults_are_filled_and_unknown_keys_dropped() -> None:  # C48 (i
 
 
 @in_loop
-async def test_validation_can_be_left_off() -> None:  # C48 (ii)
+async def test_validation_can_be_left_off() -> None:
     def see(data: Numbers) -> Any:
         return data
 
@@ -145,7 +145,7 @@ async def test_values_come_back_as_the_types_of_their_schemas() -> None:
 
 
 @in_loop
-async def test_a_step_knows_its_place(journal: Journal) -> None:  # C08
+async def test_a_step_knows_its_place(journal: Journal) -> None:
     seen: list[StepContext] = []
 
     def look(data: Any, ctx: StepContext) -> Any:

@@ -62,7 +62,7 @@ async def test_steps_in_threads_may_look_up_results_while_others_are_written() -
 
 
 @in_loop
-async def test_a_step_is_tried_again_as_often_as_it_says() -> None:  # C52
+async def test_a_step_is_tried_again_as_often_as_it_says() -> None:
     counts: list[int] = []
 
     @step(retries=3)
@@ -77,7 +77,7 @@ async def test_a_step_is_tried_again_as_often_as_it_says() -> None:  # C52
 
 
 @in_loop
-async def test_when_all_tries_are_used_the_last_error_counts() -> None:  # C52 (ii)
+async def test_when_all_tries_are_used_the_last_error_counts() -> None:
     counts: list[int] = []
 
     @step
