@@ -3,6 +3,9 @@
 A sleep of thirty days costs as much as one of a second: nothing. Everything on the loop lives in that time, steps and their
 timeouts too, and functions that would run in threads run in place, so that a test goes the same way each time. While sockets
 are open, time passes as it really does.
+
+`looptime` does not fit: threads and a standstill cost real time there, pauses do not grow, and it leans on more of asyncio's
+privates (the loop's selector, the waiters of tasks) than the one here, `_clock_resolution`.
 """
 
 from __future__ import annotations
@@ -176,6 +179,14 @@ class _Alarm:
         self._ring()
 
 
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class VirtualTime:
     """Runs coroutines in virtual time, one after the other: each begins when the one before has ended."""
 
@@ -204,7 +215,7 @@ class VirtualTime:
             StandStill: everything waits, and nothing is due.
             RuntimeError: an event loop runs in this thread already.
         """
-        if asyncio._get_running_loop() is not None:
+        if _in_a_loop():
             work.close()
             raise RuntimeError("virtual time cannot run in a running event loop: use it from a plain function")
 
