@@ -96,8 +96,9 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
 @click.argument("run_id", metavar="RUN")
 @store_option
 @click.option("--follow", is_flag=True, help="Go on with new records until the run ends.")
+@click.option("--width", type=click.IntRange(40), help="Cut lines to so many characters; by default to the terminal's.")
 @tenant_option
-def log(run_id: str, store: str, follow: bool, tenant: str, as_json: bool) -> None:
+def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, as_json: bool) -> None:
     """Print the records of a run."""
     from cloche.cli.output import line_chars_max, print_json, record_data, record_line
     from cloche.history import Seq
@@ -113,7 +114,7 @@ def log(run_id: str, store: str, follow: bool, tenant: str, as_json: bool) -> No
                 if as_json:
                     print_json(record_data(record))
                 else:
-                    click.echo(record_line(record, chars_max=line_chars_max()))
+                    click.echo(record_line(record, chars_max=width or line_chars_max()))
             if not follow or row.status in FINAL:
                 return
             time.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,8 @@ def record_data(record: Record) -> dict[str, Any]:
 
 
 def line_chars_max() -> int | None:
-    """The width of the terminal (or of COLUMNS, where that is set); None where the output goes elsewhere."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    """The width of the terminal; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def record_line(record: Record, *, color: bool = True, chars_max: int | None = None) -> str:
