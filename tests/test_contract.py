@@ -218,7 +218,20 @@ def loaded_by(code: str) -> set[str]:
 def test_importing_cloche_loads_nothing_heavy() -> None:
     loaded = loaded_by("import cloche")
     assert "cloche" in loaded
-    assert loaded & {"wasmtime", "pydantic", "cbor2", "click", "asyncio", "sqlite3", "cloche_codegen"} == set()
+    assert loaded & {"wasmtime", "pydantic", "cbor2", "click", "asyncio", "sqlite3", "cloche_codegen", "ast"} == set()
+
+
+def test_type_checkers_and_imports_see_the_same_names() -> None:
+    stub = ast.parse((REPOSITORY / "host/cloche/__init__.pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    seen = {
+        alias.asname: getattr(import_module(str(node.module)), alias.name) for node in imports for alias in node.names
+    }
+    cloche = import_module("cloche")
+    assert {name: getattr(cloche, name) for name in cloche.__all__} == seen
+    assert len(seen) > 40
+    with pytest.raises(AttributeError, match="module 'cloche' has no attribute 'Runs'"):
+        _ = cloche.Runs
 
 
 def test_a_name_of_cloche_loads_its_own_part_only() -> None:

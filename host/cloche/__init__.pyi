@@ -1,0 +1,52 @@
+"""The names that users import, listed here once: type checkers read this file, and `__init__.py` loads from it."""
+
+from cloche.engines import DirectEngine as DirectEngine
+from cloche.engines import ProcessEngine as ProcessEngine
+from cloche.engines import SandboxEngine as SandboxEngine
+from cloche.errors import ClocheError as ClocheError
+from cloche.errors import DeployRefused as DeployRefused
+from cloche.errors import FatalError as FatalError
+from cloche.errors import QueueFull as QueueFull
+from cloche.errors import RetryableError as RetryableError
+from cloche.errors import RunConflict as RunConflict
+from cloche.errors import RunFailed as RunFailed
+from cloche.history import Failure as Failure
+from cloche.runtime import Cloche as Cloche
+from cloche.runtime import ReplayReport as ReplayReport
+from cloche.runtime import Run as Run
+from cloche.runtime import RunResult as RunResult
+from cloche.runtime import StepContext as StepContext
+from cloche.runtime import StepResult as StepResult
+from cloche.runtime import Tenant as Tenant
+from cloche.runtime import VerifyReport as VerifyReport
+from cloche.runtime import Workflow as Workflow
+from cloche.runtime import clone_workflow as clone_workflow
+from cloche.runtime import create_workflow as create_workflow
+from cloche.runtime import from_mastra as from_mastra
+from cloche.runtime import load_workflow as load_workflow
+from cloche.runtime import workflow as workflow
+from cloche.sandbox import Limits as Limits
+from cloche.tenancy import Grant as Grant
+from cloche.tenancy import Policy as Policy
+from cloche_codegen import Canceled as Canceled
+from cloche_codegen import EventTimeout as EventTimeout
+from cloche_codegen import Graph as Graph
+from cloche_codegen import GraphError as GraphError
+from cloche_codegen import RetryConfig as RetryConfig
+from cloche_codegen import Step as Step
+from cloche_codegen import clone_step as clone_step
+from cloche_codegen import code as code
+from cloche_codegen import create_step as create_step
+from cloche_codegen import gather as gather
+from cloche_codegen import now as now
+from cloche_codegen import patched as patched
+from cloche_codegen import path as path
+from cloche_codegen import race as race
+from cloche_codegen import refs as refs
+from cloche_codegen import sleep as sleep
+from cloche_codegen import sleep_until as sleep_until
+from cloche_codegen import start_child as start_child
+from cloche_codegen import step as step
+from cloche_codegen import wait_for_event as wait_for_event
+
+__version__: str
