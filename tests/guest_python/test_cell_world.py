@@ -134,6 +134,52 @@ def test_the_pure_parts_of_the_standard_library_are_inside() -> None:
     assert outcome(body) == "all"
 
 
+OF_ITSELF = [  # each of these reaches for a private name of `sys` or `os`, or for a module, which the author never sees
+    ("from collections import namedtuple\nreturn str(namedtuple('P', 'x y')(1, 2))", "P(x=1, y=2)"),
+    ("from enum import Enum\nreturn str(Enum('C', 'A B').A)", "C.A"),
+    ("from enum import IntFlag\nC = IntFlag('C', 'A B')\nreturn C.A | C.B", 3),
+    ("from typing import NewType\nreturn NewType('Id', int)(5)", 5),
+    ("from dataclasses import make_dataclass\nreturn str(make_dataclass('C', ['x'])(1))", "C(x=1)"),
+    ("from typing import NamedTuple\nreturn str(NamedTuple('C', [('x', int)])(1))", "C(x=1)"),
+    ("from typing import TypedDict\nreturn TypedDict('C', {'x': int})(x=1)", {"x": 1}),
+    ("from typing import ParamSpec, TypeVar, TypeVarTuple\nreturn str(TypeVar('T'))", "~T"),
+    (
+        "from typing import Protocol, runtime_checkable\n@runtime_checkable\nclass P(Protocol):\n    def f(self): ...\n"
+        "class Q:\n    def f(self): ...\nreturn [isinstance(Q(), P), isinstance(5, P)]",
+        [True, False],
+    ),
+    (
+        "import os, pathlib\nreturn [isinstance(one, os.PathLike) for one in (pathlib.PurePath('x'), 'x')]",
+        [True, False],
+    ),
+    ("import os\nreturn os.path.abspath(b'x').decode()", "/x"),
+    (
+        "import weakref\nclass A: ...\na = A()\nfound = []\nweakref.finalize(a, found.append, 1)\ndel a\nreturn found",
+        [1],
+    ),
+    ("import ast\nreturn ast.unparse(ast.parse('a+1'))", "a + 1"),
+    (
+        "import dataclasses\n@dataclasses.dataclass\nclass A:\n    next: A | None = None\n"
+        "return repr(dataclasses.fields(A)[0].type)[:23]",
+        "ForwardRef('A | None', ",
+    ),
+    ("import warnings\nwarnings.warn('x')\nreturn 1", 1),
+]
+
+
+@pytest.mark.parametrize(("body", "result"), OF_ITSELF)
+def test_the_standard_library_finds_what_it_calls(body: str, result: Any) -> None:
+    assert outcome(body) == result
+
+
+def test_classes_made_by_calls_know_their_module() -> None:
+    head = "import pickle\nfrom collections import namedtuple\nfrom enum import Enum\n"
+    head += "P = namedtuple('P', 'x')\nC = Enum('C', 'A B')"
+    body = "return [str(pickle.loads(pickle.dumps(one))) for one in (P(1), C.B)]"
+
+    assert outcome(body, head=head) == ["P(x=1)", "C.B"]
+
+
 def test_a_failure_says_where_in_the_source() -> None:
     [_, failure] = python_cell(
         workflow("fail(1)", head="def fail(x):\n    raise ValueError('boom') from KeyError('k')")

@@ -10,14 +10,14 @@ from types import CodeType
 from typing import Any
 
 LIBRARY = """
-__future__ _strptime abc array ast base64 binascii bisect builtins calendar cmath codecs collections collections.abc
-colorsys concurrent.futures configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib
-encodings.ascii encodings.hex_codec encodings.idna encodings.latin_1 encodings.utf_16 encodings.utf_32 enum fnmatch
-fractions functools gc graphlib hashlib heapq hmac html html.entities html.parser inspect io itertools json
-json.decoder json.encoder keyword linecache locale logging math numbers operator os os.path pathlib pickle pprint
-queue random re reprlib secrets shlex statistics string string.templatelib struct sys textwrap threading time token
-tokenize tomllib traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib
-zoneinfo zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
+__future__ _ast_unparse _strptime abc array ast base64 binascii bisect builtins calendar cmath codecs collections
+collections.abc colorsys concurrent.futures configparser contextlib contextvars copy copyreg csv dataclasses datetime
+decimal difflib encodings.ascii encodings.hex_codec encodings.idna encodings.latin_1 encodings.utf_16 encodings.utf_32
+enum fnmatch fractions functools gc graphlib hashlib heapq hmac html html.entities html.parser inspect io itertools json
+json.decoder json.encoder keyword linecache locale logging math numbers operator os os.path pathlib pickle pprint queue
+random re reprlib secrets shlex statistics string string.templatelib struct sys textwrap threading time token tokenize
+tomllib traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib zoneinfo
+zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
 """
 
 _loader: Any = importlib._bootstrap_external.SourceLoader

@@ -12,6 +12,7 @@ import posix
 import sys
 import threading
 import time
+import weakref
 from typing import Any, Final, NoReturn
 
 _MODULES: Final = """
@@ -25,8 +26,8 @@ _interpchannels _interpqueues concurrent.futures.process concurrent.futures.thre
 _NAMES: Final[dict[Any, str]] = {
     builtins: "open input breakpoint",
     time: "sleep process_time process_time_ns thread_time thread_time_ns clock_settime",
-    sys: "setrecursionlimit settrace setprofile _getframemodulename setswitchinterval set_int_max_str_digits"
-    " activate_stack_trampoline addaudithook",
+    sys: "setrecursionlimit settrace setprofile setswitchinterval set_int_max_str_digits activate_stack_trampoline"
+    " addaudithook",
     threading: "settrace setprofile _start_joinable_thread _start_new_thread",
     io: "open open_code",
     sys.modules["_io"]: "open open_code",
@@ -38,10 +39,10 @@ _NAMES: Final[dict[Any, str]] = {
 # Of os and posix: what asks for nothing outside.
 _HARMLESS: Final = """
 urandom fspath fsencode fsdecode get_exec_path getenv path sep linesep name environ PathLike strerror cpu_count getpid
-getcwd stat_result times_result uname_result statvfs_result terminal_size error DirEntry _exists _get_exports_list
+getcwd getcwdb stat_result times_result uname_result statvfs_result terminal_size error DirEntry _exists _get_exports_list
 GenericAlias Mapping MutableMapping abc st sys supports_follow_symlinks register_at_fork waitstatus_to_exitcode
 WIFEXITED WEXITSTATUS add_dll_directory _Environ _create_environ_mapping _wrap_close _fspath process_cpu_count
-inspect_ensure_unused
+inspect_ensure_unused _check_methods
 """
 
 _modules, _harmless = frozenset(_MODULES.split()), frozenset(_HARMLESS.split())
@@ -93,6 +94,7 @@ def close() -> None:
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
+    weakref.finalize._registered_with_atexit = True  # type: ignore[attr-defined]  # a cell has no exit to register for
     sys.argv[:] = []
     os.environ.clear()
 
