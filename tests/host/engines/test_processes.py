@@ -193,8 +193,10 @@ def test_there_are_no_more_processes_than_asked_for() -> None:
 
 
 REACHING = """
-import errno, json, os, resource, socket, subprocess, sys, threading
+import errno, fcntl, json, os, resource, signal, socket, struct, subprocess, sys, threading
 from cloche.sandbox.process import confine
+F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP, FIOASYNC = 10, 15, 0x8901, 0x8902, 0x5452
+mine, ends = struct.pack("i", os.getpid()), [socket.socketpair() for _ in range(7)]
 made = [socket.socket(), os.open("/etc/passwd", os.O_RDONLY)]
 done = {}
 def tries(name, deed):
@@ -219,6 +221,13 @@ tries("signal the host", lambda: os.kill(os.getppid(), 0))
 tries("start a thread", threading.Thread(target=lambda: None).start)
 tries("start a process", lambda: subprocess.run(["/bin/true"]))
 tries("raise a limit", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, resource.RLIM_INFINITY)))
+tries("own a file", lambda: fcntl.fcntl(ends[0][0], fcntl.F_SETOWN, os.getpid()))
+tries("own a file too", lambda: fcntl.fcntl(ends[1][0], F_SETOWN_EX, struct.pack("i", 1) + mine))
+tries("choose a signal", lambda: fcntl.fcntl(ends[2][0], F_SETSIG, signal.SIGKILL))
+tries("ask for signals", lambda: fcntl.fcntl(ends[3][0], fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK))
+tries("own by ioctl", lambda: fcntl.ioctl(ends[4][0], FIOSETOWN, mine))
+tries("own by ioctl too", lambda: fcntl.ioctl(ends[5][0], SIOCSPGRP, mine))
+tries("ask by ioctl", lambda: fcntl.ioctl(ends[6][0], FIOASYNC, struct.pack("i", 1)))
 os.write(out, json.dumps(done).encode())
 """
 
@@ -242,6 +251,41 @@ def test_without_a_lock_all_of_it_can_be_reached() -> None:
 def test_the_filter_refuses_files_network_signals_threads_and_processes() -> None:
     locked = reached("seccomp")
     assert set(locked.values()) == {"EPERM"}, locked
+
+
+KILLING = """
+import fcntl, os, signal, socket, subprocess, sys
+from contextlib import suppress
+from cloche.sandbox.process import confine
+if len(sys.argv) == 3:  # the host
+    subprocess.run([sys.executable, "-c", sys.argv[2], sys.argv[1]], check=True)
+    sys.exit()
+host, (mine, other) = os.getppid(), socket.socketpair()
+if sys.argv[1] == "seccomp": assert confine.filter_calls()
+for command, value in ((fcntl.F_SETOWN, host), (10, signal.SIGKILL), (fcntl.F_SETFL, os.O_ASYNC)):
+    with suppress(OSError):
+        fcntl.fcntl(mine, command, value)
+other.send(b"x")
+"""
+
+
+@pytest.mark.parametrize(("layers", "code"), [("nothing", -signal.SIGKILL), ("seccomp", 0)])
+def test_the_filter_keeps_the_kernel_from_signalling_the_host(layers: str, code: int) -> None:
+    reached(layers)  # or skipped
+    run = subprocess.run([sys.executable, "-c", KILLING, layers, KILLING], capture_output=True, timeout=60)
+    assert run.returncode == code, run.stderr
+
+
+def test_the_filter_leaves_what_a_cell_asks_of_its_files() -> None:
+    program = (
+        "import fcntl, os, socket\nfrom cloche.sandbox.process import confine\none = socket.socketpair()[0]\n"
+        "sealed = os.memfd_create('x', os.MFD_ALLOW_SEALING)\nfiltered = confine.filter_calls()\n"
+        "fcntl.fcntl(one, fcntl.F_SETFL, os.O_NONBLOCK)\nassert not os.get_inheritable(one.fileno())\n"
+        "fcntl.fcntl(sealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)\nfcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 0)\n"
+        "os._exit(0 if filtered else 77)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert run.returncode in (0, 77), run.stderr
 
 
 def test_landlock_alone_keeps_files_network_and_other_processes_out_of_reach() -> None:

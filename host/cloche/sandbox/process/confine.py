@@ -1,9 +1,10 @@
 """Locks this process up: after it, no file can be opened, no socket made, nothing started and nobody signalled.
 
 Two layers of Linux that each suffice where they are there: Landlock (no file, no TCP, no signal to the outside) and a seccomp
-filter that names what a cell needs and refuses the rest. Resource limits go beside them. None of it needs a privilege, and none
-can be taken back. The system calls are made directly: the bindings that are published wrap a C library that is not on every
-machine, or are first versions; what is needed of them are the four calls below.
+filter that names what a cell needs and refuses the rest: of `fcntl`, which can have the kernel signal any process, by its
+arguments. Resource limits go beside them. None of it needs a privilege, and none can be taken back. The system calls are made
+directly: the bindings that are published wrap a C library that is not on every machine, or are first versions; what is needed
+of them are the four calls below.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,8 +29,17 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF, _LANDLOCK_VERSION = 444, 446, 1
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_TSYNC = 1, 1
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
-_LOAD_WORD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF
+_LOAD_WORD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # BPF
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # in the data of a filter
+_SECOND_AT, _THIRD_AT = 24, 32  # low words of the second and third argument: both machines are little-endian
+
+# What Python and wasmtime ask of `fcntl`. The rest is refused: an owner (F_SETOWN, F_SETOWN_EX) with a signal (F_SETSIG) of a
+# file that is O_ASYNC would have the kernel send that signal to a process outside, the host for one.
+_F_SETFL, _O_ASYNC = 4, 0x2000
+_FCNTL_COMMANDS = {"F_DUPFD": 0, "F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_DUPFD_CLOEXEC": 1030}
+_FCNTL_COMMANDS |= {"F_ADD_SEALS": 1033, "F_GET_SEALS": 1034}
+
+_BpfStep = tuple[int, int, int, int]  # operation, how many steps to go past if it holds and if not, its value
 
 # Architecture as the kernel names it, number of `seccomp`, and of the calls that a process with cells makes.
 _MACHINES: dict[str, tuple[int, int, dict[str, int]]] = {
@@ -121,7 +132,7 @@ def filter_calls() -> bool:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
     architecture, seccomp, allowed = _MACHINES[platform.machine()]
-    program = _program(architecture, sorted(allowed.values()))
+    program = _program(architecture, allowed)
     libc, code = _libc(), ctypes.create_string_buffer(program, len(program))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
@@ -133,13 +144,27 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
 
-def _program(architecture: int, allowed: list[int]) -> bytes:
+def _program(architecture: int, allowed: Mapping[str, int]) -> bytes:
     """Another architecture ends the process; what is allowed goes on; the rest fails with EPERM."""
+    plain = sorted(number for name, number in allowed.items() if name != "fcntl")
     steps = [(_LOAD_WORD, 0, 0, _ARCHITECTURE_AT), (_IF_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL)]
-    steps.append((_LOAD_WORD, 0, 0, _NUMBER_AT))
-    steps += [(_IF_EQUAL, len(allowed) - at, 0, number) for at, number in enumerate(allowed)]
-    steps += [(_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW)]
+    steps += [(_LOAD_WORD, 0, 0, _NUMBER_AT), (_IF_EQUAL, len(plain) + 2, 0, allowed["fcntl"])]
+    steps += [*_allow_only(plain), *_fcntl_steps()]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def _allow_only(values: Sequence[int]) -> list[_BpfStep]:
+    """Two steps longer than `values`: it ends with an answer, whatever was loaded."""
+    checks = [(_IF_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
+    return [*checks, (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _fcntl_steps() -> list[_BpfStep]:
+    """Flags of a file may be set, but not O_ASYNC."""
+    commands = _allow_only(sorted(_FCNTL_COMMANDS.values()))
+    flags = [(_LOAD_WORD, 0, 0, _THIRD_AT), (_IF_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _REFUSE)]
+    flags.append((_RETURN, 0, 0, _ALLOW))
+    return [(_LOAD_WORD, 0, 0, _SECOND_AT), (_IF_EQUAL, len(commands), 0, _F_SETFL), *commands, *flags]
 
 
 def _libc() -> ctypes.CDLL:
