@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,34 @@ def code_of(workflow: Workflow, engine: CellSource) -> Code:
     return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), language)
 
 
-def policy_of(graph: Graph | None, step: Step) -> RetryPolicy:
-    """The retries of a step as the pinned graph has them: the step's own configuration, else its workflow's.
+def policy_of(code: Code, step: Step) -> RetryPolicy:
+    """The retries of a step in runs of `code`.
 
-    `retries` of the step overrides the number of attempts. A step that the graph does not know is asked itself.
+    In the host's own code they are as the pinned graph has them. In code that a tenant brought the host's step is the upper
+    bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is never repeated.
+    """
+    graph = graph_of(code)
+    if step.at_most_once:
+        return RetryPolicy()
+    asked = _policy(graph, step)
+    if not code.owner:
+        return asked
+    allowed = _policy(None, step)
+    has_asked = graph is not None and _says(graph, step)
+    return replace(allowed, retries=min(asked.retries, allowed.retries)) if has_asked else allowed
+
+
+def _says(graph: Graph, step: Step) -> bool:
+    """Whether a graph says how often a step is tried, itself or for all of its steps."""
+    spec = graph.steps.get(step.id)
+    own = spec is not None and (spec.retries is not None or spec.retry_config is not None)
+    return own or graph.retry_config is not None
+
+
+def _policy(graph: Graph | None, step: Step) -> RetryPolicy:
+    """The step's own configuration, else its workflow's; `retries` of the step overrides the number of attempts.
+
+    A step that the graph does not know is asked itself.
     """
     spec = graph.steps.get(step.id) if graph is not None else None
     config = (spec or step).retry_config or (graph.retry_config if graph is not None else None)

@@ -115,7 +115,7 @@ class Scheduler:
         self.announce = self.listeners.announce
         self._troubles: dict[RunKey, ClocheError] = {}
         self._codes: dict[str, Code] = {}
-        self._policies: dict[tuple[str, str], RetryPolicy] = {}
+        self._policies: dict[tuple[str, str, str], RetryPolicy] = {}
         self.taken = Taken(world.monotonic)
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
@@ -162,10 +162,10 @@ class Scheduler:
 
     def retry_policy(self, step: Step, code: Code) -> RetryPolicy:
         """How often and after what wait the step is tried again in runs of `code`."""
-        known = self._policies.get((code.graph, step.id))
+        key = (code.graph, code.owner, step.id)
+        known = self._policies.get(key)
         if known is None:
-            graph = graph_of(code)
-            known = self._policies[code.graph, step.id] = policy_of(graph, step)
+            known = self._policies[key] = policy_of(code, step)
         return known
 
     def workflow_of(self, code: Code) -> Workflow | None:

@@ -12,7 +12,7 @@ import pytest
 from support.apps import AppOn, Journal, ended, in_loop
 from support.guests import needs_python
 
-from cloche import Cloche, create_workflow, path
+from cloche import Cloche, RetryConfig, create_workflow, path
 from cloche.engines import CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.errors import DeployRefused, ForeignFile, InvalidInput, NotFound, RunConflict
 from cloche.runtime import deploying
@@ -137,6 +137,49 @@ async def test_the_schemas_of_a_deployed_graph_are_checked(journal: Journal) -> 
             await acme.send_event(run.id, "paid", {})
         await acme.send_event(run.id, "paid", {"v": 7})
         assert await ended(run) == ("success", {"v": 7})
+
+
+RETRIES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], int]] = [
+    ({}, {"retries": 1_000}, {}, 1),  # the host's step, what the graph says of it and of all steps, attempts
+    ({"retries": 2}, {"retries": 1_000}, {}, 3),
+    ({"retries": 2}, {"retries": 1}, {}, 2),
+    ({"retries": 2}, {}, {}, 3),
+    ({"retries": 2}, {}, {"attempts": 1}, 2),
+    ({}, {}, {"attempts": 1_000}, 1),
+    ({"retry_config": {"attempts": 2}}, {"retry_config": {"attempts": 9}}, {}, 3),
+    ({"at_most_once": True}, {"retries": 1_000}, {"attempts": 1_000}, 1),
+]
+
+
+@in_loop
+@pytest.mark.parametrize(("of_step", "said", "of_all", "attempts"), RETRIES)
+async def test_the_hosts_step_bounds_the_retries_of_a_deployed_graph(
+    journal: Journal, of_step: dict[str, Any], said: dict[str, Any], of_all: dict[str, Any], attempts: int
+) -> None:
+    boom = journal.step("boom", _fails, **of_step)
+    graph = json.loads(create_workflow(id="g").then(journal.boom()).commit().graph.to_json())
+    graph["steps"]["boom"] |= said
+    graph |= {"retry_config": of_all} if of_all else {}
+    async with AppOn(MemoryStore(), steps=[boom]) as app:
+        await app.deploy("acme", json.dumps(graph))
+        status, _ = await ended(await app.tenant("acme").start("g", {"v": 1}))
+        assert (status, len(journal.calls)) == ("failed", attempts)
+
+
+@in_loop
+async def test_the_hosts_own_workflow_keeps_its_retries(journal: Journal) -> None:
+    """Also where a tenant has deployed the same graph."""
+    host = create_workflow(id="g", retry_config=RetryConfig(attempts=2)).then(journal.boom()).commit()
+    async with AppOn(MemoryStore(), workflows=[host]) as app:
+        await app.deploy("acme", host.graph)
+        await ended(await app.tenant("acme").start("g", {"v": 1}))
+        assert len(journal.calls) == 1
+        await ended(await app.start(host, {"v": 1}))
+        assert len(journal.calls) == 1 + 3
+
+
+def _fails(_: Any) -> None:
+    raise ValueError("no")
 
 
 @in_loop
