@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+PROBLEMS_MAX: Final = 20  # that are told of one graph: nobody mends more at once, and a hostile one has 100,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,11 @@ class GraphError(Exception):
 
     @classmethod
     def all(cls, what: str, problems: Iterable[Problem]) -> Self:
-        """An error that lists every problem, one on a line, after a headline that begins with `what`."""
+        """An error that has every problem. Its message lists the first of them, after a headline that begins with `what`."""
         found = tuple(problems)
         count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        return cls("\n  ".join([f"{what}: {count}", *map(str, found)]), found)
+        more = [f"and {len(found) - PROBLEMS_MAX} more"] if len(found) > PROBLEMS_MAX else []
+        return cls("\n  ".join([f"{what}: {count}", *map(str, found[:PROBLEMS_MAX]), *more]), found)
 
 
 class UnknownReference(GraphError, AttributeError):

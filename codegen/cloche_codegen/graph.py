@@ -339,29 +339,38 @@ class Graph(Definition):
 def _problems(error: ValidationError, text: str | bytes) -> list[Problem]:
     """What pydantic found, one problem for each place: every member of a union complains on its own."""
     found: dict[str, Problem] = {}
+    document = _read(text)
     for detail in error.errors(include_url=False, include_context=False):
-        one = _problem(detail, text)
+        one = _problem(detail, document)
         first = found.setdefault(one.path, one)
         if first is not one:
             found[one.path] = Problem(one.code, one.path, f"{first.message}; or: {one.message}")
     return list(found.values())
 
 
-def _problem(detail: ErrorDetails, text: str | bytes) -> Problem:
+def _read(text: str | bytes) -> Any:
+    """The document, read once for all of its problems; None where it cannot be read, and no place in it is named."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _problem(detail: ErrorDetails, document: Any) -> Problem:
     """A pydantic error as a problem, its path that of the JSON."""
     if detail["loc"] == ("format",):
         message = f"format {detail['input']!r} is not known here, {FORMAT} is; update cloche, or export the graph again"
         return Problem("unknown_format", "format", message)
-    where = ".".join(map(str, _json_path(detail["loc"], text))) if detail["loc"] else "graph"
+    where = ".".join(map(str, _json_path(detail["loc"], document))) if detail["loc"] else "graph"
     return Problem("bad_graph", where, detail["msg"])
 
 
-def _json_path(loc: tuple[int | str, ...], text: str | bytes) -> Iterator[int | str]:
+def _json_path(loc: tuple[int | str, ...], document: Any) -> Iterator[int | str]:
     """The parts of a location that are in the document: pydantic also names the member of each union it went through.
 
     Such a name comes right after an object was entered: it is that object's `type`, or the class of a predicate.
     """
-    here: Any = json.loads(text)
+    here = document
     entered = True
     for index, part in enumerate(loc):
         is_object = isinstance(here, dict)

@@ -2,34 +2,74 @@
 
 A value is taken as pydantic takes it: a number may come as text, defaults are filled in, unknown keys are left out unless
 `additionalProperties` says otherwise. Keywords that are not listed here say nothing, and so do texts with a `format`: on this
-side of the glass they may be dates, durations or UUIDs.
+side of the glass they may be dates, durations or UUIDs. A `pattern` is matched in linear time, or refused (`patterns`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache, partial
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
+from pydantic.errors import PydanticUserError
+from pydantic_core import CoreSchema, SchemaError, core_schema
+
+from cloche_codegen.patterns import PATTERNS_KB_MAX, UnusablePattern, flaw_of_pattern, size_kb
 
 JsonSchema = Mapping[str, Any]
 _DEFINITIONS: Final = "#/$defs/"
 
 
-def adapter_of_json(schema: JsonSchema) -> TypeAdapter[Any] | None:
-    """The validator of a JSON Schema; None if it says nothing."""
-    return _adapter(json.dumps(schema, sort_keys=True))
+class BrokenSchema(Exception):
+    """A JSON Schema that nothing can be checked with; the text says what is wrong, and where in it."""
 
 
-@lru_cache(maxsize=4096)
-def _adapter(text: str) -> TypeAdapter[Any] | None:
+def adapter_of_json(schema: JsonSchema, *, is_accepted: bool = False) -> TypeAdapter[Any] | None:
+    """The validator of a JSON Schema; None if it says nothing.
+
+    Args:
+        is_accepted: runs go by it already. A pattern that cannot be used says nothing then.
+
+    Raises:
+        BrokenSchema: a pattern or a bound in it cannot be used.
+    """
+    text = json.dumps(schema, sort_keys=True)
+    try:
+        return _adapter(text, False)
+    except BrokenSchema:
+        if not is_accepted:
+            raise
+        return _adapter(text, True)
+
+
+@lru_cache(maxsize=512)  # each may hold PATTERNS_KB_MAX
+def _adapter(text: str, is_accepted: bool) -> TypeAdapter[Any] | None:
     schema = json.loads(text)
-    built = _Building(schema).whole()
+    try:
+        return _built(_Building(schema, is_accepted).whole())
+    except UnusablePattern as error:
+        raise BrokenSchema(f"{_place_of(error.pattern, schema)}: {error}") from error
+    except (SchemaError, PydanticUserError, OverflowError, RecursionError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if "https://" not in line]
+        raise BrokenSchema(": ".join(line.removesuffix(":") for line in lines if line)) from error
+
+
+def _place_of(pattern: str, document: Any) -> str:
+    """Where in a document it stands first, as dotted keys."""
+    todo: list[tuple[tuple[Any, ...], Any]] = [((), document)]
+    while todo:
+        place, found = todo.pop()
+        if isinstance(found, dict) and found.get("pattern") == pattern:
+            return ".".join(map(str, (*place, "pattern")))
+        inside = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+        todo += reversed([((*place, key), one) for key, one in inside])
+    return "pattern"
+
+
+def _built(built: CoreSchema) -> TypeAdapter[Any] | None:
     if built["type"] == "any":
         return None
 
@@ -46,8 +86,10 @@ def _adapter(text: str) -> TypeAdapter[Any] | None:
 class _Building:
     """One document: its definitions are built once, when something refers to them, and may refer to themselves."""
 
-    def __init__(self, document: JsonSchema) -> None:
+    def __init__(self, document: JsonSchema, is_accepted: bool) -> None:
         self._document = document
+        self._is_accepted = is_accepted
+        self._patterns_kb = 0
         self._definitions: dict[str, CoreSchema | None] = {}
 
     def whole(self) -> CoreSchema:
@@ -88,7 +130,19 @@ class _Building:
         if "format" in schema or "contentMediaType" in schema:
             return core_schema.any_schema()
         bounds = _bounds(schema, int, min_length="minLength", max_length="maxLength")
-        return core_schema.str_schema(**bounds, pattern=_pattern(schema), regex_engine="python-re")
+        return core_schema.str_schema(**bounds, pattern=self._pattern(schema), regex_engine="rust-regex")
+
+    def _pattern(self, schema: JsonSchema) -> str | None:
+        pattern = schema.get("pattern")
+        if not isinstance(pattern, str):
+            return None
+        flaw = flaw_of_pattern(pattern)
+        if flaw is None and self._patterns_kb + (size := size_kb(pattern)) <= PATTERNS_KB_MAX:
+            self._patterns_kb += size
+            return pattern
+        if self._is_accepted:
+            return None
+        raise UnusablePattern(pattern, flaw or "all patterns of the schema together are too large")
 
     def number(self, schema: JsonSchema) -> CoreSchema:
         return core_schema.float_schema(**_bounds(schema, (int, float), **_LIMITS))
@@ -145,11 +199,3 @@ def _bounds(schema: JsonSchema, kind: Any, **names: str) -> dict[str, Any]:
     """The keywords that bound a value, by pydantic's names for them."""
     found = {name: schema.get(keyword) for name, keyword in names.items()}
     return {name: bound for name, bound in found.items() if isinstance(bound, kind) and not isinstance(bound, bool)}
-
-
-def _pattern(schema: JsonSchema) -> str | None:
-    pattern = schema.get("pattern")
-    try:
-        return re.compile(pattern).pattern if isinstance(pattern, str) else None
-    except re.error:  # JavaScript knows more than Python does
-        return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
-from cloche_codegen.errors import GraphError, UnknownReference
+from cloche_codegen.errors import GraphError, Problem, UnknownReference
+from cloche_codegen.schemas import JsonSchema, accepted_adapter, adapter_of
 from cloche_codegen.steps import Step
 from cloche_codegen.validate import problems_of
 
@@ -43,24 +44,31 @@ def clone_workflow(workflow: W, *, id: str) -> W:
 def load_workflow(graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step]) -> Workflow: ...
 @overload
 def load_workflow(
-    graph: g.Graph | str | bytes, steps: Mapping[str, Step] | Iterable[Step], *, workflow_class: type[W]
+    graph: g.Graph | str | bytes,
+    steps: Mapping[str, Step] | Iterable[Step],
+    *,
+    workflow_class: type[W],
+    is_accepted: bool = False,
 ) -> W: ...
 def load_workflow(
     graph: g.Graph | str | bytes,
     steps: Mapping[str, Step] | Iterable[Step],
     *,
     workflow_class: type[Workflow] = Workflow,
+    is_accepted: bool = False,
 ) -> Workflow:
     """The workflow of a stored graph, with the functions of its steps.
 
     Args:
         steps: every step the graph uses, by id or as a collection. Their schemas win over the stored ones.
+        is_accepted: runs go by the graph already. What can no longer be checked of its schemas says nothing then.
 
     Raises:
         GraphError: The graph has problems, or steps are missing (all are named).
     """
     loaded = graph if isinstance(graph, g.Graph) else g.Graph.from_json(graph)
-    if problems := problems_of(loaded):
+    problems = problems_of(loaded)
+    if problems or (not is_accepted and (problems := schema_problems(loaded))):
         raise GraphError.all(f"graph {loaded.id!r} cannot be loaded", problems)
     given = steps if isinstance(steps, Mapping) else {step.id: step for step in steps}
     if missing := [id for id in loaded.steps if id not in given]:
@@ -69,11 +77,12 @@ def load_workflow(
             loaded.id,
             f"no function is given for {', '.join(map(repr, missing))}; pass them in steps=",
         )
+    schema_of = accepted_adapter if is_accepted else _as_it_is
     workflow = workflow_class(
         id=loaded.id,
-        input_schema=loaded.input_schema,
-        output_schema=loaded.output_schema,
-        state_schema=loaded.state_schema,
+        input_schema=schema_of(loaded.input_schema),
+        output_schema=schema_of(loaded.output_schema),
+        state_schema=schema_of(loaded.state_schema),
         description=loaded.description,
         metadata=loaded.metadata,
         guest=loaded.guest,
@@ -81,10 +90,37 @@ def load_workflow(
         retry_config=loaded.retry_config,
     )
     workflow.steps.update({id: given[id] for id in loaded.steps})
-    for definition in loaded.definitions().values():
-        for node in definition.nodes:
-            if isinstance(node, g.WaitForEventNode) and node.payload_schema is not None:
-                workflow.event_schemas.setdefault(node.event, node.payload_schema)
+    for _, node in _waits(loaded):
+        workflow.event_schemas.setdefault(node.event, schema_of(node.payload_schema))
     workflow._nodes.extend(loaded.nodes)
     workflow._graph = loaded
     return workflow
+
+
+def _as_it_is(schema: JsonSchema | None) -> Any:
+    return schema
+
+
+def _waits(graph: g.Graph) -> Iterator[tuple[str, g.WaitForEventNode]]:
+    """Those that say what their event carries, each with its place."""
+    for definition in graph.definitions().values():
+        for node in definition.nodes:
+            if isinstance(node, g.WaitForEventNode) and node.payload_schema is not None:
+                yield f"{definition.id}/{node.id}", node
+
+
+def schema_problems(graph: g.Graph) -> list[Problem]:
+    """Those of a stored graph's schemas that nothing can be checked with: patterns, or bounds of them.
+
+    Of those that are used, that is; a step brings its own.
+    """
+    whole = ("input_schema", "output_schema", "state_schema")
+    used = [(graph.id, name, getattr(graph, name)) for name in whole]
+    used += [(place, "payload_schema", node.payload_schema) for place, node in _waits(graph)]
+    found = []
+    for place, name, schema in used:
+        try:
+            adapter_of(schema, name)
+        except GraphError as error:
+            found += [Problem(one.code, place, f"{name}: {one.message}") for one in error.problems]
+    return found

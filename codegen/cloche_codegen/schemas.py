@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
 
 from cloche_codegen.errors import GraphError
-from cloche_codegen.json_schemas import adapter_of_json
+from cloche_codegen.json_schemas import BrokenSchema, adapter_of_json
 
 JsonSchema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
@@ -29,12 +29,13 @@ def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
     """The adapter of an annotation or a JSON Schema; None where it says nothing (not given, Any, object).
 
     Raises:
-        GraphError: pydantic has no schema for it; `what` names the step or workflow in the message.
+        GraphError: pydantic has no schema for it, or a JSON Schema cannot be used; `what` names the step or workflow in the
+            message.
     """
     if schema is None or schema is Any or schema is object or schema is inspect.Parameter.empty:
         return None
     if isinstance(schema, Mapping):  # where names are aliases, it does not say under which of them a value comes
-        return None if schema.get(_ALIASED) else adapter_of_json(schema)
+        return None if schema.get(_ALIASED) else _adapter_of_json(schema, what)
     if isinstance(schema, TypeAdapter):
         return schema
     try:
@@ -43,6 +44,21 @@ def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
         return _make(schema, what)
     except _NoAdapter as error:
         raise _unusable(schema, what, error.__cause__) from error
+
+
+def accepted_adapter(schema: JsonSchema | None) -> TypeAdapter[Any] | None:
+    """As `adapter_of`, of a stored graph that runs go by already: what can no longer be checked of it says nothing."""
+    try:
+        return None if schema is None or schema.get(_ALIASED) else adapter_of_json(schema, is_accepted=True)
+    except BrokenSchema:
+        return None
+
+
+def _adapter_of_json(schema: Mapping[str, Any], what: str) -> TypeAdapter[Any] | None:
+    try:
+        return adapter_of_json(schema)
+    except BrokenSchema as error:
+        raise GraphError.one("bad_schema", what, f"its JSON Schema cannot be used: {error}") from error
 
 
 class _NoAdapter(Exception):
@@ -76,9 +92,9 @@ def _unusable(schema: object, what: str, error: BaseException | None) -> GraphEr
 
 def json_schema_of(schema: object, mode: Mode, what: str) -> JsonSchema | None:
     """The JSON Schema of an annotation, of what goes in (`validation`) or comes out (`serialization`); None if unknown."""
+    adapter = adapter_of(schema, what)
     if isinstance(schema, Mapping):
         return dict(schema)
-    adapter = adapter_of(schema, what)
     return None if adapter is None else _json_schema(adapter, mode)
 
 

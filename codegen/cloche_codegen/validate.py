@@ -20,7 +20,7 @@ from cloche_codegen.conditions.code import BrokenCode, check
 from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, named, opened
 from cloche_codegen.conditions.functions_subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
-from cloche_codegen.errors import Problem
+from cloche_codegen.errors import PROBLEMS_MAX, Problem
 from cloche_codegen.flow import misfits
 from cloche_codegen.languages import misplaced
 from cloche_codegen.names import NAME_SIZE_MAX, flaw_of
@@ -32,17 +32,43 @@ _NOT_IN_IDS: Final = re.compile(r"[/#\[\]]")  # they build call paths: `W/inc[3]
 
 
 def problems_of(graph: g.Graph) -> list[Problem]:
-    """Every problem of a graph and of the workflows nested in it; empty if there is none."""
-    found = list(_tables(graph))
-    if graph.native is not None:
-        return [*found, *_id(graph.id, graph.id), *_native(graph, graph.native), *misplaced(graph)]
-    for definition in graph.definitions().values():
-        found.extend(_definition(graph, definition))
-    found.extend(misplaced(graph))
-    if not found:
+    """Every problem of a graph and of the workflows nested in it; empty if there is none.
+
+    What was perhaps meant by a wrong name is said of those that are told: the search looks at thousands of names.
+    """
+    found: list[Problem] = []
+    for one in _problems(graph):
+        found.append(one.plain(with_names=len(found) < PROBLEMS_MAX) if isinstance(one, _Unknown) else one)
+    if not found and graph.native is None:
         for definition in graph.definitions().values():
             found.extend(misfits(graph, definition))
     return found
+
+
+def _problems(graph: g.Graph) -> Iterator[Problem]:
+    yield from _tables(graph)
+    if graph.native is not None:
+        yield from _id(graph.id, graph.id)
+        yield from _native(graph, graph.native)
+    else:
+        for definition in graph.definitions().values():
+            yield from _definition(graph, definition)
+    yield from misplaced(graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown(Problem):
+    """A name that is not in its table. It is made plain before the next one is looked for: the table grows."""
+
+    name: str
+    table: Iterable[str]
+
+    @classmethod
+    def of(cls, path: str, message: str, name: str, table: Iterable[str]) -> _Unknown:
+        return cls("unknown_reference", path, message, name, table)
+
+    def plain(self, *, with_names: bool) -> Problem:
+        return Problem(self.code, self.path, self.message + (_near(self.name, self.table) if with_names else ""))
 
 
 def _native(graph: g.Graph, native: g.NativeText) -> Iterator[Problem]:
@@ -57,7 +83,7 @@ def _native(graph: g.Graph, native: g.NativeText) -> Iterator[Problem]:
         yield Problem("bad_function", graph.id, "the source of the workflow does not end with an async function")
     for step in named(found, "_step"):
         if step not in graph.steps:
-            yield Problem("unknown_reference", graph.id, f"the graph has no step {step!r}{_near(step, graph.steps)}")
+            yield _Unknown.of(graph.id, f"the graph has no step {step!r}", step, graph.steps)
 
 
 def _tables(graph: g.Graph) -> Iterator[Problem]:
@@ -183,7 +209,7 @@ def _target(graph: g.Graph, body: g.StepNode | g.WorkflowNode, path: str) -> Ite
     table: Mapping[str, object] = graph.steps if isinstance(body, g.StepNode) else graph.workflows
     name = body.step if isinstance(body, g.StepNode) else body.workflow
     if name not in table:
-        yield Problem("unknown_reference", path, f"the graph has no {body.type} {name!r}{_near(name, table)}")
+        yield _Unknown.of(path, f"the graph has no {body.type} {name!r}", name, table)
     if isinstance(body, g.StepNode) and body.step != body.id:
         yield from _id(body.step, path)
 
@@ -325,7 +351,7 @@ def _step(id: str, path: str, known: Mapping[str, None], ids: set[str]) -> Itera
             "not_preceding", path, f"step {id!r} does not precede this node, so its result cannot be used here"
         )
     else:
-        yield Problem("unknown_reference", path, f"no step {id!r} precedes this node{_near(id, known)}")
+        yield _Unknown.of(path, f"no step {id!r} precedes this node", id, known)
 
 
 def _near(name: str, table: Iterable[str]) -> str:

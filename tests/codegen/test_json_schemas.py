@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from cloche_codegen.json_schemas import adapter_of_json
+from cloche_codegen.json_schemas import BrokenSchema, adapter_of_json
 
 
 class Address(BaseModel):
@@ -73,10 +73,62 @@ def test_what_is_not_understood_says_nothing() -> None:
         {"type": "string", "format": "date"},
     ]
     assert [adapter_of_json(schema) for schema in odd] == [None] * 5
-    broken = {"type": "string", "pattern": "(?<x", "minLength": "many"}
-    adapter = adapter_of_json(broken)
+    adapter = adapter_of_json({"type": "string", "pattern": 5, "minLength": "many"})
     assert adapter is not None
     assert adapter.validate_python("x") == "x"
+
+
+# An engine that backtracks does not come to an end with these: two to the power of the letters.
+ENDLESS = ["^(a+)+$", "^(a|a)*$", "^(a|aa)+$", "(.*a){24}$", r"^(\w+\s?)*$", "^((a*)*)*$"]
+
+
+@pytest.mark.parametrize("pattern", ENDLESS)
+def test_patterns_are_matched_in_linear_time(pattern: str) -> None:
+    adapter = adapter_of_json({"type": "string", "pattern": pattern})
+    assert adapter is not None
+    with pytest.raises(ValidationError):
+        adapter.validate_python("a" * 200 + "!!")
+
+
+BROKEN = [
+    ({"pattern": "(?=a)b"}, "pattern: the pattern '(?=a)b' cannot be used: look-around, including look-ahead"),
+    ({"pattern": r"(a)\1"}, "backreferences are not supported"),
+    ({"pattern": "(?<x"}, "unclosed capture group name"),
+    ({"pattern": "(?x) a"}, "the flag x is not known here"),
+    ({"pattern": r"(\w{40}){40}"}, "it is too large, with its repetitions written out"),
+    ({"pattern": r"([a[\w]]{99}){99}"}, "it is too large, with its repetitions written out"),
+    ({"pattern": "x" * 100_000}, f"the pattern '{'x' * 100}…' cannot be used: it is too large"),
+    ({"minLength": -1}, "negative"),
+    ({"maxLength": 10**30}, "too big"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "why"), BROKEN)
+def test_what_cannot_be_checked_is_refused(keywords: dict[str, Any], why: str) -> None:
+    with pytest.raises(BrokenSchema) as refused:
+        adapter_of_json({"type": "string", **keywords})
+    assert why in str(refused.value)
+
+
+def test_a_refusal_names_the_place_of_the_pattern() -> None:
+    schema = {"properties": {"a": {"items": {"type": "string", "pattern": "(?!x)"}, "type": "array"}}, "type": "object"}
+    with pytest.raises(BrokenSchema, match=r"^properties\.a\.items\.pattern: the pattern '\(\?!x\)' cannot be used"):
+        adapter_of_json(schema)
+
+
+def test_the_patterns_of_a_schema_are_bounded_together() -> None:
+    some = {"type": "string", "pattern": r"^\w{20}$"}
+    assert adapter_of_json({"type": "array", "prefixItems": [some] * 10}) is not None
+    with pytest.raises(BrokenSchema, match="all patterns of the schema together are too large"):
+        adapter_of_json({"type": "array", "prefixItems": [some] * 11})
+
+
+def test_in_an_accepted_schema_the_rest_is_checked() -> None:
+    adapter = adapter_of_json({"type": "string", "pattern": "(?=a)b", "maxLength": 3}, is_accepted=True)
+    assert adapter is not None
+    assert adapter.validate_python("xyz") == "xyz"
+    with pytest.raises(ValidationError):
+        adapter.validate_python("four")
 
 
 def test_a_default_is_nobodys_in_particular() -> None:

@@ -420,3 +420,53 @@ def test_callbacks_are_functions_beside_the_graph() -> None:
     assert "on_start" not in workflow.graph.to_json()
     with pytest.raises(GraphError, match=r"^w: on_finish is a function, not int$"):
         create_workflow(id="w", on_finish=3)
+
+
+def test_twenty_problems_are_told_and_all_are_kept() -> None:
+    workflow = new()
+    for number in range(30):
+        workflow.map({"x": {"step": f"zzz{number}"}})
+    with pytest.raises(GraphError) as caught:
+        workflow.commit()
+    headline, *told = str(caught.value).split("\n  ")
+    assert (headline, told[-1]) == ("workflow 'w' cannot be committed: 30 problems", "and 10 more")
+    assert told[:-1] == [str(problem) for problem in caught.value.problems[:20]]
+    assert len(caught.value.problems) == 30
+    assert "there is" in told[-2]
+    assert "there is" not in str(caught.value.problems[20])
+
+
+def test_a_stored_text_is_read_once_for_all_of_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, read = json.dumps({"id": "w", "nodes": [{"type": "nonsense"}] * 50}), json.loads
+    reads = []
+
+    def counted(given: str) -> Any:
+        reads.append(given)
+        return read(given)
+
+    monkeypatch.setattr(json, "loads", counted)
+    with pytest.raises(GraphError, match="50 problems"):
+        Graph.from_json(text)
+    assert reads == [text]
+
+
+LOOKS_AHEAD = {"type": "string", "pattern": "(?=a)b"}
+
+
+def test_a_schema_that_cannot_be_checked_is_refused_at_commit() -> None:
+    with pytest.raises(GraphError, match="w: its JSON Schema cannot be used: pattern: the pattern"):
+        create_workflow(id="w", input_schema=LOOKS_AHEAD).then(free("a")).commit()
+    with pytest.raises(GraphError, match="look-around"):
+        new().then(free("a")).wait_for_event("e", schema=LOOKS_AHEAD).commit()
+
+
+def test_a_stored_graph_is_refused_for_its_schemas() -> None:
+    stored = json.loads(new().then(free("a")).wait_for_event("e", schema={"type": "string"}).commit().graph.to_json())
+    stored |= {"input_schema": LOOKS_AHEAD}
+    stored["nodes"][1]["payload_schema"] = LOOKS_AHEAD
+    with pytest.raises(GraphError) as caught:
+        load_workflow(json.dumps(stored), [free("a")])
+    assert [(problem.code, problem.path) for problem in caught.value.problems] == [
+        ("bad_schema", "w"),
+        ("bad_schema", f"w/{stored['nodes'][1]['id']}"),
+    ]

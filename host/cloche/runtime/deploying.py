@@ -6,6 +6,7 @@ spins or allocates meets the limits of a turn. What is kept is a code bundle lik
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
+
+log = logging.getLogger("cloche")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +118,18 @@ def _code(engine: CellSource, one: Deployment) -> Code:
 def _of_graph(engine: CellSource, one: Deployment) -> Code:
     from cloche.runtime.pinned import code_of
     from cloche_codegen import GraphError
+    from cloche_codegen.errors import PROBLEMS_MAX
 
     try:
-        workflow = workflow_of_graph(one.content if isinstance(one.content, str) else one.content.to_json())
+        graph = one.content if isinstance(one.content, str) else one.content.to_json()
+        workflow = _loaded(graph, is_accepted=False)
         if one.workflow not in (None, workflow.id):
             raise one.refused(f"its graph is that of workflow '{workflow.id}'", "bad-id")
         return code_of(workflow, engine)
     except GraphError as error:
-        problems = [{"code": found.code, "path": found.path, "message": found.message} for found in error.problems]
-        raise one.refused(error.message, error.code, problems=problems) from error
+        told = error.problems[:PROBLEMS_MAX]
+        problems = [{"code": found.code, "path": found.path, "message": found.message} for found in told]
+        raise one.refused(error.message, error.code, problems=problems, problem_count=len(error.problems)) from error
     except (RecursionError, ValueError) as error:
         raise one.refused(f"its graph cannot be read: {error}", "bad-graph") from error
 
@@ -132,14 +138,27 @@ def _of_graph(engine: CellSource, one: Deployment) -> Code:
 def workflow_of_graph(graph: str) -> Workflow:
     """The workflow of a deployed graph, for its schemas and its source. Its steps are known by id alone: nothing runs here.
 
+    A pattern in it that can no longer be used says nothing, so that what was deployed before goes on; a warning names it.
+
     Raises:
         GraphError: it is no graph, or has problems.
     """
-    from cloche.runtime.workflows import load_workflow
-    from cloche_codegen import Graph, create_step
+    from cloche_codegen.errors import PROBLEMS_MAX
+    from cloche_codegen.making import schema_problems
+
+    workflow = _loaded(graph, is_accepted=True)
+    for problem in schema_problems(workflow.graph)[:PROBLEMS_MAX]:
+        log.warning("a deployed graph is not checked by all of its schema: %s", problem)
+    return workflow
+
+
+def _loaded(graph: str, *, is_accepted: bool) -> Workflow:
+    from cloche.runtime.workflows import Workflow
+    from cloche_codegen import Graph, create_step, load_workflow
 
     loaded = Graph.from_json(graph)
-    return load_workflow(loaded, steps=[create_step(id=id, execute=_nothing) for id in loaded.steps])
+    steps = [create_step(id=id, execute=_nothing) for id in loaded.steps]
+    return load_workflow(loaded, steps, workflow_class=Workflow, is_accepted=is_accepted)
 
 
 def _nothing(_: Any) -> None:

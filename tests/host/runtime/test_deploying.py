@@ -15,8 +15,9 @@ from support.guests import needs_python
 from cloche import Cloche, RetryConfig, create_workflow, path
 from cloche.engines import CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.errors import DeployRefused, ForeignFile, InvalidInput, NotFound, RunConflict
+from cloche.history import TenantId, TimeMs
 from cloche.runtime import deploying
-from cloche.store import MemoryStore, Version
+from cloche.store import MemoryStore, Version, blob_digest
 from cloche.tenancy import Policy
 
 STEP = 'const step = (id) => globalThis[Symbol.for("WORKFLOW_USE_STEP")](id);\n'
@@ -36,7 +37,7 @@ async def source(app: Cloche, text: str, tenant: str = "acme", workflow: str = "
 
 
 async def refusal(
-    app: Cloche, content: Any, language: Language | None = "javascript", workflow: str = "w"
+    app: Cloche, content: Any, language: Language | None = "javascript", workflow: str | None = "w"
 ) -> DeployRefused:
     """Why it is refused; it has left nothing behind."""
     with pytest.raises(DeployRefused) as refused:
@@ -137,6 +138,72 @@ async def test_the_schemas_of_a_deployed_graph_are_checked(journal: Journal) -> 
             await acme.send_event(run.id, "paid", {})
         await acme.send_event(run.id, "paid", {"v": 7})
         assert await ended(run) == ("success", {"v": 7})
+
+
+def _graph_with(pattern: str) -> str:
+    """A graph that compares its input and what its event carries with a pattern."""
+    workflow = create_workflow(id="g", input_schema=_TEXT).wait_for_event("paid", schema=_TEXT).commit()
+    return workflow.graph.to_json().replace("^known$", pattern)
+
+
+_TEXT = {"type": "string", "pattern": "^known$", "maxLength": 40}
+
+
+@in_loop
+async def test_the_patterns_of_a_deployed_graph_do_not_stop_the_process() -> None:
+    async with AppOn(MemoryStore()) as app:
+        await app.deploy("acme", _graph_with("^(a+)+$"))
+        acme, hostile = app.tenant("acme"), "a" * 30 + "!"
+        with pytest.raises(InvalidInput, match=r"pattern '\^\(a\+\)\+\$'"):
+            await acme.start("g", hostile)
+        run = await acme.start("g", "aa")
+        with pytest.raises(InvalidInput, match="what event 'paid' carries"):
+            await acme.send_event(run.id, "paid", hostile)
+        await acme.send_event(run.id, "paid", "aaa")
+        assert await ended(run) == ("success", "aaa")
+
+
+@in_loop
+async def test_a_pattern_that_cannot_be_used_is_refused_with_its_place() -> None:
+    async with AppOn(MemoryStore()) as app:
+        error = await refusal(app, _graph_with("(?=a)a"), None, workflow=None)
+        assert [(one["code"], one["path"]) for one in error.problems] == [
+            ("bad_schema", "g"),
+            ("bad_schema", "g/wait_for_event_1"),
+        ]
+        assert "g: input_schema: its JSON Schema cannot be used: pattern: the pattern '(?=a)a' cannot" in error.message
+
+
+@in_loop
+async def test_what_was_deployed_with_such_a_pattern_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """The rest of its schema is checked: the pattern would protect the tenant's own code alone."""
+    async with AppOn(MemoryStore()) as app:
+        await app.deploy("acme", _graph_with("^b"))
+        acme, store = app.tenant("acme"), app._running.store
+        code = Code.unpack(store.blob((await acme.versions())[0].digest))  # type: ignore[arg-type]
+        old = replace(code, graph=_graph_with("(?=a)a")).pack()
+        digest = blob_digest(old)
+        store.deploy(Version(TenantId("acme"), "g@old", "g", digest, TimeMs(0)), {digest: old})
+        run = await acme.start("g@old", "x")
+        with pytest.raises(InvalidInput, match="at most 40 characters"):
+            await acme.send_event(run.id, "paid", "x" * 41)
+        await acme.send_event(run.id, "paid", "y")
+        assert await ended(run) == ("success", "y")
+        warnings = [text for text in caplog.messages if "is not checked by all of its schema" in text]
+        assert len(warnings) == 2
+
+
+@in_loop
+async def test_twenty_problems_of_a_graph_are_told() -> None:
+    graph = json.loads(_graph_with("^b"))
+    graph["nodes"] = [{"type": "step", "id": f"n{number}", "step": f"s{number}"} for number in range(5_000)]
+    graph["steps"] = {f"known{number}": {} for number in range(5_000)}
+    async with AppOn(MemoryStore()) as app:
+        for broken in (json.dumps(graph), json.dumps({**graph, "nodes": [{"type": "nonsense"}] * 5_000})):
+            error = await refusal(app, broken, None, workflow=None)
+            assert (len(error.problems), error.problem_count) == (20, 5_000)
+            assert len(error.message.splitlines()) == 1 + 20 + 1
+            assert error.message.endswith("and 4980 more")
 
 
 RETRIES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], int]] = [
