@@ -37,7 +37,7 @@ class FunctionText(Frozen):
     """A Python function, called with copies: `(data)`, or `(data, ctx)` where it has two `parameters`.
 
     `source` is Python: statements that define all it needs, and last the function under `name`. `expression` is the same
-    function as data where it is simple enough to be made into JavaScript too, see `conditions.functions_subset`. As a
+    function as data where it is simple enough to be made into JavaScript too, see `conditions.functions.subset`. As a
     condition its truth counts, as Python takes it; elsewhere its value.
     """
 

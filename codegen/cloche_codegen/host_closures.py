@@ -101,7 +101,7 @@ def _takes_context(function: Callable[..., Any]) -> bool:
 
 
 class HostContext:
-    """What a function under glass finds in its context (`conditions.functions_reading.CONTEXT`), out of a step's."""
+    """What a function under glass finds in its context (`conditions.functions.reading.CONTEXT`), out of a step's."""
 
     def __init__(self, ctx: Any) -> None:
         self._ctx = ctx

@@ -22,7 +22,7 @@ _TESTS: Final = {
 
 
 def expression(made: Any) -> str:
-    """A function of the subset, see `conditions.functions_subset`, over the names data, context and steps."""
+    """A function of the subset, see `conditions.functions.subset`, over the names data, context and steps."""
     match made:
         case ["literal", float() as value] if value.is_integer():
             return _call("float", literal(value))

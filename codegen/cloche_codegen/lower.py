@@ -14,7 +14,7 @@ from typing import Final, Literal, assert_never
 from cloche_codegen import graph as g
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.code import names_in, steps_in
-from cloche_codegen.conditions.functions_reading import CONTEXT, context_use
+from cloche_codegen.conditions.functions.reading import CONTEXT, context_use
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,

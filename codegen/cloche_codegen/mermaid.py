@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, assert_never
 
 from cloche_codegen import graph as g
-from cloche_codegen.conditions.functions_reading import opened
+from cloche_codegen.conditions.functions.reading import opened
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,

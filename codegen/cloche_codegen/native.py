@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar, overload
 
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
-from cloche_codegen.conditions.functions import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
 from cloche_codegen.errors import GraphError, Problem
 from cloche_codegen.steps import Step, annotation_of
 from cloche_codegen.validate import problems_of

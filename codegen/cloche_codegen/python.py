@@ -15,8 +15,8 @@ from typing import Final, assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree as t
-from cloche_codegen.conditions.functions_reading import named, opened
-from cloche_codegen.conditions.functions_text import placed
+from cloche_codegen.conditions.functions.reading import named, opened
+from cloche_codegen.conditions.functions.text import placed
 from cloche_codegen.conditions.values import instant_text, quote
 from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, source_of
 from cloche_codegen.errors import GraphError

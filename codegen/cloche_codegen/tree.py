@@ -169,7 +169,7 @@ class Apply:
     context: tuple[tuple[str, Value], ...] | None
     results: tuple[tuple[str, Value], ...]
     gives: Literal["value", "truth", "seconds"]
-    expression: object  # the function as data, see `conditions.functions_subset`; None: it is Python alone
+    expression: object  # the function as data, see `conditions.functions.subset`; None: it is Python alone
 
 
 Value: TypeAlias = (

@@ -17,8 +17,8 @@ from typing import Final
 
 from cloche_codegen import graph as g
 from cloche_codegen.conditions.code import BrokenCode, check
-from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, named, opened
-from cloche_codegen.conditions.functions_subset import expression_of
+from cloche_codegen.conditions.functions.reading import BrokenFunction, context_use, named, opened
+from cloche_codegen.conditions.functions.subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
 from cloche_codegen.errors import PROBLEMS_MAX, Problem
 from cloche_codegen.flow import misfits

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from codegen import classes_for_tests as written
 
-from cloche_codegen.conditions.functions import NotUnderGlass, Taken, taken
-from cloche_codegen.conditions.functions_reading import opened
+from cloche_codegen.conditions.functions.reading import opened
+from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
 
 DATA = {"sku": "a", "count": 7, "status": "open"}
 
@@ -95,7 +95,7 @@ def test_what_cannot_go_is_refused(function: Any, reason: str, advice: str) -> N
 def test_the_same_classes_give_the_same_source_in_every_process() -> None:
     program = (
         "from codegen import classes_for_tests as w\n"
-        "from cloche_codegen.conditions.functions import taken\n"
+        "from cloche_codegen.conditions.functions.take import taken\n"
         "import sys\nsys.stdout.write(taken(w.boxes).source)"
     )
     folder = Path(__file__).parents[1]

@@ -16,10 +16,10 @@ from codegen.functions_for_tests import LIMIT, client
 from codegen.steps_for_tests import free
 
 from cloche_codegen import Graph, GraphError, Workflow, create_workflow, load_workflow
-from cloche_codegen.conditions.functions import NotUnderGlass, Taken, taken
-from cloche_codegen.conditions.functions_reading import BrokenFunction, context_use, opened
-from cloche_codegen.conditions.functions_source import Place
-from cloche_codegen.conditions.functions_text import placed
+from cloche_codegen.conditions.functions.reading import BrokenFunction, context_use, opened
+from cloche_codegen.conditions.functions.source import Place
+from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.text import placed
 
 
 class Data(dict[str, Any]):

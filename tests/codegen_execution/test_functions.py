@@ -17,7 +17,7 @@ from support.guests import needs_python
 from cloche.engines.direct.functions import Data, compiled
 from cloche.history.values import plain
 from cloche_codegen import GraphError, Workflow, code, create_workflow
-from cloche_codegen.conditions.functions_subset import expression_of
+from cloche_codegen.conditions.functions.subset import expression_of
 from cloche_codegen.graph import FunctionText
 from cloche_codegen.languages import Language
 

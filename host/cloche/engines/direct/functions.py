@@ -19,7 +19,7 @@ from typing import Any, Final
 from cloche.engines.direct.values import EPOCH, Binary, Error, Instant, Moment, Opaque, Thrown, failure_of, received
 from cloche.errors import InvalidInput
 from cloche.history.values import plain
-from cloche_codegen.conditions.functions_captures import PURE_MODULES, SAFE_BUILTINS
+from cloche_codegen.conditions.functions.captures import PURE_MODULES, SAFE_BUILTINS
 from cloche_codegen.conditions.values import MISSING
 
 _SAFE: Final = {name: getattr(builtins, name) for name in SAFE_BUILTINS}

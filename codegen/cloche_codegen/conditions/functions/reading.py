@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from cloche_codegen.conditions.functions_captures import GUEST_MODULES
-from cloche_codegen.conditions.functions_source import FunctionNode
+from cloche_codegen.conditions.functions.captures import GUEST_MODULES
+from cloche_codegen.conditions.functions.source import FunctionNode
 
 SOURCE_SIZE_MAX: Final = 1024 * 1024
 CONTEXT: Final = ("input_data", "init_data", "state", "request_context", "iteration_count")
@@ -127,7 +127,7 @@ _MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step", "_child"
 
 
 def _is_data(value: ast.expr, known: Collection[str] = ()) -> bool:
-    """Whether an expression only writes data down, as `functions_captures.frozen` does; `known` names may be in it."""
+    """Whether an expression only writes data down, as `captures.frozen` does; `known` names may be in it."""
     return all(isinstance(one, _DATA) for one in ast.walk(value)) and all(
         one.id in _MAKERS or one.id in known for one in ast.walk(value) if isinstance(one, ast.Name)
     )

@@ -11,8 +11,8 @@ from inspect import CO_NEWLOCALS
 from types import CodeType, FunctionType
 from typing import Any, Final
 
-from cloche_codegen.conditions.functions_classes import own_functions
-from cloche_codegen.conditions.functions_source import Written
+from cloche_codegen.conditions.functions.classes import own_functions
+from cloche_codegen.conditions.functions.source import Written
 
 MISSING: Final = object()
 _READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")

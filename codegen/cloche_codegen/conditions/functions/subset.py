@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 from typing import Any, Final
 
-from cloche_codegen.conditions.functions_reading import CONTEXT, BrokenFunction, Opened, opened
+from cloche_codegen.conditions.functions.reading import CONTEXT, BrokenFunction, Opened, opened
 
 Expression = list[Any]
 _DEPTH_MAX: Final = 50

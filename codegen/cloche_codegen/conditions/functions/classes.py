@@ -17,8 +17,8 @@ from enum import EnumType
 from types import FunctionType
 from typing import Any, Final
 
-from cloche_codegen.conditions.functions_source import NoSource, Written, written
-from cloche_codegen.conditions.functions_text import Edit, bare, cut_out
+from cloche_codegen.conditions.functions.source import NoSource, Written, written
+from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
 
 _MADE_BY: Final = (type, ABCMeta, EnumType)
 _MEANINGFUL: Final = ("ClassVar", "InitVar", "KW_ONLY")

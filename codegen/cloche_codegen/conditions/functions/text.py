@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cloche_codegen.conditions.functions_source import FunctionNode, Written
+from cloche_codegen.conditions.functions.source import FunctionNode, Written
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a Python function may take with it under glass, and how each of it is written there.
 
 Plain data is frozen: its value at this moment becomes part of the workflow. Modules of the standard library that are inside
-the guest are imported there. Pure functions come along (`functions` sees to that). Everything else is an object of the host,
+the guest are imported there. Pure functions come along (`take` sees to that). Everything else is an object of the host,
 which has no place in there, and is refused by name.
 """
 

@@ -16,7 +16,7 @@ from enum import Enum
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from cloche_codegen.conditions.functions_captures import (
+from cloche_codegen.conditions.functions.captures import (
     FROZEN_SIZE_MAX,
     GUEST_MODULES,
     PURE_MODULES,
@@ -27,8 +27,8 @@ from cloche_codegen.conditions.functions_captures import (
     import_of,
     why_not_inside,
 )
-from cloche_codegen.conditions.functions_classes import class_text, class_written, is_takeable
-from cloche_codegen.conditions.functions_names import (
+from cloche_codegen.conditions.functions.classes import class_text, class_written, is_takeable
+from cloche_codegen.conditions.functions.names import (
     MISSING,
     Lookup,
     in_class,
@@ -37,8 +37,8 @@ from cloche_codegen.conditions.functions_names import (
     names_in_function,
     use_of,
 )
-from cloche_codegen.conditions.functions_source import NoSource, Place, Written, underlined, written
-from cloche_codegen.conditions.functions_text import Edit, bare, cut_out
+from cloche_codegen.conditions.functions.source import NoSource, Place, Written, underlined, written
+from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
 
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
