@@ -1,4 +1,4 @@
-/* CBOR in, as values; as bytes it is read by ../../common/wire_read.c.
+/* CBOR in, as values and errors; as bytes it is read by ../../common/wire_read.c.
  *
  * Recursion is bounded by DEPTH_MAX. A malformed item answers JS_EXCEPTION with FAULT_INPUT raised.
  */
@@ -151,4 +151,75 @@ JSValue read_value(struct reader *r, int depth) {
     case MAP: return mapping(r, argument, depth);
     default: return tagged(r, argument);
     }
+}
+
+/* ---- failures, as errors ---- */
+
+enum part { PART_DATA, PART_NAME, PART_CAUSE, PART_MESSAGE };
+static const struct {
+    const char *key;
+    size_t size;
+} parts[] = {{"data", 4}, {"name", 4}, {"cause", 5}, {"message", 7}};
+
+static int part_of(const char *key, size_t size) {
+    for (int i = 0; i < 4; i++)
+        if (parts[i].size == size && !memcmp(parts[i].key, key, size))
+            return i;
+    return -1;
+}
+
+static JSValue read_part(struct reader *r, int part, int depth) {
+    const char *text;
+    size_t size;
+    if (part == PART_DATA)
+        return read_value(r, depth + 1);
+    if (part == PART_CAUSE)
+        return read_failure(r, depth + 1);
+    return read_text(r, &text, &size) ? JS_EXCEPTION : JS_NewStringLen(guest.ctx, text, size);
+}
+
+JSValue read_failure(struct reader *r, int depth) {
+    JSValue error = JS_NewError(guest.ctx), value;
+    uint64_t count;
+    const char *key = NULL;
+    size_t size = 0;
+    unsigned seen = 0;
+    if (depth >= DEPTH_MAX) {
+        raise_fault(FAULT_INPUT);
+        goto fail;
+    }
+    if (read_map(r, &count))
+        goto fail;
+    while (count--) {
+        if (read_key(r, &key, &size))
+            goto fail;
+        int part = part_of(key, size);
+        if (part < 0) {
+            raise_fault(FAULT_INPUT);
+            goto fail;
+        }
+        seen |= 1u << part;
+        value = read_part(r, part, depth);
+        if (JS_IsException(value) || JS_DefinePropertyValueStr(guest.ctx, error, parts[part].key, value,
+                                                               JS_PROP_CONFIGURABLE | JS_PROP_WRITABLE) < 0)
+            goto fail;
+    }
+    if ((seen & (1u << PART_NAME | 1u << PART_MESSAGE)) == (1u << PART_NAME | 1u << PART_MESSAGE))
+        return error;
+    raise_fault(FAULT_INPUT);
+fail:
+    JS_FreeValue(guest.ctx, error);
+    return JS_EXCEPTION;
+}
+
+JSValue read_outcome(struct reader *r, bool *failed) {
+    uint64_t count, which;
+    if (read_array(r, &count) || read_uint(r, &which))
+        return JS_EXCEPTION;
+    if (count != 2 || which > 1) {
+        raise_fault(FAULT_INPUT);
+        return JS_EXCEPTION;
+    }
+    *failed = which == 1;
+    return *failed ? read_failure(r, 1) : read_value(r, 1);
 }

@@ -1,127 +1,15 @@
-/* CBOR out, of values; as bytes it is written by ../../common/wire_write.c, straight into the output window.
+/* CBOR out, of any value; as bytes it is written by ../../common/wire_write.c, straight into the output window.
  *
+ * Containers and errors stand in one file because they contain each other: a value may be an error, and an error's data a value.
  * Recursion is bounded by DEPTH_MAX. A getter may run workflow code in the middle of a value; it cannot ask for a
  * command meanwhile (TURN->writing), and a map's values are read before the first of them is written.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
 
-int write_string(JSValueConst text) {
-    size_t size;
-    const char *bytes = JS_ToCStringLen(guest.ctx, &size, text);
-    if (!bytes)
-        return -1;
-    text_mend((char *)bytes, size); /* ASCII is shared and not touched; everything else is a copy of our own */
-    int failed = write_text(bytes, size);
-    JS_FreeCString(guest.ctx, bytes);
-    return failed;
-}
-
-int write_numbered(JSValueConst name, uint32_t number) {
-    char suffix[11];
-    size_t size, at = sizeof suffix;
-    const char *bytes;
-    if (number == 1)
-        return write_string(name);
-    for (; number; number /= 10)
-        suffix[--at] = (char)('0' + number % 10);
-    suffix[--at] = '#';
-    bytes = JS_ToCStringLen(guest.ctx, &size, name);
-    if (!bytes)
-        return -1;
-    text_mend((char *)bytes, size);
-    int failed = write_head(3, size + sizeof suffix - at) || put(bytes, size) || put(suffix + at, sizeof suffix - at);
-    JS_FreeCString(guest.ctx, bytes);
-    return failed ? -1 : 0;
-}
-
-/* ---- numbers ---- */
-
-static int write_number(double number) {
-    bool integral = number == trunc(number) && fabs(number) <= 9007199254740991.0 && !(number == 0 && signbit(number));
-    return integral ? write_int((int64_t)number) : write_float(number);
-}
-
-static uint8_t nibble(char c) { return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10); }
-
-/* Hex digits of -1 - n (if negative) or n. */
-static int write_hex(const char *hex, size_t size, bool negative) {
-    size_t count = (size + 1) / 2, at = 0;
-    uint8_t *bytes = js_malloc(guest.ctx, count);
-    if (!bytes)
-        return -1;
-    if (size % 2)
-        bytes[at++] = nibble(*hex++);
-    for (; at < count; hex += 2)
-        bytes[at++] = (uint8_t)(nibble(hex[0]) << 4 | nibble(hex[1]));
-    int failed = write_big(bytes, count, negative);
-    js_free(guest.ctx, bytes);
-    return failed;
-}
-
-/* The prelude answers the digits with a sign before them: "-" stands for -1 - n. */
-static int write_bigint(JSValueConst value) {
-    JSValue text = JS_Call(guest.ctx, guest.bigint_to_hex, JS_UNDEFINED, 1, &value);
-    size_t size;
-    const char *hex = JS_IsException(text) ? NULL : JS_ToCStringLen(guest.ctx, &size, text);
-    int failed = hex ? write_hex(hex + 1, size - 1, *hex == '-') : -1;
-    if (hex)
-        JS_FreeCString(guest.ctx, hex);
-    JS_FreeValue(guest.ctx, text);
-    return failed;
-}
-
-/* ---- refusals ---- */
-
-int throw_type_error(const char *message, size_t size) {
-    JSValue text = JS_NewStringLen(guest.ctx, message, size);
-    JSValue error = JS_CallConstructor(guest.ctx, guest.type_error, 1, &text);
-    JS_FreeValue(guest.ctx, text);
-    JS_Throw(guest.ctx, error);
-    return -1;
-}
-
-static int refuse_class(const struct place *place, JSValueConst value) {
-    char why[80];
-    JSAtom atom = JS_GetClassName(guest.rt, JS_GetClassID(value));
-    const char *name = JS_AtomToCString(guest.ctx, atom);
-    bool vowel = name && strchr("AEIOU", *name) && *name;
-    strcpy(why, vowel ? "is an " : "is a ");
-    strncat(why, name ? name : "exotic object", 60);
-    if (name)
-        JS_FreeCString(guest.ctx, name);
-    JS_FreeAtom(guest.ctx, atom);
-    return refuse(place, why);
-}
-
-/* ---- objects ---- */
-
-static int write_date(JSValueConst date, const struct place *place) {
-    char text[TIMESTAMP_BYTES];
-    JSValue ms = JS_Call(guest.ctx, guest.date_get_time, date, 0, NULL);
-    double number;
-    if (JS_ToFloat64(guest.ctx, &number, ms))
-        return -1;
-    if (isnan(number))
-        return refuse(place, "is an invalid Date");
-    if (timestamp_write(number, text))
-        return refuse(place, "is a Date outside of the years 0001 to 9999");
-    return put("\xc0", 1) || write_text(text, sizeof text) ? -1 : 0;
-}
-
-/* The bytes are asked for before their size is used: C does not say in which order arguments are evaluated. */
-static int write_binary(JSValueConst value, uint8_t *get(JSContext *, size_t *, JSValueConst), const struct place *place) {
-    size_t size = 0;
-    const uint8_t *bytes = get(guest.ctx, &size, value);
-    if (!bytes && JS_HasException(guest.ctx)) {
-        JS_FreeValue(guest.ctx, JS_GetException(guest.ctx));
-        return refuse(place, "is a detached buffer");
-    }
-    return write_head(2, size) || (size && put(bytes, size)) ? -1 : 0;
-}
+/* ---- containers ---- */
 
 static int write_list(JSValueConst array, int depth, struct place *here) {
     struct place item = {.up = here};
@@ -258,5 +146,148 @@ int try_value(JSValueConst value, int depth, const struct place *place) {
         return -1;
     JS_FreeValue(guest.ctx, JS_GetException(guest.ctx));
     TURN->at = mark;
+    return 0;
+}
+
+/* ---- errors, as failures: {name, message, ? data, ? cause}. Nothing else of an error crosses, least of all its stack ---- */
+
+static const char *const standard[] = {"name", "message", "cause", "stack", "data"};
+
+static void drop_exception(void) { JS_FreeValue(guest.ctx, JS_GetException(guest.ctx)); }
+
+/* The text of a property, or `otherwise`: a getter that throws is not worth a second failure. */
+static int write_text_property(JSValueConst error, const char *name, const char *otherwise) {
+    JSValue value = JS_GetPropertyStr(guest.ctx, error, name);
+    int failed;
+    if (JS_IsException(value))
+        drop_exception();
+    failed = JS_IsString(value) ? write_string(value) : write_text(otherwise, strlen(otherwise));
+    JS_FreeValue(guest.ctx, value);
+    return failed;
+}
+
+static int write_key(const char *key) { return write_text(key, strlen(key)); }
+
+/* `key` with `value` if that can cross: 1, 0 or, on a fault, -1. */
+static int try_entry(const char *key, JSValueConst value, int depth, const struct place *here) {
+    struct place place = {.up = here, .key = key, .key_size = strlen(key)};
+    uint8_t *mark = TURN->at;
+    if (write_key(key))
+        return -1;
+    int written = try_value(value, depth + 1, &place);
+    if (written == 0)
+        TURN->at = mark;
+    return written;
+}
+
+static bool is_standard(JSAtom atom) {
+    const char *name = JS_AtomToCString(guest.ctx, atom);
+    bool found = !name;
+    for (size_t i = 0; name && i < sizeof standard / sizeof *standard; i++)
+        found |= !strcmp(name, standard[i]);
+    JS_FreeCString(guest.ctx, name);
+    return found;
+}
+
+/* A copy of the further enumerable properties that can cross, or undefined if there are none. */
+static JSValue further_properties(JSValueConst error, int depth, const struct place *here) {
+    struct place place = {.up = here, .key = "data", .key_size = 4};
+    JSPropertyEnum *names;
+    uint32_t count;
+    JSValue copy = JS_UNDEFINED;
+    if (JS_GetOwnPropertyNames(guest.ctx, &names, &count, error, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY))
+        return JS_UNDEFINED;
+    for (uint32_t i = 0; i < count && !TURN->fault; i++) {
+        uint8_t *mark = TURN->at;
+        if (is_standard(names[i].atom))
+            continue;
+        JSValue value = JS_GetProperty(guest.ctx, error, names[i].atom);
+        if (JS_IsException(value)) {
+            drop_exception();
+            continue;
+        }
+        int crosses = JS_IsUndefined(value) ? 0 : try_value(value, depth + 2, &place);
+        TURN->at = mark;
+        if (crosses == 1) {
+            if (JS_IsUndefined(copy))
+                copy = JS_NewObject(guest.ctx);
+            JS_DefinePropertyValue(guest.ctx, copy, names[i].atom, value, JS_PROP_C_W_E);
+        } else {
+            JS_FreeValue(guest.ctx, value);
+        }
+    }
+    JS_FreePropertyEnum(guest.ctx, names, count);
+    return copy;
+}
+
+/* An error's data: its own property of that name, as a failure that came in has it, or else what it carries beside the
+ * standard properties. */
+static int write_data(JSValueConst error, int depth, const struct place *here) {
+    JSPropertyDescriptor own;
+    JSAtom atom = JS_NewAtom(guest.ctx, "data");
+    int found = JS_GetOwnProperty(guest.ctx, &own, error, atom);
+    JSValue data;
+    if (found > 0) {
+        JS_FreeValue(guest.ctx, own.value);
+        JS_FreeValue(guest.ctx, own.getter);
+        JS_FreeValue(guest.ctx, own.setter);
+        data = JS_GetProperty(guest.ctx, error, atom);
+    } else {
+        data = further_properties(error, depth, here);
+    }
+    JS_FreeAtom(guest.ctx, atom);
+    if (JS_IsException(data))
+        drop_exception();
+    int written = JS_IsException(data) || JS_IsUndefined(data) ? 0 : try_entry("data", data, depth, here);
+    JS_FreeValue(guest.ctx, data);
+    return TURN->fault ? -1 : written;
+}
+
+/* The cause, where it is an Error and not one that is being written already. */
+static int write_cause(JSValueConst error, int depth, const struct place *here) {
+    JSValue cause = JS_GetPropertyStr(guest.ctx, error, "cause");
+    bool wanted = JS_IsObject(cause) && JS_GetClassID(cause) == guest.class_error && depth + 1 < DEPTH_MAX;
+    if (JS_IsException(cause))
+        drop_exception();
+    for (const struct place *p = here; wanted && p; p = p->up)
+        wanted = p->object != JS_VALUE_GET_PTR(cause);
+    int written = wanted ? write_key("cause") || write_failure(cause, depth + 1, here) ? -1 : 1 : 0;
+    JS_FreeValue(guest.ctx, cause);
+    return written;
+}
+
+static int write_error(JSValueConst error, int depth, const struct place *up) {
+    struct place here = {.up = up, .key = "error", .key_size = 5, .object = JS_VALUE_GET_PTR(error)};
+    uint8_t *head = TURN->at;
+    int data, cause;
+    if (write_head(5, 2) || (data = write_data(error, depth, &here)) < 0 || write_key("name") ||
+        write_text_property(error, "name", "Error") || (cause = write_cause(error, depth, &here)) < 0 ||
+        write_key("message") || write_text_property(error, "message", ""))
+        return -1;
+    *head = (uint8_t)(0xa2 + data + cause);
+    return 0;
+}
+
+static int write_thrown_text(JSValueConst thrown) {
+    JSValue text = JS_ToString(guest.ctx, thrown);
+    if (JS_IsException(text)) {
+        drop_exception();
+        text = JS_NewString(guest.ctx, JS_IsSymbol(thrown) ? "a symbol was thrown" : "a value without text was thrown");
+    }
+    int failed = write_string(text);
+    JS_FreeValue(guest.ctx, text);
+    return failed;
+}
+
+int write_failure(JSValueConst thrown, int depth, const struct place *up) {
+    struct place here = {.up = up, .key = "thrown", .key_size = 6};
+    uint8_t *head = TURN->at;
+    int data;
+    if (JS_IsObject(thrown) && JS_GetClassID(thrown) == guest.class_error)
+        return write_error(thrown, depth, up);
+    if (write_head(5, 2) || (data = JS_IsUndefined(thrown) ? 0 : try_entry("data", thrown, depth, &here)) < 0 ||
+        write_key("name") || write_key("Error") || write_key("message") || write_thrown_text(thrown))
+        return -1;
+    *head = (uint8_t)(0xa2 + data);
     return 0;
 }

@@ -46,8 +46,9 @@ struct guest {
 };
 extern struct guest guest;
 
-/* ---- main.c ---- */
+/* ---- guest.c: `raise_fault` and `throw_type_error` of wire.h too ---- */
 
+/* Runs promise reactions until none is left, or the turn has a fault. */
 void drain_microtasks(void);
 
 /* ---- cbor_read.c: decoding allocates nothing but the values ---- */
@@ -56,23 +57,31 @@ void drain_microtasks(void);
 JSValue read_value(struct reader *r, int depth);
 /* The entries of a map become properties of `object`; -1 when it is no map, or not well-formed. */
 int read_into(struct reader *r, JSValueConst object);
+/* A failure as a new Error. */
+JSValue read_failure(struct reader *r, int depth);
+/* [0, value] or [1, failure]; `*failed` says which. */
+JSValue read_outcome(struct reader *r, bool *failed);
 
-/* ---- cbor_write.c ---- */
+/* ---- cbor_scalars.c: values that contain no others ---- */
 
 int write_string(JSValueConst text);
 /* `name`, or `name#number` from the second on: the path of a step call that was given none. */
 int write_numbered(JSValueConst name, uint32_t number);
+int write_number(double number);
+int write_bigint(JSValueConst value);
+int write_date(JSValueConst date, const struct place *place);
+/* The bytes that `get` finds in `value`: JS_GetUint8Array or JS_GetArrayBuffer. */
+int write_binary(JSValueConst value, uint8_t *get(JSContext *, size_t *, JSValueConst), const struct place *place);
+/* Refuses an object by the name of its class. */
+int refuse_class(const struct place *place, JSValueConst value);
+
+/* ---- cbor_write.c: any value, and errors as failures ---- */
+
 int write_value(JSValueConst value, int depth, const struct place *place);
 /* As write_value, but 0 when the value cannot cross (nothing is written then), 1 when it was written, -1 on a fault. */
 int try_value(JSValueConst value, int depth, const struct place *place);
-
-/* ---- failures.c ---- */
-
 /* Whatever was thrown, as a failure; `up` is where it stands, or NULL. Only a fault stops it. */
 int write_failure(JSValueConst thrown, int depth, const struct place *up);
-JSValue read_failure(struct reader *r, int depth);
-/* [0, value] or [1, failure]; `*failed` says which. */
-JSValue read_outcome(struct reader *r, bool *failed);
 
 /* ---- calls.c: the open calls ---- */
 

@@ -4,8 +4,6 @@
 
 #include "guest.h"
 
-struct guest guest;
-
 /* Deep recursion must end in a RangeError of JavaScript before either stack is used up: this one, which traps below address
  * 0, and wasmtime's native one of 2 MiB. Functions that recur are weighted so that they use about as much of both
  * (../weights.txt); a quarter to a third of each is left for what is not checked, and for other machines' frames. */
@@ -13,30 +11,10 @@ enum { SCRIPT_STACK_BYTES = 1200 << 10 };
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
-int raise_fault(enum fault code) {
-    if (!TURN->fault)
-        TURN->fault = code;
-    if (guest.ctx && code != FAULT_MEMORY) { /* without memory there is no error object either */
-        JS_ThrowInternalError(guest.ctx, "the turn ends here");
-        JSValue error = JS_GetException(guest.ctx);
-        JS_SetUncatchableError(guest.ctx, error);
-        JS_Throw(guest.ctx, error);
-    }
-    return -1;
-}
-
 /* Asked every few thousand operations: after a fault no workflow code goes on, caught exceptions or not. */
 static int is_over(JSRuntime *rt, void *opaque) {
     (void)rt, (void)opaque;
     return TURN->fault != 0;
-}
-
-void drain_microtasks(void) {
-    JSContext *ctx;
-    int ran;
-    while (!TURN->fault && (ran = JS_ExecutePendingJob(guest.rt, &ctx)))
-        if (ran < 0)
-            JS_FreeValue(ctx, JS_GetException(ctx));
 }
 
 static void begin_turn(void) {

@@ -43,7 +43,7 @@ struct guest {
     int64_t now_ms;
     bool loaded, started;
 };
-extern struct guest guest;
+extern struct guest guest; /* guest.c, with `raise_fault` and `throw_type_error` of wire.h */
 
 /* ---- read.c ---- */
 
@@ -63,15 +63,21 @@ PyObject *read_value(struct reader *r, int depth);
 int write_value(PyObject *value, int depth, const struct place *place);
 /* A command in the ABI's layout. */
 int write_command(PyObject *command);
+/* Writes a value behind the output that is there; where it began, or NULL. The caller takes it back. */
+uint8_t *write_behind(PyObject *value, const struct place *root, int depth);
+/* Takes back what was written since `mark`, as an object that a command may contain; NULL for NULL. */
+PyObject *encoded_from(uint8_t *mark);
+/* The value as it crosses, as such an object. */
+PyObject *encoded_value(PyObject *value, const char *label, int depth);
 
 /* ---- types.c ---- */
 
-/* Makes the module `_cloche` with its types and functions. */
-int types_define(void);
+int types_define(PyObject *module);
 PyObject *data_new(void);
+/* A copy of these bytes. */
+PyObject *encoded_new(const uint8_t *bytes, size_t size);
+/* Where its bytes are; false if `o` is no Encoded. */
 bool encoded_bytes(PyObject *o, const char **bytes, size_t *size);
-/* The value as it crosses, as an object that a command may contain. */
-PyObject *encoded_value(PyObject *value, const char *label, int depth);
 /* A TypeError, and NULL. */
 PyObject *wrong_use(const char *text);
 PyObject *new_none(void);
@@ -97,7 +103,9 @@ struct promise {
     long long id; /* of lazy ones: 0 until they have begun, then the number of the call, or -1 */
 };
 
-int promises_define(PyObject *module);
+/* `begin` asks the host for a step call that is awaited for the first time. It is handed in, so that calls.c stands on this file
+ * and not the other way round; other lazy promises begin by a method of theirs, which takes longer to find. */
+int promises_define(PyObject *module, int (*begin)(struct promise *call));
 /* A type with this layout, put into the module. Methods may be NULL; without `made_by` it can be a base of others. */
 struct promise_spec {
     const char *name;
@@ -127,5 +135,10 @@ int calls_define(PyObject *module);
 int call_begin(struct promise *call);
 /* A step is completed: whoever waits for it is awake. */
 int call_completed(uint64_t id, PyObject *value);
+
+/* ---- module.c ---- */
+
+/* Makes the module `_cloche` with its types and functions. */
+int module_define(void);
 
 #endif

@@ -3,25 +3,7 @@
 
 #include "guest.h"
 
-struct guest guest;
-
 #define EXPORT(name) __attribute__((export_name("cloche_" #name))) cloche_##name
-
-int raise_fault(enum fault code) {
-    if (!TURN->fault)
-        TURN->fault = code;
-    if (!PyErr_Occurred())
-        PyErr_SetString(guest.fault_error, "the turn ends here");
-    return -1;
-}
-
-int throw_type_error(const char *message, size_t size) {
-    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)size, "replace"); /* a long key may have been cut */
-    if (text)
-        PyErr_SetObject(guest.type_error, text);
-    Py_DecRef(text);
-    return -1;
-}
 
 static void begin_turn(void) {
     *TURN = (struct turn){.at = OUTPUT_WINDOW, .limit = OUTPUT_WINDOW + EVENT_OUTPUT_MAX};
@@ -177,7 +159,7 @@ void EXPORT(_initialize)(void) {
     guest.stop_iteration = PyObject_GetAttrString(builtins, "StopIteration");
     guest.main = main ? PyModule_GetDict(main) : NULL;
     chance_seed(guest.random, (const uint8_t[16]){0});
-    if (!guest.main || types_define())
+    if (!guest.main || module_define())
         __builtin_trap();
 }
 

@@ -21,6 +21,8 @@ static struct {
     PyObject *begin, *give_up, *on, *step, *throw, *value;
 } names;
 
+static int (*begin_step_call)(struct promise *call); /* see promises_define */
+
 void hold(PyObject **slot, PyObject *value) {
     PyObject *old = *slot;
     Py_IncRef(value);
@@ -140,7 +142,7 @@ static int forget(struct promise *p, PyObject *waiter) {
 }
 
 static int begin(PyObject *lazy) {
-    return lazy->type == guest.step_call_type ? call_begin((struct promise *)lazy) : done_with(call_method(lazy, names.begin));
+    return lazy->type == guest.step_call_type ? begin_step_call((struct promise *)lazy) : done_with(call_method(lazy, names.begin));
 }
 
 /* A promise is its own iterator: `await` gets the promise to wait for, and when its task is resumed from that, its value. */
@@ -372,7 +374,8 @@ PyTypeObject *promise_type(PyObject *module, const struct promise_spec *spec) {
     return !type || PyModule_AddObjectRef(module, strrchr(spec->name, '.') + 1, type) ? NULL : (PyTypeObject *)type;
 }
 
-int promises_define(PyObject *module) {
+int promises_define(PyObject *module, int (*begin)(struct promise *call)) {
+    begin_step_call = begin;
     names.begin = PyUnicode_InternFromString("begin");
     names.give_up = PyUnicode_InternFromString("give_up");
     names.on = PyUnicode_InternFromString("on");

@@ -1,6 +1,8 @@
 /* The part of CPython's C API that the driver uses, declared here: the driver is linked to a libpython that has no headers
- * beside it. Layouts are those of CPython 3.14 for 32 bit with the GIL; `check_layouts` of main.c compares them while the
- * guest is baked. New references unless it says borrowed.
+ * beside it. New references unless it says borrowed.
+ *
+ * Layouts are those of CPython 3.14 for 32 bit with the GIL. Nothing compares them, so a new version of CPython needs a look at
+ * each of them here; a wrong one is seen at once, for the bake or the first turn reads a wrong field.
  */
 #ifndef CLOCHE_PYTHON_H
 #define CLOCHE_PYTHON_H

@@ -259,3 +259,29 @@ int write_command(PyObject *command) {
     TURN->writing = false;
     return failed;
 }
+
+/* ---- values apart from a command ---- */
+
+uint8_t *write_behind(PyObject *value, const struct place *root, int depth) {
+    uint8_t *mark = TURN->at;
+    bool writing = TURN->writing;
+    TURN->writing = false;
+    int failed = write_value(value, depth, root);
+    TURN->writing = writing;
+    if (!failed)
+        return mark;
+    TURN->at = mark;
+    return NULL;
+}
+
+PyObject *encoded_from(uint8_t *mark) {
+    if (!mark)
+        return NULL;
+    size_t size = (size_t)(TURN->at - mark);
+    TURN->at = mark;
+    return encoded_new(mark, size);
+}
+
+PyObject *encoded_value(PyObject *value, const char *label, int depth) {
+    return encoded_from(write_behind(value, &(struct place){.key = label, .key_size = strlen(label)}, depth));
+}
