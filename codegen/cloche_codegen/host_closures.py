@@ -12,17 +12,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cloche_codegen import graph as g
-from cloche_codegen.conditions.expressions import path
 from cloche_codegen.conditions.predicates import PathOperand, Truth
 from cloche_codegen.steps import Step, create_step
 
-if TYPE_CHECKING:
-    from cloche_codegen.builder import Workflow
-
-HOLDS = g.PredicateTest(predicate=Truth(op="truthy", value=PathOperand(path="inputData.holds")))  # of `looped`
+# The condition of a loop whose turns ask a closure: what `builder` lets each turn answer.
+HOLDS = g.PredicateTest(predicate=Truth(op="truthy", value=PathOperand(path="inputData.holds")))
 _TURN = re.compile(r"\[(\d+)\]")
 _REQUIRED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -53,18 +50,6 @@ class HostClosures:
     def take(self) -> list[Step]:
         met, self._met = self._met, []
         return met
-
-
-def looped(workflow: Workflow, id: str, body: Any, closures: list[Step]) -> Workflow:
-    """One turn of a loop as a workflow: the body, then the closure; its value and what the closure said go round."""
-    turn = type(workflow)(id=f"{workflow.id}.{id}", mode=workflow.mode)
-    turn.map(path("inputData.value"), id=f"{id}-value").then(body)
-    for closure in closures:
-        turn._tap(closure)
-    (closure,) = closures
-    return turn.map(
-        {"value": path("inputData"), "holds": path(f"stepResults.{closure.id}.value")}, id=f"{id}-turn"
-    ).commit()
 
 
 def _performing(function: Callable[..., Any], gives: Literal["value", "truth"]) -> Callable[[Any, Any], Any]:
