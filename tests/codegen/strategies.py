@@ -72,62 +72,85 @@ def workflows(draw: Draw, depth: int = 1) -> Workflow:
     workflow = create_workflow(
         id=taken, description=draw(st.none() | keys), metadata=draw(st.dictionaries(keys, data, max_size=2))
     )
-    known: list[str] = []
+    growing = _Growing(draw, workflow, names, depth)
+    while names:
+        growing.add_node()
+    return workflow.commit()
 
-    def body() -> Any:
-        id = names.pop()
-        known.append(id)
-        if depth and draw(st.integers(0, 5)) == 0:
+
+class _Growing:
+    """A workflow to which nodes are added until all names are used; `known` are the ids that conditions may ask for."""
+
+    def __init__(self, draw: Draw, workflow: Workflow, names: list[str], depth: int) -> None:
+        self.draw, self.workflow, self.names, self.depth = draw, workflow, names, depth
+        self.known: list[str] = []
+
+    def add_node(self) -> None:
+        kinds = [self.then, self.parallel, self.branch, self.choose, self.loop, self.foreach, self.map]
+        kinds += [self.sleep, self.wait_for_event, self.sleep_until]
+        kinds[self.draw(st.integers(0, len(kinds) - 1))]()
+
+    def body(self) -> Any:
+        id = self.names.pop()
+        self.known.append(id)
+        if self.depth and self.draw(st.integers(0, 5)) == 0:
             return create_workflow(id=id).then(free(id + "·inner")).map(path("inputData")).commit()
         return free(id)
 
-    def condition() -> Any:
-        return draw(predicates(list(known)) | codes)
+    def condition(self) -> Any:
+        return self.draw(predicates(list(self.known)) | codes)
 
-    def value() -> Any:
-        return draw(st.builds(path, paths(list(known))) | codes.map(code))
+    def value(self) -> Any:
+        return self.draw(st.builds(path, paths(list(self.known))) | codes.map(code))
 
-    while names:
-        kind = draw(st.integers(0, 9))
-        before = list(known)
-        match kind:
-            case 0:
-                workflow.then(body(), description=draw(st.none() | keys))
-            case 1:
-                arms_at_once = [body() for _ in range(min(len(names), 3))]
-                policy: dict[str, Any] = draw(
-                    st.sampled_from([{}, {"settle": True}, {"first_success": True}, {"tolerated_failures": 1}])
-                )
-                workflow.parallel(arms_at_once, limit=draw(st.none() | st.integers(1, 9)), **policy)
-            case 2 | 3:
-                arms = []
-                for _ in range(min(len(names), 3)):
-                    arms.append((draw(predicates(before) | codes), body()))
-                workflow.branch(arms) if kind == 2 else workflow.choose(arms)
-            case 4:
-                test = condition()
-                workflow.dountil(body(), test)
-            case 5 if len(names) > 1:
-                workflow.map(path("initData.list"), id=names.pop())  # what flows may provably be no list
-                width = draw(st.integers(-1, 99)) if draw(st.booleans()) else value()
-                policy = draw(
-                    st.sampled_from([{}, {"on_error": "collect"}, {"min_successes": 2}, {"tolerated_failures": 0}])
-                )
-                workflow.foreach(body(), concurrency=width, **policy)
-            case 6:
-                fields = {key: value() for key in draw(st.lists(keys, max_size=3))}
-                fields["literal"] = {"value": draw(data)}
-                workflow.map(fields, id=names.pop())
-            case 8:
-                timeout = draw(st.none() | st.integers(-1, 10**6)) if draw(st.booleans()) else value()
-                workflow.wait_for_event(
-                    draw(keys.map(str.strip).filter(lambda name: flaw_of(name) is None)),
-                    timeout=timeout,
-                    id=names.pop(),
-                )
-            case 7:
-                workflow.sleep(draw(st.integers(-1, 10**6)) if draw(st.booleans()) else value(), id=names.pop())
-            case _:
-                at = draw(st.datetimes(timezones=st.just(UTC))) if draw(st.booleans()) else value()
-                workflow.sleep_until(at, id=names.pop())
-    return workflow.commit()
+    def number_or_value(self, least: int, most: int) -> Any:
+        return self.draw(st.integers(least, most)) if self.draw(st.booleans()) else self.value()
+
+    def then(self) -> None:
+        self.workflow.then(self.body(), description=self.draw(st.none() | keys))
+
+    def parallel(self) -> None:
+        arms = [self.body() for _ in range(min(len(self.names), 3))]
+        policies: list[dict[str, Any]] = [{}, {"settle": True}, {"first_success": True}, {"tolerated_failures": 1}]
+        policy = self.draw(st.sampled_from(policies))
+        self.workflow.parallel(arms, limit=self.draw(st.none() | st.integers(1, 9)), **policy)
+
+    def arms(self) -> list[tuple[Any, Any]]:
+        known = list(self.known)
+        return [(self.draw(predicates(known) | codes), self.body()) for _ in range(min(len(self.names), 3))]
+
+    def branch(self) -> None:
+        self.workflow.branch(self.arms())
+
+    def choose(self) -> None:
+        self.workflow.choose(self.arms())
+
+    def loop(self) -> None:
+        test = self.condition()
+        self.workflow.dountil(self.body(), test)
+
+    def foreach(self) -> None:
+        if len(self.names) < 2:
+            return self.sleep_until()
+        self.workflow.map(path("initData.list"), id=self.names.pop())  # what flows may provably be no list
+        width = self.number_or_value(-1, 99)
+        policies: list[dict[str, Any]] = [{}, {"on_error": "collect"}, {"min_successes": 2}, {"tolerated_failures": 0}]
+        policy = self.draw(st.sampled_from(policies))
+        self.workflow.foreach(self.body(), concurrency=width, **policy)
+
+    def map(self) -> None:
+        fields = {key: self.value() for key in self.draw(st.lists(keys, max_size=3))}
+        fields["literal"] = {"value": self.draw(data)}
+        self.workflow.map(fields, id=self.names.pop())
+
+    def sleep(self) -> None:
+        self.workflow.sleep(self.number_or_value(-1, 10**6), id=self.names.pop())
+
+    def sleep_until(self) -> None:
+        dates = st.datetimes(timezones=st.just(UTC))
+        self.workflow.sleep_until(self.draw(dates) if self.draw(st.booleans()) else self.value(), id=self.names.pop())
+
+    def wait_for_event(self) -> None:
+        timeout = self.number_or_value(-1, 10**6) if self.draw(st.booleans()) else None
+        name = self.draw(keys.map(str.strip).filter(lambda name: flaw_of(name) is None))
+        self.workflow.wait_for_event(name, timeout=timeout, id=self.names.pop())

@@ -29,7 +29,8 @@ class LoopDriver:
         self.commands: list[Any] = []
         self.last_call = 0
         self.finished = False
-        promise, lazy, task = _promises(self)
+        promise = _promise(self)
+        lazy, task = _lazy(promise), _task(self, promise)
         call, step_call = _calls(self, lazy)
         self.names = {
             "Promise": promise, "Lazy": lazy, "Task": task, "Call": call, "StepCall": step_call,
@@ -81,7 +82,7 @@ class LoopDriver:
         self.awake.clear()
 
 
-def _promises(driver: LoopDriver) -> tuple[type, type, type]:
+def _promise(driver: LoopDriver) -> Any:
     class Promise:
         def __init__(self) -> None:
             self.done = False
@@ -114,10 +115,14 @@ def _promises(driver: LoopDriver) -> tuple[type, type, type]:
         def give_up(self) -> bool:
             return True
 
-    class Lazy(Promise):
+    return Promise
+
+
+def _lazy(promise: Any) -> Any:
+    class Lazy(promise):  # type: ignore[misc]
         id = 0
 
-        def __await__(self) -> Generator[Promise, Any, Any]:
+        def __await__(self) -> Generator[Any, Any, Any]:
             if self.id == 0:
                 self.begin()
             return (yield self)
@@ -125,7 +130,11 @@ def _promises(driver: LoopDriver) -> tuple[type, type, type]:
         def begin(self) -> None:
             raise AssertionError
 
-    class Task(Promise):
+    return Lazy
+
+
+def _task(driver: LoopDriver, promise: Any) -> Any:
+    class Task(promise):  # type: ignore[misc]
         def __init__(self, coroutine: Any) -> None:
             self.coroutine = coroutine
             self.on: Any = None
@@ -148,7 +157,7 @@ def _promises(driver: LoopDriver) -> tuple[type, type, type]:
                 self.on = None
                 self.settle(None, error)
             else:
-                if isinstance(awaited, Promise):
+                if isinstance(awaited, promise):
                     awaited.wake(self)
                 else:
                     self._go(self.coroutine.throw, driver.loop.not_ours(awaited))
@@ -156,7 +165,7 @@ def _promises(driver: LoopDriver) -> tuple[type, type, type]:
         def give_up(self) -> bool:
             on = self.on
             if self.done or on is None:
-                return self.done
+                return bool(self.done)
             on.waiters = [one for one in on.waiters or [] if one is not self] or None
             if on.waiters is None:
                 on.give_up()
@@ -164,7 +173,7 @@ def _promises(driver: LoopDriver) -> tuple[type, type, type]:
             self._go(self.coroutine.throw, driver.canceled())
             return False
 
-    return Promise, Lazy, Task
+    return Task
 
 
 def _calls(driver: LoopDriver, lazy: Any) -> tuple[type, type]:
