@@ -22,10 +22,13 @@ NAME_SIZE_MAX = 200  # characters, as the ids of a graph
 PATH_SIZE_MAX = 8_192  # characters: a call is found by every place it stands in, so both cost the host
 PATH_PLACES_MAX = 128
 
-# What does not show, or shows what follows in another order: one name must not look like another (Unicode TR 36).
-_UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+# What does not show, or shows what follows in another order: one name must not look like another (Unicode TR 36). Stands in
+# `cloche_codegen.names` as well, for neither package knows the other; a test compares the two.
+UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
+# These two were allowed once, so stores may hold runs, steps and events that are named with them.
+_ONCE_ALLOWED = str.maketrans("\ufffe\uffff", "__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,17 @@ def is_valid_id(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """As an id, by characters: what a guest may call a step, an event, a patch."""
+    """As an id, by characters: what a guest may call a step, an event, a patch, and a graph its nodes."""
     if not 0 < len(text) <= NAME_SIZE_MAX or text[0] == " " or text[-1] == " ":
         return False
     if text.isascii():
         return text.isprintable()
-    return text == text.strip() and not _UNSEEN.search(text) and is_normalized("NFC", text)
+    return text == text.strip() and not UNSEEN.search(text) and is_normalized("NFC", text)
+
+
+def was_name(text: str) -> bool:
+    """Whether it is a name, or was one when it was recorded: what is read from a log."""
+    return is_name(text) or is_name(text.translate(_ONCE_ALLOWED))
 
 
 def event_name(text: object) -> str:
@@ -88,7 +96,7 @@ def is_path(text: str) -> bool:
 
 
 def run_key(run: str, tenant: str) -> RunKey:
-    """The key of a run as callers name it. Texts that are the same to Unicode (NFC) are the same name.
+    """The key of a run that may be there, as callers name it. Texts that are the same to Unicode (NFC) are the same name.
 
     Raises:
         UsageError: one of the two is not a valid id.
@@ -96,14 +104,19 @@ def run_key(run: str, tenant: str) -> RunKey:
     return RunKey(tenant_id(tenant), RunId(_checked("run id", run)))
 
 
+def new_run_key(run: str, tenant: str) -> RunKey:
+    """The key of a run that begins: as `run_key`, without what only old stores may hold."""
+    return RunKey(TenantId(_checked("tenant", tenant, is_new=True)), RunId(_checked("run id", run, is_new=True)))
+
+
 def tenant_id(text: str) -> TenantId:
     """The id of a tenant as callers name it; as `run_key`."""
     return TenantId(_checked("tenant", text))
 
 
-def _checked(what: str, text: str) -> str:
+def _checked(what: str, text: str, *, is_new: bool = False) -> str:
     text = normalize("NFC", text)
-    if not is_valid_id(text):
+    if not is_valid_id(text if is_new else text.translate(_ONCE_ALLOWED)):
         raise UsageError(
             f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters and marks that do not show"
         )

@@ -438,7 +438,7 @@ class RunMachine:
                 self._add_event(ChildEnded.failed(time, wish.call, failure))
 
     def _add_command(self, body: bytes, time: TimeMs) -> None:
-        command: Command = unpack_command(body)
+        command: Command = unpack_command(body, is_new=True)
         call = getattr(command, "call", None)
         if self.bounds is not None:
             self.bounds.check_names(command)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history.bounds import Bounds
 from cloche.history.failures import Failure
-from cloche.history.ids import CallId, Path, TimeMs, is_name, is_path
+from cloche.history.ids import CallId, Path, TimeMs, is_name, is_path, was_name
 from cloche.history.values import NULL, decode, encode_plain, ends, plain
 
 END_OF_EVENT = NULL
@@ -360,8 +360,11 @@ def split_output(data: bytes, bounds: Bounds | None = None) -> Iterator[list[byt
         raise MalformedOutput("the guest left an event open: its output ends without the closing mark", offset=at)
 
 
-def unpack_command(data: bytes) -> Command:
+def unpack_command(data: bytes, *, is_new: bool = False) -> Command:
     """One command from bytes that `split_output` has checked.
+
+    Args:
+        is_new: it is not recorded yet, so its name has to be one of today.
 
     Raises:
         MalformedOutput: an unknown kind, a missing field or one of another type.
@@ -377,7 +380,7 @@ def unpack_command(data: bytes) -> Command:
     kind, types = _FIELDS[number]
     if len(rest) < len(types) or not all(map(_fits, rest, types)):
         raise MalformedOutput(f"the guest wrote a {kind.__name__} command whose fields are not in the grammar")
-    if kind in _NAMED and not is_name(rest[_NAMED[kind]]):
+    if kind in _NAMED and not (is_name if is_new else was_name)(rest[_NAMED[kind]]):
         raise MalformedOutput(
             f"the guest wrote a {kind.__name__} command whose name is not 1 to 200 characters that show"
         )

@@ -270,7 +270,7 @@ class Cloche(Runs):
 
     def own_run(self, workflow: Workflow, run_id: str | None) -> Run:
         """A run that opens this object when it is started, and closes it when it has ended."""
-        key = self._key(self._world.run_id() if run_id is None else run_id)
+        key = self._new_key(run_id)
         return Run(self, key, workflow, owns_app=True)
 
     # ---- inside ----

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import CellSource, Code, Language
 from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
 from cloche.history import Kind, Note, Record, RunKey
-from cloche.history.ids import event_name, run_key, tenant_id
+from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.runtime import forking, portable, reading
@@ -103,7 +103,7 @@ class Runs:
     ) -> Run:
         """As `start`; `depth` is how many runs stand above this one."""
         found, code = self._found(workflow)
-        key = self._key(self._world.run_id() if run_id is None else run_id)
+        key = self._new_key(run_id)
         value = checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
@@ -166,7 +166,7 @@ class Runs:
         check_start(self.policy, code, next(fact for fact in facts if isinstance(fact, Started)))
         depth = records[0].content().get("depth", 0)
         created = self._created(code, forked_from={"run": run_id, "at": at}, depth=depth)
-        key = self._key(new_run_id or self._world.run_id())
+        key = self._new_key(new_run_id or None)
         if self._running.store.run(key) is not None:
             raise _exists(key)
         try:
@@ -314,6 +314,9 @@ class Runs:
 
     def _key(self, run_id: str) -> RunKey:
         return run_key(run_id, self._tenant)
+
+    def _new_key(self, run_id: str | None) -> RunKey:
+        return new_run_key(self._world.run_id() if run_id is None else run_id, self._tenant)
 
     def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
         return Run(self, key or row.key, self._running.workflow_of_row(row))
