@@ -5,10 +5,10 @@ from cloche_codegen.conditions.code import Code, code
 from cloche_codegen.conditions.expressions import Refs, patched, path, refs
 from cloche_codegen.emission import Source
 from cloche_codegen.errors import GraphError, NotCommitted, Problem, UnknownReference
+from cloche_codegen.factories import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.graph import Graph
 from cloche_codegen.javascript import javascript
 from cloche_codegen.lower import lower
-from cloche_codegen.making import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import (

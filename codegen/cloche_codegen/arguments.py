@@ -63,6 +63,7 @@ class Problems(list[Problem]):
         self.closures = closures or HostClosures()
 
     def add(self, code: str, path: str, message: str) -> None:
+        """Note a problem; `path` is the place in the graph, `workflow/node…`."""
         self.append(Problem(code, path, message))
 
     def build(self, model: type[M], path: str, /, **fields: Any) -> M | None:

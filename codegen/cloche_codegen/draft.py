@@ -1,7 +1,7 @@
 """A workflow that is being written down: its options, the nodes it has so far, and the graph that `commit()` makes of them.
 
-Nothing is decided silently: what does not fit becomes a problem with its place, and all are told at once. The methods that an
-author calls are those of `builder.Workflow`.
+Nothing is decided silently: what does not fit becomes a problem with its place, and all are reported at once. The methods that
+an author calls are those of `builder.Workflow`.
 """
 
 from __future__ import annotations

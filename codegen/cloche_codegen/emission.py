@@ -33,6 +33,7 @@ class Source:
 
 
 def source_of(code: str, lines: Mapping[int, str]) -> Source:
+    """Code with its map (line from 1 → id of the node) and its digest, BLAKE2b-256 in hex."""
     return Source(code, lines, blake2b(code.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest())
 
 
@@ -43,12 +44,15 @@ class Lines:
     pieces: list[tuple[str, str | None]] = field(default_factory=list)
 
     def add(self, text: str = "", node: str | None = None) -> None:
+        """One piece of text, of one line or more; `node` is the id of the node that it is made from."""
         self.pieces.append((text, node))
 
     def extend(self, other: Lines) -> None:
+        """All pieces of `other`, after those that are there."""
         self.pieces.extend(other.pieces)
 
     def finished(self) -> tuple[str, dict[int, str]]:
+        """The whole text, and for its lines (from 1) the id of the node, where there is one."""
         lines: dict[int, str] = {}
         at = 1
         for text, node in self.pieces:
@@ -67,6 +71,7 @@ class Names:
         self._last: dict[str, int] = {}
 
     def of(self, prefix: str, id: str) -> str:
+        """A name for the id of a node, not used before: what is no ASCII letter or digit becomes `_`."""
         name = stem = prefix + re.sub(r"[^A-Za-z0-9]+", "_", id).strip("_")
         while name in self._taken:
             self._last[stem] = self._last.get(stem, 1) + 1
@@ -81,9 +86,11 @@ def wrapped(text: str) -> list[str]:
 
 
 def comment(text: str) -> str:
+    """A text as it may stand in a comment: on one line, with what cannot be seen spelled out."""
     return shown(" ".join(text.split()))
 
 
 def described(description: str | None) -> str:
+    """A description to follow a title in a comment, `: …`, at most 160 characters; empty if there is none."""
     text = " ".join((description or "").split())
     return ": " + shown(text if len(text) <= 160 else text[:159] + "…") if text else ""

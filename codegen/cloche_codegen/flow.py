@@ -73,7 +73,7 @@ class _Flow:
             case g.StepNode() | g.WorkflowNode():
                 return self._gives(node)
             case g.MapNode():
-                return _made(node.value)
+                return _schema_of(node.value)
             case g.SleepNode() | g.SleepUntilNode():
                 return flowing
             case g.WaitForEventNode():
@@ -98,10 +98,10 @@ class _Flow:
         return {"type": "object", "properties": fields, "additionalProperties": False}
 
 
-def _made(value: g.Value) -> JsonSchema | None:
+def _schema_of(value: g.Value) -> JsonSchema | None:
     match value:
         case g.ObjectValue():
-            fields = {key: _made(one) or {} for key, one in value.fields.items()}
+            fields = {key: _schema_of(one) or {} for key, one in value.fields.items()}
             return {"type": "object", "properties": fields, "additionalProperties": False}
         case g.TemplateValue():
             return {"type": "string"}

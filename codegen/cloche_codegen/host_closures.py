@@ -1,8 +1,8 @@
 """Functions that cannot go under glass, where the workflow's mode allows them: host closures.
 
-One becomes a step of its own in front of the node that uses it, so it is called once, on the host, with what flows in; its
+One becomes a step of its own before the node that uses it, so it is called once, on the host, with what flows in; its
 answer is in the log, and every replay takes it from there. The step is a `tap`: its answer goes to the node, what flows stays.
-Conditions of a block are all asked before the block begins, those of a `choose` as well. A loop asks behind each turn, so its
+Conditions of a block are all asked before the block begins, those of a `choose` as well. A loop asks after each turn, so its
 body and the closure become a workflow of their own.
 """
 
@@ -48,6 +48,7 @@ class HostClosures:
         return f"stepResults.{id}.value"
 
     def take(self) -> list[Step]:
+        """The closures that were met since the last call, as steps, in the order of their uses."""
         met, self._met = self._met, []
         return met
 
@@ -105,9 +106,11 @@ class HostContext:
         return int(turns[-1])
 
     def get_step_result(self, id: Any) -> Any:
+        """What the step `id` gave, or None."""
         return self._ctx.get_step_result(id)
 
     def get_init_data(self) -> Any:
+        """The input of the workflow."""
         return self.init_data
 
 

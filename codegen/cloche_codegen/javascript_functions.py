@@ -99,11 +99,13 @@ def js_text(value: str) -> str:
 
 
 def js_object(fields: Iterable[tuple[str, str]]) -> str:
+    """An object literal; `fields` are keys and the JavaScript of their values."""
     inside = ", ".join(f"{js_key(key)}: {text}" for key, text in fields)
     return f"{{ {inside} }}" if inside else "{}"
 
 
 def js_key(key: str) -> str:
+    """A text as the key of an object literal."""
     if key == "__proto__":
         return '["__proto__"]'  # written plainly it would set the prototype
     return key if _IDENTIFIER.fullmatch(key) else js_text(key)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from cloche_codegen.builder import AnyStep, Workflow
 from cloche_codegen.errors import GraphError, Problem
-from cloche_codegen.making import clone_workflow
+from cloche_codegen.factories import clone_workflow
 from cloche_codegen.steps import Step, clone_step, create_step
 
 W = TypeVar("W", bound=Workflow)
@@ -144,12 +144,12 @@ class _Reading:
                 self.mapping(made, step, f"{path}.step")
             case "step" | "agent" | "tool" | "classifier" | "workflow":
                 if (body := self.single(entry, path)) is not None:
-                    made.then(body, **_said(entry))
+                    made.then(body, **_labels_of(entry))
             case "sleep" | "sleepUntil":
                 self.sleep(made, entry, path)
             case "parallel":
                 if arms := self.arms(entry, path):
-                    made.parallel(arms, id=entry.get("id"), **_said(entry))
+                    made.parallel(arms, id=entry.get("id"), **_labels_of(entry))
             case "conditional":
                 self.conditional(made, entry, path)
             case "loop" | "foreach":
@@ -242,7 +242,7 @@ class _Reading:
             for i in range(len(entry.get("steps") or []))
         ]
         if arms and None not in tests:
-            made.branch(list(zip(tests, arms, strict=True)), id=entry.get("id"), **_said(entry))
+            made.branch(list(zip(tests, arms, strict=True)), id=entry.get("id"), **_labels_of(entry))
 
     def condition(self, predicate: Any, source: Any, place: str, path: str) -> Any:
         """A predicate, or what is bound in place of the source; beside a predicate the source is only a label."""
@@ -264,7 +264,7 @@ class _Reading:
             if "fn" in options:
                 width = self.function(f"{path}.opts.fn", entry.get("id"), "a concurrency")
             if body is not None and width is not None:
-                made.foreach(body, concurrency=width, id=entry.get("id"), **_said(entry))
+                made.foreach(body, concurrency=width, id=entry.get("id"), **_labels_of(entry))
             return
         test = self.condition(
             entry.get("predicate"), entry.get("serializedCondition"), f"{path}.predicate", f"{path}.serializedCondition"
@@ -273,7 +273,7 @@ class _Reading:
         if add is None:
             self.problem("bad_graph", f"{path}.loopType", f"{entry.get('loopType')!r} is neither dountil nor dowhile")
         elif body is not None and test is not None:
-            add(body, test, id=entry.get("id"), **_said(entry))
+            add(body, test, id=entry.get("id"), **_labels_of(entry))
 
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def sleep(self, made: Workflow, entry: Mapping[str, Any], path: str) -> None:
@@ -288,7 +288,7 @@ class _Reading:
         else:
             value = self.date(entry.get("date"), f"{path}.date")
         if value is not None:
-            add(value, id=kept, **_said(entry))
+            add(value, id=kept, **_labels_of(entry))
 
     def duration(self, value: Any, path: str) -> Any:
         if value is None:
@@ -332,7 +332,7 @@ class _Reading:
         else:
             self.problem("bad_graph", f"{path}.mapConfig", "the mapping has no mapConfig")
         if output is not None:
-            made.map(output, id=id, **_said(entry))
+            made.map(output, id=id, **_labels_of(entry))
 
     def fields(self, config: Mapping[str, Any], id: str, path: str) -> dict[str, Any] | None:
         made = {key: self.field(one, f"{id}.{key}", f"{path}.{key}") for key, one in config.items()}
@@ -393,7 +393,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _said(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _labels_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Description and metadata, which older versions keep with the step."""
     step = _part(entry, "step")
     metadata = entry.get("metadata", step.get("metadata"))

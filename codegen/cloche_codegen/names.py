@@ -20,7 +20,7 @@ def shown(text: str) -> str:
 
 
 def flaw_of(name: str) -> str | None:
-    """Why `name` is no name, behind "the id …"; None if it is one."""
+    """Why `name` is no name, to follow "the id …"; None if it is one."""
     if not name or name != name.strip():
         return "is empty or padded with spaces"
     if len(name) > NAME_SIZE_MAX:

@@ -47,14 +47,14 @@ def workflow(
         options: those of `Workflow`: schemas (by default the annotations), description, metadata, retry_config …
 
     Raises:
-        GraphError: It is no async function. What it needs and cannot take along is told when the workflow is first used.
+        GraphError: It is no async function. What it needs and cannot take along is reported when the workflow is first used.
     """
     if function is None:
-        return lambda one: _made(one, id, workflow_class, options)
-    return _made(function, id, workflow_class, options)
+        return lambda one: _native_workflow(one, id, workflow_class, options)
+    return _native_workflow(function, id, workflow_class, options)
 
 
-def _made(function: Coroutines, id: str | None, workflow_class: type[W], options: dict[str, Any]) -> W:
+def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[W], options: dict[str, Any]) -> W:
     if not isinstance(function, FunctionType) or not inspect.iscoroutinefunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
@@ -138,17 +138,17 @@ def _outside(name: str) -> NoReturn:
 def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> Any:
     """The results of all, in order, at most `limit` of them under way at once.
 
-    The first failure is raised, once the others were given up and have cleaned up. With `settle` nothing fails it: each
+    The first failure is raised, once the others were abandoned and have cleaned up. With `settle` nothing fails it: each
     result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
     """
     for one in awaitables:
         if inspect.iscoroutine(one):
-            one.close()  # it will never run: what is said here is all there is to say
+            one.close()  # it will never run, and Python would warn of that as well
     _outside("gather")
 
 
 def race(*awaitables: Any) -> Any:
-    """What the first one to end gives or raises; the others are given up."""
+    """What the first one to end gives or raises; the others are abandoned."""
     for one in awaitables:
         if inspect.iscoroutine(one):
             one.close()

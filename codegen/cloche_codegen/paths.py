@@ -1,4 +1,4 @@
-"""Dotted paths: where they may begin, and how a step id that contains dots is told from the keys after it."""
+"""Dotted paths: where they may begin, and how a step id that contains dots is told apart from the keys after it."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _misfit(gives: Any, takes: Any, roots: _Roots, place: str, depth: int) -> st
 def _none_fits(
     side: str, alternatives: list[Any], gives: Any, takes: Any, roots: _Roots, place: str, depth: int
 ) -> str | None:
-    """A union on either side misfits only when each of its alternatives does; the first reason is told."""
+    """A union on either side misfits only when each of its alternatives does; the first reason is given."""
     reasons = []
     for one in alternatives:
         pair = (one, takes) if side == "gives" else (gives, one)

@@ -209,6 +209,7 @@ def _wrapped(text: str) -> tuple[str, ...]:
 
 
 def in_one_line(text: str) -> str:
+    """A text with line ends as spaces, and what cannot be seen spelled out."""
     return shown(" ".join(text.split()))
 
 

@@ -27,18 +27,23 @@ _COLOURED: Final = ("success", "failed", "running", "suspended", "waiting")
 # ── what is drawn on ────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(slots=True)
 class Canvas:
+    """Elements of SVG in the order in which they are painted. Coordinates are pixels from the upper left corner."""
+
     elements: list[str] = field(default_factory=list)
 
     def rect(self, kind: str, x: int, y: int, width: int, height: int, radius: int) -> None:
+        """A rectangle of the class `kind`, with rounded corners."""
         size = f'x="{x}" y="{y}" width="{width}" height="{height}"'
         self.elements.append(f'<rect class="{kind}" {size} rx="{radius}"/>')
 
     def text(self, kind: str, x: int, y: int, text: str, anchor: str = "") -> None:
+        """One line of text, which is escaped already; `y` is its base line."""
         given = f' class="{kind}"' if kind else ""
         given += f' text-anchor="{anchor}"' if anchor else ""
         self.elements.append(f'<text{given} x="{x}" y="{y}" xml:space="preserve">{text}</text>')
 
     def line(self, path: str) -> None:
+        """A line along a path in the syntax of SVG."""
         self.elements.append(f'<path class="line" d="{path}"/>')
 
     def arrow(self, x: int, top: int, bottom: int) -> None:
@@ -47,6 +52,7 @@ class Canvas:
         self.tip(x, bottom)
 
     def tip(self, x: int, y: int) -> None:
+        """The head of an arrow that points down to (x, y)."""
         self.elements.append(f'<path class="tip" d="M{x - 4} {y - 7}L{x} {y}L{x + 4} {y - 7}Z"/>')
 
 
@@ -93,14 +99,17 @@ class Label:
 
     @property
     def width(self) -> int:
+        """Of the longer line, in pixels."""
         small = cells_of(self.caption) + self.reserved
         return max(cells_of(self.title) * _TITLE_CELL, small * _SMALL_CELL)
 
     @property
     def kind(self) -> str:
+        """What the class of a box gets added for its status; empty where that has no colour."""
         return "" if self.status not in _COLOURED else f" {self.status}"
 
     def paint(self, canvas: Canvas, x: int, y: int) -> None:
+        """Both lines, with the upper left corner of the box at x, y."""
         canvas.text("t", x, y + 20, escape(self.title) + self.tooltip)
         caption = escape(self.caption)
         if self.status is not None:
@@ -112,6 +121,7 @@ class Label:
 
 # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def terminal(word: str) -> Piece:
+    """Where the flow begins or ends: a word in a pill."""
     width, height = cells_of(word) * _SMALL_CELL + 28, 24
 
     def paint(canvas: Canvas, x: int, y: int) -> None:
@@ -165,18 +175,22 @@ class Column:
 
     @property
     def chip_width(self) -> int:
+        """In pixels; 0 without a condition."""
         return max((cells_of(line) for line in self.lines), default=0) * _SMALL_CELL + 16 if self.lines else 0
 
     @property
     def chip_height(self) -> int:
+        """In pixels; 0 without a condition."""
         return 15 * len(self.lines) + 8 if self.lines else 0
 
     @property
     def left(self) -> int:
+        """From the left edge to the axis."""
         return max(self.piece.axis, (self.chip_width + 1) // 2)
 
     @property
     def width(self) -> int:
+        """Of the chip and what runs, whichever reaches further on each side."""
         return self.left + max(self.piece.width - self.piece.axis, (self.chip_width + 1) // 2)
 
 

@@ -347,7 +347,7 @@ Statement: TypeAlias = Perform | Map | Sleep | SleepUntil | WaitForEvent | Paral
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A statement, with what a reader is told about it."""
+    """A statement, with a comment for the reader."""
 
     kind: str
     description: str | None

@@ -243,7 +243,7 @@ _SETTLE: Final = Script(
     "_world.start",
     "import gc, sys, _world.start as _start\n"
     "for _name in [n for n in vars() if n[:2] != '__' and n not in ('gc', 'sys', '_start')]: vars().pop(_name)\n"
-    "_start.settle()\n_start.holes = _start.plug()\ndel _start, _name\ngc.collect()\ngc.freeze()\ndel gc, sys",
+    "_start.settle()\n_start.holes = _start.fill_heap_holes()\ndel _start, _name\ngc.collect()\ngc.freeze()\ndel gc, sys",
 )
 
 

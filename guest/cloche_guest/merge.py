@@ -58,7 +58,7 @@ def merge(component: bytes, driver: bytes, run_tool: RunTool, work: Path) -> byt
     """The linked module: exports of a guest, and those that only baking needs.
 
     Raises:
-        BuildFailed: a tool failed, or the driver wants a function that nobody has.
+        BuildFailed: a tool failed, or the driver needs a function that no part defines.
     """
     graph = read_component(component)
     flat = parts(graph)

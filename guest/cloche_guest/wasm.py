@@ -188,7 +188,7 @@ def data_section(address: int, data: bytes) -> Section:
 
 
 def read_unsigned(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 number and the offset behind it."""
+    """An unsigned LEB128 number and the offset after it."""
     value = shift = 0
     for byte in _bytes_from(data, at):
         value |= (byte & 0x7F) << shift

@@ -210,7 +210,7 @@ def test_commands_outside_the_workflow_function_are_refused(module: str) -> None
     with pytest.raises(GuestStopped) as stopped:
         Cell(source)
 
-    assert "belong into the workflow function" in stopped.value.failure["message"]
+    assert "belong in the workflow function" in stopped.value.failure["message"]
 
 
 def test_names_and_paths_are_text() -> None:

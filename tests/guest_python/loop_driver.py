@@ -55,7 +55,7 @@ class LoopDriver:
             self.fault(_UNKNOWN_CALL if self.loop._started else _MALFORMED)
         if call.suspended:
             self.loop.suspend(call)
-        if not call.given_up and not self.finished:
+        if not call.abandoned and not self.finished:
             call.settle(value)
 
     def free_path(self, name: str) -> str:
@@ -69,12 +69,12 @@ class LoopDriver:
             self.fault(_TOO_MANY_COMMANDS)
         self.commands.append(command)
 
-    def drop(self, call: Any, told: bool) -> None:
-        if call.given_up or (told and self.finished):
+    def drop(self, call: Any, tell_host: bool) -> None:
+        if call.abandoned or (tell_host and self.finished):
             return
-        if told:
+        if tell_host:
             self.put((ABANDON, call.id))
-        call.given_up = True
+        call.abandoned = True
         call.waiters = None
 
     def finish(self) -> None:
@@ -112,7 +112,7 @@ def _promise(driver: LoopDriver) -> Any:
             else:
                 self.waiters = [*(self.waiters or []), waiter]
 
-        def give_up(self) -> bool:
+        def abandon(self) -> bool:
             return True
 
     return Promise
@@ -162,13 +162,13 @@ def _task(driver: LoopDriver, promise: Any) -> Any:
                 else:
                     self._go(self.coroutine.throw, driver.loop.not_ours(awaited))
 
-        def give_up(self) -> bool:
+        def abandon(self) -> bool:
             on = self.on
             if self.done or on is None:
                 return bool(self.done)
             on.waiters = [one for one in on.waiters or [] if one is not self] or None
             if on.waiters is None:
-                on.give_up()
+                on.abandon()
             self.on = None
             self._go(self.coroutine.throw, driver.canceled())
             return False
@@ -179,7 +179,7 @@ def _task(driver: LoopDriver, promise: Any) -> Any:
 def _calls(driver: LoopDriver, lazy: Any) -> tuple[type, type]:
     class Call(lazy):  # type: ignore[misc]
         kind = STEP
-        given_up = suspended = False
+        abandoned = suspended = False
         path: Any = None
 
         def begin(self) -> None:
@@ -205,7 +205,7 @@ def _calls(driver: LoopDriver, lazy: Any) -> tuple[type, type]:
             self.id = driver.last_call
             driver.open_calls[self.id] = self
 
-        def give_up(self) -> bool:
+        def abandon(self) -> bool:
             if self.id > 0 and not self.done:
                 driver.drop(self, True)
             return True

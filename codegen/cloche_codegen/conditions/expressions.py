@@ -69,6 +69,7 @@ class Condition(Expression):
         self._predicate = predicate
 
     def predicate(self) -> Predicate:
+        """The test as data."""
         return self._predicate
 
     def __repr__(self) -> str:
@@ -119,6 +120,7 @@ class Path(Expression):
         return Path(f"{self._text}.{name}", fields[name].annotation)
 
     def predicate(self) -> Predicate:
+        """A path as a test: whether what is there is true, as the language of the guest takes it."""
         return Truth(op="truthy", value=PathOperand(path=self._text))
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
@@ -209,7 +211,7 @@ def path(text: str) -> Path:
 
 
 def patched(id: str) -> Condition:
-    """True in runs that come here with this code first, false in open runs that had come past here before it was deployed.
+    """False in open runs that had already passed this point when this code was deployed, true in all others.
 
     `.choose([(patched("new-tax"), new_step)], otherwise=old_step)` changes a workflow under its open runs: `cloche upgrade`.
     """

@@ -30,7 +30,7 @@ Scalar: TypeAlias = bool | int | float | str | None
 
 
 class Frozen(BaseModel):
-    """The base of all graph data: immutable, and a key nobody knows is an error rather than lost."""
+    """The base of all graph data: immutable, and an unknown key is an error and not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -152,7 +152,9 @@ class Negation(_Wired):
 
 
 class Patch(_Wired):
-    """Whether the run takes the way added under this name: not if it had come past before that was there (`guest/ABI.md`)."""
+    """Whether the run takes the way added under this name: false if it had passed
+    this point before that was deployed (`guest/ABI.md`).
+    """
 
     ops = frozenset({"patched"})
     op: Literal["patched"]

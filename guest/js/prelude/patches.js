@@ -1,5 +1,5 @@
 // Changes under open runs. `patched(id)` says whether this run takes the way that was added with the patch `id`: true in code
-// that runs for the first time, and false where newer code leads the history of a run that had passed here without it. An
+// that runs for the first time, and false where newer code replays the history of a run that had passed here without it. An
 // answer, once given, is that of the whole run; true is written down, once, so that later replays know.
 (cloche) => {
   "use strict";
@@ -8,7 +8,7 @@
   const [TypeErrorOf] = [TypeError];
   const { setPrototypeOf, freeze } = Object;
   const answers = setPrototypeOf(new Map(), freeze({ __proto__: null, get: Map.prototype.get, set: Map.prototype.set }));
-  let known = undefined; // while an old history is led again: the patches that it has
+  let known = undefined; // while an old history is replayed: the patches that it has
 
   listen("patches", (patches) => {
     known = patches;

@@ -1,4 +1,4 @@
-// Python's meanings for the JavaScript that Python functions become (`cloche_codegen.conditions.functions_subset`): the namespace
+// Python's meanings for the JavaScript that Python functions become (`cloche_codegen.conditions.functions.subset`): the namespace
 // `cloche.python`. The answers are CPython's, and what it raises is raised by the same name; texts of errors are shorter.
 //
 // A number that is integral and safe stands for an int, any other for a float; beyond 2^53 an int is a BigInt. A float that is

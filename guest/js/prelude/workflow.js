@@ -287,11 +287,11 @@
     tell(block.key, asleep);
   };
 
-  // Whoever is still open below the arms of a block that ends is not waited for. `told`: the host learns it from here;
+  // Whoever is still open below the arms of a block that ends is not waited for. `tellHost`: the host learns it from here;
   // else it learns it from the failure or the end of the workflow around it.
-  const dropRest = (block, told) => {
+  const dropRest = (block, tellHost) => {
     const open = openCalls();
-    for (let i = 0; i < open.length; i += 2) if (openArm(block, open[i + 1]) >= 0) drop(open[i], told);
+    for (let i = 0; i < open.length; i += 2) if (openArm(block, open[i + 1]) >= 0) drop(open[i], tellHost);
     blocks.forEach((inner, key) => {
       if (openArm(block, key) < 0) return;
       inner.open = false;
@@ -299,11 +299,11 @@
     });
   };
 
-  const close = (block, told) => {
+  const close = (block, tellHost) => {
     block.open = false;
     if (blocks.get(block.key) === block) blocks.delete(block.key);
     becomes(block, false);
-    if (block.active + block.quiet > 0) dropRest(block, told);
+    if (block.active + block.quiet > 0) dropRest(block, tellHost);
   };
 
   const fail = (block, error) => {
@@ -386,7 +386,7 @@
       const block = {
         __proto__: null, key, what, count, ids, call, width, gather, collect, least, tolerated, resolve, reject,
         stops: ids === null && !picky, // does a failure end the queue,
-        waits: !picky, // and is it told once all others that began are done?
+        waits: !picky, // and is it reported once all others that began are done?
         states: listOf(count), values: listOf(count), indexes: null,
         next: 0, active: 0, quiet: 0, succeeded: 0, failed: 0, open: true, asleep: false,
       };

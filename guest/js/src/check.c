@@ -95,7 +95,7 @@ static bool is_offset(const uint8_t *at, const uint8_t *end) {
     return colon && hours >= 0 && hours < 24 && minutes >= 0 && minutes < 60 && at == end;
 }
 
-/* RFC 3339 without a leap second, at most nine digits behind the point. */
+/* RFC 3339 without a leap second, at most nine digits after the point. */
 static bool is_timestamp(const uint8_t *at, const uint8_t *end) {
     static const char between[6] = "--T::";
     int parts[6];

@@ -18,7 +18,7 @@ static int begin(int size, int kind, uint8_t **mark) {
     if (TURN->fault)
         return -1;
     if (!guest.started)
-        return throw_text("commands belong into the workflow function: the code around it runs before any run starts");
+        return throw_text("commands belong in the workflow function: the code around it runs before any run starts");
     if (guest.finished)
         return 0;
     if (TURN->writing)
@@ -200,7 +200,7 @@ static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSV
     return ask(&asked);
 }
 
-static JSValue give_up(struct call *call) {
+static JSValue abandon_call(struct call *call) {
     uint8_t *mark;
     int begun = begin(2, ABANDON, &mark);
     if (begun < 0 || (begun && end(mark, write_head(0, call->id))))
@@ -209,11 +209,11 @@ static JSValue give_up(struct call *call) {
     return JS_TRUE;
 }
 
-/* abandon(promise): whether an open call's result was given up. */
+/* abandon(promise): whether an open call's result was abandoned. */
 static JSValue abandon(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     struct call *call = argc && JS_IsPromise(argv[0]) ? calls_find_promise(argv[0]) : NULL;
     (void)ctx, (void)this_value;
-    return call ? give_up(call) : JS_FALSE;
+    return call ? abandon_call(call) : JS_FALSE;
 }
 
 /* ---- reports ---- */
@@ -303,7 +303,7 @@ int fail_run(JSValueConst thrown) {
  *   bailed(value)             gives what the call is rejected with
  *   bailValue(reason)         [value] if `bailed` made the reason, else undefined
  *   cancelRequested(reason)
- *   patches(known)            newer code leads an old history again, which has these patches; undefined: it has caught up
+ *   patches(known)            newer code replays an old history, which has these patches; undefined: it has caught up
  */
 static JSValue listen(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     static const char *const names[] = {"suspended", "bailed", "bailValue", "cancelRequested", "patches"};
@@ -330,7 +330,7 @@ static JSValue open_calls(JSContext *ctx, JSValueConst this_value, int argc, JSV
     return calls_list();
 }
 
-/* drop(id, told): what comes of an open call is not wanted; the host is told so, or knows it from what follows. */
+/* drop(id, tellHost): what comes of an open call is not wanted; the host is told so, or knows it from what follows. */
 static JSValue drop(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     uint32_t id;
     (void)this_value;
@@ -340,7 +340,7 @@ static JSValue drop(JSContext *ctx, JSValueConst this_value, int argc, JSValueCo
     if (!call || call->abandoned)
         return JS_FALSE;
     if (JS_ToBool(ctx, argument(argc, argv, 1)))
-        return give_up(call);
+        return abandon_call(call);
     call_forget(call);
     return JS_TRUE;
 }

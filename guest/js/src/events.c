@@ -153,7 +153,7 @@ static void mark_suspended(struct call *call, bool whether) {
     free_value(arguments[0]);
 }
 
-/* Closes the call and settles its promise with `value`, which it takes. Abandoned, or after the end: no one hears it. */
+/* Closes the call and settles its promise with `value`, which it takes. Abandoned, or after the end: no code learns of it. */
 static int settle(struct call *call, bool failed, JSValue value) {
     if (JS_IsException(value))
         return -1;
@@ -167,7 +167,7 @@ static int settle(struct call *call, bool failed, JSValue value) {
     return 0;
 }
 
-/* The changes of state that close an event are there before anyone hears of it. */
+/* The changes of state that close an event are there before any code learns of it. */
 static int merge_state(struct reader *r) {
     if (!read_into(r, guest.state))
         return 0;
@@ -250,7 +250,7 @@ static int cancel_requested(struct reader *r, bool with_reason) {
     return 0;
 }
 
-/* Code that is newer than the run leads its history again (the patches that it has), or has caught up (undefined). */
+/* Code that is newer than the run replays its history (the patches that it has), or has caught up (undefined). */
 static int tell_patches(JSValue known) {
     if (JS_IsException(known))
         return -1;

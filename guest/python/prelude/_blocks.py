@@ -76,7 +76,7 @@ class Block(Promise):
         if min_successes is not None:
             self.tolerated = min(self.tolerated, count - min_successes)
         self.stops = ids is None and not is_picky  # does a failure end the queue,
-        self.waits = not is_picky  # and is it told once all others that began are done?
+        self.waits = not is_picky  # and is it reported once all others that began are done?
         self.states = [NOT_BEGUN] * count
         self.values: list[Any] = [MISSING] * count
         self.indexes: dict[str, int] | None = None
@@ -112,27 +112,27 @@ class Block(Promise):
         return arm if arm >= 0 and self.states[arm] in (ACTIVE, QUIET) else -1
 
     # ── the end of a block ──────────────────────────────────────────────────────────────────────────────────────────
-    def close(self, *, told: bool) -> None:
+    def close(self, *, tell_host: bool) -> None:
         self.is_open = False
         if _blocks.get(self.key) is self:
             del _blocks[self.key]
         self.becomes(False)
         if self.active + self.quiet > 0:
-            self.drop_rest(told)
+            self.drop_rest(tell_host)
 
-    def drop_rest(self, told: bool) -> None:
-        """Whoever is still open below the arms is not waited for. `told`: the host learns it from here; else it learns
+    def drop_rest(self, tell_host: bool) -> None:
+        """Whoever is still open below the arms is not waited for. `tell_host`: the host learns it from here; else it learns
         it from the failure or the end of the workflow around it."""
         for call in waited_for():
             if self.open_arm(call.path) >= 0:
-                drop(call, told)
+                drop(call, tell_host)
         for key, inner in list(_blocks.items()):
             if self.open_arm(key) >= 0:
                 inner.is_open = False
                 del _blocks[key]
 
     def fail(self, error: BaseException) -> None:
-        self.close(told=False)
+        self.close(tell_host=False)
         self.settle(None, error)
 
     def fail_first(self) -> None:
@@ -144,7 +144,7 @@ class Block(Promise):
         return self.fail(Failure(least, name="CompletionError"))
 
     def succeed(self) -> None:
-        self.close(told=True)
+        self.close(tell_host=True)
         self.settle(self.made(self))
 
     # ── arms ────────────────────────────────────────────────────────────────────────────────────────────────────────

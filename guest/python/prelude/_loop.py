@@ -132,7 +132,7 @@ def _text_of(value: object, what: str) -> Any:
 
 def waited_for() -> list[Call]:
     """The open calls that somebody still waits for, in the order asked."""
-    return [call for call in open_calls.values() if not call.given_up]
+    return [call for call in open_calls.values() if not call.abandoned]
 
 
 def entered(path: str, value: Any) -> None:
@@ -150,7 +150,7 @@ def left_failed(path: str, error: BaseException) -> None:
 
 # ── patches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 _answers: dict[str, bool] = {}
-_known: list[str] | None = None  # while newer code leads an old history again: the patches that it has
+_known: list[str] | None = None  # while newer code replays an old history: the patches that it has
 
 
 def patched(id: str) -> bool:
@@ -214,7 +214,7 @@ def _answer(id: int, kind: int, value: Any, error: BaseException | None) -> None
     if call.suspended:
         suspend(call, False)
     del open_calls[id]
-    if not call.given_up and not is_finished():
+    if not call.abandoned and not is_finished():
         call.settle(value, error)
 
 
@@ -232,12 +232,12 @@ def _unknown() -> BaseException:
 
 def suspend(call: Call, whether: bool = False) -> None:
     """Whether it waits for data from outside. The driver says so of one that is completed: it does not any more."""
-    if call.given_up or call.suspended is whether:
+    if call.abandoned or call.suspended is whether:
         return
     call.suspended = whether
     if not is_finished():
-        for told in on_suspended:
-            told(call.path, whether)
+        for listener in on_suspended:
+            listener(call.path, whether)
 
 
 def _on_start(event: list[Any]) -> None:
@@ -333,7 +333,7 @@ def _on_outcome(event: list[Any]) -> None:
 def _on_cancel(event: list[Any]) -> None:
     """A run in a native workflow is told where it waits; generated code is not, as in JavaScript."""
     if _is_native and _main is not None and isinstance(_main.on, Task):
-        _main.on.give_up()
+        _main.on.abandon()
 
 
 def _on_bailed(event: list[Any]) -> None:

@@ -55,7 +55,7 @@ class _Child:
 
 
 class _Several(Lazy):
-    """Awaitables under way together. When it is decided how this ends, the others are given up and waited for."""
+    """Awaitables under way together. When it is decided how this ends, the others are abandoned and waited for."""
 
     __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises")
 
@@ -67,7 +67,7 @@ class _Several(Lazy):
         self.outcome: tuple[Any, BaseException | None] | None = None
 
     def __await__(self) -> Generator[Promise, Any, Any]:
-        """Whoever is given up while it waits here goes on when all that is under way has cleaned up."""
+        """Whoever is abandoned while it waits here goes on when all that is under way has cleaned up."""
         if self.id == 0:
             self.begin()
         try:
@@ -103,7 +103,7 @@ class _Several(Lazy):
         self.active -= 1
         self.promises.pop(index, None)
         if self.outcome is None:
-            self.heard(index, value, error)
+            self.settled(index, value, error)
         self.more()
 
     def decide(self, value: Any, error: BaseException | None) -> None:
@@ -115,16 +115,16 @@ class _Several(Lazy):
             self.active = 0  # what stands around ends with it, and all that is open there
             return
         for index, promise in list(self.promises.items()):
-            if promise.give_up() and self.promises.pop(index, None) is not None and not promise.done:
+            if promise.abandon() and self.promises.pop(index, None) is not None and not promise.done:
                 self.active -= 1
 
-    def give_up(self) -> bool:
+    def abandon(self) -> bool:
         if self.outcome is None:
             self.decide(None, Canceled())
             self.more()
         return True
 
-    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
         raise AssertionError
 
     def made(self) -> Any:
@@ -139,7 +139,7 @@ class _Gather(_Several):
         self.results: list[Any] = [None] * len(awaitables)
         self.is_settled = is_settled
 
-    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
         if self.is_settled and isinstance(error, Exception):
             self.results[index] = failed_as(error)
         elif error is not None:
@@ -154,14 +154,14 @@ class _Gather(_Several):
 class _Race(_Several):
     __slots__ = ()
 
-    def heard(self, index: int, value: Any, error: BaseException | None) -> None:
+    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
         self.decide(value, error)
 
 
 def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> _Gather:
     """The results of all, in order, at most `limit` of them under way at once.
 
-    The first failure is raised, once the others were given up and have cleaned up. With `settle` nothing fails it: each
+    The first failure is raised, once the others were abandoned and have cleaned up. With `settle` nothing fails it: each
     result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
     """
     if limit is not None and limit < 1:
@@ -170,7 +170,7 @@ def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> 
 
 
 def race(*awaitables: Any) -> _Race:
-    """What the first one to end gives or raises; the others are given up."""
+    """What the first one to end gives or raises; the others are abandoned."""
     if not awaitables:
         raise ValueError("race needs something to wait for")
     return _Race(awaitables, len(awaitables))

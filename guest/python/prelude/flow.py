@@ -307,7 +307,7 @@ def map_value(path: str, value: Any, compute: Callable[[], Any]) -> Any:
 # ── durations ───────────────────────────────────────────────────────────────────────────────────────────────────────
 _INSTANT: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:T(?!.*z)| )(\d\d):(\d\d):(\d\d)(\.\d+)?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
-)  # a small z only behind a space: that is what the JavaScript guest takes
+)  # a small z only after a space: that is what the JavaScript guest takes
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -415,16 +415,16 @@ async def wait_for_event(path: str, name: str, value: Any, ms: int | float | Non
 
 
 def _first(received: Call, timer: Call, too_late: str) -> Promise:
-    """Whichever comes first gives up the other."""
+    """Whichever comes first abandons the other."""
     made = Promise()
 
     async def follow(call: Call, other: Call) -> None:
         try:
             value = await call
-            other.give_up()
+            other.abandon()
             made.settle(value, EventTimeout(too_late) if call is timer else None)
         except Exception as error:
-            other.give_up()
+            other.abandon()
             made.settle(None, error)
 
     Task(follow(received, timer))

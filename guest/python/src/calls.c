@@ -61,7 +61,7 @@ static PyObject *free_path(PyObject *self, PyObject *const *arguments, Py_ssize_
 
 static bool is_step(const struct promise *call) { return call->head.type == guest.step_call_type; }
 
-/* What stands behind the path in a call's command. */
+/* What follows the path in a call's command. */
 static PyObject *rest_of(struct promise *call) {
     if (!is_step(call))
         return call_method(&call->head, names.rest);
@@ -144,11 +144,11 @@ int call_completed(uint64_t id, PyObject *value) {
     if (!failed && (!call || call->kind != STEP))
         failed = raise_fault(FAULT_CALL);
     if (!failed && call->suspended) {
-        PyObject *told = PyObject_CallOneArg(guest.suspend, found);
-        failed = !told;
-        Py_DecRef(told);
+        PyObject *done = PyObject_CallOneArg(guest.suspend, found);
+        failed = !done;
+        Py_DecRef(done);
     }
-    if (!failed && !call->given_up && !guest.finished)
+    if (!failed && !call->abandoned && !guest.finished)
         failed = promise_settle(call, value, NULL);
     Py_DecRef(found);
     return failed;
@@ -168,11 +168,11 @@ static PyObject *put_command(PyObject *self, PyObject *const *arguments, Py_ssiz
     return !guest.finished && add_command(arguments[0]) ? NULL : new_none();
 }
 
-/* What comes of an open call is not wanted; the host is told so, or knows it from what follows. */
-static int drop_call(struct promise *call, bool is_told) {
-    if (call->given_up || (is_told && guest.finished))
+/* What comes of an open call is not wanted; the host is told, or learns it from what follows. */
+static int drop_call(struct promise *call, bool tell_host) {
+    if (call->abandoned || (tell_host && guest.finished))
         return 0;
-    if (is_told) {
+    if (tell_host) {
         PyObject *kind = PyLong_FromLongLong(ABANDON), *id = PyLong_FromLongLong(call->id);
         PyObject *command = kind && id ? PyTuple_Pack(2, kind, id) : NULL;
         int failed = !command || add_command(command);
@@ -182,7 +182,7 @@ static int drop_call(struct promise *call, bool is_told) {
         if (failed)
             return -1;
     }
-    call->given_up = true;
+    call->abandoned = true;
     hold(&call->waiters, NULL);
     return 0;
 }
@@ -190,11 +190,11 @@ static int drop_call(struct promise *call, bool is_told) {
 static PyObject *drop(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
     if (count != 2 || !is_promise(arguments[0], guest.call_type))
-        return wrong_use("wanted: a call, and whether the host is told");
+        return wrong_use("wanted: a call, and whether to tell the host");
     return drop_call((struct promise *)arguments[0], arguments[1] == guest.true_) ? NULL : new_none();
 }
 
-static PyObject *give_up(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *abandon(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct promise *call = (struct promise *)self;
     (void)arguments, (void)count;
     if (call->id > 0 && !call->done && drop_call(call, true))
@@ -245,18 +245,18 @@ static PyObject *step_call_new(PyObject *type, PyObject *const *arguments, size_
 
 static PyMemberDef call_members[] = {
     MEMBER(path, MEMBER_OBJECT, 0), MEMBER(kind, MEMBER_BYTE, 0), MEMBER(suspended, MEMBER_BOOL, 0),
-    MEMBER(given_up, MEMBER_BOOL, MEMBER_READONLY), {.name = NULL},
+    MEMBER(abandoned, MEMBER_BOOL, MEMBER_READONLY), {.name = NULL},
 };
 static PyMethodDef call_methods[] = {
     {"begin", begin, METH_FASTCALL, "begin(): ask the host"},
-    {"give_up", give_up, METH_FASTCALL, "give_up(): the host is told that nobody waits for it"},
+    {"abandon", abandon, METH_FASTCALL, "abandon(): the host is told that nobody waits for it"},
     {.name = NULL},
 };
 static PyMemberDef step_call_members[] = {
     MEMBER(name, MEMBER_OBJECT, MEMBER_READONLY), MEMBER(arguments, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
 static PyMethodDef functions[] = {
     {"put", put_command, METH_FASTCALL, "put(command): one that is no call"},
-    {"drop", drop, METH_FASTCALL, "drop(call, told): what comes of it is not wanted"},
+    {"drop", drop, METH_FASTCALL, "drop(call, tell_host): what comes of it is not wanted"},
     {"free_path", free_path, METH_FASTCALL, "free_path(name): the name, or with a number what was not used yet"},
     {"finish", finish, METH_FASTCALL, "finish(): the run has its last command"},
     {"is_finished", is_finished, METH_FASTCALL, "is_finished(): whether it has"},

@@ -16,7 +16,7 @@
 /* ---- memory layout: the build gives INPUT_ADDRESS and STATE_ADDRESS ---- */
 
 enum {
-    GAP_BYTES = 4096, /* a NUL behind a source that fills the window; the turn; the length of a load's failure */
+    GAP_BYTES = 4096, /* a NUL after a source that fills the window; the turn; the length of a load's failure */
     TURN_ADDRESS = INPUT_ADDRESS + (8 << 20) + 64,
     OUTPUT_ADDRESS = INPUT_ADDRESS + (8 << 20) + GAP_BYTES,
 };
@@ -63,8 +63,8 @@ PyObject *read_value(struct reader *r, int depth);
 int write_value(PyObject *value, int depth, const struct place *place);
 /* A command in the ABI's layout. */
 int write_command(PyObject *command);
-/* Writes a value behind the output that is there; where it began, or NULL. The caller takes it back. */
-uint8_t *write_behind(PyObject *value, const struct place *root, int depth);
+/* Writes a value after the output that is there; where it began, or NULL. The caller takes it back. */
+uint8_t *write_apart(PyObject *value, const struct place *root, int depth);
 /* Takes back what was written since `mark`, as an object that a command may contain; NULL for NULL. */
 PyObject *encoded_from(uint8_t *mark);
 /* The value as it crosses, as such an object. */
@@ -87,7 +87,7 @@ PyObject *new_none(void);
 /* One layout for everything that is awaited. */
 struct promise {
     PyObject head;
-    bool done, given_up, suspended; /* the last two of calls */
+    bool done, abandoned, suspended; /* the last two of calls */
     uint8_t kind;                   /* of calls: that of their command */
     PyObject *value, *error;
     PyObject *waiters; /* NULL, one, or a list of them */

@@ -4,7 +4,7 @@
 #include "guest.h"
 
 /* The same for (value, label, depth = 0). */
-static uint8_t *write_apart(PyObject *const *arguments, Py_ssize_t count) {
+static uint8_t *write_labelled(PyObject *const *arguments, Py_ssize_t count) {
     static const char usage[] = "wanted: a value, a label, and perhaps the depth it is at";
     struct place root = {.up = NULL};
     Py_ssize_t size;
@@ -17,17 +17,17 @@ static uint8_t *write_apart(PyObject *const *arguments, Py_ssize_t count) {
     root.key_size = (size_t)size;
     if (count == 3)
         depth = (int)PyLong_AsLongLongAndOverflow(arguments[2], &overflow);
-    return depth < 0 ? (uint8_t *)wrong_use(usage) : write_behind(arguments[0], &root, depth);
+    return depth < 0 ? (uint8_t *)wrong_use(usage) : write_apart(arguments[0], &root, depth);
 }
 
 static PyObject *encoded(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    return encoded_from(write_apart(arguments, count));
+    return encoded_from(write_labelled(arguments, count));
 }
 
 static PyObject *check(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    uint8_t *mark = write_apart(arguments, count);
+    uint8_t *mark = write_labelled(arguments, count);
     if (!mark)
         return NULL;
     TURN->at = mark;
@@ -36,7 +36,7 @@ static PyObject *check(PyObject *self, PyObject *const *arguments, Py_ssize_t co
 
 static PyObject *plain(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    uint8_t *mark = write_apart(arguments, count);
+    uint8_t *mark = write_labelled(arguments, count);
     if (!mark)
         return NULL;
     struct reader r = {mark, TURN->at};

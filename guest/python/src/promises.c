@@ -18,7 +18,7 @@ static struct {
 
 static PyObject *landing; /* what a task is resumed from: its await gives the result now. Held by that task */
 static struct {
-    PyObject *begin, *give_up, *on, *step, *throw, *value;
+    PyObject *begin, *abandon, *on, *step, *throw, *value;
 } names;
 
 static int (*begin_step_call)(struct promise *call); /* see promises_define */
@@ -184,7 +184,7 @@ static PyObject *truth(bool value) {
     return made;
 }
 
-static PyObject *give_up(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *abandon(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self, (void)arguments, (void)count;
     return truth(true);
 }
@@ -222,7 +222,7 @@ static void promise_free(PyObject *self) {
 
 static int went(struct promise *task, int how, PyObject *result);
 
-/* Goes on, at the beginning or behind what was waited for. */
+/* Goes on, at the beginning or after what was waited for. */
 static int go_on(struct promise *task) {
     PyObject *on = task->on, *result = NULL;
     Py_IncRef(on);
@@ -294,7 +294,7 @@ static int step(PyObject *waiter) {
     if (waiter->type != guest.task_type)
         return done_with(call_method(waiter, names.step));
     struct promise *task = (struct promise *)waiter, *on = (struct promise *)task->on;
-    if (!on || !on->done) /* it was given up while it stood in the queue */
+    if (!on || !on->done) /* it was abandoned while it stood in the queue */
         return 0;
     return on->error ? throw_into(task, on->error) : go_on(task);
 }
@@ -314,14 +314,14 @@ static PyObject *task_new(PyObject *type, PyObject *const *arguments, size_t cou
     return NULL;
 }
 
-/* Throws `Canceled` where it waits, after what it waits for was given up. */
-static PyObject *task_give_up(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+/* Throws `Canceled` where it waits, after what it waits for was abandoned. */
+static PyObject *task_abandon(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct promise *task = (struct promise *)self, *on = (struct promise *)task->on;
     (void)arguments, (void)count;
     if (task->done || !on)
         return truth(task->done);
     Py_IncRef(&on->head);
-    int failed = forget(on, self) || (!on->waiters && done_with(call_method(&on->head, names.give_up)));
+    int failed = forget(on, self) || (!on->waiters && done_with(call_method(&on->head, names.abandon)));
     Py_DecRef(&on->head);
     if (failed)
         return NULL;
@@ -341,17 +341,17 @@ static PyMemberDef promise_members[] = {
     MEMBER(error, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL},
 };
 static PyMethodDef promise_methods[] = {
-    {"settle", settle, METH_FASTCALL, "settle(value, error=None): once; later ones are not heard"},
+    {"settle", settle, METH_FASTCALL, "settle(value, error=None): once; later ones change nothing"},
     {"wake", wake, METH_FASTCALL, "wake(waiter): have `waiter.step()` called in a turn of its own once this is settled"},
-    {"give_up", give_up, METH_FASTCALL,
-     "give_up(): nobody wants this any more. True if nothing will come of it; else it ends soon, after cleaning up"},
+    {"abandon", abandon, METH_FASTCALL,
+     "abandon(): nobody wants this any more. True if nothing will come of it; else it ends soon, after cleaning up"},
     {.name = NULL},
 };
 static PyMemberDef lazy_members[] = {MEMBER(id, MEMBER_LONG, 0), {.name = NULL}};
 
 static PyMemberDef task_members[] = {MEMBER(on, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
 static PyMethodDef task_methods[] = {
-    {"give_up", task_give_up, METH_FASTCALL, "give_up(): throw Canceled where it waits, after what it waits for was given up"},
+    {"abandon", task_abandon, METH_FASTCALL, "abandon(): throw Canceled where it waits, after what it waits for was abandoned"},
     {.name = NULL},
 };
 
@@ -377,7 +377,7 @@ PyTypeObject *promise_type(PyObject *module, const struct promise_spec *spec) {
 int promises_define(PyObject *module, int (*begin)(struct promise *call)) {
     begin_step_call = begin;
     names.begin = PyUnicode_InternFromString("begin");
-    names.give_up = PyUnicode_InternFromString("give_up");
+    names.abandon = PyUnicode_InternFromString("abandon");
     names.on = PyUnicode_InternFromString("on");
     names.step = PyUnicode_InternFromString("step");
     names.throw = PyUnicode_InternFromString("throw");

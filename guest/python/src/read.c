@@ -226,7 +226,7 @@ static PyObject *outcome_value(struct reader *r) {
     return outcome;
 }
 
-/* What follows kind and time, one letter each; what stands behind the bar may be absent. */
+/* What follows kind and time, one letter each; what follows the bar may be absent. */
 static const char *const shapes[] = {
     [START] = "svm", [COMPLETED] = "cv|m", [FAILED] = "cf", [SUSPENDED] = "cm", [FIRED] = "c", [RECEIVED] = "cv",
     [CHILD_ENDED] = "co", [CANCEL_REQUESTED] = "|t", [OPERATION_ENDED] = "co", [RESUMED] = "cm", [BAILED] = "cv|m",

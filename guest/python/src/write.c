@@ -262,7 +262,7 @@ int write_command(PyObject *command) {
 
 /* ---- values apart from a command ---- */
 
-uint8_t *write_behind(PyObject *value, const struct place *root, int depth) {
+uint8_t *write_apart(PyObject *value, const struct place *root, int depth) {
     uint8_t *mark = TURN->at;
     bool writing = TURN->writing;
     TURN->writing = false;
@@ -283,5 +283,5 @@ PyObject *encoded_from(uint8_t *mark) {
 }
 
 PyObject *encoded_value(PyObject *value, const char *label, int depth) {
-    return encoded_from(write_behind(value, &(struct place){.key = label, .key_size = strlen(label)}, depth));
+    return encoded_from(write_apart(value, &(struct place){.key = label, .key_size = strlen(label)}, depth));
 }

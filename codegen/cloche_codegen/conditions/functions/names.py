@@ -44,6 +44,8 @@ def names_in_class(text: str) -> tuple[list[str], list[str]]:
 
 
 def in_function(function: FunctionType) -> Lookup:
+    """What a name means inside of `function`: of its closure, its module, or the builtins; else MISSING."""
+
     def look_up(name: str) -> Any:
         found = _in_closure(name, function)
         return _but_builtins(name, function.__globals__.get(name, MISSING)) if found is None else found[0]
@@ -52,6 +54,7 @@ def in_function(function: FunctionType) -> Lookup:
 
 
 def in_class(taken: type) -> Lookup:
+    """What a name means inside of the class `taken`: of closures of its methods, its module, or the builtins; else MISSING."""
     methods, names = own_functions(taken), vars(sys.modules[taken.__module__])
 
     def look_up(name: str) -> Any:

@@ -59,6 +59,7 @@ class Written:
         return self.node.args
 
     def place(self, node: ast.AST | None = None) -> Place:
+        """Where `node` is written, or the function or class itself."""
         return place_of(self.file, node or self.node)
 
     def underlined(self, place: Place) -> str:
@@ -67,6 +68,7 @@ class Written:
 
 
 def place_of(file: str, node: ast.AST) -> Place:
+    """Where a node of `file` is written, from its first character to its last."""
     line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
     return Place(file, line, column, getattr(node, "end_lineno", line), getattr(node, "end_col_offset", column))
 

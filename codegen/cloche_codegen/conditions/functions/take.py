@@ -180,7 +180,7 @@ class _Taking:
         return _Definition(text, source.file, source.node.lineno)
 
     def _define_class(self, name: str, given: type, source: Written) -> None:
-        """The text of a class behind what it needs to be defined; what its methods need comes wherever it comes."""
+        """The text of a class, after what it needs to be defined; what its methods need may come later."""
         self._check_statements(set(), source)
         text, look_up = class_text(source), in_class(given)
         at_once, later = names_in_class(text)

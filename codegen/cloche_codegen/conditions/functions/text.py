@@ -22,6 +22,7 @@ class Edit:
 
     @classmethod
     def of(cls, node: ast.expr, text: str) -> Edit:
+        """The replacement of a whole node by `text`."""
         return cls(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0, text)
 
 
