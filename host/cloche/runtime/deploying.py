@@ -144,7 +144,7 @@ def workflow_of_graph(graph: str) -> Workflow:
         GraphError: it is no graph, or has problems.
     """
     from cloche_codegen.errors import PROBLEMS_MAX
-    from cloche_codegen.making import schema_problems
+    from cloche_codegen.factories import schema_problems
 
     workflow = _loaded(graph, is_accepted=True)
     for problem in schema_problems(workflow.graph)[:PROBLEMS_MAX]:
