@@ -59,8 +59,8 @@ MOST ?= 1000000
 BUDGET ?= 600
 torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for BUDGET seconds each way from SEED, fill the disk
 	CLOCHE_SEED=$(SEED) CLOCHE_TORTURE_S=$(BUDGET) CLOCHE_KILLS=204 $(BIN)/python -m pytest -s \
-		tests/host/store/test_torture.py tests/host/store/test_damage.py tests/host/store/test_wal.py \
-		tests/host/store/test_disk.py tests/host/store/test_crash.py tests/host/runtime/test_crash.py tests/host/runtime/test_damaged_stores.py
+		tests/host/store/sqlite/test_torture.py tests/host/store/sqlite/test_damage.py tests/host/store/sqlite/test_wal.py \
+		tests/host/store/sqlite/test_disk.py tests/host/store/sqlite/test_crash.py tests/host/worker/test_crash.py tests/host/worker/test_damaged_stores.py
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug

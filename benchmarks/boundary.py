@@ -15,7 +15,7 @@ from cloche.errors import TimeExhausted
 from cloche.history.messages import split_output
 from cloche.history.values import decode, encode, lend
 from cloche.sandbox import Cell, Limits, load_image, walk
-from cloche.sandbox.checker import checker
+from cloche.sandbox.validator import checker
 
 SPIN = "export default async () => { for (;;) {} }"
 WALL_MS = 50

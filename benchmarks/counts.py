@@ -14,7 +14,7 @@ from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale
 from cloche.engines import Language
 from cloche.history import Kind, Note, Record, RunMachine
-from cloche.history.following import Heard, follow
+from cloche.history.fast_replay import Heard, follow
 from cloche.history.ids import CallId
 from cloche.history.messages import CancelRequested
 from cloche.sandbox import Cell

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import workflows as w
 from benchmarks.baselines import append_sync_us, scratch, sqlite_commit_us, sqlite_row_us, task_us
 from benchmarks.figures import Figure, Scale, percentile
-from cloche.runtime import Workflow
+from cloche.client import Workflow
 
 ROUNDS = 7
 

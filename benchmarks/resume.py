@@ -16,12 +16,12 @@ from benchmarks.baselines import scratch
 from benchmarks.figures import Figure, Scale, once_us, wall_and_cpu_us
 from cloche import SandboxEngine
 from cloche.history import Record, Seq
-from cloche.runtime.checkpoints import EVENTS_BETWEEN, taken
-from cloche.runtime.clock import SystemWorld
-from cloche.runtime.driver import RunDriver
-from cloche.runtime.enforcement import Enforcement
-from cloche.runtime.scheduler import Scheduler
+from cloche.run.checkpoints import EVENTS_BETWEEN, taken
+from cloche.run.clock import SystemWorld
+from cloche.run.driver import RunDriver
+from cloche.run.limits import Enforcement
 from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
+from cloche.worker.worker import Scheduler
 
 RESUMES = 15
 REPLAYS = 5

@@ -25,7 +25,7 @@ def help(_: Scale) -> Iterator[Figure]:
 COLD = """
 import time, asyncio
 from cloche import Cloche, create_workflow, step
-import cloche.runtime
+import cloche.client
 
 @step(id="inc")
 async def inc(x: int) -> int:

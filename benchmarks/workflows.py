@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cloche import Cloche, clone_step, create_workflow, step
+from cloche.client import Workflow
 from cloche.engines import CellSource
-from cloche.runtime import Workflow
 
 T = TypeVar("T")
 

@@ -1,5 +1,14 @@
 """The names that users import, listed here once: type checkers read this file, and `__init__.py` loads from it."""
 
+from cloche.client import Cloche as Cloche
+from cloche.client import Run as Run
+from cloche.client import Tenant as Tenant
+from cloche.client import Workflow as Workflow
+from cloche.client import clone_workflow as clone_workflow
+from cloche.client import create_workflow as create_workflow
+from cloche.client import from_mastra as from_mastra
+from cloche.client import load_workflow as load_workflow
+from cloche.client import workflow as workflow
 from cloche.engines import DirectEngine as DirectEngine
 from cloche.engines import ProcessEngine as ProcessEngine
 from cloche.engines import SandboxEngine as SandboxEngine
@@ -11,21 +20,12 @@ from cloche.errors import RetryableError as RetryableError
 from cloche.errors import RunConflict as RunConflict
 from cloche.errors import RunFailed as RunFailed
 from cloche.history import Failure as Failure
-from cloche.runtime import Cloche as Cloche
-from cloche.runtime import ReplayReport as ReplayReport
-from cloche.runtime import Run as Run
-from cloche.runtime import RunResult as RunResult
-from cloche.runtime import StepContext as StepContext
-from cloche.runtime import StepResult as StepResult
-from cloche.runtime import Tenant as Tenant
-from cloche.runtime import VerifyReport as VerifyReport
-from cloche.runtime import Workflow as Workflow
-from cloche.runtime import clone_workflow as clone_workflow
-from cloche.runtime import create_workflow as create_workflow
-from cloche.runtime import from_mastra as from_mastra
-from cloche.runtime import load_workflow as load_workflow
-from cloche.runtime import workflow as workflow
+from cloche.operations import ReplayReport as ReplayReport
+from cloche.operations import VerifyReport as VerifyReport
+from cloche.run import RunResult as RunResult
+from cloche.run import StepResult as StepResult
 from cloche.sandbox import Limits as Limits
+from cloche.steps import StepContext as StepContext
 from cloche.tenancy import Grant as Grant
 from cloche.tenancy import Policy as Policy
 from cloche_codegen import Canceled as Canceled

@@ -10,8 +10,8 @@ from support.apps import KEY
 from support.cases import Case, Way, everywhere, failure, outcome, statuses
 
 from cloche import StepContext, create_workflow
+from cloche.client.runs import Run
 from cloche.errors import InvalidInput
-from cloche.runtime.runs import Run
 
 
 class Number(BaseModel):

@@ -29,7 +29,7 @@ from cloche.history import (
     bounds,
     calls,
     machine,
-    vetting,
+    validate_import,
 )
 from cloche.history.failures import Failure
 from cloche.history.lifecycles import ChildPhase, HookPhase, TimerPhase
@@ -99,7 +99,7 @@ def campaign(first: Iterable[bytes], *, seed: int, runs: int, seconds: float = 0
     Raises:
         Finding: with the input, in hex.
     """
-    chance, ways, report = random.Random(seed), Ways(machine, calls, bounds, vetting), Report("outputs")
+    chance, ways, report = random.Random(seed), Ways(machine, calls, bounds, validate_import), Report("outputs")
     begun = time.monotonic()
 
     def tries(data: bytes) -> None:
@@ -157,7 +157,7 @@ def _judge_records(data: bytes, records: Sequence[Any]) -> None:
     try:
         for record in records:
             again.absorb(record)
-            vetting.vet(record)
+            validate_import.vet(record)
         restored = RunMachine(KEY)
         restored.restore(again.saved())
         lines = [

@@ -26,10 +26,10 @@ from cloche.history import RunId, RunKey, TenantId
 from cloche.history.payloads import part_digest
 from cloche.history.records import chained, genesis
 from cloche.history.values import decode_sequence, encode_plain
-from cloche.runtime import checkpoints
-from cloche.runtime.inbox import token_of
-from cloche.runtime.portable import export_run, import_run
+from cloche.operations.export import export_run, import_run
+from cloche.run import checkpoints
 from cloche.store import MemoryCheckpoints, MemoryStore
+from cloche.worker.inbox import token_of
 
 VICTIM, MALLORY = "victim", "mallory"
 

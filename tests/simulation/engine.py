@@ -13,9 +13,9 @@ from cloche import Cloche, DirectEngine
 from cloche.errors import ClocheError, HistoryError
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
-from cloche.runtime import reading
-from cloche.runtime.attempts import REDISPATCHES_MAX
-from cloche.runtime.results import FINAL
+from cloche.operations import replay
+from cloche.run.attempts import REDISPATCHES_MAX
+from cloche.run.results import FINAL
 from cloche.store import RunRow
 from cloche.testing import StandStill, TestApp, VirtualTime
 from cloche.testing.clock import VirtualWorld
@@ -299,7 +299,7 @@ class Simulation:
         for row in self._disk.store.runs():
             run = int(row.key.run.removeprefix("run-"))
             expected = self._flow(run).result(run)
-            result = reading.result_of(self._disk.store, row.key)
+            result = replay.result_of(self._disk.store, row.key)
             allowed = {"failed" if expected is None else "success"} | ({"canceled"} if run in self._canceled else set())
             if result.error is not None and result.error.name == "RedispatchedTooOften":
                 if self._outcome.crashes <= REDISPATCHES_MAX:
@@ -309,7 +309,7 @@ class Simulation:
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
             try:
-                replayed = reading.replay(self._disk.store, row.key, ENGINE)
+                replayed = replay.replay(self._disk.store, row.key, ENGINE)
             except (HistoryError, ClocheError) as error:
                 raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
             if replayed.divergence is not None:

@@ -14,14 +14,14 @@ from cloche.errors import SeqConflict, StoreError
 from cloche.history import Batch, Kind
 from cloche.history.machine import Fact
 from cloche.history.messages import StepCompleted
-from cloche.runtime.attempts import Attempts
-from cloche.runtime.claims import Claims
-from cloche.runtime.commits import Committer
-from cloche.runtime.driver import RunDriver
-from cloche.runtime.inbox import Inbox
-from cloche.runtime.membership import Membership
+from cloche.run.attempts import Attempts
+from cloche.run.driver import RunDriver
 from cloche.store import GRANTED, Append, InboxRow, MemoryStore
 from cloche.store.memory import MemoryLeases
+from cloche.worker.claims import Claims
+from cloche.worker.committer import Committer
+from cloche.worker.inbox import Inbox
+from cloche.worker.membership import Membership
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 MUTATIONS: dict[str, Mutation] = {}

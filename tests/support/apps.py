@@ -16,7 +16,7 @@ from typing import Any, ParamSpec
 from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
-from cloche.runtime.clock import LoopWaits
+from cloche.run.clock import LoopWaits
 from cloche.store import Append, Checkpoints, Lease, MemoryStore, Store
 from cloche.testing import TestApp
 from cloche.testing.clock import START

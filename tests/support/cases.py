@@ -29,9 +29,9 @@ from cloche import Cloche, Run, RunResult, Workflow, load_workflow
 from cloche.engines import CellSource, DirectEngine, Language, ProcessEngine, SandboxEngine
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
 from cloche.history.values import decode
-from cloche.runtime import reading
-from cloche.runtime.forking import SAME
-from cloche.runtime.results import STOPPED
+from cloche.operations import replay
+from cloche.operations.fork import SAME
+from cloche.run.results import STOPPED
 from cloche.store import MemoryStore
 from cloche_codegen.languages import misplaced
 
@@ -183,7 +183,7 @@ class Case:
         """Let time pass until the run stops, or waits for an event without a time."""
         while True:
             await self.until(lambda: self._is_at_rest(run_id))
-            row = reading.row_of(self.store, key_of(run_id))
+            row = replay.row_of(self.store, key_of(run_id))
             if row.status in STOPPED or row.wake_at is None:
                 return await self.look(run_id)
             self.world.move((row.wake_at - self.world.now()) / 1000, self.app)
@@ -225,12 +225,12 @@ class Case:
 
     async def check(self) -> None:
         """Every log is a chain, a fresh cell of either engine asks for the same again, and so does one from a checkpoint."""
-        report = reading.verify(self.store, None)
+        report = replay.verify(self.store, None)
         assert report.ok, report.findings
         for number, row in enumerate(self.store.runs()):
             if row.head_seq:
                 for engine in ENGINES:
-                    replayed = reading.replay(self.store, row.key, engine())
+                    replayed = replay.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
                 if self.way is Way.STRAIGHT and self._engine is SandboxEngine and number < ROADS_MAX:
                     check_roads(self.store, row)
@@ -286,7 +286,7 @@ class Case:
     def _has_mail(self, run_id: str) -> bool:
         """Whether an event is there that the run waits for."""
         mail = [decode(row.body)[0] for row in self.store.inbox() if row.key.run == run_id and row.kind == "event"]
-        return bool(mail) and any(hook.name in mail for hook in reading.machine_of(self.store, key_of(run_id)).hooks())
+        return bool(mail) and any(hook.name in mail for hook in replay.machine_of(self.store, key_of(run_id)).hooks())
 
     def _count(self, kind: Kind, run_id: str) -> int:
         return len(self.records(kind, run_id=run_id))

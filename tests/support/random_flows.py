@@ -19,7 +19,7 @@ from support.cases import Case
 from cloche import RetryConfig, RunResult, Step, StepContext, Workflow, create_workflow, path
 from cloche.errors import FatalError, RetryableError
 from cloche.history.values import encode, plain
-from cloche.runtime import reading
+from cloche.operations import replay
 
 Act = Literal["pass", "add", "flaky", "late", "fail", "fatal", "ask", "ask twice", "bail", "set", "update", "write"]
 Kind = Literal[
@@ -269,7 +269,7 @@ async def lived(case: Case, flow: Flow, outside: Outside) -> RunResult:
 
 
 async def _answered(case: Case, result: RunResult, answers: int) -> RunResult:
-    machine = reading.machine_of(case.store, KEY)
+    machine = replay.machine_of(case.store, KEY)
     if hooks := sorted(hook.name for hook in machine.hooks()):
         await case.send(hooks[0], {"v": answers})
         return await case.end()

@@ -6,9 +6,9 @@ from support.histories import state_of
 
 from cloche.engines import SandboxEngine
 from cloche.history import Kind, RunMachine
-from cloche.history.following import Heard, follow
+from cloche.history.fast_replay import Heard, follow
 from cloche.history.replay import script
-from cloche.runtime.pinned import load_code, load_guest
+from cloche.run.code import load_code, load_guest
 from cloche.sandbox import Cell
 from cloche.store import RunRow, Store
 

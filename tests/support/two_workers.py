@@ -18,8 +18,8 @@ from pathlib import Path
 from support import crash_workload
 
 from cloche.history import Kind
-from cloche.runtime import reading
-from cloche.runtime.attempts import REDISPATCHES_MAX
+from cloche.operations import replay
+from cloche.run.attempts import REDISPATCHES_MAX
 from cloche.store import SqliteStore
 
 PATIENCE_S = 60.0
@@ -68,7 +68,7 @@ def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
     assert len(rows) >= runs_min
     for row in rows:
         number = int(row.key.run.removeprefix("run-"))
-        result = reading.result_of(store, row.key)
+        result = replay.result_of(store, row.key)
         records = list(store.records(row.key))
         completed = [record for record in records if record.kind is Kind.STEP_COMPLETED]
         paths = [str(record.path) for record in completed]
@@ -83,7 +83,7 @@ def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
         for record in completed:
             late = [at for at in began[f"{row.key.run} {record.path}"] if at // 1_000_000 > record.time]
             assert late == []
-    assert reading.verify(store, None).findings == []
+    assert replay.verify(store, None).findings == []
     store.close()
 
 

@@ -11,7 +11,7 @@ from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, read_file, s
 
 if TYPE_CHECKING:
     from cloche.engines import CellSource, Code, Language
-    from cloche.runtime.upgrading import Fit
+    from cloche.operations.upgrade import Fit
     from cloche.store import SqliteStore
 
 
@@ -35,8 +35,8 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     from cloche.engines import SandboxEngine
     from cloche.errors import UsageError
     from cloche.history.ids import tenant_id
-    from cloche.runtime import deploying
-    from cloche.runtime.clock import SystemWorld
+    from cloche.operations import deploy
+    from cloche.run.clock import SystemWorld
     from cloche.store import SqliteStore
 
     path = Path(file)
@@ -47,9 +47,9 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
-    one = deploying.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
+    one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
     with closing(SqliteStore(store)) as found:
-        version = deploying.deploy(found, SandboxEngine(), one, SystemWorld().now())
+        version = deploy.deploy(found, SandboxEngine(), one, SystemWorld().now())
     if as_json:
         data = {"version": version.id, "tenant": version.tenant, "workflow": version.workflow, "digest": version.digest}
         print_json({**data, "deployed_at": moment(version.deployed_at)})
@@ -66,12 +66,12 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
 @tenant_option
 def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool) -> int:
     """Before a deploy: which open runs of TARGET fit its code of today, and which do not, since which record."""
-    from cloche.runtime import upgrading
+    from cloche.operations import upgrade
 
     engine, code = _today(target, steps)
     found_misfit = False
     with opened(store) as found:
-        for fit in upgrading.fits(found, engine, code, tenant):
+        for fit in upgrade.fits(found, engine, code, tenant):
             found_misfit = found_misfit or not fit.ok
             _show(fit, as_json)
     return EXIT_DIVERGED if found_misfit else 0
@@ -92,7 +92,7 @@ def upgrade(
     Runs that a worker executes are left out: stop it first, or wait until they come to rest.
     """
     from cloche.errors import UsageError
-    from cloche.runtime import upgrading
+    from cloche.operations import upgrade
 
     if bool(run_ids) is everything:
         raise UsageError("name the runs to move, or --all for every one that fits")
@@ -100,7 +100,7 @@ def upgrade(
     moved_all = True
     with opened(store) as found:
         if everything:
-            listed = [fit for fit in upgrading.fits(found, engine, code, tenant) if not fit.is_same]
+            listed = [fit for fit in upgrade.fits(found, engine, code, tenant) if not fit.is_same]
             run_ids = tuple(fit.run_id for fit in listed if fit.ok)
             for fit in listed:
                 if not fit.ok:
@@ -113,9 +113,9 @@ def upgrade(
 def _move(store: SqliteStore, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
     from cloche.cli.output import print_json, shown
     from cloche.errors import Divergence, LeasedElsewhere
-    from cloche.runtime.clock import SystemWorld
-    from cloche.runtime.membership import Membership
-    from cloche.runtime.upgrading import upgrade as move
+    from cloche.operations.upgrade import upgrade as move
+    from cloche.run.clock import SystemWorld
+    from cloche.worker.membership import Membership
 
     world, moved_all = SystemWorld(), True
     membership = Membership(store.leases, world)
@@ -141,7 +141,7 @@ def _move(store: SqliteStore, engine: CellSource, code: Code, keys: list[Any], a
 def _today(target: str, steps: str | None) -> tuple[CellSource, Code]:
     from cloche.cli.targets import find_workflow
     from cloche.engines import SandboxEngine
-    from cloche.runtime.pinned import code_of
+    from cloche.run.code import code_of
 
     engine = SandboxEngine()
     return engine, code_of(find_workflow(target, steps), engine)

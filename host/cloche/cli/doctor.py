@@ -10,7 +10,7 @@ import click
 from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, store_option
 
 if TYPE_CHECKING:
-    from cloche.runtime.policies import InForce
+    from cloche.operations.policies import InForce
 
 
 @command
@@ -25,7 +25,7 @@ def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
     """Look at versions, guests, the cache, the store and the policies in force, and say what is not well."""
     from cloche.cli.output import print_json, shown
     from cloche.cli.targets import find_policies
-    from cloche.runtime.health import examine
+    from cloche.operations.doctor import examine
 
     policies = find_policies(app) if app else None
     if every:
@@ -48,7 +48,7 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from cloche.cli.output import print_json, shown
-    from cloche.runtime.policies import InForce, brief
+    from cloche.operations.policies import InForce, brief
     from cloche.tenancy import Policy
 
     in_force = policies or InForce(Policy())

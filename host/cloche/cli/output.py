@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from cloche.history import Record
-    from cloche.runtime.results import RunResult, StepResult
+    from cloche.run.results import RunResult, StepResult
     from cloche.store import RunRow
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}

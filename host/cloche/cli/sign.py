@@ -22,8 +22,8 @@ def sign(key: str | None, output: str | None, new_key: str | None, store: str, a
     """
     from cloche.cli.output import print_json
     from cloche.errors import UsageError
-    from cloche.runtime import signing
-    from cloche.runtime.clock import SystemWorld
+    from cloche.operations import signing
+    from cloche.run.clock import SystemWorld
 
     if new_key is not None:
         private, public = signing.new_key()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import TargetError
 
 if TYPE_CHECKING:
-    from cloche.runtime import Workflow
-    from cloche.runtime.policies import InForce
+    from cloche.client import Workflow
+    from cloche.operations.policies import InForce
     from cloche_codegen import Step
 
 
@@ -23,7 +23,7 @@ def find_workflow(target: str, steps: str | None = None) -> Workflow:
     Raises:
         TargetError: no such file, module or name, or it is not a committed workflow.
     """
-    from cloche.runtime import Workflow
+    from cloche.client import Workflow
 
     if target.endswith(".json"):
         return _from_json(Path(target), steps)
@@ -39,8 +39,8 @@ def find_policies(target: str) -> InForce:
     Raises:
         TargetError: no such file, module or name, or it is something else.
     """
-    from cloche.runtime import Cloche
-    from cloche.runtime.policies import InForce
+    from cloche.client import Cloche
+    from cloche.operations.policies import InForce
     from cloche.tenancy import Policy
 
     found = _found(target, "Cloche", Cloche, Policy, dict)
@@ -62,7 +62,7 @@ def find_steps(place: str) -> dict[str, Step]:
 
 
 def _from_json(file: Path, steps: str | None) -> Workflow:
-    from cloche.runtime import load_workflow
+    from cloche.client import load_workflow
 
     try:
         text = file.read_bytes()

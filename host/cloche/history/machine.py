@@ -159,7 +159,7 @@ AS_MESSAGE = {Kind.CANCEL_DELIVERED: Kind.CANCEL_REQUESTED, Kind.RUN_GAVE_WAY: K
 
 
 class Gate(Protocol):
-    """Lets a run go one entry of its graph at a time; see `runtime.stepping`."""
+    """Lets a run go one entry of its graph at a time; see `run.stepping`."""
 
     def holds(self, calls: OpenCalls) -> bool:
         """Whether everything that is open belongs to an entry behind the one that may run."""

@@ -2,9 +2,9 @@
 
 from cloche.sandbox.artefacts import cache_directory, secret
 from cloche.sandbox.cells import Cell, meter
-from cloche.sandbox.checker import walk
 from cloche.sandbox.images import BaseImage, Image, base_image, load_image
 from cloche.sandbox.limits import Limits
+from cloche.sandbox.validator import walk
 
 __all__ = [
     "BaseImage",

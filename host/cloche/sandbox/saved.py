@@ -4,7 +4,7 @@ A page of an interpreter's heap that changed differs in a few words, so the XOR 
 of the JavaScript guest takes 2 KB, after ten events or a hundred thousand. The XOR, not the page, is also what makes saving
 cheap (0.4 ms in all for 0.8 MB of state).
 
-What is written here is trusted when it is read: whoever stores it authenticates it (`runtime.checkpoints`).
+What is written here is trusted when it is read: whoever stores it authenticates it (`run.checkpoints`).
 """
 
 from __future__ import annotations

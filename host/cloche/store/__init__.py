@@ -18,8 +18,7 @@ from cloche.store.protocol import (
     Version,
     WorkerRow,
 )
-from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
-from cloche.store.sqlite_audit import blob_digest
+from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [

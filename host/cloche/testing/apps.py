@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cloche.runtime import sigterm
-from cloche.runtime.client import Cloche
-from cloche.runtime.workflows import Workflow
+from cloche.client.cloche import Cloche
+from cloche.client.workflows import Workflow
 from cloche.store import Checkpoints, MemoryCheckpoints, MemoryStore, Store
 from cloche.testing.doubles import StepDouble, with_doubles
+from cloche.worker import shutdown
 
 
 class TestApp(Cloche):
@@ -69,7 +69,7 @@ class TestApp(Cloche):
     async def vanish(self) -> None:
         """The end that `kill -9` makes: nothing is drained and nothing recorded."""
         scheduler, self._scheduler = self._running, None
-        sigterm.forget(self._drain)
+        shutdown.forget(self._drain)
         await scheduler.vanish()
         if isinstance(self.store, MemoryStore):  # what the kernel tells of a process, for the stores that ask it
             self.store.leases.vanish(scheduler.membership.worker)

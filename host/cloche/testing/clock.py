@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar, TypeVarTuple
 
 from cloche.history import RunId, TimeMs
-from cloche.runtime.clock import Alarm
+from cloche.run.clock import Alarm
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

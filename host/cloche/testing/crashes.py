@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloche.client.workflows import Workflow
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
-from cloche.runtime.results import RunResult
-from cloche.runtime.workflows import Workflow
+from cloche.run.results import RunResult
 from cloche.store import Append, MemoryStore
 from cloche.testing.apps import TestApp
 from cloche.testing.clock import VirtualTime, VirtualWorld

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cloche.client.workflows import Workflow
 from cloche.errors import UsageError
-from cloche.runtime.steps import StepContext
-from cloche.runtime.workflows import Workflow
+from cloche.steps.context import StepContext
 
 _UNSET: Any = object()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cloche.client.workflows import Workflow
 from cloche.engines import CellSource, SandboxEngine
 from cloche.history import RunKey
-from cloche.runtime import portable, reading
-from cloche.runtime.pinned import code_of
-from cloche.runtime.workflows import Workflow
+from cloche.operations import export, replay
+from cloche.run.code import code_of
 from cloche.store import MemoryStore
 
 
@@ -26,7 +26,7 @@ def assert_replays(
     """
     data = history if isinstance(history, bytes) else Path(history).read_bytes()
     store = MemoryStore()
-    key = portable.import_run(store, data)
+    key = export.import_run(store, data)
     assert_run_replays(store, key, workflow, engine=engine)
 
 
@@ -35,6 +35,6 @@ def assert_run_replays(
 ) -> None:
     """As `assert_replays`, for a run in a store."""
     used = engine or (workflow.execution_engine if workflow is not None else None) or SandboxEngine()
-    report = reading.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
+    report = replay.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
     if report.divergence is not None:
         raise AssertionError(str(report.divergence))

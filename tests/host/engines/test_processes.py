@@ -19,7 +19,6 @@ from support.guests import needs_python
 
 from cloche import ProcessEngine
 from cloche.engines import Cell, Code, Language, SandboxEngine
-from cloche.engines.processes.child import Child
 from cloche.errors import (
     CellBusy,
     CellGone,
@@ -33,6 +32,7 @@ from cloche.errors import (
 from cloche.history import TenantId, TimeMs
 from cloche.history.messages import Started, StepCompleted
 from cloche.sandbox import Limits
+from cloche.sandbox.process.child import Child
 
 COUNT = """const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];
 export default async (input) => { for (let n = 0; ; n++) if (await step("more")(n) === "spin") for (;;) {} }

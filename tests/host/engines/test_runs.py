@@ -8,9 +8,9 @@ import pytest
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
 from cloche import create_workflow
+from cloche.client.workflows import Workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.history import RunId, RunKey, TenantId
-from cloche.runtime.workflows import Workflow
 from cloche.store import MemoryStore
 from cloche_codegen import code, path
 

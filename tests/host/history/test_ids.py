@@ -16,7 +16,7 @@ from cloche.history import ids
 from cloche.history.messages import CallStep, unpack_command
 from cloche.history.records import Record, genesis, make_record
 from cloche.history.values import encode
-from cloche.runtime.pinned import load_code
+from cloche.run.code import load_code
 from cloche.store import Append, MemoryStore, NewRun, blob_digest
 from cloche_codegen import names
 

@@ -14,9 +14,9 @@ from support.apps import ManualWorld, in_loop
 from cloche import Cloche
 from cloche.engines import SandboxEngine
 from cloche.history import Kind
-from cloche.runtime import reading
+from cloche.operations import replay
 from cloche.store import SqliteStore
-from cloche.store.sqlite import VERSION
+from cloche.store.sqlite.store import VERSION
 
 VERSIONS = sorted(int(file.name.split(".")[0].removeprefix("store-")) for file in golden.HISTORIES.glob("store-*"))
 STATUSES = {
@@ -44,7 +44,7 @@ def test_there_is_a_golden_store_of_every_version() -> None:
 def test_it_opens_and_is_of_the_current_version(file: Path) -> None:
     with closing(SqliteStore(file, must_exist=True)) as store:
         assert {row.key.run: row.status for row in store.runs()} == STATUSES
-        assert reading.verify(store, None).findings == []
+        assert replay.verify(store, None).findings == []
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
@@ -53,7 +53,7 @@ def test_it_opens_and_is_of_the_current_version(file: Path) -> None:
 def test_every_run_replays(file: Path, run: str) -> None:
     with closing(SqliteStore(file)) as store:
         (row,) = (row for row in store.runs() if row.key.run == run)
-        report = reading.replay(store, row.key, SandboxEngine())
+        report = replay.replay(store, row.key, SandboxEngine())
         assert (report.ok, report.events) == (
             True,
             sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in store.records(row.key)),

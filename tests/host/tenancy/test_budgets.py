@@ -19,7 +19,7 @@ from cloche import Cloche, Policy, ProcessEngine, SandboxEngine, create_step
 from cloche.engines import CellSource
 from cloche.errors import LimitExceeded
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
-from cloche.runtime import reading
+from cloche.operations import replay
 from cloche.store import CheckpointFile, MemoryStore, SqliteStore
 
 PATIENCE_S = 60.0
@@ -50,8 +50,8 @@ def lived(store: Path, limit: str, *, every: int, kills: tuple[int, ...] = ()) -
     subprocess.run([sys.executable, budget_workload.__file__], env=environment, check=True, timeout=PATIENCE_S)
     found = SqliteStore(store, must_exist=True)
     try:
-        assert reading.verify(found, KEY).ok
-        assert reading.replay(found, KEY, SandboxEngine()).ok
+        assert replay.verify(found, KEY).ok
+        assert replay.replay(found, KEY, SandboxEngine()).ok
         return list(found.records(KEY))
     finally:
         found.close()

@@ -16,7 +16,7 @@ from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, creat
 from cloche.engines import CellSource, ProcessEngine, SandboxEngine
 from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind, RunId, RunKey
-from cloche.runtime.enforcement import Taken
+from cloche.run.limits import Taken
 from cloche.sandbox.engine import NATIVE_STACK_BYTES
 from cloche.store import MemoryCheckpoints, MemoryStore
 
@@ -351,7 +351,7 @@ async def test_children_are_counted_on_while_a_run_is_parked_and_forgotten_when_
 
 
 def test_parents_that_end_elsewhere_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloche.runtime.enforcement.PARENTS_MAX", 2)
+    monkeypatch.setattr("cloche.run.limits.PARENTS_MAX", 2)
     taken, keys = Taken(lambda: 0.0), [RunKey(KEY.tenant, RunId(name)) for name in "abc"]
     for key in (keys[0], keys[1], keys[0], keys[2]):
         taken.take_child(key, 2)
@@ -427,7 +427,7 @@ def test_wider_is_what_allows_more() -> None:
 
 def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
     elsewhere = {"source_bytes", "checkpoint_bytes", "run_lifetime_s", "host_closures", "clean_up_s"}  # by their names
-    admission = {"concurrent_runs", "queued_runs"}  # host/runtime/test_admission.py
+    admission = {"concurrent_runs", "queued_runs"}  # host/worker/test_admission.py
     assert set(Policy.model_fields) == set(CASES) | elsewhere | admission
     for limit in Policy.described():
         assert limit.counts, limit.name

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from cloche.runtime.clock import Timers
+from cloche.run.clock import Timers
 from cloche.testing import StandStill, VirtualTime
 from cloche.testing.clock import START
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from cloche.engines.direct.durations import Compute, as_float, evaluated
 from cloche.engines.direct.host import Host
+from cloche.engines.direct.parallel_blocks import Call, Policy, Sides, keyed, listed, listed_only
 from cloche.engines.direct.promises import Promise, Steps
-from cloche.engines.direct.sides import Call, Policy, Sides, keyed, listed, listed_only
 from cloche.engines.direct.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, defined, named, type_error
 from cloche_codegen.conditions.values import MISSING, is_number, quote, truthy
 

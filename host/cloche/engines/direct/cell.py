@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from cloche.engines.direct.blocks import Blocks
-from cloche.engines.direct.codes import Codes, Evaluator
+from cloche.engines.direct.code_strings import Codes, Evaluator
 from cloche.engines.direct.host import CallKind, Host
 from cloche.engines.direct.program import Program, Running
 from cloche.engines.direct.values import Bail, error_of, received

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from cloche.engines.direct.cell import DirectCell
-from cloche.engines.direct.codes import Evaluator
+from cloche.engines.direct.code_strings import Evaluator
 from cloche.engines.direct.program import Program
 from cloche.engines.protocol import Cell, Code, Language
 from cloche.engines.sandboxed import SandboxEngine

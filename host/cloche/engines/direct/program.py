@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
 from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm
-from cloche.engines.direct.codes import Codes, CodeText, module_of
+from cloche.engines.direct.code_strings import Codes, CodeText, module_of
 from cloche.engines.direct.durations import instant, seconds
 from cloche.engines.direct.functions import Context, call, compiled, copied
 from cloche.engines.direct.host import Host
+from cloche.engines.direct.parallel_blocks import Policy
 from cloche.engines.direct.promises import Promise, Steps
-from cloche.engines.direct.sides import Policy
 from cloche.engines.direct.values import Error, Thrown, defined, received, shown
 from cloche.engines.protocol import Language
 from cloche_codegen import Graph, lower

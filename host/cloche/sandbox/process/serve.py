@@ -22,7 +22,7 @@ from cloche.sandbox.cells import Cell, hot_images
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, load_image
 from cloche.sandbox.limits import Limits
-from cloche.sandbox.process import confine
+from cloche.sandbox.process import lockdown
 from cloche.sandbox.process.wire import Ask, Request, Said, Served, answer
 
 DIGEST_BYTES = 64
@@ -32,18 +32,18 @@ TEXT_CHARS_MAX = 4_000
 def main(arguments: Sequence[str]) -> None:
     """`arguments`: the process id of the host, and the numbers of the sockets, that for light turns first."""
     parent, *numbers = map(int, arguments)
-    confine.die_with(parent)
+    lockdown.die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channels = [socket.socket(fileno=number) for number in numbers]
-    confine.offer_to_the_killer()
+    lockdown.offer_to_the_killer()
     hot_images.stop()
     engine().start()
-    landlock = confine.close_files()
+    landlock = lockdown.close_files()
     cells = Cells()
     for channel in channels[1:]:
         threading.Thread(target=_serve, args=(cells, channel), daemon=True).start()
-    confine.limit()
-    seccomp = confine.filter_calls()
+    lockdown.limit()
+    seccomp = lockdown.filter_calls()
     channels[0].sendall(answer(Said.DONE, 1, body=bytes((landlock, seccomp))))
     _serve(cells, channels[0])
     os._exit(0)

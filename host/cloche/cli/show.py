@@ -1,0 +1,159 @@
+"""Commands that look: at code, graphs, runs and their records. Nothing is executed and nobody is disturbed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from cloche.cli.base import command, key_of, opened, steps_option, store_option, tenant_option
+
+
+@command
+@click.argument("target")
+@click.option("--map", "with_map", is_flag=True, help="Put the graph node in front of each line.")
+@steps_option
+def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> None:
+    """Print the source that TARGET becomes."""
+    from cloche.cli.output import print_json
+    from cloche.cli.targets import find_workflow
+
+    workflow = find_workflow(target, steps)
+    source = workflow.source()
+    if as_json:
+        lines = [{"line": line, "node": node} for line, node in sorted(source.map.items())]
+        print_json(
+            {
+                "workflow": workflow.id,
+                "guest": workflow.language,
+                "digest": source.digest,
+                "code": source.code,
+                "map": lines,
+            }
+        )
+    elif with_map:
+        width = max((len(node) for node in source.map.values()), default=0)
+        for number, line in enumerate(source.code.removesuffix("\n").split("\n"), 1):  # as the map counts
+            click.echo(f"{number:>4} {source.map.get(number, ''):{width}} │ {line}")
+    else:
+        click.echo(source.code, nl=False)
+
+
+@command
+@store_option
+@click.option("--status", help="Only runs with this status.")
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@tenant_option
+def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
+    """List runs, newest first."""
+    from cloche.cli.output import MARKS, moment, print_json, row_data, shown
+
+    if not Path(store).exists():
+        return
+    with opened(store) as found:
+        rows = found.runs(tenant=tenant, status=status, workflow=workflow, limit=limit)
+    for row in rows:
+        if as_json:
+            print_json(row_data(row))
+            continue
+        mark, color = MARKS.get(row.status, ("…", "cyan"))
+        click.secho(f"{mark} {row.status:9}", fg=color, nl=False)
+        click.echo(
+            f" {shown(row.key.run):30}  {shown(row.workflow):20}  {row.head_seq:>6} records  {moment(row.updated_at)}"
+        )
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@store_option
+@tenant_option
+def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
+    """Show one run: why it is not moving, its steps, their times, its result."""
+    from cloche.cli.output import print_json, print_result, print_steps
+    from cloche.operations import replay
+    from cloche.run.clock import SystemWorld
+
+    with opened(store) as found:
+        key = key_of(run_id, tenant)
+        result = replay.result_of(found, key)
+        row = replay.row_of(found, key)
+        machine = replay.machine_of(found, key)
+    why = replay.why_not_moving(result, machine, SystemWorld().now())
+    if as_json:
+        print_json({**result.to_data(), "why": why})
+        return 0
+    click.echo(why)
+    click.echo(f"workflow {result.workflow_id}, {row.head_seq} records")
+    print_steps(result.steps)
+    if result.status in ("success", "failed"):
+        print_result(result)
+    return 0
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@store_option
+@click.option("--follow", is_flag=True, help="Go on with new records until the run ends.")
+@click.option("--width", type=click.IntRange(40), help="Cut lines to so many characters; by default to the terminal's.")
+@tenant_option
+def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, as_json: bool) -> None:
+    """Print the records of a run."""
+    from cloche.cli.output import line_chars_max, print_json, record_data, record_line
+    from cloche.history import Seq
+    from cloche.operations import replay
+    from cloche.run.results import FINAL
+
+    with opened(store) as found:
+        key, seq = key_of(run_id, tenant), Seq(0)
+        while True:
+            row = replay.row_of(found, key)
+            for record in found.records(key, seq):
+                seq = record.seq
+                if as_json:
+                    print_json(record_data(record))
+                else:
+                    click.echo(record_line(record, chars_max=width or line_chars_max()))
+            if not follow or row.status in FINAL:
+                return
+            time.sleep(0.1)
+
+
+@command
+@click.argument("target")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
+)
+@click.option("--run", "run_id", metavar="RUN", help="Show in the SVG how far this run is.")
+@store_option
+@tenant_option
+@steps_option
+def graph(
+    target: str, form: str, run_id: str | None, store: str, tenant: str, steps: str | None, as_json: bool
+) -> None:
+    """Print the graph of TARGET."""
+    from cloche.cli.output import shown
+    from cloche.cli.targets import find_workflow
+    from cloche.errors import UsageError
+
+    if run_id is not None and form != "svg":
+        raise UsageError("--run goes with --format svg: the other forms show the graph alone")
+    workflow = find_workflow(target, steps)
+    if as_json or form == "json":
+        click.echo(workflow.graph.to_json(indent=None if as_json else 2))
+    elif form == "mermaid":
+        click.echo(workflow.to_mermaid(), nl=False)
+    elif form == "svg":
+        click.echo(workflow.to_svg(_statuses(store, run_id, tenant) if run_id else None), nl=False)
+    else:
+        for line in workflow.to_text().splitlines():
+            click.echo(shown(line))
+
+
+def _statuses(store: str, run_id: str, tenant: str) -> dict[str, str]:
+    from cloche.operations import replay
+
+    with opened(store) as found:
+        result = replay.result_of(found, key_of(run_id, tenant))
+    return {name: step.status for name, step in result.steps.items()}

@@ -1,0 +1,252 @@
+"""Commands that check and carry: replay, verify, export, import, backup, prune."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cloche.cli.base import (
+    EXIT_DIVERGED,
+    command,
+    key_of,
+    opened,
+    read_file,
+    steps_option,
+    store_option,
+    tenant_option,
+)
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.store import Finding, SqliteStore
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@store_option
+@click.option("--with", "target", metavar="TARGET", help="Replay on today's code of TARGET, not on the run's own.")
+@steps_option
+@tenant_option
+def replay(run_id: str, store: str, target: str | None, steps: str | None, tenant: str, as_json: bool) -> int:
+    """Feed a run's history to a fresh guest and compare every command."""
+    from cloche.cli.output import print_json, shown
+    from cloche.cli.targets import find_workflow
+    from cloche.engines import SandboxEngine
+    from cloche.operations import replay
+    from cloche.run.code import code_of
+
+    engine = SandboxEngine()
+    code = code_of(find_workflow(target, steps), engine) if target else None
+    with opened(store) as found:
+        report = replay.replay(found, key_of(run_id, tenant), engine, code)
+    if as_json:
+        print_json(
+            {
+                "run_id": run_id,
+                "ok": report.ok,
+                "events": report.events,
+                "seconds": report.seconds,
+                "events_per_second": round(report.events_per_second),
+                "state_hash": report.state_hash,
+                "divergence": report.divergence.to_data() if report.divergence else None,
+                "fuel": report.fuel,
+                "fuel_recorded": report.fuel_recorded,
+            }
+        )
+    elif report.fuel_differs:
+        what = f"the commands are those recorded, and they burnt {report.fuel:,} of fuel, not {report.fuel_recorded:,}"
+        click.echo(f"{click.style('✗ fuel', fg='red')}: {what}: what is billed, or the guest, was changed", err=True)
+    elif report.divergence is None:
+        click.secho("✓ ", fg="green", nl=False)
+        click.echo(
+            f"{report.events} events replayed in {report.seconds * 1000:.2f} ms ({report.events_per_second:,.0f} events/s), "
+            "every command as recorded"
+        )
+        click.echo(f"  state {report.state_hash}")
+    else:
+        click.echo(f"{click.style('✗ divergence', fg='red')}: {shown(str(report.divergence))}", err=True)
+        for item in report.divergence.differences:
+            click.echo(f"  {item['at'] or 'command'}: then {item['expected']!r}, now {item['actual']!r}", err=True)
+    return 0 if report.ok else EXIT_DIVERGED
+
+
+@command
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--deep", is_flag=True, help="Replay too, and compare the states that checkpoints hold.")
+@click.option("--heads", metavar="FILE", help="Compare with heads that 'cloche sign' wrote; needs --public-key.")
+@click.option("--public-key", metavar="FILE", help="The key that the heads were signed with, as PEM.")
+@store_option
+@tenant_option
+def verify(
+    run_id: str | None, deep: bool, heads: str | None, public_key: str | None, store: str, tenant: str, as_json: bool
+) -> int:
+    """Check the hash chains of one run, or of everything in the store."""
+    from cloche.cli.output import print_json, shown
+    from cloche.operations import replay
+
+    key = key_of(run_id, tenant) if run_id else None
+    with opened(store) as found:
+        report = replay.verify(found, key)
+        if deep and report.ok:
+            report = replace(report, findings=_deep_findings(found, key))
+        if heads is not None:
+            report = replace(report, findings=[*report.findings, *_unlike_heads(found, heads, public_key)])
+    if as_json:
+        print_json({"ok": report.ok, "runs": report.runs, "records": report.records, "findings": report.findings})
+    elif report.ok:
+        click.secho("✓ ", fg="green", nl=False)
+        click.echo(f"{report.records} records of {report.runs} runs are what was written")
+    for finding in [] if as_json else report.findings:
+        where = f"run {shown(finding.run)}" if finding.run else "the store"
+        number = f", record {finding.seq}" if finding.seq else ""
+        click.echo(f"{click.style('✗', fg='red')} {where}{number}: {shown(finding.problem)}", err=True)
+    return 0 if report.ok else EXIT_DIVERGED
+
+
+def _unlike_heads(store: SqliteStore, heads: str, public_key: str | None) -> list[Finding]:
+    from cloche.errors import UsageError
+    from cloche.operations.signing import check_heads
+
+    if public_key is None:
+        raise UsageError("signed heads are compared with the key that signed them: name it with --public-key")
+    return list(check_heads(store, read_file(heads, "the signed heads"), read_file(public_key, "the public key")))
+
+
+def _deep_findings(store: SqliteStore, key: RunKey | None) -> list[Finding]:
+    from cloche.engines import SandboxEngine
+    from cloche.operations.deep_verify import deep_findings
+    from cloche.store import CheckpointFile
+
+    with closing(CheckpointFile.beside(store.path)) as checkpoints:
+        return list(deep_findings(store, SandboxEngine(), checkpoints, key))
+
+
+@command
+@click.argument("run_id", metavar="RUN")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@store_option
+@tenant_option
+def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
+    """Write one run to a file that verifies anywhere: records, code and guest."""
+    from cloche.cli.output import print_json, shown
+    from cloche.errors import InvalidInput
+    from cloche.operations.export import export_run
+
+    with opened(store) as found:
+        data = export_run(found, key_of(run_id, tenant))
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        part = Path(f"{output}.part")
+        part.write_bytes(data)
+        os.replace(part, output)  # whole or not at all
+    except OSError as error:
+        raise InvalidInput(f"the file {output} cannot be written: {error.strerror}", path="") from error
+    if as_json:
+        print_json({"run_id": run_id, "file": output, "bytes": len(data)})
+    else:
+        click.echo(f"run {shown(run_id)}: {len(data):,} bytes in {output}")
+
+
+@command
+@click.argument("file")
+@click.option(
+    "--any-limits", is_flag=True, help="Take a run whose policy allows more than that of runs which begin here."
+)
+@store_option
+def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
+    """Put an exported run into a store, after checking every record. A run that is there already is left alone."""
+    from cloche.cli.output import print_json, shown
+    from cloche.operations.export import import_run
+    from cloche.operations.replay import row_of
+    from cloche.store import SqliteStore
+    from cloche.tenancy import Policy
+
+    data = read_file(file, "the file")
+    found = SqliteStore(store)
+    try:
+        row = row_of(found, import_run(found, data, None if any_limits else lambda tenant: Policy()))
+    finally:
+        found.close()
+    if as_json:
+        print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
+    else:
+        click.echo(f"run {shown(row.key.run)} ({row.status}), {row.head_seq} records, verified")
+
+
+@command
+@click.argument("file")
+@store_option
+def backup(file: str, store: str, as_json: bool) -> None:
+    """Copy the store to a new FILE while it is used: one moment of it, verified."""
+    from cloche.cli.output import print_json, shown
+    from cloche.store.sqlite.backup import back_up
+
+    with opened(store) as found:
+        size = back_up(found, Path(file))
+    if as_json:
+        print_json({"file": file, "bytes": size})
+    else:
+        click.echo(f"{shown(file)}: {size:,} bytes, verified")
+
+
+@command
+@click.option(
+    "--older-than", metavar="TIME", help="Delete runs that ended longer ago than this: 45s, 90m, 12h, 30d, 8w."
+)
+@click.option("--status", type=click.Choice(["success", "failed", "canceled"]), help="Only runs that ended so.")
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing; say which runs would be.")
+@store_option
+@tenant_option
+def prune(
+    older_than: str | None,
+    status: str | None,
+    workflow: str | None,
+    dry_run: bool,
+    store: str,
+    tenant: str,
+    as_json: bool,
+) -> None:
+    """Delete old finished runs, and payloads, code and guests that no run needs. Without --older-than: only the latter.
+
+    Tombstones keep the ids of deleted runs from being used again. A worker may be at work meanwhile.
+    """
+    import time
+
+    from cloche.cli.output import print_json, shown
+    from cloche.history import TimeMs
+    from cloche.operations import prune
+
+    now = TimeMs(time.time_ns() // 1_000_000)
+    before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
+    with opened(store) as found:
+        keys = prune.prunable(found, before, tenant=tenant, status=status, workflow=workflow)
+        if not dry_run:
+            keys = [key for deleted in prune.delete(found, keys, now) for key in deleted]
+        collected = None if dry_run else prune.collect(found)
+    parts, blobs = (collected.parts, collected.blobs) if collected else (0, 0)
+    if as_json:
+        print_json({"runs": [key.run for key in keys], "parts": parts, "blobs": blobs, "dry_run": dry_run})
+        return
+    for key in keys if dry_run else ():
+        click.echo(shown(key.run))
+    what = "would be deleted" if dry_run else f"deleted, with {parts} parts of payloads and {blobs} bundles of code"
+    click.echo(f"{len(keys)} runs {what}", err=dry_run)
+
+
+def _milliseconds(text: str) -> int:
+    from cloche.errors import InvalidInput
+
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or not number.isascii() or unit not in units:
+        raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
+    return int(number) * units[unit] * 1000

@@ -1,0 +1,53 @@
+"""The command that bills: `usage`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloche.cli.base import command, key_of, opened, store_option
+
+if TYPE_CHECKING:
+    from cloche.store import Usage
+
+
+@command
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--tenant", help="Only this tenant; for a RUN: whose it is.")
+@store_option
+def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> None:
+    """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums."""
+    from pathlib import Path
+
+    from cloche.history import DEFAULT_TENANT
+    from cloche.history.ids import tenant_id
+    from cloche.operations import replay
+
+    if run_id is None and not Path(store).exists():
+        return
+    with opened(store) as found:
+        if run_id is not None:
+            row = replay.row_of(found, key_of(run_id, tenant or DEFAULT_TENANT))
+            metered = found.metered(row.key)
+            assert metered is not None
+            _show({"tenant": row.key.tenant, "run_id": row.key.run, "meter": metered.meter}, metered.usage, as_json)
+        else:
+            for one in found.usage(tenant_id(tenant) if tenant is not None else None):
+                _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
+
+
+def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cloche.cli.output import print_json, shown
+
+    if as_json:
+        print_json({**of, **asdict(used)})
+        return
+    name = shown(of["tenant"]) + (f" {shown(of['run_id'])}" if "run_id" in of else f"  {of['runs']:,} runs")
+    click.echo(
+        f"{name}  {used.steps:,} steps  {used.events:,} events  {used.fuel:,} fuel (and {used.overhead_fuel:,} beside) in "
+        f"{used.turns:,} turns, {used.wall_us / 1000:,.1f} ms  {used.memory_kib_ms / 1024 / 1000:,.1f} MiB s  "
+        f"{used.log_bytes:,} bytes of log"
+    )

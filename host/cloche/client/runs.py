@@ -1,0 +1,159 @@
+"""`Run`: one run of a workflow, as its owner holds it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import UsageError
+from cloche.history import Record, RunKey, Seq
+from cloche.operations import replay
+from cloche.run.code import load_code
+from cloche.run.results import FINAL, STOPPED, RunResult, fold, revive
+
+if TYPE_CHECKING:
+    from cloche.client.tenants import Runs
+    from cloche.client.workflows import Workflow
+    from cloche.store import RunRow
+    from cloche.worker.worker import Scheduler
+
+
+class Run:
+    """One run of a workflow. Made by `start` and `get` of a `Cloche` or `Tenant`, or by `Workflow.create_run`."""
+
+    def __init__(self, tenant: Runs, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
+        self._tenant = tenant
+        self._key = key
+        self._workflow = workflow
+        self._owns_app = owns_app
+
+    @property
+    def id(self) -> str:
+        return self._key.run
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    async def start(
+        self,
+        input_data: Any = None,
+        *,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        per_step: bool = False,
+    ) -> RunResult:
+        """Start this run, which `create_run` made, and wait until it stops. Raises as `Cloche.start`."""
+        if self._workflow is None:
+            raise UsageError(f"the workflow of run {self.id} is not registered here")
+        async with self._open():
+            run = await self._tenant.start(
+                self._workflow,
+                input_data,
+                run_id=self.id,
+                initial_state=initial_state,
+                request_context=request_context,
+                per_step=per_step,
+            )
+            return await run.result()
+
+    async def resume(
+        self,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        per_step: bool = False,
+        idempotency_key: str | None = None,
+    ) -> RunResult:
+        """As `Cloche.resume`."""
+        async with self._open():
+            return await self._tenant.resume(
+                self.id,
+                step=step,
+                label=label,
+                resume_data=resume_data,
+                foreach_index=foreach_index,
+                per_step=per_step,
+                idempotency_key=idempotency_key,
+            )
+
+    async def result(self, *, final: bool = False) -> RunResult:
+        """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
+
+        A run that sleeps, waits for retries or for an event is waited for; with `final` also one that is suspended or
+        paused, until somebody has resumed it. `unwrap()` of the result gives the value or raises.
+
+        Raises:
+            UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
+        """
+        async with self._open() as scheduler:
+            while True:
+                if scheduler.closed:
+                    raise UsageError(
+                        f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
+                    )
+                stopped = scheduler.listeners.stopped(self._key)
+                row = replay.row_of(scheduler.store, self._key)
+                if row.status in ((*FINAL, "blocked") if final else STOPPED):
+                    await scheduler.callbacks.done(self._key)
+                    return self._folded(row)
+                problem = scheduler.problem(self._key)
+                if problem is not None and not scheduler.is_driven(self._key) and row.wake_at is None:
+                    raise problem
+                await stopped
+
+    async def row(self) -> RunRow:
+        """The run's entry in listings."""
+        async with self._open() as scheduler:
+            return replay.row_of(scheduler.store, self._key)
+
+    async def status(self) -> str:
+        """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked."""
+        async with self._open() as scheduler:
+            row = scheduler.store.run(self._key)
+        return row.status if row is not None else "pending"
+
+    async def cancel(self) -> None:
+        """As `Cloche.cancel`."""
+        async with self._open():
+            await self._tenant.cancel(self.id)
+
+    async def history(self) -> list[Record]:
+        """All records so far, verified."""
+        async with self._open() as scheduler:
+            return list(scheduler.store.records(self._key))
+
+    async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
+        """The records behind number `from_seq`, then each new one as it becomes durable, until the run stops."""
+        seq = Seq(from_seq)
+        async with self._open() as scheduler:
+            while not scheduler.closed:
+                changed = scheduler.listeners.changed(self._key)
+                row = replay.row_of(scheduler.store, self._key)
+                for record in scheduler.store.records(self._key, seq):
+                    seq = record.seq
+                    yield record
+                if row.status in STOPPED:
+                    return
+                await changed
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Scheduler]:
+        """The scheduler; a run that has its `Cloche` to itself opens it for the time of a call."""
+        app = self._tenant.app
+        if self._owns_app and not app.is_open:
+            async with app:
+                yield app._running
+        else:
+            yield app._running
+
+    def _folded(self, row: RunRow) -> RunResult:
+        store = self._tenant._running.store
+        code = load_code(store, row.code)
+        out = fold(row, store.records(self._key), replay.top_level(code))
+        if self._workflow is None:
+            return out
+        steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}
+        return revive(out, self._workflow.output_adapter(), steps)

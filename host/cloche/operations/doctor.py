@@ -1,0 +1,156 @@
+"""What `cloche doctor` says: versions, guests, cache and store, each with what to do if it is not well; and policies."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import cloche_guest
+from cloche.errors import ClocheError
+from cloche.operations.policies import InForce, Pinned, in_words, pinned
+from cloche.operations.replay import verify
+from cloche.sandbox import base_image, cache_directory
+from cloche.sandbox.process.child import Child
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: `ok` None means that there was nothing to check. `facts`: the same for programs."""
+
+    name: str
+    ok: bool | None
+    says: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def examine(store: Path, policies: InForce | None = None) -> list[Check]:
+    """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests.
+
+    `policies`: those of the app that this is asked for; a store does not have them.
+    """
+    machine = [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes()]
+    return [*machine, *_policies(policies), *_store(store)]
+
+
+def _versions() -> list[Check]:
+    names = ("cloche", "wasmtime", "pydantic", "cbor2")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    return [
+        Check("versions", True, f"{packages}; Python {platform.python_version()} on {platform.platform(terse=True)}"),
+        Check(
+            "sqlite",
+            SQLITE_VERSION >= SQLITE_REQUIRED,
+            f"{_dotted(SQLITE_VERSION)}, {_dotted(SQLITE_REQUIRED)} is needed",
+        ),
+    ]
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
+
+
+def _guest(language: Literal["javascript", "python"]) -> Check:
+    try:
+        guest = cloche_guest.ensure_guest(language)
+        base_image(guest.digest, guest.wasm)
+    except Exception as error:
+        return Check(f"{language} guest", False, str(error))
+    return Check(f"{language} guest", True, f"{guest.digest[:16]}, {len(guest.wasm):,} bytes, imports nothing")
+
+
+def _python_guest() -> Check:
+    """An optional part: where it is not, that is no fault."""
+    if cloche_guest.find_guest("python") is None:
+        return Check(
+            "python guest", None, "not installed; workflows for it need cloche[python], or `make guest-python`"
+        )
+    return _guest("python")
+
+
+def _cache() -> Check:
+    directory = cache_directory()
+    files = list(directory.glob("*.cwasm"))
+    if not files:
+        return Check(
+            "cache", False, f"{directory} keeps no compiled guest: each process compiles; is it writable and yours?"
+        )
+    size = sum(file.stat().st_size for file in files)
+    return Check("cache", True, f"{directory}, {len(files)} compiled guests, {size / 1e6:.1f} MB")
+
+
+def _processes() -> Check:
+    """How much a process with cells is locked up here: only those who use them need it."""
+    try:
+        child = Child(patience_s=1.0)
+    except ClocheError as error:
+        return Check("cell processes", None, error.message)
+    child.end()
+    layers = [f"Landlock {child.confinement.landlock}"] * bool(child.confinement.landlock)
+    layers += ["seccomp"] * child.confinement.seccomp
+    return Check(
+        "cell processes", bool(layers) or None, f"locked by {' and '.join(layers) or 'nothing on this kernel'}"
+    )
+
+
+def _policies(policies: InForce | None) -> list[Check]:
+    if policies is None:
+        says = "the defaults, if the app has no other: name it with --app; --policy lists every bound"
+        return [Check("policy", None, says, {"differs": {}})]
+    named = [("policy", policies.policy), *((f"policy of {name}", one) for name, one in policies.own.items())]
+    return [_policy(name, policy.differences()) for name, policy in named]
+
+
+def _policy(name: str, differs: Mapping[str, Any]) -> Check:
+    return Check(name, None, in_words(differs), {"differs": differs})
+
+
+def _store(path: Path) -> list[Check]:
+    if not path.exists():
+        return [Check("store", None, f"there is none at {path} yet")]
+    try:
+        store = SqliteStore(path, must_exist=True)
+    except ClocheError as error:
+        return [Check("store", False, error.message)]
+    try:
+        rows, promised = store.runs(), pinned(store)
+        findings = verify(store, None).findings
+        blocked = [row.key.run for row in rows if row.status == "blocked"]
+        open_count = len([row for row in rows if row.status in ("pending", "running", "waiting")])
+    except ClocheError as error:
+        return [Check("store", False, error.message)]
+    finally:
+        store.close()
+    sound = f"{path}, {len(rows)} runs, {open_count} open, all records as written"
+    damage = f"{len(findings)} findings, the first: {findings[0].problem}; see 'cloche verify'" if findings else ""
+    return [
+        Check("store", not findings, damage or sound),
+        Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
+        _pinned(promised),
+        _holder(path),
+    ]
+
+
+def _pinned(promised: list[Pinned]) -> Check:
+    """Open runs go on under the policy that they began with, whatever the app has now."""
+    each = [f"tenant {one.tenant}, {one.runs} runs: {in_words(one.differs)}" for one in promised]
+    facts = {"open_runs": [asdict(one) for one in promised]}
+    return Check("pinned policies", None, "; ".join(each[:5]) or "no open runs", facts)
+
+
+def _holder(path: Path) -> Check:
+    workers = workers_of(path)
+    return Check("executed by", None, ", ".join(workers) or "nobody: open runs move when a worker is started")
+
+
+def workers_of(path: Path) -> list[str]:
+    """The workers of the store in this file, by name; those whose process has ended are left out."""
+    store = SqliteStore(path, must_exist=True)
+    try:
+        return [worker.id for worker in store.leases.workers() if not worker.has_gone]
+    finally:
+        store.close()

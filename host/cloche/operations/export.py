@@ -1,0 +1,190 @@
+"""One run as one file: its records, the code and the guest it is pinned to, and hashes over all of it.
+
+A file is a CBOR sequence (RFC 8742): a header `{format, version, tenant, run, workflow, code, guest}`, the two blobs (deflated,
+named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. In front of a record
+with a large body stand the parts of it that have not been there yet, `[depth, part]` each. Nothing in a file is trusted:
+importing verifies the digest, each blob and part, the chain, that each record holds what it says, that the records make a
+legal run, and that it was promised no more than a run that begins here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import ValidationError
+
+from cloche.engines import Code
+from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
+from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history.ids import run_key
+from cloche.history.payloads import children, part_digest
+from cloche.history.records import HASH_BYTES, genesis, unpack_record
+from cloche.history.validate_import import vet, vet_bytes
+from cloche.history.values import decode_sequence, encode, encode_plain
+from cloche.operations.replay import row_of
+from cloche.run.code import load_code, load_guest
+from cloche.store import Append, NewRun, Store, blob_digest
+from cloche.tenancy import Policy
+
+FORMAT = "cloche-run"
+VERSION = 2  # 1 had no parts, and is read too
+BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
+
+
+def export_run(store: Store, key: RunKey) -> bytes:
+    """The run as a file.
+
+    Raises:
+        NotFound: there is no such run.
+        HistoryError: its records, code or guest are damaged.
+    """
+    row = row_of(store, key)
+    code = load_code(store, row.code)
+    header = {
+        "code": row.code,
+        "format": FORMAT,
+        "guest": code.guest,
+        "run": key.run,
+        "tenant": key.tenant,
+        "version": VERSION,
+        "workflow": row.workflow,
+    }
+    parts = [encode(header)]
+    parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), load_guest(store, code.guest))]
+    written: set[bytes] = set()
+    for record in store.records(key):
+        parts += [encode_plain(part) for part in _new_parts(record, written)]
+        parts.append(encode_plain([record.packed, record.hash]))
+    body = b"".join(parts)
+    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+
+
+def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
+    """The parts of a record's body that are not in `written`, which grows by them."""
+    payload = record.payload
+    level = [payload.root] if payload is not None else []
+    depth = payload.depth if payload is not None else 0
+    while payload is not None and level:
+        fresh = [digest for digest in dict.fromkeys(level) if digest not in written]
+        written.update(fresh)
+        yield from ([depth, payload.parts[digest]] for digest in fresh)
+        level = [child for digest in fresh for child in children(payload.parts[digest])] if depth else []
+        depth -= 1
+
+
+def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | None = None) -> RunKey:
+    """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
+
+    Args:
+        policy_of: what the runs of a tenant may be pinned to here; None takes any.
+
+    Raises:
+        ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
+        BrokenChain: its records are not a chain of records.
+        RunConflict: the store has this run with other records.
+    """
+    header, blobs, pairs = _read(data)
+    key = _key_of(header)
+    records, machine = _verified(key, pairs)
+    if policy_of is not None:
+        _check_policy(records[0].content(), policy_of(key.tenant))
+    if records[0].content().get("workflow") != header["workflow"]:
+        raise ForeignFile("the records in this file are not of the workflow that its header says")
+    row = store.run(key)
+    if row is not None:
+        if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
+            return key
+        raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
+    new = NewRun(header["workflow"], header["code"], blobs)
+    append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
+    [problem] = store.commit([append])
+    if problem is not None:
+        raise problem
+    return key
+
+
+def _key_of(header: Mapping[str, Any]) -> RunKey:
+    try:
+        key = run_key(header["run"], header["tenant"])
+    except (UsageError, TypeError) as error:
+        raise ForeignFile("the run in this file has no name that a run can have") from error
+    if (key.run, key.tenant) != (header["run"], header["tenant"]):
+        raise ForeignFile("the run in this file has a name that Unicode writes in another way (NFC)")
+    return key
+
+
+def _check_policy(created: Mapping[str, Any], most: Policy) -> None:
+    """A file could promise its run a year of computing, all memory, and every step."""
+    try:
+        promised = Policy.of(created.get("limits", {}), created.get("policy", {}))
+    except (ValidationError, TypeError) as error:
+        raise ForeignFile("the run in this file was promised what no policy can promise") from error
+    if (wider := promised.wider_than(most)) is not None:
+        raise ForeignFile(
+            f"the run in this file was promised {wider} {getattr(promised, wider)!r}, and a run of its tenant that begins here "
+            f"gets {getattr(most, wider)!r}: give the tenant another policy if you want it"
+        )
+
+
+def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]]]:
+    """Header, blobs by digest, and record pairs, all checked against the file's own digests."""
+    digest_item = HASH_BYTES + 2  # a byte string of 32: two bytes of head
+    body, closing = data[:-digest_item], data[-digest_item:]
+    if len(data) < digest_item or encode_plain(blake2b(body, digest_size=HASH_BYTES).digest()) != closing:
+        raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
+    try:
+        header, code, guest, *pairs = decode_sequence(body)
+        if header["format"] != FORMAT or header["version"] not in (1, VERSION):
+            raise ForeignFile(
+                f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
+            )
+        blobs = {blob_digest(blob): blob for blob in (_inflated(code), _inflated(guest))}
+        if (
+            set(blobs) != {header["code"], header["guest"]}
+            or Code.unpack(blobs[header["code"]]).guest != header["guest"]
+        ):
+            raise ForeignFile("the code or guest in this file is not what its header says")
+        if Code.unpack(blobs[header["code"]]).owner not in ("", header["tenant"]):
+            raise ForeignFile("the code in this file is that of another tenant than its header says")
+    except ForeignFile:
+        raise
+    except Exception as error:
+        raise ForeignFile("this is not an exported run: its parts cannot be read") from error
+    return header, blobs, pairs
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    blob = inflater.decompress(data, BLOB_BYTES_MAX)
+    if not inflater.eof:
+        raise ForeignFile(f"a part of this file is larger than {BLOB_BYTES_MAX >> 20} MiB when it is unpacked")
+    return blob
+
+
+def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMachine]:
+    machine = RunMachine(key)
+    records: list[Record] = []
+    parts: dict[bytes, bytes] = {}
+    for first, second in pairs:
+        number = len(records) + 1
+        try:
+            if isinstance(first, int):
+                parts[part_digest(first, second)] = second
+                continue
+            vet_bytes(first, number)
+            record = unpack_record(
+                first, second, previous=machine.head_hash, expected=Seq(number), find=parts.get, known=parts
+            )
+            vet(record)
+            machine.absorb(record)
+        except HistoryError:
+            raise
+        except Exception as error:
+            raise BrokenChain(f"record {number} of this file cannot be read: {error}", seq=number) from error
+        records.append(record)
+    if not records or machine.head_hash == genesis(key):
+        raise ForeignFile("this file holds no records")
+    return records, machine

@@ -1,0 +1,260 @@
+"""Questions that a store alone can answer: results, listings, replay, verification. No run is executed here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from cloche.engines import Cell, CellSource, Code
+from cloche.errors import GuestFault, HistoryError, NotFound
+from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
+from cloche.history.replay import DivergenceReport, find_divergence, script
+from cloche.run.code import graph_of, load_code, load_guest
+from cloche.run.meter import Tally
+from cloche.run.results import FINAL, RunResult, fold
+from cloche.store import Finding, Metered, RunRow, Store
+
+PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What came of feeding a history to a fresh cell.
+
+    `seconds` is the time in the guest for all events; `state_hash` proves where it led. `divergence` is None if every command
+    was the one in the history. `fuel` is what the events burnt, `fuel_recorded` what the run was billed for: None where the two
+    cannot be compared (other code or another meter, a run that moves, was imported, or is older than its meter). In the
+    JavaScript guest they are equal; CPython reads text by words, so that what it burns depends a little on where in the window
+    an event lies, and so on the batch: `fuel_tolerance`.
+    """
+
+    run_id: str
+    events: int
+    seconds: float
+    divergence: DivergenceReport | None
+    state_hash: str | None
+    ended_by_fault: bool
+    fuel: int = 0
+    fuel_recorded: int | None = None
+    fuel_tolerance: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.divergence is None and not self.fuel_differs
+
+    @property
+    def fuel_differs(self) -> bool:
+        """Whether the same commands took other computing than the run was billed for."""
+        return self.fuel_recorded is not None and abs(self.fuel - self.fuel_recorded) > self.fuel_tolerance
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """`findings` is empty if every record is the one that was written."""
+
+    runs: int
+    records: int
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+def row_of(store: Store, key: RunKey) -> RunRow:
+    """Raises:
+    NotFound: with what to do.
+    """
+    row = store.run(key)
+    if row is None:
+        option = "" if key.tenant == DEFAULT_TENANT else f" --tenant {key.tenant}"
+        raise NotFound(
+            f"there is no run {key} in this store; 'cloche runs{option}' lists what there is", kind="run", id=key.run
+        )
+    return row
+
+
+def created(store: Store, key: RunKey) -> dict[str, Any]:
+    """What the first record of a run says: what it is pinned to.
+
+    Raises:
+        HistoryError: it cannot be read.
+    """
+    first = next(iter(store.records(key)), None)
+    if first is None:
+        raise HistoryError(f"run {key} has no records")
+    content: dict[str, Any] = first.content()
+    return content
+
+
+def result_of(store: Store, key: RunKey) -> RunResult:
+    """The run as it stands, values as they are stored."""
+    row = row_of(store, key)
+    return fold(row, store.records(key), top_level(load_code(store, row.code)))
+
+
+def top_level(code: Code) -> list[str]:
+    """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
+    graph = graph_of(code)
+    single = ("step", "workflow", "map", "sleep", "sleep_until")
+    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
+
+
+def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:
+    """Feed a run's history to a fresh cell, of its own code or of `code`, and compare every command.
+
+    Raises:
+        NotFound, HistoryError: the run cannot be read.
+        GuestFault: the code was stopped where the history was not.
+    """
+    row = row_of(store, key)
+    pinned = load_code(store, row.code)
+    billed = store.metered(key)
+    records = list(store.records(key))
+    part = script(records, upgrading=code is not None and code != pinned)
+    events = part.events[:-1] if part.faulted else part.events
+    if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
+        return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
+    limits = records[0].content()["limits"]
+    use = code or pinned
+    open_cell = partial(engine.open, use, lambda: load_guest(store, use.guest), limits, key.tenant)
+    cell = open_cell()
+    begin = time.perf_counter()
+    try:
+        output = cell.turn(events)
+    except GuestFault:  # a guest that has left the history does not know the calls that are answered later
+        cell = open_cell()
+        output = _up_to_the_difference(cell, events, part.expected)
+    seconds = time.perf_counter() - begin
+    expected = b"".join(part.expected[: len(events)])
+    divergence = None
+    if output != expected:
+        divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
+    fuel = _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
+    return ReplayReport(
+        key.run,
+        len(events),
+        seconds,
+        divergence,
+        cell.state_hash(),
+        part.faulted,
+        cell.fuel_used,
+        fuel,
+        (fuel or 0) // PYTHON_FUEL_SHARE if use.language == "python" else 0,
+    )
+
+
+def _comparable(store: Store, key: RunKey, billed: Metered | None, engine: CellSource) -> int | None:
+    """The fuel of a run that the same engine must burn again; None if it goes on meanwhile, or nobody knows."""
+    if billed is None or billed.meter is None or billed.meter != engine.meter or store.metered(key) != billed:
+        return None
+    return billed.usage.fuel
+
+
+def _up_to_the_difference(cell: Cell, events: Sequence[bytes], expected: Sequence[bytes]) -> bytes:
+    """The output of the events up to the first that is answered otherwise than expected.
+
+    Raises:
+        GuestFault: the cell was stopped before.
+    """
+    output = b""
+    for event, then in zip(events, expected, strict=False):
+        now = cell.turn([event])
+        output += now
+        if now != then:
+            break
+    return output
+
+
+def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = lambda _: None) -> VerifyReport:
+    """Check one run or everything in the store: records against their hashes, rows of runs against their records."""
+    rows: Sequence[RunRow] = [row_of(store, key)] if key else store.runs()
+    findings: list[Finding] = []
+    for count, finding in enumerate(store.audit(key), 1):
+        findings.append(finding)
+        progress(count)
+    damaged = {finding.run for finding in findings}
+    for row in rows:
+        if row.key.run not in damaged:
+            findings += [Finding(row.key.run, None, problem) for problem in _wrong_in(store, row)]
+    counts = [row.head_seq for row in rows if isinstance(row.head_seq, int)]  # a damaged file can hold anything
+    return VerifyReport(len(rows), sum(counts), findings)
+
+
+def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
+    """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
+    machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
+    metered = store.metered(row.key)  # before the records: an append that comes between is seen by them
+    try:
+        for record in store.records(row.key):
+            machine.absorb(record)
+            tally.add(record)
+            if record.kind is Kind.RUN_CREATED:
+                workflow = record.content().get("workflow", "")
+            last = record
+    except HistoryError as error:
+        yield error.message
+        return
+    if last is None or (last.seq, last.hash) != (row.head_seq, row.head_hash):
+        return  # somebody appends meanwhile
+    derived = {"workflow": workflow, "updated_at": last.time}
+    if (
+        row.status not in ("running", "blocked") or machine.ended
+    ):  # the states of a run that somebody takes up, or cannot
+        derived |= {"status": machine.status, "wake_at": machine.wake_at}
+    for name, value in derived.items():
+        if getattr(row, name) != value:
+            yield f"the row of the run has {name} {getattr(row, name)!r}, and its records make it {value!r}"
+    if metered is not None and metered.meter is not None:
+        for name in ("events", "steps", "log_bytes"):
+            if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
+                yield f"the run is billed for {billed} {name}, and its records make it {used}"
+    if store.blob(row.code) is None:
+        yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def machine_of(store: Store, key: RunKey) -> RunMachine:
+    """The state of a run as its records make it; no guest is needed.
+
+    Raises:
+        NotFound, HistoryError: the run cannot be read.
+    """
+    row_of(store, key)
+    machine = RunMachine(key)
+    for record in store.records(key):
+        machine.absorb(record)
+    return machine
+
+
+def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
+    """One sentence for people: what the run waits for, and which command moves it."""
+    if result.blocked is not None:
+        return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
+    if result.status in FINAL:
+        return f"ended: {result.status}"
+    if result.status == "paused":
+        return "paused: it goes one entry at a time; go on with Run.resume(per_step=…)"
+    run = machine.key.run
+    if result.status == "pending":
+        return (
+            f"pending: it begins when runs of tenant {machine.key.tenant} have made room; a worker must be running then"
+        )
+    if result.status == "suspended":
+        said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.suspensions()]
+        named = f" --step {said[0].split(' ')[0]}" if len(said) > 1 else ""
+        return f"suspended: {', '.join(said)} waits for data; give it with 'cloche resume {run}{named} --data JSON'"
+    hooks = [hook.name for hook in machine.hooks()]
+    due = machine.open.next_due
+    if result.status == "waiting" and hooks:
+        return f"waiting for event {', '.join(hooks)}; send it with 'cloche event {run} {hooks[0]} --data JSON'"
+    if result.status == "waiting" and due is not None:
+        return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
+    running = [name for name, step in result.steps.items() if step.status == "running"]
+    return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"

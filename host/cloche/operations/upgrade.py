@@ -1,0 +1,131 @@
+"""Before and after a deploy: which open runs fit today's code, and moving those that do.
+
+A run goes on under the code that it began with. It can be moved to other code that leads its whole history again, command for
+command (where `patched` answers for what was added since); that is recorded, and from there it goes on under the new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloche.engines import CellSource, Code
+from cloche.errors import ClocheError, Divergence, LeasedElsewhere, UsageError
+from cloche.history import RunKey, RunMachine, TimeMs
+from cloche.history.lifecycles import RunPhase
+from cloche.history.messages import Upgraded
+from cloche.history.replay import DivergenceReport, script
+from cloche.operations.replay import ReplayReport, replay, row_of
+from cloche.run.code import load_code
+from cloche.run.results import FINAL
+from cloche.store import Append, NewCode, Store, blob_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How an open run stands to other code: it has it already, the code leads its history, or from where on it does not."""
+
+    run_id: str
+    status: str
+    is_same: bool = False
+    divergence: DivergenceReport | None = None
+    problem: str | None = None  # why it could not be said
+
+    @property
+    def ok(self) -> bool:
+        return self.divergence is None and self.problem is None
+
+    def to_data(self) -> dict[str, Any]:
+        divergence = self.divergence.to_data() if self.divergence else None
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "ok": self.ok,
+            "same_code": self.is_same,
+            "since": self.divergence.seq if self.divergence else None,
+            "divergence": divergence,
+            "problem": self.problem,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """`ok` if every open run fits."""
+
+    fits: list[Fit] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return all(fit.ok for fit in self.fits)
+
+
+def fits(store: Store, engine: CellSource, code: Code, tenant: str | None = None) -> Iterator[Fit]:
+    """Each open run of the workflow, held against `code`. Nothing is changed."""
+    for row in store.runs(tenant=tenant, workflow=code.workflow):
+        if row.status in (*FINAL, "pending"):
+            continue
+        try:
+            if load_code(store, row.code) == code:
+                yield Fit(row.key.run, row.status, is_same=True)
+            else:
+                yield Fit(row.key.run, row.status, divergence=replay(store, row.key, engine, code).divergence)
+        except ClocheError as error:
+            yield Fit(row.key.run, row.status, problem=error.message)
+
+
+def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: str, now: TimeMs) -> ReplayReport:
+    """Move a run that nobody executes to `code`. Once this returns, that is durable.
+
+    Raises:
+        NotFound: there is no such run.
+        Divergence: the code does not lead its history; nothing has changed. The report is its `report`.
+        LeasedElsewhere: a worker executes it: let it come to rest, or stop the worker.
+        UsageError: it has ended, has not begun, is being canceled, or is another workflow's.
+    """
+    row = row_of(store, key)
+    if row.workflow != code.workflow:
+        raise UsageError(f"run {key} is of workflow '{row.workflow}', not of '{code.workflow}'")
+    if row.status in (*FINAL, "pending"):
+        raise UsageError(f"run {key} is {row.status}: only a run under way can be moved to other code")
+    claimed = store.leases.claim(worker, key)
+    if claimed is None:
+        raise LeasedElsewhere(
+            f"run {key} is executed by a worker: wait until it comes to rest, or stop that worker", run_id=key.run
+        )
+    lease = claimed.lease
+    try:
+        report = replay(store, key, engine, code)
+        if report.divergence is not None:
+            raise Divergence(str(report.divergence), report=report.divergence)
+        _append(store, engine, key, code, now, lease)
+        return report
+    finally:
+        left = row_of(store, key)
+        if lease is not None and left.lease == lease:
+            store.leases.release(key, lease, left.status, left.wake_at)
+
+
+def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: TimeMs, lease: Any) -> None:
+    records = list(store.records(key))
+    machine = RunMachine(key)
+    for record in records:
+        machine.absorb(record)
+    if machine.phase not in (RunPhase.RUNNING, RunPhase.PAUSED):
+        raise UsageError(f"run {key} is {machine.status}: only a run under way can be moved to other code")
+    new = _new_code(engine, code)
+    fact = Upgraded(now, new.code, code.guest)
+    cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"], key.tenant)
+    cell.turn(script(records, upgrading=True).events)
+    batch = machine.accept([fact], cell.turn([fact.pack()]), now)
+    status, wake_at = machine.status, machine.wake_at
+    append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new)
+    (refused,) = store.commit([append])
+    if refused is not None:
+        raise refused
+
+
+def _new_code(engine: CellSource, code: Code) -> NewCode:
+    guest, wasm = engine.guest(code.language)
+    packed = code.pack()
+    return NewCode(blob_digest(packed), {guest: wasm, blob_digest(packed): packed})

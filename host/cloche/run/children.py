@@ -1,0 +1,159 @@
+"""The child runs that one run waits for: each is started once, and what comes of it is told as a fact.
+
+A child is a run like any other, under an id that follows from its parent and the call, so that starting it again (after a
+crash) finds the one there is. It goes on without its parent; only its end is waited for, and it is canceled once nobody
+wants it any more. A run that waits for a child counts as running: whichever worker has it looks after the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cloche.errors import LeasedElsewhere, LeaseLost, LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
+from cloche.history import CallId, Failure, Kind, Record, RunId, RunKey
+from cloche.history.machine import StartRun
+from cloche.history.messages import ChildEnded
+from cloche.history.records import ENDS
+from cloche.run.results import FINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from cloche.run.attempts import Owner
+    from cloche.worker.worker import Scheduler
+
+RETRY_S = 1.0  # until a store that did not answer is asked again
+_REASON = "the run that started it was canceled, or goes on without it"
+
+
+class Children:
+    """The children of one driver's run, by the calls that wait for them."""
+
+    def __init__(self, owner: Owner, scheduler: Scheduler) -> None:
+        self._owner = owner
+        self._scheduler = scheduler
+        self._following: dict[CallId, asyncio.Task[None]] = {}
+        self._unwanted: set[CallId] = set()
+
+    def start(self, wish: StartRun) -> None:
+        """Start the child of a call, or find it, and tell its end.
+
+        Raises:
+            MissingWorkflow: this process does not have the workflow.
+        """
+        key = self._owner.key
+        if self._row(wish.call) is None and not self._scheduler.has_workflow(key.tenant, wish.workflow):
+            raise MissingWorkflow(
+                f"run {key} needs workflow '{wish.workflow}' for a child, which this process does not have: "
+                "open the store with it among its workflows, or deploy it",
+                run_id=key.run,
+                workflow=wish.workflow,
+            )
+        self._follow(wish)
+
+    def cancel(self, call: CallId) -> None:
+        """Nobody wants this child any more."""
+        if call in self._following and call not in self._unwanted:
+            self._unwanted.add(call)
+            if self._row(call) is not None:  # else its start is on its way, and it is canceled behind that
+                self._scheduler.spawn(self._cancel(call))
+
+    def cancel_all(self) -> None:
+        """The run is being canceled, or has ended: also the children that another process has started for it."""
+        for call in self._owner.machine.children():
+            if call not in self._following:
+                self._unwanted.add(call)
+                self._follow(self._owner.machine.start_of_child(call))
+        for call in list(self._following):
+            self.cancel(call)
+
+    def stop(self) -> None:
+        """Wait no more. Children go on; those that nobody wants are still canceled."""
+        for call, task in self._following.items():
+            if call not in self._unwanted:
+                task.cancel()
+
+    # ---- inside ----
+
+    def _key(self, call: CallId) -> RunKey:
+        parent = self._owner.key
+        return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
+
+    def _row(self, call: CallId) -> Any:
+        return self._scheduler.store.run(self._key(call))
+
+    def _follow(self, wish: StartRun) -> None:
+        if wish.call not in self._following:
+            task = self._following[wish.call] = self._scheduler.spawn(self._followed(wish))
+            task.add_done_callback(lambda _: self._following.pop(wish.call, None))
+
+    async def _followed(self, wish: StartRun) -> None:
+        outcome = None
+        while outcome is None:
+            try:
+                outcome = await self._outcome(wish)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # whatever keeps a child from starting is what comes of it
+                outcome = _failed(Failure.from_exception(error))
+        self._owner.tell(self._fitting(wish.call, outcome))
+
+    async def _outcome(self, wish: StartRun) -> list[Any]:
+        known = self._row(wish.call) is not None
+        if wish.call in self._unwanted:
+            if not known:
+                return _failed(Failure("Canceled", "the run was canceled before this child began"))
+            await self._cancel(wish.call)
+        elif not known:
+            await self._scheduler.start_child(self._owner, wish.workflow, wish.input, self._key(wish.call).run)
+            if wish.call in self._unwanted:
+                await self._cancel(wish.call)
+        return await self._end(self._key(wish.call))
+
+    async def _cancel(self, call: CallId) -> None:
+        key = self._key(call)
+        try:
+            await self._scheduler.cancel(key, _REASON)
+        except (LeasedElsewhere, LeaseLost):
+            await self._scheduler.inbox.ask(key, "cancel", _REASON)
+        except NotFound:  # it was deleted: there is nothing to cancel
+            pass
+
+    async def _end(self, key: RunKey) -> list[Any]:
+        """Wait until the child has ended; what came of it."""
+        while True:
+            stopped = self._scheduler.listeners.stopped(key)
+            row = self._scheduler.store.run(key)
+            if row is None:
+                return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was heard of"))
+            if row.status in FINAL:
+                return _read(key, self._scheduler.store.records(key))
+            await stopped
+
+    def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
+        """What came of it as it can enter the glass."""
+        event = ChildEnded(self._scheduler.world.now(), call, outcome)
+        try:
+            self._owner.enforcement.check_inbound(event)
+        except LimitExceeded as error:
+            return ChildEnded.failed(event.time, call, Failure.from_exception(error))
+        return event
+
+
+def _read(key: RunKey, records: Iterable[Record]) -> list[Any]:
+    end = next(record for record in records if record.kind in ENDS)
+    content = end.content()
+    match end.kind:
+        case Kind.RUN_COMPLETED:
+            return [0, content[1]]
+        case Kind.RUN_FAILED:
+            return _failed(Failure.from_wire(content[1]))
+        case Kind.RUN_STOPPED:
+            return _failed(Failure.from_wire(content["failure"]))
+    return _failed(Failure("Canceled", f"child run {key.run} was canceled"))
+
+
+def _failed(failure: Failure) -> list[Any]:
+    return [1, failure.to_wire()]

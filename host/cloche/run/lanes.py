@@ -1,0 +1,159 @@
+"""Two lanes for turns: light ones on the event loop's thread, heavy ones on a pool of threads (a guest runs without the GIL).
+
+Every workflow begins in the light lane, where a turn may take a few milliseconds. One that takes longer is stopped there and
+made again in the heavy lane, and so are the next turns of all runs of the same code: a guest that computes, or spins, holds up
+nobody else for longer than that, once in many turns. Code is loaded in the heavy lane the first time: it may do anything at its
+top level too.
+
+In both lanes tenants take turns (`fairness.Turns`): whoever comes waits for no more than one turn of each other tenant, and for
+those that have begun. Where only one tenant has runs, nobody waits for a turn on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, TypeVar
+
+from cloche.engines import Cell, Code
+from cloche.errors import CellBusy, HeavyTurn
+from cloche.history import TenantId
+from cloche.run.fairness import Turns
+
+T = TypeVar("T")
+
+LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
+HEAVY_TURNS = 100  # how many turns of a code are taken as heavy after one that was
+CODES_MAX = 1_000
+LIGHT_TURNS_A_PASS = 16  # a commit for each would cost more than the turns; all that wait would hold up who comes now
+LOADED_MAX = 256  # as many images as the sandbox keeps
+
+
+class Lanes:
+    """`tenants`: those that have runs, kept up by its owner."""
+
+    def __init__(self, tenants: Collection[TenantId] = ()) -> None:
+        threads = os.cpu_count() or 2
+        self.pool = ThreadPoolExecutor(threads, "cloche-turn")
+        self._tenants = tenants
+        self._free_threads = threads
+        self._heavy_turns, self._light_turns = Turns(), Turns()
+        self._gives_light_turns = False
+        self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
+        self._loading: dict[tuple[str, str, str], asyncio.Future[Cell]] = {}
+        self._loaded: OrderedDict[tuple[str, str, str], None] = (
+            OrderedDict()
+        )  # guest, source and limits of code that loads
+
+    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any], make: Callable[[], Cell]) -> Cell:
+        """The cell that `make` gives: here if its code was loaded before, which takes a fifth of a millisecond.
+
+        Raises:
+            GuestFault: it does not load. The next time is in the heavy lane as well.
+        """
+        key = (code.guest, code.source, repr(limits))
+        while (loading := self._loading.get(key)) is not None:  # many runs of new code: one of them loads it
+            await asyncio.wait([loading])
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return make()
+        loading = self._loading[key] = asyncio.ensure_future(self.beside(tenant, make))
+        loading.add_done_callback(lambda _: self._loading.pop(key))
+        cell = await loading
+        self._loaded[key] = None
+        while len(self._loaded) > LOADED_MAX:
+            self._loaded.popitem(last=False)
+        return cell
+
+    async def turn(self, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes]) -> tuple[bytes, int]:
+        """One crossing in the lane where it belongs: what came back, and the nanoseconds it took there.
+
+        Raises:
+            HeavyTurn: it was not light, which is known from now on. The cell is spoilt: make the turn again on another.
+        """
+        if not self.takes_as_light(code, len(events)):
+            return await self.beside(tenant, partial(_timed, cell, events))
+        if len(self._tenants) > 1:
+            await self._light_turn(tenant)
+        try:
+            return _timed(cell, events, light=True)
+        except CellBusy:
+            return await self.beside(tenant, partial(_timed, cell, events))
+        except HeavyTurn:
+            self.mark_heavy(code)
+            raise
+
+    async def beside(self, tenant: TenantId, deed: Callable[[], T]) -> T:
+        """Do it in a thread of the heavy lane, when it is the tenant's turn."""
+        if self._free_threads:
+            self._free_threads -= 1
+        else:
+            await self._heavy_turn(tenant)
+        done = asyncio.get_running_loop().run_in_executor(self.pool, deed)
+        done.add_done_callback(
+            self._thread_is_free
+        )  # not before: who gives up waiting does not end what the thread does
+        return await asyncio.shield(done)
+
+    async def _heavy_turn(self, tenant: TenantId) -> None:
+        place = self._heavy_turns.wait(tenant)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given, and nobody takes it
+                self._pass_on()
+            raise
+
+    def _thread_is_free(self, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # who asked has been told, or does not wait any more
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if not self._heavy_turns.give():
+            self._free_threads += 1
+
+    async def _light_turn(self, tenant: TenantId) -> None:
+        if not self._gives_light_turns:
+            self._gives_light_turns = True
+            asyncio.get_running_loop().call_soon(self._give_light_turns)
+        await self._light_turns.wait(tenant)
+
+    def _give_light_turns(self) -> None:
+        """A few in one pass of the loop, so that they share a commit; those that come meanwhile wait for these alone."""
+        self._gives_light_turns = all(self._light_turns.give() for _ in range(LIGHT_TURNS_A_PASS))
+        if self._gives_light_turns:
+            asyncio.get_running_loop().call_soon(self._give_light_turns)
+
+    def takes_as_light(self, code: Code, events: int = 1) -> bool:
+        """Whether the next turn of this code is tried on the loop's thread: a hop costs more than a light one."""
+        if events > LIGHT_TURN_EVENTS:
+            return False
+        left = self._heavy.get(code.source)
+        if left is None:
+            return True
+        if left > 1:
+            self._heavy[code.source] = left - 1
+        else:
+            del self._heavy[code.source]
+        return False
+
+    def mark_heavy(self, code: Code) -> None:
+        self._heavy[code.source] = HEAVY_TURNS
+        self._heavy.move_to_end(code.source)
+        while len(self._heavy) > CODES_MAX:
+            self._heavy.popitem(last=False)
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(cell: Cell, events: Sequence[bytes], *, light: bool = False) -> tuple[bytes, int]:
+    began = perf_counter_ns()
+    output = cell.turn(events, light=light) if light else cell.turn(events)
+    return output, perf_counter_ns() - began

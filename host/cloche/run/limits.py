@@ -1,0 +1,213 @@
+"""The bounds of a policy that need a clock, a neighbour or the cell: what a machine cannot see (`history.bounds` has the rest).
+
+All of it is asked before anything happens, from what the host knows of the run, and never again for what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import LimitExceeded, NotGranted
+from cloche.history import CallId, Failure, Record, RunKey, TimeMs
+from cloche.history.bounds import exceeded
+from cloche.history.machine import StartStep
+from cloche.history.messages import HookReceived, Started
+from cloche.history.values import decode, encode_plain
+from cloche.run.code import mode_of
+from cloche.tenancy import Policy
+
+if TYPE_CHECKING:
+    from cloche.engines import Code
+    from cloche.history.machine import Fact
+
+_LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
+PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
+
+
+class Taken:
+    """What was taken in this process: by tenants in the last second, and by runs that have not ended, parked or not.
+
+    Each rate of a tenant has a bucket of one second (token bucket).
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.children: dict[RunKey, int] = {}  # by parent, the one that started the last child last
+        self._monotonic = monotonic
+        self._buckets: dict[
+            tuple[str, str], tuple[float, float]
+        ] = {}  # (tenant, bound) -> what is left, and when it was
+
+    def take(self, tenant: str, limit: str, per_second: int, amount: int) -> None:
+        """
+        Raises:
+            LimitExceeded: less than `amount` is left; nothing was taken.
+        """
+        now = self._monotonic()
+        left, then = self._buckets.get((tenant, limit), (float(per_second), now))
+        left = min(float(per_second), left + (now - then) * per_second)
+        if amount > left:
+            self._buckets[tenant, limit] = (left, now)
+            raise exceeded(limit, per_second, int(per_second - left) + amount, f"tenant {tenant}")
+        self._buckets[tenant, limit] = (left - amount, now)
+
+    def take_child(self, parent: RunKey, most: int) -> None:
+        """
+        Raises:
+            LimitExceeded: the run has started so many children in this process.
+        """
+        children = self.children.get(parent, 0) + 1
+        if children > most:
+            raise exceeded("children", most, children)
+        self.children.pop(parent, None)
+        self.children[parent] = children
+        if len(self.children) > PARENTS_MAX:
+            del self.children[next(iter(self.children))]
+
+
+def check_start(policy: Policy, code: Code, started: Started) -> None:
+    """Before a run begins.
+
+    Raises:
+        LimitExceeded: its code or its input is too large.
+    """
+    if not policy.host_closures and mode_of(code) == "host-closures":
+        message = (
+            f"workflow '{code.workflow}' has mode='host-closures', functions that run on the host: "
+            "give its tenant a Policy(host_closures=True), or write them so that they can go under glass"
+        )
+        raise NotGranted(message, limit="host_closures", value=False, asked=True)
+    size = len(code.source.encode())
+    if size > policy.source_bytes:
+        raise exceeded("source_bytes", policy.source_bytes, size, f"the source of workflow '{code.workflow}'")
+    size = len(started.pack())
+    if size > policy.payload_bytes:
+        raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
+
+
+def check_event(created: Mapping[str, Any], payload: Any) -> None:
+    """Before an event with this (plain) payload is accepted for a run; `created` is the content of the run's first record.
+
+    Raises:
+        LimitExceeded: it is larger than the policy allows that the run is pinned to.
+    """
+    policy = _policy_of(created)
+    # Which call it answers, and when, is not known yet: the longest of both, so that it fits whatever they will be.
+    size = len(HookReceived(TimeMs(_LONGEST), CallId(_LONGEST), payload).pack())
+    if size > policy.payload_bytes:
+        raise exceeded("payload_bytes", policy.payload_bytes, size, "an event")
+
+
+def _policy_of(created: Mapping[str, Any]) -> Policy:
+    return _pinned(encode_plain([created.get("limits"), created.get("policy")]))
+
+
+@lru_cache(1_000)
+def _pinned(packed: bytes) -> Policy:
+    limits, rest = decode(packed)
+    return Policy.of(limits or {}, rest or {})
+
+
+class Enforcement:
+    """The policy of one run, applied."""
+
+    @classmethod
+    def of(cls, created: Mapping[str, Any], key: RunKey, taken: Taken) -> Enforcement:
+        """That of a run, by its first record."""
+        return cls(_policy_of(created), key, taken, created.get("depth", 0))
+
+    def __init__(self, policy: Policy, key: RunKey, taken: Taken, depth: int) -> None:
+        self.policy = policy
+        self.depth = depth  # how many runs stand above this one
+        self._key = key
+        self._taken = taken
+
+    def check_turn(self, started: Started | None, now: int, fuel_used: int, events: Iterable[bytes]) -> None:
+        """Before a turn. `fuel_used` is that of the cell, whichever way it was made: it has the whole history in it.
+
+        Raises:
+            LimitExceeded: the run is too old, or an event is too large.
+        """
+        policy = self.policy
+        age_s = (now - started.time) // 1000 if started is not None else 0
+        if age_s > policy.run_lifetime_s:
+            raise exceeded("run_lifetime_s", policy.run_lifetime_s, age_s)
+        self.check_fuel(fuel_used)
+        for event in events:
+            if len(event) > policy.payload_bytes:
+                raise exceeded("payload_bytes", policy.payload_bytes, len(event), "a message")
+
+    def check_fuel(self, fuel_used: int) -> None:
+        """Behind a turn as well.
+
+        Raises:
+            LimitExceeded: the run has computed too much.
+        """
+        if fuel_used > self.policy.fuel_per_run:
+            raise exceeded("fuel_per_run", self.policy.fuel_per_run, fuel_used)
+
+    def check_append(self, records: Sequence[Record]) -> None:
+        """Before records are written.
+
+        Raises:
+            LimitExceeded: the tenant writes too fast.
+        """
+        size = sum(
+            len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
+        )
+        self._taken.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
+
+    def check_inbound(self, fact: Fact) -> None:
+        """Of data that somebody gives to the run.
+
+        Raises:
+            LimitExceeded: it is too large; the run is not told.
+        """
+        size = len(fact.pack()) if hasattr(fact, "pack") else 0
+        if size > self.policy.payload_bytes:
+            raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what it is given")
+
+    def check_labels(self, labels: Iterable[str]) -> None:
+        """
+        Raises:
+            LimitExceeded: a label is too long.
+        """
+        for label in labels:
+            if (size := len(label.encode())) > self.policy.label_bytes:
+                raise exceeded("label_bytes", self.policy.label_bytes, size, "a label")
+
+    def refusal(self, wish: StartStep) -> Failure | None:
+        """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
+        policy = self.policy
+        try:
+            if not policy.grants(wish.name, wish.arguments):
+                granted = [grant.step for grant in policy.steps or ()]
+                message = f"step '{wish.name}' is not granted to tenant {self._key.tenant} with this input"
+                raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
+            if not wish.redispatched:  # what a crash made necessary is not held against the tenant
+                self._taken.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
+        except LimitExceeded as error:
+            return Failure.from_exception(error)
+        return None
+
+    def child_depth(self, workflow: Any, *, is_new: bool) -> int:
+        """The depth of a child that may be started, or found again.
+
+        Raises:
+            LimitExceeded: it may not.
+        """
+        policy = self.policy
+        id = workflow if isinstance(workflow, str) else workflow.id
+        if policy.child_workflows is not None and id not in policy.child_workflows:
+            message = f"workflow '{id}' is not granted to tenant {self._key.tenant} as a child"
+            raise NotGranted(message, limit="child_workflows", value=list(policy.child_workflows), asked=id)
+        if self.depth + 1 > policy.child_depth:
+            raise exceeded("child_depth", policy.child_depth, self.depth + 1, "a child")
+        if is_new:
+            self._taken.take_child(self._key, policy.children)
+        return self.depth + 1
+
+    def forget(self) -> None:
+        """The run has ended."""
+        self._taken.children.pop(self._key, None)

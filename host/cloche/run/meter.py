@@ -1,0 +1,116 @@
+"""What a run uses, counted between two of its commits and stored with them: what was not written was not used.
+
+The fuel of a turn is counted once, with the commit that makes the turn durable, so that a replay of the log burns as much. All
+else that is burnt (rebuilding, turns that were stopped, turns whose commit failed) is overhead, counted beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from cloche.history import Kind, Record, TenantId
+from cloche.history.records import EVENTS
+from cloche.store import Metered, Usage
+
+if TYPE_CHECKING:
+    from cloche.engines import Cell, Code
+    from cloche.run.lanes import Lanes
+
+LOOK_S = 0.1  # asking a cell for its size costs 5 µs
+
+
+class Tally:
+    """What records alone say of a run's usage. `heard` are the events that its guest was given."""
+
+    __slots__ = ("_canceled", "_log_bytes", "_steps", "heard")
+
+    def __init__(self) -> None:
+        self.heard = self._canceled = self._steps = self._log_bytes = 0
+
+    def add(self, record: Record) -> None:
+        kind = record.kind
+        if kind in EVENTS:
+            self.heard += 1
+        elif kind is Kind.STEP_CALLED:
+            self._steps += 1
+        elif kind is Kind.CANCEL_REQUESTED:
+            self._canceled += 1
+        self._log_bytes += len(record.packed)
+        if record.payload is not None:
+            self._log_bytes += record.payload.size
+
+    def usage(self) -> Usage:
+        return Usage(events=self.heard + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
+
+
+class Meter:
+    """Of one run while it is driven. `clock` gives monotonic seconds, `name` what counts the fuel."""
+
+    __slots__ = (
+        "_clock",
+        "_delivered",
+        "_fuel",
+        "_looked",
+        "_name",
+        "_overhead",
+        "_sent",
+        "_since",
+        "_turns",
+        "_wall_ns",
+    )
+
+    def __init__(self, clock: Callable[[], float], name: str | None) -> None:
+        self._clock = clock
+        self._name = name
+        self._since = self._looked = clock()
+        self._fuel = self._turns = self._delivered = self._wall_ns = self._overhead = 0
+        self._sent = Usage()
+
+    async def cross(self, lanes: Lanes, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes]) -> bytes:
+        """One crossing; raises as `Lanes.turn`. What a crossing burns that ends in a fault is overhead."""
+        before = cell.fuel_used
+        try:
+            output, wall_ns = await lanes.turn(tenant, code, cell, events)
+        except BaseException:
+            self._overhead += cell.fuel_used - before
+            raise
+        self._fuel += cell.fuel_used - before
+        self._turns += 1
+        self._delivered += len(events)
+        self._wall_ns += wall_ns
+        return output
+
+    def burn(self, fuel: int) -> None:
+        """So much was burnt for nothing new."""
+        self._overhead += fuel
+
+    def waste(self) -> None:
+        """Nothing comes of what was counted since the last commit."""
+        self._overhead += self._fuel
+        self._fuel = self._turns = self._delivered = 0
+
+    def amounts(self, records: Iterable[Record], cell: Cell | None, *, comes_to_rest: bool) -> Metered:
+        """What is stored with `records`. Memory is looked at a few times a second, and when the run comes to rest."""
+        tally = Tally()
+        for record in records:
+            tally.add(record)
+        self._looked, memory = self._since, 0
+        if (now := self._clock()) - self._since >= LOOK_S or comes_to_rest:
+            memory = int((now - self._since) * 1000 * (cell.resident_bytes if cell is not None else 0)) >> 10
+            self._looked = now
+        wall_us = self._wall_ns // 1000
+        in_log = tally.usage()
+        used = Usage(
+            self._fuel, self._overhead, self._turns, wall_us, memory, in_log.events, in_log.steps, in_log.log_bytes
+        )
+        self._sent = used
+        # What the guest heard behind the end of its run is in no record, and no replay tells it.
+        return Metered(used, self._name if self._delivered <= tally.heard else None)
+
+    def committed(self) -> None:
+        """What `amounts` gave last is stored."""
+        self._since = self._looked
+        self._overhead -= self._sent.overhead_fuel
+        self._wall_ns -= self._sent.wall_us * 1000
+        self._fuel = self._turns = self._delivered = 0

@@ -1,0 +1,283 @@
+"""What a run looks like to people and programs: folded from its records, never stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import RunFailed
+from cloche.history import Failure, Kind, Record, RunMachine
+from cloche.history.messages import unpack_command
+from cloche.run.selection import id_path
+from cloche.store import RunRow
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+FINAL = ("success", "failed", "canceled")
+STOPPED = (*FINAL, "suspended", "paused", "blocked")  # it moves when somebody outside does something
+
+
+@dataclass(slots=True)
+class StepResult:
+    """One step, sleep, map or nested workflow of the top level, as it stands. Times are UTC."""
+
+    status: str  # running, waiting, success, failed
+    payload: Any = None
+    output: Any = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    suspend_payload: Any = None
+    resume_payload: Any = None
+    attempts: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunResult:
+    """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked.
+
+    `blocked` says {reason, message, what_to_do}. `steps` holds the top level by id; what happened inside nested workflows is in
+    the log. `step_execution_path` lists steps and sleeps of the top level in the order in which they ended.
+    """
+
+    run_id: str
+    workflow_id: str
+    status: str
+    input: Any = None
+    result: Any = None
+    error: Failure | None = None
+    blocked: dict[str, str] | None = None
+    steps: dict[str, StepResult] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    suspended: list[list[str]] = field(default_factory=list)
+    suspend_payload: dict[str, Any] = field(default_factory=dict)
+    resume_labels: dict[str, Any] = field(default_factory=dict)
+    step_execution_path: list[str] = field(default_factory=list)
+
+    def unwrap(self) -> Any:
+        """The result of a run that succeeded.
+
+        Raises:
+            RunFailed: it has not; `error` is the failure, if there is one.
+        """
+        if self.status == "success":
+            return self.result
+        if self.error is not None:
+            where = f" in step '{self.error.step}'" if self.error.step else ""
+            message = f"run {self.run_id} failed{where}: {self.error}"
+        elif self.blocked is not None:
+            message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
+        else:
+            message = f"run {self.run_id} is {self.status} and has no result"
+        raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error)
+
+    def to_data(self) -> dict[str, Any]:
+        """For JSON: field names as here, failures as mappings, times as text."""
+        from dataclasses import asdict
+
+        data: dict[str, Any] = asdict(self)
+        return data
+
+
+def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> RunResult:
+    """The result of a run from its records. `top_level` are the node ids whose order makes the execution path."""
+    out = RunResult(row.key.run, row.workflow, row.status)
+    if row.problem is not None:
+        out.blocked = json.loads(row.problem)
+    folding = _Folding(out, RunMachine(row.key), frozenset(top_level))
+    for record in records:
+        folding.take(record)
+    folding.finish()
+    return out
+
+
+class _Folding:
+    """The open ends while records are gone through."""
+
+    def __init__(self, out: RunResult, machine: RunMachine, top_level: frozenset[str]) -> None:
+        self.out = out
+        self.machine = machine
+        self.top_level = top_level
+        self.paths: dict[int, str] = {}  # call -> path
+        self.entered: set[str] = set()
+
+    def take(self, record: Record) -> None:
+        self.machine.absorb(record)
+        at = datetime.fromtimestamp(record.time / 1000, UTC)
+        match record.kind:
+            case Kind.RUN_STARTED:
+                _, _, _, self.out.input, given = record.content()
+                self.out.state = dict(given.get("state", {}))
+            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.HOOK_OPENED | Kind.CHILD_STARTED | Kind.ENTERED:
+                self._begin(record, at)
+            case Kind.STEP_SUSPENDED | Kind.STEP_RESUMED:
+                self._suspend_or_resume(record)
+            case Kind.CALL_ABANDONED:
+                self._abandon(record, at)
+            case Kind.ATTEMPT_STARTED:
+                step = self._step(record)
+                if step is not None:
+                    step.attempts = record.content()["attempt"]
+            case (
+                Kind.STEP_COMPLETED
+                | Kind.STEP_FAILED
+                | Kind.STEP_BAILED
+                | Kind.TIMER_FIRED
+                | Kind.HOOK_RECEIVED
+                | Kind.CHILD_ENDED
+                | Kind.LEFT
+            ):
+                self._end(record, at)
+            case Kind.RUN_COMPLETED:
+                self.out.result = record.content()[1]
+            case Kind.RUN_FAILED:
+                self.out.error = self._blamed(Failure.from_wire(record.content()[1]))
+            case Kind.RUN_STOPPED:
+                self.out.error = Failure.from_wire(record.content()["failure"])
+
+    def _begin(self, record: Record, at: datetime) -> None:
+        command: Any = unpack_command(record.body)
+        path: str = command.path
+        if record.call is not None:
+            self.paths[record.call] = path
+        name, turn = _top(path)
+        if name is None:
+            return
+        if turn is not None and name in self.entered:
+            self._note_item(name)
+            return
+        if record.kind is Kind.STEP_CALLED:
+            step = StepResult("running", payload=command.arguments[0] if command.arguments else None, started_at=at)
+        elif record.kind is Kind.CHILD_STARTED:
+            step = StepResult("running", payload=command.input, started_at=at)
+        else:
+            step = StepResult(
+                "running" if record.kind is Kind.ENTERED else "waiting", payload=command.value, started_at=at
+            )
+        if record.kind is Kind.ENTERED:
+            self.entered.add(path)
+        if turn is not None:
+            step.metadata["iteration_count"] = turn
+        self.out.steps.pop(name, None)
+        self.out.steps[name] = step
+
+    def _note_item(self, name: str) -> None:
+        """An item of a foreach begins: its list's result says how far it is."""
+        step = self.out.steps[name]
+        step.metadata.setdefault("completed_count", 0)
+        step.metadata["total_count"] = len(step.payload) if isinstance(step.payload, list) else 0
+
+    def _suspend_or_resume(self, record: Record) -> None:
+        info = record.content()[3]
+        step = self._step(record)
+        if record.kind is Kind.STEP_RESUMED:
+            if step is not None:
+                step.status, step.suspend_payload, step.resume_payload = "running", None, info.get("data")
+            return
+        if step is not None:
+            step.status, step.suspend_payload = "suspended", info.get("payload")
+
+    def _abandon(self, record: Record, at: datetime) -> None:
+        """The workflow goes on without this call: a block has enough successes, or an event did not come in time."""
+        step = self._step(record)
+        if step is not None:
+            is_event = step.status == "waiting"
+            step.status, step.suspend_payload, step.ended_at = "failed" if is_event else "canceled", None, at
+
+    def finish(self) -> None:
+        """What follows from all records: what is suspended now, what a paused run has not begun."""
+        out = self.out
+        if out.status in FINAL:  # a suspended arm of a failed block stays as it was; nothing waits for it
+            return
+        for one in self.machine.suspensions():
+            ids = id_path(one.path)
+            if ids not in out.suspended:
+                out.suspended.append(ids)
+            if one.payload is not None:
+                out.suspend_payload.setdefault("/".join(ids), one.payload)
+            for label in one.labels:
+                out.resume_labels[label] = {"step": "/".join(ids), "path": one.path}
+            outer = out.steps.get(ids[0])
+            if outer is not None and outer.status == "running":  # the foreach or nested workflow that it stands in
+                outer.status, outer.suspend_payload = "suspended", one.payload
+        if out.status == "paused":
+            begun = {name: step for name, step in out.steps.items() if step.attempts or step.ended_at is not None}
+            out.steps = begun
+
+    def _step(self, record: Record) -> StepResult | None:
+        path = self.paths.get(record.call or 0, record.path or "")
+        name, turn = _top(path)
+        if name is None or (turn is not None and name in self.entered):
+            return None
+        return self.out.steps.get(name)
+
+    def _end(self, record: Record, at: datetime) -> None:
+        content = record.content()
+        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and len(content) > 4:
+            self.out.state.update(content[4])
+        step = self._step(record)
+        name, turn = _top(self.paths.get(record.call or 0, record.path or ""))
+        if step is None:
+            if turn is not None and name is not None and name in self.entered:
+                self.out.steps[name].metadata["completed_count"] += 1
+            return
+        step.ended_at = at
+        if record.kind is Kind.TIMER_FIRED:
+            step.status, step.output = "success", step.payload
+        elif record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.HOOK_RECEIVED):
+            step.status, step.output = "success", content[3]
+        elif record.kind is Kind.STEP_FAILED:
+            step.status, step.error = "failed", Failure.from_wire(content[3])
+        else:
+            has_failed, value = content[-1]  # an outcome
+            if has_failed:
+                step.status, step.error = "failed", Failure.from_wire(value)
+            else:
+                step.status, step.output = "success", value
+        if name in self.top_level and name is not None and step.status == "success":
+            if name in self.out.step_execution_path:
+                self.out.step_execution_path.remove(name)
+            self.out.step_execution_path.append(name)
+
+    def _blamed(self, failure: Failure) -> Failure:
+        """The failure with the step that it comes from, where one of the top level failed with the same words."""
+        for name, step in self.out.steps.items():
+            if step.status == "failed" and step.error is None:  # an event that did not come: only the guest said so
+                step.error = failure
+            error = step.error
+            if error is not None and (error.name, error.message) == (failure.name, failure.message):
+                return Failure(failure.name, failure.message, failure.data, failure.cause, name)
+        return failure
+
+
+def _top(path: str) -> tuple[str | None, int | None]:
+    """Node id and loop turn of a path of the top level; (None, None) for one inside a nested workflow."""
+    if "/" in path or not path:
+        return None, None
+    name, bracket, turn = path.partition("[")
+    return name, int(turn[:-1]) if bracket and turn[:-1].isdigit() else None
+
+
+def revive(out: RunResult, result: TypeAdapter[Any] | None, steps: dict[str, TypeAdapter[Any]]) -> RunResult:
+    """Values as their schemas' types, where they fit; a value that breaks its schema stays as it was recorded."""
+    if result is not None and out.status == "success":
+        out.result = _revived(result, out.result)
+    for name, adapter in steps.items():
+        step = out.steps.get(name)
+        if step is not None and step.status == "success":
+            step.output = _revived(adapter, step.output)
+    return out
+
+
+def _revived(adapter: TypeAdapter[Any], value: Any) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return value

@@ -1,0 +1,5 @@
+"""Steps: what they are given, how one attempt is made, and what of its failure is told."""
+
+from cloche.steps.context import StepContext
+
+__all__ = ["StepContext"]

@@ -1,0 +1,6 @@
+"""The log in one SQLite file."""
+
+from cloche.store.sqlite.audit import blob_digest
+from cloche.store.sqlite.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
+
+__all__ = ["SQLITE_REQUIRED", "SQLITE_VERSION", "SqliteStore", "blob_digest"]

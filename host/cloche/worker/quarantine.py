@@ -1,0 +1,58 @@
+"""Steps that were at work each time when processes ended: one of them may be why, and the others are not to pay for it.
+
+They begin one after the other. So the one at fault is met alone, and what was only there when it struck gets past it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+from cloche.history import CallId, RunKey, TimeMs
+from cloche.run.clock import Timers, World
+
+SUSPECT_FROM = 3  # begun again so often because a process had ended, and not in good order: less may be anything
+ALONE_MS = 1_000  # one that has run for so long lets the next one begin
+
+Who = tuple[RunKey, CallId | None]
+
+
+class Suspects:
+    """Of one worker. On the loop's thread alone."""
+
+    def __init__(self, world: World, timers: Timers) -> None:
+        self._world = world
+        self._timers = timers
+        self._waiting: OrderedDict[Who, Callable[[], bool]] = OrderedDict()
+        self._alone: Who | None = None
+
+    def __bool__(self) -> bool:
+        return self._alone is not None
+
+    def begin(self, who: Who, deed: Callable[[], bool]) -> None:
+        """Call `deed` when it is its turn; it says whether it has begun anything."""
+        self._waiting[who] = deed
+        self._next()
+
+    def over(self, who: Who) -> None:
+        """It has ended, or has been alone for long enough."""
+        if self._alone == who:
+            self._alone = None
+            self._next()
+
+    def leave(self, key: RunKey) -> None:
+        """The run is driven here no more."""
+        for who in [who for who in self._waiting if who[0] == key]:
+            del self._waiting[who]
+        if self._alone is not None and self._alone[0] == key:
+            self.over(self._alone)
+
+    def _next(self) -> None:
+        while self._alone is None and self._waiting:
+            who, deed = self._waiting.popitem(last=False)
+            self._alone = who
+            if deed():
+                self._timers.at(TimeMs(self._world.now() + ALONE_MS), partial(self.over, who))
+            else:
+                self._alone = None

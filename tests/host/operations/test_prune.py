@@ -1,0 +1,111 @@
+"""How long runs are kept, and that the rows of runs follow from their records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support import golden
+from support.apps import ManualWorld, in_loop
+from support.stores import key
+
+from cloche import Cloche
+from cloche.errors import HistoryError
+from cloche.history import TimeMs
+from cloche.operations import prune, replay
+from cloche.store import Finding, SqliteStore
+from cloche.store.sqlite.store import VERSION
+from cloche.testing.clock import START
+
+LATER = TimeMs(START + 10**9)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as opened:
+        yield opened
+
+
+def runs(store: SqliteStore, before: TimeMs, **only: str) -> list[str]:
+    return [found.run for found in prune.prunable(store, before, tenant="default", **only)]
+
+
+def test_runs_are_chosen_by_their_end(store: SqliteStore) -> None:
+    assert runs(store, START) == []
+    assert sorted(runs(store, LATER)) == ["answered", "canceled", "failing", "nested", "plain", "talking"]
+    assert runs(store, TimeMs(START + 1)) == ["plain"]
+    assert runs(store, LATER, status="failed") == ["failing"]
+    assert runs(store, LATER, workflow="asking") == ["canceled", "answered"]
+
+
+def test_what_is_deleted_takes_along_what_nobody_else_needs(store: SqliteStore) -> None:
+    codes = {row.code for row in store.runs()}
+    keys = prune.prunable(store, LATER, tenant="default")
+    assert [deleted for some in prune.delete(store, keys, LATER) for deleted in some] == keys
+    collected = prune.collect(store)
+    assert collected.parts > 0
+    open_codes = {row.code for row in store.runs()}
+    assert collected.blobs == len(codes - open_codes)
+    assert {row.key.run for row in store.runs()} == {"asking", "sleeping", "hearing"}
+    assert replay.verify(store, None).findings == []
+    assert all(store.blob(code) is not None for code in open_codes)
+
+
+def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER blobs_are_not_changed")
+        db.execute("UPDATE blobs SET data = x'00' WHERE length(data) < 100000")
+    store.delete([key("talking")], LATER)
+    with pytest.raises(HistoryError, match="cloche verify"):
+        prune.collect(store)
+    assert store._select("SELECT count(*) FROM parts", ()) != [(0,)]
+
+
+@in_loop
+async def test_an_app_prunes_and_its_runs_go_on(tmp_path: Path) -> None:
+    world = ManualWorld()
+    async with Cloche(tmp_path / "runs.db", workflows=golden.WORKFLOWS, world=world) as app:
+        await golden.fill(app, world)
+        world.time_ms += 86_400_000 // 2
+        assert (await app.prune(older_than_s=86_400)).runs == []
+        would = await app.prune(older_than_s=60, status="success", dry_run=True)
+        assert (sorted(would.runs), would.dry_run) == (["answered", "nested", "plain", "talking"], True)
+        assert len(await app.list()) == 9
+        done = await app.prune(older_than_s=60, status="success")
+        assert (sorted(done.runs), done.parts > 0, done.blobs > 0) == (sorted(would.runs), True, True)
+        assert (await app.prune()).runs == []
+        again = await app.start("plain", {"v": 1}, run_id="again")  # its code was collected, and comes again
+        assert (await again.result()).status == "success"
+        assert (await app.resume("asking", resume_data={"add": 1})).status == "success"
+        assert (await app.verify()).findings == []
+        assert (await app.replay("again")).ok
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("status = 'failed', wake_at = NULL", "status 'failed', and its records make it 'success'"),
+        ("workflow = 'other'", "workflow 'other', and its records make it 'plain'"),
+        ("wake_at = 5", "wake_at 5, and its records make it None"),
+        ("updated_at = 5", f"updated_at 5, and its records make it {int(START)}"),
+        ("code = 'c0de'", "the code c0de that the run is pinned to is not in the store"),
+        ("status = 'running'", "status 'running', and its records make it 'success'"),
+    ],
+)
+def test_a_row_that_does_not_follow_from_its_records_is_found(store: SqliteStore, change: str, problem: str) -> None:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute(f"UPDATE runs SET {change} WHERE run = 'plain'")
+    (finding,) = replay.verify(store, None).findings
+    assert (finding.run, finding.problem.removeprefix("the row of the run has ")) == ("plain", problem)
+
+
+def test_a_suspended_or_sleeping_run_has_the_row_that_it_should(store: SqliteStore) -> None:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute("UPDATE runs SET status = 'waiting', wake_at = 1 WHERE run = 'asking'")
+        db.execute("UPDATE runs SET wake_at = wake_at + 1 WHERE run = 'sleeping'")
+    found = replay.verify(store, None).findings
+    assert all(isinstance(finding, Finding) for finding in found)
+    assert sorted({str(finding.run) for finding in found}) == ["asking", "sleeping"]
