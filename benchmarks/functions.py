@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale, median_us
-from cloche.engines.protocol import Language
+from cloche.engines.code import Language
 from cloche.sandbox import Cell
 from cloche_codegen import Workflow, clone_step, create_step, create_workflow, path
 

@@ -18,10 +18,11 @@ from cloche import SandboxEngine
 from cloche.history import Record, Seq
 from cloche.run.checkpoints import EVENTS_BETWEEN, taken
 from cloche.run.clock import SystemWorld
-from cloche.run.driver import RunDriver
-from cloche.run.limits import Enforcement
+from cloche.run.limits import RunLimits
+from cloche.run.live_run import LiveRun
+from cloche.run.meter import Meter
 from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
-from cloche.worker.worker import Scheduler
+from cloche.worker.worker import Worker
 
 RESUMES = 15
 REPLAYS = 5
@@ -110,40 +111,41 @@ def _read(store: SqliteStore) -> int:
     return sum(len(row[0]) for row in store._select("SELECT record, hash FROM records ORDER BY run_id, seq", ()))
 
 
-def _driver(store: SqliteStore, checkpoints: CheckpointFile | None) -> RunDriver:
+def _run(store: SqliteStore, checkpoints: CheckpointFile | None) -> LiveRun:
     engine = SandboxEngine()
-    scheduler = Scheduler(store, SystemWorld(), engine, checkpoints)
-    enforcement = Enforcement.of({"limits": h.LIMITS.to_data()}, h.KEY, scheduler.taken)
-    return RunDriver(scheduler, h.KEY, h.sequential_code(engine.guest()[0]), enforcement, None, None)
+    worker = Worker(store, SystemWorld(), engine, checkpoints)
+    limits = RunLimits.of({"limits": h.LIMITS.to_data()}, h.KEY, worker.starting.counters)
+    meter = Meter(worker.services.world.monotonic, engine.meter)
+    return LiveRun(worker.services, h.KEY, h.sequential_code(engine.guest()[0]), limits, None, meter)
 
 
 def _replay(store: SqliteStore) -> None:
     async def main() -> None:
-        await _driver(store, None).rebuild()
+        await _run(store, None).rebuild()
 
     asyncio.run(main())
 
 
 async def _resumed(store: SqliteStore, checkpoints: CheckpointFile) -> tuple[float, float, int]:
     """Replayed in full and then from a checkpoint, both in ms, and the bytes of that."""
-    driver = _driver(store, checkpoints)
+    run = _run(store, checkpoints)
     begin = time.perf_counter_ns()
-    await driver.rebuild()
+    await run.rebuild()
     whole = (time.perf_counter_ns() - begin) / 1e6
-    assert driver._cell is not None
-    pack = taken(h.KEY, driver.machine, driver._cell, driver.enforcement.policy.checkpoint_bytes)
+    assert run.cell is not None
+    pack = taken(h.KEY, run.machine, run.cell, run.limits.policy.checkpoint_bytes)
     assert pack is not None
     kept = pack()
-    checkpoints.put(h.KEY, driver.machine.head_seq, kept)
+    checkpoints.put(h.KEY, run.machine.head_seq, kept)
     return whole, await _resumed_with_tail(store, checkpoints), len(kept)
 
 
 async def _resumed_with_tail(store: SqliteStore, checkpoints: CheckpointFile) -> float:
     times = []
     for _ in range(RESUMES):
-        driver = _driver(store, checkpoints)
+        run = _run(store, checkpoints)
         begin = time.perf_counter_ns()
-        await driver.rebuild()
+        await run.rebuild()
         times.append((time.perf_counter_ns() - begin) / 1e6)
         if checkpoints.get(h.KEY) is None:
             raise AssertionError("the checkpoint was not used")

@@ -20,7 +20,7 @@ def lived(mode: Mode, body: str, limits: Limits | None = None, head: str = "") -
     return *outcome.end, outcome.message
 
 
-STOPPED = {
+RESTING = {
     "FuelExhausted": "longer than one event may take",
     "MemoryExhausted": "asked for more memory than its limit",
     "OutputTooLarge": "",
@@ -69,7 +69,7 @@ STOPPED = {
 def test_what_asks_for_too_much_is_stopped(mode: Mode, body: str, name: str) -> None:
     status, error, message = lived(mode, body, Limits(fuel_per_event=5_000_000_000, memory_bytes=120 << 20))
     assert (status, error) == ("failed", name)
-    assert STOPPED[name] in message
+    assert RESTING[name] in message
 
 
 @pytest.mark.parametrize(

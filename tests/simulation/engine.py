@@ -15,7 +15,7 @@ from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
 from cloche.operations import replay
 from cloche.run.attempts import REDISPATCHES_MAX
-from cloche.run.results import FINAL
+from cloche.status import FINAL
 from cloche.store import RunRow
 from cloche.testing import StandStill, TestApp, VirtualTime
 from cloche.testing.clock import VirtualWorld

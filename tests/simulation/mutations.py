@@ -15,7 +15,9 @@ from cloche.history import Batch, Kind
 from cloche.history.machine import Fact
 from cloche.history.messages import StepCompleted
 from cloche.run.attempts import Attempts
-from cloche.run.driver import RunDriver
+from cloche.run.commit import Commit
+from cloche.run.effects import Effects
+from cloche.run.outcomes import Outcomes
 from cloche.store import GRANTED, Append, InboxRow, MemoryStore
 from cloche.store.memory import MemoryLeases
 from cloche.worker.claims import Claims
@@ -46,16 +48,20 @@ def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callabl
 # ---- what is done, and when ----
 
 
-@mutation(RunDriver, "_append")
-async def dispatch_before_commit(true: Any, self: RunDriver, batch: Batch, facts: Sequence[Fact]) -> None:
-    self._dispatch(self.machine.committed(batch))
+@mutation(Commit, "_append")
+async def dispatch_before_commit(
+    true: Any, self: Commit, batch: Batch, inputs: Sequence[Fact], *, release: bool
+) -> None:
+    driver: Any = self._owner
+    driver._effects.dispatch(driver.machine.committed(batch))
     await asyncio.sleep(0)
-    await true(self, batch, facts)
+    await true(self, batch, inputs, release=release)
 
 
 @mutation(Committer, "append")
-def acknowledge_before_commit(true: Any, self: Committer, append: Append, *, alone: bool = False) -> Any:
-    written = true(self, append, alone=False)
+def acknowledge_before_commit(true: Any, self: Committer, append: Append) -> Any:
+    with patch.object(self, "_is_alone", lambda: False):
+        written = true(self, append)
     written.add_done_callback(lambda done: done.exception())
     said = asyncio.get_running_loop().create_future()
     said.set_result(None)
@@ -64,14 +70,16 @@ def acknowledge_before_commit(true: Any, self: Committer, append: Append, *, alo
 
 @mutation(Attempts, "again")
 def redispatch_a_completed_step(true: Any, self: Attempts, facts: Sequence[Fact]) -> Any:
-    ended = [self._wishes[fact.call] for fact in facts if isinstance(fact, StepCompleted) and fact.call in self._wishes]
+    ended = [
+        self._calls[fact.call].start for fact in facts if isinstance(fact, StepCompleted) and fact.call in self._calls
+    ]
     return [*true(self, facts), *ended]
 
 
-@mutation(Attempts, "_tell_end")
-def lose_the_end_of_a_step(true: Any, self: Attempts, step: Any, end: Any, changes: Any) -> None:
-    if self._scheduler.world.now() % 3:
-        true(self, step, end, changes)
+@mutation(Outcomes, "_tell_end")
+def lose_the_end_of_a_step(true: Any, self: Outcomes, end: Any, changes: Any) -> None:
+    if self._services.world.now() % 3:
+        true(self, end, changes)
 
 
 @mutation(Attempts, "again")
@@ -88,8 +96,8 @@ def lose_a_timer(true: Any, self: MemoryLeases) -> None:
     return None
 
 
-@mutation(RunDriver, "_fire")
-def lose_a_timer_of_a_live_run(true: Any, self: RunDriver, wish: Any) -> None:
+@mutation(Effects, "fire")
+def lose_a_timer_of_a_live_run(true: Any, self: Effects, timer: Any) -> None:
     return None
 
 
@@ -134,7 +142,7 @@ def drop_an_attempt_from_the_log(true: Any, self: MemoryStore, append: Append) -
 
 @mutation(Inbox, "_take")
 async def drop_a_wish_before_the_commit(true: Any, self: Inbox, row: InboxRow) -> None:
-    self._scheduler.store.settle(row.id, GRANTED)
+    self._store.settle(row.id, GRANTED)
     await asyncio.sleep(0)
     await true(self, row)
 
@@ -145,9 +153,9 @@ def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
 
 
 @mutation(Claims, "_look")
-def take_no_more_work(true: Any, self: Claims) -> None:
+async def take_no_more_work(true: Any, self: Claims) -> None:
     if not self._version > 0:
-        true(self)
+        await true(self)
 
 
 @mutation(Membership, "_look")

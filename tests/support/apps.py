@@ -73,7 +73,7 @@ class ManualWorld(LoopWaits):
         """Let time pass; `apps` look at the clock at once, as they would if it had been the real one."""
         self.time_ms += int(seconds * 1000)
         for app in apps:
-            app._running.timers.fire_due()
+            app._running.services.timers.fire_due()
 
 
 class AppOn(TestApp):

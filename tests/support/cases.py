@@ -31,7 +31,7 @@ from cloche.history import Kind, Record, RunId, RunKey, TenantId
 from cloche.history.values import decode
 from cloche.operations import replay
 from cloche.operations.fork import SAME
-from cloche.run.results import STOPPED
+from cloche.status import RESTING
 from cloche.store import MemoryStore
 from cloche_codegen.languages import misplaced
 
@@ -184,14 +184,14 @@ class Case:
         while True:
             await self.until(lambda: self._is_at_rest(run_id))
             row = replay.row_of(self.store, key_of(run_id))
-            if row.status in STOPPED or row.wake_at is None:
+            if row.status in RESTING or row.wake_at is None:
                 return await self.look(run_id)
             self.world.move((row.wake_at - self.world.now()) / 1000, self.app)
 
     async def look(self, run_id: str = KEY.run) -> RunResult:
         """The run as it stands."""
         run = await self.app.get(run_id)
-        await self.app._running.callbacks.done(key_of(run_id))
+        await self.app._running.drivers.callbacks.done(key_of(run_id))
         return run._folded(await run.row())
 
     async def reopen(self) -> None:
@@ -281,7 +281,7 @@ class Case:
             return False
         if row.status == "waiting":
             return row.wake_at is None or row.wake_at > self.world.now()
-        return row.status in STOPPED
+        return row.status in RESTING
 
     def _has_mail(self, run_id: str) -> bool:
         """Whether an event is there that the run waits for."""

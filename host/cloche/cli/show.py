@@ -103,7 +103,7 @@ def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, a
     from cloche.cli.output import line_chars_max, print_json, record_data, record_line
     from cloche.history import Seq
     from cloche.operations import replay
-    from cloche.run.results import FINAL
+    from cloche.status import FINAL
 
     with opened(store) as found:
         key, seq = key_of(run_id, tenant), Seq(0)

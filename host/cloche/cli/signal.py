@@ -67,7 +67,7 @@ def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant
     from cloche.history.values import plain
     from cloche.operations import replay
     from cloche.run.limits import check_event
-    from cloche.run.results import FINAL
+    from cloche.status import FINAL
 
     name, value = event_name(name), plain(json_input(data, "--data"), "payload")
     if _was_granted(store, run_id, tenant, "event", key):
@@ -93,7 +93,7 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
     """
     from cloche.errors import NotSuspended
     from cloche.operations import replay
-    from cloche.run.results import FINAL
+    from cloche.status import FINAL
 
     with opened(store) as found:
         row = replay.row_of(found, key_of(run_id, tenant))

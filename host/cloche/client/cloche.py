@@ -37,7 +37,7 @@ from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.membership import LEASE_TTL_S
-from cloche.worker.worker import Scheduler
+from cloche.worker.worker import Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -111,7 +111,7 @@ class Cloche(Runs):
         self._warm_bytes = warm_bytes
         self._lease_ttl_s = lease_ttl_s
         self._loop_stall_max_s = loop_stall_max_s
-        self._scheduler: Scheduler | None = None
+        self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None
         self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
@@ -119,21 +119,21 @@ class Cloche(Runs):
         self._closing = None
         store = self._open_store()
         try:
-            scheduler = Scheduler(
+            worker = Worker(
                 store,
                 self._world,
                 self._engine,
                 self._open_checkpoints(),
                 checkpoint_every=self._checkpoint_every,
-                warm_bytes=self._warm_bytes,
+                cached_bytes_max=self._warm_bytes,
                 lease_ttl_s=self._lease_ttl_s,
                 loop_stall_max_s=self._loop_stall_max_s,
                 policy_of=self.policy_of,
+                start_child=self._start_child,
             )
-            scheduler.register(self._workflows, self._steps)
-            scheduler.starter = self._start_child
-            self._scheduler = scheduler
-            scheduler.recover()
+            worker.registry.register(self._workflows, self._steps)
+            self._worker = worker
+            await worker.begin()
         except BaseException:
             self._close_store(store)
             raise
@@ -185,7 +185,7 @@ class Cloche(Runs):
         Beside the loop: a guest that this machine has never run is compiled first, for seconds. Code that does not load is
         logged, and found again by the run that needs it.
         """
-        await self._running.prewarm(
+        await self._running.cells.prewarm(
             TenantId(self._tenant), [code_of(workflow, self._engine) for workflow in self._workflows]
         )
 
@@ -236,10 +236,10 @@ class Cloche(Runs):
             UsageError: it has ended, or is another workflow's.
         """
         running, key = self._running, self._key(run_id)
-        if running.is_driven(key):
+        if key in running.drivers:
             raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
         code = code_of(workflow, self._engine)
-        report = upgrade.upgrade(running.store, self._engine, key, code, running.membership.worker, self._world.now())
+        report = upgrade.upgrade(running.store, self._engine, key, code, running.name, self._world.now())
         running.claims.expect(self._world.now())
         return report
 
@@ -255,7 +255,7 @@ class Cloche(Runs):
             RunConflict: this store has another run of that id.
         """
         key = export.import_run(self._running.store, data, self.policy_of)
-        self._running.wake(key)
+        await self._running.starting.wake(key)
         row = replay.row_of(self._running.store, key)
         return self.tenant(key.tenant)._run(row)
 
@@ -278,7 +278,7 @@ class Cloche(Runs):
 
     @property
     def is_open(self) -> bool:
-        return self._scheduler is not None
+        return self._worker is not None
 
     @property
     def is_idle(self) -> bool:
@@ -307,10 +307,10 @@ class Cloche(Runs):
         return await self.tenant(tenant)._start(workflow, input_data, run_id, depth=depth)
 
     @property
-    def _running(self) -> Scheduler:
-        if self._scheduler is None:
+    def _running(self) -> Worker:
+        if self._worker is None:
             raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")
-        return self._scheduler
+        return self._worker
 
     def _open_store(self) -> Store:
         if self._path is None:
@@ -332,9 +332,9 @@ class Cloche(Runs):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        scheduler, self._scheduler = self._scheduler, None
-        if scheduler is not None:
-            await scheduler.close(self._drain_timeout_s)
-            scheduler.checkpoints.close()
-            self._close_store(scheduler.store)
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close(self._drain_timeout_s)
+            worker.services.checkpoints.close()
+            self._close_store(worker.store)
         shutdown.forget(self._drain)

@@ -10,13 +10,14 @@ from cloche.errors import UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
 from cloche.run.code import load_code
-from cloche.run.results import FINAL, STOPPED, RunResult, fold, revive
+from cloche.run.results import RunResult, fold, revive
+from cloche.status import FINAL, RESTING
 
 if TYPE_CHECKING:
     from cloche.client.tenants import Runs
-    from cloche.client.workflows import Workflow
     from cloche.store import RunRow
-    from cloche.worker.worker import Scheduler
+    from cloche.worker.worker import Worker
+    from cloche_codegen import Workflow
 
 
 class Run:
@@ -88,31 +89,31 @@ class Run:
         Raises:
             UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
         """
-        async with self._open() as scheduler:
+        async with self._open() as worker:
             while True:
-                if scheduler.closed:
+                if worker.closed:
                     raise UsageError(
                         f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
                     )
-                stopped = scheduler.listeners.stopped(self._key)
-                row = replay.row_of(scheduler.store, self._key)
-                if row.status in ((*FINAL, "blocked") if final else STOPPED):
-                    await scheduler.callbacks.done(self._key)
+                stopped = worker.listeners.stopped(self._key)
+                row = replay.row_of(worker.store, self._key)
+                if row.status in ((*FINAL, "blocked") if final else RESTING):
+                    await worker.drivers.callbacks.done(self._key)
                     return self._folded(row)
-                problem = scheduler.problem(self._key)
-                if problem is not None and not scheduler.is_driven(self._key) and row.wake_at is None:
-                    raise problem
+                error = worker.blocks.last_error(self._key)
+                if error is not None and self._key not in worker.drivers and row.wake_at is None:
+                    raise error
                 await stopped
 
     async def row(self) -> RunRow:
         """The run's entry in listings."""
-        async with self._open() as scheduler:
-            return replay.row_of(scheduler.store, self._key)
+        async with self._open() as worker:
+            return replay.row_of(worker.store, self._key)
 
     async def status(self) -> str:
         """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked."""
-        async with self._open() as scheduler:
-            row = scheduler.store.run(self._key)
+        async with self._open() as worker:
+            row = worker.store.run(self._key)
         return row.status if row is not None else "pending"
 
     async def cancel(self) -> None:
@@ -122,26 +123,26 @@ class Run:
 
     async def history(self) -> list[Record]:
         """All records so far, verified."""
-        async with self._open() as scheduler:
-            return list(scheduler.store.records(self._key))
+        async with self._open() as worker:
+            return list(worker.store.records(self._key))
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
         """The records behind number `from_seq`, then each new one as it becomes durable, until the run stops."""
         seq = Seq(from_seq)
-        async with self._open() as scheduler:
-            while not scheduler.closed:
-                changed = scheduler.listeners.changed(self._key)
-                row = replay.row_of(scheduler.store, self._key)
-                for record in scheduler.store.records(self._key, seq):
+        async with self._open() as worker:
+            while not worker.closed:
+                changed = worker.listeners.changed(self._key)
+                row = replay.row_of(worker.store, self._key)
+                for record in worker.store.records(self._key, seq):
                     seq = record.seq
                     yield record
-                if row.status in STOPPED:
+                if row.status in RESTING:
                     return
                 await changed
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Scheduler]:
-        """The scheduler; a run that has its `Cloche` to itself opens it for the time of a call."""
+    async def _open(self) -> AsyncIterator[Worker]:
+        """The worker; a run that has its `Cloche` to itself opens it for the time of a call."""
         app = self._tenant.app
         if self._owns_app and not app.is_open:
             async with app:

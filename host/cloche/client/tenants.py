@@ -20,12 +20,14 @@ from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.messages import Started
 from cloche.history.values import encode, plain
 from cloche.operations import export, fork, replay
-from cloche.operations.deploy import Deployment, baked, keep, workflow_of_graph
+from cloche.operations.deploy import Deployment, baked, keep
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_event, check_start
-from cloche.run.results import FINAL, RunResult
+from cloche.run.results import RunResult
 from cloche.run.selection import path_of
-from cloche.steps.context import validated
+from cloche.status import FINAL
+from cloche.steps.registry import workflow_of_graph
+from cloche.steps.schemas import validated
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.tenancy import Policy
 from cloche.worker.inbox import token_of
@@ -33,10 +35,9 @@ from cloche.worker.queue import QUEUED, asked
 
 if TYPE_CHECKING:
     from cloche.client.cloche import Cloche
-    from cloche.client.workflows import Workflow
     from cloche.run.clock import World
-    from cloche.worker.worker import Scheduler
-    from cloche_codegen import Graph
+    from cloche.worker.worker import Worker
+    from cloche_codegen import Graph, Workflow
 
 
 class Runs:
@@ -62,7 +63,7 @@ class Runs:
         return self.app.policy_of(self._tenant)
 
     @property
-    def _running(self) -> Scheduler:
+    def _running(self) -> Worker:
         return self.app._running
 
     async def start(
@@ -134,9 +135,9 @@ class Runs:
         running = self._running
         more["depth"] = depth
         if depth or (running.admission.admits(self._tenant) and self._tenant not in running.claims.held):
-            await running.start(key, code, [self._created(code, **more), started])
+            await running.starting.start(key, code, [self._created(code, **more), started])
         else:
-            await running.queue(key, code, self._created(code, **more, **{QUEUED: started.pack()}))
+            await running.starting.queue(key, code, self._created(code, **more, **{QUEUED: started.pack()}))
 
     def _created(self, code: Code, **more: Any) -> Note:
         content = {
@@ -170,7 +171,7 @@ class Runs:
         if self._running.store.run(key) is not None:
             raise _exists(key)
         try:
-            await self._running.start(key, code, [created, *facts])
+            await self._running.starting.start(key, code, [created, *facts])
         except SeqConflict as error:
             raise _exists(key) from error
         return self._run(row, key)
@@ -206,7 +207,7 @@ class Runs:
         run = self._run(row)
         if idempotency_key is None:
             try:
-                await self._running.resume(key, wish)
+                await self._running.requests.resume(key, wish)
                 return await run.result()
             except (LeasedElsewhere, LeaseLost):  # it is asked for the same
                 wish["data"] = plain(resume_data, "resume_data")
@@ -235,11 +236,11 @@ class Runs:
             return
         if row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-        payload = self._running.checked_event(self._running.code(row.code), name, payload)
+        payload = self._running.registry.checked_event(self._running.cells.code(row.code), name, payload)
         check_event(replay.created(store, key), payload)
         body = encode([name, payload])
         store.post(key, "event", body, token, self._world.now(), kept=idempotency_key is not None)
-        self._running.inbox.look()
+        await self._running.inbox.look()
 
     async def delete(self, run_id: str) -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
@@ -252,7 +253,7 @@ class Runs:
         """
         key = self._key(run_id)
         row = replay.row_of(self._running.store, key)
-        if row.status not in FINAL or self._running.is_driven(key):
+        if row.status not in FINAL or key in self._running.drivers:
             raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
         if not self._running.store.delete([key], self._world.now()):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
@@ -289,10 +290,7 @@ class Runs:
             NotFound: there is no such run.
         """
         key, reason = self._key(run_id), "asked for by the caller"
-        try:
-            await self._running.cancel(key, reason)
-        except (LeasedElsewhere, LeaseLost):
-            await self._running.inbox.ask(key, "cancel", reason)
+        await self._running.cancel(key, reason)
 
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
@@ -327,15 +325,15 @@ class Runs:
         if isinstance(workflow, (str, Version)):
             name = workflow if isinstance(workflow, str) else workflow.id
             if (version := running.store.version_of(self._tenant, name)) is not None:
-                code = running.code(version.digest)
+                code = running.cells.code(version.digest)
                 return workflow_of_graph(code.graph) if code.graph else None, code
-            found = running.workflow(name)
+            found = running.registry.workflow(name)
             if found is None:
                 raise self._no_such_workflow(name)
             return found, code_of(found, self._engine)
-        if running.workflow(workflow.id) is None:
-            running.register([workflow], [])
-        found = running.workflow(workflow.id)
+        if running.registry.workflow(workflow.id) is None:
+            running.registry.register([workflow], [])
+        found = running.registry.workflow(workflow.id)
         assert found is not None
         return found, code_of(found, self._engine)
 
@@ -394,7 +392,7 @@ class Tenant(Runs):
         """
         one = Deployment(self._tenant, content, workflow, language, self.policy)
         running = self._running
-        code = await running.lanes.beside(self._tenant, partial(baked, self._engine, one))
+        code = await running.services.lanes.beside(self._tenant, partial(baked, self._engine, one))
         return keep(running.store, self._engine, one, code, self._world.now())
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:

@@ -1,8 +1,20 @@
 """What runs workflow code: the seam, and the engines behind it."""
 
+from cloche.engines.code import Code, Language, graph_of, is_native, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
-from cloche.engines.protocol import Cell, CellSource, Code, Language
+from cloche.engines.protocol import Cell, CellSource
 from cloche.engines.sandboxed import SandboxEngine
 
-__all__ = ["Cell", "CellSource", "Code", "DirectEngine", "Language", "ProcessEngine", "SandboxEngine"]
+__all__ = [
+    "Cell",
+    "CellSource",
+    "Code",
+    "DirectEngine",
+    "Language",
+    "ProcessEngine",
+    "SandboxEngine",
+    "graph_of",
+    "is_native",
+    "mode_of",
+]

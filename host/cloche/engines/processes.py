@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cloche.engines.protocol import Cell, Code
+from cloche.engines.code import Code
+from cloche.engines.protocol import Cell
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.history.ids import TenantId
 from cloche.sandbox import Limits

@@ -1,54 +1,12 @@
-"""The low seam: what runs a workflow's code, one turn at a time. Lowering, history, store and runtime are the same above it."""
+"""The low seam: what runs a workflow's code, one turn at a time. Everything above it is the same for all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from cloche.engines.code import Code, Language
 from cloche.history.ids import TenantId
-from cloche.history.values import decode, encode
-
-Language = Literal["javascript", "python"]
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What a run is pinned to, and all that is needed to go on with it: its bundle is a blob of the store.
-
-    `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
-    `language` is what `source` is written in.
-    """
-
-    workflow: str
-    guest: str
-    source: str
-    lines: dict[int, str]
-    graph: str  # JSON
-    language: Language = "javascript"
-    owner: str = ""  # the tenant that brought it; none for the host's own
-
-    def pack(self) -> bytes:
-        lines = [[line, node] for line, node in sorted(self.lines.items())]
-        wire: dict[str, Any] = {
-            "workflow": self.workflow,
-            "guest": self.guest,
-            "source": self.source,
-            "lines": lines,
-            "graph": self.graph,
-        }
-        if self.language != "javascript":  # bundles from before there was another stay as they are
-            wire["language"] = self.language
-        if self.owner:
-            wire["owner"] = self.owner
-        return encode(wire)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Code:
-        wire: dict[str, Any] = decode(data)
-        language = wire.get("language", "javascript")
-        lines, owner = dict(wire["lines"]), wire.get("owner", "")
-        return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner)
 
 
 class Cell(Protocol):

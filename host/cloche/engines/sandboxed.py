@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import cloche_guest
-from cloche.engines.protocol import Cell, Code, Language
+from cloche.engines.code import Code, Language
+from cloche.engines.protocol import Cell
 from cloche.errors import GuestUnavailable
 from cloche.history.ids import TenantId
 from cloche.history.values import lend

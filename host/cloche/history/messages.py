@@ -360,6 +360,12 @@ def split_output(data: bytes, bounds: Bounds | None = None) -> Iterator[list[byt
         raise MalformedOutput("the guest left an event open: its output ends without the closing mark", offset=at)
 
 
+def unpack_started(data: bytes) -> Started:
+    """The event that a run began with, from the body of its record."""
+    _, time, seed, value, given = decode(data)
+    return Started(time, seed, value, given)
+
+
 def unpack_command(data: bytes, *, is_new: bool = False) -> Command:
     """One command from bytes that `split_output` has checked.
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, Code, Language
 from cloche.errors import DeployRefused, GuestFault, LimitExceeded, LoadFailed, UsageError
 from cloche.history import TenantId, TimeMs
 from cloche.history.ids import is_valid_id
+from cloche.run.code import code_of
+from cloche.steps.registry import load_graph
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
-    from cloche.client.workflows import Workflow
     from cloche_codegen import Graph
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
@@ -116,13 +116,12 @@ def _code(engine: CellSource, one: Deployment) -> Code:
 
 
 def _of_graph(engine: CellSource, one: Deployment) -> Code:
-    from cloche.run.code import code_of
     from cloche_codegen import GraphError
     from cloche_codegen.errors import PROBLEMS_MAX
 
     try:
         graph = one.content if isinstance(one.content, str) else one.content.to_json()
-        workflow = _loaded(graph, is_accepted=False)
+        workflow = load_graph(graph, is_accepted=False)
         if one.workflow not in (None, workflow.id):
             raise one.refused(f"its graph is that of workflow '{workflow.id}'", "bad-id")
         return code_of(workflow, engine)
@@ -132,34 +131,3 @@ def _of_graph(engine: CellSource, one: Deployment) -> Code:
         raise one.refused(error.message, error.code, problems=problems, problem_count=len(error.problems)) from error
     except (RecursionError, ValueError) as error:
         raise one.refused(f"its graph cannot be read: {error}", "bad-graph") from error
-
-
-@lru_cache(256)
-def workflow_of_graph(graph: str) -> Workflow:
-    """The workflow of a deployed graph, for its schemas and its source. Its steps are known by id alone: nothing runs here.
-
-    A pattern in it that can no longer be used says nothing, so that what was deployed before goes on; a warning names it.
-
-    Raises:
-        GraphError: it is no graph, or has problems.
-    """
-    from cloche_codegen.errors import PROBLEMS_MAX
-    from cloche_codegen.factories import schema_problems
-
-    workflow = _loaded(graph, is_accepted=True)
-    for problem in schema_problems(workflow.graph)[:PROBLEMS_MAX]:
-        log.warning("a deployed graph is not checked by all of its schema: %s", problem)
-    return workflow
-
-
-def _loaded(graph: str, *, is_accepted: bool) -> Workflow:
-    from cloche.client.workflows import Workflow
-    from cloche_codegen import Graph, create_step, load_workflow
-
-    loaded = Graph.from_json(graph)
-    steps = [create_step(id=id, execute=_nothing) for id in loaded.steps]
-    return load_workflow(loaded, steps, workflow_class=Workflow, is_accepted=is_accepted)
-
-
-def _nothing(_: Any) -> None:
-    """The steps of a deployed graph are those that a worker has registered."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cloche.engines import Cell, CellSource, Code
+from cloche.engines import Cell, CellSource, Code, graph_of
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.replay import DivergenceReport, find_divergence, script
-from cloche.run.code import graph_of, load_code, load_guest
+from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
-from cloche.run.results import FINAL, RunResult, fold
+from cloche.run.results import RunResult, fold
+from cloche.status import FINAL
 from cloche.store import Finding, Metered, RunRow, Store
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000

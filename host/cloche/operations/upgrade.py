@@ -18,7 +18,7 @@ from cloche.history.messages import Upgraded
 from cloche.history.replay import DivergenceReport, script
 from cloche.operations.replay import ReplayReport, replay, row_of
 from cloche.run.code import load_code
-from cloche.run.results import FINAL
+from cloche.status import FINAL
 from cloche.store import Append, NewCode, Store, blob_digest
 
 

@@ -8,21 +8,21 @@ wants it any more. A run that waits for a child counts as running: whichever wor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
-from cloche.errors import LeasedElsewhere, LeaseLost, LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
+from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
 from cloche.history import CallId, Failure, Kind, Record, RunId, RunKey
 from cloche.history.machine import StartRun
 from cloche.history.messages import ChildEnded
 from cloche.history.records import ENDS
-from cloche.run.results import FINAL
+from cloche.status import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from cloche.run.attempts import Owner
-    from cloche.worker.worker import Scheduler
+    from cloche.run.ports import RunServices, StepOwner
 
 RETRY_S = 1.0  # until a store that did not answer is asked again
 _REASON = "the run that started it was canceled, or goes on without it"
@@ -31,9 +31,9 @@ _REASON = "the run that started it was canceled, or goes on without it"
 class Children:
     """The children of one driver's run, by the calls that wait for them."""
 
-    def __init__(self, owner: Owner, scheduler: Scheduler) -> None:
+    def __init__(self, owner: StepOwner, services: RunServices) -> None:
         self._owner = owner
-        self._scheduler = scheduler
+        self._services = services
         self._following: dict[CallId, asyncio.Task[None]] = {}
         self._unwanted: set[CallId] = set()
 
@@ -44,7 +44,7 @@ class Children:
             MissingWorkflow: this process does not have the workflow.
         """
         key = self._owner.key
-        if self._row(wish.call) is None and not self._scheduler.has_workflow(key.tenant, wish.workflow):
+        if self._row(wish.call) is None and not self._services.child_runs.has_workflow(key.tenant, wish.workflow):
             raise MissingWorkflow(
                 f"run {key} needs workflow '{wish.workflow}' for a child, which this process does not have: "
                 "open the store with it among its workflows, or deploy it",
@@ -58,7 +58,7 @@ class Children:
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
             if self._row(call) is not None:  # else its start is on its way, and it is canceled behind that
-                self._scheduler.spawn(self._cancel(call))
+                self._services.tasks.spawn(self._cancel(call))
 
     def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
@@ -82,11 +82,11 @@ class Children:
         return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
 
     def _row(self, call: CallId) -> Any:
-        return self._scheduler.store.run(self._key(call))
+        return self._services.store.run(self._key(call))
 
     def _follow(self, wish: StartRun) -> None:
         if wish.call not in self._following:
-            task = self._following[wish.call] = self._scheduler.spawn(self._followed(wish))
+            task = self._following[wish.call] = self._services.tasks.spawn(self._followed(wish))
             task.add_done_callback(lambda _: self._following.pop(wish.call, None))
 
     async def _followed(self, wish: StartRun) -> None:
@@ -107,36 +107,34 @@ class Children:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
             await self._cancel(wish.call)
         elif not known:
-            await self._scheduler.start_child(self._owner, wish.workflow, wish.input, self._key(wish.call).run)
+            run_id = self._key(wish.call).run
+            await self._services.child_runs.start_child(
+                self._owner.key, self._owner.limits, wish.workflow, wish.input, run_id
+            )
             if wish.call in self._unwanted:
                 await self._cancel(wish.call)
         return await self._end(self._key(wish.call))
 
     async def _cancel(self, call: CallId) -> None:
-        key = self._key(call)
-        try:
-            await self._scheduler.cancel(key, _REASON)
-        except (LeasedElsewhere, LeaseLost):
-            await self._scheduler.inbox.ask(key, "cancel", _REASON)
-        except NotFound:  # it was deleted: there is nothing to cancel
-            pass
+        with contextlib.suppress(NotFound):  # it was deleted: there is nothing to cancel
+            await self._services.child_runs.cancel(self._key(call), _REASON)
 
     async def _end(self, key: RunKey) -> list[Any]:
         """Wait until the child has ended; what came of it."""
         while True:
-            stopped = self._scheduler.listeners.stopped(key)
-            row = self._scheduler.store.run(key)
+            stopped = self._services.child_runs.stopped(key)
+            row = self._services.store.run(key)
             if row is None:
                 return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was heard of"))
             if row.status in FINAL:
-                return _read(key, self._scheduler.store.records(key))
+                return _read(key, self._services.store.records(key))
             await stopped
 
     def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
         """What came of it as it can enter the glass."""
-        event = ChildEnded(self._scheduler.world.now(), call, outcome)
+        event = ChildEnded(self._services.world.now(), call, outcome)
         try:
-            self._owner.enforcement.check_inbound(event)
+            self._owner.limits.check_inbound(event)
         except LimitExceeded as error:
             return ChildEnded.failed(event.time, call, Failure.from_exception(error))
         return event

@@ -99,12 +99,12 @@ class Timers:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._heap: list[tuple[TimeMs, int, Callable[[], None]]] = []
+        self._heap: list[tuple[TimeMs, int, Callable[[], object]]] = []
         self._count = itertools.count()
         self._handle: Alarm | None = None
         self._closed = False
 
-    def at(self, due: TimeMs, callback: Callable[[], None]) -> None:
+    def at(self, due: TimeMs, callback: Callable[[], object]) -> None:
         if self._closed:
             return
         heapq.heappush(self._heap, (due, next(self._count), callback))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import mode_of
 from cloche.errors import LimitExceeded, NotGranted
 from cloche.history import CallId, Failure, Record, RunKey, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.machine import StartStep
 from cloche.history.messages import HookReceived, Started
 from cloche.history.values import decode, encode_plain
-from cloche.run.code import mode_of
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
 PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
 
 
-class Taken:
+class RateCounters:
     """What was taken in this process: by tenants in the last second, and by runs that have not ended, parked or not.
 
     Each rate of a tenant has a bucket of one second (token bucket).
@@ -109,19 +109,19 @@ def _pinned(packed: bytes) -> Policy:
     return Policy.of(limits or {}, rest or {})
 
 
-class Enforcement:
+class RunLimits:
     """The policy of one run, applied."""
 
     @classmethod
-    def of(cls, created: Mapping[str, Any], key: RunKey, taken: Taken) -> Enforcement:
+    def of(cls, created: Mapping[str, Any], key: RunKey, counters: RateCounters) -> RunLimits:
         """That of a run, by its first record."""
-        return cls(_policy_of(created), key, taken, created.get("depth", 0))
+        return cls(_policy_of(created), key, counters, created.get("depth", 0))
 
-    def __init__(self, policy: Policy, key: RunKey, taken: Taken, depth: int) -> None:
+    def __init__(self, policy: Policy, key: RunKey, counters: RateCounters, depth: int) -> None:
         self.policy = policy
         self.depth = depth  # how many runs stand above this one
         self._key = key
-        self._taken = taken
+        self._counters = counters
 
     def check_turn(self, started: Started | None, now: int, fuel_used: int, events: Iterable[bytes]) -> None:
         """Before a turn. `fuel_used` is that of the cell, whichever way it was made: it has the whole history in it.
@@ -156,7 +156,7 @@ class Enforcement:
         size = sum(
             len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
         )
-        self._taken.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
+        self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, fact: Fact) -> None:
         """Of data that somebody gives to the run.
@@ -186,7 +186,7 @@ class Enforcement:
                 message = f"step '{wish.name}' is not granted to tenant {self._key.tenant} with this input"
                 raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
             if not wish.redispatched:  # what a crash made necessary is not held against the tenant
-                self._taken.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
+                self._counters.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
         except LimitExceeded as error:
             return Failure.from_exception(error)
         return None
@@ -205,9 +205,9 @@ class Enforcement:
         if self.depth + 1 > policy.child_depth:
             raise exceeded("child_depth", policy.child_depth, self.depth + 1, "a child")
         if is_new:
-            self._taken.take_child(self._key, policy.children)
+            self._counters.take_child(self._key, policy.children)
         return self.depth + 1
 
     def forget(self) -> None:
         """The run has ended."""
-        self._taken.children.pop(self._key, None)
+        self._counters.children.pop(self._key, None)

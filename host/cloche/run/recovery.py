@@ -14,10 +14,10 @@ from cloche.history import Record, RunKey, RunMachine, Seq
 from cloche.history.fast_replay import Heard, Row, follow
 from cloche.history.replay import Script, find_divergence, script
 from cloche.run import checkpoints
+from cloche.run.ports import RunServices
 
 if TYPE_CHECKING:
     from cloche.engines import Cell, Code
-    from cloche.worker.worker import Scheduler
 
 PORTION_ROWS = 4_000  # of a history that is read: about 10 ms
 LOST_MAX = 3  # times running that its cell's process ended over one rebuild
@@ -26,10 +26,10 @@ log = logging.getLogger("cloche.run")
 
 
 @dataclass(slots=True)
-class Rebuilder:
-    """Rebuilds one run. `cell` is None until it has something to hear; `tail` is how much it heard behind a checkpoint."""
+class Recovery:
+    """Rebuilds one run. `cell` is None until something is delivered to it; `tail` counts the events since a checkpoint."""
 
-    scheduler: Scheduler
+    services: RunServices
     key: RunKey
     code: Code
     limits: dict[str, Any]
@@ -40,7 +40,7 @@ class Rebuilder:
     has_checkpoint: bool = False
     burnt: int = 0  # fuel
 
-    async def rebuild(self) -> None:
+    async def recover(self) -> None:
         """Lead `machine` and `cell` to the end of the log.
 
         Raises:
@@ -61,11 +61,11 @@ class Rebuilder:
 
     async def _from_beginning(self) -> None:
         self.machine, self.cell, self.tail = self.new_machine(), None, 0
-        await self._follow(self.scheduler.store.rows(self.key))
+        await self._follow(self.services.store.rows(self.key))
 
     async def _from_checkpoint(self) -> bool:
         """Whether there was a checkpoint that could be used. One about which there is a doubt is never looked at again."""
-        saved = self.scheduler.checkpoints.get(self.key)
+        saved = self.services.checkpoints.get(self.key)
         if saved is None:
             return False
         try:
@@ -74,7 +74,7 @@ class Rebuilder:
             raise
         except (CheckpointRejected, Divergence, GuestFault) as error:
             log.warning("a checkpoint of run %s is not used, now or again: %s", self.key, error.message)
-            self.scheduler.checkpoints.reject(self.key)
+            self.services.checkpoints.reject(self.key)
             return False
 
     async def _restore(self, saved: bytes) -> bool:
@@ -83,7 +83,7 @@ class Rebuilder:
         Raises:
             CheckpointRejected, Divergence, GuestFault: there is a doubt about it.
         """
-        store = self.scheduler.store
+        store = self.services.store
         checkpoint = checkpoints.opened(self.key, saved)
         machine = self.new_machine()
         machine.restore(checkpoint.machine)
@@ -91,7 +91,7 @@ class Rebuilder:
         first = next(rows, None)
         row = store.run(self.key)
         checkpoints.check_joint(machine, row.head_hash if row is not None else b"", first)
-        self.cell = self.scheduler.thaw_cell(self.key.tenant, self.code, self.limits, checkpoint.cell)
+        self.cell = self.services.cells.thaw(self.key.tenant, self.code, self.limits, checkpoint.cell)
         if self.cell is None:
             return False
         self.machine, self.tail, self.has_checkpoint = machine, 0, True
@@ -108,7 +108,7 @@ class Rebuilder:
         if self.machine.ended or not heard.events:
             return
         if self.cell is None:
-            self.cell = await self.scheduler.open_cell(self.key.tenant, self.code, self.limits)
+            self.cell = await self.services.cells.open(self.key.tenant, self.code, self.limits)
         if heard.is_upgraded:  # what its code is told depends on all of the history
             part = self._script(begin)
             events, expected = part.events, b"".join(part.expected)
@@ -117,7 +117,7 @@ class Rebuilder:
         self.tail += len(events)
         before = self.cell.fuel_used
         try:
-            output, _ = await self.scheduler.lanes.turn(self.key.tenant, self.code, self.cell, events)
+            output, _ = await self.services.lanes.turn(self.key.tenant, self.code, self.cell, events)
         finally:
             self.burnt += self.cell.fuel_used - before
         if output != expected:
@@ -125,10 +125,10 @@ class Rebuilder:
             raise Divergence(str(report), report=report)
 
     def _script(self, behind: Seq) -> Script:
-        return script(list(self.scheduler.store.records(self.key, behind)))
+        return script(list(self.services.store.records(self.key, behind)))
 
     def _read(self, seq: Seq) -> Record:
-        found = next(self.scheduler.store.records(self.key, Seq(seq - 1)), None)
+        found = next(self.services.store.records(self.key, Seq(seq - 1)), None)
         if found is None:
             raise BrokenChain(f"run {self.key}, record {seq} is missing", run_id=self.key.run, seq=seq)
         return found

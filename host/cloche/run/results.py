@@ -12,13 +12,11 @@ from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import unpack_command
 from cloche.run.selection import id_path
+from cloche.status import FINAL
 from cloche.store import RunRow
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-FINAL = ("success", "failed", "canceled")
-STOPPED = (*FINAL, "suspended", "paused", "blocked")  # it moves when somebody outside does something
 
 
 @dataclass(slots=True)

@@ -1,15 +1,42 @@
-"""Which suspended steps a caller means: by path, id, label, or item of a foreach."""
+"""What a run waits for that a caller can mean: suspended steps by path, id, label or item of a foreach; hooks by name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import NotSuspended
+from cloche.history import CallId
+from cloche.history.lifecycles import HookPhase, RunPhase
 from cloche.history.machine import Suspension
+from cloche.history.messages import HookReceived, OpenHook, StepResumed, unpack_command
+
+if TYPE_CHECKING:
+    from cloche.history import RunMachine
+    from cloche.run.inputs import Inputs
 
 _INDEX = re.compile(r"\[\d+\]")
+
+
+def open_suspensions(machine: RunMachine, inputs: Inputs) -> list[Suspension]:
+    """The steps that wait to be resumed, without those for which data has just arrived."""
+    told = {one.call for one in inputs.of_kind(StepResumed)}
+    return [one for one in machine.suspensions() if one.call not in told]
+
+
+def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
+    """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled has none."""
+    if machine.phase is RunPhase.CANCELING:
+        return {}
+    told = {one.call for one in inputs.of_kind(HookReceived)}
+    found: dict[str, CallId] = {}
+    for call_id, call in machine.open.items():
+        if call.phase is HookPhase.OPEN and call_id not in told:
+            command = unpack_command(call.body)
+            if isinstance(command, OpenHook):
+                found.setdefault(command.name, call_id)
+    return found
 
 
 def chosen(

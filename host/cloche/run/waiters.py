@@ -1,4 +1,4 @@
-"""Those who told a run something and wait until it is durable."""
+"""Those who gave an input to a run and wait until it is durable."""
 
 from __future__ import annotations
 
@@ -8,40 +8,34 @@ from collections.abc import Iterable
 from cloche.errors import NotSuspended
 from cloche.history import RunKey
 from cloche.history.machine import Fact
-from cloche.run.inputs import Arrival
 
 
-class Answers:
-    """Facts of a run and who waits for each."""
+class Waiters:
+    """Who waits for which input of a run."""
 
     def __init__(self, key: RunKey) -> None:
         self._key = key
         self._waiting: list[tuple[Fact, asyncio.Future[None]]] = []
 
-    def to(self, fact: Fact) -> asyncio.Future[None]:
-        """Resolves when `fact` is recorded, or raises what it was refused for."""
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((fact, answer))
-        return answer
+    def wait_for(self, fact: Fact) -> asyncio.Future[None]:
+        """Resolves when `fact` is recorded; raises what it was rejected for."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((fact, waiter))
+        return waiter
 
-    def give(self, recorded: Iterable[Arrival]) -> None:
-        """These facts are durable."""
+    def resolve(self, recorded: Iterable[object]) -> None:
+        """These inputs are durable."""
         waiting, self._waiting = self._waiting, []
-        recorded = list(recorded)
-        for fact, answer in waiting:
-            if not is_in(fact, recorded):
-                self._waiting.append((fact, answer))
-            elif not answer.done():
-                answer.set_result(None)
+        recorded_ids = {id(one) for one in recorded}
+        for fact, waiter in waiting:
+            if id(fact) not in recorded_ids:
+                self._waiting.append((fact, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
 
-    def refuse(self, error: BaseException | None = None) -> None:
+    def reject(self, error: BaseException | None = None) -> None:
         """What has not been recorded by now was dropped: for the reason given, or because it came too late."""
-        for _, answer in self._waiting:
-            if not answer.done():
-                answer.set_exception(error or NotSuspended(f"run {self._key} does not wait for this any more"))
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(error or NotSuspended(f"run {self._key} does not wait for this any more"))
         self._waiting = []
-
-
-def is_in(fact: Arrival, facts: Iterable[Arrival]) -> bool:
-    """Whether it is one of these, and not only equal to one."""
-    return any(one is fact for one in facts)

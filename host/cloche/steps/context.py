@@ -1,25 +1,19 @@
-"""Making one attempt of a step: its context, its input, its function, its output."""
+"""What a step may know and do while it runs: its context, and the ways in which it can end besides returning."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from cloche.errors import InvalidInput
 from cloche.history.values import plain
+from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-    from cloche.client.runs import Run
     from cloche_codegen import Step
 
 
@@ -69,7 +63,7 @@ class Services(Protocol):
 
     def write(self, value: Any) -> None: ...
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Run: ...
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +155,11 @@ class StepContext:
         """End the innermost workflow here, as a success with `value`; its other steps are told to abort."""
         raise Bail(plain(value, "value"))
 
-    async def start_child(self, workflow: Any, input_data: Any = None, *, run_id: str | None = None) -> Run:
-        """Start a run of its own, with its own history. Without `run_id` it is named after this call: once, however often."""
+    async def start_child(self, workflow: Any, input_data: Any = None, *, run_id: str | None = None) -> Any:
+        """Start a run of its own, with its own history, and return it (`cloche.Run`).
+
+        Without `run_id` it is named after this call: it is started once, however often that is asked for.
+        """
         return await self._services.start_child(workflow, input_data, run_id or f"{self.run_id}:{self.path}")
 
     def abort(self) -> None:
@@ -192,77 +189,3 @@ def _mapping_of(value: Any, what: str) -> dict[str, Any]:
 
 def frozen(values: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return MappingProxyType(dict(values or {}))
-
-
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """Which values are compared with the steps' schemas."""
-
-    inputs: bool = True
-    outputs: bool = False
-
-
-async def perform(
-    step: Step, arguments: list[Any], context: Callable[[Any], StepContext], pool: Executor, checks: Checks
-) -> Any:
-    """Run the step's function on its (validated) argument and return its result as a plain value.
-
-    A synchronous function runs in `pool`. Whatever it raises comes out as it is; `InvalidInput` when the argument does
-    not fit the step's input schema or the result cannot cross.
-    """
-    argument = arguments[0] if arguments else None
-    adapter = step.input_adapter() if checks.inputs else None
-    data = validated(adapter, argument, f"the input of step '{step.id}'") if adapter else argument
-    call: Callable[[], Any] = partial(step.execute, data)
-    if step.takes_context:
-        call = partial(step.execute, data, context(data))
-    limit = asyncio.timeout(step.timeout_s)
-    try:
-        async with limit:
-            result = await (call() if step.is_async else _in_thread(call, pool))
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s") from error
-    value = plain(result, "result")
-    if checks.outputs and (output := step.output_adapter()) is not None:
-        validated(output, value, f"the result of step '{step.id}'")
-    return value
-
-
-async def _in_thread(call: Callable[[], Any], pool: Executor) -> Any:
-    run = contextvars.copy_context().run
-    result = await asyncio.get_running_loop().run_in_executor(pool, run, _called, call)
-    if inspect.isawaitable(result):  # a sync function that hands out a coroutine, e.g. functools.partial
-        return await result
-    return result
-
-
-def _called(call: Callable[[], Any]) -> Any:
-    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479)."""
-    try:
-        return call()
-    except StopIteration as error:
-        raise RuntimeError("the step's function raised StopIteration") from error
-
-
-def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
-    """`value` as the schema sees it, defaults filled in.
-
-    Raises:
-        InvalidInput: `problems` lists every place that does not fit, as `field: reason`.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
-        raise InvalidInput(
-            f"{what} does not fit its schema: {'; '.join(problems)}", path="", problems=problems
-        ) from None
-
-
-def _problem(item: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "value"
-    return f"{where}: {item['msg']}"

@@ -18,9 +18,9 @@ from cloche.history import Failure
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{8,16}\b")
 
 
-def without_places(failure: Failure) -> Failure:
+def redact(failure: Failure) -> Failure:
     """`failure` as it may be told: `/srv/app/orders.db` is `…/orders.db`, and `<X object at 0x7f…>` has no address."""
-    cause = without_places(failure.cause) if failure.cause is not None else None
+    cause = redact(failure.cause) if failure.cause is not None else None
     return replace(failure, message=_told(failure.message), data=_data(failure.data), cause=cause)
 
 

@@ -68,8 +68,8 @@ class TestApp(Cloche):
 
     async def vanish(self) -> None:
         """The end that `kill -9` makes: nothing is drained and nothing recorded."""
-        scheduler, self._scheduler = self._running, None
+        worker, self._worker = self._running, None
         shutdown.forget(self._drain)
-        await scheduler.vanish()
+        await worker.vanish()
         if isinstance(self.store, MemoryStore):  # what the kernel tells of a process, for the stores that ask it
-            self.store.leases.vanish(scheduler.membership.worker)
+            self.store.leases.vanish(worker.name)

@@ -9,37 +9,40 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.history import RunKey
-from cloche.run.results import FINAL, RunResult, fold
+from cloche.run.results import RunResult, fold
+from cloche.status import FINAL, RunStatus
 
 if TYPE_CHECKING:
-    from cloche.client.workflows import Workflow
-    from cloche.run.driver import RunDriver
-    from cloche.worker.worker import Scheduler
+    from cloche.run.ports import DrivenRun, Tasks
+    from cloche.store import Store
+    from cloche_codegen import Workflow
 
 log = logging.getLogger("cloche")
 
 
 class Callbacks:
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    """Calls `on_finish` and `on_error` of the workflows of one worker's runs."""
+
+    def __init__(self, store: Store, tasks: Tasks) -> None:
+        self._store = store
+        self._tasks = tasks
         self._reports: dict[RunKey, asyncio.Task[None]] = {}
 
-    def call(self, driver: RunDriver, workflow: Workflow | None) -> None:
+    def call(self, run: DrivenRun, workflow: Workflow | None) -> None:
         """Call those of `workflow` for a run that has come to a stop in this process, once a stop."""
-        status = driver.machine.status
-        if workflow is None or not driver.turns or status not in (*FINAL, "suspended"):
+        status = run.machine.status
+        if workflow is None or not run.turns or status not in (*FINAL, RunStatus.SUSPENDED):
             return
-        driver.turns = 0
-        wanted = [workflow.on_finish, workflow.on_error if status == "failed" else None]
+        run.turns = 0
+        wanted = [workflow.on_finish, workflow.on_error if status == RunStatus.FAILED else None]
         calls = [call for call in wanted if call is not None]
         if calls:
-            self._reports[driver.key] = self._scheduler.spawn(self._report(driver.key, calls))
+            self._reports[run.key] = self._tasks.spawn(self._report(run.key, calls))
 
     async def _report(self, key: RunKey, calls: Sequence[Callable[[RunResult], Any]]) -> None:
-        store = self._scheduler.store
-        row = store.run(key)
+        row = self._store.run(key)
         assert row is not None
-        result = fold(row, store.records(key), ())
+        result = fold(row, self._store.records(key), ())
         for call in calls:
             try:
                 answer = call(result)

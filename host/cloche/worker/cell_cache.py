@@ -1,8 +1,8 @@
-"""Live cells, as many as fit into a budget of memory.
+"""The cell cache: live cells, as many as fit into a budget of memory.
 
 A driven run has a cell, and one that was parked keeps its own until room is needed: waking it then costs nothing. When the
-budget is used up, the run that has had no turn for longest gives up its cell, behind a checkpoint if its history is long; its
-next turn rebuilds it. A cell in a turn is never taken away, so the budget may be passed by as many as are at work.
+budget is used up, the run that has had no turn for longest gives up its cell, after a checkpoint if its history is long; its
+next turn rebuilds it. A cell in a turn is never taken away, so the budget may be exceeded by as many as are at work.
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ from typing import TYPE_CHECKING
 from cloche.history import RunKey
 
 if TYPE_CHECKING:
-    from cloche.run.driver import RunDriver
+    from cloche.run.ports import CellOwner
 
 BYTES_MAX = 256 << 20  # about 1,600 cells of small workflows
 
 
-class WarmCells:
-    """The drivers that have a cell, least recently used first."""
+class CellCache:
+    """Who has a cell, least recently used first."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self.bytes_max = bytes_max
         self.bytes_used = 0
-        self._drivers: OrderedDict[RunKey, tuple[RunDriver, int]] = OrderedDict()
+        self._owners: OrderedDict[RunKey, tuple[CellOwner, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._drivers)
+        return len(self._owners)
 
-    def add(self, driver: RunDriver, size: int) -> None:
-        """`driver` has a cell of `size` bytes now; make room for it."""
-        self._drop(driver.key)
-        self._drivers[driver.key] = (driver, size)
+    def add(self, owner: CellOwner, size: int) -> None:
+        """`owner` has a cell of `size` bytes now; make room for it."""
+        self._drop(owner.key)
+        self._owners[owner.key] = (owner, size)
         self.bytes_used += size
         self._make_room()
 
     def used(self, key: RunKey) -> None:
         """The run had a turn."""
-        if key in self._drivers:
-            self._drivers.move_to_end(key)
+        if key in self._owners:
+            self._owners.move_to_end(key)
 
-    def get(self, key: RunKey) -> RunDriver | None:
-        """The driver that has a cell of this run."""
-        return self._drivers.get(key, (None, 0))[0]
+    def get(self, key: RunKey) -> CellOwner | None:
+        """The owner that has a cell of this run."""
+        return self._owners.get(key, (None, 0))[0]
 
-    def drop(self, driver: RunDriver) -> None:
+    def drop(self, owner: CellOwner) -> None:
         """Its cell is of no use any more."""
-        if self.get(driver.key) is driver:
-            self._drop(driver.key)
+        if self.get(owner.key) is owner:
+            self._drop(owner.key)
 
     def _drop(self, key: RunKey) -> None:
-        self.bytes_used -= self._drivers.pop(key, (None, 0))[1]
+        self.bytes_used -= self._owners.pop(key, (None, 0))[1]
 
     def _make_room(self) -> None:
         freed: list[RunKey] = []
-        newest, too_many = next(reversed(self._drivers)), self.bytes_used - self.bytes_max
-        for key, (driver, size) in self._drivers.items() if too_many > 0 else ():
+        newest, too_many = next(reversed(self._owners)), self.bytes_used - self.bytes_max
+        for key, (owner, size) in self._owners.items() if too_many > 0 else ():
             if too_many <= 0 or key == newest:
                 break
-            if driver.give_up_cell():
+            if owner.evict_cell():
                 freed.append(key)
                 too_many -= size
         for key in freed:

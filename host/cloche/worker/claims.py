@@ -11,13 +11,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
-from cloche.history import TenantId, TimeMs
+from cloche.history import RunKey, TenantId, TimeMs
 from cloche.run.fairness import divided, in_turns
-from cloche.worker.membership import Membership
 
 if TYPE_CHECKING:
-    from cloche.store import RunRow
-    from cloche.worker.worker import Scheduler
+    from cloche.run.clock import Timers, World
+    from cloche.run.ports import Tasks
+    from cloche.store import RunRow, Store
+    from cloche.worker.admission import Admission
+    from cloche.worker.membership import Membership
+    from cloche.worker.ports import Work
 
 INTERVAL_S = 0.1  # how often the store is asked whether somebody else wrote
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
@@ -28,27 +31,44 @@ log = logging.getLogger("cloche")
 
 
 class Claims:
-    """Looks for work when others wrote, when this one joined or buried another, and when a run that nobody owns is due."""
+    """Looks for work when somebody wrote, when this worker evicted another one, and when a run that nobody owns is due.
 
-    def __init__(self, scheduler: Scheduler, membership: Membership) -> None:
-        self.membership = membership
-        self._scheduler = scheduler
+    Implements `Ownership` of `run.ports`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        world: World,
+        timers: Timers,
+        tasks: Tasks,
+        membership: Membership,
+        admission: Admission,
+        work: Work,
+    ) -> None:
+        self.held: set[TenantId] = set()  # of whom there may be more than was taken
+        self._store = store
+        self._world = world
+        self._timers = timers
+        self._tasks = tasks
+        self._membership = membership
+        self._admission = admission
+        self._work = work
         self._version = self._changes = -1  # as they were at the last look
         self._due: TimeMs | None = None  # when a look is planned
         self._last: TenantId | None = None  # whose turn it was last
-        self.held: set[TenantId] = set()  # of whom there may be more than was taken
         self._watcher: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Join the workers and take what there is; from then on by itself.
 
         Raises:
             StoreError: the store did not answer.
         """
-        self.membership.join()
-        self._look()
+        self._membership.join()
+        await self._look()
         self._watcher = asyncio.create_task(self._watch(), name="cloche-claims")
-        self.membership.start_heartbeat()
+        self._membership.start_heartbeat()
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Look for nothing more; what is left to be waited for."""
@@ -62,80 +82,94 @@ class Claims:
         """Whether the last look found no more than was taken."""
         return not self.held
 
-    def are_safe(self) -> bool:
+    # ---- as the owner of runs ----
+
+    @property
+    def worker(self) -> str:
+        return self._membership.worker
+
+    def is_safe(self) -> bool:
         """Whether nobody can have taken the runs of this worker; one that was silent for long beats first."""
         try:
-            return self.membership.is_safe or self._keep()
+            return self._membership.is_safe or self._keep()
         except StoreError:
             return False
 
-    def _keep(self) -> bool:
-        alive = self.membership.keep()
-        if not alive:
-            self._scheduler.lose_all()
-        return alive
+    async def claim(self, key: RunKey) -> RunRow | None:
+        """Own the run, if nobody else does."""
+        return self._store.leases.claim(self._membership.worker, key)
 
-    def expect(self, due: TimeMs | None) -> None:
+    def expect(self, due: int | None) -> None:
         """Look again when a run that nobody owns is due."""
         if due is None or (self._due is not None and self._due <= due):
             return
-        self._due = due
-        self._scheduler.timers.at(due, self._look_when_due)
+        self._due = TimeMs(due)
+        self._timers.at(self._due, lambda: self._tasks.spawn(self._look_when_due()))
 
     def room_again(self) -> None:
         """A run has left this worker: there may be room for others."""
         if self.held:
-            self.expect(self._scheduler.world.now())
+            self.expect(self._world.now())
+
+    def queued(self, tenant: TenantId) -> None:
+        """A run of this tenant waits to begin. The store does not tell of own writes, and the last run may have ended."""
+        self.held.add(tenant)
+        self.room_again()
+
+    # ---- looking ----
+
+    def _keep(self) -> bool:
+        alive = self._membership.keep()
+        if not alive:
+            self._work.lose_all()
+        return alive
 
     async def _watch(self) -> None:
         while True:
-            await self._scheduler.world.pause(INTERVAL_S)
+            await self._world.pause(INTERVAL_S)
             try:
                 self._keep()
                 if self._has_news():
-                    self._look()
+                    await self._look()
             except StoreError as error:
                 log.warning("the store did not say what there is to do: %s", error.message)
             except Exception:
                 log.exception("a look for work failed by a fault of cloche itself")
 
     def _has_news(self) -> bool:
-        """Whether others wrote, or this worker can take runs that it could not at the last look."""
-        return self.membership.changes != self._changes or self._scheduler.store.version() != self._version
+        """Whether others wrote, or this worker freed the runs of one it evicted: a store does not tell of own writes."""
+        return self._membership.changes != self._changes or self._store.version() != self._version
 
-    def _look_when_due(self) -> None:
+    async def _look_when_due(self) -> None:
         self._due = None
         try:
-            self._look()
+            await self._look()
         except StoreError as error:
             log.warning("the store did not say what is due: %s", error.message)
-            self.expect(TimeMs(self._scheduler.world.now() + STORE_RETRY_MS))
+            self.expect(self._world.now() + STORE_RETRY_MS)
 
-    def _take(self, now: TimeMs) -> bool:
+    async def _look(self) -> None:
+        leases, now = self._store.leases, self._world.now()
+        version, changes = self._store.version(), self._membership.changes
+        if await self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
+            self.expect(now + 1)
+        if (due := leases.next_due()) is not None:
+            # One that is due already was not to be had just now.
+            self.expect(due if due > now else now + CLAIM_RETRY_MS)
+        await self._work.look()
+        self._version, self._changes = version, changes
+
+    async def _take(self, now: TimeMs) -> bool:
         """Take a page of the runs that are due, the tenants in turns; whether there is room for what may be left."""
-        leases, admission = self._scheduler.store.leases, self._scheduler.admission
+        leases, admission = self._store.leases, self._admission
         due = leases.due_tenants(now)
         shares = divided(PAGE, {tenant: admission.room(tenant, len(due)) for tenant in due}, self._last)
-        rows = leases.claim_due(self.membership.worker, now, shares) if shares else []
+        rows = leases.claim_due(self._membership.worker, now, shares) if shares else []
         taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
         for row in rows:
             taken[row.key.tenant].append(row)
         for row in in_turns(taken.values()):
-            self._scheduler.adopt(row)
+            await self._work.adopt(row)
         self._last = next(reversed(shares), self._last)
         self.held = {tenant for tenant in due if len(taken.get(tenant, ())) >= shares.get(tenant, 0)}
         return any(tenant in shares for tenant in self.held)
-
-    def _look(self) -> None:
-        scheduler = self._scheduler
-        leases, now = scheduler.store.leases, scheduler.world.now()
-        version, changes = scheduler.store.version(), self.membership.changes
-        if self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
-            self.expect(TimeMs(now + 1))
-        if (due := leases.next_due()) is not None:
-            # One that is due already was not to be had just now.
-            self.expect(due if due > now else TimeMs(now + CLAIM_RETRY_MS))
-        scheduler.try_blocked()
-        scheduler.inbox.look()
-        scheduler.announce_elsewhere()
-        self._version, self._changes = version, changes

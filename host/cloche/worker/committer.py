@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from cloche.errors import DamagedStore, StoreError
+from cloche.history import Kind, Path, RunKey
 from cloche.store import Append, Store
 
 
@@ -13,17 +16,18 @@ class Committer:
     """Appends to a store, many runs at a time.
 
     The commit is made on the event loop's thread: a hop to another one costs more (118-307 µs measured) than it gives to
-    a single run. It blocks the loop for one fsync; runs that become ready meanwhile share the next one. `lock` keeps steps
-    in threads from reading on the same connection meanwhile.
+    a single run. It blocks the loop for one fsync; runs that become ready meanwhile share the next one. `is_alone`: whether no
+    other run is driven, so that there is nobody to wait for.
     """
 
-    def __init__(self, store: Store, lock: threading.Lock) -> None:
+    def __init__(self, store: Store, is_alone: Callable[[], bool] = lambda: False) -> None:
         self._store = store
-        self._lock = lock
+        self._lock = threading.Lock()  # steps in threads look up results while the loop commits
+        self._is_alone = is_alone
         self._waiting: list[tuple[Append, asyncio.Future[None]]] = []
 
-    def append(self, append: Append, *, alone: bool = False) -> asyncio.Future[None]:
-        """Resolves when `append` is durable. `alone`: no other run is driven, so there is nobody to wait for.
+    def append(self, append: Append) -> asyncio.Future[None]:
+        """Resolves when `append` is durable.
 
         Raises (from the future):
             SeqConflict: it was refused.
@@ -33,11 +37,24 @@ class Committer:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((append, done))
-        if alone:
+        if self._is_alone():
             self.flush()
         elif len(self._waiting) == 1:
             loop.call_soon(self.flush)
         return done
+
+    def result_of(self, key: RunKey, path: str) -> Any:
+        """The output recorded last at `path` of a run; None if it has not succeeded. From any thread."""
+        with self._lock:
+            record = self._store.result(key, Path(path))
+        if record is None:
+            return None
+        content = record.content()
+        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED):
+            return content[3]
+        if record.kind is Kind.LEFT and content[2][0] == 0:
+            return content[2][1]
+        return None
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,10 +1,10 @@
-"""Wishes of outsiders: other processes leave them in the store, the worker that owns the run grants them.
+"""Requests of outsiders: other processes leave them in the store, the worker that owns the run accepts them.
 
-An event that comes before its run waits for it stays in the inbox until then. A wish is taken in the same commit as what
-it led to, so it is granted once; the answer to one with an idempotency key stays, so it is granted once however often it is
+An event that comes before its run waits for it stays in the inbox until then. A request is taken in the same commit as what
+it led to, so it is accepted once; the answer to one with an idempotency key stays, so it is accepted once however often it is
 made.
 
-The wishes of one run are taken one after the other, in the order in which they were posted: events of one name never
+The requests of one run are taken one after the other, in the order in which they were posted: events of one name never
 overtake each other. An event leaves the inbox in the commit that delivers it, or when it can never be delivered.
 """
 
@@ -18,39 +18,46 @@ from typing import TYPE_CHECKING, Any
 
 from cloche import errors
 from cloche.errors import ClocheError, InvalidInput, LimitExceeded, NotSuspended, StoreError, UsageError
-from cloche.history import CallId, RunKey, TimeMs
+from cloche.history import CallId, RunKey
 from cloche.history.messages import HookReceived
 from cloche.history.values import decode, encode
-from cloche.run.results import FINAL
+from cloche.run.selection import open_hooks
+from cloche.status import FINAL, RunStatus
 from cloche.store import GRANTED, InboxRow
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
-    from cloche.worker.worker import Scheduler
+    from cloche.run.ports import RunServices
+    from cloche.worker.requests import Requests
+    from cloche.worker.starting import Starting
 
-AGAIN_MS = 100  # a wish that could not be granted just now is looked at again after this time
+AGAIN_MS = 100  # a request that could not be accepted just now is looked at again after this time
 
 log = logging.getLogger("cloche")
 
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
-    """What a wish with an idempotency key is known by: once per run and kind, whoever makes it."""
+    """What a request with an idempotency key is known by: once per run and kind, whoever makes it."""
     return f"{key.token}:{kind}:{idempotency_key}"
 
 
 class Inbox:
-    """Looks at the wishes when somebody wrote, and when a run begins to wait for an event."""
+    """Looks at the requests when somebody wrote, and when a run begins to wait for an event."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, services: RunServices, starting: Starting, requests: Requests) -> None:
+        self._services = services
+        self._store = services.store
+        self._starting = starting
+        self._requests = requests
+        self._closed = False
         self._taking: dict[RunKey, dict[int, InboxRow]] = {}  # what is being answered, or waits for a hook to open
-        self._queues: dict[RunKey, list[InboxRow]] = {}  # what is granted next, by run, in posting order
+        self._queues: dict[RunKey, list[InboxRow]] = {}  # what is accepted next, by run, in posting order
         self._waiting: list[asyncio.Future[None]] = []  # those who asked and wait for an answer
 
-    def look(self, opened: RunKey | None = None) -> None:
-        """Take the wishes that have come. `opened` is a run that waits for an event since just now."""
+    async def look(self, opened: RunKey | None = None) -> None:
+        """Take the requests that have come. `opened` is a run that waits for an event since just now."""
         found: dict[RunKey, dict[int, InboxRow]] = {}
-        for row in self._scheduler.store.inbox(self._scheduler.membership.worker):
+        for row in self._store.inbox(self._services.ownership.worker):
             found.setdefault(row.key, {})[row.id] = row
         before, self._taking = self._taking, found
         for key, rows in found.items():
@@ -60,53 +67,62 @@ class Inbox:
                     self._queue(row)
         self.wake_waiting()
 
+    def hook_opened(self, key: RunKey) -> None:
+        """A run begins to wait for an event, which may be here already."""
+        self._services.tasks.spawn(self.look(key))
+
     def driven_again(self, key: RunKey) -> None:
         """This worker drives the run again: what waits for it is looked at again, for it may be possible now.
 
-        A run that is fetched because of a wish is not meant: its wishes are being granted.
+        A run that is fetched because of a request is not meant: its requests are being accepted.
         """
         if key in self._taking and key not in self._queues:
             del self._taking[key]
-            self._scheduler.claims.expect(self._scheduler.world.now())
+            self._services.ownership.expect(self._services.world.now())
 
     async def ask(self, key: RunKey, kind: str, body: Any, idempotency_key: str | None = None) -> None:
-        """Leave a wish for whoever owns the run, and wait until it is granted. With a key that was granted before: it is.
+        """Leave a request for whoever owns the run, and wait until it is accepted. With a key that was accepted before: it is.
 
         Raises:
             ClocheError: it was refused; the kind of error that the owner met.
-            UsageError: this worker was closed before it was granted.
+            UsageError: this worker was closed before it was accepted.
         """
-        scheduler = self._scheduler
-        store = scheduler.store
-        token = token_of(key, kind, idempotency_key or scheduler.world.worker_id())
-        store.post(key, kind, encode(body), token, scheduler.world.now(), kept=True)
-        self.look()
+        store, world = self._store, self._services.world
+        token = token_of(key, kind, idempotency_key or world.worker_id())
+        store.post(key, kind, encode(body), token, world.now(), kept=True)
+        await self.look()
         while (answer := store.answer(token)) is None:
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             await news
-            if scheduler.closed:
-                raise UsageError(f"this Cloche was closed before the wish for run {key} was granted; it is kept")
+            if self._closed:
+                raise UsageError(f"this Cloche was closed before the request for run {key} was accepted; it is kept")
         if idempotency_key is None:
             store.forget(token)
         if answer != GRANTED:
             raise _revived(answer)
 
+    def close(self) -> None:
+        """Nothing is accepted here any more: who waits for an answer is told so."""
+        self._closed = True
+        self.wake_waiting()
+
     def wake_waiting(self) -> None:
+        """Have those who wait for an answer look for it."""
         waiting, self._waiting = self._waiting, []
         for news in waiting:
             if not news.done():
                 news.set_result(None)
 
     def _queue(self, row: InboxRow) -> None:
-        """Grant this wish when those of its run that were posted before it had their turn. A cancellation waits for none."""
+        """Accept this request after those of its run that were posted before it. A cancellation waits for none."""
         if row.kind == "cancel":
-            self._scheduler.spawn(self._take(row))
+            self._services.tasks.spawn(self._take(row))
             return
         queue = self._queues.get(row.key)
         if queue is None:
             queue = self._queues[row.key] = []
-            self._scheduler.spawn(self._work(row.key, queue))
+            self._services.tasks.spawn(self._work(row.key, queue))
         at = bisect_left(queue, row.id, key=lambda one: one.id)
         if at == len(queue) or queue[at].id != row.id:
             queue.insert(at, row)
@@ -119,24 +135,24 @@ class Inbox:
             del self._queues[key]
 
     async def _take(self, row: InboxRow) -> None:
-        """Grant one wish, or see to it that it is not forgotten."""
+        """Accept one request, or see to it that it is not forgotten."""
         try:
             try:
-                await self._grant(row)
+                await self._accept(row)
             except StoreError:
                 raise
             except ClocheError as error:
-                self._not_granted(row, error)
-        except StoreError as error:  # also: another worker was faster with the run, and grants it
-            log.info("a wish for run %s waits: %s", row.key, error.message)
+                self._not_accepted(row, error)
+        except StoreError as error:  # also: another worker was faster with the run, and accepts it
+            log.info("a request for run %s waits: %s", row.key, error.message)
             self._look_again(row.key)
         except Exception:
-            log.exception("a wish for run %s waits: a fault in cloche itself", row.key)
+            log.exception("a request for run %s waits: a fault in cloche itself", row.key)
         self.wake_waiting()
 
-    def _not_granted(self, row: InboxRow, error: ClocheError) -> None:
+    def _not_accepted(self, row: InboxRow, error: ClocheError) -> None:
         """An event was acknowledged: it stays until its run has ended. Anything else is answered with the error."""
-        found = self._scheduler.store.run(row.key)
+        found = self._store.run(row.key)
         if row.kind != "event" or found is None or found.status in FINAL:
             self._refuse(row, error)
             return
@@ -146,55 +162,54 @@ class Inbox:
         # Else the run is blocked: `driven_again` says when that has changed.
 
     def _refuse(self, row: InboxRow, error: ClocheError) -> None:
-        log.warning("a wish for run %s was not granted: %s", row.key, error.message)
-        self._scheduler.store.settle(row.id, _packed(error))
+        log.warning("a request for run %s was not accepted: %s", row.key, error.message)
+        self._store.settle(row.id, _packed(error))
 
     def _look_again(self, key: RunKey) -> None:
         self._taking.pop(key, None)
-        self._scheduler.claims.expect(TimeMs(self._scheduler.world.now() + AGAIN_MS))
+        self._services.ownership.expect(self._services.world.now() + AGAIN_MS)
 
-    async def _grant(self, row: InboxRow) -> None:
-        scheduler = self._scheduler
+    async def _accept(self, row: InboxRow) -> None:
         match row.kind:
             case "resume":
-                await scheduler.resume(row.key, decode(row.body), row.id)
+                await self._requests.resume(row.key, decode(row.body), row.id)
             case "cancel":
-                await scheduler.cancel(row.key, decode(row.body), row.id)
+                await self._requests.cancel(row.key, decode(row.body), row.id)
             case "event" if not self._is_queued(row):
                 await self._send(row)
 
     def _is_queued(self, row: InboxRow) -> bool:
         """Whether the run has not begun: the event waits until it opens a hook."""
-        run = self._scheduler.store.run(row.key)
-        return run is not None and run.status == "pending"
+        run = self._store.run(row.key)
+        return run is not None and run.status == RunStatus.PENDING
 
     async def _send(self, row: InboxRow) -> None:
         """Deliver the oldest event of the run for which a hook is open; if that is another one, `row` comes again."""
-        async with self._scheduler.attending(row.key) as driver:
-            if (found := self._oldest(driver)) is None:
+        async with self._starting.with_driver(row.key) as driver:
+            if (found := await self._oldest(driver)) is None:
                 return
             oldest, call = found
             if oldest.id != row.id:
                 self._queue(row)
             name, payload = decode(oldest.body)
             try:
-                payload = self._scheduler.checked_event(driver.code, name, payload)
-                event = HookReceived(self._scheduler.world.now(), call, payload)
-                driver.enforcement.check_inbound(event)
+                payload = self._services.registry.checked_event(driver.code, name, payload)
+                event = HookReceived(self._services.world.now(), call, payload)
+                driver.limits.check_inbound(event)
             except (InvalidInput, LimitExceeded) as error:
                 self._refuse(oldest, error)
             else:
                 await driver.record(event, oldest.id)
             self._taking.get(row.key, {}).pop(oldest.id, None)
 
-    def _oldest(self, driver: RunDriver) -> tuple[InboxRow, CallId] | None:
+    async def _oldest(self, driver: RunDriver) -> tuple[InboxRow, CallId] | None:
         """With its hook. One that came before any hook was open may be older than those in the queue."""
-        hooks = driver.hooks()
+        hooks = open_hooks(driver.machine, driver.inputs)
         for row in self._taking.get(driver.key, {}).values() if hooks else ():
             if (
                 row.kind == "event"
                 and (call := hooks.get(decode(row.body)[0]))
-                and self._scheduler.waits(driver, row.id)
+                and await self._requests.waits(driver, row.id)
             ):
                 return row, call
         return None
@@ -205,7 +220,7 @@ def _packed(error: ClocheError) -> str:
 
 
 def _revived(answer: str) -> ClocheError:
-    """The error that a wish was refused with, by its code."""
+    """The error that a request was refused with, by its code."""
     found = json.loads(answer)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClocheError)]
     kind = next((kind for kind in kinds if kind.code == found["code"]), UsageError)

@@ -9,50 +9,48 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-from cloche.history import CallId, RunKey, TimeMs
+from cloche.history import RunKey, TimeMs
 from cloche.run.clock import Timers, World
+from cloche.run.ports import Attempt
 
-SUSPECT_FROM = 3  # begun again so often because a process had ended, and not in good order: less may be anything
 ALONE_MS = 1_000  # one that has run for so long lets the next one begin
 
-Who = tuple[RunKey, CallId | None]
 
-
-class Suspects:
+class StepQuarantine:
     """Of one worker. On the loop's thread alone."""
 
     def __init__(self, world: World, timers: Timers) -> None:
         self._world = world
         self._timers = timers
-        self._waiting: OrderedDict[Who, Callable[[], bool]] = OrderedDict()
-        self._alone: Who | None = None
+        self._waiting: OrderedDict[Attempt, Callable[[], bool]] = OrderedDict()
+        self._alone: Attempt | None = None
 
     def __bool__(self) -> bool:
         return self._alone is not None
 
-    def begin(self, who: Who, deed: Callable[[], bool]) -> None:
-        """Call `deed` when it is its turn; it says whether it has begun anything."""
-        self._waiting[who] = deed
+    def begin(self, attempt: Attempt, action: Callable[[], bool]) -> None:
+        """Call `action` when it is its turn; it says whether it has begun anything."""
+        self._waiting[attempt] = action
         self._next()
 
-    def over(self, who: Who) -> None:
+    def over(self, attempt: Attempt) -> None:
         """It has ended, or has been alone for long enough."""
-        if self._alone == who:
+        if self._alone == attempt:
             self._alone = None
             self._next()
 
     def leave(self, key: RunKey) -> None:
         """The run is driven here no more."""
-        for who in [who for who in self._waiting if who[0] == key]:
-            del self._waiting[who]
+        for attempt in [attempt for attempt in self._waiting if attempt[0] == key]:
+            del self._waiting[attempt]
         if self._alone is not None and self._alone[0] == key:
             self.over(self._alone)
 
     def _next(self) -> None:
         while self._alone is None and self._waiting:
-            who, deed = self._waiting.popitem(last=False)
-            self._alone = who
-            if deed():
-                self._timers.at(TimeMs(self._world.now() + ALONE_MS), partial(self.over, who))
+            attempt, action = self._waiting.popitem(last=False)
+            self._alone = attempt
+            if action():
+                self._timers.at(TimeMs(self._world.now() + ALONE_MS), partial(self.over, attempt))
             else:
                 self._alone = None

@@ -7,39 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import HistoryError, LeasedElsewhere
 from cloche.history import Kind, Note, RunKey, RunMachine, TimeMs
-from cloche.history.messages import Started
-from cloche.history.values import decode
+from cloche.history.messages import Started, unpack_started
 from cloche.run.meter import Tally
 from cloche.store import Append, Lease, Metered, NewRun, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloche.worker.worker import Scheduler
+    from cloche.run.ports import RunServices
 
 QUEUED = "queued"  # in the note of a run's creation: the start that it waits for, packed
 
 
-async def queue(scheduler: Scheduler, key: RunKey, new: NewRun, created: Note) -> None:
-    """Record a run that begins later; raises as `Scheduler.start`."""
-    await _append(scheduler, RunMachine(key), created, new=new)
+async def queue(services: RunServices, key: RunKey, new: NewRun, created: Note) -> None:
+    """Record a run that begins later; raises as `Starting.start`."""
+    await _append(services, RunMachine(key), created, new=new)
 
 
-async def cancel(scheduler: Scheduler, row: RunRow, taken: int | None) -> None:
+async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
     """End a run that has not begun.
 
     Raises:
         LeasedElsewhere: a worker has just taken it.
     """
-    claimed = scheduler.store.leases.claim(scheduler.membership.worker, row.key)
+    claimed = await services.ownership.claim(row.key)
     if claimed is None or claimed.head_seq != row.head_seq:
         raise LeasedElsewhere(f"run {row.key} begins just now", run_id=row.key.run, owner=None)
     machine = RunMachine(row.key)
-    for record in scheduler.store.records(row.key):
+    for record in services.store.records(row.key):
         machine.absorb(record)
-    end = Note(Kind.RUN_CANCELED, scheduler.world.now(), {})
-    await _append(scheduler, machine, end, lease=claimed.lease, taken=() if taken is None else (taken,))
-    scheduler.announce(row.key, stopped=True)
+    end = Note(Kind.RUN_CANCELED, services.world.now(), {})
+    await _append(services, machine, end, lease=claimed.lease, taken=() if taken is None else (taken,))
 
 
 def start_of(key: RunKey, created: Mapping[str, Any], now: TimeMs) -> Started:
@@ -54,12 +52,12 @@ def start_of(key: RunKey, created: Mapping[str, Any], now: TimeMs) -> Started:
 
 
 def asked(created: Mapping[str, Any]) -> Started:
-    _, time, seed, value, given = decode(created[QUEUED])
-    return Started(time, seed, value, given)
+    """The start that a queued run was asked for with."""
+    return unpack_started(created[QUEUED])
 
 
 async def _append(
-    scheduler: Scheduler,
+    services: RunServices,
     machine: RunMachine,
     note: Note,
     *,
@@ -82,6 +80,6 @@ async def _append(
         taken,
         lease,
         release=lease is not None,
-        metered=Metered(tally.usage(), scheduler.engine.meter),
+        metered=Metered(tally.usage(), services.cells.meter),
     )
-    await scheduler.committer.append(append)
+    await services.log.append(append)

@@ -43,7 +43,7 @@ async def test_many_who_start_the_same_run_at_once_get_one_run(journal: Journal)
     workflow = create_workflow(id="w").then(journal.inc()).sleep(3600).commit()
     async with Cloche(workflows=[workflow]) as app:
         runs = await asyncio.gather(*(app.start("w", {"v": 1}, run_id="r1") for _ in range(5)))
-        await until(lambda: not app._running.is_driven(runs[0]._key))
+        await until(lambda: runs[0]._key not in app._running.drivers)
         for run in runs:
             await run.cancel()
         assert {(await run.result()).status for run in runs} == {"canceled"}
@@ -190,7 +190,7 @@ async def test_a_run_that_is_waited_for_while_its_app_closes_says_so(journal: Jo
         run = await app.start("w", run_id="r1")
         waiting = asyncio.create_task(run.result())
         records = asyncio.create_task(_count(run))
-        await until(lambda: not app._running.is_driven(run._key))
+        await until(lambda: run._key not in app._running.drivers)
     with pytest.raises(UsageError, match="this Cloche was closed while run r1 had not ended"):
         await waiting
     assert await records == 3

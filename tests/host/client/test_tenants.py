@@ -123,7 +123,7 @@ async def test_errors_and_log_lines_name_the_tenant(journal: Journal, caplog: py
             await app.tenant("acme").get("r2")
     with caplog.at_level(logging.ERROR, "cloche"):
         async with AppOn(store) as app:
-            app._running.try_blocked()
+            await app._running.blocks.try_all(app._running.drivers.__contains__)
             await app._running.inbox.ask(key("acme", "r1"), "resume", {"data": {"add": 1}})
             assert (await (await app.tenant("acme").get("r1")).result()).status == "blocked"
     assert "run r1 of tenant acme is blocked" in caplog.text

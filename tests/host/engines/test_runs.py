@@ -69,7 +69,7 @@ async def finished(engine: CellSource, store: MemoryStore, world: ManualWorld, w
         await until(lambda: status(store) not in ("running", "suspended"))
         result = await (await app.get(KEY.run)).result()
         for other in (SandboxEngine(), DirectEngine()):
-            app._running.engine = other
+            app._running.cells.engine = other
             report = await app.replay(KEY.run)
             assert report.divergence is None
         return result.unwrap()

@@ -101,7 +101,7 @@ async def test_a_sleeping_run_is_let_go_at_once(journal: Journal) -> None:
     workflow = create_workflow(id="w").then(journal.take()).sleep(3600).then(journal.inc()).commit()
     async with AppOn(MemoryStore(), workflows=[workflow], world=ManualWorld()) as app:
         run = await app.start("w")
-        await until(lambda: not app._running.is_driven(run._key))  # parked: canceling wakes it
+        await until(lambda: run._key not in app._running.drivers)  # parked: canceling wakes it
         await run.cancel()
         assert ((await run.result()).status, journal.began) == ("canceled", ["take"])
 

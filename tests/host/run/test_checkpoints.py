@@ -81,8 +81,8 @@ async def test_nothing_between_the_beginning_and_the_checkpoint_is_read(journal:
     at, head = checkpoint_of(kept).seq, store.runs()[0].head_seq
     async with AppOn(store, kept, workflows=[workflow]) as app:
         store.read.clear()
-        async with app._running.attending(KEY) as driver:
-            assert len(driver.suspensions()) == 1
+        async with app._running.starting.with_driver(KEY) as driver:
+            assert len(driver.machine.suspensions()) == 1
         assert store.read == {1, 2, *range(at + 1, head + 1)}
         assert at > 40
 
@@ -147,7 +147,7 @@ def test_on_any_doubt_the_whole_history_is_replayed_and_the_checkpoint_never_use
         kept._kept[KEY] = (kept._kept[KEY][0], forged(kept))
         store.read.clear()
         async with AppOn(store, kept, workflows=[workflow]) as app:
-            async with app._running.attending(KEY):
+            async with app._running.starting.with_driver(KEY):
                 pass
             assert store.read == {*range(1, store.runs()[1].head_seq + 1)}
             assert kept.get(KEY) is None
@@ -170,9 +170,9 @@ async def test_a_parked_run_that_is_still_warm_is_not_rebuilt(journal: Journal) 
     store, workflow = WatchedStore(), loop_and_ask(journal)
     async with AppOn(store, workflows=[workflow]) as app:
         await until_it_asks(app, store)
-        await until(lambda: not app._running.is_driven(KEY))
+        await until(lambda: KEY not in app._running.drivers)
         store.read.clear()
-        await app._running.resume(KEY, {"data": {"add": 1}})
+        await app._running.requests.resume(KEY, {"data": {"add": 1}})
         await until(lambda: store.runs(status="success"))
         assert store.read == {1}  # what it was created with
         assert await ended(await app.get("r1")) == ("success", {"v": 62})
@@ -185,8 +185,8 @@ async def test_without_room_cells_are_given_up_behind_a_checkpoint_and_all_runs_
         for number in range(8):
             await until_it_asks(app, store, f"r{number}", number % 3)
         await until(lambda: app._running.is_idle)
-        assert app._running.cells.bytes_used <= 600_000
-        given_up = 8 - len(app._running.cells)
+        assert app._running.cells.cached.bytes_used <= 600_000
+        given_up = 8 - len(app._running.cells.cached)
         await until(lambda: sum(kept.get(RunKey(KEY.tenant, RunId(f"r{n}"))) is not None for n in range(8)) == given_up)
         assert given_up >= 3
         for number in range(8):
@@ -209,7 +209,7 @@ async def test_a_run_may_give_up_its_cell_while_its_step_is_at_work(journal: Jou
     async with AppOn(store, workflows=[workflow], world=world, warm_bytes=1) as app:
         runs = [await app.start("w", {"v": number}, run_id=f"r{number}") for number in range(3)]
         await until(lambda: len(held) == 3)
-        assert len(app._running.cells) == 1  # the newest keeps its own
+        assert len(app._running.cells.cached) == 1  # the newest keeps its own
         for gate in held:
             gate.set_result(None)
         assert [await ended(run) for run in runs] == [("success", {"v": 2 * number}) for number in range(3)]
@@ -248,9 +248,9 @@ def test_after_kill_9_a_long_run_goes_on_from_its_checkpoint(tmp_path: Path) -> 
     async def goes_on() -> None:
         async with Cloche(file, workflows=[_long()], checkpoint_every=100) as app:
             head = (await (await app.get("r1")).row()).head_seq
-            async with app._running.attending(KEY) as driver:
+            async with app._running.starting.with_driver(KEY) as driver:
                 assert 300 < at <= head
-                assert driver._has_checkpoint
+                assert driver.live._has_checkpoint
             await app.cancel("r1")
             assert (await (await app.get("r1")).result()).status == "canceled"
             assert (await app.verify()).ok

@@ -80,7 +80,7 @@ async def lived(first: CellSource, second: CellSource) -> tuple[Any, list[Any]]:
         await until(lambda: status(store) == "success")
         result = (await (await other.get(KEY.run)).result()).unwrap()
         for engine in (SandboxEngine(), DirectEngine()):
-            other._running.engine = engine
+            other._running.cells.engine = engine
             assert (await other.replay(KEY.run)).divergence is None
     row, rest = store.run(KEY), list(store.records(KEY))[1:]
     assert row is not None

@@ -42,7 +42,7 @@ async def test_a_heavy_turn_is_made_again_in_the_other_lane_and_no_step_is(journ
     async with AppOn(store, workflows=[workflow]) as app:
         run = await app.start("heavy", {"v": 1}, run_id="r1")
         assert await ended(run) == ("success", {"v": 4})
-        assert not app._running.lanes.takes_as_light(Code("", "", workflow.source("javascript").code, {}, ""))
+        assert not app._running.services.lanes.takes_as_light(Code("", "", workflow.source("javascript").code, {}, ""))
         assert (await app.replay("r1")).ok
     assert journal.began == ["inc", "dbl"]
 

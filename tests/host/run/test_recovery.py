@@ -16,6 +16,7 @@ from cloche.engines import Code, Language, SandboxEngine
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, TenantId
 from cloche.store import Append, MemoryStore
+from cloche.worker.tasks import WorkerTasks
 
 
 def three_steps(journal: Journal, *, middle: str = "dbl") -> Workflow:
@@ -150,7 +151,7 @@ async def test_a_damaged_history_blocks_its_run_alone(journal: Journal, tmp_path
     async with Cloche(file, workflows=[workflow], world=world) as app:
         for id in ("good", "hurt"):
             await app.start("w", {"v": 1}, run_id=id)
-            await until(lambda: not app._running._drivers)
+            await until(lambda: not app._running.drivers)
     damage(file, "hurt", 3)
     async with Cloche(file, workflows=[workflow], world=world) as app:
         world.move(3600, app)
@@ -210,7 +211,7 @@ async def test_what_is_due_while_the_store_is_away_is_done_when_it_is_back(journ
     store = AwayStore()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w", {"v": 1})
-        await until(lambda: not app._running.is_driven(run._key))
+        await until(lambda: run._key not in app._running.drivers)
         store.away = True
         world.move(3600, app)
         store.away = False
@@ -271,7 +272,7 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
             await app.start("w", {"v": n}, run_id=f"r{n}")
         await until(lambda: len(store.runs(status="waiting")) == 20)
     async with AppOn(store, workflows=[workflow, quick], world=world) as app:
-        assert not app._running._drivers  # twenty sleepers cost twenty timers, and no cell
+        assert not app._running.drivers  # twenty sleepers cost twenty timers, and no cell
         assert await ended(await app.start("quick", 1)) == ("success", 1)
         world.move(3600, app)
         assert [(await ended(await app.get(f"r{n}")))[1] for n in range(20)] == [{"v": 2 * n + 3} for n in range(20)]
@@ -293,8 +294,10 @@ async def test_a_driver_that_is_canceled_does_not_let_its_run_go_as_ended(journa
     workflow = create_workflow(id="w").then(journal.inc()).commit()
     async with AppOn(store, workflows=[workflow]) as app:
         await app.start("w", {"v": 1}, run_id="r1")
-        await until(lambda: app._running.problem(KEY))
-        for task in list(app._running._tasks):  # as `asyncio.run` does with what is left at its end
+        await until(lambda: app._running.blocks.last_error(KEY))
+        tasks = app._running.services.tasks
+        assert isinstance(tasks, WorkerTasks)
+        for task in list(tasks._tasks):  # as `asyncio.run` does with what is left at its end
             task.cancel()
         await until(lambda: app.is_idle)
     row = store.run(KEY)

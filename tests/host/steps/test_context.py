@@ -189,7 +189,7 @@ async def test_a_long_wait_gives_up_the_cell_and_the_step_is_tried_once(journal:
     world = ManualWorld()
     async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
         run = await app.start("w")
-        await until(lambda: not app._running.is_driven(run._key))
+        await until(lambda: run._key not in app._running.drivers)
         world.move(3600, app)
         assert (await run.result()).status == "failed"
         assert journal.began == ["s", "s"]
@@ -225,7 +225,7 @@ async def test_times_of_a_step_are_those_of_the_clock(journal: Journal) -> None:
     world = ManualWorld()
     async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
         run = await app.start("w")
-        await until(lambda: not app._running.is_driven(run._key))
+        await until(lambda: run._key not in app._running.drivers)
         world.move(60, app)
         steps = (await run.result()).steps
     begin = datetime(2026, 1, 1, tzinfo=UTC)

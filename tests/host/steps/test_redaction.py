@@ -9,7 +9,7 @@ from support.apps import KEY, AppOn, in_loop
 
 from cloche import create_step, create_workflow
 from cloche.history import Failure, Kind
-from cloche.steps.redaction import without_places
+from cloche.steps.redaction import redact
 from cloche.store import MemoryStore
 
 
@@ -28,7 +28,7 @@ from cloche.store import MemoryStore
 )
 def test_paths_of_this_machine_are_cut_to_their_last_part(text: str, told: str) -> None:
     failure = Failure("E", text, {"at": [text]}, Failure("C", text))
-    assert without_places(failure) == Failure("E", told, {"at": [told]}, Failure("C", told))
+    assert redact(failure) == Failure("E", told, {"at": [told]}, Failure("C", told))
 
 
 @in_loop
@@ -46,7 +46,7 @@ async def test_what_a_step_says_of_the_host_does_not_reach_the_guest_and_is_in_t
         assert "…/master.key" in result.error.message
         for record in store.records(KEY):
             told = record.kind not in (Kind.ATTEMPT_FAILED,)
-            assert not (told and (b"no-such-place" in record.body or b"test_places" in record.body))
+            assert not (told and (b"no-such-place" in record.body or b"test_redaction" in record.body))
         (attempt,) = [record for record in store.records(KEY) if record.kind is Kind.ATTEMPT_FAILED]
         assert "/etc/no-such-place/master.key" in attempt.content()["traceback"]
-        assert "test_places.py" in attempt.content()["traceback"]
+        assert "test_redaction.py" in attempt.content()["traceback"]

@@ -16,7 +16,7 @@ from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, creat
 from cloche.engines import CellSource, ProcessEngine, SandboxEngine
 from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind, RunId, RunKey
-from cloche.run.limits import Taken
+from cloche.run.limits import RateCounters
 from cloche.sandbox.engine import NATIVE_STACK_BYTES
 from cloche.store import MemoryCheckpoints, MemoryStore
 
@@ -343,16 +343,16 @@ async def test_children_are_counted_on_while_a_run_is_parked_and_forgotten_when_
             await app.deploy("default", javascript(body), workflow="main", language="javascript")
             run = await app.start("main", 1)
             assert (await run.result()).status == "suspended"
-            assert app._running.taken.children == {run._key: 1}
+            assert app._running.starting.counters.children == {run._key: 1}
             result = await run.resume(resume_data=1)
             assert result.status == status
             assert result.error is None or result.error.data == {"limit": "children", "value": 1, "asked": 2}
-            await until(lambda: not app._running.taken.children)
+            await until(lambda: not app._running.starting.counters.children)
 
 
 def test_parents_that_end_elsewhere_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloche.run.limits.PARENTS_MAX", 2)
-    taken, keys = Taken(lambda: 0.0), [RunKey(KEY.tenant, RunId(name)) for name in "abc"]
+    taken, keys = RateCounters(lambda: 0.0), [RunKey(KEY.tenant, RunId(name)) for name in "abc"]
     for key in (keys[0], keys[1], keys[0], keys[2]):
         taken.take_child(key, 2)
     assert taken.children == {keys[0]: 2, keys[2]: 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 from support.apps import in_loop
@@ -26,7 +25,7 @@ class DamagedInPart(MemoryStore):
 @in_loop
 async def test_a_run_that_lies_where_the_store_is_damaged_does_not_hold_up_its_group() -> None:
     store = DamagedInPart()
-    committer = Committer(store, threading.Lock())
+    committer = Committer(store)
     waiting = [committer.append(begun(run)[1]) for run in ("a", "bad", "b")]
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), DamagedStore, type(None)]

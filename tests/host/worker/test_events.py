@@ -52,7 +52,7 @@ async def test_an_event_whose_wait_lost_a_race_reaches_the_next_wait() -> None:
     needs_python()
     async with AppOn(MemoryStore(), workflows=[either]) as app:
         run = await app.start("either", 0, run_id="r1")
-        await until(lambda: not app._running.is_driven(KEY))
+        await until(lambda: KEY not in app._running.drivers)
         await app.send_event("r1", "go", 1)
         await app.send_event("r1", "answer", 2)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 2)
@@ -89,7 +89,7 @@ async def test_events_arrive_in_the_order_they_were_sent() -> None:
     async with AppOn(MemoryStore(), workflows=[waits.commit()]) as app:
         for pause in range(25):
             run = await app.start("w")
-            await until(lambda run=run: not app._running.is_driven(run._key))  # type: ignore[misc]
+            await until(lambda run=run: run._key not in app._running.drivers)  # type: ignore[misc]
             for number in (1, 2, 3):
                 await app.send_event(run.id, "e", number)
                 for _ in range(pause):
@@ -129,7 +129,7 @@ async def test_an_event_for_a_blocked_run_is_kept(journal: Journal) -> None:
     async with AppOn(store) as lacking:
         assert (await (await lacking.get("r1")).result()).status == "blocked"
         await lacking.send_event("r1", "go", 1)
-        await until(lambda: not lacking._running._tasks)
+        await until(lambda: not lacking._running.services.tasks)
         assert len(store.inbox()) == 1
         gate.set()
         async with AppOn(store, workflows=workflows) as app:
@@ -146,13 +146,13 @@ async def test_an_event_for_a_run_that_was_blocked_here_goes_on_here(journal: Jo
     inner = create_workflow(id="inner").wait_for_event("go").commit()
     store, workflows = MemoryStore(), [create_workflow(id="w").parallel([slow, inner]).commit()]
     async with AppOn(store, workflows=workflows) as app:
-        app._running._steps.clear()
+        app._running.registry._steps.clear()
         await app.start("w", None, run_id="r1")
         await app.send_event("r1", "go", 1)
-        await until(lambda: not app._running._tasks)
+        await until(lambda: not app._running.services.tasks)
         assert len(store.inbox()) == 1
-        app._running.register([], [slow])
-        app._running.wake(KEY)
+        app._running.registry.register([], [slow])
+        await app._running.starting.wake(KEY)
         assert (await asyncio.wait_for((await app.get("r1")).result(final=True), 5)).result == {
             "slow": True,
             "inner": 1,
@@ -198,7 +198,7 @@ async def test_a_posted_event_that_is_too_large_holds_up_no_other() -> None:
     waits = create_workflow(id="w").wait_for_event("go").commit()
     async with AppOn(MemoryStore(), workflows=[waits], policy=Policy(payload_bytes=1_000)) as app:
         run = await app.start("w")
-        app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", app._running.world.now())
+        app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", app._running.services.world.now())
         await app.send_event(run.id, "go", 1)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 1)
         assert app.store.inbox() == []

@@ -36,7 +36,7 @@ def test_a_wish_that_comes_while_another_is_being_written_is_granted_with_its_ow
             await app.send_event("r1", "a", 1)
             for _ in range(20):
                 await asyncio.sleep(0)
-                if received(store) == 0 and app._running.is_driven(KEY):
+                if received(store) == 0 and KEY in app._running.drivers:
                     await app.send_event("r1", "b", 2, idempotency_key="b")
             assert (await run.result()).unwrap() == {"a": 1, "b": 2}
             assert (received(store), store.inbox()) == (2, [])

@@ -59,7 +59,7 @@ async def test_the_runs_of_a_worker_that_dies_are_taken_over_at_once(journal: Jo
     await first.start("w", {"v": 1}, run_id="r1")
     await until(lambda: "held" in journal.began)
     async with AppOn(store, workflows=[workflow], world=world) as second:
-        assert not second._running.is_driven(KEY)
+        assert KEY not in second._running.drivers
         await first.vanish()
         world.move(1, second)
         gate.set()
@@ -82,17 +82,17 @@ async def test_a_silent_worker_is_buried_and_what_it_brings_is_late(journal: Jou
     await asyncio.sleep(0.25)  # the other has seen its beat
     worlds[1].move(14)
     await asyncio.sleep(0.25)
-    assert not other._running.is_driven(KEY)
+    assert KEY not in other._running.drivers
     worlds[1].move(2)
     await until(lambda: journal.began == ["inc", "held", "held"])
     before = list(store.records(KEY))
     gates[0].set()  # the first one wakes up, and its step ends
-    await until(lambda: not silent._running.is_driven(KEY))
+    await until(lambda: KEY not in silent._running.drivers)
     assert list(store.records(KEY)) == before
     gates[1].set()
     assert await ended(await other.get("r1")) == ("success", {"v": 4})
     assert journal.began == ["inc", "held", "held", "dbl"]
-    silent._running.claims.begin()  # it runs again, under another name
+    await silent._running.claims.begin()  # it runs again, under another name
     assert await ended(run) == ("success", {"v": 4})
     for app in apps:
         await app.__aexit__(None, None, None)
@@ -172,7 +172,7 @@ async def test_a_run_that_another_worker_executes_can_be_asked_for_anything(jour
             await other.resume("r1", step="nobody", resume_data={"add": 1})
         resuming = asyncio.create_task(other.resume("r1", resume_data={"add": 1}))
         await until(lambda: journal.began.count("ask") == 2)
-        assert owner._running.is_driven(KEY)
+        assert KEY in owner._running.drivers
         await other.cancel("r1")
         gate.set()
         assert ((await resuming).status, await (await owner.get("r1")).status()) == ("canceled", "canceled")
@@ -187,7 +187,7 @@ async def test_a_run_that_lacks_its_step_here_goes_on_where_it_is_known(journal:
     async with AppOn(store, workflows=[workflow]) as app:
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
     async with AppOn(store) as without, AppOn(store, workflows=[workflow]) as with_it:
-        await without._running.resume(KEY, {"data": {"add": 5}})
+        await without._running.requests.resume(KEY, {"data": {"add": 5}})
         await until(lambda: store.runs(status="success"))
         assert await ended(await with_it.get("r1")) == ("success", {"v": 14})
 
@@ -205,7 +205,7 @@ async def test_a_run_that_was_let_go_is_parked(journal: Journal) -> None:
     workflow = create_workflow(id="w").sleep(timedelta(milliseconds=PARK_AFTER_MS)).then(journal.inc()).commit()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w", {"v": 1}, run_id="r1")
-        await until(lambda: not app._running.is_driven(KEY), patience_s=5)
+        await until(lambda: KEY not in app._running.drivers, patience_s=5)
         world.move(PARK_AFTER_MS / 1000, app)
         assert await ended(run) == ("success", {"v": 2})
     assert journal.began == ["inc"]
@@ -243,7 +243,7 @@ async def test_the_only_survivor_takes_over_from_a_killed_process(tmp_path: Path
     async with Cloche(file, workflows=[workflow]) as survivor:
         run = await survivor.get("r1")
         await asyncio.sleep(0.3)  # it has seen all that the other one wrote
-        assert not survivor._running.is_driven(KEY)
+        assert KEY not in survivor._running.drivers
         victim.kill()
         await victim.wait()
         assert await ended(run) == ("success", 2)

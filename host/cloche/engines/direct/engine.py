@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from cloche.engines.code import Code, Language
 from cloche.engines.direct.cell import DirectCell
 from cloche.engines.direct.code_strings import Evaluator
 from cloche.engines.direct.program import Program
-from cloche.engines.protocol import Cell, Code, Language
+from cloche.engines.protocol import Cell
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
 from cloche.history.ids import TenantId

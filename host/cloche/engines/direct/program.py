@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
+from cloche.engines.code import Language
 from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm
 from cloche.engines.direct.code_strings import Codes, CodeText, module_of
 from cloche.engines.direct.durations import instant, seconds
@@ -19,7 +20,6 @@ from cloche.engines.direct.host import Host
 from cloche.engines.direct.parallel_blocks import Policy
 from cloche.engines.direct.promises import Promise, Steps
 from cloche.engines.direct.values import Error, Thrown, defined, received, shown
-from cloche.engines.protocol import Language
 from cloche_codegen import Graph, lower
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.predicates import MEANING

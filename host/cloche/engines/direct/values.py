@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from cloche.engines.protocol import Language
+from cloche.engines.code import Language
 from cloche_codegen.conditions.values import MISSING, json_text, text_of
 
 SAFE_INTEGER_MAX: Final = 2**53 - 1

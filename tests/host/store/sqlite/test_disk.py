@@ -56,7 +56,7 @@ async def main():
         run = await app.start("w", {"n": 0}, run_id="r1")
         waits = asyncio.create_task(run.result(final=True))
         while not waits.done():
-            problem = app._running.problem(run._key)
+            problem = app._running.blocks.last_error(run._key)
             print(problem.code if problem else "-", flush=True)
             if problem and len(sys.argv) > 3:
                 print("no room:", problem.message, flush=True)

@@ -1,0 +1,129 @@
+"""Taking inputs into the log: a turn, one append, and again for as long as the store does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cloche.errors import LeaseLost, StoreUnavailable
+from cloche.history import Batch, RunKey
+from cloche.history.machine import Fact
+from cloche.store import Append, NewRun
+
+if TYPE_CHECKING:
+    from cloche.run.inputs import Inputs
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import DrivenRun, RunServices
+    from cloche.run.turn import Turn
+
+STORE_WAIT_S_MAX = 5.0
+
+log = logging.getLogger("cloche.run")
+
+
+class Commit:
+    """Of one run. `owner` has the lease under which it appends."""
+
+    def __init__(self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun) -> None:
+        self.new: NewRun | None = None  # of a run that is not in the store yet
+        self._services = services
+        self._run = run
+        self._turn = turn
+        self._inputs = inputs
+        self._owner = owner
+
+    async def record(self, inputs: list[Fact], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
+        """Take inputs through a turn into the log: how many, and the batch that is durable now.
+
+        `comes_to_rest` is asked when the turn was made: whether the run is let go in the same commit.
+
+        Raises:
+            StoreUnavailable: a new run was not written; there is no such run.
+            LeaseLost: another worker has the run.
+            HistoryError: it cannot be rebuilt.
+        """
+        batch: Batch | None = None
+        count, wait_s = 0, 0.0
+        while True:
+            try:
+                if wait_s:
+                    await asyncio.sleep(wait_s)
+                    await self._run.rebuild()
+                    if batch is not None and await self._was_written(batch):
+                        break
+                    self._run.meter.waste()
+                count, batch = await self._turn.take(inputs)
+                await self._append(batch, inputs[:count], release=comes_to_rest())
+                break
+            except StoreUnavailable as error:
+                if self.new is not None and not (batch is not None and await self._was_written(batch)):
+                    raise  # there is no run yet: the caller is told, and may start it again
+                # Nothing was written. The inputs are kept: a step that ran is not run again for a full disk.
+                log.warning("run %s waits for its store: %s", self._run.key, error.message)
+                self._services.supervisor.report(self._run.key, error)
+                wait_s = min(wait_s * 2 or 0.05, STORE_WAIT_S_MAX)
+        self._run.meter.committed()
+        self.new = None
+        self._services.supervisor.report(self._run.key, None)
+        return count, batch
+
+    async def regain(self) -> bool:
+        """Own the run again, which was let go when it came to rest. Whether somebody appended meanwhile: it was rebuilt then.
+
+        Raises:
+            LeaseLost: another worker has it.
+        """
+        run = self._run
+        row = await self._services.ownership.claim(run.key)
+        if row is None:
+            raise lease_lost(run.key)
+        self._owner.lease = row.lease
+        if row.head_hash == run.machine.head_hash:
+            return False
+        with run.keeping_cell():
+            await run.rebuild()
+        return True
+
+    async def _was_written(self, batch: Batch) -> bool:
+        """Whether the log ends with `batch`, although the store said that it did not take it: only the answer was lost.
+
+        Raises:
+            StoreUnavailable: it cannot be said; try again.
+            LeaseLost: another worker has the run.
+        """
+        row = self._services.store.run(self._run.key)
+        if row is None:
+            return False
+        if row.head_hash == batch.records[-1].hash:
+            self._owner.lease = row.lease if row.owner == self._services.ownership.worker else None
+            return True
+        if row.lease != self._owner.lease:
+            raise lease_lost(self._run.key)
+        return False
+
+    async def _append(self, batch: Batch, inputs: Sequence[Fact], *, release: bool) -> None:
+        if not batch.records:
+            return
+        run, machine = self._run, self._run.machine
+        append = Append(
+            run.key,
+            batch.expect,
+            batch.records,
+            machine.status,
+            machine.wake_at,
+            batch.records[-1].time,
+            self.new,
+            self._inputs.requests(inputs),
+            self._owner.lease,
+            release,
+            metered=run.meter.amounts(batch.records, run.cell, comes_to_rest=release or machine.ended),
+        )
+        await self._services.log.append(append)
+        if release:
+            self._owner.lease = None
+
+
+def lease_lost(key: RunKey) -> LeaseLost:
+    return LeaseLost(f"run {key} belongs to another worker now", run_id=key.run)

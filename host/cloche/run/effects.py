@@ -1,0 +1,107 @@
+"""What follows from a commit: attempts of steps, child runs, timers. Nothing here begins before its record is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cloche.history import Batch, CallId, Kind, TimeMs
+from cloche.history.lifecycles import RunPhase, TimerPhase
+from cloche.history.machine import Fact, StartRun, StartStep, StartTimer, StopCall, Wish
+from cloche.history.messages import CancelRequested, TimerFired
+from cloche.run.attempts import Attempts
+from cloche.run.children import Children
+
+if TYPE_CHECKING:
+    from cloche.run.ports import RunServices, StepOwner
+
+
+class Effects:
+    """Of one run while it is driven. `is_driven` says whether this object still speaks for its run."""
+
+    def __init__(self, services: RunServices, owner: StepOwner, is_driven: Callable[[], bool]) -> None:
+        self.attempts = Attempts(owner, services)
+        self.children = Children(owner, services)
+        self._services = services
+        self._owner = owner
+        self._is_driven = is_driven
+
+    def follow(self, batch: Batch, inputs: Sequence[Fact]) -> None:
+        """Do what a batch asks for, now that it is durable; `inputs` are those that it recorded.
+
+        Raises:
+            MissingStep, MissingWorkflow: this process does not have one that is needed.
+        """
+        machine = self._owner.machine
+        if machine.phase is RunPhase.CANCELING or machine.ended:
+            self.attempts.abort()
+            self.children.cancel_all()
+        if machine.phase is RunPhase.CANCELING:
+            self.attempts.refuse_announced()
+        for effect in batch.wishes:
+            if isinstance(effect, StopCall):
+                self.stop_call(effect.call)
+        self.dispatch([*machine.committed(batch), *self.attempts.again(inputs)])
+        kinds = {record.kind for record in batch.records}
+        if Kind.CANCEL_DELIVERED in kinds:
+            self.bound_clean_up()
+        if Kind.RUN_CONTINUED in kinds:
+            self.dispatch(machine.pending())
+        if Kind.HOOK_OPENED in kinds:
+            self._services.supervisor.hook_opened(self._owner.key)
+
+    def stop_call(self, call: CallId) -> None:
+        """Nobody waits for this call any more."""
+        self.attempts.abort(call)
+        self.children.cancel(call)
+
+    def dispatch(self, effects: Sequence[Wish]) -> None:
+        """Begin each of them.
+
+        Raises:
+            MissingStep, MissingWorkflow: as `follow`.
+        """
+        for effect in effects:
+            match effect:
+                case StartStep():
+                    self.attempts.start(effect)
+                case StartRun():
+                    self.children.start(effect)
+                case StartTimer():
+                    self._services.timers.at(effect.due, lambda effect=effect: self.fire(effect))  # type: ignore[misc]
+
+    def dispatch_again(self) -> None:
+        """What a run waits for that another process began: its steps may have begun there."""
+        for effect in self._owner.machine.pending():
+            if isinstance(effect, StartStep):
+                self.attempts.start_again(effect)
+            else:
+                self.dispatch([effect])
+
+    def interrupt(self) -> None:
+        """The run is being canceled, and another process began what it waits for."""
+        self.attempts.interrupt()
+        self.children.cancel_all()
+
+    def fire(self, timer: StartTimer) -> None:
+        """A timer is due: the run hears of it if it still waits for it, and is still driven here."""
+        call = self._owner.machine.open.get(timer.call)
+        if call is not None and call.phase is TimerPhase.SET and self._is_driven():
+            self._owner.tell(TimerFired(self._services.world.now(), timer.call))
+
+    def bound_clean_up(self) -> None:
+        """The code was told to end: what it has not done by then, it does not do any more. A crash begins the time anew."""
+        most_s, world = self._owner.limits.policy.clean_up_s, self._services.world
+
+        def end() -> None:
+            if self._owner.machine.phase is RunPhase.CLEANING and self._is_driven():
+                self._owner.tell(
+                    CancelRequested(world.now(), f"it did not end within {most_s} s of being told", is_final=True)
+                )
+
+        self._services.timers.at(TimeMs(world.now() + most_s * 1000), end)
+
+    def stop(self) -> None:
+        """Let go of whatever still runs; what was not recorded is done again when the run is recovered."""
+        self.attempts.stop()
+        self.children.stop()

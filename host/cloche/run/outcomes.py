@@ -1,0 +1,192 @@
+"""What an attempt sees of its run, and what its run is told of how the attempt ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import FatalError, InvalidInput, LimitExceeded, RetryableError
+from cloche.history import Failure, Kind, Note
+from cloche.history.failures import traceback_of
+from cloche.history.lifecycles import RunPhase
+from cloche.history.machine import Fact, StartStep
+from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
+from cloche.history.retry import asked_delay_ms
+from cloche.history.values import encode_plain
+from cloche.run.inputs import Deferred
+from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
+from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
+from cloche.steps.redaction import redact
+from cloche.steps.schemas import validated
+
+if TYPE_CHECKING:
+    from cloche.run.ports import RunServices, StepOwner
+    from cloche_codegen import Step
+
+EVENT_BYTES_MAX = (8 << 20) - 1024
+
+log = logging.getLogger("cloche.run")
+
+
+class Outcomes:
+    """Between the attempts of one run and the run itself."""
+
+    def __init__(self, owner: StepOwner, services: RunServices) -> None:
+        self._owner = owner
+        self._services = services
+
+    def tell(self, start: StartStep, outcome: Outcome) -> None:
+        """The run hears of an attempt that ended as its step wanted.
+
+        Raises:
+            LimitExceeded: what it ended with is larger than the run's policy allows; the run was not told.
+        """
+        now, call = self._services.world.now(), start.call
+        match outcome:
+            case Suspended(payload, labels):
+                self._owner.limits.check_labels(labels)
+                self._tell(StepSuspended(now, call, start.path, payload, labels))
+            case Completed(value, changes):
+                self._tell_end(StepCompleted(now, call, value), changes)
+            case Bailed(value, changes):
+                self._tell_end(StepBailed(now, call, value), changes)
+
+    def tell_failed(self, step: Step, start: StartStep, error: BaseException) -> None:
+        """The run hears of an attempt that failed, and of its step's failure if no other attempt follows."""
+        now = self._services.world.now()
+        try:
+            delay = self._delay(step, start, error)
+        except TypeError as odd:
+            error, delay = odd, None
+        failure = failure_of(error)
+        content = {
+            "attempt": start.attempt,
+            "failure": failure.to_wire(),
+            "retry_at": None if delay is None else now + delay,
+            "traceback": traceback_of(error),
+        }
+        self._owner.tell(Note(Kind.ATTEMPT_FAILED, now, content, start.call))
+        if delay is None or self._owner.machine.phase is RunPhase.CANCELING:
+            self._owner.tell(StepFailed(now, start.call, failure))
+
+    def contexts(
+        self, step: Step, start: StartStep, signal: AbortSignal
+    ) -> Callable[[Any, list[StateChange]], StepContext]:
+        """What makes the context of an attempt, of its input and of the list that its state changes go to."""
+
+        def make(data: Any, changes: list[StateChange]) -> StepContext:
+            owner = self._owner
+            started = owner.started
+            assert started is not None
+            adapter = step.resume_adapter() if start.is_resumed and start.resume_data is not None else None
+            resumed = validated(adapter, start.resume_data, "resume data") if adapter else start.resume_data
+            services = _StepServices(owner, self._services, start)
+            return StepContext(
+                input_data=data,
+                run_id=owner.key.run,
+                workflow_id=owner.code.workflow,
+                step_id=step.id,
+                tenant=owner.key.tenant,
+                path=start.path,
+                attempt=start.attempt,
+                idempotency_key=f"{owner.key.token}:{start.call}",
+                state=frozen(owner.machine.state),
+                request_context=frozen(started.given.get("context")),
+                resume_data=resumed,
+                suspend_data=start.suspend_data,
+                abort_signal=signal,
+                writer=Writer(services.write),
+                log=log.getChild(step.id),
+                _step=step,
+                _init_data=started.input,
+                _services=services,
+                _changes=changes,
+            )
+
+        return make
+
+    # ---- inside ----
+
+    def _tell_end(self, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
+        if any(callable(change) for change in changes):
+            self._owner.tell(Deferred(end.call, end, changes))
+        elif changes:
+            self._tell(replace(end, state=merged({}, changes)))
+        else:
+            self._tell(end)
+
+    def _tell(self, event: StepCompleted | StepBailed | StepSuspended) -> None:
+        self._owner.limits.check_inbound(event)
+        self._owner.tell(event)
+
+    def _delay(self, step: Step, start: StartStep, error: BaseException) -> int | None:
+        """Milliseconds until the next attempt, None if there is none.
+
+        Raises:
+            TypeError: the step says when to try again in another form than seconds or a timedelta.
+        """
+        if isinstance(error, FatalError | InvalidInput | LimitExceeded):
+            return None
+        policy = self._services.registry.retry_policy(step, self._owner.code)
+        names = [kind.__name__ for kind in type(error).__mro__]
+        if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
+            return None
+        delay: int | None = policy.delay_after(start.attempt, f"{self._owner.key.run}:{start.call}")
+        asked = asked_delay_ms(error) if delay is not None and isinstance(error, RetryableError) else None
+        return delay if asked is None else asked
+
+
+@dataclass(frozen=True, slots=True)
+class _StepServices:
+    """`Services` for one attempt; may be called from a step's own thread."""
+
+    owner: StepOwner
+    services: RunServices
+    start: StartStep
+
+    def result_of(self, path: str) -> Any:
+        return self.services.log.result_of(self.owner.key, path)
+
+    def abort_run(self, reason: str) -> None:
+        self._tell(CancelRequested(self.services.world.now(), reason))
+
+    def write(self, value: Any) -> None:
+        self._tell(Note(Kind.STEP_WROTE, self.services.world.now(), {"value": value}, self.start.call))
+
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:
+        owner = self.owner
+        return await self.services.child_runs.start_child(owner.key, owner.limits, workflow, input_data, run_id)
+
+    def _tell(self, fact: Fact) -> None:
+        self.services.tasks.on_loop(lambda: self.owner.tell(fact))
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure of an exception as it can enter the glass; one that is too large loses its data and its cause."""
+    try:
+        failure = redact(Failure.from_exception(error))
+    except Exception:
+        return Failure(type(error).__name__, "what the step raised could not be read")
+    if len(encode_plain(failure.to_wire())) <= EVENT_BYTES_MAX:
+        return failure
+    return Failure(failure.name, failure.message)
+
+
+def unknown_outcome(start: StartStep) -> Failure:
+    """Of a step that is to run at most once, when its process ended while it ran."""
+    return Failure(
+        "UnknownOutcome",
+        f"the process ended while step '{start.path}' ran, and it is to run at most once: whether it did its work is "
+        "not known. Look where it works, then go on with a fork of the run at this step, or behind it",
+    )
+
+
+def redispatched_too_often(start: StartStep, redispatches_max: int) -> Failure:
+    """Of a step with which a process ended again and again."""
+    return Failure(
+        "RedispatchedTooOften",
+        f"step '{start.path}' was begun {redispatches_max + 1} times, and each time its process ended before it did: it may be "
+        "what ends it (memory, a native crash). Run it alone and mend it, then go on with a fork of the run at this step",
+    )

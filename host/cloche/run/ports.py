@@ -1,0 +1,218 @@
+"""What one run needs of the worker that executes it. A worker hands these out; nothing here knows a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloche.history import CallId, RunKey, Seq, TenantId
+from cloche.run.clock import Timers, World
+from cloche.run.lanes import Lanes
+from cloche.run.limits import RunLimits
+
+if TYPE_CHECKING:
+    from cloche.engines import Cell, Code
+    from cloche.errors import ClocheError
+    from cloche.history import RunMachine
+    from cloche.history.messages import Started
+    from cloche.run.inputs import Input
+    from cloche.steps.registry import Registry
+    from cloche.steps.runner import Runner
+    from cloche.store import Append, Checkpoints, Lease, RunRow, Store
+
+Attempt = tuple[RunKey, CallId | None]
+
+
+class CellOwner(Protocol):
+    """Whoever has a cell that it can let go of."""
+
+    key: RunKey
+
+    def evict_cell(self) -> bool:
+        """Let go of the cell; False while it is at work."""
+
+
+class Cells(Protocol):
+    """Where cells come from, and how many are kept."""
+
+    @property
+    def meter(self) -> str | None:
+        """What counts fuel; None where nothing is counted."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Events of a run after which its cell is saved."""
+
+    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell: ...
+
+    def thaw(self, tenant: TenantId, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None: ...
+
+    def keep(self, owner: CellOwner, size: int) -> None:
+        """`owner` has a cell of `size` bytes now; others may have to give up theirs."""
+
+    def used(self, key: RunKey) -> None:
+        """The cell of this run had a turn."""
+
+    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+        """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
+
+
+class Log(Protocol):
+    """The log of all runs."""
+
+    def append(self, append: Append) -> asyncio.Future[None]:
+        """Resolves when `append` is durable; raises as `Store.commit` and with the append's own refusal."""
+
+    def result_of(self, key: RunKey, path: str) -> Any:
+        """The output recorded last at `path` of a run; None if there is none. From any thread."""
+
+
+class Tasks(Protocol):
+    """What goes on beside the caller, for as long as the worker lives."""
+
+    def __bool__(self) -> bool:
+        """Whether anything goes on."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
+
+    async def end(self, wait_s: float) -> None:
+        """Let what goes on end for so long, then cancel it."""
+
+    def on_loop(self, action: Callable[[], None]) -> None:
+        """Call it on the loop's thread: at once, or soon if this is another one (a step's)."""
+
+
+class Ownership(Protocol):
+    """Whose runs these are."""
+
+    @property
+    def worker(self) -> str: ...
+
+    def is_safe(self) -> bool:
+        """Whether no other worker can have taken the runs of this one."""
+
+    async def claim(self, key: RunKey) -> RunRow | None:
+        """Own the run, if nobody else does."""
+
+    def expect(self, due: int | None) -> None:
+        """A run that nobody owns any more is due then."""
+
+    def queued(self, tenant: TenantId) -> None:
+        """A run of this tenant waits to begin."""
+
+
+class DrivenRun(Protocol):
+    """A run that is driven, as its worker sees it."""
+
+    key: RunKey
+
+    @property
+    def live(self) -> CellOwner:
+        """Who has its cell."""
+
+    lease: Lease | None
+    turns: int
+
+    @property
+    def code(self) -> Code: ...
+
+    @property
+    def machine(self) -> RunMachine: ...
+
+
+class StepOwner(Protocol):
+    """A run, as its attempts and its children see it."""
+
+    key: RunKey
+    limits: RunLimits
+
+    @property
+    def code(self) -> Code: ...
+
+    @property
+    def machine(self) -> RunMachine: ...
+
+    @property
+    def started(self) -> Started | None: ...
+
+    def tell(self, one: Input) -> None:
+        """An input has arrived for the run."""
+
+
+class Supervisor(Protocol):
+    """Hears how a run stands, and keeps the table of those that are driven."""
+
+    def is_driver(self, run: DrivenRun) -> bool:
+        """Whether it is this object that drives its run here."""
+
+    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
+        """The run cannot go on: the reason is kept, and it is nobody's."""
+
+    def report(self, key: RunKey, error: ClocheError | None) -> None:
+        """Something outside keeps the run from going on for now; None: not any more."""
+
+    async def release(self, run: DrivenRun) -> None:
+        """It does nothing more: the next worker may take it."""
+
+    def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
+        """It is driven no more."""
+
+    def stopped_moving(self, run: DrivenRun) -> None:
+        """It has come to a stop: tell those who wait for that."""
+
+    def announce(self, key: RunKey) -> None:
+        """Its log has grown."""
+
+    def hook_opened(self, key: RunKey) -> None:
+        """It begins to wait for an event that may be here already."""
+
+
+class ChildRuns(Protocol):
+    """Starting, watching and canceling other runs."""
+
+    async def start_child(
+        self, parent: RunKey, limits: RunLimits, workflow: Any, input_data: Any, run_id: str
+    ) -> Any: ...
+
+    def has_workflow(self, tenant: TenantId, id: str) -> bool:
+        """Whether a run of this workflow can be started here."""
+
+    async def cancel(self, key: RunKey, reason: str) -> None:
+        """Cancel a run, whoever executes it."""
+
+    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+        """Resolves when that run has stopped, or somebody else wrote."""
+
+
+class Quarantine(Protocol):
+    """Steps that ran each time when a process ended begin one by one."""
+
+    def __bool__(self) -> bool: ...
+
+    def begin(self, attempt: Attempt, action: Callable[[], bool]) -> None: ...
+
+    def over(self, attempt: Attempt) -> None: ...
+
+    def leave(self, key: RunKey) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunServices:
+    """All that a worker gives to each of its runs."""
+
+    store: Store
+    checkpoints: Checkpoints
+    world: World
+    timers: Timers
+    lanes: Lanes
+    registry: Registry
+    cells: Cells
+    log: Log
+    ownership: Ownership
+    supervisor: Supervisor
+    child_runs: ChildRuns
+    quarantine: Quarantine
+    runner: Runner
+    tasks: Tasks

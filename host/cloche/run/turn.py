@@ -1,0 +1,83 @@
+"""One turn: inputs through the glass, and the records that come of it. A fault is pinned to the event that did it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cloche.errors import CellGone, GuestFault, HeavyTurn
+from cloche.history import Batch, Failure, Note, TimeMs
+from cloche.history.machine import Fact
+
+if TYPE_CHECKING:
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import RunServices
+
+FAULT_TRIES = 3  # for faults that depend on the machine
+
+
+class Turn:
+    """Makes the turns of one run."""
+
+    def __init__(self, services: RunServices, run: LiveRun) -> None:
+        self._services = services
+        self._run = run
+
+    async def take(self, inputs: Sequence[Fact]) -> tuple[int, Batch]:
+        """How many of the inputs were taken, and the batch that they led to. Nothing is written yet.
+
+        Raises:
+            HistoryError: the run had to be rebuilt, and cannot be.
+            StoreError: the store did not answer meanwhile.
+        """
+        run = self._run
+        if run.cell is None and run.machine.head_seq and not run.machine.ended:
+            await run.rebuild()  # the cell was evicted
+        now = self._services.world.now()
+        try:
+            events = run.machine.deliver(inputs)
+            output = await self._pass(events) if events else b""
+            return len(inputs), self._accepted(inputs, output, now)
+        except GuestFault as fault:
+            return await self._isolate(inputs, fault)
+
+    async def _isolate(self, inputs: Sequence[Fact], fault: GuestFault) -> tuple[int, Batch]:
+        """As `take` after a stopped turn: it was passing, or the run ends at exactly the event that did it."""
+        tries = 1
+        while True:
+            self._run.meter.waste()
+            await self._run.rebuild()
+            machine, now = self._run.machine, self._services.world.now()
+            events = machine.deliver(inputs)
+            if len(events) > 1:
+                inputs = inputs[: next(index for index, one in enumerate(inputs, 1) if not isinstance(one, Note))]
+            elif fault.deterministic or tries == FAULT_TRIES:
+                return len(inputs), machine.stop(inputs, Failure.from_exception(fault), fault.code, now)
+            else:
+                tries += 1
+            try:
+                output = await self._pass(machine.deliver(inputs))
+                return len(inputs), self._accepted(inputs, output, now)
+            except GuestFault as again:
+                fault = again
+
+    def _accepted(self, inputs: Sequence[Fact], output: bytes, now: TimeMs) -> Batch:
+        batch = self._run.machine.accept(inputs, output, now)
+        self._run.limits.check_append(batch.records)
+        return batch
+
+    async def _pass(self, events: list[bytes]) -> bytes:
+        """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""
+        run = self._run
+        cell = await run.live_cell()
+        run.limits.check_turn(run.started, self._services.world.now(), cell.fuel_used, events)
+        while True:
+            run.delivered(len(events))
+            try:
+                output = await run.meter.cross(self._services.lanes, run.key.tenant, run.code, cell, events)
+                break
+            except (HeavyTurn, CellGone):
+                await run.rebuild()
+                cell = await run.live_cell()
+        run.limits.check_fuel(cell.fuel_used)
+        return output

@@ -1,0 +1,62 @@
+"""One attempt of a step, and how it ended, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cloche.steps.context import Bail, StateChange, StepContext, Suspension
+
+if TYPE_CHECKING:
+    from cloche.steps.runner import Checks, Runner
+    from cloche_codegen import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The step returned `value` (plain), and changed the run's state."""
+
+    value: Any
+    changes: list[StateChange]
+
+
+@dataclass(frozen=True, slots=True)
+class Bailed:
+    """The step ended its workflow with `value` (plain), and changed the run's state."""
+
+    value: Any
+    changes: list[StateChange]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The step waits for outside data; `labels` are names to resume it by."""
+
+    payload: Any
+    labels: tuple[str, ...]
+
+
+Outcome: TypeAlias = Completed | Bailed | Suspended
+
+
+async def attempt(
+    runner: Runner,
+    step: Step,
+    arguments: list[Any],
+    context: Callable[[Any, list[StateChange]], StepContext],
+    checks: Checks,
+) -> Outcome:
+    """Make one attempt. `context` makes what the step sees, of its input and of the list that its state changes go to.
+
+    Raises:
+        BaseException: whatever the step raised, as it is.
+    """
+    changes: list[StateChange] = []
+    try:
+        value = await runner.perform(step, arguments, lambda data: context(data, changes), checks)
+    except Suspension as suspension:
+        return Suspended(suspension.payload, suspension.labels)
+    except Bail as bail:
+        return Bailed(bail.value, changes)
+    return Completed(value, changes)

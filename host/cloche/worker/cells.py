@@ -1,0 +1,122 @@
+"""The cells of one worker's runs, and the code that they are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cloche.engines import Cell, CellSource, Code
+from cloche.errors import ClocheError, LimitExceeded
+from cloche.history import RunKey, Seq, TenantId
+from cloche.run.code import load_code, load_guest
+from cloche.store import Checkpoints, NewRun, Store, blob_digest
+from cloche.worker.cell_cache import CellCache
+
+if TYPE_CHECKING:
+    from cloche.run.lanes import Lanes
+    from cloche.run.ports import CellOwner
+
+CHECKPOINTS_S_MAX = 2.0  # how long the end of a worker waits for those on their way
+
+log = logging.getLogger("cloche")
+
+
+class WorkerCells:
+    """Implements `Cells` of `run.ports` for one engine."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: CellSource,
+        lanes: Lanes,
+        checkpoints: Checkpoints,
+        *,
+        checkpoint_every: int,
+        cached_bytes_max: int,
+    ) -> None:
+        self.engine = engine
+        self.checkpoint_every = checkpoint_every
+        self.cached = CellCache(cached_bytes_max)
+        self._store = store
+        self._lanes = lanes
+        self._checkpoints = checkpoints
+        self._codes: dict[str, Code] = {}
+        self._writes: set[Future[None]] = set()  # checkpoints on their way
+
+    @property
+    def meter(self) -> str | None:
+        """What counts fuel; None where nothing is counted."""
+        return self.engine.meter
+
+    # ---- code ----
+
+    def code(self, digest: str) -> Code:
+        """A code bundle of the store.
+
+        Raises:
+            HistoryError: it is not there, or damaged.
+        """
+        if digest not in self._codes:
+            self._codes[digest] = load_code(self._store, digest)
+        return self._codes[digest]
+
+    def new_run(self, code: Code) -> NewRun:
+        """A run that is pinned to the code and its guest, which go into the store with it if they are not there."""
+        packed = code.pack()
+        digest = blob_digest(packed)
+        self._codes.setdefault(digest, code)
+        guest_digest, wasm = self.engine.guest(code.language)
+        return NewRun(code.workflow, digest, {guest_digest: wasm, digest: packed})
+
+    async def prewarm(self, tenant: TenantId, codes: Sequence[Code]) -> None:
+        """Have the engine load these, one after the other, in the threads for heavy turns."""
+
+        def load() -> None:
+            for code in codes:
+                try:
+                    self.engine.load(code, lambda: b"", self.engine.limits(), tenant)
+                except ClocheError as error:
+                    log.warning("the code of workflow '%s' does not load: %s", code.workflow, error.message)
+
+        await asyncio.get_running_loop().run_in_executor(self._lanes.pool, load)
+
+    # ---- cells ----
+
+    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell:
+        """A fresh cell of a run; raises as `Lanes.open`."""
+        guest = partial(load_guest, self._store, code.guest)
+        return await self._lanes.open(tenant, code, limits, partial(self.engine.open, code, guest, limits, tenant))
+
+    def thaw(self, tenant: TenantId, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
+        """The cell of a checkpoint; raises as `CellSource.thaw`."""
+        return self.engine.thaw(code, partial(load_guest, self._store, code.guest), limits, tenant, frozen)
+
+    def keep(self, owner: CellOwner, size: int) -> None:
+        """`owner` has a cell of `size` bytes now; others may have to give up theirs."""
+        self.cached.add(owner, size)
+
+    def used(self, key: RunKey) -> None:
+        """The cell of this run had a turn."""
+        self.cached.used(key)
+
+    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+        """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
+
+        def write() -> None:
+            try:
+                self._checkpoints.put(key, seq, pack())
+            except LimitExceeded as error:
+                log.warning("%s; it is not kept", error.message)
+            except Exception:
+                log.exception("a checkpoint of run %s was not written; the run is not affected", key)
+
+        self._writes = {write for write in self._writes if not write.done()}
+        self._writes.add(self._lanes.pool.submit(write))
+
+    def close(self) -> None:
+        """Wait a moment for the checkpoints that are on their way."""
+        wait(self._writes, timeout=CHECKPOINTS_S_MAX)

@@ -1,0 +1,131 @@
+"""The runs that this worker drives: the table of their drivers, and what it does as each of them stands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from cloche.errors import ClocheError, StoreError
+from cloche.history import RunKey
+from cloche.run.driver import RunDriver
+from cloche.store import Lease, Store
+
+if TYPE_CHECKING:
+    from cloche.run.ports import DrivenRun
+    from cloche.steps.registry import Registry
+    from cloche.worker.admission import Admission
+    from cloche.worker.blocks import Blocks
+    from cloche.worker.callbacks import Callbacks
+    from cloche.worker.cell_cache import CellCache
+    from cloche.worker.listeners import Listeners
+
+log = logging.getLogger("cloche")
+
+
+class Drivers:
+    """Implements `Supervisor` of `run.ports`.
+
+    `on_room` is called when a run has left, `on_hook` with a run that begins to wait for an event.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        admission: Admission,
+        blocks: Blocks,
+        cached: CellCache,
+        callbacks: Callbacks,
+        listeners: Listeners,
+        *,
+        on_room: Callable[[], None],
+        on_hook: Callable[[RunKey], None],
+    ) -> None:
+        self.callbacks = callbacks
+        self.is_closing = False
+        self._store = store
+        self._registry = registry
+        self._admission = admission
+        self._blocks = blocks
+        self._cached = cached
+        self._listeners = listeners
+        self._on_room = on_room
+        self._on_hook = on_hook
+        self._drivers: dict[RunKey, RunDriver] = {}
+
+    # ---- the table ----
+
+    def __len__(self) -> int:
+        return len(self._drivers)
+
+    def __iter__(self) -> Iterator[RunDriver]:
+        return iter(list(self._drivers.values()))
+
+    def __contains__(self, key: RunKey) -> bool:
+        return key in self._drivers
+
+    def keys(self) -> list[RunKey]:
+        return list(self._drivers)
+
+    def get(self, key: RunKey) -> RunDriver | None:
+        return self._drivers.get(key)
+
+    def enter(self, driver: RunDriver) -> None:
+        """From now on this one drives its run here."""
+        self._drivers[driver.key] = driver
+        self._admission.entered(driver.key.tenant)
+
+    def drives_one(self) -> bool:
+        return len(self._drivers) == 1
+
+    def lose_all(self) -> None:
+        """This worker was evicted: its runs are others' now, and whatever it still does for them is late."""
+        for driver in self:
+            driver.lose()
+
+    # ---- as their supervisor ----
+
+    def is_driver(self, run: DrivenRun) -> bool:
+        return self._drivers.get(run.key) is run
+
+    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
+        await self._blocks.block(key, error, lease)
+
+    def report(self, key: RunKey, error: ClocheError | None) -> None:
+        self._blocks.report(key, error)
+
+    async def release(self, run: DrivenRun) -> None:
+        lease, run.lease = run.lease, None
+        if lease is None or self.is_closing:  # at the end all of them are let go at once
+            return
+        machine = run.machine
+        status, wake_at = machine.status, machine.wake_at
+        try:
+            row = self._store.run(run.key)
+            if row is not None and row.head_hash != machine.head_hash:  # it is ahead: its last append was not written
+                status, wake_at = row.status, row.wake_at
+            self._store.leases.release(run.key, lease, status, wake_at)
+        except StoreError as error:
+            log.warning("run %s could not be let go: %s", run.key, error.message)
+            self._blocks.try_again(run.key, error)
+
+    def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
+        if self.is_driver(run):
+            del self._drivers[run.key]
+            self._admission.left(run.key.tenant)
+        if not keeps_cell:
+            self._cached.drop(run.live)
+        self._on_room()
+        self.stopped_moving(run)
+
+    def stopped_moving(self, run: DrivenRun) -> None:
+        """Tell those who wait for it: callbacks once, then everybody else."""
+        self.callbacks.call(run, self._registry.workflow_of(run.code))
+        self._listeners.announce(run.key, stopped=True)
+
+    def announce(self, key: RunKey) -> None:
+        self._listeners.announce(key)
+
+    def hook_opened(self, key: RunKey) -> None:
+        self._on_hook(key)

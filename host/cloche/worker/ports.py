@@ -1,0 +1,21 @@
+"""What a worker's look for work leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cloche.store import RunRow
+
+
+class Work(Protocol):
+    """Whoever does what there is to do."""
+
+    async def adopt(self, row: RunRow) -> object:
+        """Drive a run that was claimed just now."""
+
+    async def look(self) -> None:
+        """See to what others wrote: requests, runs that were blocked elsewhere, runs that are waited for here."""
+
+    def lose_all(self) -> None:
+        """This worker was evicted: its runs are others' now."""

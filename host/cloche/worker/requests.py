@@ -1,0 +1,85 @@
+"""What outsiders ask of the runs that are executed here: resume, event, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import NotSuspended
+from cloche.history import Kind, Note, RunKey
+from cloche.history.machine import Fact, Suspension
+from cloche.history.messages import CancelRequested, StepResumed
+from cloche.run.selection import chosen, id_path, open_suspensions
+from cloche.status import RunStatus
+from cloche.store import GRANTED
+from cloche.worker import queue
+
+if TYPE_CHECKING:
+    from cloche.run.driver import RunDriver
+    from cloche.run.ports import RunServices
+    from cloche.worker.listeners import Listeners
+    from cloche.worker.starting import Starting
+
+
+class Requests:
+    """Each method returns when what was asked for is durable. `request` is the row of the inbox that is accepted with it."""
+
+    def __init__(self, services: RunServices, starting: Starting, listeners: Listeners) -> None:
+        self._services = services
+        self._starting = starting
+        self._listeners = listeners
+
+    async def cancel(self, key: RunKey, reason: str, request: int | None = None) -> None:
+        """Ask for the end of a run. One that has ended, or is about to, is left alone.
+
+        Raises:
+            NotFound: there is no such run.
+            LeasedElsewhere, LeaseLost: another worker executes it.
+        """
+        driver = await self._starting.wake(key)
+        try:
+            row = self._services.store.run(key) if driver is None else None
+            if row is not None and row.status == RunStatus.PENDING:
+                await queue.cancel(self._services, row, request)
+                self._listeners.announce(key, stopped=True)
+                return
+            if driver is not None:
+                await driver.record(CancelRequested(self._services.world.now(), reason), request)
+                return
+        except NotSuspended:
+            pass
+        if request is not None:
+            self._services.store.settle(request, GRANTED)
+
+    async def resume(self, key: RunKey, wish: Mapping[str, Any], request: int | None = None) -> None:
+        """Give data to suspended steps, or let a paused run go on. One caller wins.
+
+        `wish` has `data`, and `step`, `label`, `foreach_index` as `selection.chosen` takes them; `per_step` is for a paused
+        run: one entry of its graph, or on to its end.
+
+        Raises:
+            NotSuspended: nothing that is named is suspended.
+            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+            LeasedElsewhere, LeaseLost: another worker executes it.
+        """
+        async with self._starting.with_driver(key) as driver:
+            if request is not None and not await self.waits(driver, request):
+                return
+            first, *others = self._resumed(driver, dict(wish))
+            for event in others:
+                driver.tell(event)
+            await driver.record(first, request)
+
+    async def waits(self, driver: RunDriver, request: int) -> bool:
+        """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
+        return not driver.inputs.accepts(request) and self._services.store.waits(request)
+
+    def _resumed(self, driver: RunDriver, wish: dict[str, Any]) -> Sequence[Fact]:
+        now, data, per_step = self._services.world.now(), wish.pop("data"), wish.pop("per_step", False)
+        if driver.machine.status == RunStatus.PAUSED:
+            return [Note(Kind.RUN_CONTINUED, now, {"per_step": per_step})]
+        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **wish)
+        return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
+
+    def _checked(self, one: Suspension, data: Any) -> Any:
+        return self._services.registry.checked_resume(id_path(one.path)[-1], one.path, data)

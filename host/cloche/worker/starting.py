@@ -1,0 +1,182 @@
+"""How a run comes to be driven here: begun, queued, or claimed and taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cloche.engines import Code, graph_of
+from cloche.errors import (
+    ClocheError,
+    HistoryError,
+    LeasedElsewhere,
+    MissingStep,
+    NotFound,
+    NotSuspended,
+    RunConflict,
+    SeqConflict,
+    StoreUnavailable,
+)
+from cloche.history import Kind, Note, RunKey
+from cloche.history.machine import Fact
+from cloche.history.messages import Started
+from cloche.run.driver import RunDriver
+from cloche.run.limits import RateCounters, RunLimits
+from cloche.run.live_run import LiveRun
+from cloche.run.stepping import EntryGate
+from cloche.status import FINAL, RunStatus
+from cloche.store import Lease, NewRun, RunRow
+from cloche.worker import queue
+
+if TYPE_CHECKING:
+    from cloche.run.ports import RunServices
+    from cloche.worker.admission import Admission
+    from cloche.worker.blocks import Blocks
+    from cloche.worker.cells import WorkerCells
+    from cloche.worker.drivers import Drivers
+
+
+class Starting:
+    """Makes the drivers of one worker. `on_taken_up` is called with a run that was in the store and is driven here again."""
+
+    def __init__(
+        self,
+        services: RunServices,
+        drivers: Drivers,
+        cells: WorkerCells,
+        admission: Admission,
+        blocks: Blocks,
+        *,
+        on_taken_up: Callable[[RunKey], None],
+    ) -> None:
+        self.counters = RateCounters(services.world.monotonic)
+        self._services = services
+        self._drivers = drivers
+        self._cells = cells
+        self._admission = admission
+        self._blocks = blocks
+        self._on_taken_up = on_taken_up
+
+    # ---- new runs ----
+
+    async def start(self, key: RunKey, code: Code, facts: Sequence[Fact]) -> None:
+        """Begin a run with `facts`: its creation, its start, and what a fork brings along. Returns when they are durable.
+
+        Raises:
+            RunConflict: there was a run of that id, which was deleted.
+            SeqConflict: there is a run of that id; somebody else was faster.
+            StoreUnavailable: the store did not take it; there is no such run.
+        """
+        created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
+        started = next(fact for fact in facts if isinstance(fact, Started))
+        driver = self._driver(key, code, created.content, Lease(self._services.ownership.worker, 1))
+        self._drivers.enter(driver)
+        await self._recorded(key, self._begin(driver, facts, started, self._cells.new_run(code)))
+
+    async def queue(self, key: RunKey, code: Code, created: Note) -> None:
+        """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.
+
+        Raises:
+            QueueFull: too many wait already; there is no such run.
+            RunConflict, SeqConflict, StoreUnavailable: as `start`.
+        """
+        with self._admission.queueing(key.tenant):
+            await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created))
+        self._services.ownership.queued(key.tenant)
+
+    async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
+        """In a task of its own: a caller who gives up leaves a whole run, or none."""
+        try:
+            await asyncio.shield(self._services.tasks.spawn(beginning))
+        except SeqConflict as conflict:
+            if self._services.store.run(key) is not None:
+                raise
+            message = f"run {key} was deleted, and its id is not used again: give the new run another one"
+            raise RunConflict(message, run_id=key.run) from conflict
+
+    async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
+        try:
+            await driver.begin(facts, started, new)
+        except MissingStep as error:  # it has begun, and goes on where a worker has the step
+            driver.ready.set_result(None)
+            driver.stop()
+            await self._blocks.block(driver.key, error, driver.lease)
+            self._drivers.finished(driver)
+            return
+        except BaseException as error:
+            driver.fail(error)
+            self._drivers.finished(driver)
+            if isinstance(error, StoreUnavailable):  # it may have begun: then somebody must go on with it
+                self._blocks.try_again(driver.key, error)
+            raise
+        self._services.tasks.spawn(driver.drive())
+
+    # ---- runs that are in the store ----
+
+    async def wake(self, key: RunKey) -> RunDriver | None:
+        """The driver of an unfinished run, claimed and rebuilt if it had none. None for a run that has ended.
+
+        Raises:
+            NotFound: there is no such run.
+            LeasedElsewhere: another worker executes it.
+        """
+        if (driver := self._drivers.get(key)) is not None:
+            return driver
+        row = self._services.store.run(key)
+        if row is None:
+            raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
+        if row.status in (*FINAL, RunStatus.PENDING):
+            return None
+        claimed = await self._services.ownership.claim(key)
+        if claimed is None:
+            message = f"run {key} is executed by another worker, '{row.owner}'"
+            raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
+        return await self.adopt(claimed)
+
+    async def adopt(self, row: RunRow) -> RunDriver | None:
+        """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked."""
+        key = row.key
+        try:
+            first = next(iter(self._services.store.records(key)))
+            driver = self._driver(key, self._cells.code(row.code), first.content(), row.lease)
+            if row.status == RunStatus.PENDING:
+                driver.begin_queued(queue.start_of(key, first.content(), self._services.world.now()))
+        except (ClocheError, StopIteration) as error:
+            why = error if isinstance(error, ClocheError) else HistoryError(f"run {key} has no records")
+            await self._blocks.block(key, why, row.lease)
+            return None
+        if isinstance(parked := self._cells.cached.get(key), LiveRun):
+            driver.live.take_over(parked)
+        self._drivers.enter(driver)
+        self._services.tasks.spawn(driver.recover())
+        self._on_taken_up(key)
+        return driver
+
+    @asynccontextmanager
+    async def with_driver(self, key: RunKey) -> AsyncIterator[RunDriver]:
+        """The driver of a run, which is not parked meanwhile.
+
+        Raises:
+            NotSuspended: the run has ended, or has not begun.
+            ClocheError: what blocks it.
+            NotFound, LeasedElsewhere: as `wake`.
+        """
+        driver = await self.wake(key)
+        if driver is None:
+            if (error := self._blocks.last_error(key)) is not None:  # it was blocked just now
+                raise error
+            row = self._services.store.run(key)
+            status = row.status if row else "gone"
+            moves = "not begun" if status == RunStatus.PENDING else "ended"
+            raise NotSuspended(f"run {key} has {moves}: {status}", run_id=key.run)
+        async with driver.kept_active():
+            yield driver
+
+    def _driver(self, key: RunKey, code: Code, created: Mapping[str, Any], lease: Lease | None) -> RunDriver:
+        """A driver for a run that was created so; one that goes entry by entry has a gate."""
+        graph = graph_of(code) if created.get("per_step") else None
+        gate = partial(EntryGate, graph) if graph is not None else None
+        return RunDriver(self._services, key, code, RunLimits.of(created, key, self.counters), gate, lease)
