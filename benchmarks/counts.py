@@ -6,12 +6,16 @@ can be compared in CI (`benchmarks/counts.json`): a path that began to do more i
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale
+from cloche import Cloche, create_step, create_workflow
 from cloche.engines import Language
 from cloche.history import Kind, Note, Record, RunMachine
 from cloche.history.fast_replay import Heard, follow
@@ -20,6 +24,7 @@ from cloche.history.messages import CancelRequested
 from cloche.sandbox import Cell
 
 STEPS = 1_000
+DURABLE_STEPS = 100
 _SHAPES: tuple[tuple[Language, str, str, Callable[[int], list[bytes]]], ...] = (
     ("javascript", "sequential", h.SEQUENTIAL, h.events),
     ("javascript", "parallel", h.PARALLEL, h.events),
@@ -63,7 +68,48 @@ def calls() -> dict[str, tuple[float, float]]:
     turns = list(h.synthesised(STEPS, "0" * 64))
     rows = [(record.packed, record.hash) for turn in turns for record in turn]
     followed = _calls_of(lambda: follow(RunMachine(h.KEY), rows, _unread, Heard()))
-    return {"host: follow a step": (followed / STEPS, 1.0), "host: accept a step": (_accepted(), 1.0)}
+    return {
+        "host: follow a step": (followed / STEPS, 1.0),
+        "host: accept a step": (_accepted(), 1.0),
+        **durable_step(),
+    }
+
+
+def durable_step() -> dict[str, tuple[float, float]]:
+    """A sequential step on the memory store, all in all: its calls, and the blocks that it leaves to the collector."""
+    (few_calls, few_blocks), (many_calls, many_blocks) = (
+        _of_a_run(steps) for steps in (DURABLE_STEPS, 3 * DURABLE_STEPS)
+    )
+    steps = 2 * DURABLE_STEPS
+    return {
+        "host: a durable step": ((many_calls - few_calls) / steps, 1.0),
+        "host: blocks of a durable step": ((many_blocks - few_blocks) / steps, 1.0),
+    }
+
+
+def _of_a_run(steps: int) -> tuple[int, int]:
+    """Calls, and memory blocks that are left, of a whole run of so many steps. Another one runs before it."""
+
+    async def main() -> tuple[int, int]:
+        async def add_one(data: dict[str, int]) -> dict[str, int]:
+            return {"v": data["v"] + 1}
+
+        inc = create_step(id="inc", execute=add_one)
+        until = {"gte": {"left": {"path": "inputData.v"}, "right": {"literal": steps}}}
+        workflow = create_workflow(id="w").dountil(inc, until).commit()
+        async with Cloche(workflows=[workflow], handle_sigterm=False) as app:
+            await (await app.start("w", {"v": 0})).result()
+            gc.collect()
+            gc.disable()
+            before = sys.getallocatedblocks()
+            try:
+                with _counting() as count:
+                    await (await app.start("w", {"v": 0})).result()
+                return count[0], sys.getallocatedblocks() - before
+            finally:
+                gc.enable()
+
+    return asyncio.run(main())
 
 
 def _accepted() -> float:
@@ -79,19 +125,25 @@ def _accepted() -> float:
 
 
 def _calls_of(work: Callable[[], object]) -> int:
-    count = 0
+    with _counting() as count:
+        work()
+    return count[0]
+
+
+@contextmanager
+def _counting() -> Iterator[list[int]]:
+    """Calls of Python and C functions in this thread, in the one item of the list."""
+    count = [0]
 
     def seen(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
+        count[0] += event in ("call", "c_call")
 
     before = sys.getprofile()
     sys.setprofile(seen)
     try:
-        work()
+        yield count
     finally:
         sys.setprofile(before)
-    return count
 
 
 def _unread(seq: int) -> Record:

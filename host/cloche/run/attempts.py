@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cloche.errors import MissingStep
@@ -18,7 +18,9 @@ from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
 
 if TYPE_CHECKING:
-    from cloche.run.ports import RunServices, StepOwner
+    from cloche.run.inputs import Inputs
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import RunServices
     from cloche_codegen import Step
 
 REDISPATCHES_MAX = 5  # how often an attempt is begun again because its process has ended
@@ -32,12 +34,12 @@ log = logging.getLogger("cloche.run")
 class StepCall:
     """One call of a step while it is open here.
 
-    `start` is what was asked for, in its newest attempt; `signal` tells attempts that are under way to abort. `is_announced`:
-    the record of the attempt's beginning is on its way into the log, and the attempt begins after that.
+    `start` is what was asked for, in its newest attempt. `is_announced`: the record of the attempt's beginning is on its way
+    into the log, and the attempt begins after that.
     """
 
     start: StartStep
-    signal: AbortSignal = field(default_factory=AbortSignal)
+    signal: AbortSignal | None = None  # of the attempts that are under way
     attempts: int = 0  # under way; more than one only if a call is repeated while its process hangs on an old attempt
     is_announced: bool = False
 
@@ -45,10 +47,11 @@ class StepCall:
 class Attempts:
     """Starts attempts, and tells their run how they ended."""
 
-    def __init__(self, owner: StepOwner, services: RunServices) -> None:
-        self._owner = owner
+    def __init__(self, run: LiveRun, inputs: Inputs, services: RunServices) -> None:
+        self._run = run
+        self._inputs = inputs
         self._services = services
-        self._outcomes = Outcomes(owner, services)
+        self._outcomes = Outcomes(run, inputs, services)
         self._calls: dict[CallId, StepCall] = {}
         self._tasks: dict[asyncio.Task[None], StepCall] = {}
         self._pending_notes: list[
@@ -76,8 +79,8 @@ class Attempts:
         """
         if self._draining and not start.is_recorded:
             return
-        if not start.is_recorded and (refusal := self._owner.limits.refusal(start)) is not None:
-            self._owner.tell(StepFailed(self._services.world.now(), start.call, refusal))
+        if not start.is_recorded and (refusal := self._run.limits.refusal(start)) is not None:
+            self._inputs.add(StepFailed(self._services.world.now(), start.call, refusal))
             return
         call = self._calls.setdefault(start.call, StepCall(start))
         call.start = start
@@ -89,7 +92,7 @@ class Attempts:
             self._services.timers.at(start.not_before, lambda: self._start_if_waiting(start))
         elif start.redispatched or step.at_most_once:
             call.start, call.is_announced = replace(start, is_recorded=True), True
-            self._owner.tell(_note_of_beginning(step, start, now))
+            self._inputs.add(_note_of_beginning(step, start, now))
         else:
             self._pending_notes.append(_note_of_beginning(step, start, now))
             self._begin(step, call)
@@ -101,15 +104,15 @@ class Attempts:
         that it begins alone.
         """
         now = self._services.world.now()
-        call = self._owner.machine.open[start.call]
+        call = self._run.machine.open[start.call]
         if call.phase is StepPhase.BACKOFF and call.due > now:
             self.start(start)
         elif call.at_most_once and call.phase is StepPhase.RUNNING:
-            self._owner.tell(StepFailed(now, start.call, unknown_outcome(start)))
+            self._inputs.add(StepFailed(now, start.call, unknown_outcome(start)))
         elif call.redispatched >= REDISPATCHES_MAX:
-            self._owner.tell(StepFailed(now, start.call, redispatched_too_often(start, REDISPATCHES_MAX)))
+            self._inputs.add(StepFailed(now, start.call, redispatched_too_often(start, REDISPATCHES_MAX)))
         elif call.redispatched >= QUARANTINE_FROM and self._services.registry.step(start.name) is not None:
-            attempt_id = (self._owner.key, start.call)
+            attempt_id = (self._run.key, start.call)
             self._services.quarantine.begin(attempt_id, lambda: self._start_isolated(start))
         else:
             self.start(replace(start, redispatched=call.redispatched + 1))
@@ -119,7 +122,7 @@ class Attempts:
         starts: list[StartStep] = []
         if self._services.quarantine:
             self._release_from_quarantine(recorded)
-        if not self._owner.machine.moves:
+        if not self._run.machine.moves:
             return starts
         for fact in recorded:
             if isinstance(fact, StepCompleted | StepFailed | StepBailed):
@@ -128,7 +131,7 @@ class Attempts:
                 if fact.kind is Kind.ATTEMPT_STARTED and call.is_announced:
                     call.is_announced = False
                     starts.append(call.start)
-                elif fact.kind is Kind.ATTEMPT_FAILED and (open_call := self._owner.machine.open.get(fact.call)):
+                elif fact.kind is Kind.ATTEMPT_FAILED and (open_call := self._run.machine.open.get(fact.call)):
                     number = fact.content["attempt"] + 1
                     due = open_call.due
                     starts.append(
@@ -143,9 +146,9 @@ class Attempts:
         failure = Failure(
             "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
         )
-        for call_id, call in self._owner.machine.open.items():
+        for call_id, call in self._run.machine.open.items():
             if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
-                self._owner.tell(StepFailed(self._services.world.now(), call_id, failure))
+                self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
 
     def refuse_announced(self) -> None:
         """The run is being canceled: what has not begun does not begin."""
@@ -153,12 +156,13 @@ class Attempts:
         for call_id, call in self._calls.items():
             if call.is_announced:
                 call.is_announced = False
-                self._owner.tell(StepFailed(self._services.world.now(), call_id, failure))
+                self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
 
     def abort(self, call_id: CallId | None = None) -> None:
         """Set the signal of one step that runs, or of all."""
         for call in set(self._tasks.values()) if call_id is None else filter(None, [self._calls.get(call_id)]):
-            call.signal._set()
+            if call.signal is not None:
+                call.signal._set()
 
     async def drain(self, timeout_s: float) -> None:
         """Let what runs end; start nothing more. What takes longer is cut off."""
@@ -175,7 +179,7 @@ class Attempts:
         self._stopped = True
         for task in self._tasks:
             task.cancel()
-        self._services.quarantine.leave(self._owner.key)
+        self._services.quarantine.leave(self._run.key)
 
     # ---- inside ----
 
@@ -183,18 +187,18 @@ class Attempts:
         step = self._services.registry.step(start.name)
         if step is None:
             raise MissingStep(
-                f"run {self._owner.key} needs step '{start.name}', which this process does not have: "
+                f"run {self._run.key} needs step '{start.name}', which this process does not have: "
                 "open the store with the workflows or steps that it needs",
-                run_id=self._owner.key.run,
+                run_id=self._run.key.run,
                 step=start.name,
             )
         return step
 
     def _begin(self, step: Step, call: StepCall) -> None:
-        if not call.attempts:
+        if not call.attempts or call.signal is None:
             call.signal = AbortSignal()
         call.attempts += 1
-        name = f"step '{call.start.path}' of run {self._owner.key}"
+        name = f"step '{call.start.path}' of run {self._run.key}"
         task = asyncio.create_task(self._attempt(step, call.start, call.signal), name=name)
         self._tasks[task] = call
         task.add_done_callback(self._ended)
@@ -202,7 +206,7 @@ class Attempts:
     async def _attempt(self, step: Step, start: StartStep, signal: AbortSignal) -> None:
         outcomes, services = self._outcomes, self._services
         try:
-            checks = services.registry.checks(self._owner.code)
+            checks = services.registry.checks(self._run.code)
             context = outcomes.contexts(step, start, signal)
             outcomes.tell(start, await attempt(services.runner, step, start.arguments, context, checks))
         except asyncio.CancelledError as error:
@@ -222,11 +226,11 @@ class Attempts:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, KeyboardInterrupt):
             # It told nobody, or its failure could not be told: without this its run would wait for ever.
-            log.error("an attempt of run %s ended without a result", self._owner.key, exc_info=error)
-            self._owner.tell(StepFailed(self._services.world.now(), call.start.call, failure_of(error)))
+            log.error("an attempt of run %s ended without a result", self._run.key, exc_info=error)
+            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error)))
 
     def _start_isolated(self, start: StartStep) -> bool:
-        machine = self._owner.machine
+        machine = self._run.machine
         call = machine.open.get(start.call)
         if self._stopped or self._draining or not machine.moves or call is None:
             return False
@@ -234,7 +238,7 @@ class Attempts:
         return True
 
     def _start_if_waiting(self, start: StartStep) -> None:
-        machine = self._owner.machine
+        machine = self._run.machine
         if self._stopped or not machine.moves:
             return
         call = machine.open.get(start.call)
@@ -252,16 +256,16 @@ class Attempts:
             if isinstance(fact, StepCompleted | StepFailed | StepBailed | StepSuspended) or (
                 isinstance(fact, Note) and fact.kind is Kind.ATTEMPT_FAILED
             ):
-                self._services.quarantine.over((self._owner.key, fact.call))
+                self._services.quarantine.over((self._run.key, fact.call))
 
     def _hand_over(self) -> None:
         """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
         now = self._services.world.now()
         for start in {call.start.call: call.start for call in self._tasks.values()}.values():
             step = self._services.registry.step(start.name)
-            open_call = self._owner.machine.open.get(start.call)
+            open_call = self._run.machine.open.get(start.call)
             if step is not None and open_call is not None and open_call.redispatched:
-                self._owner.tell(_note_of_beginning(step, replace(start, redispatched=0), now))
+                self._inputs.add(_note_of_beginning(step, replace(start, redispatched=0), now))
 
 
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> Note:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from cloche.run.ports import RunServices, StepOwner
+    from cloche.run.inputs import Inputs
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import RunServices
 
 RETRY_S = 1.0  # until a store that did not answer is asked again
 _REASON = "the run that started it was canceled, or goes on without it"
@@ -31,8 +33,9 @@ _REASON = "the run that started it was canceled, or goes on without it"
 class Children:
     """The children of one driver's run, by the calls that wait for them."""
 
-    def __init__(self, owner: StepOwner, services: RunServices) -> None:
-        self._owner = owner
+    def __init__(self, run: LiveRun, inputs: Inputs, services: RunServices) -> None:
+        self._run = run
+        self._inputs = inputs
         self._services = services
         self._following: dict[CallId, asyncio.Task[None]] = {}
         self._unwanted: set[CallId] = set()
@@ -43,7 +46,7 @@ class Children:
         Raises:
             MissingWorkflow: this process does not have the workflow.
         """
-        key = self._owner.key
+        key = self._run.key
         if self._row(wish.call) is None and not self._services.child_runs.has_workflow(key.tenant, wish.workflow):
             raise MissingWorkflow(
                 f"run {key} needs workflow '{wish.workflow}' for a child, which this process does not have: "
@@ -62,10 +65,10 @@ class Children:
 
     def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
-        for call in self._owner.machine.children():
+        for call in self._run.machine.children():
             if call not in self._following:
                 self._unwanted.add(call)
-                self._follow(self._owner.machine.start_of_child(call))
+                self._follow(self._run.machine.start_of_child(call))
         for call in list(self._following):
             self.cancel(call)
 
@@ -78,7 +81,7 @@ class Children:
     # ---- inside ----
 
     def _key(self, call: CallId) -> RunKey:
-        parent = self._owner.key
+        parent = self._run.key
         return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
 
     def _row(self, call: CallId) -> Any:
@@ -98,7 +101,7 @@ class Children:
                 await asyncio.sleep(RETRY_S)
             except Exception as error:  # whatever keeps a child from starting is what comes of it
                 outcome = _failed(Failure.from_exception(error))
-        self._owner.tell(self._fitting(wish.call, outcome))
+        self._inputs.add(self._fitting(wish.call, outcome))
 
     async def _outcome(self, wish: StartRun) -> list[Any]:
         known = self._row(wish.call) is not None
@@ -109,7 +112,7 @@ class Children:
         elif not known:
             run_id = self._key(wish.call).run
             await self._services.child_runs.start_child(
-                self._owner.key, self._owner.limits, wish.workflow, wish.input, run_id
+                self._run.key, self._run.limits, wish.workflow, wish.input, run_id
             )
             if wish.call in self._unwanted:
                 await self._cancel(wish.call)
@@ -134,7 +137,7 @@ class Children:
         """What came of it as it can enter the glass."""
         event = ChildEnded(self._services.world.now(), call, outcome)
         try:
-            self._owner.limits.check_inbound(event)
+            self._run.limits.check_inbound(event)
         except LimitExceeded as error:
             return ChildEnded.failed(event.time, call, Failure.from_exception(error))
         return event

@@ -28,6 +28,7 @@ class Commit:
 
     def __init__(self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun) -> None:
         self.new: NewRun | None = None  # of a run that is not in the store yet
+        self._is_reported = True  # that something keeps the run from going on; it may have been before this driver
         self._services = services
         self._run = run
         self._turn = turn
@@ -63,10 +64,13 @@ class Commit:
                 # Nothing was written. The inputs are kept: a step that ran is not run again for a full disk.
                 log.warning("run %s waits for its store: %s", self._run.key, error.message)
                 self._services.supervisor.report(self._run.key, error)
+                self._is_reported = True
                 wait_s = min(wait_s * 2 or 0.05, STORE_WAIT_S_MAX)
         self._run.meter.committed()
         self.new = None
-        self._services.supervisor.report(self._run.key, None)
+        if self._is_reported:
+            self._services.supervisor.report(self._run.key, None)
+            self._is_reported = False
         return count, batch
 
     async def regain(self) -> bool:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, LeaseLost
-from cloche.history import Kind, RunKey, RunMachine, TimeMs
+from cloche.history import Kind, RunKey, RunMachine
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Fact
 from cloche.history.messages import CancelRequested, Started
@@ -32,6 +32,7 @@ from cloche.store import Lease, NewRun
 if TYPE_CHECKING:
     from cloche.engines import Code
     from cloche.history.machine import Gate
+    from cloche.run.clock import World
     from cloche.run.ports import RunServices
 
 PARK_AFTER_MS = 10_000  # a run that sleeps longer is not driven meanwhile
@@ -61,7 +62,7 @@ class RunDriver:
         self.inputs = Inputs(self._waiters)
         self.live = LiveRun(services, key, code, limits, gate, Meter(services.world.monotonic, services.cells.meter))
         self._commit = Commit(services, self.live, Turn(services, self.live), self.inputs, self)
-        self._effects = Effects(services, self, lambda: services.supervisor.is_driver(self))
+        self._effects = Effects(services, self.live, self.inputs, lambda: services.supervisor.is_driver(self))
         self._draining = False
         self._kept_active = 0
         self._is_lost = False
@@ -130,11 +131,11 @@ class RunDriver:
             if not await self.live.is_at_head():
                 with self.live.keeping_cell():
                     await self.live.rebuild()
-            if self.machine.phase is RunPhase.CANCELING or self.inputs.of_kind(CancelRequested):
+            if self.live.machine.phase is RunPhase.CANCELING or self.inputs.of_kind(CancelRequested):
                 self._effects.interrupt()
             else:
                 self._effects.dispatch_again()
-            if self.machine.phase is RunPhase.CLEANING:
+            if self.live.machine.phase is RunPhase.CLEANING:
                 self._effects.bound_clean_up()
         except ClocheError as error:
             await self._block(error)
@@ -192,10 +193,10 @@ class RunDriver:
     async def _loop(self) -> bool:
         """Until there is nothing more to do; whether the run was parked."""
         attempts = self._effects.attempts
-        while self.inputs or not (self.machine.ended and attempts.idle):
+        while self.inputs.waiting or not (self.live.machine.ended and attempts.idle):
             if self._is_lost:
                 raise lease_lost(self.key)
-            if not self.inputs:
+            if not self.inputs.waiting:
                 if self._draining and attempts.idle:
                     self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
                     return False
@@ -210,8 +211,8 @@ class RunDriver:
 
     async def _take(self, arrived: Sequence[Input]) -> None:
         if self.lease is None and await self._commit.regain():
-            self._effects.dispatch(self.machine.pending())
-        inputs = normalize(self.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
+            self._effects.dispatch(self.live.machine.pending())
+        inputs = normalize(self.live.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
         if inputs:
             with self.live.keeping_cell():
                 await self._record(inputs)
@@ -223,11 +224,12 @@ class RunDriver:
         count, batch = await self._commit.record(inputs, self._comes_to_rest)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
             self.turns += 1
-        self.inputs.put_back(inputs[count:])
+        if count < len(inputs):
+            self.inputs.put_back(inputs[count:])
         self.inputs.committed(inputs[:count])
         self._effects.follow(batch, inputs[:count])
         supervisor = self._services.supervisor
-        if self.machine.ended:  # what still runs is only waited for to be recorded as late
+        if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
             supervisor.stopped_moving(self)
         supervisor.announce(self.key)
 
@@ -237,29 +239,29 @@ class RunDriver:
 
     async def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
-        if self.machine.ended:
+        if self.live.machine.ended:
             self.live.forget()
         await self._services.supervisor.release(self)
         self._services.supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
-        if self._kept_active or self.inputs or not self._effects.attempts.idle:
+        if self._kept_active or self.inputs.waiting or not self._effects.attempts.idle:
             return False
-        return self.machine.ended or is_far_from_moving(self.machine, self._services.world.now())
+        return self.live.machine.ended or is_far_from_moving(self.live.machine, self._services.world)
 
     def _may_park(self) -> bool:
         """Whether the run waits for outside data, or for a time that is far enough away to give up its cell."""
         if self._kept_active or not self._effects.attempts.idle:
             return False
         # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.
-        if self.lease is not None and not is_far_from_moving(self.machine, self._services.world.now()):
+        if self.lease is not None and not is_far_from_moving(self.live.machine, self._services.world):
             return False
-        self._services.ownership.expect(self.machine.wake_at)
+        self._services.ownership.expect(self.live.machine.wake_at)
         return True
 
 
-def is_far_from_moving(machine: RunMachine, now: TimeMs) -> bool:
+def is_far_from_moving(machine: RunMachine, world: World) -> bool:
     """Whether a run waits for outside data, or for a time that is far enough away."""
     if machine.phase is RunPhase.PAUSED:
         return True
@@ -268,4 +270,4 @@ def is_far_from_moving(machine: RunMachine, now: TimeMs) -> bool:
     due = machine.wake_at
     if due is None:
         return machine.status in ("suspended", "waiting")
-    return due - now >= PARK_AFTER_MS
+    return due - world.now() >= PARK_AFTER_MS

@@ -13,17 +13,20 @@ from cloche.run.attempts import Attempts
 from cloche.run.children import Children
 
 if TYPE_CHECKING:
-    from cloche.run.ports import RunServices, StepOwner
+    from cloche.run.inputs import Inputs
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import RunServices
 
 
 class Effects:
     """Of one run while it is driven. `is_driven` says whether this object still speaks for its run."""
 
-    def __init__(self, services: RunServices, owner: StepOwner, is_driven: Callable[[], bool]) -> None:
-        self.attempts = Attempts(owner, services)
-        self.children = Children(owner, services)
+    def __init__(self, services: RunServices, run: LiveRun, inputs: Inputs, is_driven: Callable[[], bool]) -> None:
+        self.attempts = Attempts(run, inputs, services)
+        self.children = Children(run, inputs, services)
         self._services = services
-        self._owner = owner
+        self._run = run
+        self._inputs = inputs
         self._is_driven = is_driven
 
     def follow(self, batch: Batch, inputs: Sequence[Fact]) -> None:
@@ -32,7 +35,7 @@ class Effects:
         Raises:
             MissingStep, MissingWorkflow: this process does not have one that is needed.
         """
-        machine = self._owner.machine
+        machine = self._run.machine
         if machine.phase is RunPhase.CANCELING or machine.ended:
             self.attempts.abort()
             self.children.cancel_all()
@@ -48,7 +51,7 @@ class Effects:
         if Kind.RUN_CONTINUED in kinds:
             self.dispatch(machine.pending())
         if Kind.HOOK_OPENED in kinds:
-            self._services.supervisor.hook_opened(self._owner.key)
+            self._services.supervisor.hook_opened(self._run.key)
 
     def stop_call(self, call: CallId) -> None:
         """Nobody waits for this call any more."""
@@ -72,7 +75,7 @@ class Effects:
 
     def dispatch_again(self) -> None:
         """What a run waits for that another process began: its steps may have begun there."""
-        for effect in self._owner.machine.pending():
+        for effect in self._run.machine.pending():
             if isinstance(effect, StartStep):
                 self.attempts.start_again(effect)
             else:
@@ -85,17 +88,17 @@ class Effects:
 
     def fire(self, timer: StartTimer) -> None:
         """A timer is due: the run hears of it if it still waits for it, and is still driven here."""
-        call = self._owner.machine.open.get(timer.call)
+        call = self._run.machine.open.get(timer.call)
         if call is not None and call.phase is TimerPhase.SET and self._is_driven():
-            self._owner.tell(TimerFired(self._services.world.now(), timer.call))
+            self._inputs.add(TimerFired(self._services.world.now(), timer.call))
 
     def bound_clean_up(self) -> None:
         """The code was told to end: what it has not done by then, it does not do any more. A crash begins the time anew."""
-        most_s, world = self._owner.limits.policy.clean_up_s, self._services.world
+        most_s, world = self._run.limits.policy.clean_up_s, self._services.world
 
         def end() -> None:
-            if self._owner.machine.phase is RunPhase.CLEANING and self._is_driven():
-                self._owner.tell(
+            if self._run.machine.phase is RunPhase.CLEANING and self._is_driven():
+                self._inputs.add(
                     CancelRequested(world.now(), f"it did not end within {most_s} s of being told", is_final=True)
                 )
 

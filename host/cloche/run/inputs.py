@@ -89,12 +89,9 @@ class Inputs:
 
     def __init__(self, waiters: Waiters) -> None:
         self._waiters = waiters
-        self._waiting: deque[Input] = deque()
+        self.waiting: deque[Input] = deque()  # for whoever looks whether there are any
         self._requests: list[tuple[Input, int]] = []  # inputs that accept a request, and its inbox row: one commit
         self._news = asyncio.Event()
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def add(self, one: Input, request: int | None = None) -> None:
         """An input has arrived; `request` is the inbox row that it accepts.
@@ -104,20 +101,20 @@ class Inputs:
         if request is not None:
             self._requests.append((one, request))
         if isinstance(one, CancelRequested):
-            self._waiting.appendleft(one)
+            self.waiting.appendleft(one)
         else:
-            self._waiting.append(one)
+            self.waiting.append(one)
         self._news.set()
 
     def take(self) -> list[Input]:
         """All that wait; what a turn does not take is given back with `put_back`."""
-        taken = list(self._waiting)
-        self._waiting.clear()
+        taken = list(self.waiting)
+        self.waiting.clear()
         return taken
 
     def put_back(self, inputs: Sequence[Input]) -> None:
         """These come before all others."""
-        self._waiting.extendleft(reversed(inputs))
+        self.waiting.extendleft(reversed(inputs))
 
     def committed(self, recorded: Sequence[Input]) -> None:
         """These are durable: who waits for one is told, and its request is accepted. The rest of a turn was dropped."""
@@ -126,13 +123,14 @@ class Inputs:
 
     def dropped(self) -> None:
         """Nobody could use what was taken and not recorded: its request waits again, and who waits for it is told."""
-        self._requests = [one for one in self._requests if is_in(one[0], self._waiting)]
-        if not self._waiting:
+        if self._requests:
+            self._requests = [one for one in self._requests if is_in(one[0], self.waiting)]
+        if not self.waiting:
             self._waiters.reject()
 
     def requests(self, inputs: Sequence[Input]) -> tuple[int, ...]:
         """The inbox rows that these inputs accept."""
-        return tuple(row for one, row in self._requests if is_in(one, inputs))
+        return tuple(row for one, row in self._requests if is_in(one, inputs)) if self._requests else ()
 
     def accepts(self, request: int) -> bool:
         """Whether an input that accepts this request is on its way into the log."""
@@ -140,7 +138,7 @@ class Inputs:
 
     def of_kind(self, kind: type[T]) -> list[T]:
         """Those of one kind that wait."""
-        return [one for one in self._waiting if isinstance(one, kind)]
+        return [one for one in self.waiting if isinstance(one, kind)]
 
     def wake(self) -> None:
         """Have `wait` return."""

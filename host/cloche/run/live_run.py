@@ -45,8 +45,8 @@ class LiveRun:
         self._gate = gate
         self._handles_cancel = is_native(code)
         self.machine = self._new_machine()
-        self._tail = 0  # events that the cell was given since the last checkpoint,
-        self._fuel_saved = 0  # and what it had used up by then
+        self.tail = 0  # events that the cell was given since the last checkpoint: without a new one they are replayed
+        self._fuel_saved = 0  # what the cell had used up by then
         self._has_checkpoint = False
         self._is_turning = False
 
@@ -64,7 +64,7 @@ class LiveRun:
         self.cell = None  # whatever happens, it is not what the store has
         recovery = Recovery(self._services, self.key, self.code, self.limits.policy.limits(), self._new_machine)
         await recovery.recover()
-        self.machine, self.cell, self._tail = recovery.machine, recovery.cell, recovery.tail
+        self.machine, self.cell, self.tail = recovery.machine, recovery.cell, recovery.tail
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
         self.meter.burn(recovery.burnt)
@@ -78,7 +78,7 @@ class LiveRun:
     def take_over(self, parked: LiveRun) -> None:
         """Go on with machine and cell of a run that was parked."""
         self.machine, self.started = parked.machine, parked.started
-        self.cell, self._tail, self._has_checkpoint = parked.cell, parked._tail, parked._has_checkpoint
+        self.cell, self.tail, self._has_checkpoint = parked.cell, parked.tail, parked._has_checkpoint
         self._fuel_saved = parked._fuel_saved
         self._count_cell()
 
@@ -95,10 +95,6 @@ class LiveRun:
             self.cell = await cells.open(self.key.tenant, self.code, self.limits.policy.limits())
             self._count_cell()
         return self.cell
-
-    def delivered(self, events: int) -> None:
-        """So many more would have to be replayed without a new checkpoint."""
-        self._tail += events
 
     @contextmanager
     def keeping_cell(self) -> Iterator[None]:
@@ -124,12 +120,12 @@ class LiveRun:
         """
         if self.cell is None or self.machine.phase not in _SAVED_IN:
             return
-        if self._tail < events_min and self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
+        if self.tail < events_min and self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
             return
         pack = checkpoints.taken(self.key, self.machine, self.cell, self.limits.policy.checkpoint_bytes)
         if pack is None:
             return
-        self._tail, self._fuel_saved, self._has_checkpoint = 0, self.cell.fuel_used, True
+        self.tail, self._fuel_saved, self._has_checkpoint = 0, self.cell.fuel_used, True
         self._services.cells.save(self.key, self.machine.head_seq, pack)
 
     def forget(self) -> None:

@@ -22,7 +22,9 @@ from cloche.steps.redaction import redact
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
-    from cloche.run.ports import RunServices, StepOwner
+    from cloche.run.inputs import Inputs
+    from cloche.run.live_run import LiveRun
+    from cloche.run.ports import RunServices
     from cloche_codegen import Step
 
 EVENT_BYTES_MAX = (8 << 20) - 1024
@@ -33,8 +35,9 @@ log = logging.getLogger("cloche.run")
 class Outcomes:
     """Between the attempts of one run and the run itself."""
 
-    def __init__(self, owner: StepOwner, services: RunServices) -> None:
-        self._owner = owner
+    def __init__(self, run: LiveRun, inputs: Inputs, services: RunServices) -> None:
+        self._run = run
+        self._inputs = inputs
         self._services = services
 
     def tell(self, start: StartStep, outcome: Outcome) -> None:
@@ -46,7 +49,7 @@ class Outcomes:
         now, call = self._services.world.now(), start.call
         match outcome:
             case Suspended(payload, labels):
-                self._owner.limits.check_labels(labels)
+                self._run.limits.check_labels(labels)
                 self._tell(StepSuspended(now, call, start.path, payload, labels))
             case Completed(value, changes):
                 self._tell_end(StepCompleted(now, call, value), changes)
@@ -67,9 +70,9 @@ class Outcomes:
             "retry_at": None if delay is None else now + delay,
             "traceback": traceback_of(error),
         }
-        self._owner.tell(Note(Kind.ATTEMPT_FAILED, now, content, start.call))
-        if delay is None or self._owner.machine.phase is RunPhase.CANCELING:
-            self._owner.tell(StepFailed(now, start.call, failure))
+        self._inputs.add(Note(Kind.ATTEMPT_FAILED, now, content, start.call))
+        if delay is None or self._run.machine.phase is RunPhase.CANCELING:
+            self._inputs.add(StepFailed(now, start.call, failure))
 
     def contexts(
         self, step: Step, start: StartStep, signal: AbortSignal
@@ -77,22 +80,22 @@ class Outcomes:
         """What makes the context of an attempt, of its input and of the list that its state changes go to."""
 
         def make(data: Any, changes: list[StateChange]) -> StepContext:
-            owner = self._owner
-            started = owner.started
+            run = self._run
+            started = run.started
             assert started is not None
             adapter = step.resume_adapter() if start.is_resumed and start.resume_data is not None else None
             resumed = validated(adapter, start.resume_data, "resume data") if adapter else start.resume_data
-            services = _StepServices(owner, self._services, start)
+            services = _StepServices(run, self._inputs, self._services, start)
             return StepContext(
                 input_data=data,
-                run_id=owner.key.run,
-                workflow_id=owner.code.workflow,
+                run_id=run.key.run,
+                workflow_id=run.code.workflow,
                 step_id=step.id,
-                tenant=owner.key.tenant,
+                tenant=run.key.tenant,
                 path=start.path,
                 attempt=start.attempt,
-                idempotency_key=f"{owner.key.token}:{start.call}",
-                state=frozen(owner.machine.state),
+                idempotency_key=f"{run.key.token}:{start.call}",
+                state=frozen(run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
                 suspend_data=start.suspend_data,
@@ -110,16 +113,16 @@ class Outcomes:
     # ---- inside ----
 
     def _tell_end(self, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
-        if any(callable(change) for change in changes):
-            self._owner.tell(Deferred(end.call, end, changes))
-        elif changes:
-            self._tell(replace(end, state=merged({}, changes)))
-        else:
+        if not changes:
             self._tell(end)
+        elif any(callable(change) for change in changes):
+            self._inputs.add(Deferred(end.call, end, changes))
+        else:
+            self._tell(replace(end, state=merged({}, changes)))
 
     def _tell(self, event: StepCompleted | StepBailed | StepSuspended) -> None:
-        self._owner.limits.check_inbound(event)
-        self._owner.tell(event)
+        self._run.limits.check_inbound(event)
+        self._inputs.add(event)
 
     def _delay(self, step: Step, start: StartStep, error: BaseException) -> int | None:
         """Milliseconds until the next attempt, None if there is none.
@@ -129,11 +132,11 @@ class Outcomes:
         """
         if isinstance(error, FatalError | InvalidInput | LimitExceeded):
             return None
-        policy = self._services.registry.retry_policy(step, self._owner.code)
+        policy = self._services.registry.retry_policy(step, self._run.code)
         names = [kind.__name__ for kind in type(error).__mro__]
         if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
             return None
-        delay: int | None = policy.delay_after(start.attempt, f"{self._owner.key.run}:{start.call}")
+        delay: int | None = policy.delay_after(start.attempt, f"{self._run.key.run}:{start.call}")
         asked = asked_delay_ms(error) if delay is not None and isinstance(error, RetryableError) else None
         return delay if asked is None else asked
 
@@ -142,12 +145,13 @@ class Outcomes:
 class _StepServices:
     """`Services` for one attempt; may be called from a step's own thread."""
 
-    owner: StepOwner
+    run: LiveRun
+    inputs: Inputs
     services: RunServices
     start: StartStep
 
     def result_of(self, path: str) -> Any:
-        return self.services.log.result_of(self.owner.key, path)
+        return self.services.log.result_of(self.run.key, path)
 
     def abort_run(self, reason: str) -> None:
         self._tell(CancelRequested(self.services.world.now(), reason))
@@ -156,11 +160,11 @@ class _StepServices:
         self._tell(Note(Kind.STEP_WROTE, self.services.world.now(), {"value": value}, self.start.call))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:
-        owner = self.owner
-        return await self.services.child_runs.start_child(owner.key, owner.limits, workflow, input_data, run_id)
+        run = self.run
+        return await self.services.child_runs.start_child(run.key, run.limits, workflow, input_data, run_id)
 
     def _tell(self, fact: Fact) -> None:
-        self.services.tasks.on_loop(lambda: self.owner.tell(fact))
+        self.services.tasks.on_loop(lambda: self.inputs.add(fact))
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from cloche.engines import Cell, Code
     from cloche.errors import ClocheError
     from cloche.history import RunMachine
-    from cloche.history.messages import Started
-    from cloche.run.inputs import Input
     from cloche.steps.registry import Registry
     from cloche.steps.runner import Runner
     from cloche.store import Append, Checkpoints, Lease, RunRow, Store
@@ -120,25 +118,6 @@ class DrivenRun(Protocol):
 
     @property
     def machine(self) -> RunMachine: ...
-
-
-class StepOwner(Protocol):
-    """A run, as its attempts and its children see it."""
-
-    key: RunKey
-    limits: RunLimits
-
-    @property
-    def code(self) -> Code: ...
-
-    @property
-    def machine(self) -> RunMachine: ...
-
-    @property
-    def started(self) -> Started | None: ...
-
-    def tell(self, one: Input) -> None:
-        """An input has arrived for the run."""
 
 
 class Supervisor(Protocol):

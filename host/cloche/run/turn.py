@@ -72,7 +72,7 @@ class Turn:
         cell = await run.live_cell()
         run.limits.check_turn(run.started, self._services.world.now(), cell.fuel_used, events)
         while True:
-            run.delivered(len(events))
+            run.tail += len(events)
             try:
                 output = await run.meter.cross(self._services.lanes, run.key.tenant, run.code, cell, events)
                 break

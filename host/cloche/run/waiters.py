@@ -25,6 +25,8 @@ class Waiters:
 
     def resolve(self, recorded: Iterable[object]) -> None:
         """These inputs are durable."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         recorded_ids = {id(one) for one in recorded}
         for fact, waiter in waiting:

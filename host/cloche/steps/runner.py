@@ -52,30 +52,24 @@ class LocalRunner:
         self, step: Step, arguments: list[Any], context: Callable[[Any], StepContext], checks: Checks
     ) -> Any:
         """As `Runner.perform`."""
-        return await _perform(step, arguments, context, self.threads, checks)
-
-
-async def _perform(
-    step: Step, arguments: list[Any], context: Callable[[Any], StepContext], threads: Executor, checks: Checks
-) -> Any:
-    argument = arguments[0] if arguments else None
-    adapter = step.input_adapter() if checks.inputs else None
-    data = validated(adapter, argument, f"the input of step '{step.id}'") if adapter else argument
-    call: Callable[[], Any] = partial(step.execute, data)
-    if step.takes_context:
-        call = partial(step.execute, data, context(data))
-    limit = asyncio.timeout(step.timeout_s)
-    try:
-        async with limit:
-            result = await (call() if step.is_async else _in_thread(call, threads))
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s") from error
-    value = plain(result, "result")
-    if checks.outputs and (output := step.output_adapter()) is not None:
-        validated(output, value, f"the result of step '{step.id}'")
-    return value
+        argument = arguments[0] if arguments else None
+        adapter = step.input_adapter() if checks.inputs else None
+        data = validated(adapter, argument, f"the input of step '{step.id}'") if adapter else argument
+        call: Callable[[], Any] = partial(step.execute, data)
+        if step.takes_context:
+            call = partial(step.execute, data, context(data))
+        limit = asyncio.timeout(step.timeout_s)
+        try:
+            async with limit:
+                result = await (call() if step.is_async else _in_thread(call, self.threads))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s") from error
+        value = plain(result, "result")
+        if checks.outputs and (output := step.output_adapter()) is not None:
+            validated(output, value, f"the result of step '{step.id}'")
+        return value
 
 
 async def _in_thread(call: Callable[[], Any], threads: Executor) -> Any:

@@ -41,6 +41,7 @@ class WorkerCells:
         self.engine = engine
         self.checkpoint_every = checkpoint_every
         self.cached = CellCache(cached_bytes_max)
+        self.used = self.cached.used
         self._store = store
         self._lanes = lanes
         self._checkpoints = checkpoints
@@ -98,10 +99,6 @@ class WorkerCells:
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to give up theirs."""
         self.cached.add(owner, size)
-
-    def used(self, key: RunKey) -> None:
-        """The cell of this run had a turn."""
-        self.cached.used(key)
 
     def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""

@@ -50,6 +50,7 @@ class Drivers:
         self._blocks = blocks
         self._cached = cached
         self._listeners = listeners
+        self.announce = listeners.announce
         self._on_room = on_room
         self._on_hook = on_hook
         self._drivers: dict[RunKey, RunDriver] = {}
@@ -123,9 +124,6 @@ class Drivers:
         """Tell those who wait for it: callbacks once, then everybody else."""
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
-
-    def announce(self, key: RunKey) -> None:
-        self._listeners.announce(key)
 
     def hook_opened(self, key: RunKey) -> None:
         self._on_hook(key)
