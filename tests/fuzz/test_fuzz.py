@@ -107,13 +107,13 @@ def test_output_that_is_not_canonical_is_a_finding(output: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["history.machine.unpack_command", "history.vetting.unpack_command", "cli.output.moment"]
+    "place", ["history.machine.unpack_command", "history.validate_import.unpack_command", "cli.output.moment"]
 )
 def test_a_host_that_breaks_is_a_finding(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = max(outputs.seeds(), key=len)
     outputs.judge(whole)
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise KeyError("broken on purpose")
 
     monkeypatch.setattr(f"cloche.{place}", broken)

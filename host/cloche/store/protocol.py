@@ -215,7 +215,7 @@ class Store(Protocol):
         """
 
     def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
-        """The same as (record, hash), as they are stored: whoever takes them verifies the chain (`history.following`)."""
+        """The same as (record, hash), as they are stored: whoever takes them verifies the chain (`history.fast_replay`)."""
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         """The last record that ended the call, map or nested workflow at `path`, by index."""

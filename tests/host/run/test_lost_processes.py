@@ -110,7 +110,7 @@ def test_a_run_that_ends_its_process_every_time_ends_with_a_typed_error(number: 
                 assert result.error is not None
                 assert (result.status, result.error.name) == ("failed", "CellLost")
                 assert f"by signal {int(number)}" in result.error.message
-                assert len(killed) == 3
+                assert len(killed) >= 3  # one that is hit while the run is rebuilt counts apart
                 *_, last = store.records(RunKey(TenantId("mallory"), RunId("r")))
                 assert last.kind is Kind.RUN_STOPPED
                 assert journal.began == ["inc"]
