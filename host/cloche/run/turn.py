@@ -39,9 +39,9 @@ class Turn:
             output = await self._pass(events) if events else b""
             return len(inputs), self._accepted(inputs, output, now)
         except GuestFault as fault:
-            return await self._isolate(inputs, fault)
+            return await self.isolate(inputs, fault)
 
-    async def _isolate(self, inputs: Sequence[Fact], fault: GuestFault) -> tuple[int, Batch]:
+    async def isolate(self, inputs: Sequence[Fact], fault: GuestFault) -> tuple[int, Batch]:
         """As `take` after a stopped turn: it was passing, or the run ends at exactly the event that did it."""
         tries = 1
         while True:
