@@ -1,0 +1,61 @@
+"""What a process can execute, by id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from cloche import create_step, create_workflow
+from cloche.engines import Code
+from cloche.errors import InvalidInput, UsageError
+from cloche.steps.registry import Registry, retry_policy_of
+
+
+class Answer(BaseModel):
+    yes: bool
+
+
+def ask(id: str = "ask", **options: Any) -> Any:
+    return create_step(id=id, execute=lambda data: data, **options)
+
+
+def code(workflow: Any, owner: str = "") -> Code:
+    return Code(workflow.id, "", "", {}, workflow.graph.to_json(), owner=owner)
+
+
+def test_the_steps_of_a_workflow_come_with_it() -> None:
+    registry, step = Registry(), ask()
+    workflow = create_workflow(id="w").then(step).commit()
+    registry.register([workflow])
+    assert (registry.workflow("w"), registry.step("ask")) == (workflow, step)
+
+
+def test_two_steps_of_one_id_are_refused() -> None:
+    registry = Registry()
+    registry.register([], [ask()])
+    with pytest.raises(UsageError, match="two steps have the id 'ask'"):
+        registry.register([], [ask()])
+
+
+def test_what_a_tenant_brought_is_not_the_workflow_of_that_id() -> None:
+    registry, workflow = Registry(), create_workflow(id="w").then(ask()).commit()
+    registry.register([workflow])
+    assert registry.workflow_of(code(workflow)) is workflow
+    assert registry.workflow_of(code(workflow, owner="acme")) is None
+
+
+def test_resume_data_is_held_against_the_schema_of_the_step() -> None:
+    registry = Registry()
+    registry.register([], [ask(resume_schema=Answer)])
+    assert registry.checked_resume("ask", "ask", {"yes": True}) == {"yes": True}
+    with pytest.raises(InvalidInput, match="resume data of step 'w/ask'"):
+        registry.checked_resume("ask", "w/ask", {"yes": "perhaps"})
+
+
+def test_a_tenant_asks_for_fewer_attempts_and_never_for_more() -> None:
+    for asked, allowed, made in ((9, 2, 2), (1, 5, 1)):
+        workflow = create_workflow(id="w").then(ask(retries=asked)).commit()
+        assert retry_policy_of(code(workflow, owner="acme"), ask(retries=allowed)).retries == made
+        assert retry_policy_of(code(workflow), ask(retries=allowed)).retries == asked
