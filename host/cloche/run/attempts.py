@@ -134,9 +134,9 @@ class Attempts:
                 elif fact.kind is Kind.ATTEMPT_FAILED and (open_call := self._run.machine.open.get(fact.call)):
                     number = fact.content["attempt"] + 1
                     due = open_call.due
-                    starts.append(
-                        replace(call.start, attempt=number, not_before=due, redispatched=0, is_recorded=False)
-                    )
+                    # As it is recorded: the attempt before may have changed its arguments in place.
+                    start = self._run.machine.start_of(fact.call)
+                    starts.append(replace(start, attempt=number, not_before=due, redispatched=0, is_recorded=False))
         return starts
 
     # ---- ending ----

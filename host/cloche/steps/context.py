@@ -110,8 +110,8 @@ class StepContext:
         return self.attempt - 1
 
     def get_init_data(self) -> Any:
-        """The run's input."""
-        return self._init_data
+        """The run's input; a copy, which the step may change."""
+        return copied(self._init_data)
 
     def get_step_result(self, step: Any) -> Any:
         """The output of a step that has succeeded, by its id, its path or the step itself; None if there is none."""
@@ -188,4 +188,12 @@ def _mapping_of(value: Any, what: str) -> dict[str, Any]:
 
 
 def frozen(values: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return MappingProxyType(dict(values or {}))
+    """A copy of plain values: whatever a step does to it changes nothing that another step sees."""
+    return MappingProxyType(copied(values) if values else {})
+
+
+def copied(value: Any) -> Any:
+    """A plain value, with mappings and lists of its own."""
+    if isinstance(value, dict):
+        return {name: copied(one) for name, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value

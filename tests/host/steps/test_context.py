@@ -366,3 +366,41 @@ async def test_a_wait_of_another_type_fails_its_step_at_once() -> None:
     assert (tries, result.error.message) == ([1], "retry_after is seconds (int or float) or a timedelta, not str")
     assert result.error.cause is not None
     assert (result.error.cause.name, result.error.cause.message) == ("RetryableError", "busy")
+
+
+# ---- what an attempt sees is what was recorded -----------------------------------------------------------------------
+
+
+@in_loop
+async def test_each_attempt_gets_its_input_as_it_was_recorded() -> None:
+    seen: list[Any] = []
+
+    @step(retries=2)
+    async def consume(data: Any) -> None:
+        seen.append({"token": data["token"], "rows": list(data["rows"])})
+        del data["token"]
+        data["rows"].append("x")
+        if len(seen) < 3:
+            raise ConnectionError("again")
+
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(consume).commit()]) as app:
+        result = await (await app.start("w", {"token": "t", "rows": []})).result()
+    assert (result.status, seen) == ("success", [{"token": "t", "rows": []}] * 3)
+
+
+@in_loop
+async def test_what_a_step_changes_in_place_is_not_seen_by_the_next() -> None:
+    seen: list[Any] = []
+
+    async def careless(data: Any, ctx: StepContext) -> None:
+        seen.append((len(ctx.get_init_data()["rows"]), len(ctx.state["rows"]), len(ctx.request_context["rows"])))
+        for rows in (ctx.get_init_data(), ctx.state, ctx.request_context):
+            rows["rows"].append("x")
+
+    first, second = (create_step(id=id, execute=careless) for id in ("first", "second"))
+    workflow = create_workflow(id="w").then(first).then(second).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow]) as app:
+        given: dict[str, Any] = {"rows": []}
+        run = await app.start("w", given, initial_state=given, request_context=given)
+        assert (await run.result()).status == "success"
+    assert seen == [(0, 0, 0), (0, 0, 0)]
