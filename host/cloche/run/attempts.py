@@ -207,8 +207,8 @@ class Attempts:
         outcomes, services = self._outcomes, self._services
         try:
             checks = services.registry.checks(self._run.code)
-            context = outcomes.contexts(step, start, signal)
-            outcomes.tell(start, await attempt(services.runner, step, start.arguments, context, checks))
+            context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
+            outcomes.tell(start, await attempt(services.runner, step, tenant, start.arguments, context, checks))
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from cloche.engines import Cell, Code
 from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
-from cloche.run.fairness import Turns
+from cloche.tenancy.fairness import Turns
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cloche.history import TenantId
 from cloche.steps.context import Bail, StateChange, StepContext, Suspension
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ Outcome: TypeAlias = Completed | Bailed | Suspended
 async def attempt(
     runner: Runner,
     step: Step,
+    tenant: TenantId,
     arguments: list[Any],
     context: Callable[[Any, list[StateChange]], StepContext],
     checks: Checks,
@@ -54,7 +56,7 @@ async def attempt(
     """
     changes: list[StateChange] = []
     try:
-        value = await runner.perform(step, arguments, lambda data: context(data, changes), checks)
+        value = await runner.perform(step, tenant, arguments, lambda data: context(data, changes), checks)
     except Suspension as suspension:
         return Suspended(suspension.payload, suspension.labels)
     except Bail as bail:

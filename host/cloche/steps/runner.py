@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloche.history import TenantId
 from cloche.history.values import plain
 from cloche.steps.schemas import validated
+from cloche.steps.threads import OutOfTime, StepThreads
 
 if TYPE_CHECKING:
     from cloche.steps.context import StepContext
@@ -31,25 +31,40 @@ class Runner(Protocol):
     """Where steps are performed."""
 
     async def perform(
-        self, step: Step, arguments: list[Any], context: Callable[[Any], StepContext], checks: Checks
+        self,
+        step: Step,
+        tenant: TenantId,
+        arguments: list[Any],
+        context: Callable[[Any], StepContext],
+        checks: Checks,
     ) -> Any:
         """Run the step on its arguments and return its result as a plain value; `context` makes its context of its input.
 
         Raises:
             InvalidInput: the argument does not fit the step's input schema, or the result cannot cross.
+            TimeoutError: it took longer than `step.timeout_s`.
             Suspension, Bail: the step ended so.
             BaseException: whatever the step raised, as it is.
         """
 
 
-@dataclass(frozen=True, slots=True)
 class LocalRunner:
-    """Steps in this process: those that are not async in `threads`."""
+    """Steps in this process: those that are not async in `threads`.
 
-    threads: Executor
+    A step that goes on after its time is left behind: whatever it does then, its attempt has failed.
+    """
+
+    def __init__(self, threads: StepThreads) -> None:
+        self._threads = threads
+        self._left_behind: set[asyncio.Future[Any]] = set()
 
     async def perform(
-        self, step: Step, arguments: list[Any], context: Callable[[Any], StepContext], checks: Checks
+        self,
+        step: Step,
+        tenant: TenantId,
+        arguments: list[Any],
+        context: Callable[[Any], StepContext],
+        checks: Checks,
     ) -> Any:
         """As `Runner.perform`."""
         argument = arguments[0] if arguments else None
@@ -58,31 +73,51 @@ class LocalRunner:
         call: Callable[[], Any] = partial(step.execute, data)
         if step.takes_context:
             call = partial(step.execute, data, context(data))
-        limit = asyncio.timeout(step.timeout_s)
-        try:
-            async with limit:
-                result = await (call() if step.is_async else _in_thread(call, self.threads))
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s") from error
+        if step.is_async:
+            result = await (call() if step.timeout_s is None else self._within(step, call(), step.timeout_s))
+        else:
+            result = await self._in_thread(step, tenant, call)
         value = plain(result, "result")
         if checks.outputs and (output := step.output_adapter()) is not None:
             validated(output, value, f"the result of step '{step.id}'")
         return value
 
+    async def _in_thread(self, step: Step, tenant: TenantId, call: Callable[[], Any]) -> Any:
+        began = asyncio.get_running_loop().time()
+        try:
+            result = await self._threads.run(tenant, call, step.timeout_s)
+        except OutOfTime as error:
+            raise _took_too_long(step) from error
+        if not inspect.isawaitable(result):
+            return result
+        # A sync function that hands out a coroutine, e.g. functools.partial.
+        if step.timeout_s is None:
+            return await result
+        return await self._within(step, result, step.timeout_s - (asyncio.get_running_loop().time() - began))
 
-async def _in_thread(call: Callable[[], Any], threads: Executor) -> Any:
-    run = contextvars.copy_context().run
-    result = await asyncio.get_running_loop().run_in_executor(threads, run, _called, call)
-    if inspect.isawaitable(result):  # a sync function that hands out a coroutine, e.g. functools.partial
-        return await result
-    return result
+    async def _within(self, step: Step, work: Awaitable[Any], seconds: float) -> Any:
+        """What `work` gives, if it does in time. One that does not is canceled, and not waited for: it may not obey."""
+        task = asyncio.ensure_future(work)
+        try:
+            done, _ = await asyncio.wait([task], timeout=max(seconds, 0))
+        except asyncio.CancelledError:
+            self._leave_behind(task)
+            raise
+        if not done:
+            self._leave_behind(task)
+            raise _took_too_long(step)
+        return task.result()
+
+    def _leave_behind(self, task: asyncio.Future[Any]) -> None:
+        task.cancel()
+        self._left_behind.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._left_behind.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody wants to hear of it
 
 
-def _called(call: Callable[[], Any]) -> Any:
-    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479)."""
-    try:
-        return call()
-    except StopIteration as error:
-        raise RuntimeError("the step's function raised StopIteration") from error
+def _took_too_long(step: Step) -> TimeoutError:
+    return TimeoutError(f"step '{step.id}' took longer than {step.timeout_s:g} s")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
 from cloche.history import RunKey, TenantId, TimeMs
-from cloche.run.fairness import divided, in_turns
+from cloche.tenancy.fairness import divided, in_turns
 
 if TYPE_CHECKING:
     from cloche.run.clock import Timers, World

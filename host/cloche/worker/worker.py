@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource
@@ -22,6 +21,7 @@ from cloche.run.limits import RunLimits
 from cloche.run.ports import RunServices
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
+from cloche.steps.threads import StepThreads
 from cloche.store import Checkpoints, MemoryCheckpoints, RunRow, Store
 from cloche.tenancy import Policy
 from cloche.worker.admission import Admission
@@ -44,7 +44,6 @@ from cloche.worker.tasks import WorkerTasks
 if TYPE_CHECKING:
     from cloche_codegen import Workflow
 
-STEP_THREADS = 32
 TASKS_S_MAX = 1.0  # how long the end of a worker waits for what it does on its own account
 
 StartChild = Callable[[TenantId, Any, Any, str, int], Any]
@@ -80,7 +79,7 @@ class Worker:
         self.membership = Membership(store.leases, world, lease_ttl_s, loop_stall_max_s)
         self.admission = Admission(store, policy_of)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
-        self._step_threads = ThreadPoolExecutor(STEP_THREADS, "cloche-step")
+        self._step_threads = StepThreads()
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
             store, engine, lanes, checkpoints, checkpoint_every=checkpoint_every, cached_bytes_max=cached_bytes_max
@@ -191,7 +190,7 @@ class Worker:
         self.claims.stop()
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in self.drivers))
         await self.services.tasks.end(TASKS_S_MAX)
-        self._step_threads.shutdown(wait=False, cancel_futures=True)
+        self._step_threads.close()
         self.cells.close()
         self.services.lanes.close()
         self.membership.leave()
@@ -209,7 +208,7 @@ class Worker:
         watchers = self.claims.stop()
         await self.services.tasks.end(0)
         await asyncio.gather(*watchers, return_exceptions=True)
-        self._step_threads.shutdown(wait=False, cancel_futures=True)
+        self._step_threads.close()
         self.services.lanes.close()
         self.closed = True
 

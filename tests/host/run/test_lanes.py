@@ -14,10 +14,10 @@ from cloche.engines import Code, DirectEngine, SandboxEngine
 from cloche.errors import FuelExhausted, HeavyTurn
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.messages import Started
-from cloche.run.fairness import Turns
 from cloche.run.lanes import CODES_MAX, HEAVY_TURNS, LIGHT_TURNS_A_PASS, Lanes
 from cloche.sandbox import Limits
 from cloche.store import MemoryStore
+from cloche.tenancy.fairness import Turns
 
 SPIN = "(() => {{ let x = 0; for (let i = 0; i < {turns}; i++) x = (x + i) & 1023; return inputData.v; }})()"
 

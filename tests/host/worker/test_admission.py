@@ -13,9 +13,9 @@ from cloche import Cloche, StepContext, Workflow, create_workflow
 from cloche.errors import NotSuspended, QueueFull, RunConflict, UsageError
 from cloche.history import Kind, TenantId
 from cloche.operations import replay
-from cloche.run.fairness import divided, in_turns
 from cloche.store import MemoryStore
 from cloche.tenancy import Policy
+from cloche.tenancy.fairness import divided, in_turns
 from cloche.worker.admission import DRIVEN_MAX, Admission
 
 NARROW = Policy(concurrent_runs=1, queued_runs=2)
