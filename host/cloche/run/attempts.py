@@ -170,6 +170,8 @@ class Attempts:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=timeout_s)
         if self._tasks:
+            for task in self._tasks:
+                log.warning("%s did not end within %g s and is cut off", task.get_name(), timeout_s)
             self._hand_over()
             self.stop()
             await asyncio.wait(list(self._tasks), timeout=1.0)

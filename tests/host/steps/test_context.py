@@ -404,3 +404,15 @@ async def test_what_a_step_changes_in_place_is_not_seen_by_the_next() -> None:
         run = await app.start("w", given, initial_state=given, request_context=given)
         assert (await run.result()).status == "success"
     assert seen == [(0, 0, 0), (0, 0, 0)]
+
+
+@in_loop
+async def test_what_is_cut_off_at_the_end_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    @step
+    async def endless(data: Any) -> None:
+        await asyncio.Event().wait()
+
+    workflow = create_workflow(id="w").then(endless).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow], drain_timeout_s=0.01) as app:
+        await app.start("w", 1, run_id="r1")
+    assert "step 'endless' of run r1 did not end within 0.01 s and is cut off" in caplog.messages
