@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale, median_us, once_us, percentile
 from cloche.errors import TimeExhausted
-from cloche.history.messages import split_output
-from cloche.history.values import decode, encode, lend
-from cloche.sandbox import Cell, Limits, load_image, walk
+from cloche.history.output import split_output
+from cloche.history.values import decode, encode
+from cloche.sandbox import Cell, Limits, load_image
 from cloche.sandbox.validator import checker
 
 SPIN = "export default async () => { for (;;) {} }"
@@ -30,7 +30,6 @@ ITEMS = {"1 KB": 26, "1 MB": 26_000, "4 MB": 100_000}
 
 def validation(_: Scale) -> Iterator[Figure]:
     """One pass over a command before anything is built from it, beside building it."""
-    lend(walk)
     checker().result()
     for name, command in ORDINARY.items():
         data = encode(command)

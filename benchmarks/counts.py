@@ -17,10 +17,11 @@ from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale
 from cloche import Cloche, create_step, create_workflow
 from cloche.engines import Language
-from cloche.history import Kind, Note, Record, RunMachine
-from cloche.history.fast_replay import Heard, follow
+from cloche.history import Record, RunMachine
+from cloche.history.fast_replay import Transcript, follow
 from cloche.history.ids import CallId
 from cloche.history.messages import CancelRequested
+from cloche.history.notes import AttemptStarted, RunCreated
 from cloche.sandbox import Cell
 
 STEPS = 1_000
@@ -67,7 +68,7 @@ def calls() -> dict[str, tuple[float, float]]:
     """By path: calls of Python and C functions for a step."""
     turns = list(h.synthesised(STEPS, "0" * 64))
     rows = [(record.packed, record.hash) for turn in turns for record in turn]
-    followed = _calls_of(lambda: follow(RunMachine(h.KEY), rows, _unread, Heard()))
+    followed = _calls_of(lambda: follow(RunMachine(h.KEY), rows, _unread, Transcript()))
     return {
         "host: follow a step": (followed / STEPS, 1.0),
         "host: accept a step": (_accepted(), 1.0),
@@ -114,13 +115,13 @@ def _of_a_run(steps: int) -> tuple[int, int]:
 
 def _accepted() -> float:
     machine, cell = RunMachine(h.KEY), h.cell(h.SEQUENTIAL)
-    created = Note(Kind.RUN_CREATED, h.NOW, {})
+    created = RunCreated(h.NOW)
     machine.accept([created, h.started(h.ENDLESS)], cell.turn([h.started(h.ENDLESS).pack()]), h.NOW)
     total = 0
     for call in range(1, 101):
-        facts = [Note(Kind.ATTEMPT_STARTED, h.NOW, {"attempt": 1}, CallId(call)), h.completed(call, call)]
+        inputs = [AttemptStarted(h.NOW, CallId(call), 1), h.completed(call, call)]
         output = cell.turn([h.completed(call, call).pack()])
-        total += _calls_of(lambda facts=facts, output=output: machine.accept(facts, output, h.NOW))  # type: ignore[misc]
+        total += _calls_of(lambda inputs=inputs, output=output: machine.accept(inputs, output, h.NOW))  # type: ignore[misc]
     return total / 100
 
 

@@ -7,8 +7,9 @@ from functools import cache
 
 import cloche_guest
 from cloche.engines import Code, Language
-from cloche.history import CallId, Kind, Note, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
+from cloche.history import CallId, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
 from cloche.history.messages import Started, StepCompleted, StepSuspended, TimerFired
+from cloche.history.notes import AttemptStarted, RunCreated
 from cloche.sandbox import BaseImage, Cell, Image, Limits, base_image, load_image
 
 _USE_STEP = 'const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];\n'
@@ -102,19 +103,19 @@ def sequential_code(digest: str) -> Code:
 def synthesised(count: int, digest: str) -> Iterator[list[Record]]:
     """The records of a sequential run that has done `count` steps and waits for the next, turn by turn.
 
-    The commands are those that a cell gives when it is led through all of it.
+    The commands are those that a cell gives when it is given all events.
     """
     machine = RunMachine(KEY)
     cell_ = cell(SEQUENTIAL)
     for number in range(count + 1):
-        fact = completed(number, number) if number else started(ENDLESS)
+        event = completed(number, number) if number else started(ENDLESS)
         note = _attempt(number) if number else _created(digest)
-        yield machine.accept([note, fact], cell_.turn([fact.pack()]), NOW).records
+        yield machine.accept([note, event], cell_.turn([event.pack()]), NOW).records
 
 
-def _attempt(call: int) -> Note:
-    return Note(Kind.ATTEMPT_STARTED, NOW, {"attempt": 1}, CallId(call))
+def _attempt(call: int) -> AttemptStarted:
+    return AttemptStarted(NOW, CallId(call), 1)
 
 
-def _created(digest: str) -> Note:
-    return Note(Kind.RUN_CREATED, NOW, {"workflow": "bench", "guest": digest, "limits": LIMITS.to_data()})
+def _created(digest: str) -> RunCreated:
+    return RunCreated(NOW, "bench", digest, limits=LIMITS.to_data())

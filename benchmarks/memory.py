@@ -11,9 +11,11 @@ from benchmarks import histories as h
 from benchmarks.baselines import scratch
 from benchmarks.figures import Figure, Scale, private_bytes
 from cloche.engines import Language
-from cloche.history import CallId, Kind, Note, RunId, RunKey, RunMachine, Seq, TenantId, TimeMs
+from cloche.history import CallId, RunId, RunKey, RunMachine, Seq, TenantId, TimeMs
+from cloche.history.notes import AttemptStarted, RunCreated
 from cloche.history.values import encode_plain
 from cloche.sandbox import Cell
+from cloche.status import RunStatus
 from cloche.store import Append, NewRun, SqliteStore, blob_digest
 
 GB = 1_000_000_000
@@ -99,11 +101,11 @@ def _parked(run: str, status: str, wake_at: TimeMs | None) -> Append:
     """A run that has asked for one thing: a step that suspended, or a timer."""
     key = RunKey(TenantId("default"), RunId(run))
     machine = RunMachine(key)
-    created = Note(Kind.RUN_CREATED, h.NOW, {"workflow": "bench", "limits": {}})
+    created = RunCreated(h.NOW, "bench")
     asked = [1, 1, "nap", wake_at, None] if wake_at else [0, 1, "ask", "ask", [1]]
     records = machine.accept([created, h.started(1)], encode_plain(asked) + b"\xf6", h.NOW).records
     if not wake_at:
-        attempt = Note(Kind.ATTEMPT_STARTED, h.NOW, {"attempt": 1}, CallId(1))
+        attempt = AttemptStarted(h.NOW, CallId(1), 1)
         suspended = h.suspended(1, "ask")
         records = [*records, *machine.accept([attempt, suspended], b"\xf6", h.NOW).records]
-    return Append(key, Seq(0), records, status, wake_at, h.NOW, NewRun("bench", blob_digest(b"bench")))
+    return Append(key, Seq(0), records, RunStatus(status), wake_at, h.NOW, NewRun("bench", blob_digest(b"bench")))

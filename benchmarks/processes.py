@@ -32,8 +32,8 @@ def process_turn(scale: Scale) -> Iterator[Figure]:
             os.read(receive, 1 << 16)
 
         for _ in range(ROUNDS):
-            for name, deed in (("there", there.turn), ("here", here.turn), ("bare", bare)):
-                best[name] = min(best.get(name, float("inf")), median_us(deed, turns))
+            for name, turn in (("there", there.turn), ("here", here.turn), ("bare", bare)):
+                best[name] = min(best.get(name, float("inf")), median_us(turn, turns))
     beside = f"in this process {best['here']:.1f} µs"
     yield Figure("turn in a process of its own", best["there"], "µs", "bare round trip", best["bare"], note=beside)
     added = best["there"] - best["here"]

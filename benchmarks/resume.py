@@ -16,11 +16,13 @@ from benchmarks.baselines import scratch
 from benchmarks.figures import Figure, Scale, once_us, wall_and_cpu_us
 from cloche import SandboxEngine
 from cloche.history import Record, Seq
+from cloche.history.notes import RunCreated
 from cloche.run.checkpoints import EVENTS_BETWEEN, taken
 from cloche.run.clock import SystemWorld
 from cloche.run.limits import RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
+from cloche.status import RunStatus
 from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
 from cloche.worker.worker import Worker
 
@@ -103,7 +105,7 @@ def _extend(store: SqliteStore, size: int, steps: int) -> None:
 def _append(store: SqliteStore, head: int, turns: Iterator[list[Record]], new: NewRun | None) -> None:
     while portion := list(islice(turns, COMMIT_STEPS)):
         records = [record for turn in portion for record in turn]
-        store.commit([Append(h.KEY, Seq(head), records, "running", None, h.NOW, new)])
+        store.commit([Append(h.KEY, Seq(head), records, RunStatus.RUNNING, None, h.NOW, new)])
         head, new = records[-1].seq, None
 
 
@@ -114,7 +116,7 @@ def _read(store: SqliteStore) -> int:
 def _run(store: SqliteStore, checkpoints: CheckpointFile | None) -> LiveRun:
     engine = SandboxEngine()
     worker = Worker(store, SystemWorld(), engine, checkpoints)
-    limits = RunLimits.of({"limits": h.LIMITS.to_data()}, h.KEY, worker.starting.counters)
+    limits = RunLimits.of(RunCreated(h.NOW, limits=h.LIMITS.to_data()), h.KEY, worker.starting.counters)
     meter = Meter(worker.services.world.monotonic, engine.meter)
     return LiveRun(worker.services, h.KEY, h.sequential_code(engine.guest()[0]), limits, None, meter)
 

@@ -30,17 +30,12 @@ EXCEPTIONS = {
 TO_BE_CUT = {
     "host/cloche/engines/direct/parallel_blocks.py",
     "host/cloche/sandbox/process/child.py",
-    "host/cloche/history/fast_replay.py",
-    "host/cloche/history/machine.py",
-    "host/cloche/history/messages.py",
-    "host/cloche/history/values.py",
     "host/cloche/client/cloche.py",
     "host/cloche/store/memory.py",
     "host/cloche/store/protocol.py",
     "host/cloche/store/sqlite/store.py",
     "tests/cases/test_suspend.py",
     "tests/host/engines/tangles.py",
-    "tests/host/history/test_machine.py",
     "tests/host/store/test_conformance.py",
     "tests/hostile/platform.py",
 }

@@ -155,9 +155,9 @@ async def test_wishes_of_another_process_are_granted_by_the_owner(tmp_path: File
         assert (await run.result()).suspended == [["ask"]]
         outside = SqliteStore(file)
         _post(outside, "resume", {"data": {"add": 1}, "step": "ask"}, "one")
-        await until(lambda: replay.machine_of(outside, run._key).hooks())
+        await until(lambda: replay.machine_of(outside, run._key).open.hooks())
         _post(outside, "event", ["go", {"v": 7}], "two")
-        await until(lambda: replay.machine_of(outside, run._key).suspensions())
+        await until(lambda: replay.machine_of(outside, run._key).open.suspensions())
     _post(outside, "resume", {"data": {"add": 3}, "step": "nothing"}, "wrong")
     _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")
     _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")

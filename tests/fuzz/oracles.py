@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 import cbor2
 
 from cloche.errors import ClocheError, MalformedOutput
-from cloche.history import messages, values
+from cloche.history import check, output, values
+from cloche.history.output import split_output, unpack_command
 
 REFUSED, CAME_BACK, CANNOT_CROSS = range(3)
 SAFE_MAX: Final = 2**53 - 1
@@ -44,7 +45,7 @@ def judge_value(data: bytes, outcome: int, consumed: int, output: bytes) -> None
 def through_javascript(data: bytes) -> tuple[int, int, bytes] | None:
     """How the value at the beginning of `data` comes back from JavaScript: outcome, its size, bytes; None if malformed."""
     try:
-        size = values.check(b"\x81" + data) - 1  # a message around it, for its depth
+        size = check.check(b"\x81" + data) - 1  # a message around it, for its depth
     except MalformedOutput:
         return None
     value = values.decode(data[:size])
@@ -85,7 +86,7 @@ def judge_events(data: bytes) -> None:
     at = 0
     try:
         while at < len(data):
-            at = values.check(data, at)
+            at = check.check(data, at)
     except MalformedOutput as error:
         raise Finding(f"{data.hex()}\nC took it. Python: {error}") from error
 
@@ -100,7 +101,7 @@ def judge_output(output: bytes) -> None:
         Finding: the host would take it for malformed, or for something else.
     """
     try:
-        events = list(messages.split_output(output))
+        events = list(split_output(output))
     except MalformedOutput as error:
         raise Finding(f"{output.hex()}\n{error}") from error
     for command in (command for commands in events for command in commands):
@@ -124,7 +125,7 @@ def _with_milliseconds(value: Any) -> Any:
 def read_command(data: bytes) -> None:
     """Whatever a guest writes is a command or a typed refusal."""
     try:
-        messages.unpack_command(data)
+        unpack_command(data)
     except ClocheError:
         return
 
@@ -132,7 +133,7 @@ def read_command(data: bytes) -> None:
 def judge_messages(data: bytes) -> None:
     """`data` as the output of a guest that is not ours: a typed refusal, or commands that are what they say."""
     try:
-        commands = [command for commands in messages.split_output(data) for command in commands]
+        commands = [command for commands in split_output(data) for command in commands]
     except MalformedOutput:
         return
     for command in commands:
@@ -147,7 +148,7 @@ class Ways:
 
     def __init__(self, *more: ModuleType) -> None:
         self.seen: set[tuple[CodeType, int, int]] = set()
-        self._files = {module.__file__ for module in (values, messages, *more)}
+        self._files = {module.__file__ for module in (values, check, output, *more)}
 
     def took_a_new_one(self, function: Callable[..., object], *arguments: object) -> bool:
         """Calls `function`. Costs about four times its time, which for small inputs is little."""

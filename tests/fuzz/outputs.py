@@ -19,8 +19,6 @@ from cloche.cli.output import as_json, record_data, record_line
 from cloche.errors import GuestFault
 from cloche.history import (
     CallId,
-    Kind,
-    Note,
     RunId,
     RunKey,
     RunMachine,
@@ -31,11 +29,13 @@ from cloche.history import (
     machine,
     validate_import,
 )
+from cloche.history.check import check
 from cloche.history.failures import Failure
 from cloche.history.lifecycles import ChildPhase, HookPhase, TimerPhase
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 from cloche.history.messages import END_OF_EVENT, ChildEnded, HookReceived, Started, StepCompleted, TimerFired
-from cloche.history.values import check, decode, encode_plain
+from cloche.history.notes import AttemptStarted, RunCreated
+from cloche.history.values import decode, encode_plain
 
 KEY: Final = RunKey(TenantId("t"), RunId("r"))
 NOW: Final = TimeMs(1_700_000_000_000)
@@ -131,18 +131,18 @@ def judge(data: bytes) -> None:
         Finding: it broke, or what it would store is not what it can read, show and go on from.
     """
     run = RunMachine(KEY)
-    facts: list[Fact] = [
-        Note(Kind.RUN_CREATED, NOW, {"workflow": "w"}),
+    inputs: list[Input] = [
+        RunCreated(NOW, "w"),
         Started(NOW, bytes(16), None, {"state": {}, "context": {}}),
     ]
     records = []
     try:
         for output in _outputs(data):
-            batch = run.accept(facts, output, NOW)
+            batch = run.accept(inputs, output, NOW)
             records += batch.records
             run.committed(batch)
-            facts = _ends(run)
-            if not facts or run.ended:
+            inputs = _ends(run)
+            if not inputs or run.ended:
                 break
     except GuestFault:
         pass
@@ -187,7 +187,7 @@ def _outputs(data: bytes) -> list[bytes]:
     return [*found, data[begin:]] if begin < len(data) or not found else found
 
 
-def _ends(run: RunMachine) -> list[Fact]:
+def _ends(run: RunMachine) -> list[Input]:
     """An end for the first call that is open, one a turn."""
     for call, found in sorted(run.open.items()):
         if isinstance(found.phase, TimerPhase):
@@ -196,7 +196,7 @@ def _ends(run: RunMachine) -> list[Fact]:
             return [HookReceived(NOW, CallId(call), 1)]
         if isinstance(found.phase, ChildPhase):
             return [ChildEnded.failed(NOW, CallId(call), Failure("E", "m"))]
-        begun = Note(Kind.ATTEMPT_STARTED, NOW, {"attempt": 1}, CallId(call))
+        begun = AttemptStarted(NOW, CallId(call), 1)
         return [begun, StepCompleted(NOW, CallId(call), {"v": 1})]
     return []
 

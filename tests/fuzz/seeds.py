@@ -11,7 +11,7 @@ from fuzz import outputs
 from fuzz.campaign import INPUT_MAX, Target
 from guest.cells import NOW, SEED, pack
 
-from cloche.history.values import DEPTH_MAX
+from cloche.history.check import DEPTH_MAX
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 

@@ -11,7 +11,8 @@ from guest.cells import FAIL, NOW, SEED, Cell, GuestStopped, pack, sequence
 from hypothesis import example, given, settings
 from support.strategies import damaged, hostile, values
 
-from cloche.history.values import check, encode
+from cloche.history.check import check
+from cloche.history.values import encode
 
 ECHO = """const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];
 export default async (input) => { await step("s")(input); return input }"""

@@ -19,6 +19,7 @@ from guest_python.test_cell_values import START, echo
 
 from cloche.errors import MalformedOutput
 from cloche.history import values
+from cloche.history.check import check
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261123"))
 RUNS = int(os.environ.get("CLOCHE_FUZZ_RUNS", "400"))
@@ -52,7 +53,7 @@ def mutated(data: bytes, other: bytes, chance: random.Random) -> bytes:
 def judge(data: bytes) -> str:
     """What the guest makes of the value that begins `data`; fails if the host makes something else of it."""
     try:
-        size = values.check(b"\x81" + data) - 1  # a message around it, for its depth
+        size = check(b"\x81" + data) - 1  # a message around it, for its depth
     except MalformedOutput:
         with pytest.raises(GuestStopped) as refused:
             python_cell(ECHO).give(START + data + b"\xa0")

@@ -161,22 +161,22 @@ class Submitted:
 
     def __init__(self, engine: CellSource, source: str, guest: tuple[str, bytes] | None = None) -> None:
         self._engine, self._source, self._guest = engine, source, guest
-        self.name, self.meter = engine.name, engine.meter
+        self.name, self.meter, self.validator = engine.name, engine.meter, engine.validator
 
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return self._guest or self._engine.guest(language)
 
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> Limits:
         return self._engine.limits()
 
-    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+    def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
         self._engine.load(self._submitted(code), self._wasm(guest), limits, tenant)
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
         return self._engine.open(self._submitted(code), self._wasm(guest), limits, tenant)
 
     def thaw(
-        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+        self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes
     ) -> Cell | None:
         return self._engine.thaw(self._submitted(code), self._wasm(guest), limits, tenant, frozen)
 

@@ -23,9 +23,10 @@ from cloche.errors import (
     NotSuspended,
 )
 from cloche.history import RunId, RunKey, TenantId
+from cloche.history.check import decode_sequence
 from cloche.history.payloads import part_digest
 from cloche.history.records import chained, genesis
-from cloche.history.values import decode_sequence, encode_plain
+from cloche.history.values import encode_plain
 from cloche.operations.export import export_run, import_run
 from cloche.run import checkpoints
 from cloche.store import MemoryCheckpoints, MemoryStore

@@ -11,7 +11,7 @@ from support.guests import needs_python
 
 import cloche_guest
 from cloche.errors import GuestFault
-from cloche.history.messages import split_output, unpack_command
+from cloche.history.output import split_output, unpack_command
 from cloche.sandbox import Cell, Image, Limits, base_image, load_image
 
 LIMITS = Limits(fuel_per_event=300_000_000, memory_bytes=80 << 20)

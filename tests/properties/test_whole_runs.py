@@ -18,7 +18,7 @@ from support.random_flows import Flow, Outside, flows, lived, outsides
 
 from cloche.engines import DirectEngine, SandboxEngine
 from cloche.history import Kind, Path
-from cloche.history.records import COMMANDS, EVENTS
+from cloche.history.messages import COMMANDS, EVENTS
 
 GRAPHS = int(os.environ.get("CLOCHE_GRAPHS", "40"))
 LIFE_S_MAX = 60.0
@@ -109,7 +109,12 @@ def test_the_flows_reach_what_they_are_to_reach() -> None:
         seen.update(kind.name for kind in {kind for kind, _, _ in life.messages})
 
     look()
-    native = {Kind.CHILD_STARTED, Kind.CHILD_ENDED, Kind.CANCEL_DELIVERED, Kind.RUN_GAVE_WAY}  # of code, not of graphs
+    native = {
+        Kind.CHILD_STARTED,
+        Kind.CHILD_ENDED,
+        Kind.CANCEL_DELIVERED,
+        Kind.RUN_CANCELED_BY_CODE,
+    }  # of code, not of graphs
     others = {Kind.LOG_LINE, Kind.CALL_ABANDONED, Kind.RUN_UPGRADED, Kind.PATCHED}
     wanted = {"success", "failed", "canceled"} | {kind.name for kind in (EVENTS | COMMANDS) - native - others}
     assert wanted <= set(seen), wanted - set(seen)

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from cloche.errors import SeqConflict, StoreError
 from cloche.history import Batch, Kind
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 from cloche.history.messages import StepCompleted
 from cloche.run.attempts import Attempts
 from cloche.run.commit import Commit
@@ -50,7 +50,7 @@ def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callabl
 
 @mutation(Commit, "_append")
 async def dispatch_before_commit(
-    true: Any, self: Commit, batch: Batch, inputs: Sequence[Fact], *, release: bool
+    true: Any, self: Commit, batch: Batch, inputs: Sequence[Input], *, release: bool
 ) -> None:
     driver: Any = self._owner
     driver._effects.dispatch(driver.machine.committed(batch))
@@ -69,11 +69,11 @@ def acknowledge_before_commit(true: Any, self: Committer, append: Append) -> Any
 
 
 @mutation(Attempts, "again")
-def redispatch_a_completed_step(true: Any, self: Attempts, facts: Sequence[Fact]) -> Any:
+def redispatch_a_completed_step(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
     ended = [
-        self._calls[fact.call].start for fact in facts if isinstance(fact, StepCompleted) and fact.call in self._calls
+        self._calls[one.call].start for one in inputs if isinstance(one, StepCompleted) and one.call in self._calls
     ]
-    return [*true(self, facts), *ended]
+    return [*true(self, inputs), *ended]
 
 
 @mutation(Outcomes, "_tell_end")
@@ -83,8 +83,8 @@ def lose_the_end_of_a_step(true: Any, self: Outcomes, end: Any, changes: Any) ->
 
 
 @mutation(Attempts, "again")
-def lose_a_retry(true: Any, self: Attempts, facts: Sequence[Fact]) -> Any:
-    true(self, facts)
+def lose_a_retry(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
+    true(self, inputs)
     return []
 
 

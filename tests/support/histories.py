@@ -7,29 +7,24 @@ guest is to the history: a pure function from events to commands.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeAlias
 
-from cloche.history import Batch, CallId, Failure, Kind, Note, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
-from cloche.history.machine import Fact
+from cloche.history import Batch, CallId, Failure, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
+from cloche.history.machine import Input
 from cloche.history.messages import (
     AbandonCall,
     CallStep,
     CancelRequested,
     Command,
     CompleteRun,
-    Enter,
-    FailRun,
-    Leave,
-    OpenHook,
     SetTimer,
-    StartChild,
     Started,
     StepCompleted,
     StepFailed,
-    TakePatch,
     TimerFired,
-    WriteLog,
 )
+from cloche.history.notes import AttemptFailed, AttemptStarted, RunCreated
 from cloche.history.records import genesis, unpack_record
 from cloche.history.values import decode, encode
 
@@ -40,25 +35,25 @@ T0 = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SEED = bytes(16)
 
 
-# ---- facts and commands --------------------------------------------------------------------------------------------------
+# ---- inputs and commands --------------------------------------------------------------------------------------------------
 
 
 def at(ms: int) -> TimeMs:
     return TimeMs(T0 + ms)
 
 
-def begun(input: Any = None) -> list[Fact]:
+def begun(input: Any = None) -> list[Input]:
     """What every run begins with."""
-    return [Note(Kind.RUN_CREATED, at(0), {"code": "c0de"}), Started(at(0), SEED, input, {})]
+    return [RunCreated(at(0), "w"), Started(at(0), SEED, input, {})]
 
 
-def attempt(call: int, number: int = 1, ms: int = 0) -> Note:
-    return Note(Kind.ATTEMPT_STARTED, at(ms), {"attempt": number}, CallId(call))
+def attempt(call: int, number: int = 1, ms: int = 0) -> AttemptStarted:
+    return AttemptStarted(at(ms), CallId(call), number)
 
 
-def attempt_failed(call: int, number: int = 1, retry_at: int | None = None, ms: int = 0) -> Note:
-    content = {"attempt": number, "failure": Failure("Error", "no").to_wire(), "retry_at": retry_at}
-    return Note(Kind.ATTEMPT_FAILED, at(ms), content, CallId(call))
+def attempt_failed(call: int, number: int = 1, retry_at: int | None = None, ms: int = 0) -> AttemptFailed:
+    due = None if retry_at is None else TimeMs(retry_at)
+    return AttemptFailed(at(ms), CallId(call), number, Failure("Error", "no"), due, "")
 
 
 def done(call: int, value: Any = None, ms: int = 0) -> StepCompleted:
@@ -95,30 +90,8 @@ def result(value: Any = None) -> CompleteRun:
 
 def wire(command: Command) -> bytes:
     """A command as a guest writes it."""
-    match command:
-        case CallStep(call, path, name, arguments):
-            fields: list[Any] = [call, path, name, arguments]
-        case OpenHook():
-            fields = [command.call, command.path, command.name, command.value]
-        case StartChild():
-            fields = [command.call, command.path, command.name, command.input]
-        case SetTimer(call, path, due, value):
-            fields = [call, path, due, value]
-        case WriteLog(level, text):
-            fields = [level, text]
-        case Enter(path, value):
-            fields = [path, value]
-        case Leave(path, outcome):
-            fields = [path, outcome]
-        case CompleteRun(value):
-            fields = [value]
-        case FailRun(failure):
-            fields = [failure.to_wire()]
-        case AbandonCall(call):
-            fields = [call]
-        case TakePatch(id):
-            fields = [id]
-    return encode([command.number, *fields])
+    values = [getattr(command, field.name) for field in fields(command)]
+    return encode([command.number, *(one.to_wire() if isinstance(one, Failure) else one for one in values)])
 
 
 def turn(events: Sequence[bytes], answers: Answers) -> bytes:
@@ -139,16 +112,16 @@ def label(event: bytes) -> str:
 # ---- living a history ----------------------------------------------------------------------------------------------------
 
 
-def advance(machine: RunMachine, facts: Sequence[Fact], answers: Answers | None = None, now: int = 0) -> Batch:
+def advance(machine: RunMachine, inputs: Sequence[Input], answers: Answers | None = None, now: int = 0) -> Batch:
     """One turn."""
-    return machine.accept(facts, turn(machine.deliver(facts), answers or {}), at(now))
+    return machine.accept(inputs, turn(machine.deliver(inputs), answers or {}), at(now))
 
 
-def machine_after(*turns: Sequence[Fact], answers: Answers | None = None) -> tuple[RunMachine, list[Record]]:
+def machine_after(*turns: Sequence[Input], answers: Answers | None = None) -> tuple[RunMachine, list[Record]]:
     """A machine that has lived through `turns`, and its log."""
     machine, log = RunMachine(KEY), []
-    for facts in turns:
-        log += advance(machine, facts, answers).records
+    for inputs in turns:
+        log += advance(machine, inputs, answers).records
     return machine, log
 
 
@@ -175,15 +148,15 @@ def state_of(machine: RunMachine) -> dict[str, Any]:
     }
 
 
-def lived(facts: Sequence[Fact], answers: Answers) -> list[Record]:
-    """The log of a run, lived all at once, one fact at a time, and cut and rebuilt after every record: always the same.
+def lived(inputs: Sequence[Input], answers: Answers) -> list[Record]:
+    """The log of a run, lived all at once, one input at a time, and cut and rebuilt after every record: always the same.
 
     Raises:
         AssertionError: the three ways differ.
     """
-    at_once, log = machine_after(facts, answers=answers)
-    one_by_one, log_of_one_by_one = machine_after(*[[fact] for fact in facts], answers=answers)
-    cut, log_of_cut = _lived_with_cuts(facts, answers)
+    at_once, log = machine_after(inputs, answers=answers)
+    one_by_one, log_of_one_by_one = machine_after(*[[one] for one in inputs], answers=answers)
+    cut, log_of_cut = _lived_with_cuts(inputs, answers)
     assert log_of_one_by_one == log
     assert log_of_cut == log
     assert state_of(one_by_one) == state_of(at_once)
@@ -191,10 +164,10 @@ def lived(facts: Sequence[Fact], answers: Answers) -> list[Record]:
     return log
 
 
-def _lived_with_cuts(facts: Sequence[Fact], answers: Answers) -> tuple[RunMachine, list[Record]]:
+def _lived_with_cuts(inputs: Sequence[Input], answers: Answers) -> tuple[RunMachine, list[Record]]:
     machine, log = RunMachine(KEY), []
-    for fact in facts:
-        for record in advance(machine, [fact], answers).records:
+    for one in inputs:
+        for record in advance(machine, [one], answers).records:
             log.append(record)
             assert rebuilt(log).head_hash == record.hash  # a log may be read while it grows
         was, machine = machine, rebuilt(log)

@@ -270,8 +270,8 @@ async def lived(case: Case, flow: Flow, outside: Outside) -> RunResult:
 
 async def _answered(case: Case, result: RunResult, answers: int) -> RunResult:
     machine = replay.machine_of(case.store, KEY)
-    if hooks := sorted(hook.name for hook in machine.hooks()):
+    if hooks := sorted(hook.name for hook in machine.open.hooks()):
         await case.send(hooks[0], {"v": answers})
         return await case.end()
-    one = min(machine.suspensions(), key=lambda suspension: suspension.path)
+    one = min(machine.open.suspensions(), key=lambda suspension: suspension.path)
     return await case.resume({"add": answers + 1}, step=str(one.path))

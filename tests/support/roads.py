@@ -6,7 +6,7 @@ from support.histories import state_of
 
 from cloche.engines import SandboxEngine
 from cloche.history import Kind, RunMachine
-from cloche.history.fast_replay import Heard, follow
+from cloche.history.fast_replay import Transcript, follow
 from cloche.history.replay import script
 from cloche.run.code import load_code, load_guest
 from cloche.sandbox import Cell
@@ -54,7 +54,7 @@ def _check_following(store: Store, row: RunRow) -> None:
     growing = RunMachine(row.key)
     for number, record in enumerate(records, 1):
         growing.absorb(record)
-        followed, heard = RunMachine(row.key), Heard()
+        followed, heard = RunMachine(row.key), Transcript()
         for portion in (rows[: number // 2], rows[number // 2 : number]):
             follow(followed, portion, lambda seq: records[seq - 1], heard)
         assert state_of(followed) == state_of(growing), f"following to record {number} leads elsewhere"

@@ -10,6 +10,7 @@ from support.histories import at
 from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
+from cloche.status import RunStatus
 from cloche.store import Append, NewRun
 
 
@@ -50,7 +51,7 @@ class Log:
         expect = self.head
         records = self.next(*kinds, path=path, body=body)
         due = None if wake_at is None else TimeMs(wake_at)
-        return Append(self.key, expect, records, status, due, records[-1].time, new, taken)
+        return Append(self.key, expect, records, RunStatus(status), due, records[-1].time, new, taken)
 
     def begin(self, workflow: str = "orders", status: str = "running") -> Append:
         return self.append(Kind.RUN_CREATED, Kind.RUN_STARTED, status=status, new=NewRun(workflow, "c0de"))
@@ -61,7 +62,7 @@ class Log:
         self.next(Kind.ATTEMPT_STARTED)
         self.next(Kind.STEP_COMPLETED, path=path, body=encode([1, at(0), 1, value]))
         append = self.append(Kind.STEP_CALLED, path=f"{path}/next")
-        return Append(self.key, start, self.records[start:], "running", None, append.at)
+        return Append(self.key, start, self.records[start:], RunStatus.RUNNING, None, append.at)
 
 
 def begun(run: str = "r1", tenant: str = DEFAULT_TENANT) -> tuple[Log, Append]:

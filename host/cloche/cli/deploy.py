@@ -87,7 +87,7 @@ def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool
 def upgrade(
     target: str, run_ids: tuple[str, ...], everything: bool, store: str, steps: str | None, tenant: str, as_json: bool
 ) -> int:
-    """Let open runs go on under the code that TARGET has today, where it leads their whole history again.
+    """Let open runs go on under the code that TARGET has today, where it replays their whole history.
 
     Runs that a worker executes are left out: stop it first, or wait until they come to rest.
     """

@@ -19,7 +19,7 @@ There is no such run or workflow. `cloche runs` lists what the store holds; runs
 A run id is one run for ever: the same id with the same input gives that run, with another input it is refused. Choose
 another id, or read the run that is there with `cloche show`.""",
     "not-suspended": """
-A run was given data, an event or a wish to go on that it does not wait for. The message lists what does wait: name it with
+A run was given data, an event or a request to go on that it does not wait for. The message lists what does wait: name it with
 `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller wins.""",
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows

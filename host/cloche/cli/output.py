@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cloche.status import RunStatus
+
 if TYPE_CHECKING:
     from cloche.history import Record
     from cloche.run.results import RunResult, StepResult
@@ -73,7 +75,7 @@ def print_result(result: RunResult) -> None:
     """The end of a run, for people: status, result or error."""
     mark, color = MARKS.get(result.status, ("…", "cyan"))
     click.secho(f"{mark} run {shown(result.run_id)} {result.status}", fg=color, err=True)
-    if result.status == "success":
+    if result.status == RunStatus.SUCCESS:
         click.echo(as_json(result.result))
     if result.error is not None:
         where = f" (step {shown(result.error.step)})" if result.error.step else ""
@@ -92,7 +94,11 @@ def print_steps(steps: dict[str, StepResult]) -> None:
             took = f"{(step.ended_at - step.started_at).total_seconds() * 1000:,.0f} ms"
         tries = f"  {step.attempts} attempts" if step.attempts > 1 else ""
         value = (
-            shown(str(step.error)) if step.error else short(step.output) if step.status == "success" else step.status
+            shown(str(step.error))
+            if step.error
+            else short(step.output)
+            if step.status == RunStatus.SUCCESS
+            else step.status
         )
         click.secho(f"  {mark} ", fg=color, nl=False)
         click.echo(f"{shown(name):{width}}  {took:>10}{tries}  {value}")
@@ -132,30 +138,31 @@ def record_line(record: Record, *, color: bool = True, chars_max: int | None = N
 
 def _gist(record: Record) -> Any:
     """The part of a body that a reader looks for."""
-    content = record.content()
-    match record.kind.name:
-        case "RUN_STARTED":
-            return content[3]
-        case "STEP_CALLED":
-            return content[4][0] if len(content[4]) == 1 else content[4]
-        case "STEP_COMPLETED" | "STEP_FAILED":
-            return content[3]
-        case "CHILD_STARTED":
-            return content[3:]
-        case "CHILD_ENDED":
-            return content[3][1]
-        case "TIMER_SET":
-            return f"due {moment(content[3])}"
-        case "TIMER_FIRED" | "RUN_CANCELED" | "CALL_ABANDONED":
+    from cloche.history import messages, notes
+    from cloche.history.reading import message_of
+
+    match message_of(record):
+        case messages.Started(input=value):
+            return value
+        case messages.CallStep(arguments=arguments):
+            return arguments[0] if len(arguments) == 1 else arguments
+        case messages.StepCompleted(value=value) | messages.Enter(value=value) | messages.CompleteRun(value=value):
+            return value
+        case messages.StepFailed(failure=failure) | messages.FailRun(failure) | notes.AttemptFailed(failure=failure):
+            return failure.to_wire()
+        case messages.StartChild(workflow=workflow, input=value):
+            return [workflow, value]
+        case messages.ChildEnded(outcome=[_, value]):
+            return value
+        case messages.SetTimer(due=due):
+            return f"due {moment(due)}"
+        case messages.TimerFired() | messages.AbandonCall() | notes.RunCanceled():
             return ""
-        case "ENTERED" | "LEFT" | "LOG_LINE" | "CANCEL_REQUESTED" | "CANCEL_DELIVERED":
-            return content[2]
-        case "RUN_COMPLETED" | "RUN_FAILED" | "RUN_GAVE_WAY":
-            return content[1]
-        case "ATTEMPT_FAILED":
-            return content["failure"]
-        case _:
-            return content
+        case messages.Leave(outcome=outcome):
+            return outcome
+        case messages.WriteLog(text=text) | messages.CancelRequested(reason=text):
+            return text
+    return record.content()
 
 
 def row_data(row: RunRow) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
+from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
     from cloche.client import Cloche, Run
@@ -36,8 +37,7 @@ isolation_option = click.option(
     show_default=True,
     help="Where cells live: in threads of this process, or a locked process for each tenant.",
 )
-UNFINISHED = ("running", "waiting", "suspended", "paused", "blocked")
-FINAL_OR_RESTING = ("success", "failed", "canceled", "suspended", "paused", "blocked")
+UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
 UNREADABLE = ("divergence", "broken-chain", "history")
 
 
@@ -83,11 +83,11 @@ def run(
     id, result = asyncio.run(whole())
     if result is None:
         if as_json:
-            print_json({"run_id": id, "status": "running"})
+            print_json({"run_id": id, "status": RunStatus.RUNNING})
         click.echo(f"interrupted: run {id} goes on with 'cloche worker {target} --store {store}'", err=True)
         return EXIT_NOT_ENDED
     code = _finish(result, as_json)
-    if result.status == "suspended" and not as_json:
+    if result.status == RunStatus.SUSPENDED and not as_json:
         click.echo(f"to go on: cloche resume {id} --data JSON --store {store}, and cloche worker {target}", err=True)
     return code
 
@@ -142,9 +142,9 @@ def _finish(result: RunResult, as_json: bool) -> int:
 
 
 def _exit_code(result: RunResult) -> int:
-    if result.status == "success":
+    if result.status == RunStatus.SUCCESS:
         return 0
-    if result.status in ("failed", "canceled"):
+    if result.status in (RunStatus.FAILED, RunStatus.CANCELED):
         return EXIT_FAILED
     if result.blocked is not None and result.blocked["reason"] in UNREADABLE:
         return EXIT_DIVERGED
@@ -191,7 +191,7 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
         for row in [*taken, *app.moved()]:
             if last.get(row.key) != row.status:
                 _say_moved(row, as_json)
-            if row.status in FINAL_OR_RESTING:
+            if row.status in RESTING:
                 last.pop(row.key, None)
             else:
                 last[row.key] = row.status

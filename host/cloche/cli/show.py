@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cloche.cli.base import command, key_of, opened, steps_option, store_option, tenant_option
+from cloche.status import FINAL, RunStatus
 
 
 @command
@@ -42,18 +43,19 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
 @command
 @store_option
-@click.option("--status", help="Only runs with this status.")
+@click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only runs with this status.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @tenant_option
 def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
     """List runs, newest first."""
     from cloche.cli.output import MARKS, moment, print_json, row_data, shown
+    from cloche.operations.filters import status_of
 
     if not Path(store).exists():
         return
     with opened(store) as found:
-        rows = found.runs(tenant=tenant, status=status, workflow=workflow, limit=limit)
+        rows = found.runs(tenant=tenant, status=status_of(status), workflow=workflow, limit=limit)
     for row in rows:
         if as_json:
             print_json(row_data(row))
@@ -87,7 +89,7 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     click.echo(why)
     click.echo(f"workflow {result.workflow_id}, {row.head_seq} records")
     print_steps(result.steps)
-    if result.status in ("success", "failed"):
+    if result.status in (RunStatus.SUCCESS, RunStatus.FAILED):
         print_result(result)
     return 0
 
@@ -103,7 +105,6 @@ def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, a
     from cloche.cli.output import line_chars_max, print_json, record_data, record_line
     from cloche.history import Seq
     from cloche.operations import replay
-    from cloche.status import FINAL
 
     with opened(store) as found:
         key, seq = key_of(run_id, tenant), Seq(0)

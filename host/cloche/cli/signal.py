@@ -1,6 +1,6 @@
 """Commands that ask the process which executes a run for something: `resume`, `event`, `cancel`.
 
-They check what they can and leave a wish in the store; the worker that has the run grants it, now or when one is started.
+They check what they can and leave a request in the store; the worker that has the run accepts it, now or when one is started.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import click
 from cloche.cli.base import command, json_input, key_of, opened, store_option, tenant_option
 
 data_option = click.option("--data", default="null", help="JSON, @file, or - for standard input.")
-key_option = click.option("--key", "key", help="The same KEY again for this run is the same wish: it is granted once.")
+key_option = click.option(
+    "--key", "key", help="The same KEY again for this run is the same request: it is accepted once."
+)
 
 
 @command
@@ -47,7 +49,7 @@ def resume(
         _say_granted(run_id, key, as_json)
         return
     with opened(store) as found:
-        suspended = replay.machine_of(found, key_of(run_id, tenant)).suspensions()
+        suspended = replay.machine_of(found, key_of(run_id, tenant)).open.suspensions()
         paths = [one.path for one in chosen(run_id, suspended, **named)]
     _leave(store, run_id, tenant, "resume", {"data": value, **named}, key)
     _say(store, run_id, as_json, f"data for {', '.join(paths)}", resumed=paths)
@@ -101,7 +103,7 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
         raise NotSuspended(f"run {run_id} has ended already: {row.status}", run_id=run_id, suspended=[])
     if row.status != "canceled":
         _leave(store, run_id, tenant, "cancel", "asked for on the command line", None)
-    _say(store, run_id, as_json, "the wish to end", canceling=True)
+    _say(store, run_id, as_json, "the request to end", canceling=True)
 
 
 def _was_granted(store: str, run_id: str, tenant: str, kind: str, key: str | None) -> bool:

@@ -21,6 +21,7 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
+from cloche.status import FINAL
 
 if TYPE_CHECKING:
     from cloche.history import RunKey
@@ -201,7 +202,7 @@ def backup(file: str, store: str, as_json: bool) -> None:
 @click.option(
     "--older-than", metavar="TIME", help="Delete runs that ended longer ago than this: 45s, 90m, 12h, 30d, 8w."
 )
-@click.option("--status", type=click.Choice(["success", "failed", "canceled"]), help="Only runs that ended so.")
+@click.option("--status", type=click.Choice([str(status) for status in FINAL]), help="Only runs that ended so.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--dry-run", is_flag=True, help="Delete nothing; say which runs would be.")
 @store_option
@@ -224,11 +225,12 @@ def prune(
     from cloche.cli.output import print_json, shown
     from cloche.history import TimeMs
     from cloche.operations import prune
+    from cloche.operations.filters import status_of
 
     now = TimeMs(time.time_ns() // 1_000_000)
     before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
     with opened(store) as found:
-        keys = prune.prunable(found, before, tenant=tenant, status=status, workflow=workflow)
+        keys = prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
         if not dry_run:
             keys = [key for deleted in prune.delete(found, keys, now) for key in deleted]
         collected = None if dry_run else prune.collect(found)

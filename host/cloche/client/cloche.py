@@ -16,6 +16,7 @@ from cloche.errors import LeasedElsewhere, UsageError
 from cloche.history import DEFAULT_TENANT, RunKey
 from cloche.history.ids import TenantId, TimeMs, tenant_id
 from cloche.operations import export, prune, replay, upgrade
+from cloche.operations.filters import status_of
 from cloche.operations.policies import InForce
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import SystemWorld, World
@@ -100,7 +101,7 @@ class Cloche(Runs):
         self._workflows = list(workflows)
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
-        self._policy = policy or Policy.model_validate(self._engine.limits())
+        self._policy = policy or Policy.model_validate(self._engine.limits().to_data())
         self._policies = dict(policies or {})
         self._memory = MemoryStore()
         self._world = world or SystemWorld()
@@ -202,13 +203,14 @@ class Cloche(Runs):
         Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be.
 
         Raises:
+            UsageError: there is no such status.
             HistoryError: the code of a run is damaged: what is needed cannot be known, and is not collected.
         """
         store, now = self._running.store, self._world.now()
         keys: Sequence[RunKey] = []
         if older_than_s is not None:
             before = TimeMs(now - int(older_than_s * 1000))
-            keys = prune.prunable(store, before, tenant=self._tenant, status=status, workflow=workflow)
+            keys = prune.prunable(store, before, tenant=self._tenant, status=status_of(status), workflow=workflow)
         if dry_run:
             return prune.PruneReport([key.run for key in keys], dry_run=True)
         gone: list[str] = []
@@ -227,7 +229,7 @@ class Cloche(Runs):
         return upgrade.CheckReport(list(upgrade.fits(self._running.store, self._engine, code, self._tenant)))
 
     async def upgrade(self, run_id: str, workflow: Workflow) -> replay.ReplayReport:
-        """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
+        """Let a run at rest go on under the code that `workflow` has today, if that replays its whole history.
 
         Raises:
             NotFound: there is no such run.

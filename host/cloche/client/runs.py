@@ -11,7 +11,7 @@ from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, revive
-from cloche.status import FINAL, RESTING
+from cloche.status import FINAL, RESTING, RunStatus
 
 if TYPE_CHECKING:
     from cloche.client.tenants import Runs
@@ -97,7 +97,7 @@ class Run:
                     )
                 stopped = worker.listeners.stopped(self._key)
                 row = replay.row_of(worker.store, self._key)
-                if row.status in ((*FINAL, "blocked") if final else RESTING):
+                if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
                     await worker.drivers.callbacks.done(self._key)
                     return self._folded(row)
                 error = worker.blocks.last_error(self._key)
@@ -110,11 +110,11 @@ class Run:
         async with self._open() as worker:
             return replay.row_of(worker.store, self._key)
 
-    async def status(self) -> str:
+    async def status(self) -> RunStatus:
         """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked."""
         async with self._open() as worker:
             row = worker.store.run(self._key)
-        return row.status if row is not None else "pending"
+        return row.status if row is not None else RunStatus.PENDING
 
     async def cancel(self) -> None:
         """As `Cloche.cancel`."""

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.runs import Run
 from cloche.engines import CellSource, Code, Language
 from cloche.errors import LeasedElsewhere, LeaseLost, NotFound, NotSuspended, RunConflict, SeqConflict, UsageError
-from cloche.history import Kind, Note, Record, RunKey
+from cloche.history import Record, RunKey
 from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.messages import Started
+from cloche.history.notes import RunCreated, unpack_created
+from cloche.history.reading import message_of
 from cloche.history.values import encode, plain
 from cloche.operations import export, fork, replay
 from cloche.operations.deploy import Deployment, baked, keep
+from cloche.operations.filters import status_of
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_event, check_start
 from cloche.run.results import RunResult
@@ -31,7 +34,7 @@ from cloche.steps.schemas import validated
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.tenancy import Policy
 from cloche.worker.inbox import token_of
-from cloche.worker.queue import QUEUED, asked
+from cloche.worker.queue import asked
 
 if TYPE_CHECKING:
     from cloche.client.cloche import Cloche
@@ -137,18 +140,13 @@ class Runs:
         if depth or (running.admission.admits(self._tenant) and self._tenant not in running.claims.held):
             await running.starting.start(key, code, [self._created(code, **more), started])
         else:
-            await running.starting.queue(key, code, self._created(code, **more, **{QUEUED: started.pack()}))
+            await running.starting.queue(key, code, self._created(code, **more, queued=started.pack()))
 
-    def _created(self, code: Code, **more: Any) -> Note:
-        content = {
-            "workflow": code.workflow,
-            "guest": code.guest,
-            "engine": self._engine.name,
-            "limits": self.policy.limits(),
-        }
-        more["policy"] = self.policy.pinned()
-        content.update({name: value for name, value in more.items() if value})
-        return Note(Kind.RUN_CREATED, self._world.now(), content)
+    def _created(self, code: Code, **more: Any) -> RunCreated:
+        policy = self.policy
+        limits, differences = policy.limits().to_data(), policy.pinned()
+        pinned = (code.workflow, code.guest, self._engine.name, limits, differences)
+        return RunCreated(self._world.now(), *pinned, **more)
 
     async def fork(self, run_id: str, *, at: str, input_data: Any = fork.SAME, new_run_id: str | None = None) -> Run:
         """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
@@ -162,16 +160,16 @@ class Runs:
         """
         row = replay.row_of(self._running.store, self._key(run_id))
         records = list(self._running.store.records(row.key))
-        facts = fork.facts_before(records, at, input_data)
+        inputs = fork.inputs_before(records, at, input_data)
         code = load_code(self._running.store, row.code)
-        check_start(self.policy, code, next(fact for fact in facts if isinstance(fact, Started)))
-        depth = records[0].content().get("depth", 0)
+        check_start(self.policy, code, next(one for one in inputs if isinstance(one, Started)))
+        depth = unpack_created(records[0]).depth
         created = self._created(code, forked_from={"run": run_id, "at": at}, depth=depth)
         key = self._new_key(new_run_id or None)
         if self._running.store.run(key) is not None:
             raise _exists(key)
         try:
-            await self._running.starting.start(key, code, [created, *facts])
+            await self._running.starting.start(key, code, [created, *inputs])
         except SeqConflict as error:
             raise _exists(key) from error
         return self._run(row, key)
@@ -203,15 +201,15 @@ class Runs:
         key = self._key(run_id)
         row = replay.row_of(self._running.store, key)
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
-        wish = {"data": plain(resume_data, "resume_data") if idempotency_key else resume_data, **named}
+        asked = {"data": plain(resume_data, "resume_data") if idempotency_key else resume_data, **named}
         run = self._run(row)
         if idempotency_key is None:
             try:
-                await self._running.requests.resume(key, wish)
+                await self._running.requests.resume(key, asked)
                 return await run.result()
             except (LeasedElsewhere, LeaseLost):  # it is asked for the same
-                wish["data"] = plain(resume_data, "resume_data")
-        await self._running.inbox.ask(key, "resume", wish, idempotency_key)
+                asked["data"] = plain(resume_data, "resume_data")
+        await self._running.inbox.ask(key, "resume", asked, idempotency_key)
         return await run.result()
 
     async def send_event(
@@ -275,8 +273,14 @@ class Runs:
         limit: int | None = 100,
         after: str | None = None,
     ) -> Sequence[RunRow]:
-        """Runs, newest first; `after` is the run id to go on behind."""
-        return self._running.store.runs(tenant=self._tenant, status=status, workflow=workflow, limit=limit, after=after)
+        """Runs, newest first; `after` is the run id to go on after.
+
+        Raises:
+            UsageError: there is no such status.
+        """
+        return self._running.store.runs(
+            tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
+        )
 
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
@@ -284,7 +288,7 @@ class Runs:
         The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
         most `Policy.clean_up_s`.
 
-        Returns when the wish is durable. Asking twice is asking once, and one that has ended stays as it is.
+        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is.
 
         Raises:
             NotFound: there is no such run.
@@ -412,10 +416,11 @@ class Tenant(Runs):
 
 def _input_of(record: Record) -> list[Any] | None:
     """The input of a run, in a list, if this is the record that has it."""
-    if record.kind is Kind.RUN_STARTED:
-        return [record.content()[3]]
-    if record.kind is Kind.RUN_CREATED and QUEUED in (content := record.content()):
-        return [asked(content).input]
+    match message_of(record):
+        case Started(input=value):
+            return [value]
+        case RunCreated() as created if created.queued:
+            return [asked(created).input]
     return None
 
 

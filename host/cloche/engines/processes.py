@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cloche.engines.code import Code
 from cloche.engines.protocol import Cell
@@ -49,18 +48,16 @@ class ProcessEngine(SandboxEngine):
         self._pool = Pool(processes, lambda: Child(patience_s))
         self._end = weakref.finalize(self, self._pool.close)
 
-    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
-        self._cell(code, guest, Limits.from_data(limits), tenant).make()
+    def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
+        self._cell(code, guest, limits, tenant).make()
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
         """A cell that is made when it is first used: its process may have to be started."""
-        return self._cell(code, guest, Limits.from_data(limits), tenant)
+        return self._cell(code, guest, limits, tenant)
 
-    def thaw(
-        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
-    ) -> Cell:
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> Cell:
         """Likewise. Whether the bytes are of this code is seen at once."""
-        return self._cell(code, guest, Limits.from_data(limits), tenant, frozen)
+        return self._cell(code, guest, limits, tenant, frozen)
 
     def _cell(
         self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes = b""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from cloche.engines.code import Code, Language
+from cloche.history.check import Validator
 from cloche.history.ids import TenantId
+from cloche.history.limits import Limits
 
 
 class Cell(Protocol):
@@ -48,6 +50,10 @@ class CellSource(Protocol):
     def meter(self) -> str | None:
         """What counts fuel: the same events burn as much under the same guest and meter. None where nothing is counted."""
 
+    @property
+    def validator(self) -> Validator | None:
+        """What checks large outputs of guests faster than `history.check`, where there is such."""
+
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         """Digest and wasm of the guest that new runs of code in `language` are pinned to.
 
@@ -55,17 +61,17 @@ class CellSource(Protocol):
             GuestUnavailable: it is not installed, and cannot be built.
         """
 
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> Limits:
         """What new runs are pinned to."""
 
-    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+    def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
         """Have `code` at hand for cells to come. May take long: for another thread than the event loop's.
 
         Raises:
             LoadFailed: it does not load.
         """
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
         """A fresh cell of a run of `tenant`, with `code` loaded. `guest` gives the wasm of `code.guest` if it is not at hand.
 
         Whose run it is, the host says and never the guest: an engine may keep the cells of tenants apart. It may also make the
@@ -76,7 +82,7 @@ class CellSource(Protocol):
         """
 
     def thaw(
-        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
+        self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes
     ) -> Cell | None:
         """The cell that was frozen into these bytes, which the caller has authenticated; None where the engine cannot.
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import cloche_guest
 from cloche.engines.code import Code, Language
 from cloche.engines.protocol import Cell
 from cloche.errors import GuestUnavailable
+from cloche.history.check import Validator
 from cloche.history.ids import TenantId
-from cloche.history.values import lend
 from cloche.sandbox import Cell as SandboxCell
 from cloche.sandbox import Image, Limits, base_image, load_image, meter, walk
 
@@ -32,30 +31,29 @@ class SandboxEngine:
     def __init__(self, limits: Limits | None = None, *, python_guest: Path | None = None) -> None:
         self._limits = limits or Limits()
         self._python_guest = python_guest
-        lend(walk)
 
     @property
     def meter(self) -> str | None:
         return meter()
 
+    @property
+    def validator(self) -> Validator:
+        return walk
+
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return _own_guest(self._python_guest) if self._python_guest and language == "python" else _guest(language)
 
-    def limits(self) -> dict[str, int]:
-        return self._limits.to_data()
+    def limits(self) -> Limits:
+        return self._limits
 
-    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+    def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
         self.open(code, guest, limits, tenant)
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
-        pinned = Limits.from_data(limits)
-        return SandboxCell(self._image(code, guest, pinned), pinned)
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
+        return SandboxCell(self._image(code, guest, limits), limits)
 
-    def thaw(
-        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
-    ) -> Cell:
-        pinned = Limits.from_data(limits)
-        return SandboxCell.thaw(self._image(code, guest, pinned), pinned, frozen)
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> Cell:
+        return SandboxCell.thaw(self._image(code, guest, limits), limits, frozen)
 
     def _image(self, code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
         return load_image(base_image(code.guest, self._wasm(code, guest)), code.source, limits)

@@ -2,7 +2,8 @@
 
 from cloche.history.failures import Failure
 from cloche.history.ids import DEFAULT_TENANT, CallId, Path, RunId, RunKey, Seq, TenantId, TimeMs
-from cloche.history.machine import Batch, Note, RunMachine
+from cloche.history.machine import Batch, RunMachine
+from cloche.history.notes import Note
 from cloche.history.records import Kind, Record
 
 __all__ = [

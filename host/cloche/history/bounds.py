@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cloche.errors import LimitExceeded
-
-if TYPE_CHECKING:
-    from cloche.history.calls import OpenCalls
-    from cloche.history.messages import Command
-
-_LOG_LINE = 4  # the number of the command, the byte behind the head of its array
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The part of a policy that follows from the log alone: where it is met, it is met in every life of the run."""
+    """The part of a policy that follows from the log alone: where it is met, it is met in every replay of the run."""
 
     events_per_run: int
     log_bytes_per_run: int
@@ -29,8 +23,10 @@ class Bounds:
     timers: int
     hooks: int
 
-    def check_log(self, records: int, size: int, calls: OpenCalls) -> None:
-        """Of a run as it stands after a turn: `records` and `size` (bytes) of its log, and what is open.
+    def check_log(self, records: int, size: int, open_count: int, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Of a run as it stands after a turn: `records` and `size` (bytes) of its log, and how many calls are open.
+
+        `counts` gives the open calls of each kind, by the name of the bound on them.
 
         Raises:
             LimitExceeded: too much of something.
@@ -39,23 +35,18 @@ class Bounds:
             raise exceeded("events_per_run", self.events_per_run, records)
         if size > self.log_bytes_per_run:
             raise exceeded("log_bytes_per_run", self.log_bytes_per_run, size)
-        if len(calls) > min(self.pending_steps, self.timers, self.hooks):  # then it is worth to count
-            self._check_calls(calls)
+        if open_count > min(self.pending_steps, self.timers, self.hooks):  # counting goes through all of them
+            for limit, count in counts().items():
+                if count > getattr(self, limit):
+                    raise exceeded(limit, getattr(self, limit), count)
 
-    def _check_calls(self, calls: OpenCalls) -> None:
-        for limit, count in calls.counts().items():
-            if count > getattr(self, limit):
-                raise exceeded(limit, getattr(self, limit), count)
+    def check_name(self, text: str) -> None:
+        """Of a path or a name that a guest wrote."""
+        if len(text) * 4 > self.id_bytes and (size := len(text.encode())) > self.id_bytes:
+            raise exceeded("id_bytes", self.id_bytes, size, "a name")
 
-    def check_names(self, command: Command) -> None:
-        """Of the path and the name that a guest wrote."""
-        for text in (getattr(command, "path", None), getattr(command, "name", None)):
-            if text is not None and len(text) * 4 > self.id_bytes and (size := len(text.encode())) > self.id_bytes:
-                raise exceeded("id_bytes", self.id_bytes, size, "a name")
-
-    def check_console(self, commands: list[bytes]) -> None:
-        """Of the commands of one event, as they were written: log lines among them."""
-        size = sum(len(body) for body in commands if body[1] == _LOG_LINE)
+    def check_console(self, size: int) -> None:
+        """Of the bytes of all log lines of one event."""
         if size > self.console_bytes:
             raise exceeded("console_bytes", self.console_bytes, size, "what one event logs")
 

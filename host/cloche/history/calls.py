@@ -12,9 +12,13 @@ from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
-from cloche.history.messages import SetTimer, unpack_command
+from cloche.history.messages import CallStep, OpenHook, SetTimer, StartChild, StepResumed, StepSuspended, unpack_event
+from cloche.history.notes import AttemptFailed, AttemptStarted, unpack_note
+from cloche.history.output import unpack_command
+from cloche.history.reading import Message
 from cloche.history.records import Kind, Record
 
 CallPhase: TypeAlias = StepPhase | TimerPhase | HookPhase | ChildPhase
@@ -34,6 +38,8 @@ _LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
 # The order is stored: see `saved`.
 _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildPhase)
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
+# What a call that stays open remembers something of.
+_REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
@@ -53,6 +59,16 @@ class OpenCall:
     resumed: bytes | None = None
     redispatched: int = 0  # how often the attempt was begun again because its process had ended
     at_most_once: bool = False  # the attempt that has begun is not made again
+
+    def suspension(self) -> StepSuspended | None:
+        """The latest one of a step."""
+        event = unpack_event(self.suspended) if self.suspended is not None else None
+        return event if isinstance(event, StepSuspended) else None
+
+    def resumption(self) -> StepResumed | None:
+        """The latest one of a step."""
+        event = unpack_event(self.resumed) if self.resumed is not None else None
+        return event if isinstance(event, StepResumed) else None
 
     def saved(self) -> list[Any]:
         """All fields, in their order; the phase as [which lifecycle, its name]."""
@@ -78,9 +94,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         super().__init__()
         self.last_call = 0  # numbers only grow: one that comes again is seen without keeping the past
         self._dues: list[tuple[TimeMs, CallId]] = []  # a heap
-        self._under: dict[
-            int, set[CallId]
-        ] = {}  # the calls under a place, by its hash: guests choose how long paths are
+        # The calls under a place, by the hash of its path: guests choose how long paths are.
+        self._under: dict[int, set[CallId]] = {}
         self.active = 0
         self.suspended = 0
 
@@ -114,6 +129,63 @@ class OpenCalls(dict[CallId, OpenCall]):
         pending = kinds[StepPhase] + kinds[ChildPhase]
         return {"pending_steps": pending, "timers": kinds[TimerPhase], "hooks": kinds[HookPhase]}
 
+    # ---- what they wait for ----
+
+    def suspensions(self) -> list[Suspension]:
+        """The steps that wait to be resumed, in the order of their calls."""
+        found = []
+        for call_id, call in sorted(self.items()):
+            if call.phase is StepPhase.SUSPENDED and (event := call.suspension()) is not None:
+                found.append(Suspension(call_id, call.path, event.payload, event.labels))
+        return found
+
+    def hooks(self) -> list[OpenHook]:
+        """The places where the run waits for events, in the order of their calls."""
+        opened = (unpack_command(call.body) for _, call in sorted(self.items()) if call.phase is HookPhase.OPEN)
+        return [command for command in opened if isinstance(command, OpenHook)]
+
+    def children(self) -> list[CallId]:
+        """The calls that wait for a child run, in the order of their numbers."""
+        return sorted(call_id for call_id, call in self.items() if call.phase is ChildPhase.OPEN)
+
+    def effects(self) -> list[Effect]:
+        """What all of them wait for, to be dispatched again: an attempt that had begun is made once more."""
+        effects: list[Effect] = []
+        for call_id, call in self.items():
+            if isinstance(call.phase, TimerPhase):
+                effects.append(StartTimer(call_id, call.due))
+            elif call.phase is ChildPhase.OPEN:
+                effects.append(self.start_of_child(call_id))
+            elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
+                effects.append(self.start_of(call_id))
+        return effects
+
+    def start_of(self, call_id: CallId) -> StartStep:
+        """The start of the next attempt of a step, with what it was resumed with."""
+        call = self[call_id]
+        command = unpack_command(call.body)
+        assert isinstance(command, CallStep)
+        attempt = call.attempt + 1 if call.phase is StepPhase.BACKOFF else max(call.attempt, 1)
+        suspended, resumed = call.suspension(), call.resumption()
+        return StartStep(
+            call_id,
+            command.path,
+            command.name,
+            command.arguments,
+            attempt,
+            call.due,
+            suspended.payload if suspended is not None else None,
+            resumed.data if resumed is not None else None,
+            resumed is not None,
+        )
+
+    def start_of_child(self, call_id: CallId) -> StartRun:
+        command = unpack_command(self[call_id].body)
+        assert isinstance(command, StartChild)
+        return StartRun(call_id, command.workflow, command.input)
+
+    # ---- what is kept ----
+
     def clear(self) -> None:
         super().clear()
         self._dues.clear()
@@ -142,15 +214,15 @@ class OpenCalls(dict[CallId, OpenCall]):
         self._move(self[call_id], StepPhase.DONE)
         self._remove(call_id)
 
-    def apply(self, record: Record, call_id: CallId) -> None:
-        """Follow a record of a call.
+    def apply(self, record: Record, call_id: CallId, message: Message | None = None) -> None:
+        """Follow a record of a call; `message` is what it holds, if that is at hand.
 
         Raises:
             HistoryError: it cannot follow what came before.
         """
         opened = _OPENS.get(record.kind)
         if opened is not None:
-            self._open(record, call_id, opened)
+            self._open(record, call_id, opened, message)
             return
         call = self.get(call_id)
         if call is None:
@@ -162,16 +234,16 @@ class OpenCalls(dict[CallId, OpenCall]):
         self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what))
         if call.phase in _DONE:
             self._remove(call_id)
-        else:
-            self._remember(record, call_id, call)
+        elif record.kind in _REMEMBERED:
+            self._remember(record, call_id, call, message)
 
-    def _open(self, record: Record, call_id: CallId, phase: CallPhase) -> None:
+    def _open(self, record: Record, call_id: CallId, phase: CallPhase, message: Message | None) -> None:
         self.pass_number(call_id)
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
         self._enlist(call_id, call.path)
         self.active += phase in _ACTIVE
         if phase is TimerPhase.SET:
-            command = unpack_command(record.body)
+            command = message or unpack_command(record.body)
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
 
@@ -193,25 +265,22 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active += (phase in _ACTIVE) - (before in _ACTIVE)
         self.suspended += (phase is StepPhase.SUSPENDED) - (before is StepPhase.SUSPENDED)
 
-    def _remember(self, record: Record, call_id: CallId, call: OpenCall) -> None:
-        match record.kind:
-            case Kind.ATTEMPT_STARTED:
-                content = record.content()
-                call.attempt, call.due = content["attempt"], TimeMs(0)
-                call.redispatched, call.at_most_once = (
-                    content.get("redispatched", 0),
-                    content.get("at_most_once", False),
-                )
-            case Kind.ATTEMPT_FAILED:
-                self._note_due(call, TimeMs(record.content().get("retry_at") or 0), call_id)
-            case Kind.STEP_SUSPENDED:
-                call.suspended = record.body
-            case Kind.STEP_RESUMED:
-                call.resumed, call.attempt = record.body, 0
-                call.redispatched, call.at_most_once = 0, False
+    def _remember(self, record: Record, call_id: CallId, call: OpenCall, message: Message | None) -> None:
+        if record.kind is Kind.STEP_SUSPENDED:
+            call.suspended = record.body
+        elif record.kind is Kind.STEP_RESUMED:
+            call.resumed, call.attempt = record.body, 0
+            call.redispatched, call.at_most_once = 0, False
+        else:
+            match message or unpack_note(record):
+                case AttemptStarted() as started:
+                    call.attempt, call.due = started.attempt, TimeMs(0)
+                    call.redispatched, call.at_most_once = started.redispatched, started.at_most_once
+                case AttemptFailed(retry_at=due):
+                    self._note_due(call, due or TimeMs(0), call_id)
 
     def _note_due(self, call: OpenCall, due: TimeMs, call_id: CallId) -> None:
-        """Keep the heap as large as what is open: timers that were given up would stay in it until they are due."""
+        """Keep the heap as large as what is open: timers that were abandoned would stay in it until they are due."""
         call.due = due
         if len(self._dues) > 64 + 2 * len(self):
             self._dues = [entry for entry in self._dues if entry[1] in self]

@@ -1,6 +1,6 @@
 """A failure as a value: what may cross the glass and be stored about an error.
 
-Name, message, data and cause cross; stack, path and host detail do not (DESIGN section 5). `from_exception` keeps to this;
+Name, message, data and cause cross; stack, path and host detail do not. `from_exception` keeps to this;
 the traceback for people is made by `traceback_of` and stays on the host, beside the record.
 """
 

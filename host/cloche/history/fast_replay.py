@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from cbor2 import loads
 
@@ -18,8 +19,8 @@ from cloche.errors import BrokenChain, HistoryError
 from cloche.history.ids import CallId, Seq
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import FIVE_ITEMS, RunMachine
-from cloche.history.messages import END_OF_EVENT
-from cloche.history.records import COMMANDS, EVENTS, HASH_BYTES, INLINE, Kind, Record
+from cloche.history.messages import COMMANDS, END_OF_EVENT, EVENTS
+from cloche.history.records import HASH_BYTES, INLINE, Kind, Record
 
 Row = tuple[bytes, bytes]  # a record and its hash, as they are stored
 _END = bytes([END_OF_EVENT])
@@ -28,16 +29,16 @@ _SHORT = frozenset({_CALLED, _BEGUN, _COMPLETED})
 
 
 @dataclass(slots=True)
-class Heard:
+class Transcript:
     """What a guest was given, and everything it answered: `events` in order, and the parts of its output.
 
-    `hears` is false behind a cancellation: of what comes then it is told nothing. Where the run `is_upgraded`, that is not all
-    of the truth: take `history.replay.script` then.
+    `delivers` is false after a cancellation: the guest is given nothing of what comes then. Where the run `is_upgraded`, its
+    code must be given more than this: take `history.replay.script` then.
     """
 
     events: list[bytes] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
-    hears: bool = True
+    delivers: bool = True
     is_upgraded: bool = False
 
     def output(self) -> bytes:
@@ -47,17 +48,17 @@ class Heard:
     def take(self, record: Record) -> None:
         """The next record of the history."""
         self.is_upgraded = self.is_upgraded or record.kind is Kind.RUN_UPGRADED
-        if self.hears and record.kind in EVENTS:
+        if self.delivers and record.kind in EVENTS:
             self.answers.append(_END)  # closes the event before this one
             self.events.append(record.body)
-        elif self.hears and record.kind in COMMANDS:
+        elif self.delivers and record.kind in COMMANDS:
             self.answers.append(record.body)
         elif record.kind is Kind.CANCEL_REQUESTED:
-            self.hears = False
+            self.delivers = False
 
 
-def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Record], heard: Heard) -> None:
-    """Lead `machine` through the rows behind its head, and add what a guest heard and answered in them to `heard`.
+def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Record], transcript: Transcript) -> None:
+    """Take `machine` through the rows after its head, and add what a guest was given and answered in them to `transcript`.
 
     `read` gives one record by its number, verified: those with a body in parts are asked for, and one that is damaged, so that
     the store says what is wrong with it. The loop calls as little as it can: it is the price of a replay, for each record.
@@ -66,89 +67,98 @@ def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Recor
         BrokenChain: a row is not what was written.
         HistoryError: records that cannot follow each other.
     """
-    passing = _Passing(machine)
-    called, begun, events, answers = passing.called, passing.begun, heard.events, heard.answers
+    passing, events, answers = _Passing(machine, transcript, read), transcript.events, transcript.answers
+    called, begun = passing.called, passing.begun
     head, seq, size = machine.head_hash, int(machine.head_seq), machine.log_bytes
     empty = blake2b(digest_size=HASH_BYTES).copy
     for row in rows:
         packed, stored = row
-        seq += 1
-        size += len(packed)
+        seq, size = seq + 1, size + len(packed)
         hashed = empty()
         hashed.update(head + packed)
         if hashed.digest() != stored:
             raise _broken(read, Seq(seq))
+        before, head = head, stored
         try:
-            form, number, kind, time, call, path, body = loads(packed)
+            items = loads(packed)
+            form, number, kind, _, call, _, body = items
             if kind in _SHORT and passing.may and form == INLINE and number == seq:
                 if kind == _COMPLETED:
                     if call in begun and body[0] != FIVE_ITEMS:  # changed state goes into the machine
                         del begun[call], called[call]
                         answers.append(_END)
                         events.append(body)
-                        head = stored
                         continue
                 elif kind == _BEGUN:
                     if call in called:
                         begun[call] = row
-                        head = stored
                         continue
                 elif call > passing.last_call:
                     called[call] = row
                     passing.last_call = call
                     answers.append(body)
-                    head = stored
                     continue
-            kind = Kind(kind)
         except Exception as error:  # not one of this version: the store says what it is
             raise _broken(read, Seq(seq)) from error
-        is_whole = form == INLINE and number == seq
-        record = Record(Seq(seq), kind, time, call, path, body, packed, stored) if is_whole else read(Seq(seq))
-        passing.show(record, head, size - len(packed))
-        size = machine.log_bytes
-        heard.take(record)
-        head = stored
+        size = passing.show(row, items, Seq(seq), before, size - len(packed))
     passing.arrive(Seq(seq), head, size)
 
 
 class _Passing:
     """Steps that were called, and perhaps begun, and that the machine has not been shown: their rows by call."""
 
-    __slots__ = ("_machine", "begun", "called", "last_call", "may")
+    __slots__ = ("_machine", "_read", "_transcript", "begun", "called", "last_call", "may")
 
-    def __init__(self, machine: RunMachine) -> None:
+    def __init__(self, machine: RunMachine, transcript: Transcript, read: Callable[[Seq], Record]) -> None:
         self._machine = machine
+        self._transcript = transcript
+        self._read = read
         self.called: dict[CallId, Row] = {}
         self.begun: dict[CallId, Row] = {}
         self.last_call = machine.open.last_call  # numbers only grow
         self._look()
 
-    def show(self, record: Record, head: bytes, size: int) -> None:
-        """Let the machine absorb a record, and before it what it has not been shown."""
-        self.arrive(Seq(record.seq - 1), head, size)
+    def show(self, row: Row, items: list[Any], seq: Seq, head: bytes, size: int) -> int:
+        """Let the machine absorb record `seq`, and before it what it has not been shown; the size of the log with it.
+
+        `items` are those of the record, `head` and `size` the hash and the bytes of the log before it.
+        """
+        record = self._record(row, items, seq)
+        self.arrive(Seq(seq - 1), head, size)
         self._machine.absorb(record)
         self._look()
+        self._transcript.take(record)
+        return self._machine.log_bytes
+
+    def _record(self, row: Row, items: list[Any], seq: Seq) -> Record:
+        try:
+            record = _record(row, items)
+        except Exception as error:
+            raise _broken(self._read, seq) from error
+        return record if record is not None and record.seq == seq else self._read(seq)
 
     def arrive(self, seq: Seq, head: bytes, size: int) -> None:
-        """The machine is at `seq`, behind `size` bytes of log: it is shown the steps that are still open."""
+        """The machine is at `seq`, after `size` bytes of log: it is shown the steps that are still open."""
         for call, row in self.called.items():
-            self._machine.absorb(_record(row))
-            if begun := self.begun.get(call):
-                self._machine.absorb(_record(begun))
+            for one in (row, self.begun.get(call)):
+                if one is not None and (record := _record(one, loads(one[0]))) is not None:
+                    self._machine.absorb(record)
         self.called.clear()
         self.begun.clear()
         self._machine.pass_to(seq, head, CallId(self.last_call), size)
 
     def _look(self) -> None:
-        """Steps may pass only in a run that is under way (so that nothing is unheard), and by no gate: it sees everything."""
+        """Steps may pass only in a run that is under way (so that all is delivered), and has no gate, which sees all."""
         self.may = self._machine.gate is None and self._machine.phase is RunPhase.RUNNING
         self.last_call = max(self.last_call, self._machine.open.last_call)
 
 
-def _record(row: Row) -> Record:
+def _record(row: Row, items: list[Any]) -> Record | None:
+    """The record of a verified row, of which `items` are the parts; None if its body is in pieces of its own."""
     packed, stored = row
-    _, seq, kind, time, call, path, body = loads(packed)
-    return Record(seq, Kind(kind), time, call, path, body, packed, stored)
+    form, seq, kind, time, call, path, body = items
+    known = Kind(kind)
+    return Record(seq, known, time, call, path, body, packed, stored) if form == INLINE else None
 
 
 def _broken(read: Callable[[Seq], Record], seq: Seq) -> HistoryError:
@@ -156,4 +166,4 @@ def _broken(read: Callable[[Seq], Record], seq: Seq) -> HistoryError:
         read(seq)
     except HistoryError as error:
         return error
-    return BrokenChain(f"record {seq} does not stand behind the one before it", seq=seq)
+    return BrokenChain(f"record {seq} does not follow the one before it", seq=seq)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NewType
+from typing import NewType, TypeAlias
 from unicodedata import is_normalized, normalize
 
 from cloche.errors import InvalidInput, UsageError
@@ -15,6 +15,7 @@ Seq = NewType("Seq", int)  # 1-based, dense within a run; 0 is "before the first
 CallId = NewType("CallId", int)  # 1-based, given by the guest, never used twice in a run
 Path = NewType("Path", str)  # where a call stands in the workflow: its identity
 TimeMs = NewType("TimeMs", int)  # milliseconds since 1970-01-01T00:00:00Z
+Name: TypeAlias = str  # of a step, an event, a patch: see `is_name`
 
 DEFAULT_TENANT = TenantId("default")
 ID_BYTES_MAX = 200
@@ -39,7 +40,7 @@ class RunKey:
     run: RunId
 
     def __str__(self) -> str:
-        """For messages, behind the word run: `r1`, `r1 of tenant acme`."""
+        """For messages, after the word run: `r1`, `r1 of tenant acme`."""
         return self.run if self.tenant == DEFAULT_TENANT else f"{self.run} of tenant {self.tenant}"
 
     @property

@@ -18,7 +18,7 @@ class RunPhase(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
-    CLEANING = "cleaning"  # it was told to end, and still does what it must
+    CLEANING_UP = "cleaning"  # the code was told to end, and does what it must before that; the text is stored
     CANCELING = "canceling"
     SUCCESS = "success"
     FAILED = "failed"
@@ -95,17 +95,17 @@ RUN: Lifecycle[RunPhase] = {
         **dict.fromkeys(_STAYS_RUNNING, RunPhase.RUNNING),
         Kind.RUN_PAUSED: RunPhase.PAUSED,
         Kind.CANCEL_REQUESTED: RunPhase.CANCELING,
-        Kind.CANCEL_DELIVERED: RunPhase.CLEANING,
+        Kind.CANCEL_DELIVERED: RunPhase.CLEANING_UP,
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
     },
-    RunPhase.CLEANING: {
-        **dict.fromkeys((kind for kind in _STAYS_RUNNING if kind is not Kind.RUN_UPGRADED), RunPhase.CLEANING),
+    RunPhase.CLEANING_UP: {
+        **dict.fromkeys((kind for kind in _STAYS_RUNNING if kind is not Kind.RUN_UPGRADED), RunPhase.CLEANING_UP),
         Kind.CANCEL_REQUESTED: RunPhase.CANCELING,  # it took too long
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
-        Kind.RUN_GAVE_WAY: RunPhase.CANCELED,
+        Kind.RUN_CANCELED_BY_CODE: RunPhase.CANCELED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
     },
     RunPhase.PAUSED: {Kind.RUN_CONTINUED: RunPhase.RUNNING, Kind.CANCEL_REQUESTED: RunPhase.CANCELING},

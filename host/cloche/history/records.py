@@ -29,13 +29,16 @@ _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Kind(IntEnum):
-    """What a record says. The numbers are stored: they are never changed or used again."""
+    """What a record says. The numbers are stored: they are never changed or used again.
 
-    RUN_CREATED = 1  # note: what the run is pinned to (code, guest, limits)
+    Which message or note a kind holds is said by its class, in `history.messages` and `history.notes`.
+    """
+
+    RUN_CREATED = 1  # note: what the run is pinned to
     RUN_STARTED = 2  # event
     STEP_CALLED = 3  # command
-    ATTEMPT_STARTED = 4  # note: {attempt, redispatched?, at_most_once?}
-    ATTEMPT_FAILED = 5  # note: {attempt, failure, retry_at?, traceback}
+    ATTEMPT_STARTED = 4  # note
+    ATTEMPT_FAILED = 5  # note
     STEP_COMPLETED = 6  # event
     STEP_FAILED = 7  # event
     TIMER_SET = 8  # command
@@ -48,7 +51,7 @@ class Kind(IntEnum):
     RUN_COMPLETED = 15  # command
     RUN_FAILED = 16  # command
     RUN_CANCELED = 17  # note
-    RUN_STOPPED = 18  # note: {failure}: the host ended the run (guest fault, deadlock)
+    RUN_STOPPED = 18  # note: the host ended the run (guest fault, deadlock)
     STEP_SUSPENDED = 19  # event
     STEP_RESUMED = 20  # event
     STEP_BAILED = 21  # event
@@ -56,48 +59,17 @@ class Kind(IntEnum):
     HOOK_RECEIVED = 23  # event
     RUN_PAUSED = 24  # note: one step of the graph was asked for, and is done
     RUN_CONTINUED = 25  # note
-    LATE_RESULT = 26  # note: {value} or {failure} of a call that nobody waited for any more
-    STEP_WROTE = 27  # note: {value}: output of a step while it runs
+    LATE_RESULT = 26  # note: the end of a call that nobody waited for any more
+    STEP_WROTE = 27  # note: output of a step while it runs
     RUN_UPGRADED = 28  # event: the run goes on under other code, which its whole history fits
-    PATCHED = 29  # command: the run takes the way of a patch
+    PATCHED = 29  # command: the run takes the path of a patch
     CHILD_STARTED = 30  # command: a run of its own, whose end this one waits for
     CHILD_ENDED = 31  # event
     CANCEL_DELIVERED = 32  # event: the code is told to end, and may clean up
-    RUN_GAVE_WAY = 33  # command, that of a failure: code that was told to end has ended for that
+    RUN_CANCELED_BY_CODE = 33  # command, that of a failure: code that was told to end has ended with `Canceled`
 
 
-EVENTS = frozenset(
-    {
-        Kind.RUN_STARTED,
-        Kind.STEP_COMPLETED,
-        Kind.STEP_FAILED,
-        Kind.STEP_SUSPENDED,
-        Kind.STEP_RESUMED,
-        Kind.STEP_BAILED,
-        Kind.TIMER_FIRED,
-        Kind.HOOK_RECEIVED,
-        Kind.CHILD_ENDED,
-        Kind.CANCEL_DELIVERED,
-        Kind.RUN_UPGRADED,
-    }
-)
-COMMANDS = frozenset(
-    {
-        Kind.STEP_CALLED,
-        Kind.TIMER_SET,
-        Kind.HOOK_OPENED,
-        Kind.CHILD_STARTED,
-        Kind.ENTERED,
-        Kind.LEFT,
-        Kind.LOG_LINE,
-        Kind.CALL_ABANDONED,
-        Kind.PATCHED,
-        Kind.RUN_COMPLETED,
-        Kind.RUN_FAILED,
-        Kind.RUN_GAVE_WAY,
-    }
-)
-ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_GAVE_WAY, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
+ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +95,7 @@ class Record:
         return self.inline if self.payload is None else self.payload.join()
 
     def content(self) -> Any:
-        """The body as a value, for people and for rebuilding open calls."""
+        """The body as a value, for people. Programs read it with `history.reading`."""
         return decode(self.body)
 
 
@@ -133,7 +105,7 @@ def genesis(run: RunKey) -> bytes:
 
 
 def chained(previous: bytes, packed: bytes) -> bytes:
-    """The hash of a record that stands behind the hash `previous`."""
+    """The hash of a record that comes after the one with the hash `previous`."""
     return blake2b(previous + packed, digest_size=HASH_BYTES).digest()
 
 
@@ -159,7 +131,7 @@ def unpack_record(
     find: Callable[[bytes], bytes | None] = _NONE.get,
     known: Mapping[bytes, bytes] = _NONE,
 ) -> Record:
-    """The record of `packed`, verified to be number `expected` right behind the hash `previous`.
+    """The record of `packed`, verified to be number `expected` right after the one with the hash `previous`.
 
     Parts of a large body are taken from `known`, which were verified before, or asked of `find` and verified.
 

@@ -13,8 +13,11 @@ from typing import Any
 
 from cloche.errors import MalformedOutput
 from cloche.history.ids import Path, Seq
-from cloche.history.messages import END_OF_EVENT, replaying, split_output
-from cloche.history.records import COMMANDS, EVENTS, Kind, Record
+from cloche.history.messages import COMMANDS, END_OF_EVENT, EVENTS, Replaying, TakePatch
+from cloche.history.notes import RunStopped
+from cloche.history.output import command_name, field_names, split_output
+from cloche.history.reading import message_of
+from cloche.history.records import Kind, Record
 from cloche.history.values import decode, encode_plain
 
 _END = bytes([END_OF_EVENT])
@@ -22,20 +25,6 @@ _VALUE_CHARS_MAX = 80
 VALUE_BYTES_MAX = 1_000  # of a value in a report: a history may carry megabytes
 DIFFERENCES_MAX = 50
 ABSENT = "(absent)"
-_COMMAND_NAMES = {
-    0: "step",
-    1: "timer",
-    2: "hook",
-    3: "child",
-    4: "log",
-    5: "entered",
-    6: "left",
-    7: "complete",
-    8: "fail",
-    9: "abandon",
-    10: "operation",
-    11: "patched",
-}
 
 
 @dataclass(slots=True)
@@ -53,17 +42,16 @@ class Script:
 
 
 def script(records: Sequence[Record], *, upgrading: bool = False) -> Script:
-    """What was delivered and what came back, in order. Nothing behind a cancellation was delivered.
+    """What was delivered and what came back, in order. Nothing after a cancellation was delivered.
 
-    The code of a run that was upgraded is newer than the history before that. It is told in front of everything which patches
-    that history has, and by the record of the last upgrade that it has caught up; earlier upgrades are not its business.
+    The code of a run that was upgraded is newer than the history before that. Before everything else it is given the patches
+    that this history has; the record of the last upgrade says that it has caught up, and earlier upgrades are left out.
     `upgrading`: the code is newer than all of the history.
     """
     out = Script()
     caught_up = _last_upgrade(records) if not upgrading else Seq(records[-1].seq + 1) if records else None
     if caught_up is not None:
-        known = [record.content()[1] for record in records if record.kind is Kind.PATCHED and record.seq < caught_up]
-        out.events.append(replaying(known))
+        out.events.append(Replaying(_patches(records, caught_up)).pack())
         out.event_seqs.append(Seq(0))
         out.commands.append([])
     for record in records:
@@ -80,9 +68,16 @@ def script(records: Sequence[Record], *, upgrading: bool = False) -> Script:
         elif kind is Kind.CANCEL_REQUESTED:
             break
         elif kind is Kind.RUN_STOPPED:
-            out.faulted = "fault" in record.content()
+            stopped = message_of(record)
+            out.faulted = isinstance(stopped, RunStopped) and stopped.fault is not None
     _finish(out)
     return out
+
+
+def _patches(records: Sequence[Record], until: Seq) -> list[str]:
+    """The patches that the history before record `until` has taken."""
+    taken = (message_of(record) for record in records if record.kind is Kind.PATCHED and record.seq < until)
+    return [command.id for command in taken if isinstance(command, TakePatch)]
 
 
 def _last_upgrade(records: Sequence[Record]) -> Seq | None:
@@ -192,21 +187,7 @@ def _describe(body: bytes) -> dict[str, Any]:
     if not isinstance(items, list) or not items or type(items[0]) is not int:
         return {"kind": "unknown", "value": items}
     number, *rest = items
-    names = {
-        0: ("call", "path", "name", "arguments"),
-        1: ("call", "path", "due", "value"),
-        2: ("call", "path", "name", "value"),
-        3: ("call", "path", "workflow", "input"),
-        4: ("level", "text"),
-        5: ("path", "value"),
-        6: ("path", "outcome"),
-        7: ("value",),
-        8: ("failure",),
-        9: ("call",),
-        10: ("call", "path", "name", "arguments"),
-        11: ("id",),
-    }.get(number, ())
-    return {"kind": _COMMAND_NAMES.get(number, str(number)), **dict(zip(names, rest, strict=False))}
+    return {"kind": command_name(number), **dict(zip(field_names(number), rest, strict=False))}
 
 
 def _differences(then: Any, now: Any, path: str) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from cloche.errors import BrokenChain, HistoryError, MalformedOutput
-from cloche.history.machine import AS_MESSAGE, COMMAND_KIND, EVENT_KIND
-from cloche.history.messages import unpack_command, unpack_event
+from cloche.history.check import check
+from cloche.history.messages import COMMAND_TYPES, EVENT_TYPES, MESSAGE_TYPES, unpack_event
+from cloche.history.notes import unpack_note
+from cloche.history.output import unpack_command
 from cloche.history.records import Record
-from cloche.history.values import check
-
-_COMMANDS = set(COMMAND_KIND.values())
-_EVENTS = set(EVENT_KIND.values())
 
 
 def vet_bytes(data: Any, seq: int) -> None:
@@ -49,13 +47,13 @@ def vet(record: Record) -> None:
 
 
 def _fits(record: Record, body: bytes) -> bool:
-    kind = AS_MESSAGE.get(record.kind, record.kind)
-    if kind in _COMMANDS:
+    message_type = MESSAGE_TYPES.get(record.kind)
+    if message_type in COMMAND_TYPES:
         command = unpack_command(body)
         place = getattr(command, "call", None), getattr(command, "path", None)
-        return COMMAND_KIND[type(command)] is kind and place == (record.call, record.path)
-    if kind in _EVENTS:
+        return type(command) is message_type and place == (record.call, record.path)
+    if message_type in EVENT_TYPES:
         event = unpack_event(body)
-        said = EVENT_KIND[type(event)], event.time, getattr(event, "call", None)
-        return said == (kind, record.time, record.call) and event.pack() == body
-    return isinstance(record.content(), dict)
+        said = event.time, getattr(event, "call", None)
+        return type(event) is message_type and said == (record.time, record.call) and event.pack() == body
+    return unpack_note(record).kind is record.kind

@@ -1,4 +1,4 @@
-"""What hashes cannot tell: whether the code leads where the log says, and whether a checkpoint is where replay comes by."""
+"""What hashes cannot tell: whether the code does what the log says, and whether a checkpoint is a state that replay passes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from cloche.engines import CellSource
 from cloche.errors import CheckpointRejected, ClocheError
 from cloche.history import RunKey
+from cloche.history.limits import Limits
+from cloche.history.notes import unpack_created
 from cloche.history.replay import script
 from cloche.operations.replay import replay, row_of
 from cloche.run.checkpoints import opened
@@ -37,9 +39,10 @@ def _checkpoint(store: Store, engine: CellSource, key: RunKey, saved: bytes) -> 
         return
     records = list(store.records(key))
     code = load_code(store, row_of(store, key).code)
-    cell = engine.open(code, lambda: load_guest(store, code.guest), records[0].content()["limits"], key.tenant)
+    limits = Limits.from_data(unpack_created(records[0]).limits)
+    cell = engine.open(code, lambda: load_guest(store, code.guest), limits, key.tenant)
     cell.turn(script(records[: checkpoint.seq]).events)
     if cell.state_hash() != checkpoint.state_hash:
         yield Finding(
-            key.run, checkpoint.seq, "its checkpoint holds another state than replay leads to; it can be deleted"
+            key.run, checkpoint.seq, "its checkpoint holds another state than replay ends in; it can be deleted"
         )

@@ -15,6 +15,7 @@ from cloche.operations.policies import InForce, Pinned, in_words, pinned
 from cloche.operations.replay import verify
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
+from cloche.status import RunStatus
 from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
 
 
@@ -119,8 +120,10 @@ def _store(path: Path) -> list[Check]:
     try:
         rows, promised = store.runs(), pinned(store)
         findings = verify(store, None).findings
-        blocked = [row.key.run for row in rows if row.status == "blocked"]
-        open_count = len([row for row in rows if row.status in ("pending", "running", "waiting")])
+        blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
+        open_count = len(
+            [row for row in rows if row.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)]
+        )
     except ClocheError as error:
         return [Check("store", False, error.message)]
     finally:

@@ -19,11 +19,13 @@ from pydantic import ValidationError
 from cloche.engines import Code
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
 from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history.check import decode_sequence
 from cloche.history.ids import run_key
+from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.validate_import import vet, vet_bytes
-from cloche.history.values import decode_sequence, encode, encode_plain
+from cloche.history.values import encode, encode_plain
 from cloche.operations.replay import row_of
 from cloche.run.code import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest
@@ -89,9 +91,10 @@ def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | N
     header, blobs, pairs = _read(data)
     key = _key_of(header)
     records, machine = _verified(key, pairs)
+    created = unpack_created(records[0])
     if policy_of is not None:
-        _check_policy(records[0].content(), policy_of(key.tenant))
-    if records[0].content().get("workflow") != header["workflow"]:
+        _check_policy(created, policy_of(key.tenant))
+    if created.workflow != header["workflow"]:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
     row = store.run(key)
     if row is not None:
@@ -116,10 +119,10 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
     return key
 
 
-def _check_policy(created: Mapping[str, Any], most: Policy) -> None:
+def _check_policy(created: RunCreated, most: Policy) -> None:
     """A file could promise its run a year of computing, all memory, and every step."""
     try:
-        promised = Policy.of(created.get("limits", {}), created.get("policy", {}))
+        promised = Policy.of(created.limits, created.policy)
     except (ValidationError, TypeError) as error:
         raise ForeignFile("the run in this file was promised what no policy can promise") from error
     if (wider := promised.wider_than(most)) is not None:

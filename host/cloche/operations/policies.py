@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cloche.store import ENDED
+from cloche.history.notes import RunCreated
+from cloche.operations.replay import created
+from cloche.status import FINAL
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -38,21 +40,20 @@ def pinned(store: SqliteStore) -> list[Pinned]:
     """What the open runs of a store are pinned to, by tenant. Reads their first records.
 
     Raises:
-        BrokenChain: a first record is not what was written.
+        HistoryError: a first record is not what was written.
     """
     found: Counter[tuple[str, str]] = Counter()
     for row in store.runs():
-        if row.status not in ENDED:
-            created = next(iter(store.records(row.key))).content()
-            differs = json.dumps(_differs(created), sort_keys=True)
+        if row.status not in FINAL:
+            differs = json.dumps(_differs(created(store, row.key)), sort_keys=True)
             found[row.key.tenant, differs] += 1
     return [Pinned(tenant, runs, json.loads(differs)) for (tenant, differs), runs in sorted(found.items())]
 
 
-def _differs(created: Mapping[str, Any]) -> dict[str, Any]:
+def _differs(note: RunCreated) -> dict[str, Any]:
     """As it stands in the record: a later version may know fields that this one does not."""
-    limits = {name: value for name, value in created.get("limits", {}).items() if value != _DEFAULTS.get(name)}
-    return {**limits, **created.get("policy", {})}
+    limits = {name: value for name, value in note.limits.items() if value != _DEFAULTS.get(name)}
+    return {**limits, **note.policy}
 
 
 def in_words(differs: Mapping[str, Any]) -> str:

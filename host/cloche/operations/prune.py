@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cloche.engines import Code
 from cloche.errors import HistoryError
 from cloche.history import RunKey, TimeMs
-from cloche.store import ENDED, Collected, RunRow, Store
+from cloche.status import FINAL, RunStatus
+from cloche.store import Collected, RunRow, Store
 
 RUNS_A_COMMIT = 200  # others wait for the store as long as one takes: some 10 ms
 _PAGE = 1000
@@ -25,16 +26,16 @@ class PruneReport:
 
 
 def prunable(
-    store: Store, before: TimeMs, *, tenant: str | None, status: str | None = None, workflow: str | None = None
+    store: Store, before: TimeMs, *, tenant: str | None, status: RunStatus | None = None, workflow: str | None = None
 ) -> list[RunKey]:
     """The runs that have ended and whose last record is older than `before`, oldest first."""
     found: list[RunKey] = []
-    for one in ENDED if status is None else (status,):
+    for one in FINAL if status is None else (status,):
         found += [row.key for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
     return found[::-1]
 
 
-def _rows(store: Store, tenant: str | None, status: str, workflow: str | None) -> Iterator[RunRow]:
+def _rows(store: Store, tenant: str | None, status: RunStatus, workflow: str | None) -> Iterator[RunRow]:
     after = None
     while True:
         rows = store.runs(tenant=tenant, status=status, workflow=workflow, limit=_PAGE, after=after)

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from cloche.engines import Cell, CellSource, Code, graph_of
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
+from cloche.history.limits import Limits
+from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store import Finding, Metered, RunRow, Store
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
@@ -25,9 +26,9 @@ PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 9
 class ReplayReport:
     """What came of feeding a history to a fresh cell.
 
-    `seconds` is the time in the guest for all events; `state_hash` proves where it led. `divergence` is None if every command
-    was the one in the history. `fuel` is what the events burnt, `fuel_recorded` what the run was billed for: None where the two
-    cannot be compared (other code or another meter, a run that moves, was imported, or is older than its meter). In the
+    `seconds` is the time in the guest for all events; `state_hash` proves the state it ended in. `divergence` is None if every
+    command was the one in the history. `fuel` is what the events burnt, `fuel_recorded` what the run was billed for: None where
+    the two cannot be compared (other code or another meter, a run that moves, was imported, or is older than its meter). In the
     JavaScript guest they are equal; CPython reads text by words, so that what it burns depends a little on where in the window
     an event lies, and so on the batch: `fuel_tolerance`.
     """
@@ -82,7 +83,7 @@ def row_of(store: Store, key: RunKey) -> RunRow:
     return row
 
 
-def created(store: Store, key: RunKey) -> dict[str, Any]:
+def created(store: Store, key: RunKey) -> RunCreated:
     """What the first record of a run says: what it is pinned to.
 
     Raises:
@@ -91,8 +92,7 @@ def created(store: Store, key: RunKey) -> dict[str, Any]:
     first = next(iter(store.records(key)), None)
     if first is None:
         raise HistoryError(f"run {key} has no records")
-    content: dict[str, Any] = first.content()
-    return content
+    return unpack_created(first)
 
 
 def result_of(store: Store, key: RunKey) -> RunResult:
@@ -123,7 +123,7 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
-    limits = records[0].content()["limits"]
+    limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
     open_cell = partial(engine.open, use, lambda: load_guest(store, use.guest), limits, key.tenant)
     cell = open_cell()
@@ -198,7 +198,7 @@ def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
             machine.absorb(record)
             tally.add(record)
             if record.kind is Kind.RUN_CREATED:
-                workflow = record.content().get("workflow", "")
+                workflow = unpack_created(record).workflow
             last = record
     except HistoryError as error:
         yield error.message
@@ -207,18 +207,22 @@ def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
         return  # somebody appends meanwhile
     derived = {"workflow": workflow, "updated_at": last.time}
     if (
-        row.status not in ("running", "blocked") or machine.ended
+        row.status not in (RunStatus.RUNNING, RunStatus.BLOCKED) or machine.ended
     ):  # the states of a run that somebody takes up, or cannot
         derived |= {"status": machine.status, "wake_at": machine.wake_at}
     for name, value in derived.items():
         if getattr(row, name) != value:
-            yield f"the row of the run has {name} {getattr(row, name)!r}, and its records make it {value!r}"
+            yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, RunStatus) else value
 
 
 def machine_of(store: Store, key: RunKey) -> RunMachine:
@@ -240,22 +244,22 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
         return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
     if result.status in FINAL:
         return f"ended: {result.status}"
-    if result.status == "paused":
+    if result.status == RunStatus.PAUSED:
         return "paused: it goes one entry at a time; go on with Run.resume(per_step=…)"
     run = machine.key.run
-    if result.status == "pending":
+    if result.status == RunStatus.PENDING:
         return (
             f"pending: it begins when runs of tenant {machine.key.tenant} have made room; a worker must be running then"
         )
-    if result.status == "suspended":
-        said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.suspensions()]
+    if result.status == RunStatus.SUSPENDED:
+        said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.open.suspensions()]
         named = f" --step {said[0].split(' ')[0]}" if len(said) > 1 else ""
         return f"suspended: {', '.join(said)} waits for data; give it with 'cloche resume {run}{named} --data JSON'"
-    hooks = [hook.name for hook in machine.hooks()]
+    hooks = [hook.name for hook in machine.open.hooks()]
     due = machine.open.next_due
-    if result.status == "waiting" and hooks:
+    if result.status == RunStatus.WAITING and hooks:
         return f"waiting for event {', '.join(hooks)}; send it with 'cloche event {run} {hooks[0]} --data JSON'"
-    if result.status == "waiting" and due is not None:
+    if result.status == RunStatus.WAITING and due is not None:
         return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
-    running = [name for name, step in result.steps.items() if step.status == "running"]
+    running = [name for name, step in result.steps.items() if step.status == RunStatus.RUNNING]
     return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"

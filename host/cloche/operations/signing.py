@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError, ForeignFile, UsageError
 from cloche.history import RunKey, Seq, TimeMs
+from cloche.history.check import decode_sequence
 from cloche.history.ids import RunId, TenantId
-from cloche.history.values import decode, decode_sequence, encode_plain
+from cloche.history.values import decode, encode_plain
 from cloche.store import Finding, Store
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Before and after a deploy: which open runs fit today's code, and moving those that do.
 
-A run goes on under the code that it began with. It can be moved to other code that leads its whole history again, command for
+A run goes on under the code that it began with. It can be moved to other code that replays its whole history, command for
 command (where `patched` answers for what was added since); that is recorded, and from there it goes on under the new code.
 """
 
@@ -14,20 +14,22 @@ from cloche.engines import CellSource, Code
 from cloche.errors import ClocheError, Divergence, LeasedElsewhere, UsageError
 from cloche.history import RunKey, RunMachine, TimeMs
 from cloche.history.lifecycles import RunPhase
+from cloche.history.limits import Limits
 from cloche.history.messages import Upgraded
+from cloche.history.notes import unpack_created
 from cloche.history.replay import DivergenceReport, script
 from cloche.operations.replay import ReplayReport, replay, row_of
 from cloche.run.code import load_code
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store import Append, NewCode, Store, blob_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How an open run stands to other code: it has it already, the code leads its history, or from where on it does not."""
+    """How an open run stands to other code: it has it already, the code replays its history, or from where on it does not."""
 
     run_id: str
-    status: str
+    status: RunStatus
     is_same: bool = False
     divergence: DivergenceReport | None = None
     problem: str | None = None  # why it could not be said
@@ -63,7 +65,7 @@ class CheckReport:
 def fits(store: Store, engine: CellSource, code: Code, tenant: str | None = None) -> Iterator[Fit]:
     """Each open run of the workflow, held against `code`. Nothing is changed."""
     for row in store.runs(tenant=tenant, workflow=code.workflow):
-        if row.status in (*FINAL, "pending"):
+        if row.status in (*FINAL, RunStatus.PENDING):
             continue
         try:
             if load_code(store, row.code) == code:
@@ -79,14 +81,14 @@ def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: s
 
     Raises:
         NotFound: there is no such run.
-        Divergence: the code does not lead its history; nothing has changed. The report is its `report`.
+        Divergence: the code does not fit its history; nothing has changed. The report is its `report`.
         LeasedElsewhere: a worker executes it: let it come to rest, or stop the worker.
         UsageError: it has ended, has not begun, is being canceled, or is another workflow's.
     """
     row = row_of(store, key)
     if row.workflow != code.workflow:
         raise UsageError(f"run {key} is of workflow '{row.workflow}', not of '{code.workflow}'")
-    if row.status in (*FINAL, "pending"):
+    if row.status in (*FINAL, RunStatus.PENDING):
         raise UsageError(f"run {key} is {row.status}: only a run under way can be moved to other code")
     claimed = store.leases.claim(worker, key)
     if claimed is None:
@@ -109,15 +111,17 @@ def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: s
 def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: TimeMs, lease: Any) -> None:
     records = list(store.records(key))
     machine = RunMachine(key)
+    machine.validator = engine.validator
     for record in records:
         machine.absorb(record)
     if machine.phase not in (RunPhase.RUNNING, RunPhase.PAUSED):
         raise UsageError(f"run {key} is {machine.status}: only a run under way can be moved to other code")
     new = _new_code(engine, code)
-    fact = Upgraded(now, new.code, code.guest)
-    cell = engine.open(code, lambda: new.blobs[code.guest], records[0].content()["limits"], key.tenant)
+    upgraded = Upgraded(now, new.code, code.guest)
+    limits = Limits.from_data(unpack_created(records[0]).limits)
+    cell = engine.open(code, lambda: new.blobs[code.guest], limits, key.tenant)
     cell.turn(script(records, upgrading=True).events)
-    batch = machine.accept([fact], cell.turn([fact.pack()]), now)
+    batch = machine.accept([upgraded], cell.turn([upgraded.pack()]), now)
     status, wake_at = machine.status, machine.wake_at
     append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new)
     (refused,) = store.commit([append])

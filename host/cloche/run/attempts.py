@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cloche.errors import MissingStep
-from cloche.history import CallId, Failure, Kind, Note, TimeMs
+from cloche.history import CallId, Failure, TimeMs
+from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
-from cloche.history.machine import Fact, StartStep
+from cloche.history.machine import Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
+from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
 from cloche.run.outcomes import Outcomes, failure_of, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
@@ -54,9 +56,7 @@ class Attempts:
         self._outcomes = Outcomes(run, inputs, services)
         self._calls: dict[CallId, StepCall] = {}
         self._tasks: dict[asyncio.Task[None], StepCall] = {}
-        self._pending_notes: list[
-            Note
-        ] = []  # records of attempts: they ride with the next append, nobody waits for them
+        self._pending_notes: list[AnyNote] = []  # of attempts: they go with the next append, nobody waits for them
         self._draining = False
         self._stopped = False
 
@@ -65,7 +65,7 @@ class Attempts:
         """Nothing is under way, and nothing is left to record."""
         return not self._pending_notes and all(task.done() for task in self._tasks)
 
-    def take_pending_notes(self) -> list[Note]:
+    def take_pending_notes(self) -> list[AnyNote]:
         notes, self._pending_notes = self._pending_notes, []
         return notes
 
@@ -117,26 +117,26 @@ class Attempts:
         else:
             self.start(replace(start, redispatched=call.redispatched + 1))
 
-    def again(self, recorded: Sequence[Fact]) -> list[StartStep]:
+    def again(self, recorded: Sequence[Input]) -> list[StartStep]:
         """The attempts that may begin now: their records, or those of failures that they answer, are durable."""
         starts: list[StartStep] = []
         if self._services.quarantine:
             self._release_from_quarantine(recorded)
         if not self._run.machine.moves:
             return starts
-        for fact in recorded:
-            if isinstance(fact, StepCompleted | StepFailed | StepBailed):
-                self._calls.pop(fact.call, None)
-            elif isinstance(fact, Note) and fact.call is not None and (call := self._calls.get(fact.call)) is not None:
-                if fact.kind is Kind.ATTEMPT_STARTED and call.is_announced:
-                    call.is_announced = False
-                    starts.append(call.start)
-                elif fact.kind is Kind.ATTEMPT_FAILED and (open_call := self._run.machine.open.get(fact.call)):
-                    number = fact.content["attempt"] + 1
-                    due = open_call.due
+        for one in recorded:
+            if isinstance(one, StepCompleted | StepFailed | StepBailed):
+                self._calls.pop(one.call, None)
+            elif isinstance(one, AttemptStarted | AttemptFailed) and (call := self._calls.get(one.call)) is not None:
+                if isinstance(one, AttemptStarted):
+                    if call.is_announced:
+                        call.is_announced = False
+                        starts.append(call.start)
+                elif (open_call := self._run.machine.open.get(one.call)) is not None:
                     # As it is recorded: the attempt before may have changed its arguments in place.
-                    start = self._run.machine.start_of(fact.call)
-                    starts.append(replace(start, attempt=number, not_before=due, redispatched=0, is_recorded=False))
+                    start = self._run.machine.open.start_of(one.call)
+                    again = replace(start, attempt=one.attempt + 1, not_before=open_call.due)
+                    starts.append(replace(again, redispatched=0, is_recorded=False))
         return starts
 
     # ---- ending ----
@@ -252,13 +252,11 @@ class Attempts:
             due = TimeMs(self._services.world.now() + UNSAFE_RETRY_MS)
             self._services.timers.at(due, lambda: self._start_if_waiting(start))
 
-    def _release_from_quarantine(self, recorded: Sequence[Fact]) -> None:
+    def _release_from_quarantine(self, recorded: Sequence[Input]) -> None:
         """Those that have ended were not at fault."""
-        for fact in recorded:
-            if isinstance(fact, StepCompleted | StepFailed | StepBailed | StepSuspended) or (
-                isinstance(fact, Note) and fact.kind is Kind.ATTEMPT_FAILED
-            ):
-                self._services.quarantine.over((self._run.key, fact.call))
+        for one in recorded:
+            if isinstance(one, StepCompleted | StepFailed | StepBailed | StepSuspended | AttemptFailed):
+                self._services.quarantine.over((self._run.key, one.call))
 
     def _hand_over(self) -> None:
         """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
@@ -270,11 +268,5 @@ class Attempts:
                 self._inputs.add(_note_of_beginning(step, replace(start, redispatched=0), now))
 
 
-def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> Note:
-    """The record of an attempt's beginning."""
-    content: dict[str, object] = {"attempt": start.attempt}
-    if start.redispatched:
-        content["redispatched"] = start.redispatched
-    if step.at_most_once:
-        content["at_most_once"] = True
-    return Note(Kind.ATTEMPT_STARTED, now, content, start.call)
+def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:
+    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once))

@@ -1,4 +1,4 @@
-"""The child runs that one run waits for: each is started once, and what comes of it is told as a fact.
+"""The child runs that one run waits for: each is started once, and what comes of it comes back as an input.
 
 A child is a run like any other, under an id that follows from its parent and the call, so that starting it again (after a
 crash) finds the one there is. It goes on without its parent; only its end is waited for, and it is canceled once nobody
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
 from cloche.history import CallId, Failure, Kind, Record, RunId, RunKey
-from cloche.history.machine import StartRun
-from cloche.history.messages import ChildEnded
+from cloche.history.effects import StartRun
+from cloche.history.messages import ChildEnded, CompleteRun, FailRun
+from cloche.history.notes import RunStopped
+from cloche.history.reading import message_of
 from cloche.history.records import ENDS
 from cloche.status import FINAL
 
@@ -40,35 +42,35 @@ class Children:
         self._following: dict[CallId, asyncio.Task[None]] = {}
         self._unwanted: set[CallId] = set()
 
-    def start(self, wish: StartRun) -> None:
+    def start(self, start: StartRun) -> None:
         """Start the child of a call, or find it, and tell its end.
 
         Raises:
             MissingWorkflow: this process does not have the workflow.
         """
         key = self._run.key
-        if self._row(wish.call) is None and not self._services.child_runs.has_workflow(key.tenant, wish.workflow):
+        if self._row(start.call) is None and not self._services.child_runs.has_workflow(key.tenant, start.workflow):
             raise MissingWorkflow(
-                f"run {key} needs workflow '{wish.workflow}' for a child, which this process does not have: "
+                f"run {key} needs workflow '{start.workflow}' for a child, which this process does not have: "
                 "open the store with it among its workflows, or deploy it",
                 run_id=key.run,
-                workflow=wish.workflow,
+                workflow=start.workflow,
             )
-        self._follow(wish)
+        self._follow(start)
 
     def cancel(self, call: CallId) -> None:
         """Nobody wants this child any more."""
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
-            if self._row(call) is not None:  # else its start is on its way, and it is canceled behind that
+            if self._row(call) is not None:  # else its start is on its way, and it is canceled after that
                 self._services.tasks.spawn(self._cancel(call))
 
     def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
-        for call in self._run.machine.children():
+        for call in self._run.machine.open.children():
             if call not in self._following:
                 self._unwanted.add(call)
-                self._follow(self._run.machine.start_of_child(call))
+                self._follow(self._run.machine.open.start_of_child(call))
         for call in list(self._following):
             self.cancel(call)
 
@@ -87,36 +89,36 @@ class Children:
     def _row(self, call: CallId) -> Any:
         return self._services.store.run(self._key(call))
 
-    def _follow(self, wish: StartRun) -> None:
-        if wish.call not in self._following:
-            task = self._following[wish.call] = self._services.tasks.spawn(self._followed(wish))
-            task.add_done_callback(lambda _: self._following.pop(wish.call, None))
+    def _follow(self, start: StartRun) -> None:
+        if start.call not in self._following:
+            task = self._following[start.call] = self._services.tasks.spawn(self._followed(start))
+            task.add_done_callback(lambda _: self._following.pop(start.call, None))
 
-    async def _followed(self, wish: StartRun) -> None:
+    async def _followed(self, start: StartRun) -> None:
         outcome = None
         while outcome is None:
             try:
-                outcome = await self._outcome(wish)
+                outcome = await self._outcome(start)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
             except Exception as error:  # whatever keeps a child from starting is what comes of it
                 outcome = _failed(Failure.from_exception(error))
-        self._inputs.add(self._fitting(wish.call, outcome))
+        self._inputs.add(self._fitting(start.call, outcome))
 
-    async def _outcome(self, wish: StartRun) -> list[Any]:
-        known = self._row(wish.call) is not None
-        if wish.call in self._unwanted:
+    async def _outcome(self, start: StartRun) -> list[Any]:
+        known = self._row(start.call) is not None
+        if start.call in self._unwanted:
             if not known:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
-            await self._cancel(wish.call)
+            await self._cancel(start.call)
         elif not known:
-            run_id = self._key(wish.call).run
+            run_id = self._key(start.call).run
             await self._services.child_runs.start_child(
-                self._run.key, self._run.limits, wish.workflow, wish.input, run_id
+                self._run.key, self._run.limits, start.workflow, start.input, run_id
             )
-            if wish.call in self._unwanted:
-                await self._cancel(wish.call)
-        return await self._end(self._key(wish.call))
+            if start.call in self._unwanted:
+                await self._cancel(start.call)
+        return await self._end(self._key(start.call))
 
     async def _cancel(self, call: CallId) -> None:
         with contextlib.suppress(NotFound):  # it was deleted: there is nothing to cancel
@@ -128,7 +130,7 @@ class Children:
             stopped = self._services.child_runs.stopped(key)
             row = self._services.store.run(key)
             if row is None:
-                return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was heard of"))
+                return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was seen"))
             if row.status in FINAL:
                 return _read(key, self._services.store.records(key))
             await stopped
@@ -145,14 +147,12 @@ class Children:
 
 def _read(key: RunKey, records: Iterable[Record]) -> list[Any]:
     end = next(record for record in records if record.kind in ENDS)
-    content = end.content()
-    match end.kind:
-        case Kind.RUN_COMPLETED:
-            return [0, content[1]]
-        case Kind.RUN_FAILED:
-            return _failed(Failure.from_wire(content[1]))
-        case Kind.RUN_STOPPED:
-            return _failed(Failure.from_wire(content["failure"]))
+    if end.kind is not Kind.RUN_CANCELED_BY_CODE:
+        match message_of(end):
+            case CompleteRun(value):
+                return [0, value]
+            case FailRun(failure) | RunStopped(failure=failure):
+                return _failed(failure)
     return _failed(Failure("Canceled", f"child run {key.run} was canceled"))
 
 

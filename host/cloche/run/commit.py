@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import LeaseLost, StoreUnavailable
 from cloche.history import Batch, RunKey
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 from cloche.store import Append, NewRun
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Commit:
         self._inputs = inputs
         self._owner = owner
 
-    async def record(self, inputs: list[Fact], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
+    async def record(self, inputs: list[Input], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
         """Take inputs through a turn into the log: how many, and the batch that is durable now.
 
         `comes_to_rest` is asked when the turn was made: whether the run is let go in the same commit.
@@ -107,7 +107,7 @@ class Commit:
             raise lease_lost(self._run.key)
         return False
 
-    async def _append(self, batch: Batch, inputs: Sequence[Fact], *, release: bool) -> None:
+    async def _append(self, batch: Batch, inputs: Sequence[Input], *, release: bool) -> None:
         if not batch.records:
             return
         run, machine = self._run, self._run.machine

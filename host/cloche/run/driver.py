@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 from cloche.errors import ClocheError, LeaseLost
 from cloche.history import Kind, RunKey, RunMachine
 from cloche.history.lifecycles import RunPhase
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
 from cloche.run import checkpoints
 from cloche.run.commit import Commit, lease_lost
 from cloche.run.effects import Effects
-from cloche.run.inputs import Input, Inputs, normalize
+from cloche.run.inputs import Incoming, Inputs, normalize
 from cloche.run.limits import RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
 from cloche.run.turn import Turn
 from cloche.run.waiters import Waiters
+from cloche.status import RunStatus
 from cloche.store import Lease, NewRun
 
 if TYPE_CHECKING:
@@ -83,20 +84,20 @@ class RunDriver:
 
     # ---- inputs ----
 
-    def tell(self, one: Input, request: int | None = None) -> None:
+    def tell(self, one: Incoming, request: int | None = None) -> None:
         """An input has arrived; `request` is the row of the inbox that it accepts."""
         self.inputs.add(one, request)
 
-    async def record(self, fact: Fact, request: int | None = None) -> None:
+    async def record(self, one: Input, request: int | None = None) -> None:
         """Give an input and wait until it is durable.
 
         Raises:
             NotSuspended: it came too late, nobody waits for it any more.
             LimitExceeded: it is larger than the run's policy allows.
         """
-        self.limits.check_inbound(fact)
-        recorded = self._waiters.wait_for(fact)
-        self.tell(fact, request)
+        self.limits.check_inbound(one)
+        recorded = self._waiters.wait_for(one)
+        self.tell(one, request)
         await recorded
 
     @asynccontextmanager
@@ -110,9 +111,9 @@ class RunDriver:
             self._kept_active -= 1
             self.inputs.wake()
 
-    # ---- a life ----
+    # ---- driving ----
 
-    async def begin(self, inputs: Sequence[Fact], started: Started, new: NewRun) -> None:
+    async def begin(self, inputs: Sequence[Input], started: Started, new: NewRun) -> None:
         """The first turn of a new run; it returns when that is durable."""
         self._commit.new = new
         self.live.started = started
@@ -135,7 +136,7 @@ class RunDriver:
                 self._effects.interrupt()
             else:
                 self._effects.dispatch_again()
-            if self.live.machine.phase is RunPhase.CLEANING:
+            if self.live.machine.phase is RunPhase.CLEANING_UP:
                 self._effects.bound_clean_up()
         except ClocheError as error:
             await self._block(error)
@@ -209,7 +210,7 @@ class RunDriver:
             self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
 
-    async def _take(self, arrived: Sequence[Input]) -> None:
+    async def _take(self, arrived: Sequence[Incoming]) -> None:
         if self.lease is None and await self._commit.regain():
             self._effects.dispatch(self.live.machine.pending())
         inputs = normalize(self.live.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
@@ -219,7 +220,7 @@ class RunDriver:
         else:
             self.inputs.dropped()
 
-    async def _record(self, inputs: list[Fact]) -> None:
+    async def _record(self, inputs: list[Input]) -> None:
         """Inputs through the glass and into the log, then effects."""
         count, batch = await self._commit.record(inputs, self._comes_to_rest)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
@@ -265,9 +266,9 @@ def is_far_from_moving(machine: RunMachine, world: World) -> bool:
     """Whether a run waits for outside data, or for a time that is far enough away."""
     if machine.phase is RunPhase.PAUSED:
         return True
-    if machine.open.active or machine.phase is RunPhase.CLEANING:
+    if machine.open.active or machine.phase is RunPhase.CLEANING_UP:
         return False
     due = machine.wake_at
     if due is None:
-        return machine.status in ("suspended", "waiting")
+        return machine.status in (RunStatus.SUSPENDED, RunStatus.WAITING)
     return due - world.now() >= PARK_AFTER_MS

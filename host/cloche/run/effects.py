@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.history import Batch, CallId, Kind, TimeMs
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, StopCall
 from cloche.history.lifecycles import RunPhase, TimerPhase
-from cloche.history.machine import Fact, StartRun, StartStep, StartTimer, StopCall, Wish
+from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, TimerFired
 from cloche.run.attempts import Attempts
 from cloche.run.children import Children
@@ -29,7 +30,7 @@ class Effects:
         self._inputs = inputs
         self._is_driven = is_driven
 
-    def follow(self, batch: Batch, inputs: Sequence[Fact]) -> None:
+    def follow(self, batch: Batch, inputs: Sequence[Input]) -> None:
         """Do what a batch asks for, now that it is durable; `inputs` are those that it recorded.
 
         Raises:
@@ -41,7 +42,7 @@ class Effects:
             self.children.cancel_all()
         if machine.phase is RunPhase.CANCELING:
             self.attempts.refuse_announced()
-        for effect in batch.wishes:
+        for effect in batch.effects:
             if isinstance(effect, StopCall):
                 self.stop_call(effect.call)
         self.dispatch([*machine.committed(batch), *self.attempts.again(inputs)])
@@ -58,7 +59,7 @@ class Effects:
         self.attempts.abort(call)
         self.children.cancel(call)
 
-    def dispatch(self, effects: Sequence[Wish]) -> None:
+    def dispatch(self, effects: Sequence[Effect]) -> None:
         """Begin each of them.
 
         Raises:
@@ -87,7 +88,7 @@ class Effects:
         self.children.cancel_all()
 
     def fire(self, timer: StartTimer) -> None:
-        """A timer is due: the run hears of it if it still waits for it, and is still driven here."""
+        """A timer is due: the run is told if it still waits for it, and is still driven here."""
         call = self._run.machine.open.get(timer.call)
         if call is not None and call.phase is TimerPhase.SET and self._is_driven():
             self._inputs.add(TimerFired(self._services.world.now(), timer.call))
@@ -97,7 +98,7 @@ class Effects:
         most_s, world = self._run.limits.policy.clean_up_s, self._services.world
 
         def end() -> None:
-            if self._run.machine.phase is RunPhase.CLEANING and self._is_driven():
+            if self._run.machine.phase is RunPhase.CLEANING_UP and self._is_driven():
                 self._inputs.add(
                     CancelRequested(world.now(), f"it did not end within {most_s} s of being told", is_final=True)
                 )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
-from cloche.history import CallId, Failure, Kind, Note, RunMachine
+from cloche.history import CallId, Failure, RunMachine
 from cloche.history.lifecycles import RunPhase
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 from cloche.history.messages import (
     CancelRequested,
     HookReceived,
@@ -20,6 +20,7 @@ from cloche.history.messages import (
     StepResumed,
     TimerFired,
 )
+from cloche.history.notes import LateResult
 from cloche.run.waiters import Waiters
 from cloche.steps.context import StateChange, merged
 from cloche.steps.redaction import redact
@@ -35,7 +36,7 @@ class Deferred:
     end: StepCompleted | StepBailed
     changes: Sequence[StateChange]
 
-    def resolved(self, state: Mapping[str, Any]) -> Fact:
+    def resolved(self, state: Mapping[str, Any]) -> Input:
         try:
             return replace(self.end, state=merged(state, self.changes))
         except KeyboardInterrupt:
@@ -44,43 +45,43 @@ class Deferred:
             return StepFailed(self.end.time, self.call, redact(Failure.from_exception(error)))
 
 
-Input: TypeAlias = Fact | Deferred
+Incoming: TypeAlias = Input | Deferred
 
 
-def normalize(machine: RunMachine, inputs: Sequence[Input]) -> list[Fact]:
+def normalize(machine: RunMachine, inputs: Sequence[Incoming]) -> list[Input]:
     """Inputs in the form in which they are recorded, without what nobody can use: the run has ended or is being canceled.
 
     State changes that depend on the state are made here, in the order in which they are recorded.
     """
-    facts: list[Fact] = []
-    canceling, cleaning = machine.phase is RunPhase.CANCELING, machine.phase is RunPhase.CLEANING
+    taken: list[Input] = []
+    canceling, cleaning = machine.phase is RunPhase.CANCELING, machine.phase is RunPhase.CLEANING_UP
     state = dict(machine.state)
-    for one in inputs:
-        fact = one.resolved(state) if isinstance(one, Deferred) else one
-        call = getattr(fact, "call", None)
+    for incoming in inputs:
+        one = incoming.resolved(state) if isinstance(incoming, Deferred) else incoming
+        call = getattr(one, "call", None)
         if machine.ended or (call is not None and call not in machine.open):
-            facts += _late(fact)
+            taken += _late(one)
             continue
-        if canceling and isinstance(fact, CancelRequested | TimerFired | StepResumed | HookReceived):
+        if canceling and isinstance(one, CancelRequested | TimerFired | StepResumed | HookReceived):
             continue
-        if isinstance(fact, CancelRequested):
-            if cleaning and not fact.is_final:  # it was told already
+        if isinstance(one, CancelRequested):
+            if cleaning and not one.is_final:  # it was told already
                 continue
-            canceling = machine.ends_hearing(fact)
+            canceling = machine.stops_delivery(one)
             cleaning = not canceling
-        if isinstance(fact, StepCompleted | StepBailed) and fact.state:
-            state.update(fact.state)
-        facts.append(fact)
-    return facts
+        if isinstance(one, StepCompleted | StepBailed) and one.state:
+            state.update(one.state)
+        taken.append(one)
+    return taken
 
 
-def _late(fact: Fact) -> list[Fact]:
+def _late(one: Input) -> list[Input]:
     """The end of a step that nobody waited for any more, as a note."""
-    match fact:
+    match one:
         case StepCompleted() | StepBailed():
-            return [Note(Kind.LATE_RESULT, fact.time, {"value": fact.value}, fact.call)]
+            return [LateResult(one.time, one.call, value=one.value)]
         case StepFailed():
-            return [Note(Kind.LATE_RESULT, fact.time, {"failure": fact.failure.to_wire()}, fact.call)]
+            return [LateResult(one.time, one.call, failure=one.failure)]
     return []
 
 
@@ -89,11 +90,11 @@ class Inputs:
 
     def __init__(self, waiters: Waiters) -> None:
         self._waiters = waiters
-        self.waiting: deque[Input] = deque()  # for whoever looks whether there are any
-        self._requests: list[tuple[Input, int]] = []  # inputs that accept a request, and its inbox row: one commit
+        self.waiting: deque[Incoming] = deque()  # for whoever looks whether there are any
+        self._requests: list[tuple[Incoming, int]] = []  # inputs that accept a request, and its inbox row: one commit
         self._news = asyncio.Event()
 
-    def add(self, one: Input, request: int | None = None) -> None:
+    def add(self, one: Incoming, request: int | None = None) -> None:
         """An input has arrived; `request` is the inbox row that it accepts.
 
         A cancellation goes before what arrived with it: nothing new may start.
@@ -106,17 +107,17 @@ class Inputs:
             self.waiting.append(one)
         self._news.set()
 
-    def take(self) -> list[Input]:
+    def take(self) -> list[Incoming]:
         """All that wait; what a turn does not take is given back with `put_back`."""
         taken = list(self.waiting)
         self.waiting.clear()
         return taken
 
-    def put_back(self, inputs: Sequence[Input]) -> None:
+    def put_back(self, inputs: Sequence[Incoming]) -> None:
         """These come before all others."""
         self.waiting.extendleft(reversed(inputs))
 
-    def committed(self, recorded: Sequence[Input]) -> None:
+    def committed(self, recorded: Sequence[Incoming]) -> None:
         """These are durable: who waits for one is told, and its request is accepted. The rest of a turn was dropped."""
         self._waiters.resolve(recorded)
         self.dropped()
@@ -128,7 +129,7 @@ class Inputs:
         if not self.waiting:
             self._waiters.reject()
 
-    def requests(self, inputs: Sequence[Input]) -> tuple[int, ...]:
+    def requests(self, inputs: Sequence[Incoming]) -> tuple[int, ...]:
         """The inbox rows that these inputs accept."""
         return tuple(row for one, row in self._requests if is_in(one, inputs)) if self._requests else ()
 
@@ -150,6 +151,6 @@ class Inputs:
         await self._news.wait()
 
 
-def is_in(one: Input, inputs: Iterable[Input]) -> bool:
+def is_in(one: Incoming, inputs: Iterable[Incoming]) -> bool:
     """Whether it is one of these, and not only equal to one."""
     return any(other is one for other in inputs)

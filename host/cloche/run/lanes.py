@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from cloche.engines import Cell, Code
 from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
+from cloche.history.limits import Limits
 from cloche.tenancy.fairness import Turns
 
 T = TypeVar("T")
@@ -45,18 +46,16 @@ class Lanes:
         self._heavy_turns, self._light_turns = Turns(), Turns()
         self._gives_light_turns = False
         self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
-        self._loading: dict[tuple[str, str, str], asyncio.Future[Cell]] = {}
-        self._loaded: OrderedDict[tuple[str, str, str], None] = (
-            OrderedDict()
-        )  # guest, source and limits of code that loads
+        self._loading: dict[tuple[str, str, Limits], asyncio.Future[Cell]] = {}
+        self._loaded: OrderedDict[tuple[str, str, Limits], None] = OrderedDict()  # guest, source and limits
 
-    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any], make: Callable[[], Cell]) -> Cell:
+    async def open(self, tenant: TenantId, code: Code, limits: Limits, make: Callable[[], Cell]) -> Cell:
         """The cell that `make` gives: here if its code was loaded before, which takes a fifth of a millisecond.
 
         Raises:
             GuestFault: it does not load. The next time is in the heavy lane as well.
         """
-        key = (code.guest, code.source, repr(limits))
+        key = (code.guest, code.source, limits)
         while (loading := self._loading.get(key)) is not None:  # many runs of new code: one of them loads it
             await asyncio.wait([loading])
         if key in self._loaded:
@@ -88,13 +87,13 @@ class Lanes:
             self.mark_heavy(code)
             raise
 
-    async def beside(self, tenant: TenantId, deed: Callable[[], T]) -> T:
+    async def beside(self, tenant: TenantId, work: Callable[[], T]) -> T:
         """Do it in a thread of the heavy lane, when it is the tenant's turn."""
         if self._free_threads:
             self._free_threads -= 1
         else:
             await self._heavy_turn(tenant)
-        done = asyncio.get_running_loop().run_in_executor(self.pool, deed)
+        done = asyncio.get_running_loop().run_in_executor(self.pool, work)
         done.add_done_callback(
             self._thread_is_free
         )  # not before: who gives up waiting does not end what the thread does

@@ -5,7 +5,7 @@ All of it is asked before anything happens, from what the host knows of the run,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,18 @@ from cloche.engines import mode_of
 from cloche.errors import LimitExceeded, NotGranted
 from cloche.history import CallId, Failure, Record, RunKey, TimeMs
 from cloche.history.bounds import exceeded
-from cloche.history.machine import StartStep
+from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
+from cloche.history.notes import Note, RunCreated
 from cloche.history.values import decode, encode_plain
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
     from cloche.engines import Code
-    from cloche.history.machine import Fact
+    from cloche.history.machine import Input
 
 _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
-PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
+PARENTS_MAX = 100_000  # runs whose children are counted: nothing tells of those that end in other processes
 
 
 class RateCounters:
@@ -86,8 +87,8 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
 
 
-def check_event(created: Mapping[str, Any], payload: Any) -> None:
-    """Before an event with this (plain) payload is accepted for a run; `created` is the content of the run's first record.
+def check_event(created: RunCreated, payload: Any) -> None:
+    """Before an event with this (plain) payload is accepted for a run; `created` is what the run's first record says.
 
     Raises:
         LimitExceeded: it is larger than the policy allows that the run is pinned to.
@@ -99,23 +100,23 @@ def check_event(created: Mapping[str, Any], payload: Any) -> None:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "an event")
 
 
-def _policy_of(created: Mapping[str, Any]) -> Policy:
-    return _pinned(encode_plain([created.get("limits"), created.get("policy")]))
+def _policy_of(created: RunCreated) -> Policy:
+    return _pinned(encode_plain([created.limits, created.policy]))
 
 
 @lru_cache(1_000)
 def _pinned(packed: bytes) -> Policy:
     limits, rest = decode(packed)
-    return Policy.of(limits or {}, rest or {})
+    return Policy.of(limits, rest)
 
 
 class RunLimits:
     """The policy of one run, applied."""
 
     @classmethod
-    def of(cls, created: Mapping[str, Any], key: RunKey, counters: RateCounters) -> RunLimits:
+    def of(cls, created: RunCreated, key: RunKey, counters: RateCounters) -> RunLimits:
         """That of a run, by its first record."""
-        return cls(_policy_of(created), key, counters, created.get("depth", 0))
+        return cls(_policy_of(created), key, counters, created.depth)
 
     def __init__(self, policy: Policy, key: RunKey, counters: RateCounters, depth: int) -> None:
         self.policy = policy
@@ -139,7 +140,7 @@ class RunLimits:
                 raise exceeded("payload_bytes", policy.payload_bytes, len(event), "a message")
 
     def check_fuel(self, fuel_used: int) -> None:
-        """Behind a turn as well.
+        """After a turn as well.
 
         Raises:
             LimitExceeded: the run has computed too much.
@@ -158,13 +159,13 @@ class RunLimits:
         )
         self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
-    def check_inbound(self, fact: Fact) -> None:
+    def check_inbound(self, one: Input) -> None:
         """Of data that somebody gives to the run.
 
         Raises:
             LimitExceeded: it is too large; the run is not told.
         """
-        size = len(fact.pack()) if hasattr(fact, "pack") else 0
+        size = 0 if isinstance(one, Note) else len(one.pack())
         if size > self.policy.payload_bytes:
             raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what it is given")
 
@@ -177,15 +178,15 @@ class RunLimits:
             if (size := len(label.encode())) > self.policy.label_bytes:
                 raise exceeded("label_bytes", self.policy.label_bytes, size, "a label")
 
-    def refusal(self, wish: StartStep) -> Failure | None:
+    def refusal(self, start: StartStep) -> Failure | None:
         """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
         policy = self.policy
         try:
-            if not policy.grants(wish.name, wish.arguments):
+            if not policy.grants(start.name, start.arguments):
                 granted = [grant.step for grant in policy.steps or ()]
-                message = f"step '{wish.name}' is not granted to tenant {self._key.tenant} with this input"
-                raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
-            if not wish.redispatched:  # what a crash made necessary is not held against the tenant
+                message = f"step '{start.name}' is not granted to tenant {self._key.tenant} with this input"
+                raise NotGranted(message, limit="steps", value=granted, asked=start.name)
+            if not start.redispatched:  # what a crash made necessary is not held against the tenant
                 self._counters.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
         except LimitExceeded as error:
             return Failure.from_exception(error)

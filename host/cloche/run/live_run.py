@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from cloche.engines import Code, is_native
 from cloche.history import Kind, RunKey, RunMachine
 from cloche.history.lifecycles import RunPhase
-from cloche.history.messages import Started, unpack_started
+from cloche.history.messages import Started
+from cloche.history.reading import unpack_started
 from cloche.run import checkpoints
 from cloche.run.limits import RunLimits
 from cloche.run.recovery import Recovery
@@ -144,5 +145,6 @@ class LiveRun:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
         machine.bounds = self.limits.policy.bounds
-        machine.tells_cancel = self._handles_cancel
+        machine.validator = self._services.cells.validator
+        machine.handles_cancel = self._handles_cancel
         return machine

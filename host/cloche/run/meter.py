@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.history import Kind, Record, TenantId
-from cloche.history.records import EVENTS
+from cloche.history.messages import EVENTS
 from cloche.store import Metered, Usage
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ LOOK_S = 0.1  # asking a cell for its size costs 5 µs
 
 
 class Tally:
-    """What records alone say of a run's usage. `heard` are the events that its guest was given."""
+    """What records alone say of a run's usage. `delivered` are the events that its guest was given."""
 
-    __slots__ = ("_canceled", "_log_bytes", "_steps", "heard")
+    __slots__ = ("_canceled", "_log_bytes", "_steps", "delivered")
 
     def __init__(self) -> None:
-        self.heard = self._canceled = self._steps = self._log_bytes = 0
+        self.delivered = self._canceled = self._steps = self._log_bytes = 0
 
     def add(self, record: Record) -> None:
         kind = record.kind
         if kind in EVENTS:
-            self.heard += 1
+            self.delivered += 1
         elif kind is Kind.STEP_CALLED:
             self._steps += 1
         elif kind is Kind.CANCEL_REQUESTED:
@@ -41,7 +41,7 @@ class Tally:
             self._log_bytes += record.payload.size
 
     def usage(self) -> Usage:
-        return Usage(events=self.heard + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
+        return Usage(events=self.delivered + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
 
 
 class Meter:
@@ -105,8 +105,8 @@ class Meter:
             self._fuel, self._overhead, self._turns, wall_us, memory, in_log.events, in_log.steps, in_log.log_bytes
         )
         self._sent = used
-        # What the guest heard behind the end of its run is in no record, and no replay tells it.
-        return Metered(used, self._name if self._delivered <= tally.heard else None)
+        # What the guest was given after the end of its run is in no record, and no replay tells it.
+        return Metered(used, self._name if self._delivered <= tally.delivered else None)
 
     def committed(self) -> None:
         """What `amounts` gave last is stored."""

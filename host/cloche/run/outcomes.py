@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import FatalError, InvalidInput, LimitExceeded, RetryableError
-from cloche.history import Failure, Kind, Note
+from cloche.history import Failure, TimeMs
+from cloche.history.effects import StartStep
 from cloche.history.failures import traceback_of
 from cloche.history.lifecycles import RunPhase
-from cloche.history.machine import Fact, StartStep
+from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
+from cloche.history.notes import AttemptFailed, StepWrote
 from cloche.history.retry import asked_delay_ms
 from cloche.history.values import encode_plain
 from cloche.run.inputs import Deferred
@@ -41,7 +43,7 @@ class Outcomes:
         self._services = services
 
     def tell(self, start: StartStep, outcome: Outcome) -> None:
-        """The run hears of an attempt that ended as its step wanted.
+        """The run is told of an attempt that ended as its step wanted.
 
         Raises:
             LimitExceeded: what it ended with is larger than the run's policy allows; the run was not told.
@@ -57,20 +59,15 @@ class Outcomes:
                 self._tell_end(StepBailed(now, call, value), changes)
 
     def tell_failed(self, step: Step, start: StartStep, error: BaseException) -> None:
-        """The run hears of an attempt that failed, and of its step's failure if no other attempt follows."""
+        """The run is told of an attempt that failed, and of its step's failure if no other attempt follows."""
         now = self._services.world.now()
         try:
             delay = self._delay(step, start, error)
         except TypeError as odd:
             error, delay = odd, None
         failure = failure_of(error)
-        content = {
-            "attempt": start.attempt,
-            "failure": failure.to_wire(),
-            "retry_at": None if delay is None else now + delay,
-            "traceback": traceback_of(error),
-        }
-        self._inputs.add(Note(Kind.ATTEMPT_FAILED, now, content, start.call))
+        retry_at = None if delay is None else TimeMs(now + delay)
+        self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback_of(error)))
         if delay is None or self._run.machine.phase is RunPhase.CANCELING:
             self._inputs.add(StepFailed(now, start.call, failure))
 
@@ -157,14 +154,14 @@ class _StepServices:
         self._tell(CancelRequested(self.services.world.now(), reason))
 
     def write(self, value: Any) -> None:
-        self._tell(Note(Kind.STEP_WROTE, self.services.world.now(), {"value": value}, self.start.call))
+        self._tell(StepWrote(self.services.world.now(), self.start.call, value))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:
         run = self.run
         return await self.services.child_runs.start_child(run.key, run.limits, workflow, input_data, run_id)
 
-    def _tell(self, fact: Fact) -> None:
-        self.services.tasks.on_loop(lambda: self.inputs.add(fact))
+    def _tell(self, one: Input) -> None:
+        self.services.tasks.on_loop(lambda: self.inputs.add(one))
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -183,7 +180,7 @@ def unknown_outcome(start: StartStep) -> Failure:
     return Failure(
         "UnknownOutcome",
         f"the process ended while step '{start.path}' ran, and it is to run at most once: whether it did its work is "
-        "not known. Look where it works, then go on with a fork of the run at this step, or behind it",
+        "not known. Look where it works, then go on with a fork of the run at this step, or after it",
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cloche.engines import Cell, Code
     from cloche.errors import ClocheError
     from cloche.history import RunMachine
+    from cloche.history.check import Validator
+    from cloche.history.limits import Limits
     from cloche.steps.registry import Registry
     from cloche.steps.runner import Runner
     from cloche.store import Append, Checkpoints, Lease, RunRow, Store
@@ -40,12 +42,16 @@ class Cells(Protocol):
         """What counts fuel; None where nothing is counted."""
 
     @property
+    def validator(self) -> Validator | None:
+        """What checks large outputs faster than `history.check`."""
+
+    @property
     def checkpoint_every(self) -> int:
         """Events of a run after which its cell is saved."""
 
-    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell: ...
+    async def open(self, tenant: TenantId, code: Code, limits: Limits) -> Cell: ...
 
-    def thaw(self, tenant: TenantId, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None: ...
+    def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None: ...
 
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to give up theirs."""

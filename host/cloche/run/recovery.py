@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloche.errors import BrokenChain, CellGone, CellLost, CheckpointRejected, Divergence, GuestFault, HeavyTurn
 from cloche.history import Record, RunKey, RunMachine, Seq
-from cloche.history.fast_replay import Heard, Row, follow
+from cloche.history.fast_replay import Row, Transcript, follow
+from cloche.history.limits import Limits
 from cloche.history.replay import Script, find_divergence, script
 from cloche.run import checkpoints
 from cloche.run.ports import RunServices
@@ -32,7 +33,7 @@ class Recovery:
     services: RunServices
     key: RunKey
     code: Code
-    limits: dict[str, Any]
+    limits: Limits
     new_machine: Callable[[], RunMachine]
     machine: RunMachine = field(init=False)
     cell: Cell | None = None
@@ -41,7 +42,7 @@ class Recovery:
     burnt: int = 0  # fuel
 
     async def recover(self) -> None:
-        """Lead `machine` and `cell` to the end of the log.
+        """Bring `machine` and `cell` to the end of the log.
 
         Raises:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
@@ -100,20 +101,20 @@ class Recovery:
         return True
 
     async def _follow(self, rows: Iterator[Row]) -> None:
-        """Lead machine and cell through stored records, from where they stand to the end of the log."""
-        begin, heard = self.machine.head_seq, Heard()
+        """Take machine and cell through stored records, from where they stand to the end of the log."""
+        begin, transcript = self.machine.head_seq, Transcript()
         while portion := list(islice(rows, PORTION_ROWS)):
-            follow(self.machine, portion, self._read, heard)
+            follow(self.machine, portion, self._read, transcript)
             await asyncio.sleep(0)  # the other runs go on meanwhile
-        if self.machine.ended or not heard.events:
+        if self.machine.ended or not transcript.events:
             return
         if self.cell is None:
             self.cell = await self.services.cells.open(self.key.tenant, self.code, self.limits)
-        if heard.is_upgraded:  # what its code is told depends on all of the history
+        if transcript.is_upgraded:  # what its code is told depends on all of the history
             part = self._script(begin)
             events, expected = part.events, b"".join(part.expected)
         else:
-            events, expected = heard.events, heard.output()
+            events, expected = transcript.events, transcript.output()
         self.tail += len(events)
         before = self.cell.fuel_used
         try:
@@ -124,8 +125,8 @@ class Recovery:
             report = find_divergence(self.key.run, self._script(begin), output, self.code.lines)
             raise Divergence(str(report), report=report)
 
-    def _script(self, behind: Seq) -> Script:
-        return script(list(self.services.store.records(self.key, behind)))
+    def _script(self, after: Seq) -> Script:
+        return script(list(self.services.store.records(self.key, after)))
 
     def _read(self, seq: Seq) -> Record:
         found = next(self.services.store.records(self.key, Seq(seq - 1)), None)

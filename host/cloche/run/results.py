@@ -10,9 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
-from cloche.history.messages import unpack_command
+from cloche.history.messages import (
+    AbandonCall,
+    CallStep,
+    ChildEnded,
+    CompleteRun,
+    Enter,
+    FailRun,
+    HookReceived,
+    Leave,
+    OpenHook,
+    SetTimer,
+    StartChild,
+    Started,
+    StepBailed,
+    StepCompleted,
+    StepFailed,
+    StepResumed,
+    StepSuspended,
+    TimerFired,
+)
+from cloche.history.notes import AttemptStarted, RunStopped
+from cloche.history.reading import Message, message_of
 from cloche.run.selection import id_path
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store import RunRow
 
 if TYPE_CHECKING:
@@ -23,7 +44,7 @@ if TYPE_CHECKING:
 class StepResult:
     """One step, sleep, map or nested workflow of the top level, as it stands. Times are UTC."""
 
-    status: str  # running, waiting, success, failed
+    status: RunStatus
     payload: Any = None
     output: Any = None
     error: Failure | None = None
@@ -45,7 +66,7 @@ class RunResult:
 
     run_id: str
     workflow_id: str
-    status: str
+    status: RunStatus
     input: Any = None
     result: Any = None
     error: Failure | None = None
@@ -63,7 +84,7 @@ class RunResult:
         Raises:
             RunFailed: it has not; `error` is the failure, if there is one.
         """
-        if self.status == "success":
+        if self.status == RunStatus.SUCCESS:
             return self.result
         if self.error is not None:
             where = f" in step '{self.error.step}'" if self.error.step else ""
@@ -107,58 +128,49 @@ class _Folding:
     def take(self, record: Record) -> None:
         self.machine.absorb(record)
         at = datetime.fromtimestamp(record.time / 1000, UTC)
-        match record.kind:
-            case Kind.RUN_STARTED:
-                _, _, _, self.out.input, given = record.content()
-                self.out.state = dict(given.get("state", {}))
-            case Kind.STEP_CALLED | Kind.TIMER_SET | Kind.HOOK_OPENED | Kind.CHILD_STARTED | Kind.ENTERED:
-                self._begin(record, at)
-            case Kind.STEP_SUSPENDED | Kind.STEP_RESUMED:
-                self._suspend_or_resume(record)
-            case Kind.CALL_ABANDONED:
+        match message := message_of(record):
+            case Started(input=value, given=given):
+                self.out.input, self.out.state = value, dict(given.get("state", {}))
+            case CallStep() | SetTimer() | OpenHook() | StartChild() | Enter():
+                self._begin(message, at)
+            case StepSuspended(payload=payload):
+                if (step := self._step(record)) is not None:
+                    step.status, step.suspend_payload = RunStatus.SUSPENDED, payload
+            case StepResumed(data=data):
+                if (step := self._step(record)) is not None:
+                    step.status, step.suspend_payload, step.resume_payload = RunStatus.RUNNING, None, data
+            case AbandonCall():
                 self._abandon(record, at)
-            case Kind.ATTEMPT_STARTED:
-                step = self._step(record)
-                if step is not None:
-                    step.attempts = record.content()["attempt"]
-            case (
-                Kind.STEP_COMPLETED
-                | Kind.STEP_FAILED
-                | Kind.STEP_BAILED
-                | Kind.TIMER_FIRED
-                | Kind.HOOK_RECEIVED
-                | Kind.CHILD_ENDED
-                | Kind.LEFT
-            ):
-                self._end(record, at)
-            case Kind.RUN_COMPLETED:
-                self.out.result = record.content()[1]
-            case Kind.RUN_FAILED:
-                self.out.error = self._blamed(Failure.from_wire(record.content()[1]))
-            case Kind.RUN_STOPPED:
-                self.out.error = Failure.from_wire(record.content()["failure"])
+            case AttemptStarted(attempt=attempt):
+                if (step := self._step(record)) is not None:
+                    step.attempts = attempt
+            case StepCompleted() | StepFailed() | StepBailed() | TimerFired() | HookReceived() | ChildEnded() | Leave():
+                self._end(record, message, at)
+            case CompleteRun(value):
+                self.out.result = value
+            case FailRun(failure) if record.kind is Kind.RUN_FAILED:
+                self.out.error = self._blamed(failure)
+            case RunStopped(failure=failure):
+                self.out.error = failure
 
-    def _begin(self, record: Record, at: datetime) -> None:
-        command: Any = unpack_command(record.body)
-        path: str = command.path
-        if record.call is not None:
-            self.paths[record.call] = path
-        name, turn = _top(path)
+    def _begin(self, command: CallStep | SetTimer | OpenHook | StartChild | Enter, at: datetime) -> None:
+        if not isinstance(command, Enter):
+            self.paths[command.call] = command.path
+        name, turn = _top(command.path)
         if name is None:
             return
         if turn is not None and name in self.entered:
             self._note_item(name)
             return
-        if record.kind is Kind.STEP_CALLED:
-            step = StepResult("running", payload=command.arguments[0] if command.arguments else None, started_at=at)
-        elif record.kind is Kind.CHILD_STARTED:
-            step = StepResult("running", payload=command.input, started_at=at)
-        else:
-            step = StepResult(
-                "running" if record.kind is Kind.ENTERED else "waiting", payload=command.value, started_at=at
-            )
-        if record.kind is Kind.ENTERED:
-            self.entered.add(path)
+        match command:
+            case CallStep(arguments=arguments):
+                step = StepResult(RunStatus.RUNNING, payload=arguments[0] if arguments else None, started_at=at)
+            case StartChild(input=value) | Enter(value=value):
+                step = StepResult(RunStatus.RUNNING, payload=value, started_at=at)
+            case SetTimer(value=value) | OpenHook(value=value):
+                step = StepResult(RunStatus.WAITING, payload=value, started_at=at)
+        if isinstance(command, Enter):
+            self.entered.add(command.path)
         if turn is not None:
             step.metadata["iteration_count"] = turn
         self.out.steps.pop(name, None)
@@ -170,29 +182,20 @@ class _Folding:
         step.metadata.setdefault("completed_count", 0)
         step.metadata["total_count"] = len(step.payload) if isinstance(step.payload, list) else 0
 
-    def _suspend_or_resume(self, record: Record) -> None:
-        info = record.content()[3]
-        step = self._step(record)
-        if record.kind is Kind.STEP_RESUMED:
-            if step is not None:
-                step.status, step.suspend_payload, step.resume_payload = "running", None, info.get("data")
-            return
-        if step is not None:
-            step.status, step.suspend_payload = "suspended", info.get("payload")
-
     def _abandon(self, record: Record, at: datetime) -> None:
         """The workflow goes on without this call: a block has enough successes, or an event did not come in time."""
         step = self._step(record)
         if step is not None:
-            is_event = step.status == "waiting"
-            step.status, step.suspend_payload, step.ended_at = "failed" if is_event else "canceled", None, at
+            is_event = step.status == RunStatus.WAITING
+            step.status = RunStatus.FAILED if is_event else RunStatus.CANCELED
+            step.suspend_payload, step.ended_at = None, at
 
     def finish(self) -> None:
         """What follows from all records: what is suspended now, what a paused run has not begun."""
         out = self.out
         if out.status in FINAL:  # a suspended arm of a failed block stays as it was; nothing waits for it
             return
-        for one in self.machine.suspensions():
+        for one in self.machine.open.suspensions():
             ids = id_path(one.path)
             if ids not in out.suspended:
                 out.suspended.append(ids)
@@ -201,9 +204,11 @@ class _Folding:
             for label in one.labels:
                 out.resume_labels[label] = {"step": "/".join(ids), "path": one.path}
             outer = out.steps.get(ids[0])
-            if outer is not None and outer.status == "running":  # the foreach or nested workflow that it stands in
-                outer.status, outer.suspend_payload = "suspended", one.payload
-        if out.status == "paused":
+            if (
+                outer is not None and outer.status == RunStatus.RUNNING
+            ):  # the foreach or nested workflow that it stands in
+                outer.status, outer.suspend_payload = RunStatus.SUSPENDED, one.payload
+        if out.status == RunStatus.PAUSED:
             begun = {name: step for name, step in out.steps.items() if step.attempts or step.ended_at is not None}
             out.steps = begun
 
@@ -214,10 +219,9 @@ class _Folding:
             return None
         return self.out.steps.get(name)
 
-    def _end(self, record: Record, at: datetime) -> None:
-        content = record.content()
-        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and len(content) > 4:
-            self.out.state.update(content[4])
+    def _end(self, record: Record, message: Message, at: datetime) -> None:
+        if isinstance(message, StepCompleted | StepBailed) and message.state is not None:
+            self.out.state.update(message.state)
         step = self._step(record)
         name, turn = _top(self.paths.get(record.call or 0, record.path or ""))
         if step is None:
@@ -225,19 +229,18 @@ class _Folding:
                 self.out.steps[name].metadata["completed_count"] += 1
             return
         step.ended_at = at
-        if record.kind is Kind.TIMER_FIRED:
-            step.status, step.output = "success", step.payload
-        elif record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.HOOK_RECEIVED):
-            step.status, step.output = "success", content[3]
-        elif record.kind is Kind.STEP_FAILED:
-            step.status, step.error = "failed", Failure.from_wire(content[3])
-        else:
-            has_failed, value = content[-1]  # an outcome
-            if has_failed:
-                step.status, step.error = "failed", Failure.from_wire(value)
-            else:
-                step.status, step.output = "success", value
-        if name in self.top_level and name is not None and step.status == "success":
+        match message:
+            case TimerFired():
+                step.status, step.output = RunStatus.SUCCESS, step.payload
+            case StepCompleted(value=value) | StepBailed(value=value) | HookReceived(value=value):
+                step.status, step.output = RunStatus.SUCCESS, value
+            case StepFailed(failure=failure):
+                step.status, step.error = RunStatus.FAILED, failure
+            case Leave(outcome=[0, value]) | ChildEnded(outcome=[0, value]):
+                step.status, step.output = RunStatus.SUCCESS, value
+            case Leave(outcome=[_, failure]) | ChildEnded(outcome=[_, failure]):
+                step.status, step.error = RunStatus.FAILED, Failure.from_wire(failure)
+        if name in self.top_level and name is not None and step.status == RunStatus.SUCCESS:
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)
             self.out.step_execution_path.append(name)
@@ -245,7 +248,9 @@ class _Folding:
     def _blamed(self, failure: Failure) -> Failure:
         """The failure with the step that it comes from, where one of the top level failed with the same words."""
         for name, step in self.out.steps.items():
-            if step.status == "failed" and step.error is None:  # an event that did not come: only the guest said so
+            if (
+                step.status == RunStatus.FAILED and step.error is None
+            ):  # an event that did not come: only the guest said so
                 step.error = failure
             error = step.error
             if error is not None and (error.name, error.message) == (failure.name, failure.message):
@@ -263,11 +268,11 @@ def _top(path: str) -> tuple[str | None, int | None]:
 
 def revive(out: RunResult, result: TypeAdapter[Any] | None, steps: dict[str, TypeAdapter[Any]]) -> RunResult:
     """Values as their schemas' types, where they fit; a value that breaks its schema stays as it was recorded."""
-    if result is not None and out.status == "success":
+    if result is not None and out.status == RunStatus.SUCCESS:
         out.result = _revived(result, out.result)
     for name, adapter in steps.items():
         step = out.steps.get(name)
-        if step is not None and step.status == "success":
+        if step is not None and step.status == RunStatus.SUCCESS:
             step.output = _revived(adapter, step.output)
     return out
 

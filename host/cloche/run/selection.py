@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import NotSuspended
 from cloche.history import CallId
-from cloche.history.lifecycles import HookPhase, RunPhase
-from cloche.history.machine import Suspension
-from cloche.history.messages import HookReceived, OpenHook, StepResumed, unpack_command
+from cloche.history.effects import Suspension
+from cloche.history.lifecycles import RunPhase
+from cloche.history.messages import HookReceived, StepResumed
 
 if TYPE_CHECKING:
     from cloche.history import RunMachine
@@ -22,7 +22,7 @@ _INDEX = re.compile(r"\[\d+\]")
 def open_suspensions(machine: RunMachine, inputs: Inputs) -> list[Suspension]:
     """The steps that wait to be resumed, without those for which data has just arrived."""
     told = {one.call for one in inputs.of_kind(StepResumed)}
-    return [one for one in machine.suspensions() if one.call not in told]
+    return [one for one in machine.open.suspensions() if one.call not in told]
 
 
 def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
@@ -31,11 +31,9 @@ def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
         return {}
     told = {one.call for one in inputs.of_kind(HookReceived)}
     found: dict[str, CallId] = {}
-    for call_id, call in machine.open.items():
-        if call.phase is HookPhase.OPEN and call_id not in told:
-            command = unpack_command(call.body)
-            if isinstance(command, OpenHook):
-                found.setdefault(command.name, call_id)
+    for hook in machine.open.hooks():
+        if hook.call not in told:
+            found.setdefault(hook.name, hook.call)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
 from cloche.history import Batch, Failure, Note, TimeMs
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 
 if TYPE_CHECKING:
     from cloche.run.live_run import LiveRun
@@ -23,7 +23,7 @@ class Turn:
         self._services = services
         self._run = run
 
-    async def take(self, inputs: Sequence[Fact]) -> tuple[int, Batch]:
+    async def take(self, inputs: Sequence[Input]) -> tuple[int, Batch]:
         """How many of the inputs were taken, and the batch that they led to. Nothing is written yet.
 
         Raises:
@@ -41,7 +41,7 @@ class Turn:
         except GuestFault as fault:
             return await self.isolate(inputs, fault)
 
-    async def isolate(self, inputs: Sequence[Fact], fault: GuestFault) -> tuple[int, Batch]:
+    async def isolate(self, inputs: Sequence[Input], fault: GuestFault) -> tuple[int, Batch]:
         """As `take` after a stopped turn: it was passing, or the run ends at exactly the event that did it."""
         tries = 1
         while True:
@@ -61,7 +61,7 @@ class Turn:
             except GuestFault as again:
                 fault = again
 
-    def _accepted(self, inputs: Sequence[Fact], output: bytes, now: TimeMs) -> Batch:
+    def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
         batch = self._run.machine.accept(inputs, output, now)
         self._run.limits.check_append(batch.records)
         return batch

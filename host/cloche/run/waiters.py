@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cloche.errors import NotSuspended
 from cloche.history import RunKey
-from cloche.history.machine import Fact
+from cloche.history.machine import Input
 
 
 class Waiters:
@@ -15,12 +15,12 @@ class Waiters:
 
     def __init__(self, key: RunKey) -> None:
         self._key = key
-        self._waiting: list[tuple[Fact, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Input, asyncio.Future[None]]] = []
 
-    def wait_for(self, fact: Fact) -> asyncio.Future[None]:
-        """Resolves when `fact` is recorded; raises what it was rejected for."""
+    def wait_for(self, one: Input) -> asyncio.Future[None]:
+        """Resolves when `one` is recorded; raises what it was rejected for."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((fact, waiter))
+        self._waiting.append((one, waiter))
         return waiter
 
     def resolve(self, recorded: Iterable[object]) -> None:
@@ -29,9 +29,9 @@ class Waiters:
             return
         waiting, self._waiting = self._waiting, []
         recorded_ids = {id(one) for one in recorded}
-        for fact, waiter in waiting:
-            if id(fact) not in recorded_ids:
-                self._waiting.append((fact, waiter))
+        for one, waiter in waiting:
+            if id(one) not in recorded_ids:
+                self._waiting.append((one, waiter))
             elif not waiter.done():
                 waiter.set_result(None)
 

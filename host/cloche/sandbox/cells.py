@@ -18,12 +18,12 @@ from cloche.errors import (
     OutputTooLarge,
     TimeExhausted,
 )
+from cloche.history.limits import Limits
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
 from cloche.sandbox.hot import HotImages
 from cloche.sandbox.images import WASM_PAGE_BYTES, Image
 from cloche.sandbox.layout import copy_state, read_state, write_state
-from cloche.sandbox.limits import Limits
 from cloche.sandbox.saved import save, unpack, xor
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
@@ -202,7 +202,7 @@ class Cell:
         return copy_state(self._address, size, self._layout)
 
     def state_hash(self) -> str:
-        """BLAKE2b-256 of the state in hex: proof that two roads led to the same cell."""
+        """BLAKE2b-256 of the state in hex: proof that two ways ended in the same cell."""
         return _hash(self.state())
 
     def _grow(self, size: int) -> None:

@@ -27,7 +27,7 @@ from cloche.errors import (
 from cloche.sandbox.engine import NATIVE_STACK_BYTES
 
 if TYPE_CHECKING:
-    from cloche.sandbox.limits import Limits
+    from cloche.history.limits import Limits
 
 _CODES: dict[int, tuple[type[GuestFault], str]] = {
     -1: (MalformedOutput, "it refused its input as malformed"),

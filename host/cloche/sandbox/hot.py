@@ -20,11 +20,11 @@ from typing import Final
 
 import wasmtime
 
+from cloche.history.limits import Limits
 from cloche.sandbox.artefacts import private_directory
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, Image
 from cloche.sandbox.layout import copy_state
-from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import memory_address, memory_bytes
 
 PAGES_MIN: Final = 64  # below this, copying pages is as good

@@ -20,13 +20,14 @@ import wasmtime
 
 from cloche.errors import GuestFault, LoadFailed, MalformedOutput, MemoryExhausted
 from cloche.history.bounds import exceeded
+from cloche.history.check import check
 from cloche.history.failures import Failure
-from cloche.history.values import check, decode
+from cloche.history.limits import Limits
+from cloche.history.values import decode
 from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
-from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
 PAGE_BYTES = 4096

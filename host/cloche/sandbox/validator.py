@@ -17,8 +17,8 @@ from threading import Lock, Thread
 
 import cloche_guest
 from cloche.errors import GuestUnavailable
+from cloche.history.limits import Limits
 from cloche.sandbox.images import base_image
-from cloche.sandbox.limits import Limits
 from cloche.sandbox.wasmtime_calls import bind, memory_address
 
 _FOUND = struct.Struct("<3I")
@@ -49,7 +49,7 @@ class Checker:
     def walk(self, data: bytes) -> Iterable[tuple[int, int, int]] | None:
         """Of each item of a CBOR sequence where it ends, how many items are in it, and how deep they lie below it.
 
-        None if something is not in the grammar, or is more than fits: `cloche.history.values.check` says what and where.
+        None if something is not in the grammar, or is more than fits: `cloche.history.check` says what and where.
         """
         layout = self._layout
         if len(data) > layout.input_bytes:

@@ -3,7 +3,6 @@
 from cloche.store.checkpoints import CheckpointFile, Checkpoints, MemoryCheckpoints
 from cloche.store.memory import MemoryStore
 from cloche.store.protocol import (
-    ENDED,
     GRANTED,
     Append,
     Collected,
@@ -22,7 +21,6 @@ from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, bl
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
-    "ENDED",
     "GRANTED",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",

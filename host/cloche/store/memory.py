@@ -11,10 +11,11 @@ from typing import Any, cast
 
 from cloche.errors import BrokenChain, LeaseLost, NotFound, SeqConflict, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
-from cloche.history.records import Kind, Record, genesis, unpack_record
+from cloche.history.records import Record, genesis, unpack_record
+from cloche.status import FINAL, RunStatus
 from cloche.store.protocol import (
-    ENDED,
     GRANTED,
+    RESULTS,
     Append,
     Collected,
     Finding,
@@ -27,7 +28,6 @@ from cloche.store.protocol import (
 )
 from cloche.store.usage import NOTHING, Metered, TenantUsage
 
-_RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 _HANDLE: ContextVar[int] = ContextVar("_HANDLE", default=0)  # the number of the handle that is being used; 0: the store
 
 
@@ -102,7 +102,7 @@ class MemoryStore:
         )
         self._records.setdefault(append.key, []).extend(append.records)
         for record in append.records:
-            if record.kind in _RESULTS and record.path is not None:
+            if record.kind in RESULTS and record.path is not None:
                 self._results[append.key, record.path] = record
         for inbox_id in append.taken:
             self.settle(inbox_id, GRANTED)
@@ -121,7 +121,7 @@ class MemoryStore:
         self,
         *,
         tenant: str | None = None,
-        status: str | None = None,
+        status: RunStatus | None = None,
         workflow: str | None = None,
         limit: int | None = None,
         after: str | None = None,
@@ -157,10 +157,12 @@ class MemoryStore:
         if row.lease != lease:
             raise lease_lost(key)
         self._count_write()
-        self._rows[key] = replace(row, status="blocked" if problem else "running", problem=problem, owner=None)
+        self._rows[key] = replace(
+            row, status=RunStatus.BLOCKED if problem else RunStatus.RUNNING, problem=problem, owner=None
+        )
 
     def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
-        found = [key for key in keys if (row := self._rows.get(key)) and row.status in ENDED and row.owner is None]
+        found = [key for key in keys if (row := self._rows.get(key)) and row.status in FINAL and row.owner is None]
         gone = set(found)
         for key in found:
             del self._rows[key]
@@ -197,7 +199,7 @@ class MemoryStore:
         return self._versions.pop((tenant, id), None) is not None
 
     def queued(self, tenant: TenantId) -> int:
-        return sum(key.tenant == tenant and row.status == "pending" for key, row in self._rows.items())
+        return sum(key.tenant == tenant and row.status == RunStatus.PENDING for key, row in self._rows.items())
 
     def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         sums: dict[TenantId, TenantUsage] = {}
@@ -349,7 +351,7 @@ class MemoryLeases:
         row = self._rows.get(key)
         if row is None or row.owner not in (None, worker) or worker not in self._workers:
             return None
-        status = "running" if row.status == "blocked" else row.status
+        status = RunStatus.RUNNING if row.status == RunStatus.BLOCKED else row.status
         self._rows[key] = claimed = replace(row, owner=worker, fence=row.fence + 1, status=status, problem=None)
         return claimed
 
@@ -367,7 +369,7 @@ class MemoryLeases:
     def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
 
-    def release(self, key: RunKey, lease: Lease, status: str, wake_at: TimeMs | None) -> None:
+    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         row = self._rows.get(key)
         if row is not None and row.lease == lease:
             self._rows[key] = replace(row, owner=None, status=status, wake_at=wake_at)
@@ -378,7 +380,10 @@ class MemoryLeases:
             row
             for row in self._rows.values()
             if row.owner is None
-            and (row.status in ("running", "pending") or (row.status == "waiting" and row.wake_at is not None))
+            and (
+                row.status in (RunStatus.RUNNING, RunStatus.PENDING)
+                or (row.status == RunStatus.WAITING and row.wake_at is not None)
+            )
         ]
 
 

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
-from cloche.history.records import Record
+from cloche.history.records import Kind, Record
+from cloche.status import RunStatus
 from cloche.store.usage import Metered, TenantUsage
 
 GRANTED = "granted"
-ENDED = ("success", "failed", "canceled")
+# What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
+RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class RunRow:
     key: RunKey
     workflow: str
     code: str  # digest of its code bundle, a blob
-    status: str
+    status: RunStatus
     wake_at: TimeMs | None  # when something is due, if it waits for nothing but time
     created_at: TimeMs
     updated_at: TimeMs
@@ -99,7 +101,7 @@ class Append:
     key: RunKey
     expect: Seq
     records: Sequence[Record]
-    status: str
+    status: RunStatus
     wake_at: TimeMs | None
     at: TimeMs
     new: NewRun | None = None
@@ -173,7 +175,7 @@ class Leases(Protocol):
     def next_due(self) -> TimeMs | None:
         """When the next run that nobody owns is due."""
 
-    def release(self, key: RunKey, lease: Lease, status: str, wake_at: TimeMs | None) -> None:
+    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         """Own the run no longer. Nothing happens if the lease was lost."""
 
 
@@ -200,7 +202,7 @@ class Store(Protocol):
         self,
         *,
         tenant: str | None = None,
-        status: str | None = None,
+        status: RunStatus | None = None,
         workflow: str | None = None,
         limit: int | None = None,
         after: str | None = None,

@@ -7,6 +7,7 @@ test runs into it, is in `SECURITY.md`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from cloche.history.bounds import Bounds
+from cloche.history.limits import Limits
 
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 62, strict=True)]
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
@@ -211,13 +213,13 @@ class Policy(BaseModel):
         return {name: value for name, value in self.differences().items() if name not in CELL}
 
     @classmethod
-    def of(cls, limits: dict[str, Any], pinned: dict[str, Any]) -> Policy:
+    def of(cls, limits: Mapping[str, Any], pinned: Mapping[str, Any]) -> Policy:
         """The policy of a run, from what its first record says: what bounds its cell, and what differs from the defaults."""
         return cls.model_validate({**pinned, **{name: limits[name] for name in CELL if name in limits}})
 
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> Limits:
         """What bounds a cell."""
-        return {name: getattr(self, name) for name in CELL}
+        return Limits(**{name: getattr(self, name) for name in CELL})
 
     @cached_property
     def bounds(self) -> Bounds:

@@ -13,6 +13,7 @@ from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
 from cloche.run.results import RunResult
+from cloche.status import RunStatus
 from cloche.store import Append, MemoryStore
 from cloche.testing.apps import TestApp
 from cloche.testing.clock import VirtualTime, VirtualWorld
@@ -147,9 +148,9 @@ async def _life(case: _Case, app: TestApp, sent: set[str]) -> RunResult:
             await app.send_event(RUN, name, payload)
             sent.add(name)
     result = await run.result()
-    while result.status in ("suspended", "paused"):
+    while result.status in (RunStatus.SUSPENDED, RunStatus.PAUSED):
         answer = next((path for path in map("/".join, result.suspended) if path in case.answers), None)
-        if result.status == "suspended" and answer is None:
+        if result.status == RunStatus.SUSPENDED and answer is None:
             break
         named = {"step": answer, "resume_data": case.answers[answer]} if answer is not None else {}
         result = await app.resume(RUN, **named)

@@ -7,11 +7,13 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import ClocheError, LimitExceeded
 from cloche.history import RunKey, Seq, TenantId
+from cloche.history.check import Validator
+from cloche.history.limits import Limits
 from cloche.run.code import load_code, load_guest
 from cloche.store import Checkpoints, NewRun, Store, blob_digest
 from cloche.worker.cell_cache import CellCache
@@ -53,6 +55,11 @@ class WorkerCells:
         """What counts fuel; None where nothing is counted."""
         return self.engine.meter
 
+    @property
+    def validator(self) -> Validator | None:
+        """What checks large outputs faster than `history.check`."""
+        return self.engine.validator
+
     # ---- code ----
 
     def code(self, digest: str) -> Code:
@@ -87,12 +94,12 @@ class WorkerCells:
 
     # ---- cells ----
 
-    async def open(self, tenant: TenantId, code: Code, limits: dict[str, Any]) -> Cell:
+    async def open(self, tenant: TenantId, code: Code, limits: Limits) -> Cell:
         """A fresh cell of a run; raises as `Lanes.open`."""
         guest = partial(load_guest, self._store, code.guest)
         return await self._lanes.open(tenant, code, limits, partial(self.engine.open, code, guest, limits, tenant))
 
-    def thaw(self, tenant: TenantId, code: Code, limits: dict[str, Any], frozen: bytes) -> Cell | None:
+    def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None:
         """The cell of a checkpoint; raises as `CellSource.thaw`."""
         return self.engine.thaw(code, partial(load_guest, self._store, code.guest), limits, tenant, frozen)
 

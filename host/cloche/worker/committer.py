@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cloche.errors import DamagedStore, StoreError
-from cloche.history import Kind, Path, RunKey
+from cloche.history import Path, RunKey
+from cloche.history.messages import Leave, StepBailed, StepCompleted
+from cloche.history.reading import message_of
 from cloche.store import Append, Store
 
 
@@ -49,11 +51,9 @@ class Committer:
             record = self._store.result(key, Path(path))
         if record is None:
             return None
-        content = record.content()
-        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED):
-            return content[3]
-        if record.kind is Kind.LEFT and content[2][0] == 0:
-            return content[2][1]
+        match message_of(record):
+            case StepCompleted(value=value) | StepBailed(value=value) | Leave(outcome=[0, value]):
+                return value
         return None
 
     def flush(self) -> None:

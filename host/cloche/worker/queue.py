@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloche.errors import HistoryError, LeasedElsewhere
-from cloche.history import Kind, Note, RunKey, RunMachine, TimeMs
-from cloche.history.messages import Started, unpack_started
+from cloche.history import RunKey, RunMachine, TimeMs
+from cloche.history.messages import Started
+from cloche.history.notes import AnyNote, RunCanceled, RunCreated
+from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
 from cloche.store import Append, Lease, Metered, NewRun, RunRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cloche.run.ports import RunServices
 
-QUEUED = "queued"  # in the note of a run's creation: the start that it waits for, packed
 
-
-async def queue(services: RunServices, key: RunKey, new: NewRun, created: Note) -> None:
+async def queue(services: RunServices, key: RunKey, new: NewRun, created: RunCreated) -> None:
     """Record a run that begins later; raises as `Starting.start`."""
     await _append(services, RunMachine(key), created, new=new)
 
@@ -36,30 +34,30 @@ async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
     machine = RunMachine(row.key)
     for record in services.store.records(row.key):
         machine.absorb(record)
-    end = Note(Kind.RUN_CANCELED, services.world.now(), {})
+    end = RunCanceled(services.world.now())
     await _append(services, machine, end, lease=claimed.lease, taken=() if taken is None else (taken,))
 
 
-def start_of(key: RunKey, created: Mapping[str, Any], now: TimeMs) -> Started:
+def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
     """The event that a queued run begins with: now, as it was asked for then.
 
     Raises:
         HistoryError: it was not queued, so nobody knows.
     """
-    if QUEUED not in created:
+    if not created.queued:
         raise HistoryError(f"run {key} was created and never started, and its record does not say with what")
     return replace(asked(created), time=now)
 
 
-def asked(created: Mapping[str, Any]) -> Started:
+def asked(created: RunCreated) -> Started:
     """The start that a queued run was asked for with."""
-    return unpack_started(created[QUEUED])
+    return unpack_started(created.queued)
 
 
 async def _append(
     services: RunServices,
     machine: RunMachine,
-    note: Note,
+    note: AnyNote,
     *,
     new: NewRun | None = None,
     lease: Lease | None = None,

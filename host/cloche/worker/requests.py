@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import NotSuspended
-from cloche.history import Kind, Note, RunKey
-from cloche.history.machine import Fact, Suspension
+from cloche.history import RunKey
+from cloche.history.effects import Suspension
+from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
+from cloche.history.notes import RunContinued
 from cloche.run.selection import chosen, id_path, open_suspensions
 from cloche.status import RunStatus
 from cloche.store import GRANTED
@@ -51,10 +53,10 @@ class Requests:
         if request is not None:
             self._services.store.settle(request, GRANTED)
 
-    async def resume(self, key: RunKey, wish: Mapping[str, Any], request: int | None = None) -> None:
+    async def resume(self, key: RunKey, asked: Mapping[str, Any], request: int | None = None) -> None:
         """Give data to suspended steps, or let a paused run go on. One caller wins.
 
-        `wish` has `data`, and `step`, `label`, `foreach_index` as `selection.chosen` takes them; `per_step` is for a paused
+        `asked` has `data`, and `step`, `label`, `foreach_index` as `selection.chosen` takes them; `per_step` is for a paused
         run: one entry of its graph, or on to its end.
 
         Raises:
@@ -65,7 +67,7 @@ class Requests:
         async with self._starting.with_driver(key) as driver:
             if request is not None and not await self.waits(driver, request):
                 return
-            first, *others = self._resumed(driver, dict(wish))
+            first, *others = self._resumed(driver, dict(asked))
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
@@ -74,11 +76,11 @@ class Requests:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
         return not driver.inputs.accepts(request) and self._services.store.waits(request)
 
-    def _resumed(self, driver: RunDriver, wish: dict[str, Any]) -> Sequence[Fact]:
-        now, data, per_step = self._services.world.now(), wish.pop("data"), wish.pop("per_step", False)
+    def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Input]:
+        now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)
         if driver.machine.status == RunStatus.PAUSED:
-            return [Note(Kind.RUN_CONTINUED, now, {"per_step": per_step})]
-        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **wish)
+            return [RunContinued(now, per_step)]
+        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **asked)
         return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
 
     def _checked(self, one: Suspension, data: Any) -> Any:

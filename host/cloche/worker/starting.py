@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import Code, graph_of
 from cloche.errors import (
     ClocheError,
-    HistoryError,
     LeasedElsewhere,
     MissingStep,
     NotFound,
@@ -20,9 +19,10 @@ from cloche.errors import (
     SeqConflict,
     StoreUnavailable,
 )
-from cloche.history import Kind, Note, RunKey
-from cloche.history.machine import Fact
+from cloche.history import RunKey
+from cloche.history.machine import Input
 from cloche.history.messages import Started
+from cloche.history.notes import RunCreated, unpack_created
 from cloche.run.driver import RunDriver
 from cloche.run.limits import RateCounters, RunLimits
 from cloche.run.live_run import LiveRun
@@ -62,21 +62,21 @@ class Starting:
 
     # ---- new runs ----
 
-    async def start(self, key: RunKey, code: Code, facts: Sequence[Fact]) -> None:
-        """Begin a run with `facts`: its creation, its start, and what a fork brings along. Returns when they are durable.
+    async def start(self, key: RunKey, code: Code, inputs: Sequence[Input]) -> None:
+        """Begin a run with `inputs`: its creation, its start, and what a fork brings along. Returns when they are durable.
 
         Raises:
             RunConflict: there was a run of that id, which was deleted.
             SeqConflict: there is a run of that id; somebody else was faster.
             StoreUnavailable: the store did not take it; there is no such run.
         """
-        created = next(fact for fact in facts if isinstance(fact, Note) and fact.kind is Kind.RUN_CREATED)
-        started = next(fact for fact in facts if isinstance(fact, Started))
-        driver = self._driver(key, code, created.content, Lease(self._services.ownership.worker, 1))
+        created = next(one for one in inputs if isinstance(one, RunCreated))
+        started = next(one for one in inputs if isinstance(one, Started))
+        driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
         self._drivers.enter(driver)
-        await self._recorded(key, self._begin(driver, facts, started, self._cells.new_run(code)))
+        await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
 
-    async def queue(self, key: RunKey, code: Code, created: Note) -> None:
+    async def queue(self, key: RunKey, code: Code, created: RunCreated) -> None:
         """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.
 
         Raises:
@@ -97,9 +97,9 @@ class Starting:
             message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
 
-    async def _begin(self, driver: RunDriver, facts: Sequence[Fact], started: Started, new: NewRun) -> None:
+    async def _begin(self, driver: RunDriver, inputs: Sequence[Input], started: Started, new: NewRun) -> None:
         try:
-            await driver.begin(facts, started, new)
+            await driver.begin(inputs, started, new)
         except MissingStep as error:  # it has begun, and goes on where a worker has the step
             driver.ready.set_result(None)
             driver.stop()
@@ -140,13 +140,12 @@ class Starting:
         """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked."""
         key = row.key
         try:
-            first = next(iter(self._services.store.records(key)))
-            driver = self._driver(key, self._cells.code(row.code), first.content(), row.lease)
+            created = unpack_created(next(iter(self._services.store.records(key)), None))
+            driver = self._driver(key, self._cells.code(row.code), created, row.lease)
             if row.status == RunStatus.PENDING:
-                driver.begin_queued(queue.start_of(key, first.content(), self._services.world.now()))
-        except (ClocheError, StopIteration) as error:
-            why = error if isinstance(error, ClocheError) else HistoryError(f"run {key} has no records")
-            await self._blocks.block(key, why, row.lease)
+                driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
+        except ClocheError as error:
+            await self._blocks.block(key, error, row.lease)
             return None
         if isinstance(parked := self._cells.cached.get(key), LiveRun):
             driver.live.take_over(parked)
@@ -175,8 +174,8 @@ class Starting:
         async with driver.kept_active():
             yield driver
 
-    def _driver(self, key: RunKey, code: Code, created: Mapping[str, Any], lease: Lease | None) -> RunDriver:
+    def _driver(self, key: RunKey, code: Code, created: RunCreated, lease: Lease | None) -> RunDriver:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
-        graph = graph_of(code) if created.get("per_step") else None
+        graph = graph_of(code) if created.per_step else None
         gate = partial(EntryGate, graph) if graph is not None else None
         return RunDriver(self._services, key, code, RunLimits.of(created, key, self.counters), gate, lease)

@@ -11,6 +11,7 @@ from cloche import create_step
 from cloche.engines import Code, DirectEngine
 from cloche.errors import GuestFault, InvalidInput, LoadFailed, OutputTooLarge, UsageError
 from cloche.history import DEFAULT_TENANT
+from cloche.history.limits import Limits
 from cloche.history.values import encode_plain
 from cloche_codegen import Workflow, code, create_workflow, path
 
@@ -205,7 +206,7 @@ def test_an_event_that_no_guest_could_take_is_refused() -> None:
 def test_hand_written_code_is_for_the_sandbox() -> None:
     code = Code("hand", "0" * 64, "export default async () => 1", {}, "")
     with pytest.raises(UsageError, match="SandboxEngine"):
-        DirectEngine().open(code, lambda: b"", {}, DEFAULT_TENANT)
+        DirectEngine().open(code, lambda: b"", Limits(), DEFAULT_TENANT)
 
 
 def test_nothing_is_measured_and_runs_are_pinned_to_the_same_guest() -> None:

@@ -11,7 +11,7 @@ import cloche_guest
 from cloche import Workflow, create_step, create_workflow, path
 from cloche.engines import Cell, Language
 from cloche.errors import MalformedOutput
-from cloche.history.messages import replaying
+from cloche.history.messages import Replaying
 from cloche.sandbox import Cell as SandboxCell
 from cloche_codegen import patched
 
@@ -63,12 +63,12 @@ def test_new_runs_take_the_new_way_and_say_so_once(cell: Cell) -> None:
 
 
 def test_a_history_without_the_patch_is_led_the_old_way(cell: Cell) -> None:
-    cell.turn([replaying([])])
+    cell.turn([Replaying([]).pack()])
     assert told(cell, started({"v": 1}), done(1), done(2)) == [[STEP, "old"], [STEP, "old"], [STEP, "last"]]
 
 
 def test_a_history_with_the_patch_is_led_the_new_way_and_says_so_again(cell: Cell) -> None:
-    cell.turn([replaying(["a"])])
+    cell.turn([Replaying(["a"]).pack()])
     assert told(cell, started({"v": 1}), done(1), done(2)) == [
         [PATCHED, "a"],
         [STEP, "new"],
@@ -78,7 +78,7 @@ def test_a_history_with_the_patch_is_led_the_new_way_and_says_so_again(cell: Cel
 
 
 def test_behind_the_upgrade_what_was_answered_stays_and_what_is_new_is_true(cell: Cell) -> None:
-    cell.turn([replaying([])])
+    cell.turn([Replaying([]).pack()])
     assert told(cell, started({"v": 1}), UPGRADED, done(1)) == [[STEP, "old"], [STEP, "old"]]
     assert told(cell, done(2)) == [[PATCHED, "b"], [STEP, "late"]]
 
@@ -91,11 +91,11 @@ def test_events_out_of_place_are_malformed(cell: Cell) -> None:
 def test_a_run_that_has_begun_is_not_led_again(cell: Cell) -> None:
     cell.turn([started({"v": 1})])
     with pytest.raises(MalformedOutput):
-        cell.turn([replaying([])])
+        cell.turn([Replaying([]).pack()])
 
 
 def test_the_batching_leaves_no_trace(cell: Cell) -> None:
-    events = [replaying(["b"]), started({"v": 1}), done(1), UPGRADED, done(2)]
+    events = [Replaying(["b"]).pack(), started({"v": 1}), done(1), UPGRADED, done(2)]
     language: Language = "javascript"
     if isinstance(cell, SandboxCell) and cell._image.base.digest == engines()[0].guest("javascript")[0]:
         other = opened(engines()[0], code_of(looping(), language))

@@ -65,7 +65,7 @@ def opened(
     return engine.open(
         Code("w", engine.guest(language)[0], source, {}, "", language),
         lambda: b"",
-        (limits or Limits()).to_data(),
+        limits or Limits(),
         TenantId(tenant),
     )
 

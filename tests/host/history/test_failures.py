@@ -11,9 +11,10 @@ from support.strategies import texts, values
 
 from cloche.errors import FuelExhausted, InvalidInput
 from cloche.history import Failure
+from cloche.history.check import check
 from cloche.history.failures import CAUSES_MAX, MESSAGE_CHARS_MAX, traceback_of
 from cloche.history.messages import StepFailed
-from cloche.history.values import check, decode, encode, plain
+from cloche.history.values import decode, encode, plain
 
 failures = st.recursive(
     st.builds(Failure, texts, texts, values(5).map(plain)),

@@ -13,7 +13,8 @@ from support.stores import key
 from cloche import create_step, create_workflow
 from cloche.errors import MalformedOutput, UsageError
 from cloche.history import ids
-from cloche.history.messages import CallStep, unpack_command
+from cloche.history.messages import CallStep
+from cloche.history.output import unpack_command
 from cloche.history.records import Record, genesis, make_record
 from cloche.history.values import encode
 from cloche.run.code import load_code

@@ -61,7 +61,7 @@ BODY: dict[Kind, bytes] = {
     Kind.CHILD_STARTED: wire(StartChild(CallId(1), Path("child"), "w", None)),
     Kind.CHILD_ENDED: ChildEnded(at(0), CallId(1), [0, None]).pack(),
     Kind.CANCEL_DELIVERED: cancel().pack(),
-    Kind.RUN_GAVE_WAY: encode([8, {"name": "Canceled", "message": ""}]),
+    Kind.RUN_CANCELED_BY_CODE: encode([8, {"name": "Canceled", "message": ""}]),
     Kind.RUN_PAUSED: encode({}),
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
@@ -132,7 +132,7 @@ def gaps(lifecycle: Lifecycle[Any], kinds: set[Kind]) -> list[tuple[StrEnum, Kin
 def run_history(phase: StrEnum, kind: Kind) -> list[Kind]:
     """A run in `phase` in which only the run's own table can stand against a record of `kind`."""
     way = way_to(RUN, phase)
-    if phase in (RunPhase.RUNNING, RunPhase.CLEANING, RunPhase.CANCELING):
+    if phase in (RunPhase.RUNNING, RunPhase.CLEANING_UP, RunPhase.CANCELING):
         way[len(BEGINNING) : len(BEGINNING)] = BEFORE.get(kind, ())
     return way
 

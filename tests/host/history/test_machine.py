@@ -1,4 +1,4 @@
-"""One run as a state machine: what is recorded, what is wished for, and when."""
+"""One run as a state machine: what is recorded, which effects follow, and when."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ from support.histories import (
 )
 
 from cloche.errors import FuelExhausted, HistoryError, MalformedOutput
-from cloche.history import CallId, Failure, Kind, Note, Path, RunMachine, TimeMs
+from cloche.history import CallId, Failure, Kind, Path, RunMachine, TimeMs
+from cloche.history.effects import Effect, StartStep, StartTimer, StopCall
 from cloche.history.lifecycles import RunPhase
-from cloche.history.machine import Fact, StartStep, StartTimer, StopCall, Wish
+from cloche.history.machine import Input
 from cloche.history.messages import Command, Enter, FailRun, Leave, WriteLog
 
 ONE_STEP: Answers = {
@@ -53,7 +54,7 @@ A_STEP_OR_A_NAP: Answers = {
 }
 
 
-def wish(
+def start(
     call: int, name: str = "add", *arguments: object, attempt: int = 1, not_before: int | None = None
 ) -> StartStep:
     due = TimeMs(0) if not_before is None else at(not_before)
@@ -63,7 +64,7 @@ def wish(
 # ---- going on ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_its_facts_and_what_they_led_to_in_order() -> None:
+def test_a_run_is_its_inputs_and_their_commands_in_order() -> None:
     log = lived([*begun(), attempt(1), done(1, 4, ms=20), attempt(2), done(2, 8, ms=30)], TWO_STEPS)
     assert told(log) == [
         "run created",
@@ -82,7 +83,7 @@ def test_a_run_that_asks_for_nothing_is_one_batch() -> None:
     machine = RunMachine(KEY)
     batch = advance(machine, begun(), {"start": [result(1)]})
     assert (batch.expect, told(batch.records)) == (0, ["run created", "run started", "run completed"])
-    assert (machine.phase, machine.ended, batch.wishes) == (RunPhase.SUCCESS, True, [])
+    assert (machine.phase, machine.ended, batch.effects) == (RunPhase.SUCCESS, True, [])
 
 
 def test_a_sequential_step_costs_one_batch() -> None:
@@ -92,7 +93,7 @@ def test_a_sequential_step_costs_one_batch() -> None:
         log[-1].seq,
         ["attempt started 1", "step completed 1", "step called 2"],
     )
-    assert machine.committed(batch) == [wish(2, "double", 4)]
+    assert machine.committed(batch) == [start(2, "double", 4)]
 
 
 def test_records_carry_the_time_of_their_event() -> None:
@@ -151,16 +152,16 @@ def test_a_step_may_be_refused_before_any_attempt() -> None:
     assert told(log)[3:] == ["step failed 1", "run failed"]
 
 
-def test_wishes_become_deeds_only_while_the_run_goes_on() -> None:
+def test_effects_are_dispatched_only_while_the_run_goes_on() -> None:
     machine, _ = machine_after(answers={})
     batch = advance(machine, begun(), {"start": [step(1), result()]})
-    assert (batch.wishes, machine.committed(batch)) == ([wish(1)], [])
+    assert (batch.effects, machine.committed(batch)) == ([start(1)], [])
 
 
-def test_a_step_that_is_called_and_given_up_in_one_turn_is_never_begun() -> None:
+def test_a_step_called_and_abandoned_in_one_turn_is_never_begun() -> None:
     machine = RunMachine(KEY)
     batch = advance(machine, begun(), {"start": [step(1), step(2, "b"), abandon(1)]})
-    assert machine.committed(batch) == [wish(2, "b"), StopCall(CallId(1))]
+    assert machine.committed(batch) == [start(2, "b"), StopCall(CallId(1))]
     assert [type(w) for w in rebuilt(batch.records).pending()] == [StartStep]
 
 
@@ -178,13 +179,13 @@ def test_a_step_that_is_called_and_given_up_in_one_turn_is_never_begun() -> None
 )
 def test_a_run_that_ended_takes_nothing(answers: Answers, phase: RunPhase) -> None:
     machine, log = machine_after(begun(), answers=answers)
-    late: list[Fact] = [attempt(1), done(1), fired(2), cancel()]
+    late: list[Input] = [attempt(1), done(1), fired(2), cancel()]
     before = state_of(machine)
     assert (machine.phase, machine.deliver(late), advance(machine, late).records) == (phase, [], [])
     assert (state_of(machine), state_of(rebuilt(log))) == (before, before)
 
 
-def test_what_comes_behind_the_end_in_the_same_batch_is_not_part_of_the_run() -> None:
+def test_what_comes_after_the_end_in_the_same_batch_is_not_part_of_the_run() -> None:
     answers: Answers = {**TWO_AT_ONCE, "done 1": [result("first")], "done 2": [result("second")]}
     log = lived([*begun(), attempt(1), attempt(2), done(1), done(2), cancel()], answers)
     assert told(log)[-2:] == ["step completed 1", "run completed"]
@@ -224,7 +225,7 @@ def test_a_run_with_anything_open_is_no_deadlock() -> None:
         assert machine.phase is RunPhase.RUNNING
 
 
-def test_giving_up_the_last_open_call_without_going_on_is_a_deadlock() -> None:
+def test_abandoning_the_last_open_call_without_going_on_is_a_deadlock() -> None:
     answers: Answers = {"start": [step(1), step(2)], "done 1": [abandon(2)]}
     assert told(lived([*begun(), attempt(1), done(1)], answers))[-2:] == ["call abandoned 2", "run stopped"]
 
@@ -248,94 +249,10 @@ def test_a_fault_before_anything_else_still_leaves_a_whole_log() -> None:
     assert told(batch.records) == ["run created", "run started", "run stopped"]
 
 
-def test_a_cancellation_behind_the_event_of_a_fault_came_too_late() -> None:
+def test_a_cancellation_after_the_event_of_a_fault_came_too_late() -> None:
     machine, _ = machine_after(begun(), answers=ONE_STEP)
     batch = machine.stop([attempt(1), done(1), cancel()], Failure("X", "no"), "x", at(9))
     assert told(batch.records) == ["attempt started 1", "step completed 1", "run stopped"]
-
-
-# ---- cancellation --------------------------------------------------------------------------------------------------------
-
-
-def test_a_cancellation_with_nothing_under_way_is_through_at_once() -> None:
-    machine, log = machine_after(begun(), [cancel()], answers=NAP)
-    assert told(log)[3:] == ["cancel requested", "run canceled"]
-    assert (machine.phase, machine.open, machine.wake_at) == (RunPhase.CANCELED, {}, None)
-    assert state_of(rebuilt(log)) == state_of(machine)
-
-
-def test_a_cancellation_waits_for_steps_that_run_and_delivers_nothing_more() -> None:
-    machine, log = machine_after(begun(), [attempt(1)], [cancel()], answers=TWO_STEPS)
-    assert (machine.phase, machine.deliver([done(1)])) == (RunPhase.CANCELING, [])
-    batch = advance(machine, [done(1)], now=30)
-    assert (told(batch.records), batch.wishes) == (["step completed 1", "run canceled"], [])
-    assert state_of(rebuilt([*log, *batch.records])) == state_of(machine)
-
-
-def test_a_cancellation_waits_for_all_steps_whatever_becomes_of_them() -> None:
-    machine, _ = machine_after(begun(), [attempt(1), attempt(2)], [cancel()], [done(1)], answers=TWO_AT_ONCE)
-    assert machine.phase is RunPhase.CANCELING
-    batch = advance(machine, [attempt_failed(2), failed(2)])
-    assert told(batch.records) == ["attempt failed 2", "step failed 2", "run canceled"]
-
-
-def test_a_result_that_arrives_behind_a_cancellation_is_recorded_and_not_delivered() -> None:
-    machine, _ = machine_after(begun(), answers=TWO_STEPS)
-    facts: list[Fact] = [cancel(), attempt(1), done(1)]
-    assert machine.deliver(facts) == []
-    assert told(advance(machine, facts).records) == [
-        "cancel requested",
-        "attempt started 1",
-        "step completed 1",
-        "run canceled",
-    ]
-
-
-def test_a_step_asked_for_just_before_a_cancellation_is_never_begun_and_does_not_hold_it_up() -> None:
-    machine, log = machine_after(begun(), answers=TWO_STEPS)
-    batch = advance(machine, [attempt(1), done(1), cancel()], TWO_STEPS)
-    assert told(batch.records) == [
-        "attempt started 1",
-        "step completed 1",
-        "step called 2",
-        "cancel requested",
-        "step failed 2",
-        "run canceled",
-    ]
-    assert Failure.from_wire(batch.records[-2].content()[3]) == Failure(
-        "Canceled", "the run was canceled before this step began"
-    )
-    assert machine.committed(batch) == []
-    assert state_of(rebuilt([*log, *batch.records])) == state_of(machine)
-
-
-def test_a_run_may_be_canceled_in_the_batch_that_starts_it() -> None:
-    _, log = machine_after([*begun(), cancel()], answers=TWO_AT_ONCE)
-    assert told(log)[2:] == [
-        "step called 1",
-        "step called 2",
-        "cancel requested",
-        "step failed 1",
-        "step failed 2",
-        "run canceled",
-    ]
-
-
-def test_a_step_that_waits_for_its_next_attempt_does_not_hold_up_a_cancellation() -> None:
-    turns: list[list[Fact]] = [begun(), [attempt(1)], [attempt_failed(1, retry_at=at(900))], [cancel()]]
-    _, log = machine_after(*turns, answers=ONE_STEP)
-    assert told(log)[-2:] == ["cancel requested", "run canceled"]
-
-
-def test_a_second_cancellation_cannot_follow() -> None:
-    machine, _ = machine_after(begun(), [attempt(1)], [cancel()], answers=ONE_STEP)
-    with pytest.raises(HistoryError, match="run r1 is canceling: 'cancel requested' cannot follow"):
-        advance(machine, [cancel()])
-
-
-def test_a_run_that_was_created_and_not_started_can_be_ended() -> None:
-    machine, log = machine_after(begun()[:1], [Note(Kind.RUN_CANCELED, at(1), {})])
-    assert (told(log), machine.phase) == (["run created", "run canceled"], RunPhase.CANCELED)
 
 
 # ---- retries and timers --------------------------------------------------------------------------------------------------
@@ -343,12 +260,12 @@ def test_a_run_that_was_created_and_not_started_can_be_ended() -> None:
 
 def test_the_next_attempt_is_due_at_a_time_that_is_in_the_log() -> None:
     machine, log = machine_after(begun(), [attempt(1)], [attempt_failed(1, retry_at=at(900))], answers=ONE_STEP)
-    again = wish(1, "add", 2, 3, attempt=2, not_before=900)
+    again = start(1, "add", 2, 3, attempt=2, not_before=900)
     assert (machine.wake_at, machine.pending(), rebuilt(log).pending()) == (at(900), [again], [again])
 
 
 def test_attempts_are_counted_and_the_last_one_ends_the_step() -> None:
-    facts = [
+    inputs = [
         *begun(),
         attempt(1),
         attempt_failed(1, 1, at(900)),
@@ -356,14 +273,14 @@ def test_attempts_are_counted_and_the_last_one_ends_the_step() -> None:
         attempt_failed(1, 2, at(1900)),
         attempt(1, 3),
     ]
-    machine, _ = machine_after(facts, answers=ONE_STEP)
-    assert (machine.wake_at, machine.pending()) == (None, [wish(1, "add", 2, 3, attempt=3)])
-    assert told(lived([*facts, done(1)], ONE_STEP))[-2:] == ["step completed 1", "run completed"]
+    machine, _ = machine_after(inputs, answers=ONE_STEP)
+    assert (machine.wake_at, machine.pending()) == (None, [start(1, "add", 2, 3, attempt=3)])
+    assert told(lived([*inputs, done(1)], ONE_STEP))[-2:] == ["step completed 1", "run completed"]
 
 
 def test_a_step_whose_retries_are_used_up_fails_without_another_attempt() -> None:
-    facts = [*begun(), attempt(1), attempt_failed(1, 1, at(900)), failed(1)]
-    assert told(lived(facts, ONE_STEP))[-3:] == ["attempt failed 1", "step failed 1", "run failed"]
+    inputs = [*begun(), attempt(1), attempt_failed(1, 1, at(900)), failed(1)]
+    assert told(lived(inputs, ONE_STEP))[-3:] == ["attempt failed 1", "step failed 1", "run failed"]
 
 
 def test_a_timer_fires_once() -> None:
@@ -378,13 +295,20 @@ def test_a_run_wakes_for_whatever_is_due_first_and_not_while_a_step_is_under_way
     answers: Answers = {"start": [timer(1, at(500)), timer(2, at(200)), step(3)], "done 3": []}
     machine, _ = machine_after(begun(), answers=answers)
     seen = [machine.wake_at]
-    for facts in ([attempt(3), attempt_failed(3, 1, at(100))], [attempt(3, 2)], [done(3)], [fired(2)], [fired(1)]):
-        advance(machine, facts, answers)
+    turns: list[list[Input]] = [
+        [attempt(3), attempt_failed(3, 1, at(100))],
+        [attempt(3, 2)],
+        [done(3)],
+        [fired(2)],
+        [fired(1)],
+    ]
+    for inputs in turns:
+        advance(machine, inputs, answers)
         seen.append(machine.wake_at)
     assert seen == [None, at(100), None, at(200), at(500), None]
 
 
-def test_a_timer_that_was_given_up_does_not_wake_the_run() -> None:
+def test_an_abandoned_timer_does_not_wake_the_run() -> None:
     answers: Answers = {"start": [timer(1, at(100)), timer(2, at(900)), step(3)], "done 3": [abandon(1)]}
     machine, log = machine_after(begun(), [attempt(3), done(3)], answers=answers)
     assert (machine.wake_at, rebuilt(log).wake_at, list(machine.open)) == (at(900), at(900), [2])
@@ -399,106 +323,36 @@ def test_memory_follows_what_is_open_and_not_what_has_happened() -> None:
     assert (list(machine.open), len(machine.open._dues) < 100) == ([2001, 2002], True)
 
 
-# ---- too late, twice, wrong ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "late", [done(1), failed(1), attempt(1), attempt_failed(1), fired(1)], ids=lambda f: type(f).__name__
-)
-def test_a_fact_about_a_call_that_has_ended_is_refused(late: Fact) -> None:
-    machine, _ = machine_after(begun(), [attempt(1), done(1)], answers=TWO_STEPS)
-    with pytest.raises(HistoryError) as raised:
-        advance(machine, [late], {"done 1": [], "failed 1": [], "fired 1": []})
-    assert raised.value.message == f"run r1, record {machine.head_seq}: call 1 is not open"
-
-
-def test_the_end_of_a_call_that_was_given_up_in_the_same_batch_spoils_the_turn() -> None:
-    """The guest was given what it should not have seen: the cell is dropped, and the facts are led through one by one."""
-    answers: Answers = {**TWO_AT_ONCE, "done 1": [abandon(2), step(3)]}
-    machine, log = machine_after(begun(), [attempt(1), attempt(2)], answers=answers)
-    with pytest.raises(MalformedOutput, match="the guest gave up call 2 and was given its end in the same turn"):
-        advance(machine, [done(1), done(2)], answers)
-    machine = rebuilt(log)
-    assert told(advance(machine, [done(1)], answers).records) == [
-        "step completed 1",
-        "call abandoned 2",
-        "step called 3",
-    ]
-    assert CallId(2) not in machine.open
-
-
-def test_a_note_about_a_call_that_was_given_up_in_the_same_batch_is_left_out() -> None:
-    answers: Answers = {**TWO_AT_ONCE, "done 1": [abandon(2), step(3)]}
-    machine, _ = machine_after(begun(), [attempt(1), attempt(2)], answers=answers)
-    batch = advance(machine, [done(1), attempt_failed(2)], answers)
-    assert told(batch.records) == ["step completed 1", "call abandoned 2", "step called 3"]
-
-
-@pytest.mark.parametrize("again", [step(1), timer(1, at(5)), step(2), timer(2, at(5))], ids=["1", "1", "2", "2"])
-def test_a_call_number_is_never_used_again_whether_its_call_is_open_or_ended(again: Command) -> None:
-    machine, log = machine_after(begun(), [attempt(1)], answers=TWO_AT_ONCE)
-    for one in (machine, rebuilt(log)):
-        with pytest.raises(MalformedOutput, match=r"the guest used call [12] again"):
-            advance(one, [done(1)], {"done 1": [again]})
-
-
-def test_calls_are_numbered_from_one() -> None:
-    with pytest.raises(MalformedOutput, match="the guest used call 0 again"):
-        advance(RunMachine(KEY), begun(), {"start": [step(0)]})
-
-
-def test_giving_up_what_is_not_open_is_refused() -> None:
-    with pytest.raises(MalformedOutput, match=r"the guest asked for what cannot follow: .* call 7 is not open"):
-        advance(RunMachine(KEY), begun(), {"start": [abandon(7)]})
-
-
-@pytest.mark.parametrize(
-    ("output", "what"),
-    [
-        (b"", "the guest answered fewer events than it was given"),
-        (written([step(1)]) + written([]), "the guest answered more events than it was given"),
-        (written([step(1)])[:-1], "the guest left an event open: its output ends without the closing mark"),
-    ],
-    ids=["fewer", "more", "open"],
-)
-def test_every_event_is_answered_once(output: bytes, what: str) -> None:
-    machine = RunMachine(KEY)
-    machine.deliver(begun())
-    with pytest.raises(MalformedOutput) as raised:
-        machine.accept(begun(), output, at(0))
-    assert raised.value.message == what
-
-
 # ---- from the log --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("turns", "answers", "wishes"),
+    ("turns", "answers", "effects"),
     [
         ([], {}, []),
         ([begun()[:1]], {}, []),
-        ([begun()], ONE_STEP, [wish(1, "add", 2, 3)]),
-        ([begun(), [attempt(1)]], ONE_STEP, [wish(1, "add", 2, 3)]),
-        ([begun(), [attempt(1), attempt_failed(1, 1, at(9))]], ONE_STEP, [wish(1, "add", 2, 3, attempt=2, not_before=9)]),
-        ([begun(), [attempt(1), attempt_failed(1, 1, at(9)), attempt(1, 2)]], ONE_STEP, [wish(1, "add", 2, 3, attempt=2)]),
-        ([begun(), [attempt(1), done(1)]], TWO_STEPS, [wish(2, "double", 4)]),
+        ([begun()], ONE_STEP, [start(1, "add", 2, 3)]),
+        ([begun(), [attempt(1)]], ONE_STEP, [start(1, "add", 2, 3)]),
+        ([begun(), [attempt(1), attempt_failed(1, 1, at(9))]], ONE_STEP, [start(1, "add", 2, 3, attempt=2, not_before=9)]),
+        ([begun(), [attempt(1), attempt_failed(1, 1, at(9)), attempt(1, 2)]], ONE_STEP, [start(1, "add", 2, 3, attempt=2)]),
+        ([begun(), [attempt(1), done(1)]], TWO_STEPS, [start(2, "double", 4)]),
         ([begun()], NAP, [StartTimer(CallId(1), at(500))]),
-        ([begun()], A_STEP_OR_A_NAP, [wish(1), StartTimer(CallId(2), at(500))]),
+        ([begun()], A_STEP_OR_A_NAP, [start(1), StartTimer(CallId(2), at(500))]),
         ([begun(), [attempt(1)], [cancel()]], ONE_STEP, []),
         ([begun(), [attempt(1), done(1)]], ONE_STEP, []),
     ],
     ids=["absent", "created", "called", "running", "backoff", "again", "next", "timer", "both", "canceling", "ended"],
 )  # fmt: skip
 def test_a_rebuilt_run_waits_for_what_it_waited_for(
-    turns: list[list[Fact]], answers: Answers, wishes: list[Wish]
+    turns: list[list[Input]], answers: Answers, effects: list[Effect]
 ) -> None:
     machine, log = machine_after(*turns, answers=answers)
-    assert (machine.pending(), rebuilt(log).pending()) == (wishes, wishes)
+    assert (machine.pending(), rebuilt(log).pending()) == (effects, effects)
 
 
 def test_a_completed_step_is_not_called_again() -> None:
     machine, log = machine_after(begun(), [attempt(1), done(1, 4)], answers=TWO_STEPS)
-    assert rebuilt(log).pending() == [wish(2, "double", 4)]
+    assert rebuilt(log).pending() == [start(2, "double", 4)]
     rest = advance(rebuilt(log), [attempt(2), done(2, 8)], TWO_STEPS)
     assert rest.records == advance(machine, [attempt(2), done(2, 8)], TWO_STEPS).records
 
@@ -514,11 +368,11 @@ def test_a_record_that_cannot_follow_is_refused() -> None:
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> tuple[dict[str, list[Command]], list[Fact]]:
+def programs(draw: st.DrawFn) -> tuple[dict[str, list[Command]], list[Input]]:
     """Branches of steps and naps in sequence, side by side, and an order in which the world may answer them."""
     branches = draw(st.lists(st.lists(st.sampled_from(["step", "retry", "nap"]), min_size=1, max_size=3), max_size=4))
     answers: dict[str, list[Command]] = {"start": []}
-    facts: list[Fact] = begun()
+    inputs: list[Input] = begun()
     waiting: list[tuple[int, str, list[str]]] = []  # call, kind, what follows in its branch
     calls = 0
 
@@ -532,10 +386,10 @@ def programs(draw: st.DrawFn) -> tuple[dict[str, list[Command]], list[Fact]]:
         ask("start", branch)
     while waiting:
         call, kind, rest = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
-        facts += [fired(call)] if kind == "nap" else [attempt(call)]
+        inputs += [fired(call)] if kind == "nap" else [attempt(call)]
         if kind == "retry":
-            facts += [attempt_failed(call, 1, at(20)), attempt(call, 2)]
-        facts += [] if kind == "nap" else [done(call, call)]
+            inputs += [attempt_failed(call, 1, at(20)), attempt(call, 2)]
+        inputs += [] if kind == "nap" else [done(call, call)]
         event = f"fired {call}" if kind == "nap" else f"done {call}"
         answers[event] = []
         if rest:
@@ -544,19 +398,19 @@ def programs(draw: st.DrawFn) -> tuple[dict[str, list[Command]], list[Fact]]:
             answers[event].append(result(calls))
     if not branches:
         answers["start"].append(result(0))
-    return answers, facts
+    return answers, inputs
 
 
 @settings(max_examples=60, deadline=None)
 @given(programs(), st.data())
 def test_any_legal_order_leads_to_one_log_however_it_is_batched(
-    program: tuple[dict[str, list[Command]], list[Fact]], data: st.DataObject
+    program: tuple[dict[str, list[Command]], list[Input]], data: st.DataObject
 ) -> None:
-    answers, facts = program
-    log = lived(facts, answers)
+    answers, inputs = program
+    log = lived(inputs, answers)
     assert told(log)[-1] == "run completed"
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(facts)), max_size=4)) | {0, len(facts)})
-    turns = [facts[a:b] for a, b in pairwise(cuts)]
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(inputs)), max_size=4)) | {0, len(inputs)})
+    turns = [inputs[a:b] for a, b in pairwise(cuts)]
     assert machine_after(*turns, answers=answers)[1] == log
 
 

@@ -12,20 +12,10 @@ from support.strategies import hostile, values
 
 from cloche.errors import InvalidInput, MalformedOutput
 from cloche.history import CallId, Failure, Path
-from cloche.history.messages import (
-    Command,
-    CompleteRun,
-    Enter,
-    Event,
-    FailRun,
-    Leave,
-    Started,
-    StepFailed,
-    WriteLog,
-    split_output,
-    unpack_command,
-)
-from cloche.history.values import check, decode, encode_plain, plain
+from cloche.history.check import check
+from cloche.history.messages import Command, CompleteRun, Enter, Event, FailRun, Leave, Started, StepFailed, WriteLog
+from cloche.history.output import split_output, unpack_command
+from cloche.history.values import decode, encode_plain, plain
 
 COMMANDS: list[Command] = [
     step(1, "add", 1, "x"),

@@ -12,7 +12,8 @@ from support.histories import KEY, Answers, at, attempt, begun, done, machine_af
 from cloche.errors import BrokenChain, HistoryError
 from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, RunKey, Seq, TenantId
 from cloche.history.ids import ID_BYTES_MAX, is_valid_id
-from cloche.history.records import COMMANDS, ENDS, EVENTS, genesis, make_record, unpack_record
+from cloche.history.messages import COMMANDS, EVENTS
+from cloche.history.records import ENDS, genesis, make_record, unpack_record
 from cloche.history.values import encode_plain
 
 ZERO = bytes(32)
@@ -82,7 +83,7 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "CHILD_STARTED": 30,
         "CHILD_ENDED": 31,
         "CANCEL_DELIVERED": 32,
-        "RUN_GAVE_WAY": 33,
+        "RUN_CANCELED_BY_CODE": 33,
     }
 
 

@@ -21,7 +21,8 @@ from pydantic import BaseModel, Field, RootModel, field_serializer
 from support.strategies import hostile, values
 
 from cloche.errors import InvalidInput, MalformedOutput
-from cloche.history.values import DEPTH_MAX, check, decode, encode, encode_plain, plain
+from cloche.history.check import DEPTH_MAX, check
+from cloche.history.values import decode, encode, encode_plain, plain
 
 
 class Color(Enum):

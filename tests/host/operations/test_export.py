@@ -14,7 +14,8 @@ from support.stores import key
 
 from cloche.engines import SandboxEngine
 from cloche.errors import BrokenChain, ClocheError, ForeignFile, RunConflict
-from cloche.history.values import decode_sequence, encode_plain
+from cloche.history.check import decode_sequence
+from cloche.history.values import encode_plain
 from cloche.operations import replay
 from cloche.operations.export import export_run, import_run
 from cloche.store import MemoryStore, SqliteStore, Store

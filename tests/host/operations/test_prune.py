@@ -16,6 +16,7 @@ from cloche import Cloche
 from cloche.errors import HistoryError
 from cloche.history import TimeMs
 from cloche.operations import prune, replay
+from cloche.status import RunStatus
 from cloche.store import Finding, SqliteStore
 from cloche.store.sqlite.store import VERSION
 from cloche.testing.clock import START
@@ -29,15 +30,17 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         yield opened
 
 
-def runs(store: SqliteStore, before: TimeMs, **only: str) -> list[str]:
-    return [found.run for found in prune.prunable(store, before, tenant="default", **only)]
+def runs(
+    store: SqliteStore, before: TimeMs, *, status: RunStatus | None = None, workflow: str | None = None
+) -> list[str]:
+    return [found.run for found in prune.prunable(store, before, tenant="default", status=status, workflow=workflow)]
 
 
 def test_runs_are_chosen_by_their_end(store: SqliteStore) -> None:
     assert runs(store, START) == []
     assert sorted(runs(store, LATER)) == ["answered", "canceled", "failing", "nested", "plain", "talking"]
     assert runs(store, TimeMs(START + 1)) == ["plain"]
-    assert runs(store, LATER, status="failed") == ["failing"]
+    assert runs(store, LATER, status=RunStatus.FAILED) == ["failing"]
     assert runs(store, LATER, workflow="asking") == ["canceled", "answered"]
 
 

@@ -12,6 +12,7 @@ from cloche.client.workflows import load_workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.errors import Divergence, LeasedElsewhere, NotFound, UsageError
 from cloche.history import Kind
+from cloche.status import RunStatus
 from cloche.store import MemoryStore
 from cloche_codegen import patched
 
@@ -64,7 +65,7 @@ def _first_of_patched(journal: Journal) -> Workflow:
 async def suspended(store: MemoryStore, engine: type[CellSource], workflow: Workflow, run_id: str = "r1") -> None:
     async with AppOn(store, workflows=[workflow], world=ManualWorld(), engine=engine()) as app:
         await app.start(workflow, {"v": 1}, run_id=run_id)
-        await until(lambda: [row for row in store.runs(status="suspended") if row.key.run == run_id])
+        await until(lambda: [row for row in store.runs(status=RunStatus.SUSPENDED) if row.key.run == run_id])
 
 
 def app_on(store: MemoryStore, engine: type[CellSource], *workflows: Workflow) -> AppOn:

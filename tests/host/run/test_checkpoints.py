@@ -21,6 +21,7 @@ from cloche.history import Record, RunId, RunKey, Seq
 from cloche.operations.deep_verify import deep_findings
 from cloche.run.checkpoints import Checkpoint, opened, sealed
 from cloche.sandbox import images
+from cloche.status import RunStatus
 from cloche.store import CheckpointFile, MemoryCheckpoints, MemoryStore, SqliteStore
 
 OTHER = RunKey(KEY.tenant, RunId("r2"))
@@ -52,7 +53,7 @@ def loop_and_ask(journal: Journal, turns: int = 30) -> Workflow:
 
 async def until_it_asks(app: Cloche, store: MemoryStore, run_id: str = "r1", value: int = 0) -> None:
     await app.start("w", {"v": value}, run_id=run_id)
-    await until(lambda: [row for row in store.runs(status="suspended") if row.key.run == run_id])
+    await until(lambda: [row for row in store.runs(status=RunStatus.SUSPENDED) if row.key.run == run_id])
 
 
 async def asked(store: MemoryStore, kept: MemoryCheckpoints, workflow: Workflow, *runs: tuple[str, int]) -> None:
@@ -82,7 +83,7 @@ async def test_nothing_between_the_beginning_and_the_checkpoint_is_read(journal:
     async with AppOn(store, kept, workflows=[workflow]) as app:
         store.read.clear()
         async with app._running.starting.with_driver(KEY) as driver:
-            assert len(driver.machine.suspensions()) == 1
+            assert len(driver.machine.open.suspensions()) == 1
         assert store.read == {1, 2, *range(at + 1, head + 1)}
         assert at > 40
 
@@ -173,7 +174,7 @@ async def test_a_parked_run_that_is_still_warm_is_not_rebuilt(journal: Journal) 
         await until(lambda: KEY not in app._running.drivers)
         store.read.clear()
         await app._running.requests.resume(KEY, {"data": {"add": 1}})
-        await until(lambda: store.runs(status="success"))
+        await until(lambda: store.runs(status=RunStatus.SUCCESS))
         assert store.read == {1}  # what it was created with
         assert await ended(await app.get("r1")) == ("success", {"v": 62})
 
@@ -288,7 +289,7 @@ async def test_a_deep_verification_replays_and_compares_the_state_of_the_checkpo
     kept._kept[KEY] = (mine.seq, sealed(KEY, wrong))
     (finding,) = deep_findings(store, SandboxEngine(), kept, KEY)
     assert (finding.run, finding.seq) == ("r1", mine.seq)
-    assert "another state than replay leads to" in finding.problem
+    assert "another state than replay ends in" in finding.problem
     kept._kept[KEY] = (mine.seq, b"nothing")
     (finding,) = deep_findings(store, SandboxEngine(), kept, KEY)
     assert "not made by this user's cloche" in finding.problem

@@ -193,7 +193,7 @@ async def test_canceling_a_run_cancels_its_children(tmp_path: Path, store: str) 
         assert (await run.result()).status == "canceled"
         assert (await (await app.get("r1.1")).result(final=True)).status == "canceled"
         kinds = [record.kind for record in await run.history()]
-        assert kinds[-3:] == [Kind.CANCEL_DELIVERED, Kind.CALL_ABANDONED, Kind.RUN_GAVE_WAY]
+        assert kinds[-3:] == [Kind.CANCEL_DELIVERED, Kind.CALL_ABANDONED, Kind.RUN_CANCELED_BY_CODE]
         assert (await app.replay("r1")).ok
 
 

@@ -158,7 +158,13 @@ async def test_a_workflow_that_is_canceled_cleans_up() -> None:
     assert (result.status, result.result, result.error) == ("canceled", None, None)
     assert sorted(SEEN) == sorted(["book", "waits", "let go", "gave back room 5"])
     told = kinds.index(Kind.CANCEL_DELIVERED)
-    ended = [Kind.CALL_ABANDONED, Kind.STEP_CALLED, Kind.ATTEMPT_STARTED, Kind.STEP_COMPLETED, Kind.RUN_GAVE_WAY]
+    ended = [
+        Kind.CALL_ABANDONED,
+        Kind.STEP_CALLED,
+        Kind.ATTEMPT_STARTED,
+        Kind.STEP_COMPLETED,
+        Kind.RUN_CANCELED_BY_CODE,
+    ]
     assert [kind for kind in kinds[told + 1 :] if kind is not Kind.LATE_RESULT] == ended
 
 
@@ -277,7 +283,7 @@ def test_a_process_that_is_killed_while_a_run_cleans_up_leaves_one_that_goes_on_
     worker = [*command, "worker", "author.py:tidy", "--once"]
     subprocess.run(worker, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE_S)
     kinds = asyncio.run(_kinds(tmp_path))
-    assert kinds[-1] is Kind.RUN_GAVE_WAY
+    assert kinds[-1] is Kind.RUN_CANCELED_BY_CODE
     assert (kinds.count(Kind.CANCEL_DELIVERED), kinds.count(Kind.STEP_COMPLETED)) == (1, 12)
     done = [int(line) for line in journal.read_text().splitlines()]
     assert sorted(set(done)) == list(range(12))

@@ -16,7 +16,7 @@ from cloche import Cloche, DirectEngine, StepContext, Workflow, code, create_wor
 from cloche.engines import Cell
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, RunId, RunKey
-from cloche.history.records import EVENTS
+from cloche.history.messages import EVENTS
 from cloche.operations import replay
 from cloche.run.meter import Meter
 from cloche.store import MemoryStore, Metered, Store, Usage

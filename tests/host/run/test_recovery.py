@@ -15,6 +15,8 @@ from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step
 from cloche.engines import Code, Language, SandboxEngine
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, TenantId
+from cloche.history.limits import Limits
+from cloche.status import RunStatus
 from cloche.store import Append, MemoryStore
 from cloche.worker.tasks import WorkerTasks
 
@@ -36,7 +38,7 @@ async def test_a_sleep_survives_a_restart_and_is_not_longer_for_it(journal: Jour
     workflow, store, world = three_steps(journal), MemoryStore(), ManualWorld()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         await app.start("w", {"v": 1}, run_id="r1")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
     world.move(3599)
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.get("r1")
@@ -52,13 +54,13 @@ async def test_an_open_run_goes_on_under_the_code_it_began_with(journal: Journal
     store, world = MemoryStore(), ManualWorld()
     async with AppOn(store, workflows=[three_steps(journal)], world=world) as app:
         await app.start("w", {"v": 1}, run_id="old")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
     world.move(3600)
     changed = three_steps(journal, middle="other")
     async with AppOn(store, workflows=[changed], steps=[journal.dbl()], world=world) as app:
         assert await ended(await app.get("old")) == ("success", {"v": 5})
         new = await app.start("w", {"v": 1}, run_id="new")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
         world.move(3600, app)
         assert await ended(new) == ("success", {"v": 0})
     assert journal.began == ["inc", "dbl", "inc", "other"]
@@ -70,7 +72,7 @@ async def test_replay_on_changed_code_reports_the_first_difference_as_data(journ
     store, world = MemoryStore(), ManualWorld()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w", {"v": 1}, run_id="r1")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
         same = await app.replay("r1")
         changed = await app.replay("r1", workflow=three_steps(journal, middle="other"))
         assert (same.ok, same.events, same.divergence) == (True, 3, None)
@@ -136,7 +138,7 @@ async def test_a_step_that_is_missing_when_its_retry_is_due_blocks_at_once(journ
     store, world = MemoryStore(), ManualWorld()
     async with AppOn(store, workflows=[create_workflow(id="w").then(flaky).commit()], world=world) as app:
         await app.start("w", run_id="r1")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
     async with AppOn(store, world=world) as app:
         world.move(5, app)
         assert (await (await app.get("r1")).result()).status == "blocked"
@@ -240,7 +242,7 @@ async def test_a_run_keeps_the_guest_it_began_with(journal: Journal) -> None:
     workflow, store, world = three_steps(journal), MemoryStore(), ManualWorld()
     async with AppOn(store, workflows=[workflow], world=world, engine=engine) as app:
         await app.start("w", {"v": 1}, run_id="r1")
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
     world.move(3600)
     later = OtherGuest()
     async with AppOn(store, workflows=[workflow], world=world, engine=later) as app:
@@ -258,7 +260,7 @@ class OtherGuest(SandboxEngine):
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return "0" * 64, b"not this one"
 
-    def open(self, code: Code, guest: Any, limits: dict[str, Any], tenant: TenantId) -> Any:
+    def open(self, code: Code, guest: Any, limits: Limits, tenant: TenantId) -> Any:
         self.opened.append(code.guest)
         return super().open(code, guest, limits, tenant)
 
@@ -270,7 +272,7 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
     async with AppOn(store, workflows=[workflow, quick], world=world) as app:
         for n in range(20):
             await app.start("w", {"v": n}, run_id=f"r{n}")
-        await until(lambda: len(store.runs(status="waiting")) == 20)
+        await until(lambda: len(store.runs(status=RunStatus.WAITING)) == 20)
     async with AppOn(store, workflows=[workflow, quick], world=world) as app:
         assert not app._running.drivers  # twenty sleepers cost twenty timers, and no cell
         assert await ended(await app.start("quick", 1)) == ("success", 1)

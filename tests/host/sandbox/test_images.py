@@ -10,7 +10,8 @@ import pytest
 from cloche.engines import SandboxEngine
 from cloche.errors import InvalidInput, LoadFailed, MalformedOutput, UsageError
 from cloche.history import CallId, TimeMs
-from cloche.history.messages import Started, StepCompleted, TimerFired, split_output
+from cloche.history.messages import Started, StepCompleted, TimerFired
+from cloche.history.output import split_output
 from cloche.sandbox import Cell, Image, Limits, base_image, load_image
 
 SOURCE = """

@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloche.errors import GuestUnavailable, LimitExceeded, MalformedOutput
-from cloche.history import values
 from cloche.history.bounds import Bounds
-from cloche.history.messages import split_output
-from cloche.history.values import check, encode
+from cloche.history.check import check
+from cloche.history.output import split_output
+from cloche.history.values import encode
 from cloche.sandbox.validator import Checker, checker
 from cloche.sandbox.validator import walk as walk_or_not
 
@@ -167,10 +167,9 @@ def test_without_the_guest_python_looks(monkeypatch: pytest.MonkeyPatch, caplog:
     checker.cache_clear()
 
 
-def test_a_large_output_is_split_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_output_is_split_as_a_small_one() -> None:
     commands = [encode([0, n, "p", "step", [LARGE[: 100 * n]]]) for n in range(1, 20)]
     output = b"\xf6" + b"\xf6".join([commands[0], b"".join(commands[1:5]), b"".join(commands[5:])]) + b"\xf6\xf6"
-    monkeypatch.setattr(values, "_walks", [])
     slowly = list(split_output(output))
     asked: list[int] = []
 
@@ -178,8 +177,7 @@ def test_a_large_output_is_split_as_a_small_one(monkeypatch: pytest.MonkeyPatch)
         asked.append(len(data))
         return walk(data)
 
-    values.lend(noted)
-    assert list(split_output(output)) == slowly
+    assert list(split_output(output, validator=noted)) == slowly
     assert asked == [len(output)]
 
 

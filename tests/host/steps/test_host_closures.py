@@ -15,6 +15,7 @@ from cloche import DirectEngine, Graph, Policy, SandboxEngine, Workflow, create_
 from cloche.engines import CellSource
 from cloche.errors import NotGranted
 from cloche.history import Kind
+from cloche.status import RunStatus
 from cloche.store import MemoryStore
 from cloche.testing import TestApp
 from cloche_codegen import GraphError
@@ -85,7 +86,7 @@ def test_a_value_is_computed_once_and_the_same_in_every_later_life(engine: Calla
             async with AppOn(store, workflows=[workflow], engine=engine(), policy=LEAVE, world=world) as app:
                 run = await app.start("w", {"v": 1}, run_id="r1")
                 if life_number == 0:
-                    await until(lambda: store.runs(status="waiting"))
+                    await until(lambda: store.runs(status=RunStatus.WAITING))
                     continue
                 world.move(3600, app)
                 answers.append((await run.result()).unwrap())
@@ -134,7 +135,7 @@ async def test_a_duration_of_the_host_and_what_flows_stays() -> None:
     workflow = build().sleep(oracle.hour).commit()
     async with AppOn(store, workflows=[workflow], policy=LEAVE, world=world) as app:
         run = await app.start("w", {"v": 1})
-        await until(lambda: store.runs(status="waiting"))
+        await until(lambda: store.runs(status=RunStatus.WAITING))
         world.move(3599, app)
         assert await run.status() == "waiting"
         world.move(1, app)

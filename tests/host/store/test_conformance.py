@@ -18,6 +18,7 @@ from support.stores import Log, begun, key
 from cloche.errors import HistoryError, NotFound, SeqConflict, StoreError
 from cloche.history import Kind, Path, Seq, TenantId
 from cloche.history.records import BODY_BYTES_MAX
+from cloche.status import RunStatus
 from cloche.store import (
     InboxRow,
     MemoryStore,
@@ -72,7 +73,7 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
 
 def test_a_run_is_created_with_its_first_records(store: Store) -> None:
     (log,) = committed(store, "r1")
-    row = RunRow(key(), "orders", "c0de", "running", None, at(2), at(2), Seq(2), log.records[-1].hash)
+    row = RunRow(key(), "orders", "c0de", RunStatus.RUNNING, None, at(2), at(2), Seq(2), log.records[-1].hash)
     assert (store.run(key()), store.runs()) == (row, [row])
     assert list(store.records(key())) == log.records
 
@@ -82,7 +83,7 @@ def test_records_are_appended_behind_the_end_and_change_the_row(store: Store) ->
     assert store.commit([log.step()]) == [None]
     assert store.commit([log.append(Kind.TIMER_SET, path="nap", status="waiting", wake_at=at(500))]) == [None]
     end = log.records[-1]
-    row = RunRow(key(), "orders", "c0de", "waiting", at(500), at(2), end.time, Seq(6), end.hash)
+    row = RunRow(key(), "orders", "c0de", RunStatus.WAITING, at(500), at(2), end.time, Seq(6), end.hash)
     assert (store.run(key()), list(store.records(key()))) == (row, log.records)
 
 
@@ -180,17 +181,17 @@ def test_runs_are_filtered_by_tenant_status_and_workflow(store: Store) -> None:
     ]:
         assert store.commit([Log(key(run, tenant)).begin(workflow, status)]) == [None]
     assert names(store.runs(tenant="a")) == ["4", "2", "1"]
-    assert names(store.runs(status="success")) == ["4", "3", "2"]
-    assert names(store.runs(workflow="orders", status="success")) == ["4", "3"]
-    assert names(store.runs(tenant="a", workflow="orders", status="success", limit=9)) == ["4"]
+    assert names(store.runs(status=RunStatus.SUCCESS)) == ["4", "3", "2"]
+    assert names(store.runs(workflow="orders", status=RunStatus.SUCCESS)) == ["4", "3"]
+    assert names(store.runs(tenant="a", workflow="orders", status=RunStatus.SUCCESS, limit=9)) == ["4"]
     assert names(store.runs(tenant="c")) == []
 
 
 def test_a_page_goes_on_behind_a_run_that_does_not_pass_the_filter_any_more(store: Store) -> None:
     logs = committed(store, "a", "b", "c")
-    assert names(store.runs(status="running", limit=2)) == ["c", "b"]
+    assert names(store.runs(status=RunStatus.RUNNING, limit=2)) == ["c", "b"]
     store.commit([logs[1].append(Kind.RUN_COMPLETED, status="success")])
-    assert names(store.runs(status="running", limit=2, after="b")) == ["a"]
+    assert names(store.runs(status=RunStatus.RUNNING, limit=2, after="b")) == ["a"]
 
 
 def test_a_page_of_a_tenant_goes_on_behind_its_own_run(store: Store) -> None:

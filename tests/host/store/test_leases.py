@@ -14,6 +14,7 @@ from support.stores import Log, begun, key
 
 from cloche.errors import LeaseLost, SeqConflict
 from cloche.history import DEFAULT_TENANT, Kind, TenantId
+from cloche.status import RunStatus
 from cloche.store import GRANTED, Lease, MemoryStore, SqliteStore, Store, WorkerRow
 
 
@@ -140,9 +141,9 @@ def test_letting_go_says_what_the_run_waits_for(store: Store) -> None:
     row = store.leases.claim("A", key())
     assert row is not None
     assert row.lease is not None
-    store.leases.release(key(), replace(row.lease, fence=9), "waiting", at(5))
+    store.leases.release(key(), replace(row.lease, fence=9), RunStatus.WAITING, at(5))
     assert owner(store) == ("A", 1)
-    store.leases.release(key(), row.lease, "waiting", at(5))
+    store.leases.release(key(), row.lease, RunStatus.WAITING, at(5))
     assert (owner(store), claimed(store, "B", 4), claimed(store, "B", 5)) == ((None, 1), [], ["r1"])
 
 
@@ -224,7 +225,7 @@ def test_the_version_leaves_out_own_writes(store: Store) -> None:
         before = own.version(), others.version()
         committed(own, run)
         own.post(key(run), "cancel", b"", run, at(1))
-        own.leases.release(key(run), Lease("A", 1), "waiting", None)
+        own.leases.release(key(run), Lease("A", 1), RunStatus.WAITING, None)
         assert own.version() == before[0]
         assert others.version() != before[1]
     other.close()

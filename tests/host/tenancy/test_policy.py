@@ -445,5 +445,5 @@ def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValidationError):
         Policy().timers = 1  # type: ignore[misc]
     narrow = Policy(timers=3, steps=(Grant(step="a", arguments={"b": (1,)}),), memory_bytes=1 << 25)
-    assert Policy.of(narrow.limits(), narrow.pinned()) == narrow
+    assert Policy.of(narrow.limits().to_data(), narrow.pinned()) == narrow
     assert Policy().pinned() == {}

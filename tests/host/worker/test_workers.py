@@ -18,6 +18,7 @@ from cloche import Cloche, Step, StepContext, Workflow, create_workflow
 from cloche.errors import InvalidInput, NotSuspended, RunConflict, StoreError
 from cloche.history import Kind
 from cloche.run.driver import PARK_AFTER_MS
+from cloche.status import RunStatus
 from cloche.store import GRANTED, Append, MemoryStore, SqliteStore, Store
 from cloche.worker.inbox import token_of
 
@@ -188,7 +189,7 @@ async def test_a_run_that_lacks_its_step_here_goes_on_where_it_is_known(journal:
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
     async with AppOn(store) as without, AppOn(store, workflows=[workflow]) as with_it:
         await without._running.requests.resume(KEY, {"data": {"add": 5}})
-        await until(lambda: store.runs(status="success"))
+        await until(lambda: store.runs(status=RunStatus.SUCCESS))
         assert await ended(await with_it.get("r1")) == ("success", {"v": 14})
 
 

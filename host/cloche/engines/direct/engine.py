@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 from cloche.engines.code import Code, Language
 from cloche.engines.direct.cell import DirectCell
@@ -13,6 +12,7 @@ from cloche.engines.direct.program import Program
 from cloche.engines.protocol import Cell
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
+from cloche.history.check import Validator
 from cloche.history.ids import TenantId
 from cloche.sandbox import Limits
 from cloche_codegen import Graph, GraphError
@@ -45,13 +45,17 @@ class DirectEngine:
     def guest(self, language: Language = "javascript") -> tuple[str, bytes]:
         return self._glass.guest(language)
 
-    def limits(self) -> dict[str, int]:
+    @property
+    def validator(self) -> Validator:
+        return self._glass.validator
+
+    def limits(self) -> Limits:
         return self._glass.limits()
 
-    def load(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> None:
+    def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
         self.open(code, guest, limits, tenant)
 
-    def open(self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId) -> Cell:
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
         """A fresh cell.
 
         Raises:
@@ -76,9 +80,7 @@ class DirectEngine:
         beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
         return DirectCell(program, lambda: beside)
 
-    def thaw(
-        self, code: Code, guest: Callable[[], bytes], limits: dict[str, Any], tenant: TenantId, frozen: bytes
-    ) -> None:
+    def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> None:
         """Promises of this process cannot be frozen: runs are always replayed."""
 
 

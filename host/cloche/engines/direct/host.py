@@ -61,7 +61,7 @@ class Host:
         self.now = 0
         self.finished = False
         self.on_suspended: Callable[[str, bool], None] = lambda path, whether: None
-        self.known_patches: list[str] | None = None  # while newer code leads an old history again
+        self.known_patches: list[str] | None = None  # while newer code replays an old history
         self._patches: dict[str, bool] = {}
         self._calls: dict[int, OpenCall] = {}
         self._last_call = 0

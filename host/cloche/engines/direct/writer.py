@@ -11,7 +11,7 @@ import struct
 from typing import Any, Final
 
 from cloche.engines.direct.values import Error, NoError
-from cloche.history.values import DEPTH_MAX
+from cloche.history.check import DEPTH_MAX
 from cloche.sandbox.faults import raise_fault
 from cloche_codegen.conditions.values import MISSING
 

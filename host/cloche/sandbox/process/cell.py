@@ -25,9 +25,10 @@ from cloche.errors import (
     StackExhausted,
     TimeExhausted,
 )
+from cloche.history.check import check
 from cloche.history.failures import Failure
 from cloche.history.ids import TenantId
-from cloche.history.values import check, decode, encode_plain
+from cloche.history.values import decode, encode_plain
 from cloche.sandbox import Limits
 from cloche.sandbox.cells import RESIDENT_BYTES
 from cloche.sandbox.images import IMAGES_MAX, digest_of_source, image_digest, portable

@@ -16,12 +16,12 @@ from typing import Any
 
 from cloche.errors import GuestFault, HeavyTurn, InvalidInput
 from cloche.history.failures import Failure
+from cloche.history.limits import Limits
 from cloche.history.values import decode, encode
 from cloche.sandbox.artefacts import loaded
 from cloche.sandbox.cells import Cell, hot_images
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, load_image
-from cloche.sandbox.limits import Limits
 from cloche.sandbox.process import lockdown
 from cloche.sandbox.process.wire import Ask, Request, Said, Served, answer
 

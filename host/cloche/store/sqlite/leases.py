@@ -8,7 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs
-from cloche.history.lifecycles import RunPhase
+from cloche.status import RunStatus
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 from cloche.store.sqlite.lock import Presence
 
@@ -34,7 +34,7 @@ _TYPES: tuple[type | tuple[type, ...], ...] = (
     _OR_NOT,
     int,
 )
-_STATUSES = frozenset({*(phase.value for phase in RunPhase), "suspended", "waiting", "blocked"})
+_STATUSES = frozenset(RunStatus)
 # As the index runs_free has it, word for word.
 _FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
 _DUE = f"{_FREE} AND coalesce(wake_at, 0) <= ?2"
@@ -136,12 +136,12 @@ class SqliteLeases:
         )
         return None if found is None else TimeMs(found)
 
-    def release(self, key: RunKey, lease: Lease, status: str, wake_at: TimeMs | None) -> None:
+    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         with self._transaction():
             self._db.execute(
                 "UPDATE runs SET owner = NULL, status = ?, wake_at = ? "
                 "WHERE tenant = ? AND run = ? AND owner = ? AND fence = ?",
-                (status, wake_at, key.tenant, key.run, lease.worker, lease.fence),
+                (str(status), wake_at, key.tenant, key.run, lease.worker, lease.fence),
             )
 
     def close(self) -> None:
@@ -157,7 +157,8 @@ def row_of(row: tuple[Any, ...]) -> RunRow:
     if not all(isinstance(one, kind) for one, kind in zip(row, _TYPES, strict=True)) or status not in _STATUSES:
         return _damaged(row)
     key = RunKey(TenantId(tenant), RunId(run))
-    return RunRow(key, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, *owned)
+    stands, times = RunStatus(status), (wake_at, created_at, updated_at)
+    return RunRow(key, workflow, code, stands, *times, head_seq, head_hash, problem, *owned)
 
 
 def _damaged(row: tuple[Any, ...]) -> RunRow:
@@ -169,4 +170,4 @@ def _damaged(row: tuple[Any, ...]) -> RunRow:
         "what_to_do": "keep a copy of the file, then run 'cloche verify' on it: its records may be whole",
     }
     key, never = RunKey(TenantId(tenant), RunId(run)), TimeMs(0)
-    return RunRow(key, workflow, code, "blocked", None, never, never, Seq(0), b"", json.dumps(problem), None, 0)
+    return RunRow(key, workflow, code, RunStatus.BLOCKED, None, never, never, Seq(0), b"", json.dumps(problem), None, 0)

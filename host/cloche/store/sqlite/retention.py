@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from cloche.history.ids import RunKey, TimeMs
 from cloche.history.payloads import children
-from cloche.store.protocol import ENDED, Collected
+from cloche.status import FINAL
+from cloche.store.protocol import Collected
 from cloche.store.sqlite.deployments import keep_usage
 
-_ENDED = ", ".join(f"'{status}'" for status in ENDED)
+_ENDED = ", ".join(f"'{status}'" for status in FINAL)
 
 
 def delete(db: sqlite3.Connection, key: RunKey, at: TimeMs) -> bool:

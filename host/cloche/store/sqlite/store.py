@@ -27,8 +27,9 @@ from cloche.errors import (
 )
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
+from cloche.status import RunStatus
 from cloche.store.memory import lease_lost, no_such_run, refusal
-from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow, Version
+from cloche.store.protocol import GRANTED, RESULTS, Append, Collected, Finding, InboxRow, Lease, RunRow, Version
 from cloche.store.sqlite import deployments, retention, wal
 from cloche.store.sqlite.audit import audit
 from cloche.store.sqlite.leases import BY_KEY, ROW, SqliteLeases, row_of
@@ -48,6 +49,8 @@ _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _RECORD, _HASH, _HASH_BEFORE = (f"CAST(ifnull({name}, x'') AS BLOB)" for name in ("r.record", "r.hash", "p.hash"))
 _SCHEMA = FilePath(__file__).with_name("sql")
 
+# As the index records_results has them, word for word.
+_RESULTS = ", ".join(str(int(kind)) for kind in sorted(RESULTS))
 _SET = f"UPDATE runs SET status = ?, wake_at = ?, updated_at = ?, head_seq = ?, head_hash = ?, {deployments.ADDS}"
 _OWNED = "WHERE tenant = ? AND run = ? AND head_seq = ? AND owner IS ? AND fence = ifnull(?, fence) RETURNING id"
 _CREATE = (  # of a worker that was buried: nobody's
@@ -177,7 +180,7 @@ class SqliteStore:
                 append.key.run,
                 append.new.workflow,
                 append.new.code,
-                append.status,
+                str(append.status),
                 append.wake_at,
                 append.at,
                 append.at,
@@ -200,7 +203,7 @@ class SqliteStore:
         found = self._db.execute(
             _ADVANCE_AND_RELEASE if append.release else _ADVANCE,
             (
-                append.status,
+                str(append.status),
                 append.wake_at,
                 append.at,
                 last.seq,
@@ -301,20 +304,20 @@ class SqliteStore:
         self,
         *,
         tenant: str | None = None,
-        status: str | None = None,
+        status: RunStatus | None = None,
         workflow: str | None = None,
         limit: int | None = None,
         after: str | None = None,
     ) -> list[RunRow]:
         by_status = "" if status is None else "status = ?2 AND "
-        if status != "running":  # the term that lets SQLite use the index runs_listed
+        if status != RunStatus.RUNNING:  # the term that lets SQLite use the index runs_listed
             by_status += "" if status is None else "status <> 'running' AND "
         rows = self._select(
             f"SELECT {ROW} FROM runs WHERE {by_status} (?1 IS NULL OR tenant = ?1) AND ?2 IS ?2 "
             "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < "
             "(SELECT min(id) FROM runs WHERE run = ?4 AND (?1 IS NULL OR tenant = ?1))) "
             "ORDER BY id DESC LIMIT ?5",
-            (tenant, status, workflow, after, -1 if limit is None else limit),
+            (tenant, None if status is None else str(status), workflow, after, -1 if limit is None else limit),
         )
         return [row_of(row) for row in rows]
 
@@ -367,7 +370,7 @@ class SqliteStore:
             f"SELECT {_RECORD}, {_HASH}, r.seq, {_HASH_BEFORE} FROM records r INDEXED BY records_results "
             "LEFT JOIN records p ON p.run_id = r.run_id "
             "AND p.seq = r.seq - 1 WHERE r.run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
-            "AND r.path = ? AND r.kind IN (6, 7, 11, 21) ORDER BY r.seq DESC LIMIT 1",
+            f"AND r.path = ? AND r.kind IN ({_RESULTS}) ORDER BY r.seq DESC LIMIT 1",
             (key.tenant, key.run, path),
         )
         if not rows:

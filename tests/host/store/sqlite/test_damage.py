@@ -13,7 +13,7 @@ from support.stores import Log, begun, key
 
 from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history import Record, RunKey, RunMachine, Seq
-from cloche.history.fast_replay import Heard, follow
+from cloche.history.fast_replay import Transcript, follow
 from cloche.operations.replay import verify
 from cloche.store import Finding, SqliteStore, blob_digest
 
@@ -150,7 +150,7 @@ def test_a_record_without_its_bytes_is_damage_and_no_stumbling(tmp_path: Path, c
             with pytest.raises(BrokenChain):
                 list(store.records(log.key, Seq(after)))
         with pytest.raises(HistoryError):
-            follow(RunMachine(log.key), store.rows(log.key), lambda seq: _record(store, log.key, seq), Heard())
+            follow(RunMachine(log.key), store.rows(log.key), lambda seq: _record(store, log.key, seq), Transcript())
         assert any((finding.run, finding.seq) == ("r1", 2) for finding in verify(store, None).findings)
 
 

@@ -17,6 +17,7 @@ from support.stores import Log, begun, key
 from cloche.errors import BrokenChain, DamagedStore, ForeignStore, SeqConflict, StoreError, StoreUnavailable
 from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
+from cloche.status import RunStatus
 from cloche.store import Finding, SqliteStore, blob_digest
 from cloche.store.sqlite.store import VERSION
 
@@ -96,7 +97,7 @@ def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: Sql
     store._db.set_trace_callback(asked.append)
     store.leases.due_tenants(at(9))
     store.leases.next_due()
-    store.runs(status="blocked")
+    store.runs(status=RunStatus.BLOCKED)
     store.inbox("w")
     store.result(key(), StepPath("add"))
     store._db.set_trace_callback(None)

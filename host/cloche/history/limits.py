@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +37,6 @@ class Limits:
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Limits:
+    def from_data(cls, data: Mapping[str, Any]) -> Limits:
         """Limits of a stored run; a field that a later version added has its default."""
         return cls(**{name: int(data[name]) for name in cls.__dataclass_fields__ if name in data})

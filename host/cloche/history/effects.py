@@ -1,0 +1,60 @@
+"""Effects: what a run asks of the world. They follow from the log, and are dispatched once that is durable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from cloche.history.ids import CallId, Path, TimeMs
+
+
+@dataclass(frozen=True, slots=True)
+class StartStep:
+    """Run a step. `attempt` is the number of the attempt to make, from 1; not before `not_before`."""
+
+    call: CallId
+    path: Path
+    name: str
+    arguments: list[Any]
+    attempt: int = 1
+    not_before: TimeMs = TimeMs(0)
+    suspend_data: Any = None  # what the step suspended with, if it was resumed
+    resume_data: Any = None
+    is_resumed: bool = False
+    redispatched: int = 0  # how often this attempt was begun before, in processes that ended
+    is_recorded: bool = False  # the record of its beginning is durable
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    call: CallId
+    due: TimeMs
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start a child, or find the one that was started, and give back what comes of it."""
+
+    call: CallId
+    workflow: str
+    input: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StopCall:
+    """Nobody waits for this call any more."""
+
+    call: CallId
+
+
+Effect: TypeAlias = StartStep | StartTimer | StartRun | StopCall
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A step that waits to be resumed: by its path, or by one of its labels."""
+
+    call: CallId
+    path: Path
+    payload: Any
+    labels: tuple[str, ...]

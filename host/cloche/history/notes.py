@@ -1,0 +1,251 @@
+"""Notes: what the host records of its own. They are never delivered, and stand in the log as mappings of plain values.
+
+A field that has a default is left out of the mapping where it has that value. A note that was read from a record packs to the
+bytes it was read from, so that keys of other versions survive where a note is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, get_args
+
+from cloche.errors import HistoryError
+from cloche.history.failures import Failure
+from cloche.history.ids import CallId, TimeMs
+from cloche.history.records import Kind, Record
+from cloche.history.values import decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Base of all notes."""
+
+    kind: ClassVar[Kind]
+    _packed: bytes = field(default=b"", init=False, repr=False, compare=False)
+    time: TimeMs
+
+    def pack(self) -> bytes:
+        """The exact bytes that are stored."""
+        if not self._packed:
+            object.__setattr__(self, "_packed", encode(self._content()))
+        return self._packed
+
+    def _content(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        """The note that `_content` gave. Keys that this version does not know are passed over."""
+        return cls(time)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated(Note):
+    """What a run is pinned to.
+
+    `limits` (of its cell) and `policy` (what else differs from the defaults) stand as they were recorded, by any version:
+    `tenancy.Policy.of` reads both. `queued` is the packed start that a run waits for until its tenant has room. `depth` is how
+    many runs stand above this one.
+    """
+
+    kind: ClassVar[Kind] = Kind.RUN_CREATED
+    workflow: str = ""
+    guest: str = ""
+    engine: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    per_step: bool = False
+    queued: bytes = b""
+    forked_from: Mapping[str, str] = field(default_factory=dict)  # run, at
+
+    def _content(self) -> dict[str, Any]:
+        content = {name: getattr(self, name) for name in _OF_CREATION}
+        return {name: value for name, value in content.items() if value}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, **{name: content[name] for name in _OF_CREATION if name in content})
+
+
+_OF_CREATION = ("workflow", "guest", "engine", "limits", "policy", "depth", "per_step", "queued", "forked_from")
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Note):
+    """An attempt of a step begins. `redispatched` counts those before it that ended with their process."""
+
+    kind: ClassVar[Kind] = Kind.ATTEMPT_STARTED
+    call: CallId
+    attempt: int  # from 1
+    redispatched: int = 0
+    at_most_once: bool = False
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"attempt": self.attempt}
+        if self.redispatched:
+            content["redispatched"] = self.redispatched
+        if self.at_most_once:
+            content["at_most_once"] = True
+        return content
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        redispatched, at_most_once = content.get("redispatched", 0), content.get("at_most_once", False)
+        return cls(time, _call(call), content["attempt"], redispatched, at_most_once)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Note):
+    """An attempt failed. `retry_at` is when the next one is due; None: there is none. `traceback` never crosses the glass."""
+
+    kind: ClassVar[Kind] = Kind.ATTEMPT_FAILED
+    call: CallId
+    attempt: int
+    failure: Failure
+    retry_at: TimeMs | None
+    traceback: str
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "failure": self.failure.to_wire(),
+            "retry_at": self.retry_at,
+            "traceback": self.traceback,
+        }
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        failure, traceback = Failure.from_wire(content.get("failure", {})), content.get("traceback", "")
+        return cls(time, _call(call), content["attempt"], failure, content.get("retry_at"), traceback)
+
+
+@dataclass(frozen=True, slots=True)
+class StepWrote(Note):
+    """Output of a step while it runs."""
+
+    kind: ClassVar[Kind] = Kind.STEP_WROTE
+    call: CallId
+    value: Any
+
+    def _content(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, _call(call), content["value"])
+
+
+@dataclass(frozen=True, slots=True)
+class LateResult(Note):
+    """The end of a step that nobody waited for any more: its value, or its failure."""
+
+    kind: ClassVar[Kind] = Kind.LATE_RESULT
+    call: CallId
+    value: Any = None
+    failure: Failure | None = None
+
+    def _content(self) -> dict[str, Any]:
+        return {"value": self.value} if self.failure is None else {"failure": self.failure.to_wire()}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        failure = content.get("failure")
+        return cls(time, _call(call), content.get("value"), Failure.from_wire(failure) if failure else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused(Note):
+    """The entry of the graph that was asked for is done."""
+
+    kind: ClassVar[Kind] = Kind.RUN_PAUSED
+
+
+@dataclass(frozen=True, slots=True)
+class RunContinued(Note):
+    """A paused run goes on: by one more entry of its graph (`per_step`), or to its end."""
+
+    kind: ClassVar[Kind] = Kind.RUN_CONTINUED
+    per_step: bool
+
+    def _content(self) -> dict[str, Any]:
+        return {"per_step": self.per_step}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, content.get("per_step", False))
+
+
+@dataclass(frozen=True, slots=True)
+class RunCanceled(Note):
+    """The run has ended because it was canceled, before it began or when all that was under way had ended."""
+
+    kind: ClassVar[Kind] = Kind.RUN_CANCELED
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped(Note):
+    """The host ended the run. `fault` is the code of the guest's fault; None: nothing could have moved the run any more."""
+
+    kind: ClassVar[Kind] = Kind.RUN_STOPPED
+    failure: Failure
+    fault: str | None = None
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"failure": self.failure.to_wire()}
+        if self.fault is not None:
+            content["fault"] = self.fault
+        return content
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, Failure.from_wire(content["failure"]), content.get("fault"))
+
+
+AnyNote = (
+    RunCreated
+    | AttemptStarted
+    | AttemptFailed
+    | StepWrote
+    | LateResult
+    | RunPaused
+    | RunContinued
+    | RunCanceled
+    | RunStopped
+)
+NOTE_TYPES: dict[Kind, type[AnyNote]] = {note.kind: note for note in get_args(AnyNote)}
+
+
+def unpack_note(record: Record) -> AnyNote:
+    """The note in a record; it packs to the same bytes.
+
+    Raises:
+        KeyError: the record holds no note, or one without a key that it needs.
+    """
+    body = record.body
+    note = NOTE_TYPES[record.kind]._read(record.time, record.call, decode(body))
+    object.__setattr__(note, "_packed", body)
+    return note
+
+
+def unpack_created(record: Record | None) -> RunCreated:
+    """What a run is pinned to, from its first record.
+
+    Raises:
+        HistoryError: there is no such record, or it cannot be read.
+    """
+    if record is None or record.kind is not Kind.RUN_CREATED:
+        raise HistoryError("the run has no record of its creation")
+    try:
+        note = unpack_note(record)
+    except (TypeError, ValueError) as error:
+        raise HistoryError("the record of the run's creation cannot be read") from error
+    assert isinstance(note, RunCreated)
+    return note
+
+
+def _call(call: CallId | None) -> CallId:
+    if call is None:
+        raise ValueError("a note of a call that names none")
+    return call

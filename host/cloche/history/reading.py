@@ -1,0 +1,38 @@
+"""The message in a record, typed: for everybody who reads a log."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from cloche.errors import HistoryError
+from cloche.history.messages import COMMANDS, MESSAGE_TYPES, Command, Event, Started, unpack_event
+from cloche.history.notes import AnyNote, unpack_note
+from cloche.history.output import unpack_command
+from cloche.history.records import Record
+
+Message: TypeAlias = Event | Command | AnyNote
+
+
+def message_of(record: Record) -> Message:
+    """What a record holds. A cancellation and a failure look alike whichever of their two kinds the record has.
+
+    Raises:
+        HistoryError, MalformedOutput, LookupError, ValueError: the body is not what the kind of the record says.
+    """
+    if record.kind in COMMANDS:
+        return unpack_command(record.body)
+    if record.kind in MESSAGE_TYPES:
+        return unpack_event(record.body)
+    return unpack_note(record)
+
+
+def unpack_started(data: bytes) -> Started:
+    """The event that a run began with, from the body of its record.
+
+    Raises:
+        HistoryError: it is another one.
+    """
+    event = unpack_event(data)
+    if not isinstance(event, Started):
+        raise HistoryError(f"a run cannot begin with '{event.abi_name}'")
+    return event
