@@ -96,7 +96,7 @@ def test_a_cell_does_as_it_does_in_process(engine: ProcessEngine, language: Lang
         assert here.turn(events) == there.turn(events)
         assert here.state_hash() == there.state_hash()
     assert here.fuel_used == there.fuel_used
-    assert here.resident_bytes <= there.resident_bytes + (1 << 20)  # an image may be hot here
+    assert here.resident_bytes <= there.resident_bytes + (1 << 20)  # an image may be pre-patched here
 
 
 def test_a_frozen_cell_goes_on_in_process_and_in_another_process(engine: ProcessEngine) -> None:
@@ -194,7 +194,7 @@ def test_there_are_no_more_processes_than_asked_for() -> None:
 
 REACHING = """
 import errno, fcntl, json, os, resource, signal, socket, struct, subprocess, sys, threading
-from cloche.sandbox.process import confine
+from cloche.sandbox.process import lockdown
 F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP, FIOASYNC = 10, 15, 0x8901, 0x8902, 0x5452
 mine, ends = struct.pack("i", os.getpid()), [socket.socketpair() for _ in range(7)]
 made = [socket.socket(), os.open("/etc/passwd", os.O_RDONLY)]
@@ -209,9 +209,9 @@ def tries(name, deed):
         done[name] = "EPERM"
 out = os.dup(1)
 layers = sys.argv[1]
-if "landlock" in layers and confine.close_files() < 4: os._exit(77)
-if "seccomp" in layers and not confine.filter_calls(): os._exit(77)
-if "limits" in layers: confine.limit()
+if "landlock" in layers and lockdown.close_files() < 4: os._exit(77)
+if "seccomp" in layers and not lockdown.filter_calls(): os._exit(77)
+if "limits" in layers: lockdown.limit()
 tries("read a file", lambda: open("/etc/passwd").read())
 tries("write a file", lambda: open("/tmp/cloche-escaped", "w"))
 tries("list a directory", lambda: os.listdir("/"))
@@ -256,12 +256,12 @@ def test_the_filter_refuses_files_network_signals_threads_and_processes() -> Non
 KILLING = """
 import fcntl, os, signal, socket, subprocess, sys
 from contextlib import suppress
-from cloche.sandbox.process import confine
+from cloche.sandbox.process import lockdown
 if len(sys.argv) == 3:  # the host
     subprocess.run([sys.executable, "-c", sys.argv[2], sys.argv[1]], check=True)
     sys.exit()
 host, (mine, other) = os.getppid(), socket.socketpair()
-if sys.argv[1] == "seccomp": assert confine.filter_calls()
+if sys.argv[1] == "seccomp": assert lockdown.filter_calls()
 for command, value in ((fcntl.F_SETOWN, host), (10, signal.SIGKILL), (fcntl.F_SETFL, os.O_ASYNC)):
     with suppress(OSError):
         fcntl.fcntl(mine, command, value)
@@ -278,8 +278,8 @@ def test_the_filter_keeps_the_kernel_from_signalling_the_host(layers: str, code:
 
 def test_the_filter_leaves_what_a_cell_asks_of_its_files() -> None:
     program = (
-        "import fcntl, os, socket\nfrom cloche.sandbox.process import confine\none = socket.socketpair()[0]\n"
-        "sealed = os.memfd_create('x', os.MFD_ALLOW_SEALING)\nfiltered = confine.filter_calls()\n"
+        "import fcntl, os, socket\nfrom cloche.sandbox.process import lockdown\none = socket.socketpair()[0]\n"
+        "sealed = os.memfd_create('x', os.MFD_ALLOW_SEALING)\nfiltered = lockdown.filter_calls()\n"
         "fcntl.fcntl(one, fcntl.F_SETFL, os.O_NONBLOCK)\nassert not os.get_inheritable(one.fileno())\n"
         "fcntl.fcntl(sealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)\nfcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 0)\n"
         "os._exit(0 if filtered else 77)"
