@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cloche.history.machine import Fact
 
 _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
-PARENTS_MAX = 100_000  # runs whose children are counted: those that end in other processes are never heard of again
+PARENTS_MAX = 100_000  # runs whose children are counted: of those that end in other processes nothing is known here
 
 
 class RateCounters:
@@ -139,7 +139,7 @@ class RunLimits:
                 raise exceeded("payload_bytes", policy.payload_bytes, len(event), "a message")
 
     def check_fuel(self, fuel_used: int) -> None:
-        """Behind a turn as well.
+        """After a turn as well.
 
         Raises:
             LimitExceeded: the run has computed too much.
@@ -159,10 +159,10 @@ class RunLimits:
         self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, fact: Fact) -> None:
-        """Of data that somebody gives to the run.
+        """Before data is given to the run from outside.
 
         Raises:
-            LimitExceeded: it is too large; the run is not told.
+            LimitExceeded: it is too large; nothing was given.
         """
         size = len(fact.pack()) if hasattr(fact, "pack") else 0
         if size > self.policy.payload_bytes:
@@ -177,15 +177,15 @@ class RunLimits:
             if (size := len(label.encode())) > self.policy.label_bytes:
                 raise exceeded("label_bytes", self.policy.label_bytes, size, "a label")
 
-    def refusal(self, wish: StartStep) -> Failure | None:
+    def refusal(self, start: StartStep) -> Failure | None:
         """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
         policy = self.policy
         try:
-            if not policy.grants(wish.name, wish.arguments):
+            if not policy.grants(start.name, start.arguments):
                 granted = [grant.step for grant in policy.steps or ()]
-                message = f"step '{wish.name}' is not granted to tenant {self._key.tenant} with this input"
-                raise NotGranted(message, limit="steps", value=granted, asked=wish.name)
-            if not wish.redispatched:  # what a crash made necessary is not held against the tenant
+                message = f"step '{start.name}' is not granted to tenant {self._key.tenant} with this input"
+                raise NotGranted(message, limit="steps", value=granted, asked=start.name)
+            if not start.redispatched:  # what a crash made necessary is not held against the tenant
                 self._counters.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
         except LimitExceeded as error:
             return Failure.from_exception(error)

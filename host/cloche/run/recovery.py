@@ -124,8 +124,8 @@ class Recovery:
             report = find_divergence(self.key.run, self._script(begin), output, self.code.lines)
             raise Divergence(str(report), report=report)
 
-    def _script(self, behind: Seq) -> Script:
-        return script(list(self.services.store.records(self.key, behind)))
+    def _script(self, after: Seq) -> Script:
+        return script(list(self.services.store.records(self.key, after)))
 
     def _read(self, seq: Seq) -> Record:
         found = next(self.services.store.records(self.key, Seq(seq - 1)), None)

@@ -18,7 +18,7 @@ class Usage:
     turns: crossings of the glass that `fuel` is of.
     wall_us: microseconds in those turns.
     memory_kib_ms: KiB of the run's cell × milliseconds between its commits, while a worker drives the run.
-    events: facts in the log that the guest heard, or was canceled by.
+    events: events in the log that were delivered to the guest, or that canceled it.
     steps: calls of steps.
     log_bytes: of records, their large bodies at full size, however often they are shared.
     """

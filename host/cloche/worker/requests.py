@@ -1,4 +1,4 @@
-"""What outsiders ask of the runs that are executed here: resume, event, cancel."""
+"""What clients ask of the runs that are executed here: resume and cancel. Events are the inbox's (`worker.inbox`)."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Requests:
         except NotSuspended:
             pass
         if request is not None:
-            self._services.store.settle(request, GRANTED)
+            self._services.store.resolve(request, GRANTED)
 
-    async def resume(self, key: RunKey, wish: Mapping[str, Any], request: int | None = None) -> None:
+    async def resume(self, key: RunKey, asked: Mapping[str, Any], request: int | None = None) -> None:
         """Give data to suspended steps, or let a paused run go on. One caller wins.
 
-        `wish` has `data`, and `step`, `label`, `foreach_index` as `selection.chosen` takes them; `per_step` is for a paused
+        `asked` has `data`, and `step`, `label`, `foreach_index` as `selection.chosen` takes them; `per_step` is for a paused
         run: one entry of its graph, or on to its end.
 
         Raises:
@@ -63,22 +63,22 @@ class Requests:
             LeasedElsewhere, LeaseLost: another worker executes it.
         """
         async with self._starting.with_driver(key) as driver:
-            if request is not None and not await self.waits(driver, request):
+            if request is not None and not await self.is_waiting(driver, request):
                 return
-            first, *others = self._resumed(driver, dict(wish))
+            first, *others = self._resumed(driver, dict(asked))
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
 
-    async def waits(self, driver: RunDriver, request: int) -> bool:
+    async def is_waiting(self, driver: RunDriver, request: int) -> bool:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
-        return not driver.inputs.accepts(request) and self._services.store.waits(request)
+        return not driver.inputs.accepts(request) and self._services.store.is_waiting(request)
 
-    def _resumed(self, driver: RunDriver, wish: dict[str, Any]) -> Sequence[Fact]:
-        now, data, per_step = self._services.world.now(), wish.pop("data"), wish.pop("per_step", False)
+    def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Fact]:
+        now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)
         if driver.machine.status == RunStatus.PAUSED:
             return [Note(Kind.RUN_CONTINUED, now, {"per_step": per_step})]
-        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **wish)
+        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **asked)
         return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
 
     def _checked(self, one: Suspension, data: Any) -> Any:
