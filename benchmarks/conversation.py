@@ -58,6 +58,6 @@ def _stored_bytes(store: Path) -> int:
     """What the log holds of bodies and records."""
     found = SqliteStore(store)
     tables = ("SELECT sum(length(data)) FROM parts", "SELECT sum(length(record)) FROM records")
-    sizes = [found._select(query, ())[0][0] or 0 for query in tables]
+    sizes = [found._database.select(query, ())[0][0] or 0 for query in tables]
     found.close()
     return int(sum(sizes))

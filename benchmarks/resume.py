@@ -110,7 +110,9 @@ def _append(store: SqliteStore, head: int, turns: Iterator[list[Record]], new: N
 
 
 def _read(store: SqliteStore) -> int:
-    return sum(len(row[0]) for row in store._select("SELECT record, hash FROM records ORDER BY run_id, seq", ()))
+    return sum(
+        len(row[0]) for row in store._database.select("SELECT record, hash FROM records ORDER BY run_id, seq", ())
+    )
 
 
 def _run(store: SqliteStore, checkpoints: CheckpointFile | None) -> LiveRun:

@@ -74,7 +74,6 @@ C = [("guest/js/src", "guest/common"), ("guest/python/src", "guest/common")]
 # Circles that are still to be broken: the package, and its modules that stand in one. Nothing may be added here; that a part
 # of a circle remains is fine.
 KNOWN_HOST_CIRCLES_TODO: dict[str, set[str]] = {
-    "cloche.store.sqlite": {"store", "leases"},
     "cloche.client": {"cloche", "runs", "tenants", "workflows"},
 }  # fmt: skip
 
@@ -157,7 +156,7 @@ def test_every_module_was_read() -> None:
     assert {"cloche.history.machine", "cloche.store.sqlite.store", "cloche_codegen.graph", "cloche_guest.bake"} <= seen
     found = {(i.module, i.name, i.in_function) for i in imports()}
     assert ("cloche.history.values", "pydantic.BaseModel", True) in found
-    assert ("cloche.store.sqlite.store", "sqlite3", False) in found
+    assert ("cloche.store.sqlite.database", "sqlite3", False) in found
 
 
 def test_codegen_knows_pydantic_and_the_standard_library_only() -> None:

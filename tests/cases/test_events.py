@@ -38,7 +38,7 @@ async def test_an_event_that_comes_early_is_kept(case: Case) -> None:
     await case.start(nap, {"v": 1}, still=True)
     await case.send("paid", {"v": 5})
     assert (await case.rest()).status == "waiting"
-    assert (outcome(await case.end()), case.store.inbox()) == (("success", {"v": 10}), [])
+    assert (outcome(await case.end()), case.store.requests()) == (("success", {"v": 10}), [])
 
 
 @everywhere
@@ -115,7 +115,7 @@ async def test_what_an_event_carries_is_compared_with_its_schema(case: Case) -> 
     await case.start(workflow)
     with pytest.raises(InvalidInput, match="amount: "):
         await case.send("paid", {"amount": "much"})
-    assert ((await case.look()).status, case.store.inbox()) == ("waiting", [])
+    assert ((await case.look()).status, case.store.requests()) == ("waiting", [])
     await case.send("paid", {"amount": 5})
     assert outcome(await case.end()) == ("success", 5)
 
@@ -146,7 +146,7 @@ async def test_there_must_be_a_run_to_send_an_event_to(case: Case) -> None:
 
 
 @in_loop
-async def test_wishes_of_another_process_are_granted_by_the_owner(tmp_path: FilePath) -> None:
+async def test_requests_of_another_process_are_accepted_by_the_owner(tmp_path: FilePath) -> None:
     """They are rows in the store: from another connection, while the owner is at work, or before it is started."""
     journal, file = Journal(), tmp_path / "c.db"
     workflow = create_workflow(id="w").then(journal.ask()).wait_for_event("go").then(journal.ask("last")).commit()
@@ -164,7 +164,7 @@ async def test_wishes_of_another_process_are_granted_by_the_owner(tmp_path: File
     async with Cloche(file, workflows=[workflow]) as app:
         result = await (await app.get("r1")).result(final=True)
         assert outcome(result) == ("success", {"v": 10})
-        await until(lambda: not outside.inbox())
+        await until(lambda: not outside.requests())
     outside.close()
     assert journal.began == ["ask", "ask", "last", "last"]
 

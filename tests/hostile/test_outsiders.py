@@ -1,4 +1,4 @@
-"""Tenants that reach for what is another's: runs by their ids, wishes by their tokens, checkpoints, files that lie."""
+"""Tenants that reach for what is another's: runs by their ids, requests by their tokens, checkpoints, files that lie."""
 
 from __future__ import annotations
 

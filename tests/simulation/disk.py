@@ -126,7 +126,7 @@ class Connection:
             for lease in {append.lease for append in appends if append.lease is not None}:
                 for worker in self._disk.store.leases.workers():
                     if worker.id == lease.worker:
-                        self._disk.store.leases.bury(worker)  # others did, while this process stood still
+                        self._disk.store.leases.evict(worker)  # others did, while this process stood still
         if self._is_last():
             assert self.dies_in is not None
             if self.dies_in[1]:

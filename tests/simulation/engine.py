@@ -270,7 +270,7 @@ class Simulation:
         await app.cancel(_name(run))
         row = self._disk.store.run(_key(run))
         recorded = any(record.kind is Kind.CANCEL_REQUESTED for record in self._disk.book.records[_key(run)])
-        waits = any(wish.key == _key(run) and wish.kind == "cancel" for wish in self._disk.store.inbox())
+        waits = any(request.key == _key(run) and request.kind == "cancel" for request in self._disk.store.requests())
         if row is not None and row.status not in FINAL and not recorded and not waits:
             self._fault = self._fault or Broken(f"{_name(run)}: its cancellation was acknowledged, and is lost")
 
@@ -291,7 +291,7 @@ class Simulation:
         """An event that was taken is in the log, or waits, or its run was canceled."""
         records = self._disk.book.records[_key(run)]
         came = sum(record.kind is Kind.HOOK_RECEIVED for record in records)
-        waits = any(row.key == _key(run) and row.kind == "event" for row in self._disk.store.inbox())
+        waits = any(row.key == _key(run) and row.kind == "event" for row in self._disk.store.requests())
         if came <= number and not waits and run not in self._canceled:
             raise Broken(f"{_name(run)}: event {number} was acknowledged, and is lost")
 
@@ -330,7 +330,5 @@ def _key(run: int) -> RunKey:
 
 
 def _standing(disk: Disk, row: RunRow) -> str:
-    wishes = [wish.kind for wish in disk.store.inbox() if wish.key == row.key]
-    return (
-        f"{row.key.run} is {row.status}, owner {row.owner}, due {row.wake_at}, record {row.head_seq}, wishes {wishes}"
-    )
+    requests = [request.kind for request in disk.store.requests() if request.key == row.key]
+    return f"{row.key.run} is {row.status}, owner {row.owner}, due {row.wake_at}, record {row.head_seq}, requests {requests}"

@@ -107,7 +107,7 @@ def lose_a_timer_of_a_live_run(true: Any, self: Effects, timer: Any) -> None:
 @mutation(MemoryStore, "_append")
 def skip_the_expected_sequence(true: Any, self: MemoryStore, append: Append) -> Any:
     outcome = true(self, append)
-    row = self._rows.get(append.key)
+    row = self._data.rows.get(append.key)
     if not isinstance(outcome, SeqConflict) or row is None:
         return outcome
     return true(self, replace(append, expect=row.head_seq, new=None, lease=row.lease))
@@ -115,7 +115,7 @@ def skip_the_expected_sequence(true: Any, self: MemoryStore, append: Append) -> 
 
 @mutation(MemoryStore, "_append")
 def ignore_the_fence(true: Any, self: MemoryStore, append: Append) -> Any:
-    row = self._rows.get(append.key)
+    row = self._data.rows.get(append.key)
     return true(self, replace(append, lease=row.lease) if row is not None else append)
 
 
@@ -141,8 +141,8 @@ def drop_an_attempt_from_the_log(true: Any, self: MemoryStore, append: Append) -
 
 
 @mutation(Inbox, "_take")
-async def drop_a_wish_before_the_commit(true: Any, self: Inbox, row: InboxRow) -> None:
-    self._store.settle(row.id, GRANTED)
+async def drop_a_request_before_the_commit(true: Any, self: Inbox, row: InboxRow) -> None:
+    self._store.resolve(row.id, GRANTED)
     await asyncio.sleep(0)
     await true(self, row)
 
@@ -159,7 +159,7 @@ async def take_no_more_work(true: Any, self: Claims) -> None:
 
 
 @mutation(Membership, "_look")
-def bury_and_do_not_look(true: Any, self: Membership, now: float) -> None:
+def evict_and_do_not_look(true: Any, self: Membership, now: float) -> None:
     changes = self.changes
     true(self, now)
     self.changes = changes

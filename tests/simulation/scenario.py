@@ -47,7 +47,7 @@ KINDS = {
     "refuse": 2,  # commits are refused for a while
     "lose answers": 2,  # commits are made, and said to be refused
     "cut off": 1,  # the worker lives and cannot reach the store
-    "stall": 2,  # the worker stands still before a commit, and is buried meanwhile
+    "stall": 2,  # the worker stands still before a commit, and is evicted meanwhile
     "set clock": 2,
     "wait": 3,
 }

@@ -16,10 +16,10 @@ SEEDS = 120
 SEEDS_PER_MUTATION = 80
 
 FOUND = {
-    "a wish that another worker granted was granted again": Scenario(
+    "a request that another worker accepted was accepted again": Scenario(
         922, (4, 3), (Action("start"), Action("start", run=1), Action("event", turns=3))
     ),
-    "a wish that came during a commit was granted without its row": Scenario(
+    "a request that came during a commit was accepted without its row": Scenario(
         573,
         (1, 0, 3, 4),
         (Action("start", worker=1), Action("start", worker=1, run=3), Action("event", 8, 0.01, worker=1, run=3)),
@@ -37,7 +37,7 @@ FOUND = {
             Action("set clock", seconds=-1.0),
         ),
     ),
-    "a worker that was buried joined again and did not look for its runs": Scenario(
+    "a worker that was evicted joined again and did not look for its runs": Scenario(
         128,
         (3, 4, 2),
         (

@@ -11,13 +11,14 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec
 
 from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
 from cloche.run.clock import LoopWaits
-from cloche.store import Append, Checkpoints, Lease, MemoryStore, Store
+from cloche.store import Append, Checkpoints, Lease, MemoryStore, RunRow, Store
 from cloche.testing import TestApp
 from cloche.testing.clock import START
 
@@ -133,6 +134,15 @@ def _raise(message: str, _: Any) -> Any:
     raise RuntimeError(message)
 
 
+@dataclass
+class Power:
+    """Of a `CutStore`: one for all connections to it."""
+
+    commits: int = 0
+    cuts: int = 0
+    went_out: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class CutStore(MemoryStore):
     """Loses its power right after a commit has become durable: the writer hears of an error, and of nothing more.
 
@@ -142,11 +152,18 @@ class CutStore(MemoryStore):
     def __init__(self, commits_a_life: int = 1) -> None:
         super().__init__()
         self.commits_a_life = commits_a_life
-        self.commits = self.cuts = 0
-        self.restore_power()
+        self._power = Power()
+
+    @property
+    def cuts(self) -> int:
+        return self._power.cuts
+
+    @property
+    def went_out(self) -> asyncio.Event:
+        return self._power.went_out
 
     def restore_power(self) -> None:
-        self.went_out = asyncio.Event()
+        self._power.went_out = asyncio.Event()
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
@@ -154,10 +171,10 @@ class CutStore(MemoryStore):
         begun = all(record.kind is Kind.ATTEMPT_STARTED for append in appends for record in append.records)
         if all(outcomes) or begun:  # nothing was written, or that a step begins again: it would never come to it
             return outcomes
-        self.commits += 1
-        if self.commits % self.commits_a_life:
+        self._power.commits += 1
+        if self._power.commits % self.commits_a_life:
             return outcomes
-        self.cuts += 1
+        self._power.cuts += 1
         self.went_out.set()
         raise StoreUnavailable("the power went out")
 
@@ -170,23 +187,38 @@ class CutStore(MemoryStore):
             raise StoreUnavailable("there is no power")
 
 
+@dataclass
+class Faults:
+    """What a `FlakyStore` does next, by any connection: refuse `refusals` commits, answer no question while it `is_away`, and
+    take the next `lies` commits and say that it did not. `commits` is how many it took.
+    """
+
+    refusals: int = 0
+    lies: int = 0
+    is_away: bool = False
+    commits: int = 0
+
+
 class FlakyStore(MemoryStore):
-    """Counts its commits; refuses the next `refusals` of them, or takes the next `lies` of them and says it did not."""
+    """Counts its commits, and has faults as `faults` says."""
 
     def __init__(self, refusals: int = 0, lies: int = 0) -> None:
         super().__init__()
-        self.refusals = refusals
-        self.lies = lies
-        self.commits = 0
+        self.faults = Faults(refusals, lies)
+
+    def run(self, key: RunKey) -> RunRow | None:
+        if self.faults.is_away:
+            raise StoreUnavailable("nobody answers")
+        return super().run(key)
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        if self.refusals:
-            self.refusals -= 1
+        if self.faults.refusals:
+            self.faults.refusals -= 1
             raise StoreUnavailable("the disk is full")
         outcomes = super().commit(appends)
-        self.commits += 1
-        if self.lies:
-            self.lies -= 1
+        self.faults.commits += 1
+        if self.faults.lies:
+            self.faults.lies -= 1
             raise StoreUnavailable("the answer got lost")
         return outcomes
 

@@ -285,7 +285,7 @@ class Case:
 
     def _has_mail(self, run_id: str) -> bool:
         """Whether an event is there that the run waits for."""
-        mail = [decode(row.body)[0] for row in self.store.inbox() if row.key.run == run_id and row.kind == "event"]
+        mail = [decode(row.body)[0] for row in self.store.requests() if row.key.run == run_id and row.kind == "event"]
         return bool(mail) and any(
             hook.name in mail for hook in replay.machine_of(self.store, key_of(run_id)).open.hooks()
         )

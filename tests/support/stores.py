@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
 
 from support.histories import at
 
+from cloche.errors import SeqConflict, StoreError
 from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
 from cloche.status import RunStatus
-from cloche.store import Append, NewRun
+from cloche.store import Append, NewRun, RunRow, Store
 
 
 def key(run: str = "r1", tenant: str = DEFAULT_TENANT) -> RunKey:
@@ -68,3 +72,31 @@ class Log:
 def begun(run: str = "r1", tenant: str = DEFAULT_TENANT) -> tuple[Log, Append]:
     log = Log(key(run, tenant))
     return log, log.begin()
+
+
+def committed(store: Store, *runs: str, tenant: str = "default") -> list[Log]:
+    """Runs that have begun, in this order."""
+    pairs = [begun(run, tenant) for run in runs]
+    assert store.commit([append for _, append in pairs]) == [None] * len(pairs)
+    return [log for log, _ in pairs]
+
+
+def names(rows: list[RunRow]) -> list[str]:
+    return [row.key.run for row in rows]
+
+
+def conflict_at(outcome: StoreError | None) -> tuple[str, int]:
+    """The run of a conflict, and the record that its append expected."""
+    assert isinstance(outcome, SeqConflict)
+    return outcome.run_id, outcome.expected
+
+
+@contextmanager
+def unsynced_file() -> Iterator[FilePath]:
+    """A place for a store that is opened thousands of times, in memory where the system has such a place: no disk is synced.
+
+    The folder is this process's own, whatever else is tested on the machine, and goes with all that is in it.
+    """
+    memory = FilePath("/dev/shm")
+    with TemporaryDirectory(prefix="cloche-", dir=memory if memory.is_dir() else None) as folder:
+        yield FilePath(folder) / "damaged.db"

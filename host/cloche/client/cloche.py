@@ -22,6 +22,7 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import SystemWorld, World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
+from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.store import (
     CheckpointFile,
     Checkpoints,
@@ -73,6 +74,9 @@ class Cloche(Runs):
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
+        switch_interval_s: while a guest runs for more than some milliseconds, Python's switch interval is shortened to this for
+            the whole process, so that the guest is stopped in time whatever other threads compute; it is put back afterwards,
+            and on leaving. None: never touch it.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
 
     Raises (on entering):
@@ -96,6 +100,7 @@ class Cloche(Runs):
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
+        switch_interval_s: float | None = SWITCH_INTERVAL_S,
     ) -> None:
         self._path = None if store == MEMORY else FilePath(store)
         self._workflows = list(workflows)
@@ -112,6 +117,7 @@ class Cloche(Runs):
         self._warm_bytes = warm_bytes
         self._lease_ttl_s = lease_ttl_s
         self._loop_stall_max_s = loop_stall_max_s
+        self._switch_interval_s = switch_interval_s
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None
         self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
@@ -129,6 +135,7 @@ class Cloche(Runs):
                 cached_bytes_max=self._warm_bytes,
                 lease_ttl_s=self._lease_ttl_s,
                 loop_stall_max_s=self._loop_stall_max_s,
+                switch_interval_s=self._switch_interval_s,
                 policy_of=self.policy_of,
                 start_child=self._start_child,
             )

@@ -1,4 +1,4 @@
-"""What runs workflow code: the seam, and the engines behind it."""
+"""What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
 from cloche.engines.code import Code, Language, graph_of, is_native, mode_of
 from cloche.engines.direct import DirectEngine

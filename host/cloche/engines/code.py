@@ -32,6 +32,7 @@ class Code:
     owner: str = ""  # the tenant that brought it; none for the host's own
 
     def pack(self) -> bytes:
+        """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
         lines = [[line, node] for line, node in sorted(self.lines.items())]
         wire: dict[str, Any] = {
             "workflow": self.workflow,
@@ -48,6 +49,7 @@ class Code:
 
     @classmethod
     def unpack(cls, data: bytes) -> Code:
+        """What `pack` made, by this version or an older one."""
         wire: dict[str, Any] = decode(data)
         language = wire.get("language", "javascript")
         lines, owner = dict(wire["lines"]), wire.get("owner", "")
@@ -62,7 +64,7 @@ def graph_of(code: Code) -> Graph | None:
 
 
 def is_native(code: Code) -> bool:
-    """Whether the code is a workflow that its author wrote as Python: it is told when its run is to end."""
+    """Whether the code is a workflow that its author wrote as Python: such code is told when its run is canceled."""
     return code.language == "python" and (not code.graph or _mode_and_nativeness(code.graph)[1])
 
 

@@ -66,10 +66,11 @@ class ProcessEngine(SandboxEngine):
         return ProcessCell(Opening(self._pool, tenant, code.guest, code.source, wasm, limits, frozen))
 
     def processes(self) -> dict[TenantId, Child]:
-        """The processes that are there now, by whose they are."""
+        """The processes that run now, by tenant."""
         return self._pool.children()
 
     def close(self) -> None:
+        """End all processes. Cells in them are lost; their runs are rebuilt wherever they continue."""
         self._end()
 
     def __enter__(self) -> ProcessEngine:

@@ -14,7 +14,7 @@ from cloche.history.limits import Limits
 class Cell(Protocol):
     """One live run of some code."""
 
-    fuel_used: int
+    fuel_used: int  # of its events since it was begun, in the units of the engine's meter
 
     def turn(self, events: Sequence[bytes], *, light: bool = False) -> bytes:
         """Deliver packed events in order and return what was asked for, as `guest/ABI.md` says.
@@ -28,7 +28,8 @@ class Cell(Protocol):
             GuestFault: the cell was stopped and must be dropped.
         """
 
-    def state_hash(self) -> str: ...
+    def state_hash(self) -> str:
+        """BLAKE2b-256 of the cell's state in hex: equal hashes mean an equal future."""
 
     def freeze(self) -> Callable[[], tuple[str, bytes]] | None:
         """What packs the cell as it is now, later and in any thread: its state hash, and bytes for `thaw`.
@@ -44,7 +45,7 @@ class Cell(Protocol):
 class CellSource(Protocol):
     """An engine: where cells come from."""
 
-    name: str
+    name: str  # as `cloche bench` and the tests show it
 
     @property
     def meter(self) -> str | None:
@@ -62,7 +63,7 @@ class CellSource(Protocol):
         """
 
     def limits(self) -> Limits:
-        """What new runs are pinned to."""
+        """What new runs are pinned to; that of a policy without bounds where nothing is limited."""
 
     def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
         """Have `code` at hand for cells to come. May take long: for another thread than the event loop's.

@@ -1,4 +1,4 @@
-"""The product: workflows under glass."""
+"""The engine of production: workflow code in WebAssembly cells of this process."""
 
 from __future__ import annotations
 

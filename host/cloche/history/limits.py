@@ -34,6 +34,7 @@ class Limits:
                 raise UsageError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
 
     def to_data(self) -> dict[str, int]:
+        """As a run's first record has them."""
         return asdict(self)
 
     @classmethod

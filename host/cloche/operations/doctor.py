@@ -154,6 +154,6 @@ def workers_of(path: Path) -> list[str]:
     """The workers of the store in this file, by name; those whose process has ended are left out."""
     store = SqliteStore(path, must_exist=True)
     try:
-        return [worker.id for worker in store.leases.workers() if not worker.has_gone]
+        return [worker.id for worker in store.leases.workers() if not worker.is_dead]
     finally:
         store.close()

@@ -87,13 +87,13 @@ class Lanes:
             self.mark_heavy(code)
             raise
 
-    async def beside(self, tenant: TenantId, work: Callable[[], T]) -> T:
-        """Do it in a thread of the heavy lane, when it is the tenant's turn."""
+    async def beside(self, tenant: TenantId, action: Callable[[], T]) -> T:
+        """Call `action` in a thread of the heavy lane, when it is the tenant's turn."""
         if self._free_threads:
             self._free_threads -= 1
         else:
             await self._heavy_turn(tenant)
-        done = asyncio.get_running_loop().run_in_executor(self.pool, work)
+        done = asyncio.get_running_loop().run_in_executor(self.pool, action)
         done.add_done_callback(
             self._thread_is_free
         )  # not before: who gives up waiting does not end what the thread does
@@ -110,7 +110,7 @@ class Lanes:
 
     def _thread_is_free(self, done: asyncio.Future[Any]) -> None:
         if not done.cancelled():
-            done.exception()  # who asked has been told, or does not wait any more
+            done.exception()  # whoever asked has the error already, or does not wait any more
         self._pass_on()
 
     def _pass_on(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cloche.history.machine import Input
 
 _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
-PARENTS_MAX = 100_000  # runs whose children are counted: nothing tells of those that end in other processes
+PARENTS_MAX = 100_000  # runs whose children are counted: of those that end in other processes nothing is known here
 
 
 class RateCounters:
@@ -160,10 +160,10 @@ class RunLimits:
         self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, one: Input) -> None:
-        """Of data that somebody gives to the run.
+        """Before data is given to the run from outside.
 
         Raises:
-            LimitExceeded: it is too large; the run is not told.
+            LimitExceeded: it is too large; nothing was given.
         """
         size = 0 if isinstance(one, Note) else len(one.pack())
         if size > self.policy.payload_bytes:

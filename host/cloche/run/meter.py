@@ -105,7 +105,7 @@ class Meter:
             self._fuel, self._overhead, self._turns, wall_us, memory, in_log.events, in_log.steps, in_log.log_bytes
         )
         self._sent = used
-        # What the guest was given after the end of its run is in no record, and no replay tells it.
+        # Events that the guest was given after the end of its run are in no record, and no replay gives them.
         return Metered(used, self._name if self._delivered <= tally.delivered else None)
 
     def committed(self) -> None:

@@ -49,7 +49,11 @@ def secret() -> bytes:
 
 
 def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
-    """The module of a guest: from the cache in a few milliseconds, else compiled in one to seven seconds and kept."""
+    """The module of a guest: from the cache in a few milliseconds, else compiled in one to seven seconds and kept.
+
+    Raises:
+        WasmtimeError: the wasm is not a module that this engine takes.
+    """
     try:
         directory = private_directory()
         key = _key(directory)
@@ -73,7 +77,7 @@ def artefact(digest: str, guest_wasm: bytes) -> bytes:
 
 
 def loaded(_: str, artefact: bytes) -> wasmtime.Module:
-    """The module of an artefact that this process was handed by who made it. It is native code: nobody else's is loaded."""
+    """The module of an artefact that the host has handed to this process. It is native code: none from elsewhere is loaded."""
     return wasmtime.Module.deserialize(engine().wasm, artefact)
 
 

@@ -21,9 +21,9 @@ from cloche.errors import (
 from cloche.history.limits import Limits
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
-from cloche.sandbox.hot import HotImages
 from cloche.sandbox.images import WASM_PAGE_BYTES, Image
 from cloche.sandbox.layout import copy_state, read_state, write_state
+from cloche.sandbox.patched_images import PatchedImages
 from cloche.sandbox.saved import save, unpack, xor
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 
@@ -32,7 +32,7 @@ LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel 
 LIGHT_MS = 20
 _WHEN = "in a turn"
 _crossings: dict[str, int] = {}  # by guest
-hot_images = HotImages()
+patched_images = PatchedImages()
 
 
 @cache
@@ -63,10 +63,10 @@ class Cell:
         self._limits = limits
         self._image = image
         self._layout = image.base.layout
-        hot = hot_images.find(image)
-        pages = hot.pages if hot else image.pages
+        patched = patched_images.find(image)
+        pages = patched.pages if patched else image.pages
         self._copied = sum(len(data) for _, data in pages)
-        self._wasm_store, self._instance = image.base.instantiate(limits, hot.pre if hot else None)
+        self._wasm_store, self._instance = image.base.instantiate(limits, patched.pre if patched else None)
         self._address = memory_address(self._wasm_store, self._instance)
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
@@ -202,7 +202,7 @@ class Cell:
         return copy_state(self._address, size, self._layout)
 
     def state_hash(self) -> str:
-        """BLAKE2b-256 of the state in hex: proof that two ways ended in the same cell."""
+        """BLAKE2b-256 of the state in hex: equal hashes prove that two cells are the same, however each was made."""
         return _hash(self.state())
 
     def _grow(self, size: int) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from functools import cache
 
 import wasmtime
 
+from cloche.sandbox.switch_interval import switch_interval
 from cloche.sandbox.wasmtime_calls import epochs
 
 TICK_MS = 4
-SWITCH_S = 0.0005  # the longest that a busy thread keeps the interpreter from the ticker, once a guest outlasts a tick
 NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # wasmtime keeps it below its 2 MiB for async stacks
 
 
@@ -78,12 +77,10 @@ class GlassEngine:
         return int((time.monotonic() - self._since) * 1000 / TICK_MS) - self._gone
 
     def _tick(self) -> None:
-        usual = sys.getswitchinterval()
         while True:
             if not self._wake.is_set():
-                sys.setswitchinterval(usual)
+                switch_interval.restore()
                 self._wake.wait()
-                usual = sys.getswitchinterval()
             time.sleep(max(0.0, self._since + (self._gone + 1) * TICK_MS / 1000 - time.monotonic()))
             with self._lock:
                 if self._running == 0:
@@ -92,7 +89,7 @@ class GlassEngine:
                 for _ in range(self._late()):
                     self._pass_epoch()
                     self._gone += 1
-            sys.setswitchinterval(min(usual, SWITCH_S))
+            switch_interval.shorten()
 
 
 @cache

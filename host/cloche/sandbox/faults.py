@@ -1,7 +1,7 @@
 """Why a guest was stopped, as cloche's errors: wasmtime's traps and the guest's own fault codes (`guest/ABI.md`).
 
 A fault says which limit was met and its value. What would have been `asked` is known only where a guest counts before it
-acts, for commands: all else is stopped at the limit, and nobody knows how far it would have gone. Time that was measured is not
+acts, for commands: all else is stopped at the limit, and how far it would have gone is not known. Time that was measured is not
 recorded either: it would be another one each time the run is rebuilt.
 """
 
@@ -54,7 +54,7 @@ _OF_LIMITS: dict[type[GuestFault], str] = {
     TimeExhausted: "wall_ms_per_event",
     MemoryExhausted: "memory_bytes",
 }
-_OF_ALL: dict[type[GuestFault] | int, dict[str, Any]] = {  # bounds that are the same for everybody
+_OF_ALL: dict[type[GuestFault] | int, dict[str, Any]] = {  # bounds that are the same for all tenants
     -2: {"limit": "event_output_bytes", "value": 6 << 20},
     -6: {"limit": "event_commands", "value": 100_000, "asked": 100_001},
     StackExhausted: {"limit": "native_stack_bytes", "value": NATIVE_STACK_BYTES},
@@ -63,6 +63,7 @@ _OF_ALL: dict[type[GuestFault] | int, dict[str, Any]] = {  # bounds that are the
 
 @contextmanager
 def translated(when: str, limits: Limits) -> Iterator[None]:
+    """Wasmtime's traps as a `GuestFault`; `when` is a phrase for its message, as "in a turn"."""
     try:
         yield
     except wasmtime.Trap as trap:
@@ -75,7 +76,7 @@ def translated(when: str, limits: Limits) -> Iterator[None]:
 
 
 def raise_fault(code: int, when: str, limits: Limits | None = None) -> NoReturn:
-    """`limits`: those of the cell, if it has any."""
+    """Raise what the guest reports by a negative code. `limits`: those of the cell, if it has any."""
     kind, why = _CODES.get(code, (GuestTrapped, f"unknown fault {code}"))
     facts = _OF_ALL.get(code) or (facts_of(kind, limits) if limits else {})
     raise kind(f"the workflow was stopped {when}: {why}", **facts)

@@ -201,6 +201,7 @@ def load_image(base: BaseImage, source: str, limits: Limits) -> Image:
 
 
 def digest_of_source(source: str) -> str:
+    """BLAKE2b-256 in hex."""
     return blake2b(source.encode(), digest_size=32).hexdigest()
 
 

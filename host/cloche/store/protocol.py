@@ -1,6 +1,12 @@
-"""What the runtime needs from a log. Small and synchronous: waiting and grouping are the runtime's business.
+"""What workers, clients and operations need from a store, in facets.
 
-Every store passes the same conformance suite (`tests/host/store/test_conformance.py`).
+A facet is a small Protocol about one thing, so code that needs one thing says which (`Membership` takes `Leases`). `Store` is
+all of them: the methods of a facet stand on the store itself, only the leases are an object of their own (`store.leases`).
+In each store here a facet is a class on a connection, and the store inherits all of them. A facet that is to become an
+object too, as `store.inbox.post(…)`, is the same class held as an attribute; code that asks for the facet does not change.
+
+Everything is synchronous for now: a call takes as long as the disk does, and waiting and grouping are the worker's business.
+Every store passes the same conformance suite (`tests/host/store/conformance/`). Times are in ms since 1970.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.usage import Metered, TenantUsage
 
-GRANTED = "granted"
+GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
 RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -52,11 +58,11 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker of the store. `beat` grows while it lives; `has_gone`: its process is known to have ended."""
+    """A worker of the store. `heartbeat` grows while it lives; `is_dead`: its process is known to have ended."""
 
     id: str
-    beat: int
-    has_gone: bool = False
+    heartbeat: int
+    is_dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Records (at least one) right behind `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
+    """Records (at least one) that follow `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
 
-    `taken` are inbox rows that these records grant; they go in the same commit. `lease` must be the run's (None: nobody
-    may own it); a new run belongs to its worker, with fence 1. `release`: from then on nobody owns it.
+    `taken` are the requests in the inbox that these records accept; they go in the same commit. `lease` must be the
+    run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
     """
 
     key: RunKey
@@ -108,13 +114,13 @@ class Append:
     taken: Sequence[int] = field(default=())
     lease: Lease | None = None
     release: bool = False
-    code: NewCode | None = None  # what the run goes on under from here
+    code: NewCode | None = None  # what the run continues with after these records
     metered: Metered | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A wish of an outsider, waiting for the worker that owns the run."""
+    """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR."""
 
     id: int
     key: RunKey
@@ -139,51 +145,8 @@ class Collected:
     blobs: int
 
 
-class Leases(Protocol):
-    """Who executes which run. Every method is one transaction; raises as `Store`.
-
-    A worker that others have buried gets no run any more: it joins again under another id.
-    """
-
-    def join(self, worker: str) -> None:
-        """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
-
-    def beat(self, worker: str) -> bool:
-        """Say that the worker lives. False: it was buried, and its runs belong to others. Safe to be called from any thread."""
-
-    def workers(self) -> list[WorkerRow]:
-        """All of them, also those that have died and were not buried yet."""
-
-    def bury(self, worker: WorkerRow) -> bool:
-        """Free the runs of a worker that is dead: if its beat is still the one in `worker`. False: it lives, or is buried."""
-
-    def leave(self, worker: str) -> None:
-        """Free the runs of this worker and forget it."""
-
-    def claim(self, worker: str, key: RunKey) -> RunRow | None:
-        """Own this run, if nobody else does; one that was blocked is running again. None: there is nothing to be had."""
-
-    def due_tenants(self, now: TimeMs) -> list[TenantId]:
-        """Whose runs can go on by now and are nobody's, in the order of their ids."""
-
-    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
-        """Own runs that can go on by now and that nobody owns: of each tenant up to its share.
-
-        They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
-        """
-
-    def next_due(self) -> TimeMs | None:
-        """When the next run that nobody owns is due."""
-
-    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
-        """Own the run no longer. Nothing happens if the lease was lost."""
-
-
-class Store(Protocol):
-    """The log. All methods but `close` may raise `StoreUnavailable`, `StoreFailed` and `DamagedStore`."""
-
-    @property
-    def leases(self) -> Leases: ...
+class Log(Protocol):
+    """Runs and their records. Raises as `Store`."""
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Write all of `appends` in one durable transaction and return what became of each, in order.
@@ -196,7 +159,8 @@ class Store(Protocol):
             StoreFailed: it is not known what was written; nothing more can be done with this store.
         """
 
-    def run(self, key: RunKey) -> RunRow | None: ...
+    def run(self, key: RunKey) -> RunRow | None:
+        """The index entry of a run; None if there is no such run."""
 
     def runs(
         self,
@@ -207,47 +171,114 @@ class Store(Protocol):
         limit: int | None = None,
         after: str | None = None,
     ) -> list[RunRow]:
-        """Runs, newest first. `after` is the run id to go on behind; with several tenants give `tenant` too."""
+        """Runs, newest first. `after` is the run id that the page follows; with several tenants give `tenant` too."""
 
     def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        """The records of a run behind `after`, in order, each verified against the chain.
+        """The records of a run that follow `after`, in order, each verified against the chain.
 
         Raises:
             BrokenChain: at the record that is not what was written.
         """
 
     def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
-        """The same as (record, hash), as they are stored: whoever takes them verifies the chain (`history.fast_replay`)."""
+        """The same as (record, hash), as they are stored: the caller verifies the chain (`history.fast_replay`)."""
 
     def result(self, key: RunKey, path: Path) -> Record | None:
         """The last record that ended the call, map or nested workflow at `path`, by index."""
 
     def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
-        """Mark a run as blocked, for the reason given, or as free again. Afterwards nobody owns it.
+        """Mark a run as blocked, for the reason given, or as free again. Afterwards no worker owns it.
 
         Raises:
             NotFound: there is no such run.
             LeaseLost: its lease is another one.
         """
 
-    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
-        """Delete runs with their records, in one commit with tombstones that keep their ids from being used again.
+    def queued(self, tenant: TenantId) -> int:
+        """How many runs of a tenant were admitted and have not begun."""
 
-        Returns those that were deleted: runs that have ended, and that nobody owns. What only they needed stays until
-        `collect`; what they have used stays in the sum of their tenant.
+
+class Leases(Protocol):
+    """Which worker executes which run. Every method is one transaction; raises as `Store`.
+
+    A worker that others have evicted gets no run any more: it joins again under another id.
+    """
+
+    def join(self, worker: str) -> None:
+        """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
+
+    def heartbeat(self, worker: str) -> bool:
+        """Say that the worker lives. False: it was evicted, and its runs belong to others. Safe to call from any thread."""
+
+    def workers(self) -> list[WorkerRow]:
+        """All of them, also those that have died and were not evicted yet."""
+
+    def evict(self, worker: WorkerRow) -> bool:
+        """Free the runs of a dead worker and forget it. False: its heartbeat is another one by now, or others were first."""
+
+    def leave(self, worker: str) -> None:
+        """Free the runs of this worker and forget it."""
+
+    def claim(self, worker: str, key: RunKey) -> RunRow | None:
+        """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had."""
+
+    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+        """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
+
+    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+        """Own runs that are due at `now` and that no worker owns: of each tenant up to its share.
+
+        They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
 
-    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
-        """Delete parts, code and guests that no run and no version needs. `needs` gives what a code bundle needs, by digest.
+    def next_due(self) -> TimeMs | None:
+        """When the next run that no worker owns is due."""
 
-        Raises:
-            HistoryError: a bundle cannot be read; nothing was deleted.
+    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
+        """Own the run no longer. Nothing happens if the lease was lost."""
+
+
+class Inbox(Protocol):
+    """Requests of other processes to the worker that owns a run. Raises as `Store`."""
+
+    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
+        """Leave a request for the owner of the run. The same token again is the same request, until it is accepted.
+
+        `kept`: the answer stays, so that the same token is known for as long as the run is; a request that was refused may
+        be made again.
         """
+
+    def requests(self, worker: str | None = None) -> list[InboxRow]:
+        """Those that wait, oldest first; for `worker`: those it may accept, because no other worker owns the run."""
+
+    def answer(self, token: str) -> str | None:
+        """What became of a kept request: GRANTED, or why it was refused, as JSON. None while it waits, or if it is unknown."""
+
+    def is_waiting(self, inbox_id: int) -> bool:
+        """Whether a request was not answered yet."""
+
+    def resolve(self, inbox_id: int, answer: str) -> None:
+        """Answer a request that no append accepts: GRANTED if there is nothing to do for it, or why it is refused.
+
+        One that was answered before keeps its answer.
+        """
+
+    def forget(self, token: str) -> None:
+        """Drop the answer of a request that was kept."""
+
+
+class Blobs(Protocol):
+    """Code bundles and guests, by the digest of their bytes. Raises as `Store`."""
 
     def put_blob(self, digest: str, data: bytes) -> None:
         """Keep `data` under its digest; once is enough. It may be collected until a run needs it: see `NewRun.blobs`."""
 
-    def blob(self, digest: str) -> bytes | None: ...
+    def blob(self, digest: str) -> bytes | None:
+        """What is kept under a digest, not verified; None if there is nothing."""
+
+
+class Deployments(Protocol):
+    """The code that tenants have deployed. Raises as `Store`."""
 
     def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
         """Keep a version with all it needs, in one commit, and make it the one that its workflow starts with.
@@ -264,8 +295,9 @@ class Store(Protocol):
     def withdraw(self, tenant: TenantId, id: str) -> bool:
         """Forget a version; whether it was there. Runs that began with it keep its code."""
 
-    def queued(self, tenant: TenantId) -> int:
-        """How many runs of a tenant were admitted and have not begun."""
+
+class Metering(Protocol):
+    """What runs have used, in the units of `Usage`. It is written by `Log.commit`. Raises as `Store`."""
 
     def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         """What tenants have used, in the order of their ids: those that have or had a run, or the one named."""
@@ -273,35 +305,40 @@ class Store(Protocol):
     def metered(self, key: RunKey) -> Metered | None:
         """What a run has used; None if there is no such run."""
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
-        """Leave a wish for the owner of the run. The same token again is the same wish, until it is granted.
 
-        `kept`: the answer stays, so that the same token is known for as long as the run is; a wish that was refused may
-        be made again.
+class Maintenance(Protocol):
+    """What an operator does with a store. Raises as `Store`."""
+
+    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+        """Delete runs with their records, in one commit with tombstones that keep their ids from being used again.
+
+        Returns those that were deleted: runs that have ended, and that no worker owns. What only they needed stays until
+        `collect`; what they have used stays in the sum of their tenant.
         """
 
-    def inbox(self, worker: str | None = None) -> list[InboxRow]:
-        """The wishes that wait, oldest first; for `worker`: those it may grant, because nobody else owns the run."""
+    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        """Delete parts, code and guests that no run and no version needs. `needs` gives what a code bundle needs, by digest.
 
-    def answer(self, token: str) -> str | None:
-        """What became of a kept wish: GRANTED, or why it was refused, as JSON. None while it waits, or if it is not known."""
-
-    def waits(self, inbox_id: int) -> bool:
-        """Whether a wish was not answered yet."""
-
-    def settle(self, inbox_id: int, answer: str) -> None:
-        """Answer a wish that no append grants: GRANTED if there is nothing to do for it, or why it is refused.
-
-        One that was answered before keeps its answer.
+        Raises:
+            HistoryError: a bundle cannot be read; nothing was deleted.
         """
-
-    def forget(self, token: str) -> None:
-        """Drop the answer of a wish that was kept."""
-
-    def version(self) -> int:
-        """A number that changes when another handle has written, in this process or another one; never by own writes."""
 
     def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
-    def close(self) -> None: ...
+
+class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
+    """One connection to a store, with all facets.
+
+    Raises:
+        StoreUnavailable, StoreFailed, DamagedStore: from every method but `close`.
+    """
+
+    @property
+    def leases(self) -> Leases: ...
+
+    def version(self) -> int:
+        """A number that changes when another connection has written, in this process or another one; never by own writes."""
+
+    def close(self) -> None:
+        """Let go of everything that the connection holds. Nothing else may be called afterwards."""

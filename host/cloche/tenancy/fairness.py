@@ -1,4 +1,4 @@
-"""How tenants share what there is: nobody's turn comes later because somebody else has much to do."""
+"""How tenants share what there is: no tenant waits longer because another one has much to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def divided(room: int, wants: Mapping[TenantId, int], after: TenantId | None = None) -> dict[TenantId, int]:
-    """`room` places shared out one by one, in turns that begin behind the tenant `after`, each up to what it wants.
+    """`room` places shared out one by one, in turns that begin after the tenant `after`, each up to what it wants.
 
     Tenants that got a place are in the order of their turns.
     """

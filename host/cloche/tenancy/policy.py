@@ -83,7 +83,7 @@ class Policy(BaseModel):
     {limit, value, asked}.
 
     Faults of a cell say {limit, value}: code is stopped at its bound of fuel, time or memory, and how much more it would have
-    taken nobody knows. The time that went by is measured, and not recorded: it would be another one in each life of the run.
+    taken is not known. The time that went by is measured, and not recorded: it would be another one in each life of the run.
     Three bounds are no field, for they are the same for everybody: `event_commands` (its fault says `asked` too: 100,001, the
     first one too many), `event_output_bytes` (6 MiB) and `native_stack_bytes`.
     """

@@ -30,7 +30,7 @@ QUIET_PAUSES_MAX = 100  # so many looks at the store that found nothing, while n
 
 
 class StandStill(RuntimeError):
-    """Everything waits, and nothing is due: the test would wait for ever, for an event or a resume that nobody sends."""
+    """Everything waits, and nothing is due: the test would wait for ever, for an event or a resume that it does not send."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -40,7 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._pause_s_max = pause_s_max
         self._time_s = 0.0
         self._pauses: dict[asyncio.Future[None], tuple[float, float]] = {}  # since when, and for how long at least
-        self._quiet = 0  # idle moments, one behind the other, between which nobody did anything
+        self._quiet = 0  # idle moments in a row, between which no task did anything
         self._turns = 0  # passes of the loop since time moved
         super().__init__(_Idle(self))
         self._clock_resolution = 1e-5  # a float of decades in seconds has no finer steps; at 1e-9 asyncio would spin
@@ -71,7 +71,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
     def idle(self, timeout_s: float | None) -> None:
-        """Nobody has anything to do before `timeout_s` has passed: move the clock to what comes next."""
+        """No task has anything to do before `timeout_s` has passed: move the clock to what comes next."""
         self._turns += 1
         if timeout_s is not None and timeout_s <= 0:
             return
@@ -80,7 +80,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         due = None if timeout_s is None else self._time_s + timeout_s
         if due is None and (not self._pauses or self._quiet > QUIET_PAUSES_MAX):
             self._quiet = 0
-            raise StandStill("everything waits and nothing is due: is there an event or a resume that nobody sends?")
+            raise StandStill(
+                "everything waits and nothing is due: is there an event or a resume that the test does not send?"
+            )
         patience = [
             since + min(least * 2 ** min(self._quiet, 40), self._pause_s_max) for since, least in self._pauses.values()
         ]

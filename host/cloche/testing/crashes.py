@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloche.client.workflows import Workflow
@@ -25,24 +25,31 @@ KEY = run_key(RUN, DEFAULT_TENANT)
 
 
 class CrashingStore(MemoryStore):
-    """Loses its power at one commit: before it is made, or after it has become durable and before anybody hears of it.
+    """Loses its power at one commit: before it is made, or after it has become durable and before the caller knows.
 
     Until `restore_power` nothing can be written. `commits` counts those that were tried.
     """
 
     def __init__(self, at_commit: int = 0, *, is_kept: bool = False) -> None:
         super().__init__()
-        self.commits = 0
-        self.went_out = asyncio.Event()
+        self._power = _Power()
         self._at_commit = at_commit
         self._is_kept = is_kept
 
+    @property
+    def commits(self) -> int:
+        return self._power.commits
+
+    @property
+    def went_out(self) -> asyncio.Event:
+        return self._power.went_out
+
     def restore_power(self) -> None:
-        self.went_out = asyncio.Event()
+        self._power.went_out = asyncio.Event()
 
     def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
-        self.commits += 1
+        self._power.commits += 1
         if self.commits != self._at_commit:
             return super().commit(appends)
         if self._is_kept:
@@ -57,6 +64,14 @@ class CrashingStore(MemoryStore):
     def _need_power(self) -> None:
         if self.went_out.is_set():
             raise StoreUnavailable("there is no power")
+
+
+@dataclass
+class _Power:
+    """One for all connections to a store."""
+
+    commits: int = 0
+    went_out: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)

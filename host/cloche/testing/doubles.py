@@ -85,7 +85,7 @@ def double(
 
 
 def with_doubles(workflow: Workflow, doubles: Iterable[StepDouble]) -> Workflow:
-    """The same workflow with other functions behind its steps; schemas, retries and timeouts stay.
+    """The same workflow with other functions for its steps; schemas, retries and timeouts stay.
 
     Raises:
         UsageError: it has no such step.

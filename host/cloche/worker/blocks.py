@@ -25,7 +25,7 @@ log = logging.getLogger("cloche")
 
 
 class Blocks:
-    """Of one worker. `take_up` claims a run and drives it; raises as `Drivers.wake`."""
+    """Of one worker. `take_up` claims a run and drives it; raises as `Starting.wake`."""
 
     def __init__(
         self,

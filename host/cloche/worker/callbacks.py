@@ -1,4 +1,4 @@
-"""What a workflow's author wants to hear of its runs, once a stop, in the process that drove the run there."""
+"""`on_finish` and `on_error` of workflows: called once a stop, in the process that drove the run there."""
 
 from __future__ import annotations
 

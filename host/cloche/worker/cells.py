@@ -15,6 +15,7 @@ from cloche.history import RunKey, Seq, TenantId
 from cloche.history.check import Validator
 from cloche.history.limits import Limits
 from cloche.run.code import load_code, load_guest
+from cloche.sandbox.switch_interval import switch_interval
 from cloche.store import Checkpoints, NewRun, Store, blob_digest
 from cloche.worker.cell_cache import CellCache
 
@@ -39,6 +40,7 @@ class WorkerCells:
         *,
         checkpoint_every: int,
         cached_bytes_max: int,
+        switch_interval_s: float | None,
     ) -> None:
         self.engine = engine
         self.checkpoint_every = checkpoint_every
@@ -49,6 +51,17 @@ class WorkerCells:
         self._checkpoints = checkpoints
         self._codes: dict[str, Code] = {}
         self._writes: set[Future[None]] = set()  # checkpoints on their way
+        self._switch_interval_s = switch_interval_s
+        self._restore_interval: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Cells are used from now on: the process's switch interval may be shortened (`sandbox.switch_interval`)."""
+        self._restore_interval = switch_interval.choose(self._switch_interval_s)
+
+    def end(self) -> None:
+        """No cell is used any more: put the switch interval back."""
+        if self._restore_interval is not None:
+            self._restore_interval()
 
     @property
     def meter(self) -> str | None:
@@ -122,5 +135,6 @@ class WorkerCells:
         self._writes.add(self._lanes.pool.submit(write))
 
     def close(self) -> None:
-        """Wait a moment for the checkpoints that are on their way."""
+        """As `end`, after a moment for the checkpoints that are on their way."""
         wait(self._writes, timeout=CHECKPOINTS_S_MAX)
+        self.end()

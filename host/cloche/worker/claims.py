@@ -1,7 +1,7 @@
-"""Which runs this worker takes: those that nobody owns and that can go on, a page at a time, so that workers share the work.
+"""Which runs this worker takes: those that no worker owns and that can go on, a page at a time, so that workers share the work.
 
 A run that waits (for data, for an event, for a time far away) is nobody's, and costs a worker nothing: it is found by index
-when somebody has data for it, or when it is due.
+when data for it arrives, or when it is due.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cloche.worker.membership import Membership
     from cloche.worker.ports import Work
 
-INTERVAL_S = 0.1  # how often the store is asked whether somebody else wrote
+INTERVAL_S = 0.1  # how often the store is asked whether another process wrote
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
@@ -31,7 +31,7 @@ log = logging.getLogger("cloche")
 
 
 class Claims:
-    """Looks for work when somebody wrote, when this worker evicted another one, and when a run that nobody owns is due.
+    """Looks for work when others wrote, when this worker evicted another one, and when a run that no worker owns is due.
 
     Implements `Ownership` of `run.ports`.
     """
@@ -89,18 +89,18 @@ class Claims:
         return self._membership.worker
 
     def is_safe(self) -> bool:
-        """Whether nobody can have taken the runs of this worker; one that was silent for long beats first."""
+        """Whether no other worker can have taken the runs of this one; after a long silence a heartbeat is sent first."""
         try:
             return self._membership.is_safe or self._keep()
         except StoreError:
             return False
 
     async def claim(self, key: RunKey) -> RunRow | None:
-        """Own the run, if nobody else does."""
+        """Own the run, if no other worker does; None otherwise."""
         return self._store.leases.claim(self._membership.worker, key)
 
     def expect(self, due: int | None) -> None:
-        """Look again when a run that nobody owns is due."""
+        """Look again at `due` (ms since 1970), when a run that no worker owns can go on."""
         if due is None or (self._due is not None and self._due <= due):
             return
         self._due = TimeMs(due)

@@ -1,7 +1,7 @@
 """A worker's heartbeat in a thread of its own: a step that blocks the event loop does not make its worker look dead.
 
-The thread also sees that the loop stands still, and says which step does it. After `stall_max_s` it beats no more: a loop
-that will never move again must lose its runs.
+The thread also sees that the loop stands still, and says which step does it. After `stall_max_s` it sends no more
+heartbeats: a loop that will never move again must lose its runs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ log = logging.getLogger("cloche")
 
 
 class Heartbeat:
-    """Calls `beat` again and again while the running loop moves. Made on the loop's thread.
+    """Calls `renew` again and again while the running loop moves. Made on the loop's thread.
 
     Args:
-        beat: says that the worker lives, where it is time; called in the heartbeat's thread.
+        renew: sends a heartbeat if it is time; called in this object's thread.
         monotonic: the clock, in seconds.
-        stall_max_s: for how long the loop may stand still until the worker falls silent.
+        stall_max_s: for how long the loop may stand still before the heartbeats end.
     """
 
-    def __init__(self, beat: Callable[[], None], monotonic: Callable[[], float], stall_max_s: float) -> None:
-        self._beat = beat
+    def __init__(self, renew: Callable[[], None], monotonic: Callable[[], float], stall_max_s: float) -> None:
+        self._renew = renew
         self._monotonic = monotonic
         self._stall_max_s = stall_max_s
         self._loop = asyncio.get_running_loop()
@@ -45,13 +45,13 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the last beat is over."""
+        """Returns when the last heartbeat was sent."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def tick(self) -> None:
-        """Look at the loop once, and beat unless it has stood still for too long.
+        """Look at the loop once, and renew unless it has stood still for too long.
 
         Raises:
             RuntimeError: the loop is closed.
@@ -63,7 +63,7 @@ class Heartbeat:
             self._is_reported = True
             log.warning("the event loop has stood still for %.1f s %s", stall_s, self._culprit())
         if stall_s < self._stall_max_s:
-            self._beat()
+            self._renew()
 
     def _stall_s(self) -> float:
         now, asked = self._monotonic(), self._asked
@@ -89,7 +89,7 @@ class Heartbeat:
             try:
                 self.tick()
             except StoreError:
-                continue  # the loop asks the same store, beats when it has to, and says what is wrong
+                continue  # the loop asks the same store, renews when it has to, and says what is wrong
             except Exception:
                 if not self._loop.is_closed():  # else it was closed, and nobody stopped this
                     log.exception("the heartbeat's thread ended by a fault of cloche itself")

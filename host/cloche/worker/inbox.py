@@ -1,4 +1,4 @@
-"""Requests of outsiders: other processes leave them in the store, the worker that owns the run accepts them.
+"""Requests of other processes: they are left in the store, and the worker that owns the run accepts them.
 
 An event that comes before its run waits for it stays in the inbox until then. A request is taken in the same commit as what
 it led to, so it is accepted once; the answer to one with an idempotency key stays, so it is accepted once however often it is
@@ -42,7 +42,7 @@ def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
 
 
 class Inbox:
-    """Looks at the requests when somebody wrote, and when a run begins to wait for an event."""
+    """Looks at the requests when another process wrote, and when a run begins to wait for an event."""
 
     def __init__(self, services: RunServices, starting: Starting, requests: Requests) -> None:
         self._services = services
@@ -57,7 +57,7 @@ class Inbox:
     async def look(self, opened: RunKey | None = None) -> None:
         """Take the requests that have come. `opened` is a run that waits for an event since just now."""
         found: dict[RunKey, dict[int, InboxRow]] = {}
-        for row in self._store.inbox(self._services.ownership.worker):
+        for row in self._store.requests(self._services.ownership.worker):
             found.setdefault(row.key, {})[row.id] = row
         before, self._taking = self._taking, found
         for key, rows in found.items():
@@ -103,7 +103,7 @@ class Inbox:
             raise _revived(answer)
 
     def close(self) -> None:
-        """Nothing is accepted here any more: who waits for an answer is told so."""
+        """Nothing is accepted here any more: whoever waits for an answer gets an error."""
         self._closed = True
         self.wake_waiting()
 
@@ -163,7 +163,7 @@ class Inbox:
 
     def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
-        self._store.settle(row.id, _packed(error))
+        self._store.resolve(row.id, _packed(error))
 
     def _look_again(self, key: RunKey) -> None:
         self._taking.pop(key, None)
@@ -209,7 +209,7 @@ class Inbox:
             if (
                 row.kind == "event"
                 and (call := hooks.get(decode(row.body)[0]))
-                and await self._requests.waits(driver, row.id)
+                and await self._requests.is_waiting(driver, row.id)
             ):
                 return row, call
         return None

@@ -1,4 +1,4 @@
-"""Who waits for which run: told when its log has grown, or when it has come to a stop."""
+"""Futures of those who wait for a run: they resolve when its log has grown, or when it has come to a stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Listeners:
         self._moved: dict[RunKey, None] | None = None
 
     def announce(self, key: RunKey, *, stopped: bool = False) -> None:
-        """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, set aside)."""
+        """Wake those who wait for a run: its log has grown, or it has `stopped` (ended, parked, blocked)."""
         if self._moved is not None:
             self._moved[key] = None
         for waiting in (self._of_changes, self._of_stops) if stopped else (self._of_changes,):

@@ -1,12 +1,12 @@
-"""This process among the workers of a store: it beats while it lives, and buries those that have fallen silent.
+"""This process among the workers of a store: it sends heartbeats while it lives, and evicts workers that have fallen silent.
 
-In real time a thread beats (`heartbeat`), for a step may block the event loop. In virtual time the loop does: there nothing
-passes while it stands still, and a test goes the same way each time.
+In real time a thread sends them (`heartbeat`), for a step may block the event loop. In virtual time the loop does: no time
+passes there while it stands still, and a test goes the same way each time.
 
-Nobody compares wall clocks. A worker is dead when its process is known to have ended, or when its beat has not changed for
-`lease_ttl_s` of the *observer's* monotonic clock; then its runs are free. The beat was made before the observer saw it, so a
-worker that counts from its own last beat knows first that its leases may be taken: past three quarters of the time it
-begins nothing more until it has beaten again. If it was buried meanwhile, every append it tries is refused by its fence.
+No two wall clocks are compared. A worker is dead when its process is known to have ended, or when its heartbeat has not changed
+for `lease_ttl_s` of the *observer's* monotonic clock; then its runs are free. A heartbeat was sent before the observer saw
+it, so a worker that counts from its own last one knows first that its leases may be taken: past three quarters of the time it
+begins nothing more until it has sent another. If it was evicted meanwhile, every append it tries is refused by its fence.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from cloche.store import Leases
 
 LEASE_TTL_S = 15.0
-BEATS_PER_TTL = 4
-LOOKS_PER_TTL = 16  # for the dead; a process that was killed is noticed at the next one
+HEARTBEATS_PER_TTL = 4
+LOOKS_PER_TTL = 16  # for dead workers; a process that was killed is noticed at the next one
 SAFE_SHARE = 0.75
 
 log = logging.getLogger("cloche")
 
 
 class Membership:
-    """One worker's life on a store. `keep` is called again and again, several times within a beat."""
+    """One worker's life on a store. `keep` is called again and again, several times between two heartbeats."""
 
     def __init__(
         self, leases: Leases, world: World, ttl_s: float = LEASE_TTL_S, loop_stall_max_s: float = LOOP_STALL_MAX_S
@@ -40,11 +40,11 @@ class Membership:
         self._world = world
         self._ttl_s = ttl_s
         self._loop_stall_max_s = loop_stall_max_s
-        self._heartbeat: Heartbeat | None = None
-        self._buried: str | None = None  # the name under which others buried this worker
-        self.changes = 0  # how often it joined or buried another: runs are to be had, and no store tells of own writes
+        self._thread: Heartbeat | None = None
+        self._evicted: str | None = None  # the name under which others evicted this worker
+        self.changes = 0  # how often it joined or evicted another: runs are to be had, and no store tells of own writes
         self._renewed = self._looked = 0.0
-        self._seen: dict[str, tuple[int, float]] = {}  # the beat of each other worker, and since when it is that
+        self._seen: dict[str, tuple[int, float]] = {}  # the heartbeat of each other worker, and since when it is that
 
     def join(self) -> None:
         """Take part from now on, under the name `worker`.
@@ -62,27 +62,27 @@ class Membership:
         self._look(began)
 
     def start_heartbeat(self) -> None:
-        """Beat beside the event loop that runs, where time passes beside it. After `join`."""
-        if self._world.is_real_time and self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._beat_if_due, self._world.monotonic, self._loop_stall_max_s)
-            self._heartbeat.start()
+        """Send heartbeats from a thread, if time passes while the event loop stands still. Called after `join`."""
+        if self._world.is_real_time and self._thread is None:
+            self._thread = Heartbeat(self._renew_if_due, self._world.monotonic, self._loop_stall_max_s)
+            self._thread.start()
 
     def stop_heartbeat(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = None
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
 
     def keep(self) -> bool:
-        """Look for the dead where it is time, and beat if no thread does. False: it was buried, and has joined again anew.
+        """Look for dead workers and send a heartbeat, each when it is time. False: it was evicted, and has joined anew.
 
         Raises:
-            StoreError: it could not be said.
+            StoreError: the store did not answer.
         """
-        if self._heartbeat is None:
-            self._beat_if_due()
+        if self._thread is None:
+            self._renew_if_due()
         elif not self.is_safe:  # the thread could not: the store did not answer it, or the process stood still
-            self._beat()
-        alive = self._buried != self.worker
+            self._renew()
+        alive = self._evicted != self.worker
         if not alive:
             log.warning("worker '%s' was silent for too long: its runs belong to others", self.worker)
             self._join(self._world.worker_id())
@@ -91,21 +91,21 @@ class Membership:
             self._look(now)
         return alive
 
-    def _beat_if_due(self) -> None:
-        if self._world.monotonic() - self._renewed >= self._ttl_s / BEATS_PER_TTL:
-            self._beat()
+    def _renew_if_due(self) -> None:
+        if self._world.monotonic() - self._renewed >= self._ttl_s / HEARTBEATS_PER_TTL:
+            self._renew()
 
-    def _beat(self) -> None:
-        """Say that this worker lives. In either thread: it is late at worst that `keep` hears of a burial."""
+    def _renew(self) -> None:
+        """Send a heartbeat, in either thread. At worst `keep` sees an eviction one call later."""
         worker, began = self.worker, self._world.monotonic()
-        if self._leases.beat(worker):
+        if self._leases.heartbeat(worker):
             self._renewed = max(self._renewed, began)
         else:
-            self._buried = worker
+            self._evicted = worker
 
     @property
     def is_safe(self) -> bool:
-        """Whether nobody can have taken this worker's runs for its silence."""
+        """Whether no other worker can have taken the runs of this one because it was silent."""
         return self._world.monotonic() - self._renewed < self._ttl_s * SAFE_SHARE
 
     def leave(self) -> None:
@@ -120,10 +120,10 @@ class Membership:
         self._looked = now
         others = [row for row in self._leases.workers() if row.id != self.worker]
         for row in others:
-            beat, since = self._seen.get(row.id, (-1, now))
-            if beat != row.beat:
-                self._seen[row.id] = (row.beat, now)
-            if (row.has_gone or (beat == row.beat and now - since >= self._ttl_s)) and self._leases.bury(row):
+            heartbeat, since = self._seen.get(row.id, (-1, now))
+            if heartbeat != row.heartbeat:
+                self._seen[row.id] = (row.heartbeat, now)
+            if (row.is_dead or (heartbeat == row.heartbeat and now - since >= self._ttl_s)) and self._leases.evict(row):
                 self.changes += 1
                 log.info("worker %s is dead: its runs are taken over", row.id)
         left = {row.id for row in others}

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 class Work(Protocol):
-    """Whoever does what there is to do."""
+    """The parts of a worker that do what `Claims` finds."""
 
     async def adopt(self, row: RunRow) -> object:
         """Drive a run that was claimed just now."""
 
     async def look(self) -> None:
-        """See to what others wrote: requests, runs that were blocked elsewhere, runs that are waited for here."""
+        """See to what other processes wrote: requests, runs that were blocked elsewhere, runs that are waited for here."""
 
     def lose_all(self) -> None:
         """This worker was evicted: its runs are others' now."""

@@ -1,6 +1,6 @@
-"""Steps that were at work each time when processes ended: one of them may be why, and the others are not to pay for it.
+"""Steps that ran each time a process ended: one of them may be the reason, and the others must not fail for it.
 
-They begin one after the other. So the one at fault is met alone, and what was only there when it struck gets past it.
+They begin one after the other: the one at fault runs alone when it ends the process, and those that merely ran beside it pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALONE_MS = 1_000  # one that has run for so long lets the next one begin
 
 
 class StepQuarantine:
-    """Of one worker. On the loop's thread alone."""
+    """Implements `Quarantine` of `run.ports` for one worker. Used on the loop's thread alone."""
 
     def __init__(self, world: World, timers: Timers) -> None:
         self._world = world

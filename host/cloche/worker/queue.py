@@ -42,7 +42,7 @@ def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
     """The event that a queued run begins with: now, as it was asked for then.
 
     Raises:
-        HistoryError: it was not queued, so nobody knows.
+        HistoryError: it was not queued, so its input is not known.
     """
     if not created.queued:
         raise HistoryError(f"run {key} was created and never started, and its record does not say with what")

@@ -1,4 +1,4 @@
-"""What outsiders ask of the runs that are executed here: resume, event, cancel."""
+"""What clients ask of the runs that are executed here: resume and cancel. Events are the inbox's (`worker.inbox`)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Requests:
         except NotSuspended:
             pass
         if request is not None:
-            self._services.store.settle(request, GRANTED)
+            self._services.store.resolve(request, GRANTED)
 
     async def resume(self, key: RunKey, asked: Mapping[str, Any], request: int | None = None) -> None:
         """Give data to suspended steps, or let a paused run go on. One caller wins.
@@ -65,16 +65,16 @@ class Requests:
             LeasedElsewhere, LeaseLost: another worker executes it.
         """
         async with self._starting.with_driver(key) as driver:
-            if request is not None and not await self.waits(driver, request):
+            if request is not None and not await self.is_waiting(driver, request):
                 return
             first, *others = self._resumed(driver, dict(asked))
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
 
-    async def waits(self, driver: RunDriver, request: int) -> bool:
+    async def is_waiting(self, driver: RunDriver, request: int) -> bool:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
-        return not driver.inputs.accepts(request) and self._services.store.waits(request)
+        return not driver.inputs.accepts(request) and self._services.store.is_waiting(request)
 
     def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Input]:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)

@@ -19,6 +19,7 @@ from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
 from cloche.run.ports import RunServices
+from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
@@ -54,6 +55,17 @@ class Worker:
 
     Its parts are public: `registry` is what it can execute, `starting` how runs come to be driven, `requests` what is asked of
     them, `drivers` those that are.
+
+    Args:
+        checkpoint_every: events of a run after which its cell is saved.
+        cached_bytes_max: memory that live cells may take, in bytes.
+        lease_ttl_s: how long other workers wait for a heartbeat until they evict this one.
+        loop_stall_max_s: how long a step may block the event loop before the heartbeats end.
+        switch_interval_s: what Python's switch interval, a setting of the whole process, is shortened to while a guest runs for
+            more than some milliseconds, so that it is stopped in time whatever other threads compute; None leaves it alone.
+            It is put back when no guest runs, and when the worker closes.
+        policy_of: the policy of a tenant, by its id.
+        start_child: how a child run is started.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class Worker:
         cached_bytes_max: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
+        switch_interval_s: float | None = SWITCH_INTERVAL_S,
         policy_of: Callable[[str], Policy] = lambda _: Policy(),
         start_child: StartChild | None = None,
     ) -> None:
@@ -82,7 +95,13 @@ class Worker:
         self._step_threads = StepThreads()
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
-            store, engine, lanes, checkpoints, checkpoint_every=checkpoint_every, cached_bytes_max=cached_bytes_max
+            store,
+            engine,
+            lanes,
+            checkpoints,
+            checkpoint_every=checkpoint_every,
+            cached_bytes_max=cached_bytes_max,
+            switch_interval_s=switch_interval_s,
         )
         self.blocks = Blocks(store, world, timers, tasks, listeners, lambda key: self.starting.wake(key))
         self.drivers = Drivers(
@@ -141,12 +160,17 @@ class Worker:
         return self.membership.worker
 
     async def begin(self) -> None:
-        """Join the workers of the store, and go on with every run that nobody owns, now or when its time comes.
+        """Join the workers of the store, and go on with every run that no worker owns, now or when its time comes.
 
         Raises:
             StoreError: the store did not answer.
         """
-        await self.claims.begin()
+        self.cells.begin()
+        try:
+            await self.claims.begin()
+        except BaseException:
+            self.cells.end()
+            raise
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Ask for the end of a run, whoever executes it; returns when that is durable.
@@ -199,7 +223,7 @@ class Worker:
         self.listeners.announce_others(())
 
     async def vanish(self) -> None:
-        """Let go of everything at once, as a process that is killed: nothing more is started, recorded or told."""
+        """Let go of everything at once, as a process that is killed: nothing more is started, recorded or announced."""
         self.drivers.is_closing = True
         self.membership.stop_heartbeat()
         self.services.timers.close()
@@ -209,6 +233,7 @@ class Worker:
         await self.services.tasks.end(0)
         await asyncio.gather(*watchers, return_exceptions=True)
         self._step_threads.close()
+        self.cells.end()
         self.services.lanes.close()
         self.closed = True
 

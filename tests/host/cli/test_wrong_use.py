@@ -152,7 +152,7 @@ def waiting(store: str) -> str:
 
 def inbox_of(store: str) -> list[InboxRow]:
     with closing(SqliteStore(store)) as found:
-        return found.inbox()
+        return found.requests()
 
 
 READERS = (["show", "r2"], ["log", "r2"], ["replay", "r2"], ["verify", "r2"], ["export", "r2", "-o", "-"])

@@ -126,7 +126,7 @@ async def test_runs_beside_each_other_share_commits(journal: Journal) -> None:
         runs = await asyncio.gather(*(app.start("w", {"v": n}) for n in range(200)))
         results = await asyncio.gather(*(run.result() for run in runs))
     assert [result.result for result in results] == [{"v": 2 * (n + 1)} for n in range(200)]
-    assert store.commits <= 20  # of 600 appends
+    assert store.faults.commits <= 20  # of 600 appends
 
 
 @in_loop
@@ -138,7 +138,7 @@ async def test_a_sequential_step_costs_one_commit(journal: Journal) -> None:
     store = FlakyStore()
     async with AppOn(store, workflows=[workflow.commit()]) as app:
         await (await app.start("w")).result()
-    assert store.commits == 11  # the beginning, and one for each step
+    assert store.faults.commits == 11  # the beginning, and one for each step
 
 
 @in_loop

@@ -120,52 +120,59 @@ class Tangler:
         return self.random.choice(choices)
 
     def _node(self, made: Workflow, known: list[str], depth: int) -> None:
+        """One node more, of any kind."""
         before = list(known)
         match self.random.randint(0, 12):
             case 0 | 1 | 2:
                 made.then(self._body(known, depth))
             case 3 | 4:
-                arms = self._bodies(known, depth)
-                least = self._chance(None, None, 1, min(2, len(arms)))
-                options: dict[str, Any] = {"settle": True} if self._chance(True, False) else {}
-                if least is not None or self._chance(True, False, False):
-                    options = {"min_successes": least, "tolerated_failures": None if least else self._chance(0, 1)}
-                    options = {name: value for name, value in options.items() if value is not None}
-                made.parallel(arms, limit=self._chance(None, 1, 2), **options)
+                self._parallel(made, known, depth)
             case 5:
                 made.branch([(self._test(), body) for body in self._bodies(known, depth)])
             case 6:
                 otherwise = self._body(known, depth) if self._chance(True, False) else None
                 made.choose([(self._test(), body) for body in self._bodies(known, depth)], otherwise=otherwise)
             case 7:
-                turns = {"left": {"path": "iterationCount"}, "right": {"literal": self._chance(1, 2, 3)}}
-                if self._chance(True, False):
-                    made.dountil(
-                        self._body(known, depth), {"or": {"args": [{"gte": turns}, self.random.choice(PREDICATES)]}}
-                    )
-                else:
-                    made.dowhile(
-                        self._body(known, depth), {"and": {"args": [{"lt": turns}, self.random.choice(PREDICATES)]}}
-                    )
+                self._loop(made, known, depth)
             case 8 | 9:
-                made.map(
-                    self._chance(path("initData.list"), code("[1, 2, 3, 4]") if self.codes else path("initData.list")),
-                    id=self._id("m"),
-                )
-                width = self._chance(1, 2, 9, -1, self._value(before, COUNTS, ["null.x"]))
-                options = self._chance({}, {}, {"on_error": "collect"}, {"min_successes": 2}, {"tolerated_failures": 1})
-                made.foreach(self._body(known, depth), concurrency=width, **options)
+                self._foreach(made, known, before, depth)
             case 10:
-                template = {"template": "${inputData} ${initData.v} ${state.n}|${requestContext.user}"}
-                fields = {
-                    "a": self._value(before, VALUES, ODD_VALUES),
-                    "b": {"value": self.random.choice(LITERALS)},
-                    "c": self._chance(template, self._value(before, VALUES, ODD_VALUES)),
-                }
-                made.map(self._chance(fields, fields, self._value(before, VALUES, ODD_VALUES)), id=self._id("m"))
+                self._map(made, before)
             case 11:
                 made.sleep(self._chance(1, self._late(DURATIONS, ODD_DURATIONS)), id=self._id("z"))
                 made.sleep_until(self._late(INSTANTS, ODD_INSTANTS), id=self._id("z"))
             case _:
                 timeout = self._chance(None, 2, self._late(DURATIONS, ODD_DURATIONS))
                 made.wait_for_event("signed", timeout=timeout, id=self._id("e"))
+
+    def _parallel(self, made: Workflow, known: list[str], depth: int) -> None:
+        arms = self._bodies(known, depth)
+        least = self._chance(None, None, 1, min(2, len(arms)))
+        options: dict[str, Any] = {"settle": True} if self._chance(True, False) else {}
+        if least is not None or self._chance(True, False, False):
+            options = {"min_successes": least, "tolerated_failures": None if least else self._chance(0, 1)}
+            options = {name: value for name, value in options.items() if value is not None}
+        made.parallel(arms, limit=self._chance(None, 1, 2), **options)
+
+    def _loop(self, made: Workflow, known: list[str], depth: int) -> None:
+        turns = {"left": {"path": "iterationCount"}, "right": {"literal": self._chance(1, 2, 3)}}
+        if self._chance(True, False):
+            made.dountil(self._body(known, depth), {"or": {"args": [{"gte": turns}, self.random.choice(PREDICATES)]}})
+        else:
+            made.dowhile(self._body(known, depth), {"and": {"args": [{"lt": turns}, self.random.choice(PREDICATES)]}})
+
+    def _foreach(self, made: Workflow, known: list[str], before: list[str], depth: int) -> None:
+        items = self._chance(path("initData.list"), code("[1, 2, 3, 4]") if self.codes else path("initData.list"))
+        made.map(items, id=self._id("m"))
+        width = self._chance(1, 2, 9, -1, self._value(before, COUNTS, ["null.x"]))
+        options = self._chance({}, {}, {"on_error": "collect"}, {"min_successes": 2}, {"tolerated_failures": 1})
+        made.foreach(self._body(known, depth), concurrency=width, **options)
+
+    def _map(self, made: Workflow, before: list[str]) -> None:
+        template = {"template": "${inputData} ${initData.v} ${state.n}|${requestContext.user}"}
+        fields = {
+            "a": self._value(before, VALUES, ODD_VALUES),
+            "b": {"value": self.random.choice(LITERALS)},
+            "c": self._chance(template, self._value(before, VALUES, ODD_VALUES)),
+        }
+        made.map(self._chance(fields, fields, self._value(before, VALUES, ODD_VALUES)), id=self._id("m"))

@@ -96,7 +96,7 @@ def test_a_cell_does_as_it_does_in_process(engine: ProcessEngine, language: Lang
         assert here.turn(events) == there.turn(events)
         assert here.state_hash() == there.state_hash()
     assert here.fuel_used == there.fuel_used
-    assert here.resident_bytes <= there.resident_bytes + (1 << 20)  # an image may be hot here
+    assert here.resident_bytes <= there.resident_bytes + (1 << 20)  # an image may be pre-patched here
 
 
 def test_a_frozen_cell_goes_on_in_process_and_in_another_process(engine: ProcessEngine) -> None:

@@ -348,8 +348,8 @@ async def test_a_file_cannot_give_a_tenant_the_code_of_another(journal: Journal)
         stolen = app.store.versions(version.tenant)[0]
         key = (await app.start(_host(journal), {"v": 1}, run_id="r1"))._key
         await (await app.get("r1")).result()
-        row = app.store._rows[key]  # type: ignore[attr-defined]
-        app.store._rows[key] = replace(row, code=stolen.digest)  # type: ignore[attr-defined]
+        row = app.store._data.rows[key]  # type: ignore[attr-defined]
+        app.store._data.rows[key] = replace(row, code=stolen.digest)  # type: ignore[attr-defined]
         forged = await app.export("r1")
         await app.delete("r1")
         with pytest.raises(ForeignFile, match="another tenant"):

@@ -18,7 +18,7 @@ from cloche.history import TimeMs
 from cloche.operations import prune, replay
 from cloche.status import RunStatus
 from cloche.store import Finding, SqliteStore
-from cloche.store.sqlite.store import VERSION
+from cloche.store.sqlite.database import VERSION
 from cloche.testing.clock import START
 
 LATER = TimeMs(START + 10**9)
@@ -64,7 +64,7 @@ def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
     store.delete([key("talking")], LATER)
     with pytest.raises(HistoryError, match="cloche verify"):
         prune.collect(store)
-    assert store._select("SELECT count(*) FROM parts", ()) != [(0,)]
+    assert store._database.select("SELECT count(*) FROM parts", ()) != [(0,)]
 
 
 @in_loop

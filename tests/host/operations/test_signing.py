@@ -45,11 +45,11 @@ def test_the_same_store_gives_the_same_statement() -> None:
 def test_a_run_that_is_gone_or_another_one_is_named() -> None:
     store, _ = store_of("a", "b")
     signed = sign_heads(store, PRIVATE, AT)
-    del store._rows[key("a")]
+    del store._data.rows[key("a")]
     assert problems(store, signed) == ["run a had 2 records when the heads were signed, and is not there"]
     other, _ = store_of("a", "b")
-    records = other._records[key("b")]
-    records[1] = other._records[key("a")][1]
+    records = other._data.records[key("b")]
+    records[1] = other._data.records[key("a")][1]
     assert problems(other, signed) == ["record 2 of run b is another one than when the heads were signed"]
 
 

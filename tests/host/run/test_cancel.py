@@ -188,7 +188,7 @@ async def test_a_process_that_dies_while_canceling_leaves_a_run_that_ends(journa
 
 
 @in_loop
-async def test_a_wish_in_the_inbox_is_granted(journal: Journal) -> None:
+async def test_a_request_in_the_inbox_is_accepted(journal: Journal) -> None:
     """Another process leaves it there; the one that executes finds it, also if it was not running then."""
     workflow = create_workflow(id="w").sleep(3600).commit()
     store, world = MemoryStore(), ManualWorld()
@@ -200,7 +200,7 @@ async def test_a_wish_in_the_inbox_is_granted(journal: Journal) -> None:
     store.post((await app_key(store, "later")), "cancel", encode("by hand"), "token-2", world.now())
     async with AppOn(store, workflows=[workflow], world=world) as app:
         assert (await (await app.get("later")).result()).status == "canceled"
-    assert list(store.inbox()) == []
+    assert list(store.requests()) == []
 
 
 async def app_key(store: MemoryStore, run: str) -> Any:

@@ -181,7 +181,7 @@ async def test_python_is_billed_likewise(journal: Journal) -> None:
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
         report, used = await app.replay("r1"), billed(app.store)
         assert (report.ok, report.fuel_recorded, report.fuel_tolerance) == (True, used.fuel, used.fuel // 200)
-        app.store._metered[KEY] = Metered(used + Usage(fuel=used.fuel // 100), app._engine.meter)  # type: ignore[attr-defined]
+        app.store._data.metered[KEY] = Metered(used + Usage(fuel=used.fuel // 100), app._engine.meter)  # type: ignore[attr-defined]
         assert (await app.replay("r1")).fuel_differs
 
 
@@ -202,11 +202,11 @@ async def test_a_bill_that_a_replay_does_not_burn_is_reported(journal: Journal) 
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
         used = store.metered(KEY)
         assert used is not None
-        store._metered[KEY] = replace(used, usage=used.usage + Usage(fuel=1))
+        store._data.metered[KEY] = replace(used, usage=used.usage + Usage(fuel=1))
         report = await app.replay("r1")
         assert (report.ok, report.divergence, report.fuel_differs) == (False, None, True)
         assert report.fuel_recorded == report.fuel + 1
-        store._metered[KEY] = Metered(used.usage + Usage(fuel=1), "another wasmtime")
+        store._data.metered[KEY] = Metered(used.usage + Usage(fuel=1), "another wasmtime")
         assert (await app.replay("r1")).ok
         assert (await app.replay("r1", chain(journal, 4))).ok
 
@@ -218,7 +218,7 @@ async def test_a_bill_that_does_not_follow_from_the_log_is_found(journal: Journa
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
         used = store.metered(KEY)
         assert used is not None
-        store._metered[KEY] = replace(used, usage=used.usage + Usage(events=1, steps=2, log_bytes=3))
+        store._data.metered[KEY] = replace(used, usage=used.usage + Usage(events=1, steps=2, log_bytes=3))
         found = [finding.problem for finding in (await app.verify()).findings]
         assert [text.split(",")[0] for text in found] == [
             "the run is billed for 6 events",
@@ -317,7 +317,7 @@ async def test_verify_of_a_run_that_goes_on_meanwhile_finds_nothing(journal: Jou
                 yield from store.records(key)
                 used = store.metered(KEY)
                 assert used is not None
-                store._metered[KEY] = replace(used, usage=used.usage + Usage(events=1))
+                store._data.metered[KEY] = replace(used, usage=used.usage + Usage(events=1))
 
         assert replay.verify(Moving(), KEY).findings == []
         assert replay.verify(store, KEY).findings != []  # the bill has grown, and nothing was appended

@@ -184,9 +184,9 @@ async def test_a_run_waits_for_its_store_and_no_step_is_run_again(journal: Journ
         with pytest.raises(StoreUnavailable, match="the disk is full"):
             await app.start("w", {"v": 1}, run_id="r1")
         run = await app.start("w", {"v": 1}, run_id="r1")
-        store.refusals = 2
+        store.faults.refusals = 2
         assert await ended(run) == ("success", {"v": 4})
-    assert (journal.began, store.refusals, store.commits) == (["inc", "dbl"], 0, 3)
+    assert (journal.began, store.faults.refusals, store.faults.commits) == (["inc", "dbl"], 0, 3)
 
 
 @in_loop
@@ -204,34 +204,21 @@ async def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(journa
         run = await app.start("w", {"v": 1})
         assert await ended(run) == ("success", {"dbl": {"v": 4}})
         assert (await app.verify(run.id)).ok
-    assert (journal.began, store.commits) == (["inc", "flaky 1", "flaky 2", "dbl"], 6)
+    assert (journal.began, store.faults.commits) == (["inc", "flaky 1", "flaky 2", "dbl"], 6)
 
 
 @in_loop
 async def test_what_is_due_while_the_store_is_away_is_done_when_it_is_back(journal: Journal) -> None:
     workflow, world = three_steps(journal), ManualWorld()
-    store = AwayStore()
+    store = FlakyStore()
     async with AppOn(store, workflows=[workflow], world=world) as app:
         run = await app.start("w", {"v": 1})
         await until(lambda: run._key not in app._running.drivers)
-        store.away = True
+        store.faults.is_away = True
         world.move(3600, app)
-        store.away = False
+        store.faults.is_away = False
         world.move(1, app)
         assert await ended(run) == ("success", {"v": 5})
-
-
-class AwayStore(FlakyStore):
-    """Answers no question while it is `away`."""
-
-    away = False
-
-    def run(self, key: Any) -> Any:
-        if self.away:
-            from cloche.errors import StoreUnavailable
-
-            raise StoreUnavailable("nobody answers")
-        return super().run(key)
 
 
 @in_loop

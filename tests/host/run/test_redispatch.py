@@ -60,12 +60,12 @@ async def test_a_redispatch_is_recorded_before_the_step_begins(journal: Journal)
     store, world, gate = FlakyStore(), ManualWorld(), asyncio.Event()
     workflow = hanging(journal, gate)
     await killed_in(journal, store, workflow, world, 1)
-    store.refusals = 10**6
+    store.faults.refusals = 10**6
     async with AppOn(store, workflows=[workflow], world=world, drain_timeout_s=0.01) as app:
-        await until(lambda: store.refusals < 10**6)
+        await until(lambda: store.faults.refusals < 10**6)
         await asyncio.sleep(0.1)
         assert journal.began == ["hang"]
-        store.refusals = 0
+        store.faults.refusals = 0
         gate.set()
         assert await ended(await app.get("r1")) == ("success", {"v": 1})
     assert journal.began == ["hang", "hang"]
@@ -110,7 +110,10 @@ async def test_it_begins_only_when_that_is_durable_and_then_once(journal: Journa
         with pytest.raises(StoreUnavailable):
             await app.start("w", {"v": 1}, run_id="r1")
         assert await ended(await app.start("w", {"v": 1}, run_id="r1")) == ("success", {"v": 2})
-    assert (journal.began, store.commits) == (["inc", "once"], 4)  # start, inc, the record of its beginning, the end
+    assert (journal.began, store.faults.commits) == (
+        ["inc", "once"],
+        4,
+    )  # start, inc, the record of its beginning, the end
 
 
 @in_loop

@@ -16,7 +16,7 @@ from cloche.engines import SandboxEngine
 from cloche.history import Kind
 from cloche.operations import replay
 from cloche.store import SqliteStore
-from cloche.store.sqlite.store import VERSION
+from cloche.store.sqlite.database import VERSION
 
 VERSIONS = sorted(int(file.name.split(".")[0].removeprefix("store-")) for file in golden.HISTORIES.glob("store-*"))
 STATUSES = {

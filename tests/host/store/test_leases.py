@@ -52,7 +52,7 @@ def test_a_new_run_belongs_to_the_worker_that_made_it(store: Store) -> None:
     assert store.commit([replace(log.step(), lease=Lease("A", 1))]) == [None]
 
 
-def test_a_run_made_by_a_worker_that_was_buried_is_nobodys(store: Store) -> None:
+def test_an_evicted_worker_owns_no_new_run(store: Store) -> None:
     store.leases.leave("A")
     _, append = begun()
     assert store.commit([replace(append, lease=Lease("A", 1))]) == [None]
@@ -154,46 +154,46 @@ def test_a_worker_that_leaves_frees_its_runs(store: Store) -> None:
     assert (claimed(store, "A", 0), claimed(store, "B", 0)) == ([], ["r1"])
 
 
-def test_only_a_silent_worker_is_buried(store: Store) -> None:
+def test_only_a_silent_worker_is_evicted(store: Store) -> None:
     committed(store, "r1")
     claimed(store, "A", 0)
     seen = next(row for row in store.leases.workers() if row.id == "A")
-    assert (store.leases.beat("A"), store.leases.bury(seen), owner(store)) == (True, False, ("A", 1))
-    seen = WorkerRow("A", seen.beat + 1)
-    assert (store.leases.bury(seen), store.leases.bury(seen), owner(store)) == (True, False, (None, 2))
-    assert (store.leases.beat("A"), store.leases.claim("A", key()), claimed(store, "A", 0)) == (False, None, [])
+    assert (store.leases.heartbeat("A"), store.leases.evict(seen), owner(store)) == (True, False, ("A", 1))
+    seen = WorkerRow("A", seen.heartbeat + 1)
+    assert (store.leases.evict(seen), store.leases.evict(seen), owner(store)) == (True, False, (None, 2))
+    assert (store.leases.heartbeat("A"), store.leases.claim("A", key()), claimed(store, "A", 0)) == (False, None, [])
 
 
 def test_the_answer_to_a_kept_wish_stays(store: Store) -> None:
     log = committed(store, "r1")
     for token, kept in (("kept", True), ("plain", False)):
         store.post(key(), "event", b"1", token, at(1), kept=kept)
-    append = replace(log.step(), taken=[row.id for row in store.inbox()])
-    assert (store.answer("kept"), store.commit([append]), store.inbox()) == (None, [None], [])
+    append = replace(log.step(), taken=[row.id for row in store.requests()])
+    assert (store.answer("kept"), store.commit([append]), store.requests()) == (None, [None], [])
     assert (store.answer("kept"), store.answer("plain")) == (GRANTED, None)
     for token in ("kept", "plain"):
         store.post(key(), "event", b"2", token, at(2))
-    assert [row.body for row in store.inbox()] == [b"2"]
+    assert [row.body for row in store.requests()] == [b"2"]
     store.forget("kept")
     assert store.answer("kept") is None
 
 
-def test_a_wish_that_was_refused_may_be_made_again(store: Store) -> None:
+def test_a_refused_request_may_be_made_again(store: Store) -> None:
     committed(store, "r1")
     store.post(key(), "resume", b"1", "t", at(1), kept=True)
-    store.settle(store.inbox()[0].id, "not now")
-    assert (store.answer("t"), store.inbox()) == ("not now", [])
+    store.resolve(store.requests()[0].id, "not now")
+    assert (store.answer("t"), store.requests()) == ("not now", [])
     store.post(key(), "resume", b"2", "t", at(2), kept=True)
-    assert (store.answer("t"), [row.body for row in store.inbox()]) == (None, [b"2"])
+    assert (store.answer("t"), [row.body for row in store.requests()]) == (None, [b"2"])
 
 
-def test_wishes_are_for_the_worker_that_may_grant_them(store: Store) -> None:
+def test_requests_are_for_the_worker_that_may_accept_them(store: Store) -> None:
     committed(store, "r1")
     committed(store, "r2", "suspended")
     claimed(store, "A", 0)
     for run in ("r1", "r2"):
         store.post(key(run), "cancel", b"", run, at(1))
-    assert [[row.key.run for row in store.inbox(worker)] for worker in ("A", "B")] == [["r1", "r2"], ["r2"]]
+    assert [[row.key.run for row in store.requests(worker)] for worker in ("A", "B")] == [["r1", "r2"], ["r2"]]
 
 
 def test_each_tenant_gets_its_share_of_what_is_due_its_own_in_order(store: Store) -> None:
@@ -210,7 +210,7 @@ def test_each_tenant_gets_its_share_of_what_is_due_its_own_in_order(store: Store
     assert store.leases.due_tenants(at(500)) == ["a", "b", "d"]
 
 
-def test_a_worker_that_was_buried_gets_no_share(store: Store) -> None:
+def test_an_evicted_worker_gets_no_share(store: Store) -> None:
     assert store.commit([Log(key("a0", "a")).begin()]) == [None]
     assert store.leases.claim_due("gone", at(100), {TenantId("a"): 3}) == []
 
@@ -231,23 +231,23 @@ def test_the_version_leaves_out_own_writes(store: Store) -> None:
     other.close()
 
 
-def test_a_burial_is_news_to_others_only(store: Store) -> None:
+def test_an_eviction_is_news_to_others_only(store: Store) -> None:
     other = other_handle(store)
     committed(store, "r1")
     claimed(store, "A", 0)
     before = store.version(), other.version()
-    assert other.leases.bury(next(row for row in other.leases.workers() if row.id == "A"))
+    assert other.leases.evict(next(row for row in other.leases.workers() if row.id == "A"))
     assert other.version() == before[1]
     assert store.version() != before[0]
     other.close()
 
 
-def test_a_worker_beats_from_any_thread(store: Store) -> None:
+def test_heartbeats_come_from_any_thread(store: Store) -> None:
     log, append = begun()
     store.commit([replace(append, lease=Lease("A", 1))])
     with ThreadPoolExecutor(1) as thread:
-        beats = thread.submit(lambda: [store.leases.beat("A") for _ in range(100)])
+        heartbeats = thread.submit(lambda: [store.leases.heartbeat("A") for _ in range(100)])
         for _ in range(100):
             assert store.commit([replace(log.step(), lease=Lease("A", 1))]) == [None]
-        assert beats.result() == [True] * 100
-    assert next(row.beat for row in store.leases.workers() if row.id == "A") == 100
+        assert heartbeats.result() == [True] * 100
+    assert next(row.heartbeat for row in store.leases.workers() if row.id == "A") == 100

@@ -14,7 +14,7 @@ from support.stores import key
 
 from cloche import Cloche
 from cloche.store import SqliteStore
-from cloche.store.sqlite.store import VERSION
+from cloche.store.sqlite.database import VERSION
 
 MORE = 100_000_000  # ms: behind the time for which `sleeping` sleeps
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stores import unsynced_file
 
 from cloche import Cloche, DirectEngine, StepContext, Workflow, create_workflow, step
 from cloche.errors import ClocheError
@@ -88,8 +89,6 @@ def _app(file: Path) -> Cloche:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("damaged")
-    memory = Path("/dev/shm")  # many stores are opened: no need to sync each to a disk
-    file = memory / f"{folder.parent.name}-{folder.name}.db" if memory.is_dir() else folder / "damaged.db"
 
     async def make() -> None:
         async with _app(folder / "whole.db") as app:
@@ -99,9 +98,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             assert (await (await app.get("ended")).result()).unwrap() == 8
 
     asyncio.run(make())
-    yield Store((folder / "whole.db").read_bytes(), file)
-    for rest in ("", "-wal", "-shm", ".lock", "-checkpoints"):
-        Path(f"{file}{rest}").unlink(missing_ok=True)
+    with unsynced_file() as file:
+        yield Store((folder / "whole.db").read_bytes(), file)
 
 
 def _places(data: bytes) -> list[int]:

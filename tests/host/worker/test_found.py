@@ -22,7 +22,7 @@ def received(store: MemoryStore) -> int:
     return sum(record.kind is Kind.HOOK_RECEIVED for record in store.records(KEY))
 
 
-def test_a_wish_that_comes_while_another_is_being_written_is_granted_with_its_own_record(journal: Journal) -> None:
+def test_a_request_during_a_commit_gets_its_own_record(journal: Journal) -> None:
     waits = [of(name).wait_for_event(name).commit() for name in ("a", "b")]
     workflow = of("w").parallel(waits).commit()
     slow = of("slow").then(journal.acts("slow", lambda data, ctx: asyncio.sleep(60))).commit()
@@ -39,7 +39,7 @@ def test_a_wish_that_comes_while_another_is_being_written_is_granted_with_its_ow
                 if received(store) == 0 and KEY in app._running.drivers:
                     await app.send_event("r1", "b", 2, idempotency_key="b")
             assert (await run.result()).unwrap() == {"a": 1, "b": 2}
-            assert (received(store), store.inbox()) == (2, [])
+            assert (received(store), store.requests()) == (2, [])
 
     time.run(main())
 

@@ -14,7 +14,7 @@ from cloche import Cloche, Workflow, create_step, create_workflow
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore, SqliteStore
 from cloche.worker.heartbeat import Heartbeat
-from cloche.worker.membership import BEATS_PER_TTL, Membership
+from cloche.worker.membership import HEARTBEATS_PER_TTL, Membership
 
 TTL_S = 2.0
 PATIENCE_S = 60.0
@@ -47,12 +47,12 @@ async def test_a_step_that_blocks_its_loop_keeps_its_run(tmp_path: Path) -> None
             with_store = SqliteStore(file)
             [worker] = [row for row in with_store.leases.workers() if row.id != other._running.membership.worker]
 
-            def beats() -> int:
-                now = {row.id: row.beat for row in with_store.leases.workers()}
-                assert worker.id in now, "it was buried"
-                return now[worker.id] - worker.beat
+            def heartbeats() -> int:
+                now = {row.id: row.heartbeat for row in with_store.leases.workers()}
+                assert worker.id in now, "it was evicted"
+                return now[worker.id] - worker.heartbeat
 
-            await until(lambda: beats() > 1.5 * BEATS_PER_TTL)
+            await until(lambda: heartbeats() > 1.5 * HEARTBEATS_PER_TTL)
             assert KEY not in other._running.drivers
             with_store.close()
         finally:
@@ -81,22 +81,22 @@ async def test_a_step_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFix
     assert f"s in step 'block' of run {KEY}, at " in told
 
 
-def silent_after(stall_max_s: float, world: ManualWorld, beats: list[float]) -> Heartbeat:
-    return Heartbeat(lambda: beats.append(world.monotonic()), world.monotonic, stall_max_s)
+def silent_after(stall_max_s: float, world: ManualWorld, heartbeats: list[float]) -> Heartbeat:
+    return Heartbeat(lambda: heartbeats.append(world.monotonic()), world.monotonic, stall_max_s)
 
 
 @in_loop
 async def test_it_beats_no_more_while_the_loop_stands_still_for_too_long() -> None:
-    world, beats = ManualWorld(), list[float]()
-    heartbeat, began = silent_after(300.0, world, beats), world.monotonic()
+    world, heartbeats = ManualWorld(), list[float]()
+    heartbeat, began = silent_after(300.0, world, heartbeats), world.monotonic()
     heartbeat.tick()
     for seconds in (100, 199, 2, 1000):  # meanwhile the loop does not come to its answer
         world.move(seconds)
         heartbeat.tick()
-    assert [at - began for at in beats] == [0, 100, 299]
+    assert [at - began for at in heartbeats] == [0, 100, 299]
     await asyncio.sleep(0)  # it moves
     heartbeat.tick()
-    assert [at - began for at in beats] == [0, 100, 299, 1301]
+    assert [at - began for at in heartbeats] == [0, 100, 299, 1301]
 
 
 @in_loop
@@ -115,13 +115,13 @@ async def test_a_stall_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @in_loop
-async def test_a_worker_buried_in_silence_joins_again_from_its_loop(journal: Journal) -> None:
+async def test_a_worker_evicted_in_silence_joins_again_from_its_loop(journal: Journal) -> None:
     workflow = create_workflow(id="w").then(journal.inc()).commit()
     store = MemoryStore()
     async with AppOn(store, workflows=[workflow], world=SystemWorld(), lease_ttl_s=TTL_S) as app:
         membership = app._running.membership
         name = membership.worker
-        assert any(store.leases.bury(row) for row in store.leases.workers())
+        assert any(store.leases.evict(row) for row in store.leases.workers())
         await until(lambda: membership.worker != name)
         assert [row.id for row in store.leases.workers()] == [membership.worker]
         assert await ended(await app.start("w", {"v": 1})) == ("success", {"v": 2})
@@ -129,7 +129,7 @@ async def test_a_worker_buried_in_silence_joins_again_from_its_loop(journal: Jou
 
 
 def test_no_attempt_begins_on_a_lease_that_may_be_lost() -> None:
-    """The thread does not beat any more: from three quarters of the time on, the loop must have done it itself."""
+    """The thread has stopped: from three quarters of the time on, the loop must have sent a heartbeat itself."""
 
     class Real(ManualWorld):
         is_real_time = True
@@ -139,11 +139,11 @@ def test_no_attempt_begins_on_a_lease_that_may_be_lost() -> None:
         worker = Membership(store.leases, world, 10.0)
         worker.join()
         worker.start_heartbeat()
-        worker._heartbeat.stop()  # type: ignore[union-attr]
-        for seconds, safe, beats in ((7, True, 0), (1, False, 1)):
+        worker._thread.stop()  # type: ignore[union-attr]
+        for seconds, safe, heartbeats in ((7, True, 0), (1, False, 1)):
             world.move(seconds)
             assert worker.is_safe is safe
             assert worker.keep()
-            assert ([row.beat for row in store.leases.workers()], worker.is_safe) == ([beats], True)
+            assert ([row.heartbeat for row in store.leases.workers()], worker.is_safe) == ([heartbeats], True)
 
     asyncio.run(main())

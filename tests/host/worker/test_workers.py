@@ -1,4 +1,4 @@
-"""Several workers on one store: each run has one at a time, what one loses another finishes, and every wish is granted once."""
+"""Several workers on one store: a run has one at a time, what one loses another finishes, a request is accepted once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_the_runs_of_a_worker_that_dies_are_taken_over_at_once(journal: Jo
 
 
 @in_loop
-async def test_a_silent_worker_is_buried_and_what_it_brings_is_late(journal: Journal) -> None:
+async def test_a_silent_worker_is_evicted_and_its_results_are_late(journal: Journal) -> None:
     store, gates = MemoryStore(), [asyncio.Event(), asyncio.Event()]
     worlds = [ManualWorld("silent"), ManualWorld("other")]
     apps = [
@@ -77,10 +77,10 @@ async def test_a_silent_worker_is_buried_and_what_it_brings_is_late(journal: Jou
         for gate, world in zip(gates, worlds, strict=True)
     ]
     silent, other = apps
-    silent._running.claims.stop()  # it hangs: nobody beats
+    silent._running.claims.stop()  # it hangs, and sends no heartbeat
     run = await silent.start("w", {"v": 1}, run_id="r1")
     await until(lambda: journal.began == ["inc", "held"])
-    await asyncio.sleep(0.25)  # the other has seen its beat
+    await asyncio.sleep(0.25)  # the other has seen its heartbeat
     worlds[1].move(14)
     await asyncio.sleep(0.25)
     assert KEY not in other._running.drivers
@@ -100,14 +100,14 @@ async def test_a_silent_worker_is_buried_and_what_it_brings_is_late(journal: Jou
 
 
 @in_loop
-async def test_a_worker_that_was_buried_drops_its_runs_and_joins_again(journal: Journal) -> None:
+async def test_an_evicted_worker_drops_its_runs_and_joins_again(journal: Journal) -> None:
     store, gate, world = MemoryStore(), asyncio.Event(), ManualWorld()
     async with AppOn(store, workflows=[held(journal, gate)], world=world) as app:
         await app.start("w", {"v": 1}, run_id="r1")
         await until(lambda: journal.began == ["inc", "held"])
         membership = app._running.membership
         name = membership.worker
-        assert store.leases.bury(store.leases.workers()[0])
+        assert store.leases.evict(store.leases.workers()[0])
         world.move(5)
         await until(lambda: membership.worker != name)
         await until(lambda: journal.began == ["inc", "held", "held"])
@@ -178,7 +178,7 @@ async def test_a_run_that_another_worker_executes_can_be_asked_for_anything(jour
         gate.set()
         assert ((await resuming).status, await (await owner.get("r1")).status()) == ("canceled", "canceled")
         await other.cancel("r1")  # asking again is no mistake
-        assert owner._running.store.inbox() == []
+        assert owner._running.store.requests() == []
 
 
 @in_loop
@@ -232,7 +232,7 @@ asyncio.run(main())
 
 @in_loop
 async def test_the_only_survivor_takes_over_from_a_killed_process(tmp_path: Path) -> None:
-    """Nobody else writes to the file: what the survivor hears of is its own burial of the other one."""
+    """Nobody else writes to the file: what the survivor notices is that it has evicted the other one itself."""
     file = tmp_path / "runs.db"
     workflow = create_workflow(id="w").then(Journal().step("held", lambda data: data + 1)).commit()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from cloche.engines.direct.durations import Compute, as_float, evaluated
 from cloche.engines.direct.host import Host
-from cloche.engines.direct.parallel_blocks import Call, Policy, Sides, keyed, listed, listed_only
+from cloche.engines.direct.parallel_blocks import Arms, Call, ParallelBlocks, Policy, keyed, listed, listed_only
 from cloche.engines.direct.promises import Promise, Steps
 from cloche.engines.direct.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, defined, named, type_error
 from cloche_codegen.conditions.values import MISSING, is_number, quote, truthy
@@ -26,18 +26,20 @@ _NO_POLICY = Policy()
 class Blocks:
     """The helpers, for one run."""
 
-    __slots__ = ("_host", "_sides", "_start")
+    __slots__ = ("_host", "_parallel", "_start")
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._sides = Sides(host)
+        self._parallel = ParallelBlocks(host)
         self._start = host.microtasks.start
 
     # ---- several arms ----
 
     def _together(self, at: str | None, what: str, arms: Sequence[Arm], width: float, policy: Policy) -> Promise:
         ids = [id for id, _ in arms]
-        return self._sides.begin(at or "", what, ids, len(arms), lambda arm: arms[arm][1](), width, policy, keyed)
+        return self._parallel.begin(
+            at or "", Arms(what, ids, len(arms), lambda arm: arms[arm][1](), width, policy, keyed)
+        )
 
     def _alone(self, arm: Arm) -> Promise:
         """One arm and nothing beside it: whatever it waits for, the workflow around it waits for."""
@@ -117,9 +119,9 @@ class Blocks:
             if not isinstance(concurrency, int):
                 asked = evaluated("ExpressionError", f"the concurrency of {what}", concurrency)
             gather = listed_only if policy.is_picky else listed
-            return self._sides.begin(
-                path, what, None, len(items), lambda i: body(items[i], f"{path}[{i}]"), _width_of(asked), policy, gather
-            )
+            width = _width_of(asked)
+            arms = Arms(what, None, len(items), lambda i: body(items[i], f"{path}[{i}]"), width, policy, gather)
+            return self._parallel.begin(path, arms)
 
         return self._within(path, items, begin, bails=False)
 

@@ -125,7 +125,7 @@ class DirectCell:
         return received(value, self._language)
 
     def _answer(self, call: object, succeeded: bool, value: Any, patches: list[dict[str, Any]]) -> None:
-        """The state a step changed is there before anyone hears of its result."""
+        """The state a step changed is there before the workflow gets its result."""
         for patch in patches:
             self._state.update(self._received(patch))
         self._host.settle(call, CallKind.STEP, succeeded, value)

@@ -4,7 +4,7 @@
           / [0] undefined / [1, object] / [2, a small BigInt] / [3, why it cannot cross, text] / [4] a promise
     table = objects: [0, items…] list / [1, key, slot, …] map / [2, ms or null] Date / [3, bytes] / [4, error's fields…]
 
-Objects of the answer are numbered behind those that were given, so that one that was given comes back as itself.
+Objects of the answer are numbered after those that were given, so that one that was given comes back as itself.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class DirectEngine:
     output and the number of commands of one event.
 
     It speaks as the guest of this version does. A run that is pinned to an older guest may find a difference, and is then
-    set aside with a divergence: only its own guest answers for it.
+    blocked with a divergence: only its own guest answers for it.
 
     What code strings can see of the difference: a change they make to what they are given is lost, and what they made is
     plain data for the next one (a hole in a list is undefined, an ArrayBuffer bytes, an object of a class a plain object).

@@ -1,7 +1,7 @@
 """What a workflow can ask for: the open calls of a run, and the commands that open them.
 
 As `guest/js/src/commands.c` and `calls.c`: a call answers a promise; what cannot be asked rejects it, is not written and
-takes no number; behind the end of the run nothing is written any more.
+takes no number; after the end of the run nothing is written any more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OpenCall:
     path: str
     promise: Promise
     value: Any = None  # what a timer gives back
-    is_abandoned: bool = False  # its result may still arrive, and nobody hears it
+    is_abandoned: bool = False  # its result may still arrive, and is dropped
     is_suspended: bool = False  # waits for outside data
 
 
@@ -130,7 +130,7 @@ class Host:
             raise Thrown(refused.error("arguments", [value])) from None
 
     def settle(self, id: object, kind: CallKind, succeeded: bool, value: Any) -> None:
-        """Close the call that an event names and tell the workflow, if it is still there to hear.
+        """Close the call that an event names and settle its promise, if the workflow still waits for it.
 
         Raises:
             GuestFault: no call of that kind is open under this number.
@@ -159,15 +159,15 @@ class Host:
             self.on_suspended(call.path, whether)
 
     def open_calls(self) -> list[tuple[int, str]]:
-        """Number and path of those that somebody still waits for, in the order asked."""
+        """Number and path of the calls that the workflow still waits for, in the order asked."""
         return [(id, call.path) for id, call in self._calls.items() if not call.is_abandoned]
 
-    def drop(self, id: int, told: bool) -> None:
-        """What comes of an open call is not wanted; the host is told so, or knows it from what follows."""
+    def drop(self, id: int, by_command: bool) -> None:
+        """The result of an open call is not wanted. `by_command`: the host is told so; else it follows from what comes next."""
         call = self._calls[id]
         if call.is_abandoned:
             return
-        if told:
+        if by_command:
             if self.finished:
                 return
             self._begin(2, 9)
@@ -180,7 +180,7 @@ class Host:
         """Give up the call that the promise answers, if it is open."""
         for id, call in self._calls.items():
             if call.promise is promise and not call.is_abandoned:
-                self.drop(id, told=True)
+                self.drop(id, by_command=True)
                 return
 
     # ---- reports ----

@@ -1,4 +1,4 @@
-"""Arms side by side, and who of them waits for outside data: the "calls" part of `guest/js/prelude/workflow.js`.
+"""Arms side by side, and which of them wait for outside data: the "calls" part of `guest/js/prelude/workflow.js`.
 
 A block ends when every arm is settled. It also ends, as a failure, when one has failed and all others that began are settled
 or wait for outside data. Until then it stays pending, and is *quiet* when all that began and have not settled wait; a nested
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
@@ -49,22 +49,37 @@ class Policy:
         return math.isfinite(self.least) or math.isfinite(self.tolerated)
 
 
-@dataclass(eq=False, slots=True)
-class Block:
-    """Arms under way. `ids` are None in a foreach; `width` is how many may be open at once."""
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """What a block is made of. `what` names it in an error; `ids` are None in a foreach.
 
-    key: str
+    `call` begins the arm of an index; `width` is how many may be open at once; `gather` makes the result of the ended block.
+    """
+
     what: str
     ids: Sequence[str] | None
     count: int
     call: Callable[[int], Promise]
     width: float
     policy: Policy
-    tolerated: float
     gather: Gather
+
+    @property
+    def tolerated(self) -> float:
+        """How many failures the block survives."""
+        least, tolerated = self.policy.least, self.policy.tolerated
+        return min(tolerated, self.count - least) if math.isfinite(least) else tolerated
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """Arms under way, where they stand, and how far they have come."""
+
+    key: str
+    arms: Arms
     promise: Promise
-    phases: list[ArmPhase] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
+    phases: list[ArmPhase]
+    values: list[Any]
     indexes: dict[str, int] | None = None
     following: int = 0
     active: int = 0
@@ -76,20 +91,20 @@ class Block:
 
     def arm_named(self, part: str) -> int:
         """Which arm a part of a path names: "id", or "i]" in a foreach; -1 if none."""
-        if self.ids is None:
+        if self.arms.ids is None:
             digits = part[:-1]
             index = int(digits) if digits.isascii() and digits.isdigit() else -1
-            return index if index < self.count else -1
+            return index if index < self.arms.count else -1
         if self.indexes is None:
-            self.indexes = {id: index for index, id in enumerate(self.ids)}
+            self.indexes = {id: index for index, id in enumerate(self.arms.ids)}
         return self.indexes.get(part, -1)
 
     def open_arm(self, path: str) -> int:
         """Where a path stands in the block; -1 if it is not in it or its arm is done."""
         start = 0
-        if self.key or self.ids is None:
+        if self.key or self.arms.ids is None:
             start = len(self.key) + 1
-            cut = "[" if self.ids is None else "/"
+            cut = "[" if self.arms.ids is None else "/"
             if len(path) <= start or path[start - 1] != cut or not path.startswith(self.key):
                 return -1
         end = start
@@ -99,7 +114,7 @@ class Block:
         return arm if arm >= 0 and self.phases[arm] in _OPEN else -1
 
 
-class Sides:
+class ParallelBlocks:
     """The open blocks of a run."""
 
     __slots__ = ("_blocks", "_host")
@@ -107,25 +122,12 @@ class Sides:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._blocks: dict[str, Block] = {}
-        host.on_suspended = self._tell
+        host.on_suspended = self._wait_changed
 
-    def begin(
-        self,
-        key: str,
-        what: str,
-        ids: Sequence[str] | None,
-        count: int,
-        call: Callable[[int], Promise],
-        width: float,
-        policy: Policy,
-        gather: Gather,
-    ) -> Promise:
+    def begin(self, key: str, arms: Arms) -> Promise:
         """Let the arms run; the promise of what `gather` makes of them."""
-        tolerated = min(policy.tolerated, count - policy.least) if math.isfinite(policy.least) else policy.tolerated
         promise = Promise(self._host.microtasks)
-        block = Block(key, what, ids, count, call, width, policy, tolerated, gather, promise)
-        block.phases = [ArmPhase.NOT_BEGUN] * count
-        block.values = [MISSING] * count
+        block = Block(key, arms, promise, [ArmPhase.NOT_BEGUN] * arms.count, [MISSING] * arms.count)
         self._blocks[key] = block
         self._advance(block)
         return promise
@@ -140,15 +142,15 @@ class Sides:
             if cut not in "/[":
                 continue
             block = self._blocks.get(path[:at])
-            if block is not None and (block.ids is None) == (cut == "["):
+            if block is not None and (block.arms.ids is None) == (cut == "["):
                 return block, block.arm_named(path[at + 1 : end])
             end = at
         block = self._blocks.get("") if end > 0 else None
-        if block is not None and block.ids is not None:
+        if block is not None and block.arms.ids is not None:
             return block, block.arm_named(path[:end])
         return None
 
-    def _tell(self, path: str, quiet: bool) -> None:
+    def _wait_changed(self, path: str, quiet: bool) -> None:
         """An arm, or the workflow that a block stands in, waits for outside data or does no longer."""
         found = self._around(path)
         if found is None:
@@ -164,30 +166,30 @@ class Sides:
     def _becomes(self, block: Block, is_asleep: bool) -> None:
         if block.is_asleep is not is_asleep:
             block.is_asleep = is_asleep
-            self._tell(block.key, is_asleep)
+            self._wait_changed(block.key, is_asleep)
 
     # ---- the end of a block ----
 
-    def _drop_rest(self, block: Block, told: bool) -> None:
-        """Whoever is still open below the arms is not waited for. `told`: with a command, where nothing else tells."""
+    def _drop_rest(self, block: Block, by_command: bool) -> None:
+        """Calls that are still open in the arms are not waited for. `by_command`: as `Host.drop`."""
         for call, path in self._host.open_calls():
             if block.open_arm(path) >= 0:
-                self._host.drop(call, told)
+                self._host.drop(call, by_command)
         for key, inner in list(self._blocks.items()):
             if block.open_arm(key) >= 0:
                 inner.is_open = False
                 del self._blocks[key]
 
-    def _close(self, block: Block, told: bool) -> None:
+    def _close(self, block: Block, by_command: bool) -> None:
         block.is_open = False
         if self._blocks.get(block.key) is block:
             del self._blocks[block.key]
         self._becomes(block, False)
         if block.active + block.quiet > 0:
-            self._drop_rest(block, told)
+            self._drop_rest(block, by_command)
 
     def _fail(self, block: Block, error: Any) -> None:
-        self._close(block, told=False)
+        self._close(block, by_command=False)
         block.promise.settle(False, error)
 
     def _fail_first(self, block: Block) -> None:
@@ -195,13 +197,13 @@ class Sides:
         for phase, value in zip(block.phases, block.values, strict=True):
             if phase is ArmPhase.FAILED:
                 return self._fail(block, value)
-        least = int(block.policy.least)
-        message = f"{block.what} needs {least} to succeed and has {block.count}"
+        least = int(block.arms.policy.least)
+        message = f"{block.arms.what} needs {least} to succeed and has {block.arms.count}"
         return self._fail(block, named("CompletionError", message).value)
 
     def _succeed(self, block: Block) -> None:
-        self._close(block, told=True)
-        block.promise.settle(True, block.gather(block))
+        self._close(block, by_command=True)
+        block.promise.settle(True, block.arms.gather(block))
 
     # ---- arms ----
 
@@ -210,7 +212,7 @@ class Sides:
             return
         if not succeeded and isinstance(value, Bail):
             return self._fail(block, value)
-        if block.policy.collect:
+        if block.arms.policy.collect:
             value = succeeded_as(value) if succeeded else failed_as(value)
             succeeded = True
         if block.phases[arm] is ArmPhase.QUIET:
@@ -227,7 +229,7 @@ class Sides:
         block.phases[arm] = ArmPhase.ACTIVE
         block.active += 1
         try:
-            value = yield block.call(arm)
+            value = yield block.arms.call(arm)
         except Thrown as thrown:
             self._settle_arm(block, arm, False, thrown.value)
         else:
@@ -237,13 +239,16 @@ class Sides:
         """After anything happened to an arm: end, begin further arms, or wait."""
         if not block.is_open:
             return None
-        if block.succeeded >= block.policy.least:
+        if block.succeeded >= block.arms.policy.least:
             return self._succeed(block)
-        if block.failed > block.tolerated:
+        if block.failed > block.arms.tolerated:
             return self._fail_first(block)
-        stopped = block.ids is None and not block.policy.is_picky and block.failed > 0
+        stopped = block.arms.ids is None and not block.arms.policy.is_picky and block.failed > 0
         while (
-            block.is_open and not stopped and block.following < block.count and block.active + block.quiet < block.width
+            block.is_open
+            and not stopped
+            and block.following < block.arms.count
+            and block.active + block.quiet < block.arms.width
         ):
             block.following += 1
             self._host.microtasks.start(self._run(block, block.following - 1))
@@ -251,7 +256,7 @@ class Sides:
             return None
         if block.active > 0:
             return self._becomes(block, False)
-        if block.failed > 0 and not block.policy.is_picky:
+        if block.failed > 0 and not block.arms.policy.is_picky:
             return self._fail_first(block)
         if block.quiet == 0:
             return self._succeed(block)
@@ -259,9 +264,9 @@ class Sides:
 
 
 def keyed(block: Block) -> dict[str, Any]:
-    """The results by id, of those arms that succeeded and gave something."""
-    assert block.ids is not None
-    arms = zip(block.ids, block.phases, block.values, strict=True)
+    """The results by id, of the arms that succeeded and gave something."""
+    assert block.arms.ids is not None
+    arms = zip(block.arms.ids, block.phases, block.values, strict=True)
     return {id: value for id, phase, value in arms if phase is ArmPhase.SUCCEEDED and value is not MISSING}
 
 

@@ -1,7 +1,7 @@
 """The statement tree made ready to run: every value a function of a frame, every statement one that begins it.
 
 As `cloche_codegen.javascript` prints the tree: what it puts in a constant is computed here at the same moment, and what it
-puts behind `() =>` is a function here too.
+puts after `() =>` is a function here too.
 """
 
 from __future__ import annotations

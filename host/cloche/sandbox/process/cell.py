@@ -34,7 +34,7 @@ from cloche.sandbox.cells import RESIDENT_BYTES
 from cloche.sandbox.images import IMAGES_MAX, digest_of_source, image_digest, portable
 from cloche.sandbox.process.child import TEXT_BYTES_MAX, Child, gone
 from cloche.sandbox.process.pool import Pool
-from cloche.sandbox.process.wire import BODY_BYTES_MAX, Answer, Ask, Said, Silence, joined
+from cloche.sandbox.process.wire import BODY_BYTES_MAX, Answer, Op, Status, Timeout, joined
 from cloche.sandbox.saved import read
 
 EVENT_BYTES_MAX = (8 << 20) + 1  # the output window of a guest, and the mark that closes an event
@@ -60,7 +60,7 @@ _FACTS = {"asked", "failure", "limit", "value"}
 
 
 class ProcessCell:
-    """Made when it is first used."""
+    """Implements `Cell` of `engines.protocol`; it is made when it is first used, in the process that its tenant has then."""
 
     __slots__ = ("__weakref__", "_child", "_copies", "_number", "_opening", "_resident_bytes", "_unmade", "fuel_used")
 
@@ -96,10 +96,10 @@ class ProcessCell:
         else:
             wait_s = count * limits.wall_ms_per_event / 1000
             child = self._home()
-            answer = child.ask(Ask.TURN, self._number, joined(events), count, wait_s=wait_s, bytes_max=bytes_max)
-        if answer.status is not Said.DONE:
+            answer = child.ask(Op.TURN, self._number, joined(events), count, wait_s=wait_s, bytes_max=bytes_max)
+        if answer.status is not Status.DONE:
             child = self._let_go()
-            if answer.status is Said.HEAVY and light:
+            if answer.status is Status.HEAVY and light:
                 raise HeavyTurn
             raise_fault(answer, child)
         if answer.fuel > count * limits.fuel_per_event:
@@ -118,8 +118,8 @@ class ProcessCell:
         if self._child is None:
             raise gone()
         try:
-            answer = self._child.light(Ask.LIGHT_TURN, self._number, joined(events), len(events), bytes_max=bytes_max)
-        except Silence:
+            answer = self._child.light(Op.LIGHT_TURN, self._number, joined(events), len(events), bytes_max=bytes_max)
+        except Timeout:
             self._let_go()
             raise HeavyTurn from None
         if answer is None:
@@ -133,15 +133,19 @@ class ProcessCell:
             return None
         try:
             self._copies += 1
-            answer = child.light(Ask.FREEZE, self._number, b"", self._copies, bytes_max=0)
-        except (Silence, CellLost):
+            answer = child.light(Op.FREEZE, self._number, b"", self._copies, bytes_max=0)
+        except (Timeout, CellLost):
             return None
-        return partial(self._packed, self._copies) if answer is not None and answer.status is Said.DONE else None
+        return partial(self._packed, self._copies) if answer is not None and answer.status is Status.DONE else None
 
     def _packed(self, copy: int) -> tuple[str, bytes]:
-        """Raises CellLost, CheckpointRejected: there is nothing that could be kept."""
+        """State hash and frozen cell, as they are stored.
+
+        Raises:
+            CellLost, CheckpointRejected: there is nothing that could be kept.
+        """
         opening, limits = self._opening, self._opening.limits
-        body = self._asked(Ask.PACK, 2 * limits.memory_bytes, copy)
+        body = self._asked(Op.PACK, 2 * limits.memory_bytes, copy)
         state_hash, frozen = body[:64], body[64:]
         if not _STATE_HASH.fullmatch(state_hash) or not _is_one_item(frozen):
             raise self._distrusted("a frozen cell that is none")
@@ -149,7 +153,7 @@ class ProcessCell:
         return state_hash.decode(), frozen
 
     def state_hash(self) -> str:
-        state_hash = self._asked(Ask.STATE_HASH, 64)
+        state_hash = self._asked(Op.STATE_HASH, 64)
         if not _STATE_HASH.fullmatch(state_hash):
             raise self._distrusted("a state hash that is none")
         return state_hash.decode()
@@ -159,10 +163,10 @@ class ProcessCell:
         """About what the cell takes of its process's memory, as that says."""
         return self._resident_bytes
 
-    def _asked(self, kind: Ask, bytes_max: int, copy: int = 0) -> bytes:
+    def _asked(self, op: Op, bytes_max: int, copy: int = 0) -> bytes:
         child = self._home()
-        answer = child.ask(kind, self._number, b"", copy, wait_s=0, bytes_max=bytes_max)
-        if answer.status is not Said.DONE:
+        answer = child.ask(op, self._number, b"", copy, wait_s=0, bytes_max=bytes_max)
+        if answer.status is not Status.DONE:
             raise_fault(answer, child)
         return answer.body
 
@@ -230,7 +234,7 @@ class Opening:
             child = self._pool.child(self._tenant)
             try:
                 return child, self._made_in(child)
-            except CellGone:  # before it had heard of this cell: a new one takes its place
+            except CellGone:  # before it knew of this cell: a new process takes its place
                 continue
 
     def made_at_once(self) -> tuple[Child, int] | None:
@@ -240,8 +244,8 @@ class Opening:
             return None
         cell = child.admit(self.limits.memory_bytes)
         try:
-            answer = child.light(Ask.OPEN, cell, self._body(), 0, bytes_max=0)
-        except (Silence, CellGone):
+            answer = child.light(Op.OPEN, cell, self._body(), 0, bytes_max=0)
+        except (Timeout, CellGone):
             answer = None
         if answer is None:
             child.forget(cell)
@@ -253,10 +257,10 @@ class Opening:
         wall_s, guest = self.limits.wall_ms_per_event / 1000, self.guest
         if guest not in child.guests:
             body = guest.encode() + portable(guest, self._wasm())
-            _done(child.ask(Ask.GUEST, 0, body, 0, wait_s=wall_s, bytes_max=0), child, 0)
+            _done(child.ask(Op.GUEST, 0, body, 0, wait_s=wall_s, bytes_max=0), child, 0)
             child.guests.add(guest)
         cell = child.admit(self.limits.memory_bytes)
-        _done(child.ask(Ask.OPEN, cell, self._body(), 0, wait_s=2 * wall_s, bytes_max=0), child, cell)
+        _done(child.ask(Op.OPEN, cell, self._body(), 0, wait_s=2 * wall_s, bytes_max=0), child, cell)
         if len(child.codes) >= IMAGES_MAX:
             child.codes.clear()
         child.codes.add(self._key)
@@ -272,15 +276,15 @@ class Opening:
 
 
 def _done(answer: Answer, child: Child, cell: int) -> None:
-    if answer.status is not Said.DONE:
+    if answer.status is not Status.DONE:
         child.forget(cell)
         raise_fault(answer, child)
 
 
 def raise_fault(answer: Answer, child: Child) -> NoReturn:
-    """The fault that an answer tells of. Which it may be is decided here."""
-    told = answer.body if answer.status is Said.FAULT and len(answer.body) <= TEXT_BYTES_MAX else b""
-    wire = decode(told) if _is_one_item(told) else None
+    """Raise the fault that an answer reports. Only the kinds in `_FAULTS` are taken from a process, with facts in `_FACTS`."""
+    body = answer.body if answer.status is Status.FAULT and len(answer.body) <= TEXT_BYTES_MAX else b""
+    wire = decode(body) if _is_one_item(body) else None
     match wire:
         case [str(code), str(message), dict(facts)] if code in _FAULTS and facts.keys() <= _FACTS:
             if isinstance(failure := facts.pop("failure", None), dict):

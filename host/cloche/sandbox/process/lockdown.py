@@ -1,4 +1,4 @@
-"""Locks this process up: after it, no file can be opened, no socket made, nothing started and nobody signalled.
+"""Locks this process up: after it, no file can be opened, no socket made, nothing started and no process signalled.
 
 Two layers of Linux that each suffice where they are there: Landlock (no file, no TCP, no signal to the outside) and a seccomp
 filter that names what a cell needs and refuses the rest: of `fcntl`, which can have the kernel signal any process, by its
@@ -88,14 +88,14 @@ def die_with(parent: int) -> None:
         os._exit(0)
 
 
-def offer_to_the_killer() -> None:
-    """When memory is short the kernel ends this process, not its host."""
+def raise_oom_score() -> None:
+    """When memory is short the kernel ends this process first, not its host: its runs are rebuilt, the host's would be lost."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
 def limit() -> None:
-    """Resource limits. Address space is not among them: wasmtime reserves 4 GiB a cell. Memory is limited by the host."""
+    """Resource limits. Address space is not among them: wasmtime reserves 4 GiB a cell. The host limits memory (`grants`)."""
     limits = {
         "RLIMIT_CPU": CPU_S_MAX,
         "RLIMIT_NOFILE": FILES_MAX,
@@ -128,7 +128,11 @@ def close_files() -> int:
 
 
 def filter_calls() -> bool:
-    """Seccomp, for all threads: system calls that a cell does not need are refused. False where that cannot be had."""
+    """Seccomp, for all threads: system calls that a cell does not need fail with EPERM. False where that cannot be had.
+
+    They fail and do not kill: Python and wasmtime try some calls that they can do without, and a killed process would cost its
+    tenant all turns under way. TSYNC, because the serving threads have started already.
+    """
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
     architecture, seccomp, allowed = _MACHINES[platform.machine()]

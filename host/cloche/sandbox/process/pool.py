@@ -1,4 +1,4 @@
-"""Which process belongs to which tenant."""
+"""The processes with cells of one engine: each belongs to one tenant, at most one to each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cloche.sandbox.process.child import Child
 
 
 class Pool:
-    """One process a tenant, and never one for two."""
+    """One process a tenant, and never one for two. `most` is how many may rest. Safe to be used by any thread."""
 
     def __init__(self, most: int, start: Callable[[], Child]) -> None:
         self._most = most
@@ -44,7 +44,7 @@ class Pool:
         return child
 
     def living(self, tenant: TenantId) -> Child | None:
-        """That of a tenant, if there is one."""
+        """The process of a tenant, if one runs."""
         with self._lock:
             child = self._children.get(tenant)
             if child is None or child.has_ended:
@@ -52,10 +52,12 @@ class Pool:
             return child
 
     def children(self) -> dict[TenantId, Child]:
+        """The processes that run, by tenant."""
         with self._lock:
             return {tenant: child for tenant, child in self._children.items() if not child.has_ended}
 
     def close(self) -> None:
+        """End all of them; none is started any more."""
         with self._lock:
             self._is_closed = True
             children = list(self._children.values())

@@ -19,24 +19,28 @@ from cloche.history.failures import Failure
 from cloche.history.limits import Limits
 from cloche.history.values import decode, encode
 from cloche.sandbox.artefacts import loaded
-from cloche.sandbox.cells import Cell, hot_images
+from cloche.sandbox.cells import Cell, patched_images
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, load_image
 from cloche.sandbox.process import lockdown
-from cloche.sandbox.process.wire import Ask, Request, Said, Served, answer
+from cloche.sandbox.process.wire import Op, Request, Served, Status, answer
 
 DIGEST_BYTES = 64
 TEXT_CHARS_MAX = 4_000
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`arguments`: the process id of the host, and the numbers of the sockets, that for light turns first."""
+    """Serve until the host is gone. `arguments`: the host's process id, and the sockets' numbers, that for light turns first.
+
+    The order matters: the ticker's thread and the serving threads start before limits and seccomp forbid new threads, and
+    Landlock comes before them, because it holds for the thread that asks for it and those that it starts later.
+    """
     parent, *numbers = map(int, arguments)
     lockdown.die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channels = [socket.socket(fileno=number) for number in numbers]
-    lockdown.offer_to_the_killer()
-    hot_images.stop()
+    lockdown.raise_oom_score()
+    patched_images.stop()
     engine().start()
     landlock = lockdown.close_files()
     cells = Cells()
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         threading.Thread(target=_serve, args=(cells, channel), daemon=True).start()
     lockdown.limit()
     seccomp = lockdown.filter_calls()
-    channels[0].sendall(answer(Said.DONE, 1, body=bytes((landlock, seccomp))))
+    channels[0].sendall(answer(Status.DONE, 1, body=bytes((landlock, seccomp))))
     _serve(cells, channels[0])
     os._exit(0)
 
@@ -52,42 +56,44 @@ def main(arguments: Sequence[str]) -> None:
 def _serve(cells: Cells, channel: socket.socket) -> None:
     served = Served(channel)
     while (asked := served.next()) is not None:
-        if asked.kind is Ask.DROP:
+        if asked.op is Op.DROP:
             cells.drop(asked.cells())
         else:
             served.send(cells.answer(asked))
 
 
 class Cells:
+    """The cells of this process by the numbers that the host gave them, and the guests they are made of by digest."""
+
     def __init__(self) -> None:
         self._bases: dict[str, BaseImage] = {}
         self._cells: dict[int, Cell] = {}
         self._frozen: dict[tuple[int, int], Callable[[], tuple[str, bytes]]] = {}  # by cell and number of the copy
-        self._deeds: dict[Ask, Callable[[Request], bytes]] = {
-            Ask.GUEST: self._guest,
-            Ask.OPEN: self._open,
-            Ask.TURN: lambda asked: self._cells[asked.cell].turn(asked.events()),
-            Ask.LIGHT_TURN: lambda asked: self._cells[asked.cell].turn(asked.events(), light=True),
-            Ask.FREEZE: self._freeze,
-            Ask.PACK: self._pack,
-            Ask.STATE_HASH: lambda asked: self._cells[asked.cell].state_hash().encode(),
+        self._operations: dict[Op, Callable[[Request], bytes]] = {
+            Op.GUEST: self._guest,
+            Op.OPEN: self._open,
+            Op.TURN: lambda asked: self._cells[asked.cell].turn(asked.events()),
+            Op.LIGHT_TURN: lambda asked: self._cells[asked.cell].turn(asked.events(), light=True),
+            Op.FREEZE: self._freeze,
+            Op.PACK: self._pack,
+            Op.STATE_HASH: lambda asked: self._cells[asked.cell].state_hash().encode(),
         }
 
     def answer(self, asked: Request) -> bytes:
         cell = self._cells.get(asked.cell)
         before = cell.fuel_used if cell is not None else 0
         try:
-            body = self._deeds[asked.kind](asked)
+            body = self._operations[asked.op](asked)
         except HeavyTurn:
-            return answer(Said.HEAVY, asked.number)
+            return answer(Status.HEAVY, asked.number)
         except (GuestFault, InvalidInput) as fault:
-            return answer(Said.FAULT, asked.number, body=_told(fault))
+            return answer(Status.FAULT, asked.number, body=_packed(fault))
         except Exception as error:
-            return answer(Said.BROKEN, asked.number, body=repr(error)[:TEXT_CHARS_MAX].encode(errors="replace"))
+            return answer(Status.BROKEN, asked.number, body=repr(error)[:TEXT_CHARS_MAX].encode(errors="replace"))
         if cell is None:
-            return answer(Said.DONE, asked.number, body=body)
-        resident_bytes = 0 if asked.kind is Ask.LIGHT_TURN else cell.resident_bytes
-        return answer(Said.DONE, asked.number, cell.fuel_used - before, resident_bytes, body)
+            return answer(Status.DONE, asked.number, body=body)
+        resident_bytes = 0 if asked.op is Op.LIGHT_TURN else cell.resident_bytes
+        return answer(Status.DONE, asked.number, cell.fuel_used - before, resident_bytes, body)
 
     def drop(self, cells: Sequence[int]) -> None:
         for number in cells:
@@ -118,11 +124,11 @@ class Cells:
         return state_hash.encode() + frozen
 
 
-def _told(fault: GuestFault | InvalidInput) -> bytes:
-    told = [fault.code, fault.message[:TEXT_CHARS_MAX]]
+def _packed(fault: GuestFault | InvalidInput) -> bytes:
+    head = [fault.code, fault.message[:TEXT_CHARS_MAX]]
     failure: Failure | None = fault.facts.get("failure")
     facts = {name: fault.facts[name] for name in ("asked", "limit", "value") if name in fault.facts}
     try:
-        return encode([*told, {**facts, "failure": failure.to_wire()} if failure else facts])
+        return encode([*head, {**facts, "failure": failure.to_wire()} if failure else facts])
     except Exception:  # its data is of a kind that would need what cannot be loaded any more
-        return encode([*told, facts])
+        return encode([*head, facts])

@@ -1,4 +1,4 @@
-"""What a host and a process with cells say to each other: frames on a socket pair, a request and its answer in turns.
+"""The protocol between a host and a process with cells: frames on a socket pair, a request and its answer in turns.
 
 The process believes its host. The host believes nothing: an answer's numbers are compared with what was asked before anything
 is made of them, its body is taken in as it arrives and never longer than the question allows.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-_REQUEST = struct.Struct("<BIQII")  # kind, number, cell, count of events, bytes that follow
+_REQUEST = struct.Struct("<BIQII")  # op, number, cell, count of events, bytes that follow
 _ANSWER = struct.Struct("<BIQQI")  # status, number, fuel, resident bytes, bytes that follow
 _CELL = struct.Struct("<Q")
 REQUEST_BYTES, ANSWER_BYTES = _REQUEST.size, _ANSWER.size
@@ -21,7 +21,9 @@ BODY_BYTES_MAX = (1 << 32) - 1
 WINDOW_BYTES = 64 << 10  # most turns come and go in one system call
 
 
-class Ask(IntEnum):
+class Op(IntEnum):
+    """What is asked of the process; the body of each is given beside it."""
+
     GUEST = 1  # digest (64 characters) and compiled guest
     OPEN = 2  # CBOR: guest, source, limits, frozen cell
     TURN = 3  # events: where they are several, their lengths first
@@ -32,34 +34,38 @@ class Ask(IntEnum):
     DROP = 8  # cells, 8 bytes each; there is no answer
 
 
-class Said(IntEnum):
+class Status(IntEnum):
+    """How it answers."""
+
     DONE = 0
     HEAVY = 1  # the turn was not light, and the cell is spoilt
-    FAULT = 2  # CBOR: code, message, failure
+    FAULT = 2  # CBOR: [code, message, facts]
     BROKEN = 3  # the process itself went wrong; what it says of it
 
 
-_ASK, _SAID = {int(one): one for one in Ask}, {int(one): one for one in Said}
+_OPS, _STATUSES = {int(one): one for one in Op}, {int(one): one for one in Status}
 
 
-class Silence(Exception):
-    """There is no answer in the time there was for it."""
+class Timeout(Exception):
+    """The answer did not come in time."""
 
 
 class Ended(Exception):
-    """The other side is gone. `was_asked` says whether the question may have reached it."""
+    """The process has ended. `was_asked`: whether the question may have reached it before."""
 
     def __init__(self, *, was_asked: bool) -> None:
         super().__init__()
         self.was_asked = was_asked
 
 
-class Nonsense(Exception):
-    """What came back is no answer to what was asked."""
+class ProtocolError(Exception):
+    """What came back is not an answer to what was asked: the process is broken, or was taken over."""
 
 
 class Request(NamedTuple):
-    kind: Ask
+    """One question, as the process reads it. `number` comes back in the answer."""
+
+    op: Op
     number: int
     cell: int
     event_count: int
@@ -81,28 +87,31 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """`fuel` was used up by this turn; `resident_bytes` is about what the cell takes now, 0 where it was not looked at."""
 
-    status: Said
+    status: Status
     fuel: int
     resident_bytes: int
     body: bytes
 
 
-def request(kind: Ask, number: int, cell: int, body: bytes = b"", count: int = 0) -> bytes:
-    return _REQUEST.pack(kind, number, cell, count, len(body)) + body
+def request(op: Op, number: int, cell: int, body: bytes = b"", count: int = 0) -> bytes:
+    """The frame of a question."""
+    return _REQUEST.pack(op, number, cell, count, len(body)) + body
 
 
 def dropping(cells: Sequence[int]) -> bytes:
-    return request(Ask.DROP, 0, 0, b"".join(map(_CELL.pack, cells)))
+    """The frame that says that these cells are used no more; it has no answer."""
+    return request(Op.DROP, 0, 0, b"".join(map(_CELL.pack, cells)))
 
 
 def joined(events: Sequence[bytes]) -> bytes:
-    """The body of a turn."""
+    """The body of a turn: one event as it is; before several of them, the length of each (32 bits, little-endian)."""
     if len(events) == 1:
         return events[0]
     return struct.pack(f"<{len(events)}I", *map(len, events)) + b"".join(events)
 
 
-def answer(status: Said, number: int, fuel: int = 0, resident_bytes: int = 0, body: bytes = b"") -> bytes:
+def answer(status: Status, number: int, fuel: int = 0, resident_bytes: int = 0, body: bytes = b"") -> bytes:
+    """The frame of an answer."""
     return _ANSWER.pack(status, number, fuel, resident_bytes, len(body)) + body
 
 
@@ -121,7 +130,7 @@ class Served:
             if not (came := self._channel.recv_into(self._view[self._have :])):
                 return None
             self._have += came
-        kind, number, cell, count, size = _REQUEST.unpack_from(self._buffer)
+        op, number, cell, count, size = _REQUEST.unpack_from(self._buffer)
         end = REQUEST_BYTES + size
         if end <= self._have:
             body = bytes(self._view[REQUEST_BYTES:end])
@@ -129,7 +138,7 @@ class Served:
             if rest:
                 self._buffer[:rest] = self._buffer[end : self._have]
             self._have = rest
-            return Request(_ASK[kind], number, cell, count, body)
+            return Request(_OPS[op], number, cell, count, body)
         whole = bytearray(size)
         at = self._have - REQUEST_BYTES
         whole[:at] = self._view[REQUEST_BYTES : self._have]
@@ -139,7 +148,7 @@ class Served:
                 if not (came := self._channel.recv_into(view[at:])):
                     return None
                 at += came
-        return Request(_ASK[kind], number, cell, count, bytes(whole))
+        return Request(_OPS[op], number, cell, count, bytes(whole))
 
     def send(self, data: bytes) -> None:
         self._channel.sendall(data)
@@ -159,20 +168,20 @@ class Channel:
         """The answer to the request that `data` ends with (`request` with `number`).
 
         Raises:
-            Silence: it did not come in `wait_s`. `settle` waits for it; nothing else can be asked before.
-            Ended, Nonsense: the process is of no use any more.
+            Timeout: it did not come in `wait_s`. `receive_late` waits for it; nothing else can be asked before.
+            Ended, ProtocolError: the process is of no use any more.
         """
         self._wait(wait_s)
         try:
             self._channel.sendall(data)
         except BlockingIOError:
-            raise Silence from None
+            raise Timeout from None
         except OSError:
             raise Ended(was_asked=False) from None
         return self._answer(wait_s, body_bytes_max)
 
-    def settle(self, wait_s: float, body_bytes_max: int) -> Answer:
-        """Take an answer that came too late. Raises as `ask`."""
+    def receive_late(self, wait_s: float, body_bytes_max: int) -> Answer:
+        """The answer that did not come in time for `ask`. Raises as `ask`."""
         self._wait(wait_s)
         return self._answer(wait_s, body_bytes_max)
 
@@ -199,14 +208,14 @@ class Channel:
             while have < ANSWER_BYTES:
                 have += self._receive(self._view[have:], deadline)
         status, number, fuel, resident_bytes, size = _ANSWER.unpack_from(self._buffer)
-        if status not in _SAID or number != self._number or size > body_bytes_max:
-            raise Nonsense(f"status {status}, number {number} of {self._number}, {size} bytes")
+        if status not in _STATUSES or number != self._number or size > body_bytes_max:
+            raise ProtocolError(f"status {status}, number {number} of {self._number}, {size} bytes")
         end = ANSWER_BYTES + size
         if have == end:
-            return Answer(_SAID[status], fuel, resident_bytes, bytes(self._view[ANSWER_BYTES:end]))
+            return Answer(_STATUSES[status], fuel, resident_bytes, bytes(self._view[ANSWER_BYTES:end]))
         if have > end:
-            raise Nonsense(f"{have - end} bytes behind the answer")
-        return Answer(_SAID[status], fuel, resident_bytes, self._body(have, size, time.monotonic() + wait_s))
+            raise ProtocolError(f"{have - end} bytes after the answer")
+        return Answer(_STATUSES[status], fuel, resident_bytes, self._body(have, size, time.monotonic() + wait_s))
 
     def _body(self, have: int, size: int, deadline: float) -> bytes:
         """A body that did not come at once: as much memory as has come."""
@@ -218,11 +227,11 @@ class Channel:
 
     def _receive(self, into: memoryview, deadline: float | None = None) -> int:
         if deadline is not None and time.monotonic() > deadline:
-            raise Silence
+            raise Timeout
         try:
             came = self._channel.recv_into(into)
         except BlockingIOError:
-            raise Silence from None
+            raise Timeout from None
         except OSError:
             raise Ended(was_asked=True) from None
         if not came:

@@ -10,11 +10,11 @@ from pathlib import Path
 from cloche.errors import BrokenChain, StoreUnavailable
 from cloche.store.sqlite.store import SqliteStore
 
-_PAGES_A_STEP = 4096  # 16 MB between two looks at whether somebody else wants the disk
+_PAGES_A_STEP = 4096  # 16 MB between two looks at whether another process wants the disk
 
 
 def back_up(store: SqliteStore, target: Path) -> int:
-    """Write a copy of `store` to the new file `target`; returns its size in bytes. Nobody is kept from writing meanwhile.
+    """Write a copy of `store` to the new file `target`; returns its size in bytes. Others may write meanwhile.
 
     Raises:
         StoreUnavailable: there is such a file already, or it cannot be written.
@@ -29,7 +29,7 @@ def back_up(store: SqliteStore, target: Path) -> int:
             finding = next(copy.audit(), None)
         if finding is not None:
             raise BrokenChain(f"the copy of {store.path} does not verify: {finding.problem}; see 'cloche verify'")
-        os.link(part, target)  # fails if somebody has made it meanwhile
+        os.link(part, target)  # fails if there is such a file by now
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"the backup {target} cannot be written: {error}", path=str(target)) from error
     finally:

@@ -36,8 +36,8 @@ class Presence:
         """Hold the first byte that is neither `taken` nor held by another process, and return its number."""
         return next(slot for slot in itertools.count(1) if slot not in taken and self._lock(slot))
 
-    def has_gone(self, slot: int) -> bool:
-        """Whether it is certain that nobody holds this byte any more."""
+    def is_dead(self, slot: int) -> bool:
+        """Whether it is certain that no process holds this byte any more: the worker of this slot is dead."""
         if _GET is None:
             return False
         found = fcntl.fcntl(self._file, _GET, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))

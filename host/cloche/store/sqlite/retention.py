@@ -9,13 +9,13 @@ from cloche.history.ids import RunKey, TimeMs
 from cloche.history.payloads import children
 from cloche.status import FINAL
 from cloche.store.protocol import Collected
-from cloche.store.sqlite.deployments import keep_usage
+from cloche.store.sqlite.metering import keep_usage
 
 _ENDED = ", ".join(f"'{status}'" for status in FINAL)
 
 
 def delete(db: sqlite3.Connection, key: RunKey, at: TimeMs) -> bool:
-    """Delete a run that has ended and that nobody owns, behind its tombstone; whether it was one."""
+    """Delete a run that has ended and that no worker owns, after its tombstone; whether it was one."""
     found = db.execute(
         "INSERT INTO tombstones (run_id, tenant, run, workflow, head_seq, head_hash, deleted_at) "
         "SELECT id, tenant, run, workflow, head_seq, head_hash, ? FROM runs WHERE tenant = ? AND run = ? "

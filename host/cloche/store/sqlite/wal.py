@@ -1,9 +1,9 @@
 """Telling a torn write-ahead log from a damaged one, before SQLite opens it (sqlite.org/fileformat2.html, section 4).
 
 SQLite reads a WAL up to the first frame whose checksum does not fit and forgets the rest, whatever it is. That is right for a
-tail that was being written when the power went out: nobody was told that it is durable. It is wrong for damage in the middle:
-commits behind it were acknowledged, and would be gone without a word. The difference is what lies beyond the bad frame. A
-commit begins only when the one before it is synced, so a good commit behind a bad frame means that the bad one was good once;
+tail that was being written when the power went out: no caller was told that it is durable. It is wrong for damage in the
+middle: commits after it were acknowledged, and would be lost silently. The difference is what lies beyond the bad frame. A
+commit begins only when the one before it is synced, so a good commit after a bad frame means that the bad one was good once;
 except in the last commit, whose frames a disk may have written in any order: there, frames that were never written at all
 (zeros, or those of the WAL's life before) are a torn tail.
 """
@@ -111,7 +111,7 @@ def _damage(data: bytes) -> str | None:
 
 
 def _was_never_written(wal: _Wal, bad: int, commit: int, current: tuple[int, int]) -> bool:
-    """Whether the last commit is torn: nothing behind it was begun, and what does not fit in it was never written."""
+    """Whether the last commit is torn: nothing after it was begun, and what does not fit in it was never written."""
     older = range(1, 1 << 16)  # the first salt is counted up each time the WAL begins anew
     for frame in range(bad, commit):
         salts = wal.salts(frame)
@@ -124,7 +124,7 @@ def _was_never_written(wal: _Wal, bad: int, commit: int, current: tuple[int, int
 
 
 def _holds_commits(data: bytes) -> bool:
-    """Whether there are commits behind a header that cannot be read: whatever it said, they were written."""
+    """Whether there are commits after a header that cannot be read: whatever it said, they were written."""
     for page_bytes in (1 << power for power in range(9, 17)):
         for order in "<>":
             wal = _Wal(data, order, page_bytes)

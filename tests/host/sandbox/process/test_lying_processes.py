@@ -21,10 +21,10 @@ from cloche.history import TenantId, TimeMs
 from cloche.history.messages import Started
 from cloche.history.values import encode
 from cloche.sandbox import Limits
-from cloche.sandbox.process import child as children
+from cloche.sandbox.process import started
 from cloche.sandbox.process.cell import raise_fault
 from cloche.sandbox.process.child import Child
-from cloche.sandbox.process.wire import Answer, Ask, Channel, Ended, Nonsense, Said, Silence, request
+from cloche.sandbox.process.wire import Answer, Channel, Ended, Op, ProtocolError, Status, Timeout, request
 from cloche.sandbox.saved import read
 
 START = Started(TimeMs(1_700_000_000_000), bytes(16), None, {}).pack()
@@ -68,7 +68,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ProcessEngine]]:
 
 def asked(monkeypatch: pytest.MonkeyPatch, engines: list[ProcessEngine], kind: int, lie: bytes) -> bytes | str:
     """The first turn, or state hash, of a cell in a process that answers every question of that kind with `lie`."""
-    monkeypatch.setattr(children, "_BOOT", LIAR % (zlib.compress(lie).hex(), kind))
+    monkeypatch.setattr(started, "_BOOT", LIAR % (zlib.compress(lie).hex(), kind))
     engine = ProcessEngine(Limits(wall_ms_per_event=100), patience_s=1.0)
     engines.append(engine)
     code = Code("w", engine.guest()[0], "export default async () => 1", {}, "")
@@ -142,13 +142,13 @@ def test_a_frozen_cell_that_reaches_beyond_its_state_is_refused() -> None:
 def test_whatever_bytes_come_back_they_are_an_answer_or_one_of_three_ends(head: bytes, tail: bytes, fits: bool) -> None:
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
-    asked = request(Ask.TURN, channel.number(), 1, b"event", 1)
+    asked = request(Op.TURN, channel.number(), 1, b"event", 1)
     said = struct.pack("<BIQQI", 0, 1, 0, 0, len(tail)) + tail if fits else head + tail
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
     try:
         answer = channel.ask(asked, 1.0, 100)
-    except (Ended, Nonsense, Silence):
+    except (Ended, ProtocolError, Timeout):
         assert not fits or len(tail) > 100
     else:
         assert len(answer.body) <= 100
@@ -167,5 +167,5 @@ def test_whatever_is_told_of_a_fault_becomes_an_error_of_a_guest(told: bytes) ->
     ended: list[bool] = []
     child = SimpleNamespace(end=lambda: ended.append(True))
     with pytest.raises((GuestFault, InvalidInput)) as stopped:
-        raise_fault(Answer(Said.FAULT, 0, 0, told), cast(Child, child))
+        raise_fault(Answer(Status.FAULT, 0, 0, told), cast(Child, child))
     assert bool(ended) == isinstance(stopped.value, CellLost)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.stores import Log, begun, key
+from support.stores import Log, begun, key, unsynced_file
 
 from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history import Record, RunKey, RunMachine, Seq
@@ -40,9 +40,7 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    shared_memory = Path("/dev/shm")  # thousands of stores are opened: no need to sync each to a disk
     folder = tmp_path_factory.mktemp("damage")
-    file = (shared_memory if shared_memory.is_dir() else folder) / f"{folder.parent.name}-{folder.name}.db"
     with closing(SqliteStore(folder / "runs.db")) as store:
         logs = []
         for run in ("r-first", "r-second"):
@@ -50,9 +48,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
             assert store.commit([append, log.step(f"{run}/add"), log.step(f"{run}/é")]) == [None] * 3
             logs.append(log)
         store.put_blob(blob_digest(b"code" * 20), b"code" * 20)
-    yield Sample((folder / "runs.db").read_bytes(), logs, file)
-    for rest in ("", "-wal", "-shm"):
-        Path(f"{file}{rest}").unlink(missing_ok=True)
+    with unsynced_file() as file:
+        yield Sample((folder / "runs.db").read_bytes(), logs, file)
 
 
 def flipped(data: bytes, at: int, bits: int = 0xFF) -> bytes:

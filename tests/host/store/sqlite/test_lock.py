@@ -29,19 +29,19 @@ def test_a_process_that_was_killed_has_gone(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
-        assert (here.has_gone(1), here.hold(set())) == (False, 2)
+        assert (here.is_dead(1), here.hold(set())) == (False, 2)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert here.has_gone(1)
+        assert here.is_dead(1)
     here.release()
 
 
 def test_two_workers_of_one_process_are_two(tmp_path: Path) -> None:
     first, second = Presence(tmp_path / "runs.db"), Presence(tmp_path / "runs.db")
     assert (first.hold(set()), second.hold({2})) == (1, 3)
-    assert (first.has_gone(3), second.has_gone(1), second.has_gone(2)) == (False, False, True)
+    assert (first.is_dead(3), second.is_dead(1), second.is_dead(2)) == (False, False, True)
     first.release()
-    assert second.has_gone(1)
+    assert second.is_dead(1)
     second.release()
 
 

@@ -37,7 +37,7 @@ def holding(store: SqliteStore, run: str, *bodies: bytes) -> Log:
 
 
 def stored(store: SqliteStore) -> int:
-    [[size]] = store._select("SELECT coalesce(sum(length(data)), 0) FROM parts", ())
+    [[size]] = store._database.select("SELECT coalesce(sum(length(data)), 0) FROM parts", ())
     return int(size)
 
 

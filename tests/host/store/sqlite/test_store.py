@@ -19,7 +19,7 @@ from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
 from cloche.status import RunStatus
 from cloche.store import Finding, SqliteStore, blob_digest
-from cloche.store.sqlite.store import VERSION
+from cloche.store.sqlite.database import VERSION
 
 
 @pytest.fixture
@@ -73,7 +73,10 @@ def test_the_database_itself_refuses_to_change_the_log(
 
 
 def test_every_commit_is_synced_and_goes_through_the_write_ahead_log(store: SqliteStore) -> None:
-    settings = {name: store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")}
+    settings = {
+        name: store._database.connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode")
+    }
     assert settings == {"synchronous": 2, "journal_mode": "wal"}
 
 
@@ -81,7 +84,7 @@ def test_a_weaker_setting_of_another_program_does_not_stay(path: Path) -> None:
     SqliteStore(path).close()
     other_program(path, "PRAGMA journal_mode = DELETE")
     with closing(SqliteStore(path)) as store:
-        assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store._database.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
@@ -94,14 +97,16 @@ def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
 
 def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
     asked: list[str] = []
-    store._db.set_trace_callback(asked.append)
+    store._database.connection.set_trace_callback(asked.append)
     store.leases.due_tenants(at(9))
     store.leases.next_due()
     store.runs(status=RunStatus.BLOCKED)
-    store.inbox("w")
+    store.requests("w")
     store.result(key(), StepPath("add"))
-    store._db.set_trace_callback(None)
-    plans = [" ".join(row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked]
+    store._database.connection.set_trace_callback(None)
+    plans = [
+        " ".join(row[3] for row in store._database.connection.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked
+    ]
     indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", "inbox_waiting", "records_results"]
     assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 5, plans
     assert not any("SCAN runs" in plan and "USING COVERING INDEX" not in plan for plan in plans), plans
@@ -230,7 +235,7 @@ def test_a_writer_waits_for_another_one(store: SqliteStore, path: Path) -> None:
 def test_a_writer_that_waited_in_vain_has_written_nothing_and_may_try_again(store: SqliteStore, path: Path) -> None:
     log = filled(store)
     append = log.step()
-    store._db.execute("PRAGMA busy_timeout = 1")
+    store._database.connection.execute("PRAGMA busy_timeout = 1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable) as raised:

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 from support import golden
-from support.stores import key
+from support.stores import key, unsynced_file
 
 from cloche.errors import ClocheError
 from cloche.history import Record, RunMachine, Seq
 from cloche.operations import replay
 from cloche.store import Append, NewRun, SqliteStore
-from cloche.store.sqlite.store import VERSION
+from cloche.store.sqlite.database import VERSION
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261123"))
 BUDGET_S = float(os.environ.get("CLOCHE_TORTURE_S", "2"))
@@ -77,8 +77,6 @@ def _read_one(store: SqliteStore, run: str, right: Answer) -> None:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("torture")
-    memory = Path("/dev/shm")  # thousands of stores are opened: no need to sync each to a disk
-    file = memory / f"{folder.parent.name}-{folder.name}.db" if memory.is_dir() else folder / "damaged.db"
     copy, answers = folder / "copy.db", [Answer()]
     SqliteStore(copy).close()
     with (
@@ -91,9 +89,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
                 answers.append(_answer(target))
         wal = Path(f"{copy}-wal").read_bytes()
         main = copy.read_bytes()
-    yield Store(main, wal, answers, file)
-    for rest in ("", "-wal", "-shm"):
-        Path(f"{file}{rest}").unlink(missing_ok=True)
+    with unsynced_file() as file:
+        yield Store(main, wal, answers, file)
 
 
 def _appends(source: SqliteStore, run: str, count: int) -> Iterator[Append]:

@@ -132,7 +132,7 @@ def test_what_a_longer_life_left_behind_is_no_damage(tmp_path: Path) -> None:
         store.commit([append])
         for _ in range(20):
             store.commit([log.step(value="x" * 3000)])
-        store._db.execute("PRAGMA wal_checkpoint(RESTART)")
+        store._database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
         for _ in range(3):
             store.commit([log.step()])
             for name in ("runs.db", "runs.db-wal"):
@@ -149,7 +149,7 @@ def test_a_store_that_is_written_meanwhile_is_opened(tmp_path: Path) -> None:
         for turn in range(60):
             store.commit([log.step(value="x" * 3000)])
             if turn % 20 == 10:
-                store._db.execute("PRAGMA wal_checkpoint(RESTART)")
+                store._database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
             assert wal.damage(source) is None
             with closing(SqliteStore(source)) as reader:
                 assert len(list(reader.records(key()))) == log.head

@@ -1,10 +1,10 @@
-"""Hot workflows: an image with many pages, written into a copy of its guest's compiled artefact.
+"""Pre-patched images: an image with many pages, written into a copy of its guest's compiled artefact.
 
 A cell is then the artefact's own copy-on-write memory, and no page of the image is copied (616 pages of a Python workflow:
 2.0 ms and 2.5 MB a cell by pages, 0.06 ms and none so). Nothing is compiled: native code stays that of the guest, only the
 bytes of its one data segment are others. That wasmtime lays them out in one piece is no promise, so they are searched, and a
 cell made from the patched artefact is compared with the image before any other is. Where anything of this fails, cells are made
-by pages as before. It happens on a thread of its own, for the workflows used most.
+by pages as before. A thread of its own does it, for the workflows used most.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from cloche.sandbox.wasmtime_calls import memory_address, memory_bytes
 
 PAGES_MIN: Final = 64  # below this, copying pages is as good
 CELLS_MIN: Final = 3  # a workflow that ran this often will again
-HOT_MAX: Final = 8  # each is a mapped file of the artefact's size, shared with nothing
+PATCHED_MAX: Final = 8  # each is a mapped file of the artefact's size, shared with nothing
 
 log = logging.getLogger("cloche.sandbox")
 
 
 @dataclass(frozen=True, slots=True)
-class Hot:
-    """What cells of an image are made from: a module whose memory begins with the image, and what lies behind that."""
+class PatchedImage:
+    """What cells of an image are made from: a module whose memory begins with the image, and what comes after that."""
 
     pre: wasmtime.InstancePre
     pages: tuple[tuple[int, bytes], ...]
 
 
-class HotImages:
-    """The hot images of a process, by digest. `start` runs the making of one (tests run it at once)."""
+class PatchedImages:
+    """The pre-patched images of a process, by digest. `start` runs the making of one (tests run it at once)."""
 
     def __init__(self, start: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._start = start or _on_a_thread
-        self._hot: OrderedDict[str, Hot] = OrderedDict()
+        self._patched: OrderedDict[str, PatchedImage] = OrderedDict()
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._unfit: set[str] = set()  # digests of guests whose artefact is laid out otherwise
         self._lock = threading.Lock()
@@ -56,14 +56,14 @@ class HotImages:
         """Make no more of them: for a process that can write no file and start no thread."""
         self._start = lambda _: None
 
-    def find(self, image: Image) -> Hot | None:
-        """What to make a cell of `image` from, if it is hot. Asking is what makes it so."""
+    def find(self, image: Image) -> PatchedImage | None:
+        """What to make a cell of `image` from, if it is pre-patched. It is patched once this was asked `CELLS_MIN` times."""
         if len(image.pages) == 0 or image.page_count < PAGES_MIN:
             return None
         with self._lock:
-            if hot := self._hot.get(image.digest):
-                self._hot.move_to_end(image.digest)
-                return hot
+            if found := self._patched.get(image.digest):
+                self._patched.move_to_end(image.digest)
+                return found
             asked = self._asked[image.digest] = self._asked.pop(image.digest, 0) + 1
             if len(self._asked) > 1024:
                 self._asked.popitem(last=False)
@@ -74,22 +74,22 @@ class HotImages:
 
     def _make(self, image: Image) -> None:
         try:
-            hot = patched(image)
+            made = patched(image)
         except (OSError, wasmtime.WasmtimeError) as error:
-            log.debug("image %s is not made hot: %s", image.digest[:12], error)
+            log.debug("image %s is not pre-patched: %s", image.digest[:12], error)
             return
         with self._lock:
-            if hot is None:
+            if made is None:
                 self._unfit.add(image.base.digest)
                 return
-            self._hot[image.digest] = hot
+            self._patched[image.digest] = made
             self._asked.pop(image.digest, None)
-            while len(self._hot) > HOT_MAX:
-                self._hot.popitem(last=False)
+            while len(self._patched) > PATCHED_MAX:
+                self._patched.popitem(last=False)
 
 
-def patched(image: Image) -> Hot | None:
-    """The base's module with the memory of `image`, or None where the artefact is laid out otherwise than this expects.
+def patched(image: Image) -> PatchedImage | None:
+    """The base's module with the memory of `image`, or None where wasmtime lays the artefact out otherwise.
 
     Raises:
         OSError: there is no private directory to write the artefact to.
@@ -105,8 +105,8 @@ def patched(image: Image) -> Hot | None:
     pre = engine().linker.instantiate_pre(_loaded(artefact))
     if _new_state(image.base, pre)[:size] != state[:size]:
         return None
-    behind = state[size:].rstrip(b"\0")
-    return Hot(pre, ((size, behind),) if behind else ())
+    rest = state[size:].rstrip(b"\0")
+    return PatchedImage(pre, ((size, rest),) if rest else ())
 
 
 def _new_state(base: BaseImage, pre: wasmtime.InstancePre) -> bytes:
@@ -116,11 +116,11 @@ def _new_state(base: BaseImage, pre: wasmtime.InstancePre) -> bytes:
 
 def _loaded(artefact: bytearray) -> wasmtime.Module:
     """From a file, which wasmtime maps instead of copying it. The file has no name once it is mapped."""
-    with tempfile.NamedTemporaryFile(dir=private_directory(), suffix=".hot") as file:
+    with tempfile.NamedTemporaryFile(dir=private_directory(), suffix=".patched") as file:
         file.write(artefact)
         file.flush()
         return wasmtime.Module.deserialize_file(engine().wasm, str(Path(file.name)))
 
 
 def _on_a_thread(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="cloche-hot-image", daemon=True).start()
+    threading.Thread(target=work, name="cloche-patch-image", daemon=True).start()

@@ -1,0 +1,83 @@
+"""Starting an interpreter for cells, and waiting for its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from cloche.sandbox.process.serve import main; main(sys.argv[2:])"
+)
+
+log = logging.getLogger("cloche.sandbox")
+
+
+class Interpreter:
+    """A fresh interpreter that serves cells on the given sockets, which are closed here once it has them.
+
+    A thread of its own starts it and waits for its end: the kernel ends a process with the thread that started it
+    (`lockdown.die_with`), so the event loop's or a pool's thread must not be that one; and a process that was waited for leaves
+    no zombie behind. `on_end` is called in that thread.
+    """
+
+    def __init__(self, sockets: list[socket.socket], on_end: Callable[[], None]) -> None:
+        self.has_ended = False
+        self._sockets = sockets
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun, self._reaped = threading.Event(), threading.Event()
+        threading.Thread(target=self._keep, name="cloche-keeper", daemon=True).start()
+        self._begun.wait()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def end(self) -> None:
+        """Kill it, and wait until nothing of it is left."""
+        self.has_ended = True
+        if self._process is not None:
+            self._process.kill()
+        self._reaped.wait()
+
+    def how_it_ended(self) -> str:
+        """In words for a message; it has ended."""
+        code = self._process.returncode if self._process is not None else None
+        return f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+
+    def _keep(self) -> None:
+        try:
+            self._process = self._start([one.fileno() for one in self._sockets])
+        except OSError as error:
+            log.error("no process for cells can be started: %s", error)
+        finally:
+            for one in self._sockets:
+                one.close()
+            self._begun.set()
+        if self._process is not None:
+            self._process.wait()
+        self.has_ended = True
+        self._reaped.set()
+        self._on_end()
+
+    def _start(self, numbers: list[int]) -> subprocess.Popen[bytes]:
+        """Nothing of this process but the sockets goes along: no environment, no other file, no terminal."""
+        path = json.dumps([os.path.abspath(one) for one in sys.path])
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOT, path, str(os.getpid()), *map(str, numbers)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if "CLOCHE_DEBUG" in os.environ else subprocess.DEVNULL,
+            pass_fds=numbers,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )

@@ -1,0 +1,73 @@
+"""What a store in memory holds, and one connection to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cloche.history.ids import Path, RunKey, TenantId, TimeMs
+from cloche.history.records import Record
+from cloche.store.protocol import InboxRow, RunRow, Version, WorkerRow
+from cloche.store.usage import Metered
+
+
+@dataclass(eq=False, slots=True)
+class MemoryData:
+    """The data of one store, shared by all its connections: what the file is to SQLite."""
+
+    rows: dict[RunKey, RunRow] = field(default_factory=dict)  # in the order of their creation
+    records: dict[RunKey, list[Record]] = field(default_factory=dict)
+    results: dict[tuple[RunKey, Path], Record] = field(default_factory=dict)
+    tombstones: dict[RunKey, TimeMs] = field(default_factory=dict)
+    metered: dict[RunKey, Metered] = field(default_factory=dict)  # what deleted runs have used stays
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
+    inbox: dict[str, InboxRow] = field(default_factory=dict)  # by token, in the order in which they were posted
+    kept: set[str] = field(default_factory=set)  # tokens whose answers stay
+    answers: dict[str, str] = field(default_factory=dict)
+    posted: int = 0  # the number of the last request: no number is used again
+    workers: dict[str, WorkerRow] = field(default_factory=dict)
+    workers_lock: threading.RLock = field(default_factory=threading.RLock)  # heartbeats come from other threads
+    writes: int = 0  # of all connections
+
+    def keep(self, blobs: Mapping[str, bytes]) -> None:
+        """Keep blobs by digest; what is there already is never changed."""
+        for digest, data in blobs.items():
+            self.blobs.setdefault(digest, data)
+
+    def resolve(self, inbox_id: int, answer: str) -> None:
+        """Take a request out of the inbox; its answer stays if its token is a kept one."""
+        for token in [token for token, item in self.inbox.items() if item.id == inbox_id]:
+            del self.inbox[token]
+            if token in self.kept:
+                self.answers[token] = answer
+
+
+class Connection:
+    """One connection to the data. It counts what it wrote itself, so that it can tell what others have written."""
+
+    __slots__ = ("_own_writes", "data")
+
+    def __init__(self, data: MemoryData) -> None:
+        self.data = data
+        self._own_writes = 0
+
+    def count_write(self) -> None:
+        self.data.writes += 1
+        self._own_writes += 1
+
+    @property
+    def writes_of_others(self) -> int:
+        return self.data.writes - self._own_writes
+
+
+class Facet:
+    """One facet of a store, on a connection. A `MemoryStore` is all of them on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._use(connection)
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._data = connection.data

@@ -1,0 +1,133 @@
+"""Runs and their records, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cloche.errors import StoreError
+from cloche.history.ids import Path, RunKey, Seq, TenantId
+from cloche.history.records import Record, genesis
+from cloche.status import RunStatus
+from cloche.store.memory.data import Facet
+from cloche.store.protocol import GRANTED, RESULTS, Append, Lease, NewRun, RunRow
+from cloche.store.refusals import lease_lost, no_such_run, refusal
+from cloche.store.usage import NOTHING, Metered
+
+
+class MemoryLog(Facet):
+    """Implements `Log`."""
+
+    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        self._connection.count_write()
+        return [self._append(append) for append in appends]
+
+    def _append(self, append: Append) -> StoreError | None:
+        row = self._data.rows.get(append.key)
+        if (row.head_seq if row else 0) != append.expect or (row is None) != (append.new is not None):
+            return refusal(append, row)
+        if row is not None and row.lease != append.lease:
+            return refusal(append, row)
+        if append.new is not None:
+            if append.key in self._data.tombstones:
+                return refusal(append, row)
+            row = self._created(append, append.new)
+        assert row is not None
+        self._meter(append)
+        self._data.rows[append.key] = self._advanced(row, append)
+        self._data.records.setdefault(append.key, []).extend(append.records)
+        for record in append.records:
+            if record.kind in RESULTS and record.path is not None:
+                self._data.results[append.key, record.path] = record
+        for inbox_id in append.taken:
+            self._data.resolve(inbox_id, GRANTED)
+        return None
+
+    def _created(self, append: Append, new: NewRun) -> RunRow:
+        """The row of a new run, before its first records. An evicted worker owns nothing, or no worker would free it."""
+        self._data.keep(new.blobs)
+        lease = append.lease
+        return RunRow(
+            append.key,
+            new.workflow,
+            new.code,
+            append.status,
+            None,
+            append.at,
+            append.at,
+            Seq(0),
+            genesis(append.key),
+            owner=lease.worker if lease is not None and lease.worker in self._data.workers else None,
+            fence=lease.fence if lease is not None else 0,
+        )
+
+    def _advanced(self, row: RunRow, append: Append) -> RunRow:
+        if append.code is not None:
+            self._data.keep(append.code.blobs)
+        last = append.records[-1]
+        return replace(
+            row,
+            status=append.status,
+            wake_at=append.wake_at,
+            updated_at=append.at,
+            head_seq=last.seq,
+            head_hash=last.hash,
+            owner=None if append.release else row.owner,
+            code=append.code.code if append.code is not None else row.code,
+        )
+
+    def _meter(self, append: Append) -> None:
+        more = append.metered or Metered(NOTHING, None)
+        before = Metered(NOTHING, more.meter) if append.new is not None else self._data.metered[append.key]
+        meter = more.meter if before.meter == more.meter and append.code is None else None
+        self._data.metered[append.key] = Metered(before.usage + more.usage, meter)
+
+    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+        row = self._data.rows.get(key)
+        if row is None:
+            raise no_such_run(key)
+        if row.lease != lease:
+            raise lease_lost(key)
+        self._connection.count_write()
+        self._data.rows[key] = replace(
+            row, status=RunStatus.BLOCKED if problem else RunStatus.RUNNING, problem=problem, owner=None
+        )
+
+    def run(self, key: RunKey) -> RunRow | None:
+        return self._data.rows.get(key)
+
+    def runs(
+        self,
+        *,
+        tenant: str | None = None,
+        status: RunStatus | None = None,
+        workflow: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[RunRow]:
+        rows = [
+            row
+            for row in self._listed(after, tenant)
+            if tenant in (None, row.key.tenant) and status in (None, row.status) and workflow in (None, row.workflow)
+        ]
+        return rows[:limit]
+
+    def _listed(self, after: str | None, tenant: str | None) -> list[RunRow]:
+        """Newest first; what follows the oldest run called `after`, which need not pass any other filter."""
+        rows = list(reversed(self._data.rows.values()))
+        if after is None:
+            return rows
+        places = [at for at, row in enumerate(rows) if row.key.run == after and tenant in (None, row.key.tenant)]
+        return rows[places[-1] + 1 :] if places else []
+
+    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
+        yield from self._data.records.get(key, [])[after:]
+
+    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
+        return ((record.packed, record.hash) for record in self.records(key, after))
+
+    def result(self, key: RunKey, path: Path) -> Record | None:
+        return self._data.results.get((key, path))
+
+    def queued(self, tenant: TenantId) -> int:
+        return sum(key.tenant == tenant and row.status == RunStatus.PENDING for key, row in self._data.rows.items())

@@ -1,0 +1,66 @@
+"""What runs have used, deleting them, and checking what is stored, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from cloche.errors import BrokenChain
+from cloche.history.ids import RunKey, Seq, TenantId, TimeMs
+from cloche.history.records import genesis, unpack_record
+from cloche.status import FINAL
+from cloche.store.memory.data import Facet
+from cloche.store.protocol import Collected, Finding
+from cloche.store.usage import NOTHING, Metered, TenantUsage
+
+
+class MemoryMetering(Facet):
+    """Implements `Metering`."""
+
+    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+        sums: dict[TenantId, TenantUsage] = {}
+        for key, metered in self._data.metered.items():
+            if tenant in (None, key.tenant):
+                before = sums.get(key.tenant, TenantUsage(key.tenant, 0, NOTHING))
+                sums[key.tenant] = TenantUsage(key.tenant, before.runs + 1, before.usage + metered.usage)
+        return [one for _, one in sorted(sums.items())]
+
+    def metered(self, key: RunKey) -> Metered | None:
+        return self._data.metered[key] if key in self._data.rows else None
+
+
+class MemoryMaintenance(Facet):
+    """Implements `Maintenance`."""
+
+    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+        data = self._data
+        found = [key for key in keys if (row := data.rows.get(key)) and row.status in FINAL and row.owner is None]
+        gone = set(found)
+        for key in found:
+            del data.rows[key]
+            del data.records[key]
+            data.tombstones[key] = at
+        data.results = {place: record for place, record in data.results.items() if place[0] not in gone}
+        data.inbox = {token: item for token, item in data.inbox.items() if item.key not in gone}
+        return found
+
+    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        blobs = self._data.blobs
+        used = {row.code for row in self._data.rows.values()} | {one.digest for one in self._data.versions.values()}
+        used.update(digest for code in list(used) if code in blobs for digest in needs(blobs[code]))
+        unused = [digest for digest in blobs if digest not in used]
+        for digest in unused:
+            del blobs[digest]
+        return Collected(0, len(unused))  # parts are those of its records, and go with them
+
+    def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
+        for run, records in self._data.records.items():
+            if key not in (None, run):
+                continue
+            previous = genesis(run)
+            for number, record in enumerate(records, 1):
+                try:
+                    parts = record.payload.parts if record.payload else {}
+                    unpack_record(record.packed, record.hash, previous=previous, expected=Seq(number), find=parts.get)
+                except BrokenChain as error:
+                    yield Finding(run.run, number, error.message)
+                previous = record.hash

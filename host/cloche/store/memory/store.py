@@ -1,0 +1,39 @@
+"""All facets of a store, on one connection to data in memory."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Self
+
+from cloche.store.memory.data import Connection, MemoryData
+from cloche.store.memory.deployments import MemoryBlobs, MemoryDeployments
+from cloche.store.memory.inbox import MemoryInbox
+from cloche.store.memory.leases import MemoryLeases
+from cloche.store.memory.log import MemoryLog
+from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
+
+
+class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, MemoryMetering, MemoryMaintenance):
+    """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
+
+    def __init__(self) -> None:
+        super().__init__(Connection(MemoryData()))
+
+    def _use(self, connection: Connection) -> None:
+        super()._use(connection)
+        self.leases = MemoryLeases(connection)
+
+    def connect(self) -> Self:
+        """Another connection to the same data, as each process has its own to a file: `version` leaves out its own writes.
+
+        It is a shallow copy: what a subclass must share among its connections belongs in one object that they all refer to.
+        """
+        made = copy(self)
+        made._use(Connection(self._data))
+        return made
+
+    def version(self) -> int:
+        return self._connection.writes_of_others
+
+    def close(self) -> None:
+        """Nothing has to be let go."""

@@ -1,0 +1,25 @@
+"""Code bundles and guests in SQLite, each once, by the digest of its bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cloche.store.sqlite.database import Facet
+
+
+class SqliteBlobs(Facet):
+    """Implements `Blobs` on a connection."""
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        with self._database.transaction() as db:
+            keep(db, digest, data)
+
+    def blob(self, digest: str) -> bytes | None:
+        rows = self._database.select("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+
+def keep(db: sqlite3.Connection, digest: str, data: bytes) -> None:
+    """Keep a blob, within a transaction; what is there already is never changed."""
+    if not db.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone():
+        db.execute("INSERT INTO blobs (digest, data) VALUES (?, ?)", (digest, data))
