@@ -1,6 +1,6 @@
 """Bytes from a guest: one pass over their encoding before anything is built from them.
 
-What is accepted is exactly the encoding of `guest/ABI.md`: definite lengths within the bytes left, shortest heads, float64, text
+Accepted is exactly the encoding of `guest/ABI.md`: definite lengths within the bytes left, shortest heads, float64, text
 keys sorted and unique, tags 0, 2 and 3 on what they belong to, depth at most 64 below the message.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from support.apps import ManualWorld, in_loop
 
 from cloche import Cloche
 from cloche.engines import SandboxEngine
-from cloche.history import Kind
+from cloche.history import Kind, Note
+from cloche.history.messages import COMMANDS, Event
+from cloche.history.reading import message_of
 from cloche.operations import replay
 from cloche.store import SqliteStore
 from cloche.store.sqlite.store import VERSION
@@ -58,6 +61,16 @@ def test_every_run_replays(file: Path, run: str) -> None:
             True,
             sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in store.records(row.key)),
         )
+
+
+def test_what_its_records_hold_packs_to_the_same_bytes(file: Path) -> None:
+    """Also the notes, made anew from their fields alone."""
+    with closing(SqliteStore(file)) as store:
+        records = [record for row in store.runs() for record in store.records(row.key)]
+    messages = [(record, message_of(record)) for record in records if record.kind not in COMMANDS]
+    packed = [replace(message).pack() for _, message in messages if isinstance(message, Event | Note)]
+    assert packed == [record.body for record, _ in messages]
+    assert {record.kind for record, _ in messages} > {Kind.RUN_CREATED, Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED}
 
 
 @in_loop
