@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def divided(room: int, wants: Mapping[TenantId, int], after: TenantId | None = None) -> dict[TenantId, int]:
-    """`room` places shared out one by one, in turns that begin behind the tenant `after`, each up to what it wants.
+    """`room` places shared out one by one, in turns that begin after the tenant `after`, each up to what it wants.
 
     Tenants that got a place are in the order of their turns.
     """
