@@ -1,4 +1,4 @@
-"""The guest boundary in numbers: messages, faults, limits and layout of `guest/ABI.md`, and what may go wrong here.
+"""The guest boundary in numbers: faults, limits and layout of `guest/ABI.md`, and what may go wrong here.
 
 The errors of this package, cut by who can act:
 
@@ -23,38 +23,6 @@ EVENT_OUTPUT_BYTES_MAX: Final = 6 << 20
 EVENT_COMMANDS_MAX: Final = 100_000
 OUTPUT_WAITING_BYTES_MAX: Final = 2 << 20
 DEPTH_MAX: Final = 64
-
-
-class EventKind(IntEnum):
-    """The first item of an event."""
-
-    START = 0
-    COMPLETED = 1
-    FAILED = 2
-    SUSPENDED = 3
-    FIRED = 4
-    RECEIVED = 5
-    CHILD_ENDED = 6
-    CANCEL_REQUESTED = 7
-    OPERATION_ENDED = 8
-    RESUMED = 9
-    BAILED = 10
-
-
-class CommandKind(IntEnum):
-    """The first item of a command."""
-
-    STEP = 0
-    TIMER = 1
-    HOOK = 2
-    CHILD = 3
-    LOG = 4
-    ENTERED = 5
-    LEFT = 6
-    COMPLETE = 7
-    FAIL = 8
-    ABANDON = 9
-    OPERATION = 10
 
 
 class Fault(IntEnum):

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from support.apps import KEY, AppOn, CutStore, Journal, ManualWorld
 from support.guests import needs_python
-from support.roads import check_roads
+from support.replay_paths import check_replay_paths
 
 from cloche import Cloche, Run, RunResult, Workflow, load_workflow
 from cloche.engines import CellSource, DirectEngine, Language, ProcessEngine, SandboxEngine
@@ -52,7 +52,7 @@ RUNNERS: tuple[tuple[type[SandboxEngine] | type[DirectEngine], Language], ...] =
     (DirectEngine, "javascript"),
     (SandboxEngine, "python"),
 )
-ROADS_MAX = 10  # runs of one case that are led along all roads: many runs of a case are one like the other
+REPLAY_PATHS_MAX = 10  # runs of one case that are replayed in all ways: many runs of a case are one like the other
 CASE_PATIENCE_S = 20.0  # a case takes hundredths of a second; one that hangs has failed
 Test = Callable[..., Coroutine[Any, Any, None]]
 
@@ -232,8 +232,8 @@ class Case:
                 for engine in ENGINES:
                     replayed = replay.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
-                if self.way is Way.STRAIGHT and self._engine is SandboxEngine and number < ROADS_MAX:
-                    check_roads(self.store, row)
+                if self.way is Way.STRAIGHT and self._engine is SandboxEngine and number < REPLAY_PATHS_MAX:
+                    check_replay_paths(self.store, row)
 
     # ---- inside ----
 

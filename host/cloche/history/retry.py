@@ -15,7 +15,7 @@ ASKED_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no ti
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`retries` are extra attempts behind the first (Mastra's `attempts`); the delay grows by `backoff` each time.
+    """`retries` are extra attempts after the first (Mastra's `attempts`); the delay grows by `backoff` each time.
 
     `jitter` is the part of a delay that may be taken away, 0 to 1, so that many runs do not come back at once.
     """

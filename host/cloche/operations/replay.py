@@ -191,6 +191,9 @@ def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = l
 
 def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
     """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
+    if row.head_seq == 0:  # no run is without records: this is what a store gives for an entry that it cannot read
+        yield f"the entry of run {row.key.run} is not as it was written"
+        return
     machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
     metered = store.metered(row.key)  # before the records: an append that comes between is seen by them
     try:

@@ -252,7 +252,7 @@ class RunDriver:
         return self.live.machine.ended or is_far_from_moving(self.live.machine, self._services.world)
 
     def _may_park(self) -> bool:
-        """Whether the run waits for outside data, or for a time that is far enough away to give up its cell."""
+        """Whether the run waits for outside data, or for a time that is far enough away to let go of its cell."""
         if self._kept_active or not self._effects.attempts.idle:
             return False
         # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.

@@ -54,7 +54,7 @@ class Cells(Protocol):
     def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None: ...
 
     def keep(self, owner: CellOwner, size: int) -> None:
-        """`owner` has a cell of `size` bytes now; others may have to give up theirs."""
+        """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
 
     def used(self, key: RunKey) -> None:
         """The cell of this run had a turn."""

@@ -21,18 +21,18 @@ _INDEX = re.compile(r"\[\d+\]")
 
 def open_suspensions(machine: RunMachine, inputs: Inputs) -> list[Suspension]:
     """The steps that wait to be resumed, without those for which data has just arrived."""
-    told = {one.call for one in inputs.of_kind(StepResumed)}
-    return [one for one in machine.open.suspensions() if one.call not in told]
+    answered = {one.call for one in inputs.of_kind(StepResumed)}
+    return [one for one in machine.open.suspensions() if one.call not in answered]
 
 
 def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
     """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled has none."""
     if machine.phase is RunPhase.CANCELING:
         return {}
-    told = {one.call for one in inputs.of_kind(HookReceived)}
+    answered = {one.call for one in inputs.of_kind(HookReceived)}
     found: dict[str, CallId] = {}
     for hook in machine.open.hooks():
-        if hook.call not in told:
+        if hook.call not in answered:
             found.setdefault(hook.name, hook.call)
     return found
 

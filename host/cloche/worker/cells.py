@@ -117,7 +117,7 @@ class WorkerCells:
         return self.engine.thaw(code, partial(load_guest, self._store, code.guest), limits, tenant, frozen)
 
     def keep(self, owner: CellOwner, size: int) -> None:
-        """`owner` has a cell of `size` bytes now; others may have to give up theirs."""
+        """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
         self.cached.add(owner, size)
 
     def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:

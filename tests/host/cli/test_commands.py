@@ -101,6 +101,8 @@ def test_runs_lists_newest_first_and_filters(store: str) -> None:
     assert ids() == ["r2", "r1", "r0"]
     assert ids("--status", "failed") == ids("--workflow", "failing") == ["r1"]
     assert (ids("--limit", "1"), ids("--tenant", "other")) == (["r2"], [])
+    refused = cloche("runs", "--store", store, "--status", "done")
+    assert (refused.code, "'pending', 'running', 'waiting'" in refused.err) == (2, True)
     row = cloche("runs", "--store", store, "--json", "--limit", "1").json()
     assert set(row) == {
         *("run_id", "tenant", "workflow", "status", "records", "created_at", "updated_at", "wake_at", "blocked"),

@@ -61,6 +61,14 @@ async def test_a_caller_who_gives_up_leaves_a_whole_run(journal: Journal) -> Non
 
 
 @in_loop
+async def test_a_status_that_there_is_not_is_refused(journal: Journal) -> None:
+    async with Cloche(workflows=[]) as app:
+        for narrowed in (app.list(status="done"), app.prune(older_than_s=0, status="done")):
+            with pytest.raises(UsageError, match=r"no status .done.; a run is pending, running, .*canceled"):
+                await narrowed
+
+
+@in_loop
 async def test_runs_are_listed_newest_first_in_pages(journal: Journal) -> None:
     good = create_workflow(id="good").then(journal.take()).commit()
     bad = create_workflow(id="bad").then(journal.boom()).commit()

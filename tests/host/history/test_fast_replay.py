@@ -1,4 +1,4 @@
-"""The fast way through stored rows. Every case of `tests/cases` shows as well where it leads (`support.roads`)."""
+"""The fast way through stored rows. Every case of `tests/cases` shows as well where it ends (`support.replay_paths`)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def rows_of(records: list[Record]) -> list[Row]:
 
 
 def followed(rows: list[Row], records: list[Record]) -> tuple[RunMachine, Transcript]:
-    machine, heard = RunMachine(KEY), Transcript()
-    follow(machine, rows, lambda seq: records[seq - 1], heard)
-    return machine, heard
+    machine, transcript = RunMachine(KEY), Transcript()
+    follow(machine, rows, lambda seq: records[seq - 1], transcript)
+    return machine, transcript
 
 
 @pytest.mark.parametrize("number", range(1, len(log()) + 1))
@@ -58,10 +58,10 @@ def test_steps_that_are_done_are_not_shown_to_the_machine(monkeypatch: pytest.Mo
     assert [records[seq - 1].kind.name for seq in shown] == ["RUN_CREATED", "RUN_STARTED", "RUN_COMPLETED"]
 
 
-def test_nothing_behind_a_cancellation_is_heard() -> None:
+def test_nothing_behind_a_cancellation_is_transcript() -> None:
     records = log(TURNS[0], [attempt(1), attempt(2), cancel(), done(1)])
-    _, heard = followed(rows_of(records), records)
-    assert [decode(event)[0] for event in heard.events] == [0]
+    _, transcript = followed(rows_of(records), records)
+    assert [decode(event)[0] for event in transcript.events] == [0]
 
 
 @pytest.mark.parametrize("number", range(1, len(log()) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from support.apps import ManualWorld, in_loop
 
 from cloche import Cloche
 from cloche.engines import SandboxEngine
-from cloche.history import Kind
+from cloche.history import DEFAULT_TENANT, Kind, Note, RunId, RunKey
+from cloche.history.messages import COMMANDS, Event
+from cloche.history.reading import message_of
 from cloche.operations import replay
-from cloche.store import SqliteStore
+from cloche.status import RunStatus
+from cloche.store import Finding, SqliteStore
 from cloche.store.sqlite.database import VERSION
 
 VERSIONS = sorted(int(file.name.split(".")[0].removeprefix("store-")) for file in golden.HISTORIES.glob("store-*"))
@@ -58,6 +62,29 @@ def test_every_run_replays(file: Path, run: str) -> None:
             True,
             sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in store.records(row.key)),
         )
+
+
+@pytest.mark.parametrize("status", ["gone", "", "cleaning", "run\x00ning", b"\xff"])
+def test_a_status_that_there_is_not_is_found(tmp_path: Path, status: str | bytes) -> None:
+    with closing(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as store:
+        key = RunKey(DEFAULT_TENANT, RunId("plain"))
+        store._db.execute("UPDATE runs SET status = CAST(? AS TEXT) WHERE run = 'plain'", (status,))
+        (finding,) = replay.verify(store, None).findings
+        assert (finding, replay.verify(store, key).findings) == (
+            Finding("plain", None, "the entry of run plain is not as it was written"),
+            [finding],
+        )
+        assert replay.row_of(store, key).status == RunStatus.BLOCKED
+
+
+def test_what_its_records_hold_packs_to_the_same_bytes(file: Path) -> None:
+    """Also the notes, made anew from their fields alone."""
+    with closing(SqliteStore(file)) as store:
+        records = [record for row in store.runs() for record in store.records(row.key)]
+    messages = [(record, message_of(record)) for record in records if record.kind not in COMMANDS]
+    packed = [replace(message).pack() for _, message in messages if isinstance(message, Event | Note)]
+    assert packed == [record.body for record, _ in messages]
+    assert {record.kind for record, _ in messages} > {Kind.RUN_CREATED, Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED}
 
 
 @in_loop

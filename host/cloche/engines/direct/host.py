@@ -14,20 +14,20 @@ from typing import Any, Final
 from cloche.engines.direct.promises import Microtasks, Promise
 from cloche.engines.direct.values import INSTANT_MS_MAX, Bail, Thrown
 from cloche.engines.direct.writer import Output, Refused
+from cloche.history.messages import CallStep, OpenHook, SetTimer, TakePatch
 from cloche.sandbox.faults import raise_fault
 
 EVENT_COMMANDS_MAX: Final = 100_000
 _TOO_MANY_COMMANDS: Final = -6
 _UNKNOWN_CALL: Final = -7
-_PATCHED: Final = 11
 
 
 class CallKind(IntEnum):
     """The number of the command that opens it."""
 
-    STEP = 0
-    TIMER = 1
-    HOOK = 2
+    STEP = CallStep.number
+    TIMER = SetTimer.number
+    HOOK = OpenHook.number
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +78,7 @@ class Host:
         if answer is None:
             answer = self._patches[id] = self.known_patches is None or id in self.known_patches
             if answer and not self.finished:
-                self._begin(2, _PATCHED)
+                self._begin(2, TakePatch.number)
                 self._out.text(id)
                 self._out.check()
         return answer

@@ -1,4 +1,4 @@
-"""Three roads to one state: lived through event by event, from a checkpoint at any position, and replayed at once."""
+"""Three ways to one state: lived through event by event, from a checkpoint at any position, and replayed at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cloche.sandbox import Cell
 from cloche.store import RunRow, Store
 
 
-def check_roads(store: Store, row: RunRow) -> int:
+def check_replay_paths(store: Store, row: RunRow) -> int:
     """Lead a run's history along all three, with a checkpoint at every position; how many positions there were.
 
     Raises:
@@ -40,7 +40,7 @@ def check_roads(store: Store, row: RunRow) -> int:
         assert isinstance(thawed, Cell)
         output = thawed.turn(events[position:]) if events[position:] else b""
         assert output == b"".join(part.expected[position : len(events)])
-        assert thawed.state() == replayed.state(), f"a checkpoint behind event {position} leads elsewhere"
+        assert thawed.state() == replayed.state(), f"a checkpoint after event {position} ends elsewhere"
     assert live.state() == replayed.state()
     if not records[0].content().get("per_step"):  # the gate of such a run is not in its records
         _check_machines(store, row)
@@ -54,13 +54,13 @@ def _check_following(store: Store, row: RunRow) -> None:
     growing = RunMachine(row.key)
     for number, record in enumerate(records, 1):
         growing.absorb(record)
-        followed, heard = RunMachine(row.key), Transcript()
+        followed, transcript = RunMachine(row.key), Transcript()
         for portion in (rows[: number // 2], rows[number // 2 : number]):
-            follow(followed, portion, lambda seq: records[seq - 1], heard)
-        assert state_of(followed) == state_of(growing), f"following to record {number} leads elsewhere"
+            follow(followed, portion, lambda seq: records[seq - 1], transcript)
+        assert state_of(followed) == state_of(growing), f"following to record {number} ends elsewhere"
         part = script(records[:number])
-        assert heard.is_upgraded or heard.events == part.events
-        assert heard.is_upgraded or not part.events or heard.output() == b"".join(part.expected)
+        assert transcript.is_upgraded or transcript.events == part.events
+        assert transcript.is_upgraded or not part.events or transcript.output() == b"".join(part.expected)
 
 
 def _check_machines(store: Store, row: RunRow) -> None:
@@ -78,4 +78,4 @@ def _check_machines(store: Store, row: RunRow) -> None:
         assert state_of(restored) == state_of(growing)
         for later in records[number:]:
             restored.absorb(later)
-        assert state_of(restored) == state_of(whole), f"a machine saved at record {number} leads elsewhere"
+        assert state_of(restored) == state_of(whole), f"a machine saved at record {number} ends elsewhere"
