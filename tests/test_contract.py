@@ -76,7 +76,6 @@ C = [("guest/js/src", "guest/common"), ("guest/python/src", "guest/common")]
 KNOWN_HOST_CIRCLES_TODO: dict[str, set[str]] = {
     "cloche.history": {"bounds", "calls", "failures", "lifecycles", "messages", "records", "values"},
     "cloche.store.sqlite": {"store", "leases"},
-    "cloche.client": {"cloche", "runs", "tenants", "workflows"},
 }  # fmt: skip
 
 

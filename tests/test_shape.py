@@ -32,7 +32,6 @@ TO_BE_CUT = {
     "host/cloche/history/machine.py",
     "host/cloche/history/messages.py",
     "host/cloche/history/values.py",
-    "host/cloche/client/cloche.py",
     "host/cloche/store/memory.py",
     "host/cloche/store/protocol.py",
     "host/cloche/store/sqlite/store.py",

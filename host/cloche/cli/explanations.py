@@ -72,6 +72,9 @@ One event led to more than 6 MiB of commands, or more than 100,000 of them. Star
     "deploy-refused": """
 Code that a tenant brought was not kept: its source does not load, its graph has problems, or it met a limit while it was loaded
 under glass. `reason` is the code of what is wrong (`load-failed`, `fuel-exhausted` ...), `line` where in the source.""",
+    "start-refused": """
+A worker was asked to start a run, and the workflow's `on_start` raised there: the message has what. Nothing was started; the
+same request may be made again.""",
     "queue-full": """
 So many runs of the tenant wait to begin that no more are taken (`queued_runs` of its policy). Nothing was started: try again
 when some have begun, or give the tenant more `concurrent_runs`.""",

@@ -106,7 +106,7 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
 
 def _was_granted(store: str, run_id: str, tenant: str, kind: str, key: str | None) -> bool:
     from cloche.store import GRANTED
-    from cloche.worker.inbox import token_of
+    from cloche.worker.answers import token_of
 
     if key is None:
         return False
@@ -117,7 +117,7 @@ def _was_granted(store: str, run_id: str, tenant: str, kind: str, key: str | Non
 def _leave(store: str, run_id: str, tenant: str, kind: str, body: Any, key: str | None) -> None:
     from cloche.history.values import encode
     from cloche.run.clock import SystemWorld
-    from cloche.worker.inbox import token_of
+    from cloche.worker.answers import token_of
 
     run = key_of(run_id, tenant)
     token = token_of(run, kind, key or secrets.token_hex(16))

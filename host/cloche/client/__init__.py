@@ -1,11 +1,13 @@
-"""What users hold: `Cloche`, the handles of tenants and runs, and workflows that can be run."""
+"""What users hold: `Client` and `Cloche`, the handles of tenants and runs, and workflows that can be run."""
 
+from cloche.client.client import Client
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
 from cloche.client.tenants import Tenant
 from cloche.client.workflows import Workflow, clone_workflow, create_workflow, from_mastra, load_workflow, workflow
 
 __all__ = [
+    "Client",
     "Cloche",
     "Run",
     "Tenant",

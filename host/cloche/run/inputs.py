@@ -96,13 +96,17 @@ class Inputs:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def accept(self, one: Input, request: int) -> None:
+        """The row `request` of the inbox is answered in the commit of this input."""
+        self._requests.append((one, request))
+
     def add(self, one: Input, request: int | None = None) -> None:
         """An input has arrived; `request` is the inbox row that it accepts.
 
         A cancellation goes before what arrived with it: nothing new may start.
         """
         if request is not None:
-            self._requests.append((one, request))
+            self.accept(one, request)
         if isinstance(one, CancelRequested):
             self._waiting.appendleft(one)
         else:

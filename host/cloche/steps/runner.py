@@ -41,6 +41,9 @@ class Runner(Protocol):
             BaseException: whatever the step raised, as it is.
         """
 
+    def close(self) -> None:
+        """Nothing is performed any more; what has begun is not waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalRunner:
@@ -53,6 +56,9 @@ class LocalRunner:
     ) -> Any:
         """As `Runner.perform`."""
         return await _perform(step, arguments, context, self.threads, checks)
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def _perform(

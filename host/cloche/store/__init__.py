@@ -5,6 +5,7 @@ from cloche.store.memory import MemoryStore
 from cloche.store.protocol import (
     ENDED,
     GRANTED,
+    START,
     Append,
     Collected,
     Finding,
@@ -26,6 +27,7 @@ __all__ = [
     "GRANTED",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
+    "START",
     "Append",
     "CheckpointFile",
     "Checkpoints",

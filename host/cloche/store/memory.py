@@ -15,6 +15,7 @@ from cloche.history.records import Kind, Record, genesis, unpack_record
 from cloche.store.protocol import (
     ENDED,
     GRANTED,
+    START,
     Append,
     Collected,
     Finding,
@@ -40,7 +41,8 @@ class MemoryStore:
         self._results: dict[tuple[RunKey, Path], Record] = {}
         self._blobs: dict[str, bytes] = {}
         self._inbox: dict[str, InboxRow] = {}
-        self._kept: set[str] = set()  # tokens whose answers stay
+        self._kept: dict[str, RunKey] = {}  # tokens whose answers stay
+        self._takers: dict[int, str] = {}  # of requests to start a run
         self._answers: dict[str, str] = {}
         self._posted = 0
         self._writes: Counter[int] = Counter()  # by handle
@@ -168,6 +170,9 @@ class MemoryStore:
             self._tombstones[key] = at
         self._results = {place: record for place, record in self._results.items() if place[0] not in gone}
         self._inbox = {token: item for token, item in self._inbox.items() if item.key not in gone}
+        for token in [token for token, key in self._kept.items() if key in gone]:
+            del self._kept[token]
+            self._answers.pop(token, None)
         return found
 
     def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
@@ -224,13 +229,39 @@ class MemoryStore:
         self._count_write()
         self._inbox[token] = InboxRow(self._posted, key, kind, body)
         if kept:
-            self._kept.add(token)
+            self._kept[token] = key
 
     def inbox(self, worker: str | None = None) -> list[InboxRow]:
         items = list(self._inbox.values())
         if worker is None:
             return items
-        return [item for item in items if (row := self._rows.get(item.key)) and row.owner in (None, worker)]
+        return [item for item in items if self._may_accept(item, worker)]
+
+    def _may_accept(self, item: InboxRow, worker: str) -> bool:
+        if item.kind == START:
+            return not self._is_taken(item.id, worker)
+        row = self._rows.get(item.key)
+        return row is not None and row.owner in (None, worker)
+
+    def _is_taken(self, inbox_id: int, worker: str | None = None) -> bool:
+        """Whether a worker that lives has taken the request, another one than `worker`."""
+        taker = self._takers.get(inbox_id)
+        return taker not in (None, worker) and self.leases.knows(str(taker))
+
+    def request(self, token: str) -> InboxRow | None:
+        return self._inbox.get(token)
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        if not self.waits(inbox_id) or self._is_taken(inbox_id, worker) or not self.leases.knows(worker):
+            return False
+        self._takers[inbox_id] = worker
+        return True
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        if not self.waits(inbox_id) or self._is_taken(inbox_id):
+            return False
+        self.settle(inbox_id, answer)
+        return True
 
     def answer(self, token: str) -> str | None:
         return self._answers.get(token)
@@ -243,6 +274,7 @@ class MemoryStore:
 
     def settle(self, inbox_id: int, answer: str) -> None:
         self._count_write()
+        self._takers.pop(inbox_id, None)
         for token in [token for token, item in self._inbox.items() if item.id == inbox_id]:
             del self._inbox[token]
             if token in self._kept:
@@ -314,9 +346,14 @@ class MemoryLeases:
                 self._workers[worker] = replace(row, has_gone=True)
                 self._wrote()
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         with self._lock:
-            self._workers[worker] = WorkerRow(worker, 0)
+            self._workers[worker] = WorkerRow(worker, 0, offers=offers)
+
+    def publish(self, worker: str, offers: str) -> None:
+        with self._lock:
+            if (row := self._workers.get(worker)) is not None:
+                self._workers[worker] = replace(row, offers=offers)
 
     def beat(self, worker: str) -> bool:
         with self._lock:

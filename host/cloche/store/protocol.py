@@ -15,6 +15,7 @@ from cloche.history.records import Record
 from cloche.store.usage import Metered, TenantUsage
 
 GRANTED = "granted"
+START = "start"  # the kind of a request for a run that is not there yet
 ENDED = ("success", "failed", "canceled")
 
 
@@ -55,6 +56,7 @@ class WorkerRow:
     id: str
     beat: int
     has_gone: bool = False
+    offers: str | None = None  # the workflows that it can start, as it has published them; None: it does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A wish of an outsider, waiting for the worker that owns the run."""
+    """A request from outside, waiting for the worker that owns the run; one to start a run (`START`) for any that can."""
 
     id: int
     key: RunKey
@@ -143,8 +145,11 @@ class Leases(Protocol):
     A worker that others have buried gets no run any more: it joins again under another id.
     """
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
+
+    def publish(self, worker: str, offers: str) -> None:
+        """Say which workflows the worker can start. Nothing happens if it was buried."""
 
     def beat(self, worker: str) -> bool:
         """Say that the worker lives. False: it was buried, and its runs belong to others. Safe to be called from any thread."""
@@ -279,7 +284,22 @@ class Store(Protocol):
         """
 
     def inbox(self, worker: str | None = None) -> list[InboxRow]:
-        """The wishes that wait, oldest first; for `worker`: those it may grant, because nobody else owns the run."""
+        """The requests that wait, oldest first; for `worker`: those it may accept, because nobody else owns the run.
+
+        One to start a run may be accepted by every worker, until one of them has taken it.
+        """
+
+    def request(self, token: str) -> InboxRow | None:
+        """The request that waits under this token."""
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        """Make this worker the one that answers a request to start a run, for as long as it lives.
+
+        False: it was answered, another worker has taken it, or this one was buried.
+        """
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        """Answer a request that no worker has taken. False: one has, or it was answered."""
 
     def answer(self, token: str) -> str | None:
         """What became of a kept wish: GRANTED, or why it was refused, as JSON. None while it waits, or if it is not known."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 QUEUED = "queued"  # in the note of a run's creation: the start that it waits for, packed
 
 
-async def queue(services: RunServices, key: RunKey, new: NewRun, created: Note) -> None:
-    """Record a run that begins later; raises as `Starting.start`."""
-    await _append(services, RunMachine(key), created, new=new)
+async def queue(services: RunServices, key: RunKey, new: NewRun, created: Note, request: int | None) -> None:
+    """Record a run that begins later, and accept the request for it; raises as `Starting.start`."""
+    await _append(services, RunMachine(key), created, new=new, taken=_rows(request))
 
 
 async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
@@ -37,7 +37,7 @@ async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
     for record in services.store.records(row.key):
         machine.absorb(record)
     end = Note(Kind.RUN_CANCELED, services.world.now(), {})
-    await _append(services, machine, end, lease=claimed.lease, taken=() if taken is None else (taken,))
+    await _append(services, machine, end, lease=claimed.lease, taken=_rows(taken))
 
 
 def start_of(key: RunKey, created: Mapping[str, Any], now: TimeMs) -> Started:
@@ -54,6 +54,10 @@ def start_of(key: RunKey, created: Mapping[str, Any], now: TimeMs) -> Started:
 def asked(created: Mapping[str, Any]) -> Started:
     """The start that a queued run was asked for with."""
     return unpack_started(created[QUEUED])
+
+
+def _rows(request: int | None) -> tuple[int, ...]:
+    return () if request is None else (request,)
 
 
 async def _append(

@@ -19,7 +19,7 @@ from cloche.errors import InvalidInput, NotSuspended, RunConflict, StoreError
 from cloche.history import Kind
 from cloche.run.driver import PARK_AFTER_MS
 from cloche.store import GRANTED, Append, MemoryStore, SqliteStore, Store
-from cloche.worker.inbox import token_of
+from cloche.worker.answers import token_of
 
 
 def held_step(journal: Journal, gate: asyncio.Event) -> Step:

@@ -65,24 +65,29 @@ class SqliteLeases:
         self._select = store._select
         self._presence: Presence | None = None
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         if self._presence is None:
             self._presence = Presence(self._path)
         with self._transaction():
             taken = {slot for (slot,) in self._db.execute("SELECT slot FROM workers")}
             slot = self._presence.hold(taken)
-            self._db.execute("INSERT INTO workers (id, slot, beat) VALUES (?, ?, 0)", (worker, slot))
+            row = (worker, slot, offers)
+            self._db.execute("INSERT INTO workers (id, slot, beat, offers) VALUES (?, ?, 0, ?)", row)
             # Whose owner is no worker (the file was damaged): nobody would ever bury it.
             self._db.execute(f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM workers)")
+
+    def publish(self, worker: str, offers: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE workers SET offers = ? WHERE id = ?", (offers, worker))
 
     def beat(self, worker: str) -> bool:
         with self._transaction():
             return self._db.execute("UPDATE workers SET beat = beat + 1 WHERE id = ?", (worker,)).rowcount == 1
 
     def workers(self) -> list[WorkerRow]:
-        rows = self._select("SELECT id, slot, beat FROM workers ORDER BY slot", ())
+        rows = self._select("SELECT id, slot, beat, offers FROM workers ORDER BY slot", ())
         presence = self._presence or Presence(self._path)
-        found = [WorkerRow(id, beat, presence.has_gone(slot)) for id, slot, beat in rows]
+        found = [WorkerRow(id, beat, presence.has_gone(slot), offers) for id, slot, beat, offers in rows]
         if presence is not self._presence:
             presence.release()
         return found

@@ -28,7 +28,7 @@ from cloche.errors import (
 from cloche.history.ids import Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.store.memory import lease_lost, no_such_run, refusal
-from cloche.store.protocol import GRANTED, Append, Collected, Finding, InboxRow, Lease, RunRow, Version
+from cloche.store.protocol import GRANTED, START, Append, Collected, Finding, InboxRow, Lease, RunRow, Version
 from cloche.store.sqlite import deployments, retention, wal
 from cloche.store.sqlite.audit import audit
 from cloche.store.sqlite.leases import BY_KEY, ROW, SqliteLeases, row_of
@@ -36,7 +36,7 @@ from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.usage import Metered, TenantUsage
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 4
+VERSION = 5
 FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # Our statements and what we store are right: what SQLite then says of a schema or a rule is said of a damaged file.
@@ -54,6 +54,8 @@ _CREATE = (  # of a worker that was buried: nobody's
     f"INSERT INTO runs ({ROW}, {', '.join(deployments.AMOUNTS)}, meter) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
     f"(SELECT id FROM workers WHERE id = ?), ?, {', '.join('?' * len(deployments.AMOUNTS))}, ?) ON CONFLICT DO NOTHING"
 )
+_REQUEST = "id, tenant, run, kind, body"
+_UNTAKEN = "(taker IS NULL OR taker IS ?1 OR taker NOT IN (SELECT id FROM workers))"  # by another one than ?1
 _ADVANCE, _ADVANCE_AND_RELEASE = f"{_SET} {_OWNED}", f"{_SET}, owner = NULL {_OWNED}"
 
 
@@ -262,7 +264,8 @@ class SqliteStore:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, kept) VALUES (?, ?, ?, ?, ?, ?, ?) "
-                f"ON CONFLICT (token) DO UPDATE SET body = excluded.body, answer = NULL WHERE answer <> '{GRANTED}'",
+                "ON CONFLICT (token) DO UPDATE SET body = excluded.body, answer = NULL, taker = NULL "
+                f"WHERE answer <> '{GRANTED}'",
                 (key.tenant, key.run, kind, body, token, at, kept),
             )
 
@@ -278,6 +281,19 @@ class SqliteStore:
     def forget(self, token: str) -> None:
         with self._transaction():
             self._db.execute("DELETE FROM inbox WHERE token = ? AND answer IS NOT NULL", (token,))
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        lives = "EXISTS (SELECT 1 FROM workers WHERE id = ?1)"
+        update = f"UPDATE inbox SET taker = ?1 WHERE id = ?2 AND answer IS NULL AND {_UNTAKEN} AND {lives}"
+        with self._transaction():
+            return self._db.execute(update, (worker, inbox_id)).rowcount == 1
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        update = (
+            f"UPDATE inbox SET answer = ?3, body = x'' WHERE id = ?2 AND answer IS NULL AND {_UNTAKEN} AND ?1 IS ?1"
+        )
+        with self._transaction():
+            return self._db.execute(update, (None, inbox_id, answer)).rowcount == 1
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -396,11 +412,15 @@ class SqliteStore:
 
     def inbox(self, worker: str | None = None) -> list[InboxRow]:
         rows = self._select(
-            "SELECT id, tenant, run, kind, body FROM inbox WHERE answer IS NULL AND (?1 IS NULL OR ?1 = "
-            "(SELECT coalesce(owner, ?1) FROM runs WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run)) ORDER BY id",
+            f"SELECT {_REQUEST} FROM inbox WHERE answer IS NULL AND (?1 IS NULL OR iif(kind = '{START}', {_UNTAKEN}, ?1 = "
+            "(SELECT coalesce(owner, ?1) FROM runs WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run))) ORDER BY id",
             (worker,),
         )
-        return [InboxRow(id, RunKey(TenantId(tenant), RunId(run)), *wish) for id, tenant, run, *wish in rows]
+        return [_request_of(row) for row in rows]
+
+    def request(self, token: str) -> InboxRow | None:
+        rows = self._select(f"SELECT {_REQUEST} FROM inbox WHERE token = ? AND answer IS NULL", (token,))
+        return _request_of(rows[0]) if rows else None
 
     def answer(self, token: str) -> str | None:
         rows = self._select("SELECT answer FROM inbox WHERE token = ?", (token,))
@@ -454,6 +474,11 @@ class SqliteStore:
     def _part(self, digest: bytes) -> bytes | None:
         with self._translated():
             return part(self._db, digest)
+
+
+def _request_of(row: Sequence[Any]) -> InboxRow:
+    id, tenant, run, kind, body = row
+    return InboxRow(id, RunKey(TenantId(tenant), RunId(run)), kind, body)
 
 
 def _text(stored: bytes) -> str:
