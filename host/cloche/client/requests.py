@@ -28,27 +28,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.05  # between two looks at whether others wrote
 
 
-def waiting_start(store: Store, key: RunKey) -> StartRequest | None:
-    """The request to start a run that has not begun; None if it has begun just now.
-
-    Raises:
-        ClocheError: the request was refused with this.
-        NotFound: nobody has asked for such a run, or it was deleted.
-    """
-    if (found := store.request(start_token(key))) is not None:
-        return StartRequest.unpack(found.body)
-    answer = store.answer(start_token(key))
-    if answer not in (None, GRANTED):
-        raise refusal_of(str(answer))
-    replay.row_of(store, key)
-    return None
-
-
-def has_run(store: Store, key: RunKey) -> bool:
-    """Whether the run is there, or was asked for."""
-    return store.run(key) is not None or store.request(start_token(key)) is not None
-
-
 class StoreConnection:
     """Implements `Connection`: it reads, and leaves requests. It is none of the store's workers."""
 

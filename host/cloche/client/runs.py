@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.requests import waiting_start
 from cloche.errors import UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
+from cloche.operations.start_requests import waiting_start
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, revive
 from cloche.status import FINAL, RESTING, RunStatus
@@ -133,10 +133,10 @@ class Run:
         async with self._open():
             await self._owner.cancel(self.id)
 
-    async def history(self) -> list[Record]:
-        """All records so far, verified."""
+    async def history(self, from_seq: int = 0) -> list[Record]:
+        """All records so far, verified; those behind number `from_seq`."""
         async with self._open() as connection:
-            return list(connection.store.records(self._key))
+            return list(connection.store.records(self._key, Seq(from_seq)))
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
         """The records behind number `from_seq`, then each new one as it becomes durable, until the run stops."""

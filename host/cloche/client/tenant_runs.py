@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.requests import has_run
 from cloche.client.runs import Run
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import export, replay
+from cloche.operations.start_requests import has_run
 from cloche.run.limits import check_event
 from cloche.run.results import RunResult
 from cloche.run.selection import chosen, path_of
