@@ -19,8 +19,9 @@ There is no such run or workflow. `cloche runs` lists what the store holds; runs
 A run id is one run for ever: the same id with the same input gives that run, with another input it is refused. Choose
 another id, or read the run that is there with `cloche show`.""",
     "not-suspended": """
-A run was given data, an event or a wish to go on that it does not wait for. The message lists what does wait: name it with
-`--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller wins.""",
+A run was given data or an event that it does not wait for, or was asked to go on and is not paused. The message lists what does
+wait: name it with `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller
+wins.""",
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
 or `steps=` include the step, under the same id, and the run goes on by itself.""",
