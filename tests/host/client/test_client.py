@@ -225,6 +225,37 @@ async def test_what_a_worker_refuses_is_raised_by_result(journal: Journal) -> No
 
 
 @in_loop
+async def test_a_refused_request_may_be_made_again(journal: Journal, tmp_path: Path) -> None:
+    """At once: the worker sees it although it has the number of the one that was refused."""
+    raised: list[str] = []
+
+    def on_start(run: Any) -> None:
+        if len(raised) < 3:
+            raised.append(run["run_id"])
+            raise ValueError("not yet")
+
+    file = tmp_path / "runs.db"
+    async with Cloche(file, workflows=[adding(journal, on_start=on_start)]), Client(file) as client:
+        for _ in range(3):
+            run = await client.start("adding", {"v": 1}, run_id="r1")
+            with pytest.raises(StartRefused):
+                await run.result()
+        assert await ended(await client.start("adding", {"v": 1}, run_id="r1")) == ("success", {"v": 2})
+
+
+@in_loop
+async def test_what_was_left_for_a_refused_run_is_refused(journal: Journal) -> None:
+    store = MemoryStore()
+    async with Client(store) as client:
+        run = await client.start("adding", {"v": 1}, run_id="r1")
+        await client.send_event("r1", "paid", 1)
+        async with AppOn(store, workflows=[adding(journal, on_start=refusing(ValueError("sold out")))]):
+            with pytest.raises(StartRefused):
+                await run.result()
+            assert store.inbox() == []
+
+
+@in_loop
 async def test_a_full_queue_refuses_a_request(journal: Journal) -> None:
     policy = Policy(concurrent_runs=1, queued_runs=1)
     held = asyncio.Event()
