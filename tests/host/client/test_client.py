@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
-from support.apps import AppOn, Journal, ended, in_loop, until
+from support.apps import AppOn, FlakyStore, Journal, ended, in_loop, until
 
 from cloche import Client, Cloche, Policy, QueueFull, RunConflict, RunFailed, Workflow, create_workflow
 from cloche.errors import InvalidInput, NotFound, StartRefused, UsageError
@@ -20,6 +20,7 @@ from cloche.history import Kind, RunId, RunKey, TenantId
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore, SqliteStore
 from cloche.testing import TestApp
+from cloche.worker.answers import start_token
 from cloche.worker.start_request import REQUEST
 
 KEY = RunKey(TenantId("default"), RunId("r1"))
@@ -141,6 +142,14 @@ async def test_a_default_factory_makes_no_other_start(journal: Journal) -> None:
     async with beside(adding(journal, input_schema=Counted)) as (_, app):
         await app.start("adding", {"v": 1}, run_id="r1")
         assert (await ended(await app.start("adding", {"v": 1}, run_id="r1")))[0] == "success"
+
+
+@in_loop
+async def test_starting_beside_a_worker_costs_one_commit(journal: Journal) -> None:
+    store, workflow = FlakyStore(), create_workflow(id="waits").wait_for_event("paid").commit()
+    async with AppOn(store, workflows=[workflow]) as app:
+        await app.start("waits", run_id="r1")
+        assert (store.commits, store.inbox(), store.answer(start_token(KEY))) == (1, [], None)
 
 
 @in_loop
