@@ -1,5 +1,6 @@
 """The names that users import, listed here once: type checkers read this file, and `__init__.py` loads from it."""
 
+from cloche.client import Client as Client
 from cloche.client import Cloche as Cloche
 from cloche.client import Run as Run
 from cloche.client import Tenant as Tenant

@@ -7,6 +7,7 @@
         RunConflict           this run id exists with another input
         NotSuspended          a run does not wait for what it was given
       DeployRefused         a tenant's code does not load, or is not what it should be
+      StartRefused          the workflow's `on_start` raised, in a worker
       QueueFull             as many runs of the tenant wait to begin as may
       MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
@@ -113,6 +114,13 @@ class QueueFull(UsageError):
 
     code = "queue-full"
     retryable = True
+
+
+class StartRefused(UsageError):
+    """Nothing was started: `on_start` of the workflow raised, in the worker that was to begin the run. Facts: `workflow`,
+    `error` (the name of what it raised)."""
+
+    code = "start-refused"
 
 
 class MissingStep(UsageError):

@@ -30,7 +30,7 @@ from cloche.history.values import encode_plain
 from cloche.operations.export import export_run, import_run
 from cloche.run import checkpoints
 from cloche.store import MemoryCheckpoints, MemoryStore
-from cloche.worker.inbox import token_of
+from cloche.worker.answers import token_of
 
 VICTIM, MALLORY = "victim", "mallory"
 

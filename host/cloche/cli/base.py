@@ -7,15 +7,16 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from cloche.history import RunKey
-    from cloche.store import SqliteStore
+    from cloche.client import Client
+    from cloche.history.ids import RunKey
+    from cloche.operations.stores import StoreFile
 
 EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAULT, EXIT_NOT_ENDED = (
     1,
@@ -28,6 +29,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAU
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class _InOrder(click.Group):
@@ -121,19 +123,28 @@ def _lines(clean: Callable[[str], str], text: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(store: str) -> Iterator[SqliteStore]:
+def opened(store: str) -> Iterator[StoreFile]:
     """A store to look at; nobody's execution is disturbed."""
-    from cloche.store import SqliteStore
+    from cloche.operations import stores
 
-    found = SqliteStore(store, must_exist=True)
-    try:
+    with stores.opened(store) as found:
         yield found
-    finally:
-        found.close()
+
+
+def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> T:
+    """What a client of the store answers, which is opened for this question."""
+    import asyncio
+
+    from cloche.client import Client
+
+    async def whole() -> T:
+        async with Client(store, tenant=tenant, must_exist=True) as client:
+            return await question(client)
+
+    return asyncio.run(whole())
 
 
 def key_of(run_id: str, tenant: str) -> RunKey:
-
     from cloche.history.ids import run_key
 
     return run_key(run_id, tenant)

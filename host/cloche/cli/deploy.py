@@ -11,8 +11,8 @@ from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, read_file, s
 
 if TYPE_CHECKING:
     from cloche.engines import CellSource, Code, Language
+    from cloche.operations.stores import StoreFile
     from cloche.operations.upgrade import Fit
-    from cloche.store import SqliteStore
 
 
 _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascript", ".py": "python", ".json": None}
@@ -29,15 +29,11 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     It is loaded once, under glass and within limits, and nothing of it is run on the host. Any worker that has the steps
     can start it then.
     """
-    from contextlib import closing
-
     from cloche.cli.output import moment, print_json, shown
     from cloche.engines import SandboxEngine
     from cloche.errors import UsageError
     from cloche.history.ids import tenant_id
-    from cloche.operations import deploy
-    from cloche.run.clock import SystemWorld
-    from cloche.store import SqliteStore
+    from cloche.operations import deploy, stores
 
     path = Path(file)
     if path.suffix not in _LANGUAGES:
@@ -48,8 +44,8 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
     one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
-    with closing(SqliteStore(store)) as found:
-        version = deploy.deploy(found, SandboxEngine(), one, SystemWorld().now())
+    with stores.opened(store, must_exist=False) as found:
+        version = deploy.deploy(found, SandboxEngine(), one, stores.now())
     if as_json:
         data = {"version": version.id, "tenant": version.tenant, "workflow": version.workflow, "digest": version.digest}
         print_json({**data, "deployed_at": moment(version.deployed_at)})
@@ -110,31 +106,19 @@ def upgrade(
     return 0 if moved_all else EXIT_DIVERGED
 
 
-def _move(store: SqliteStore, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
+def _move(store: StoreFile, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
     from cloche.cli.output import print_json, shown
-    from cloche.errors import Divergence, LeasedElsewhere
-    from cloche.operations.upgrade import upgrade as move
-    from cloche.run.clock import SystemWorld
-    from cloche.worker.membership import Membership
+    from cloche.operations.upgrade import upgrade_each
 
-    world, moved_all = SystemWorld(), True
-    membership = Membership(store.leases, world)
-    membership.join()
-    try:
-        for key in keys:
-            problem = None
-            try:
-                move(store, engine, key, code, membership.worker, world.now())
-            except (Divergence, LeasedElsewhere) as error:
-                problem, moved_all = error.message, False
-            if as_json:
-                print_json({"run_id": key.run, "upgraded": problem is None, "problem": problem})
-            elif problem is None:
-                click.echo(f"{click.style('✓', fg='green')} run {shown(key.run)} goes on under today's code")
-            else:
-                click.echo(f"{click.style('✗', fg='red')} {shown(problem)}", err=True)
-    finally:
-        membership.leave()
+    moved_all = True
+    for key, problem in upgrade_each(store, engine, keys, code):
+        moved_all = moved_all and problem is None
+        if as_json:
+            print_json({"run_id": key.run, "upgraded": problem is None, "problem": problem})
+        elif problem is None:
+            click.echo(f"{click.style('✓', fg='green')} run {shown(key.run)} goes on under today's code")
+        else:
+            click.echo(f"{click.style('✗', fg='red')} {shown(problem)}", err=True)
     return moved_all
 
 

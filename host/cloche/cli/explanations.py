@@ -19,8 +19,9 @@ There is no such run or workflow. `cloche runs` lists what the store holds; runs
 A run id is one run for ever: the same id with the same input gives that run, with another input it is refused. Choose
 another id, or read the run that is there with `cloche show`.""",
     "not-suspended": """
-A run was given data, an event or a request to go on that it does not wait for. The message lists what does wait: name it with
-`--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller wins.""",
+A run was given data or an event that it does not wait for, or was asked to go on and is not paused. The message lists what does
+wait: name it with `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller
+wins.""",
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
 or `steps=` include the step, under the same id, and the run goes on by itself.""",
@@ -72,6 +73,9 @@ One event led to more than 6 MiB of commands, or more than 100,000 of them. Star
     "deploy-refused": """
 Code that a tenant brought was not kept: its source does not load, its graph has problems, or it met a limit while it was loaded
 under glass. `reason` is the code of what is wrong (`load-failed`, `fuel-exhausted` ...), `line` where in the source.""",
+    "start-refused": """
+A worker was asked to start a run, and the workflow's `on_start` raised there: the message has what. Nothing was started; the
+same request may be made again.""",
     "queue-full": """
 So many runs of the tenant wait to begin that no more are taken (`queued_runs` of its policy). Nothing was started: try again
 when some have begun, or give the tenant more `concurrent_runs`.""",

@@ -13,9 +13,9 @@ import click
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
+    from cloche import RunResult, StepResult
+    from cloche.client import RunRow
     from cloche.history import Record
-    from cloche.run.results import RunResult, StepResult
-    from cloche.store import RunRow
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300

@@ -24,11 +24,10 @@ from cloche.cli.base import (
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
-    from cloche.client import Cloche, Run
+    from cloche import RunResult
+    from cloche.client import Cloche, Run, RunRow
     from cloche.engines import CellSource
-    from cloche.history import RunKey
-    from cloche.run import RunResult
-    from cloche.store import RunRow
+    from cloche.history.ids import RunKey
 
 isolation_option = click.option(
     "--isolation",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import command, key_of, opened, steps_option, store_option, tenant_option
-from cloche.status import FINAL, RunStatus
+from cloche.cli.base import ask, command, key_of, opened, steps_option, store_option, tenant_option
+
+if TYPE_CHECKING:
+    from cloche.client import Client
+    from cloche.history import Record
 
 
 @command
@@ -43,19 +47,17 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
 @command
 @store_option
-@click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only runs with this status.")
+@click.option("--status", help="Only runs with this status.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @tenant_option
 def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
     """List runs, newest first."""
     from cloche.cli.output import MARKS, moment, print_json, row_data, shown
-    from cloche.operations.filters import status_of
 
     if not Path(store).exists():
         return
-    with opened(store) as found:
-        rows = found.runs(tenant=tenant, status=status_of(status), workflow=workflow, limit=limit)
+    rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     for row in rows:
         if as_json:
             print_json(row_data(row))
@@ -74,23 +76,35 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     """Show one run: why it is not moving, its steps, their times, its result."""
     from cloche.cli.output import print_json, print_result, print_steps
-    from cloche.operations import replay
-    from cloche.run.clock import SystemWorld
+    from cloche.operations import replay, start_requests, stores
 
     with opened(store) as found:
         key = key_of(run_id, tenant)
+        if (request := start_requests.waiting_start(found, key)) is not None:
+            return _show_waiting(run_id, request.workflow, start_requests.why_waiting(found, key, request), as_json)
         result = replay.result_of(found, key)
         row = replay.row_of(found, key)
         machine = replay.machine_of(found, key)
-    why = replay.why_not_moving(result, machine, SystemWorld().now())
+    why = replay.why_not_moving(result, machine, stores.now())
     if as_json:
         print_json({**result.to_data(), "why": why})
         return 0
     click.echo(why)
     click.echo(f"workflow {result.workflow_id}, {row.head_seq} records")
     print_steps(result.steps)
-    if result.status in (RunStatus.SUCCESS, RunStatus.FAILED):
+    if result.status in ("success", "failed"):
         print_result(result)
+    return 0
+
+
+def _show_waiting(run_id: str, workflow: str, why: str, as_json: bool) -> int:
+    """A run that no worker has begun."""
+    from cloche.cli.output import print_json, shown
+
+    if as_json:
+        print_json({"run_id": run_id, "workflow_id": workflow, "status": "pending", "why": why})
+    else:
+        click.echo(shown(why))
     return 0
 
 
@@ -103,22 +117,30 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
 def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, as_json: bool) -> None:
     """Print the records of a run."""
     from cloche.cli.output import line_chars_max, print_json, record_data, record_line
-    from cloche.history import Seq
-    from cloche.operations import replay
 
-    with opened(store) as found:
-        key, seq = key_of(run_id, tenant), Seq(0)
-        while True:
-            row = replay.row_of(found, key)
-            for record in found.records(key, seq):
-                seq = record.seq
-                if as_json:
-                    print_json(record_data(record))
-                else:
-                    click.echo(record_line(record, chars_max=width or line_chars_max()))
-            if not follow or row.status in FINAL:
-                return
-            time.sleep(0.1)
+    def show_one(record: Record) -> None:
+        if as_json:
+            print_json(record_data(record))
+        else:
+            click.echo(record_line(record, chars_max=width or line_chars_max()))
+
+    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow))
+
+
+async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool) -> None:
+    import asyncio
+
+    from cloche.status import FINAL
+
+    run, seq = await client.get(run_id), 0
+    while True:
+        status = await run.status()
+        for record in await run.history(seq):
+            seq = record.seq
+            show_one(record)
+        if not follow or status in FINAL:
+            return
+        await asyncio.sleep(0.1)
 
 
 @command

@@ -23,7 +23,7 @@ def sign(key: str | None, output: str | None, new_key: str | None, store: str, a
     from cloche.cli.output import print_json
     from cloche.errors import UsageError
     from cloche.operations import signing
-    from cloche.run.clock import SystemWorld
+    from cloche.operations.stores import now
 
     if new_key is not None:
         private, public = signing.new_key()
@@ -36,7 +36,7 @@ def sign(key: str | None, output: str | None, new_key: str | None, store: str, a
     if key is None or output is None:
         raise UsageError("name the key with --key and the file to write with -o (or make a key with --new-key FILE)")
     with opened(store) as found:
-        data = signing.sign_heads(found, read_file(key, "the key"), SystemWorld().now())
+        data = signing.sign_heads(found, read_file(key, "the key"), now())
     part = Path(f"{output}.part")
     part.write_bytes(data)
     os.replace(part, output)

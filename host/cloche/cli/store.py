@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +20,10 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
-from cloche.status import FINAL
 
 if TYPE_CHECKING:
-    from cloche.history import RunKey
-    from cloche.store import Finding, SqliteStore
+    from cloche.history.ids import RunKey
+    from cloche.operations.stores import Finding, StoreFile
 
 
 @command
@@ -110,7 +108,7 @@ def verify(
     return 0 if report.ok else EXIT_DIVERGED
 
 
-def _unlike_heads(store: SqliteStore, heads: str, public_key: str | None) -> list[Finding]:
+def _unlike_heads(store: StoreFile, heads: str, public_key: str | None) -> list[Finding]:
     from cloche.errors import UsageError
     from cloche.operations.signing import check_heads
 
@@ -119,13 +117,11 @@ def _unlike_heads(store: SqliteStore, heads: str, public_key: str | None) -> lis
     return list(check_heads(store, read_file(heads, "the signed heads"), read_file(public_key, "the public key")))
 
 
-def _deep_findings(store: SqliteStore, key: RunKey | None) -> list[Finding]:
+def _deep_findings(store: StoreFile, key: RunKey | None) -> list[Finding]:
     from cloche.engines import SandboxEngine
-    from cloche.operations.deep_verify import deep_findings
-    from cloche.store import CheckpointFile
+    from cloche.operations.deep_verify import deep_findings_of
 
-    with closing(CheckpointFile.beside(store.path)) as checkpoints:
-        return list(deep_findings(store, SandboxEngine(), checkpoints, key))
+    return list(deep_findings_of(store, SandboxEngine(), key))
 
 
 @command
@@ -167,15 +163,12 @@ def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
     from cloche.cli.output import print_json, shown
     from cloche.operations.export import import_run
     from cloche.operations.replay import row_of
-    from cloche.store import SqliteStore
+    from cloche.operations.stores import opened
     from cloche.tenancy import Policy
 
     data = read_file(file, "the file")
-    found = SqliteStore(store)
-    try:
+    with opened(store, must_exist=False) as found:
         row = row_of(found, import_run(found, data, None if any_limits else lambda tenant: Policy()))
-    finally:
-        found.close()
     if as_json:
         print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
     else:
@@ -188,7 +181,7 @@ def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
 def backup(file: str, store: str, as_json: bool) -> None:
     """Copy the store to a new FILE while it is used: one moment of it, verified."""
     from cloche.cli.output import print_json, shown
-    from cloche.store.sqlite.backup import back_up
+    from cloche.operations.stores import back_up
 
     with opened(store) as found:
         size = back_up(found, Path(file))
@@ -202,7 +195,7 @@ def backup(file: str, store: str, as_json: bool) -> None:
 @click.option(
     "--older-than", metavar="TIME", help="Delete runs that ended longer ago than this: 45s, 90m, 12h, 30d, 8w."
 )
-@click.option("--status", type=click.Choice([str(status) for status in FINAL]), help="Only runs that ended so.")
+@click.option("--status", type=click.Choice(["success", "failed", "canceled"]), help="Only runs that ended so.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--dry-run", is_flag=True, help="Delete nothing; say which runs would be.")
 @store_option
@@ -220,14 +213,12 @@ def prune(
 
     Tombstones keep the ids of deleted runs from being used again. A worker may be at work meanwhile.
     """
-    import time
-
     from cloche.cli.output import print_json, shown
-    from cloche.history import TimeMs
-    from cloche.operations import prune
+    from cloche.history.ids import TimeMs
+    from cloche.operations import prune, stores
     from cloche.operations.filters import status_of
 
-    now = TimeMs(time.time_ns() // 1_000_000)
+    now = stores.now()
     before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
     with opened(store) as found:
         keys = prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, key_of, opened, store_option
+from cloche.cli.base import ask, command, key_of, opened, store_option
 
 if TYPE_CHECKING:
-    from cloche.store import Usage
+    from cloche.client import Usage
 
 
 @command
@@ -20,21 +20,18 @@ def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> 
     """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums."""
     from pathlib import Path
 
-    from cloche.history import DEFAULT_TENANT
-    from cloche.history.ids import tenant_id
+    from cloche.history.ids import DEFAULT_TENANT
     from cloche.operations import replay
 
-    if run_id is None and not Path(store).exists():
-        return
-    with opened(store) as found:
-        if run_id is not None:
+    if run_id is not None:
+        with opened(store) as found:
             row = replay.row_of(found, key_of(run_id, tenant or DEFAULT_TENANT))
             metered = found.metered(row.key)
-            assert metered is not None
-            _show({"tenant": row.key.tenant, "run_id": row.key.run, "meter": metered.meter}, metered.usage, as_json)
-        else:
-            for one in found.usage(tenant_id(tenant) if tenant is not None else None):
-                _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
+        assert metered is not None
+        _show({"tenant": row.key.tenant, "run_id": row.key.run, "meter": metered.meter}, metered.usage, as_json)
+    elif Path(store).exists():
+        for one in ask(store, DEFAULT_TENANT, lambda client: client.usage(tenant)):
+            _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
 
 
 def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:

@@ -1,14 +1,19 @@
-"""What users hold: `Cloche`, the handles of tenants and runs, and workflows that can be run."""
+"""What users hold: `Client` and `Cloche`, the handles of tenants and runs, and workflows that can be run."""
 
+from cloche.client.client import Client
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
 from cloche.client.tenants import Tenant
 from cloche.client.workflows import Workflow, clone_workflow, create_workflow, from_mastra, load_workflow, workflow
+from cloche.store import RunRow, Usage
 
 __all__ = [
+    "Client",
     "Cloche",
     "Run",
+    "RunRow",
     "Tenant",
+    "Usage",
     "Workflow",
     "clone_workflow",
     "create_workflow",

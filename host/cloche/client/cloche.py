@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
+from cloche.client.client import MEMORY, Client
 from cloche.client.runs import Run
-from cloche.client.tenants import Runs, Tenant
+from cloche.client.tenants import Tenant
+from cloche.client.upkeep import Upkeep
+from cloche.client.worker_connection import WorkerConnection
 from cloche.engines import CellSource, Language, SandboxEngine
-from cloche.errors import LeasedElsewhere, UsageError
-from cloche.history import DEFAULT_TENANT, RunKey
-from cloche.history.ids import TenantId, TimeMs, tenant_id
-from cloche.operations import export, prune, replay, upgrade
-from cloche.operations.filters import status_of
+from cloche.errors import UsageError
+from cloche.history import DEFAULT_TENANT
+from cloche.history.ids import TenantId, new_run_key
 from cloche.operations.policies import InForce
 from cloche.run.checkpoints import EVENTS_BETWEEN
-from cloche.run.clock import SystemWorld, World
+from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
-from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.store import (
     CheckpointFile,
     Checkpoints,
@@ -31,7 +31,6 @@ from cloche.store import (
     RunRow,
     SqliteStore,
     Store,
-    TenantUsage,
     Version,
 )
 from cloche.tenancy import Policy
@@ -43,15 +42,13 @@ from cloche.worker.worker import Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
-    from cloche.client.workflows import Workflow
-    from cloche_codegen import Graph, Step
-
-MEMORY = "memory:"
+    from cloche_codegen import Graph, Step, Workflow
 
 
-class Cloche(Runs):
-    """Executes workflows on a store; an async context manager.
+class Cloche(Client, Upkeep):
+    """A client and a worker in one: executes workflows on a store; an async context manager.
 
     It executes the runs of every tenant of the store, and is itself the handle of one of them, `tenant`; `Cloche.tenant`
     gives those of the others.
@@ -62,7 +59,7 @@ class Cloche(Runs):
     the process as it would have (where the program has no handler of its own; `handle_sigterm=False` leaves it alone).
 
     Args:
-        store: a file (SQLite, made if it does not exist), or "memory:".
+        store: a file (SQLite, made if it does not exist) as a path or `sqlite:///path`, "memory:", or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
         engine: where workflow code runs; `SandboxEngine()` by default.
@@ -74,9 +71,6 @@ class Cloche(Runs):
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
-        switch_interval_s: while a guest runs for more than some milliseconds, Python's switch interval is shortened to this for
-            the whole process, so that the guest is stopped in time whatever other threads compute; it is put back afterwards,
-            and on leaving. None: never touch it.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
 
     Raises (on entering):
@@ -85,7 +79,7 @@ class Cloche(Runs):
 
     def __init__(
         self,
-        store: str | os.PathLike[str] = MEMORY,
+        store: str | os.PathLike[str] | Store = MEMORY,
         *,
         workflows: Iterable[Workflow] = (),
         steps: Iterable[Step] = (),
@@ -100,44 +94,37 @@ class Cloche(Runs):
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
-        switch_interval_s: float | None = SWITCH_INTERVAL_S,
     ) -> None:
-        self._path = None if store == MEMORY else FilePath(store)
+        # A store in memory is kept: leaving and entering again is as closing and opening a file.
+        super().__init__(MemoryStore() if store == MEMORY else store, tenant=tenant, world=world)
+        self._host = self
         self._workflows = list(workflows)
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
-        self._policy = policy or Policy.model_validate(self._engine.limits().to_data())
-        self._policies = dict(policies or {})
-        self._memory = MemoryStore()
-        self._world = world or SystemWorld()
-        super().__init__(self, tenant)
+        self._in_force = InForce(policy or Policy.model_validate(self._engine.limits().to_data()), dict(policies or {}))
         self._drain_timeout_s = drain_timeout_s
         self._handle_sigterm = handle_sigterm
-        self._checkpoint_every = checkpoint_every
-        self._warm_bytes = warm_bytes
-        self._lease_ttl_s = lease_ttl_s
-        self._loop_stall_max_s = loop_stall_max_s
-        self._switch_interval_s = switch_interval_s
+        self._make_worker = partial(
+            Worker,
+            checkpoint_every=checkpoint_every,
+            cached_bytes_max=warm_bytes,
+            lease_ttl_s=lease_ttl_s,
+            loop_stall_max_s=loop_stall_max_s,
+        )
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None
-        self._starting: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
-    async def __aenter__(self) -> Cloche:
+    async def __aenter__(self) -> Self:
         self._closing = None
         store = self._open_store()
         try:
-            worker = Worker(
+            worker = self._make_worker(
                 store,
                 self._world,
                 self._engine,
                 self._open_checkpoints(),
-                checkpoint_every=self._checkpoint_every,
-                cached_bytes_max=self._warm_bytes,
-                lease_ttl_s=self._lease_ttl_s,
-                loop_stall_max_s=self._loop_stall_max_s,
-                switch_interval_s=self._switch_interval_s,
                 policy_of=self.policy_of,
-                start_child=self._start_child,
+                handle=lambda key, workflow: Run(self.tenant(key.tenant), key, workflow),
             )
             worker.registry.register(self._workflows, self._steps)
             self._worker = worker
@@ -162,30 +149,13 @@ class Cloche(Runs):
         Raises:
             UsageError: the id is no text of 1 to 200 bytes without control characters.
         """
-        return Tenant(self, id)
-
-    async def list(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        tenant: str | None = None,
-        limit: int | None = 100,
-        after: str | None = None,
-    ) -> Sequence[RunRow]:
-        """As `Runs.list`; of another tenant than its own where one is named."""
-        of = Tenant(self, tenant or self._tenant)
-        return await of.list(status=status, workflow=workflow, limit=limit, after=after)
+        return Tenant(self, self, id)
 
     async def deploy(
         self, tenant: str, content: str | Graph, *, workflow: str | None = None, language: Language | None = None
     ) -> Version:
         """As `Tenant.deploy`."""
         return await self.tenant(tenant).deploy(content, workflow=workflow, language=language)
-
-    async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
-        """What tenants have used, in the order of their ids: all that have or had a run, or the one named."""
-        return self._running.store.usage(tenant_id(tenant) if tenant is not None else None)
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.
@@ -196,77 +166,6 @@ class Cloche(Runs):
         await self._running.cells.prewarm(
             TenantId(self._tenant), [code_of(workflow, self._engine) for workflow in self._workflows]
         )
-
-    async def prune(
-        self,
-        *,
-        older_than_s: float | None = None,
-        status: str | None = None,
-        workflow: str | None = None,
-        dry_run: bool = False,
-    ) -> prune.PruneReport:
-        """Delete the runs that ended longer ago than `older_than_s`, then everything in the store that no run needs.
-
-        Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be.
-
-        Raises:
-            UsageError: there is no such status.
-            HistoryError: the code of a run is damaged: what is needed cannot be known, and is not collected.
-        """
-        store, now = self._running.store, self._world.now()
-        keys: Sequence[RunKey] = []
-        if older_than_s is not None:
-            before = TimeMs(now - int(older_than_s * 1000))
-            keys = prune.prunable(store, before, tenant=self._tenant, status=status_of(status), workflow=workflow)
-        if dry_run:
-            return prune.PruneReport([key.run for key in keys], dry_run=True)
-        gone: list[str] = []
-        for deleted in prune.delete(store, keys, now):
-            gone += [key.run for key in deleted]
-            await asyncio.sleep(0)
-        collected = prune.collect(store)
-        return prune.PruneReport(gone, collected.parts, collected.blobs)
-
-    async def check(self, workflow: Workflow) -> upgrade.CheckReport:
-        """Hold every open run of a workflow against the code that it has today. Nothing is changed.
-
-        A run that does not fit goes on under its own code; one that does can be moved with `upgrade`.
-        """
-        code = code_of(workflow, self._engine)
-        return upgrade.CheckReport(list(upgrade.fits(self._running.store, self._engine, code, self._tenant)))
-
-    async def upgrade(self, run_id: str, workflow: Workflow) -> replay.ReplayReport:
-        """Let a run at rest go on under the code that `workflow` has today, if that replays its whole history.
-
-        Raises:
-            NotFound: there is no such run.
-            Divergence: it does not; the run is as it was.
-            LeasedElsewhere: the run is being executed: wait until it comes to rest.
-            UsageError: it has ended, or is another workflow's.
-        """
-        running, key = self._running, self._key(run_id)
-        if key in running.drivers:
-            raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
-        code = code_of(workflow, self._engine)
-        report = upgrade.upgrade(running.store, self._engine, key, code, running.name, self._world.now())
-        running.claims.expect(self._world.now())
-        return report
-
-    async def verify(self, run_id: str | None = None) -> replay.VerifyReport:
-        """Check one run, or everything in the store, against its hashes."""
-        return replay.verify(self._running.store, self._key(run_id) if run_id else None)
-
-    async def import_(self, data: bytes) -> Run:
-        """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
-
-        Raises:
-            ForeignFile, BrokenChain: the file is not what was exported.
-            RunConflict: this store has another run of that id.
-        """
-        key = export.import_run(self._running.store, data, self.policy_of)
-        await self._running.starting.wake(key)
-        row = replay.row_of(self._running.store, key)
-        return self.tenant(key.tenant)._run(row)
 
     @staticmethod
     def run_sync(workflow: Workflow, input_data: Any = None, *, store: str = MEMORY, **options: Any) -> RunResult:
@@ -280,14 +179,19 @@ class Cloche(Runs):
 
     def own_run(self, workflow: Workflow, run_id: str | None) -> Run:
         """A run that opens this object when it is started, and closes it when it has ended."""
-        key = self._new_key(run_id)
-        return Run(self, key, workflow, owns_app=True)
+        key = new_run_key(self._world.run_id() if run_id is None else run_id, self._tenant)
+        return Run(self, key, workflow, own_app=self)
 
-    # ---- inside ----
+    # ---- what executes here ----
 
     @property
     def is_open(self) -> bool:
         return self._worker is not None
+
+    @property
+    def engine(self) -> CellSource:
+        """Where workflow code runs."""
+        return self._engine
 
     @property
     def is_idle(self) -> bool:
@@ -305,15 +209,14 @@ class Cloche(Runs):
 
     def policy_of(self, tenant: str) -> Policy:
         """What new runs of a tenant are pinned to."""
-        return self._policies.get(tenant, self._policy)
+        return self._in_force.own.get(tenant, self._in_force.policy)
 
     @property
     def policies(self) -> InForce:
         """What `policy_of` goes by, also while this is not open."""
-        return InForce(self._policy, dict(self._policies))
+        return self._in_force
 
-    async def _start_child(self, tenant: str, workflow: Any, input_data: Any, run_id: str, depth: int) -> Run:
-        return await self.tenant(tenant)._start(workflow, input_data, run_id, depth=depth)
+    # ---- inside ----
 
     @property
     def _running(self) -> Worker:
@@ -321,18 +224,14 @@ class Cloche(Runs):
             raise UsageError("this Cloche is not open: use it as 'async with Cloche(…) as app:'")
         return self._worker
 
+    def _opened(self) -> WorkerConnection:
+        return WorkerConnection(self._running)
+
     def _open_store(self) -> Store:
-        if self._path is None:
-            return self._memory  # kept: leaving and entering again is as closing and opening a file
-        return SqliteStore(self._path)
+        return SqliteStore(self._where) if isinstance(self._where, FilePath) else self._where
 
     def _open_checkpoints(self) -> Checkpoints:
-        if self._path is None:
-            return MemoryCheckpoints()
-        return CheckpointFile.beside(self._path)
-
-    def _close_store(self, store: Store) -> None:
-        store.close()
+        return CheckpointFile.beside(self._where) if isinstance(self._where, FilePath) else MemoryCheckpoints()
 
     async def _drain(self) -> None:
         """Close, once: SIGTERM and the end of the context may both ask for it, and both wait until it is done."""

@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
+from cloche.operations.start_requests import waiting_start
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, revive
 from cloche.status import FINAL, RESTING, RunStatus
 
 if TYPE_CHECKING:
-    from cloche.client.tenants import Runs
-    from cloche.store import RunRow
-    from cloche.worker.worker import Worker
+    from cloche.client.ports import Connection, OwnApp, RunOwner
+    from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
 
 
 class Run:
-    """One run of a workflow. Made by `start` and `get` of a `Cloche` or `Tenant`, or by `Workflow.create_run`."""
+    """One run of a workflow. Made by `start` and `get` of a `Client`, `Cloche` or `Tenant`, or by `Workflow.create_run`.
 
-    def __init__(self, tenant: Runs, key: RunKey, workflow: Workflow | None, *, owns_app: bool = False) -> None:
-        self._tenant = tenant
+    `own_app` is opened for the time of a call, where the run has one to itself.
+    """
+
+    def __init__(
+        self, owner: RunOwner, key: RunKey, workflow: Workflow | None, *, own_app: OwnApp | None = None
+    ) -> None:
+        self._owner = owner
         self._key = key
         self._workflow = workflow
-        self._owns_app = owns_app
+        self._own_app = own_app
 
     @property
     def id(self) -> str:
@@ -48,7 +53,7 @@ class Run:
         if self._workflow is None:
             raise UsageError(f"the workflow of run {self.id} is not registered here")
         async with self._open():
-            run = await self._tenant.start(
+            await self._owner.start(
                 self._workflow,
                 input_data,
                 run_id=self.id,
@@ -56,7 +61,7 @@ class Run:
                 request_context=request_context,
                 per_step=per_step,
             )
-            return await run.result()
+            return await self.result()
 
     async def resume(
         self,
@@ -70,7 +75,7 @@ class Run:
     ) -> RunResult:
         """As `Cloche.resume`."""
         async with self._open():
-            return await self._tenant.resume(
+            result: RunResult = await self._owner.resume(
                 self.id,
                 step=step,
                 label=label,
@@ -79,6 +84,7 @@ class Run:
                 per_step=per_step,
                 idempotency_key=idempotency_key,
             )
+            return result
 
     async def result(self, *, final: bool = False) -> RunResult:
         """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
@@ -87,71 +93,88 @@ class Run:
         paused, until somebody has resumed it. `unwrap()` of the result gives the value or raises.
 
         Raises:
-            UsageError: this `Cloche` was closed before; the run goes on when its store is opened again.
+            UsageError: this `Cloche` or `Client` was closed before; the run goes on where a worker has its store.
+            ClocheError: a worker refused to start it, as `Client.start` says.
         """
-        async with self._open() as worker:
+        async with self._open() as connection:
             while True:
-                if worker.closed:
+                if connection.closed:
                     raise UsageError(
-                        f"this Cloche was closed while run {self.id} had not ended: it goes on in the next one"
+                        f"this {connection.name} was closed while run {self.id} had not ended: it goes on with the next worker"
                     )
-                stopped = worker.listeners.stopped(self._key)
-                row = replay.row_of(worker.store, self._key)
+                stopped = connection.stopped(self._key)
+                if (row := self._found(connection.store)) is None:
+                    await stopped
+                    continue
                 if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
-                    await worker.drivers.callbacks.done(self._key)
+                    await connection.reported(self._key)
                     return self._folded(row)
-                error = worker.blocks.last_error(self._key)
-                if error is not None and self._key not in worker.drivers and row.wake_at is None:
+                if (error := connection.last_error(row)) is not None:
                     raise error
                 await stopped
 
     async def row(self) -> RunRow:
-        """The run's entry in listings."""
-        async with self._open() as worker:
-            return replay.row_of(worker.store, self._key)
+        """The run's entry in listings.
 
-    async def status(self) -> RunStatus:
+        Raises:
+            NotFound: it has not begun.
+        """
+        async with self._open() as connection:
+            return replay.row_of(connection.store, self._key)
+
+    async def status(self) -> str:
         """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked."""
-        async with self._open() as worker:
-            row = worker.store.run(self._key)
+        async with self._open() as connection:
+            row = connection.store.run(self._key)
         return row.status if row is not None else RunStatus.PENDING
 
     async def cancel(self) -> None:
         """As `Cloche.cancel`."""
         async with self._open():
-            await self._tenant.cancel(self.id)
+            await self._owner.cancel(self.id)
 
-    async def history(self) -> list[Record]:
-        """All records so far, verified."""
-        async with self._open() as worker:
-            return list(worker.store.records(self._key))
+    async def history(self, from_seq: int = 0) -> list[Record]:
+        """All records so far, verified; those behind number `from_seq`."""
+        async with self._open() as connection:
+            return list(connection.store.records(self._key, Seq(from_seq)))
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
         """The records behind number `from_seq`, then each new one as it becomes durable, until the run stops."""
         seq = Seq(from_seq)
-        async with self._open() as worker:
-            while not worker.closed:
-                changed = worker.listeners.changed(self._key)
-                row = replay.row_of(worker.store, self._key)
-                for record in worker.store.records(self._key, seq):
-                    seq = record.seq
-                    yield record
-                if row.status in RESTING:
-                    return
+        async with self._open() as connection:
+            while not connection.closed:
+                changed = connection.changed(self._key)
+                if (row := self._found(connection.store)) is not None:
+                    for record in connection.store.records(self._key, seq):
+                        seq = record.seq
+                        yield record
+                    if row.status in RESTING:
+                        return
                 await changed
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Worker]:
-        """The worker; a run that has its `Cloche` to itself opens it for the time of a call."""
-        app = self._tenant.app
-        if self._owns_app and not app.is_open:
-            async with app:
-                yield app._running
+    async def _open(self) -> AsyncIterator[Connection]:
+        """The connection; a run that has its `Cloche` to itself opens it for the time of a call."""
+        if self._own_app is not None and not self._own_app.is_open:
+            async with self._own_app:
+                yield self._owner.connection
         else:
-            yield app._running
+            yield self._owner.connection
+
+    def _found(self, store: Store) -> RunRow | None:
+        """The run's row; None while no worker has begun it.
+
+        Raises:
+            NotFound: there is no such run.
+            ClocheError: what the request to start it was refused with.
+        """
+        row = store.run(self._key)
+        if row is None and waiting_start(store, self._key) is None:
+            return replay.row_of(store, self._key)  # it was begun just now
+        return row
 
     def _folded(self, row: RunRow) -> RunResult:
-        store = self._tenant._running.store
+        store = self._owner.connection.store
         code = load_code(store, row.code)
         out = fold(row, store.records(self._key), replay.top_level(code))
         if self._workflow is None:

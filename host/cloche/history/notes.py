@@ -59,6 +59,7 @@ class RunCreated(Note):
     per_step: bool = False
     queued: bytes = b""
     forked_from: Mapping[str, str] = field(default_factory=dict)  # run, at
+    request: bytes = b""  # the digest of the request that it was started with; runs of older releases have none
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -69,7 +70,18 @@ class RunCreated(Note):
         return cls(time, **{name: content[name] for name in _OF_CREATION if name in content})
 
 
-_OF_CREATION = ("workflow", "guest", "engine", "limits", "policy", "depth", "per_step", "queued", "forked_from")
+_OF_CREATION = (
+    "workflow",
+    "guest",
+    "engine",
+    "limits",
+    "policy",
+    "depth",
+    "per_step",
+    "queued",
+    "forked_from",
+    "request",
+)
 
 
 @dataclass(frozen=True, slots=True)

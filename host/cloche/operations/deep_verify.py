@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from cloche.engines import CellSource
 from cloche.errors import CheckpointRejected, ClocheError
@@ -13,7 +14,7 @@ from cloche.history.replay import script
 from cloche.operations.replay import replay, row_of
 from cloche.run.checkpoints import opened
 from cloche.run.code import load_code, load_guest
-from cloche.store import Checkpoints, Finding, Store
+from cloche.store import CheckpointFile, Checkpoints, Finding, SqliteStore, Store
 
 
 def deep_findings(
@@ -29,6 +30,12 @@ def deep_findings(
                 yield from _checkpoint(store, engine, row.key, saved)
         except ClocheError as error:
             yield Finding(row.key.run, None, error.message)
+
+
+def deep_findings_of(store: SqliteStore, engine: CellSource, key: RunKey | None = None) -> Iterator[Finding]:
+    """As `deep_findings`, with the checkpoints that are kept beside the store's file."""
+    with closing(CheckpointFile.beside(store.path)) as checkpoints:
+        yield from deep_findings(store, engine, checkpoints, key)
 
 
 def _checkpoint(store: Store, engine: CellSource, key: RunKey, saved: bytes) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ command (where `patched` answers for what was added since); that is recorded, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,11 @@ from cloche.history.messages import Upgraded
 from cloche.history.notes import unpack_created
 from cloche.history.replay import DivergenceReport, script
 from cloche.operations.replay import ReplayReport, replay, row_of
+from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import Append, NewCode, Store, blob_digest
+from cloche.worker.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,29 @@ def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: s
         left = row_of(store, key)
         if lease is not None and left.lease == lease:
             store.leases.release(key, lease, left.status, left.wake_at)
+
+
+def upgrade_each(
+    store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code
+) -> Iterator[tuple[RunKey, str | None]]:
+    """Move runs one by one, as a worker that lives for so long: each with why it was not moved, if it was not.
+
+    Raises:
+        NotFound, UsageError, StoreError: as `upgrade`; those before were moved.
+    """
+    world = SystemWorld()
+    membership = Membership(store.leases, world)
+    membership.join()
+    try:
+        for key in keys:
+            problem = None
+            try:
+                upgrade(store, engine, key, code, membership.worker, world.now())
+            except (Divergence, LeasedElsewhere) as error:
+                problem = error.message
+            yield key, problem
+    finally:
+        membership.leave()
 
 
 def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: TimeMs, lease: Any) -> None:

@@ -94,13 +94,17 @@ class Inputs:
         self._requests: list[tuple[Incoming, int]] = []  # inputs that accept a request, and its inbox row: one commit
         self._news = asyncio.Event()
 
+    def accept(self, one: Incoming, request: int) -> None:
+        """The row `request` of the inbox is answered in the commit of this input."""
+        self._requests.append((one, request))
+
     def add(self, one: Incoming, request: int | None = None) -> None:
         """An input has arrived; `request` is the inbox row that it accepts.
 
         A cancellation goes before what arrived with it: nothing new may start.
         """
         if request is not None:
-            self._requests.append((one, request))
+            self.accept(one, request)
         if isinstance(one, CancelRequested):
             self.waiting.appendleft(one)
         else:

@@ -50,6 +50,10 @@ class Registry:
     def workflow(self, id: str) -> Workflow | None:
         return self._workflows.get(id)
 
+    def workflows(self) -> list[Workflow]:
+        """All of them, in the order in which they were registered."""
+        return list(self._workflows.values())
+
     def step(self, id: str) -> Step | None:
         return self._steps.get(id)
 

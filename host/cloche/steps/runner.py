@@ -47,6 +47,9 @@ class Runner(Protocol):
             BaseException: whatever the step raised, as it is.
         """
 
+    def close(self) -> None:
+        """Nothing is performed any more; what has begun is not waited for."""
+
 
 class LocalRunner:
     """Steps in this process: those that are not async in `threads`.
@@ -81,6 +84,9 @@ class LocalRunner:
         if checks.outputs and (output := step.output_adapter()) is not None:
             validated(output, value, f"the result of step '{step.id}'")
         return value
+
+    def close(self) -> None:
+        self._threads.close()
 
     async def _in_thread(self, step: Step, tenant: TenantId, call: Callable[[], Any]) -> Any:
         began = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ from cloche.store.checkpoints import CheckpointFile, Checkpoints, MemoryCheckpoi
 from cloche.store.memory import MemoryStore
 from cloche.store.protocol import (
     GRANTED,
+    START,
     Append,
     Collected,
     Finding,
@@ -24,6 +25,7 @@ __all__ = [
     "GRANTED",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
+    "START",
     "Append",
     "CheckpointFile",
     "Checkpoints",

@@ -22,6 +22,7 @@ from cloche.status import RunStatus
 from cloche.store.usage import Metered, TenantUsage
 
 GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
+START = "start"  # the kind of a request for a run that is not there yet
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
 RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -63,6 +64,7 @@ class WorkerRow:
     id: str
     heartbeat: int
     is_dead: bool = False
+    offers: str | None = None  # the workflows that it can start, as it has published them; None: it does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,10 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR."""
+    """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR.
+
+    One to start a run (`START`) waits for any worker that can.
+    """
 
     id: int
     key: RunKey
@@ -204,8 +209,11 @@ class Leases(Protocol):
     A worker that others have evicted gets no run any more: it joins again under another id.
     """
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
+
+    def publish(self, worker: str, offers: str) -> None:
+        """Say which workflows the worker can start. Nothing happens if it was evicted."""
 
     def heartbeat(self, worker: str) -> bool:
         """Say that the worker lives. False: it was evicted, and its runs belong to others. Safe to call from any thread."""
@@ -249,7 +257,22 @@ class Inbox(Protocol):
         """
 
     def requests(self, worker: str | None = None) -> list[InboxRow]:
-        """Those that wait, oldest first; for `worker`: those it may accept, because no other worker owns the run."""
+        """Those that wait, oldest first; for `worker`: those it may accept, because no other worker owns the run.
+
+        One to start a run may be accepted by every worker, until one of them has taken it.
+        """
+
+    def request(self, token: str) -> InboxRow | None:
+        """The request that waits under this token."""
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        """Make this worker the one that answers a request to start a run, for as long as it lives.
+
+        False: it was answered, another worker has taken it, or this one was evicted.
+        """
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        """Answer a request that no worker has taken. False: one has, or it was answered."""
 
     def answer(self, token: str) -> str | None:
         """What became of a kept request: GRANTED, or why it was refused, as JSON. None while it waits, or if it is unknown."""

@@ -11,23 +11,23 @@ overtake each other. An event leaves the inbox in the commit that delivers it, o
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from cloche import errors
-from cloche.errors import ClocheError, InvalidInput, LimitExceeded, NotSuspended, StoreError, UsageError
+from cloche.errors import ClocheError, InvalidInput, LimitExceeded, NotFound, NotSuspended, StoreError, UsageError
 from cloche.history import CallId, RunKey
 from cloche.history.messages import HookReceived
 from cloche.history.values import decode, encode
 from cloche.run.selection import open_hooks
 from cloche.status import FINAL, RunStatus
-from cloche.store import GRANTED, InboxRow
+from cloche.store import GRANTED, START, InboxRow
+from cloche.worker.answers import pack_refusal, refusal_of, token_of
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
+    from cloche.worker.new_runs import NewRuns
     from cloche.worker.requests import Requests
     from cloche.worker.starting import Starting
 
@@ -36,19 +36,15 @@ AGAIN_MS = 100  # a request that could not be accepted just now is looked at aga
 log = logging.getLogger("cloche")
 
 
-def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
-    """What a request with an idempotency key is known by: once per run and kind, whoever makes it."""
-    return f"{key.token}:{kind}:{idempotency_key}"
-
-
 class Inbox:
     """Looks at the requests when another process wrote, and when a run begins to wait for an event."""
 
-    def __init__(self, services: RunServices, starting: Starting, requests: Requests) -> None:
+    def __init__(self, services: RunServices, starting: Starting, requests: Requests, new_runs: NewRuns) -> None:
         self._services = services
         self._store = services.store
         self._starting = starting
         self._requests = requests
+        self._new_runs = new_runs
         self._closed = False
         self._taking: dict[RunKey, dict[int, InboxRow]] = {}  # what is being answered, or waits for a hook to open
         self._queues: dict[RunKey, list[InboxRow]] = {}  # what is accepted next, by run, in posting order
@@ -58,7 +54,8 @@ class Inbox:
         """Take the requests that have come. `opened` is a run that waits for an event since just now."""
         found: dict[RunKey, dict[int, InboxRow]] = {}
         for row in self._store.requests(self._services.ownership.worker):
-            found.setdefault(row.key, {})[row.id] = row
+            if row.kind != START or self._new_runs.can_accept(row):  # else it is looked at again: it may be deployed
+                found.setdefault(row.key, {})[row.id] = row
         before, self._taking = self._taking, found
         for key, rows in found.items():
             known = before.get(key, {}) if key != opened else {}
@@ -100,7 +97,7 @@ class Inbox:
         if idempotency_key is None:
             store.forget(token)
         if answer != GRANTED:
-            raise _revived(answer)
+            raise refusal_of(answer)
 
     def close(self) -> None:
         """Nothing is accepted here any more: whoever waits for an answer gets an error."""
@@ -148,6 +145,8 @@ class Inbox:
             self._look_again(row.key)
         except Exception:
             log.exception("a request for run %s waits: a fault in cloche itself", row.key)
+        if row.kind == START:  # it is answered, or another worker has taken it: then only until that one is dead
+            self._taking.get(row.key, {}).pop(row.id, None)
         self.wake_waiting()
 
     def _not_accepted(self, row: InboxRow, error: ClocheError) -> None:
@@ -163,7 +162,12 @@ class Inbox:
 
     def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
-        self._store.resolve(row.id, _packed(error))
+        self._store.resolve(row.id, pack_refusal(error))
+        if row.kind == START and self._store.run(row.key) is None:  # nothing that was meant for it finds a run now
+            gone = NotFound(f"run {row.key} was not started: {error.message}", kind="run", id=row.key.run)
+            for other in self._store.requests():
+                if other.key == row.key:
+                    self._store.resolve(other.id, pack_refusal(gone))
 
     def _look_again(self, key: RunKey) -> None:
         self._taking.pop(key, None)
@@ -175,6 +179,9 @@ class Inbox:
                 await self._requests.resume(row.key, decode(row.body), row.id)
             case "cancel":
                 await self._requests.cancel(row.key, decode(row.body), row.id)
+            case "start":
+                await self._new_runs.accept(row)
+                self._services.ownership.expect(self._services.world.now())  # what was left for it meanwhile
             case "event" if not self._is_queued(row):
                 await self._send(row)
 
@@ -213,15 +220,3 @@ class Inbox:
             ):
                 return row, call
         return None
-
-
-def _packed(error: ClocheError) -> str:
-    return json.dumps({"code": error.code, "message": error.message, "facts": error.facts}, default=str)
-
-
-def _revived(answer: str) -> ClocheError:
-    """The error that a request was refused with, by its code."""
-    found = json.loads(answer)
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClocheError)]
-    kind = next((kind for kind in kinds if kind.code == found["code"]), UsageError)
-    return kind(found["message"], **found["facts"])

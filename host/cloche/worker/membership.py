@@ -12,6 +12,7 @@ begins nothing more until it has sent another. If it was evicted meanwhile, ever
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
@@ -30,10 +31,18 @@ log = logging.getLogger("cloche")
 
 
 class Membership:
-    """One worker's life on a store. `keep` is called again and again, several times between two heartbeats."""
+    """One worker's life on a store. `keep` is called again and again, several times between two heartbeats.
+
+    `offers` gives what it can start, as `worker.offers` has it.
+    """
 
     def __init__(
-        self, leases: Leases, world: World, ttl_s: float = LEASE_TTL_S, loop_stall_max_s: float = LOOP_STALL_MAX_S
+        self,
+        leases: Leases,
+        world: World,
+        ttl_s: float = LEASE_TTL_S,
+        loop_stall_max_s: float = LOOP_STALL_MAX_S,
+        offers: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.worker = world.worker_id()
         self._leases = leases
@@ -41,6 +50,8 @@ class Membership:
         self._ttl_s = ttl_s
         self._loop_stall_max_s = loop_stall_max_s
         self._thread: Heartbeat | None = None
+        self._offers = offers
+        self._has_more_offers = False
         self._evicted: str | None = None  # the name under which others evicted this worker
         self.changes = 0  # how often it joined or evicted another: runs are to be had, and no store tells of own writes
         self._renewed = self._looked = 0.0
@@ -54,9 +65,14 @@ class Membership:
         """
         self._join(self.worker)
 
+    def publish_soon(self) -> None:
+        """What it can start has changed: say so in a moment (`keep`), not in a commit that somebody waits for."""
+        self._has_more_offers = True
+
     def _join(self, worker: str) -> None:
         began = self._world.monotonic()
-        self._leases.join(worker)
+        self._leases.join(worker, self._offers())
+        self._has_more_offers = False
         self.worker, self._renewed = worker, began
         self.changes += 1
         self._look(began)
@@ -86,6 +102,9 @@ class Membership:
         if not alive:
             log.warning("worker '%s' was silent for too long: its runs belong to others", self.worker)
             self._join(self._world.worker_id())
+        if self._has_more_offers:
+            self._leases.publish(self.worker, self._offers() or "[]")
+            self._has_more_offers = False
         now = self._world.monotonic()
         if now - self._looked >= self._ttl_s / LOOKS_PER_TTL:
             self._look(now)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from cloche.run.ports import RunServices
 
 
-async def queue(services: RunServices, key: RunKey, new: NewRun, created: RunCreated) -> None:
-    """Record a run that begins later; raises as `Starting.start`."""
-    await _append(services, RunMachine(key), created, new=new)
+async def queue(services: RunServices, key: RunKey, new: NewRun, created: RunCreated, request: int | None) -> None:
+    """Record a run that begins later, and accept the request for it; raises as `Starting.start`."""
+    await _append(services, RunMachine(key), created, new=new, taken=_rows(request))
 
 
 async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
@@ -35,7 +35,7 @@ async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
     for record in services.store.records(row.key):
         machine.absorb(record)
     end = RunCanceled(services.world.now())
-    await _append(services, machine, end, lease=claimed.lease, taken=() if taken is None else (taken,))
+    await _append(services, machine, end, lease=claimed.lease, taken=_rows(taken))
 
 
 def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
@@ -52,6 +52,10 @@ def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
 def asked(created: RunCreated) -> Started:
     """The start that a queued run was asked for with."""
     return unpack_started(created.queued)
+
+
+def _rows(request: int | None) -> tuple[int, ...]:
+    return () if request is None else (request,)
 
 
 async def _append(

@@ -62,8 +62,10 @@ class Starting:
 
     # ---- new runs ----
 
-    async def start(self, key: RunKey, code: Code, inputs: Sequence[Input]) -> None:
+    async def start(self, key: RunKey, code: Code, inputs: Sequence[Input], request: int | None = None) -> None:
         """Begin a run with `inputs`: its creation, its start, and what a fork brings along. Returns when they are durable.
+
+        `request` is the row of the inbox that is accepted in the same commit.
 
         Raises:
             RunConflict: there was a run of that id, which was deleted.
@@ -74,9 +76,11 @@ class Starting:
         started = next(one for one in inputs if isinstance(one, Started))
         driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
         self._drivers.enter(driver)
+        if request is not None:
+            driver.inputs.accept(started, request)
         await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
 
-    async def queue(self, key: RunKey, code: Code, created: RunCreated) -> None:
+    async def queue(self, key: RunKey, code: Code, created: RunCreated, request: int | None = None) -> None:
         """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.
 
         Raises:
@@ -84,7 +88,7 @@ class Starting:
             RunConflict, SeqConflict, StoreUnavailable: as `start`.
         """
         with self._admission.queueing(key.tenant):
-            await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created))
+            await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request))
         self._services.ownership.queued(key.tenant)
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:

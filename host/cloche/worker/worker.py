@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource
 from cloche.errors import HistoryError, LeasedElsewhere, LeaseLost
-from cloche.history import RunId, RunKey, TenantId
+from cloche.history import RunKey, TenantId
+from cloche.history.ids import new_run_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
@@ -37,24 +38,26 @@ from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
+from cloche.worker.new_runs import NewRuns
+from cloche.worker.offers import pack_offers
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
 from cloche.worker.starting import Starting
 from cloche.worker.tasks import WorkerTasks
 
 if TYPE_CHECKING:
-    from cloche_codegen import Workflow
+    from cloche_codegen import Step, Workflow
 
 TASKS_S_MAX = 1.0  # how long the end of a worker waits for what it does on its own account
 
-StartChild = Callable[[TenantId, Any, Any, str, int], Any]
+Handle = Callable[[RunKey, Any], Any]
 
 
 class Worker:
     """Made inside a running event loop; `begin` joins the workers of the store, `close` leaves them.
 
-    Its parts are public: `registry` is what it can execute, `starting` how runs come to be driven, `requests` what is asked of
-    them, `drivers` those that are.
+    Its parts are public: `registry` is what it can execute, `new_runs` begins runs, `starting` is how they come to be driven,
+    `requests` what is asked of them, `drivers` those that are.
 
     Args:
         checkpoint_every: events of a run after which its cell is saved.
@@ -65,7 +68,7 @@ class Worker:
             more than some milliseconds, so that it is stopped in time whatever other threads compute; None leaves it alone.
             It is put back when no guest runs, and when the worker closes.
         policy_of: the policy of a tenant, by its id.
-        start_child: how a child run is started.
+        handle: what a step that starts a run is given, of the run's key and its workflow.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Worker:
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         switch_interval_s: float | None = SWITCH_INTERVAL_S,
         policy_of: Callable[[str], Policy] = lambda _: Policy(),
-        start_child: StartChild | None = None,
+        handle: Handle = lambda key, workflow: key,
     ) -> None:
         checkpoints = checkpoints or MemoryCheckpoints()
         timers, tasks, listeners = Timers(world), WorkerTasks(), Listeners()
@@ -89,10 +92,9 @@ class Worker:
         self.registry = Registry()
         self.closed = False
         self.listeners = listeners
-        self.membership = Membership(store.leases, world, lease_ttl_s, loop_stall_max_s)
+        self.membership = Membership(store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers)
         self.admission = Admission(store, policy_of)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
-        self._step_threads = StepThreads()
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
             store,
@@ -104,18 +106,8 @@ class Worker:
             switch_interval_s=switch_interval_s,
         )
         self.blocks = Blocks(store, world, timers, tasks, listeners, lambda key: self.starting.wake(key))
-        self.drivers = Drivers(
-            store,
-            self.registry,
-            self.admission,
-            self.blocks,
-            self.cells.cached,
-            Callbacks(store, tasks),
-            listeners,
-            on_room=self.claims.room_again,
-            on_hook=lambda key: self.inbox.hook_opened(key),
-        )
-        self.services = self._services(world, timers, tasks, lanes, checkpoints, start_child)
+        self.drivers = self._drivers(Callbacks(store, tasks))
+        self.services = self._services(world, timers, tasks, lanes, checkpoints, handle)
         self.starting = Starting(
             self.services,
             self.drivers,
@@ -125,7 +117,23 @@ class Worker:
             on_taken_up=lambda key: self.inbox.driven_again(key),
         )
         self.requests = Requests(self.services, self.starting, listeners)
-        self.inbox = Inbox(self.services, self.starting, self.requests)
+        self.new_runs = NewRuns(
+            self.services, self.starting, self.admission, self.claims, self.cells, engine, policy_of, self._registered
+        )
+        self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
+
+    def _drivers(self, callbacks: Callbacks) -> Drivers:
+        return Drivers(
+            self.store,
+            self.registry,
+            self.admission,
+            self.blocks,
+            self.cells.cached,
+            callbacks,
+            self.listeners,
+            on_room=self.claims.room_again,
+            on_hook=lambda key: self.inbox.hook_opened(key),
+        )
 
     def _services(
         self,
@@ -134,7 +142,7 @@ class Worker:
         tasks: WorkerTasks,
         lanes: Lanes,
         checkpoints: Checkpoints,
-        start_child: StartChild | None,
+        handle: Handle,
     ) -> RunServices:
         """What each run is given."""
         return RunServices(
@@ -148,9 +156,9 @@ class Worker:
             log=Committer(self.store, self.drivers.drives_one),
             ownership=self.claims,
             supervisor=self.drivers,
-            child_runs=_ChildRuns(self, start_child),
+            child_runs=_ChildRuns(self, handle),
             quarantine=StepQuarantine(world, timers),
-            runner=LocalRunner(self._step_threads),
+            runner=LocalRunner(StepThreads()),
             tasks=tasks,
         )
 
@@ -172,6 +180,19 @@ class Worker:
             self.cells.end()
             raise
 
+    def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
+        """Execute these too, from now on; raises as `Registry.register`."""
+        self.registry.register(workflows, steps)
+        self._registered()
+
+    def _registered(self) -> None:
+        """Others may want what is new here, and have asked for it already."""
+        self.membership.publish_soon()
+        self.claims.expect(self.services.world.now())
+
+    def _offers(self) -> str:
+        return pack_offers(self.registry.workflows(), self.services.world.now())
+
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Ask for the end of a run, whoever executes it; returns when that is durable.
 
@@ -182,10 +203,6 @@ class Worker:
             await self.requests.cancel(key, reason)
         except (LeasedElsewhere, LeaseLost):
             await self.inbox.ask(key, "cancel", reason)
-
-    def has_workflow(self, tenant: TenantId, id: str) -> bool:
-        """Whether a run of this workflow can be started here: it is registered, or the tenant has deployed it."""
-        return self.registry.workflow(id) is not None or self.store.version_of(tenant, id) is not None
 
     def workflow_of_row(self, row: RunRow) -> Workflow | None:
         """The workflow of a run as it is registered here; where the run's code cannot be read, by name alone."""
@@ -214,7 +231,7 @@ class Worker:
         self.claims.stop()
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in self.drivers))
         await self.services.tasks.end(TASKS_S_MAX)
-        self._step_threads.close()
+        self.services.runner.close()
         self.cells.close()
         self.services.lanes.close()
         self.membership.leave()
@@ -232,7 +249,7 @@ class Worker:
         watchers = self.claims.stop()
         await self.services.tasks.end(0)
         await asyncio.gather(*watchers, return_exceptions=True)
-        self._step_threads.close()
+        self.services.runner.close()
         self.cells.end()
         self.services.lanes.close()
         self.closed = True
@@ -258,24 +275,24 @@ class _Work:
 
 
 class _ChildRuns:
-    """Implements `ChildRuns` of `run.ports`; `start` is how a run is started, given by the client around the worker."""
+    """Implements `ChildRuns` of `run.ports`."""
 
-    def __init__(self, worker: Worker, start: StartChild | None) -> None:
+    def __init__(self, worker: Worker, handle: Handle) -> None:
         self._worker = worker
-        self._start = start
+        self._handle = handle
 
     async def start_child(self, parent: RunKey, limits: RunLimits, workflow: Any, input_data: Any, run_id: str) -> Any:
         """
         Raises:
             LimitExceeded: the parent may not start it.
         """
-        assert self._start is not None
-        is_new = self._worker.store.run(RunKey(parent.tenant, RunId(run_id))) is None
-        depth = limits.child_depth(workflow, is_new=is_new)
-        return await self._start(parent.tenant, workflow, input_data, run_id, depth)
+        key = new_run_key(run_id, parent.tenant)
+        depth = limits.child_depth(workflow, is_new=self._worker.store.run(key) is None)
+        found = await self._worker.new_runs.start(key, workflow, input_data, depth=depth)
+        return self._handle(key, found)
 
     def has_workflow(self, tenant: TenantId, id: str) -> bool:
-        return self._worker.has_workflow(tenant, id)
+        return self._worker.new_runs.has(tenant, id)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         await self._worker.cancel(key, reason)

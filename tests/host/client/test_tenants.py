@@ -14,11 +14,12 @@ from cloche import Cloche, StepContext, Tenant, Workflow, create_workflow
 from cloche.errors import NotFound, UsageError
 from cloche.history import RunId, RunKey, TenantId
 from cloche.store import MemoryStore
-from cloche.worker.inbox import token_of
+from cloche.worker.answers import token_of
 
 DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "get": lambda tenant, run: tenant.get(run),
     "resume": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}),
+    "request_resume": lambda tenant, run: tenant.request_resume(run),
     "resume with a key": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}, idempotency_key="k"),
     "send_event": lambda tenant, run: tenant.send_event(run, "paid", 1),
     "cancel": lambda tenant, run: tenant.cancel(run),

@@ -68,7 +68,8 @@ def test_every_run_replays(file: Path, run: str) -> None:
 def test_a_status_that_there_is_not_is_found(tmp_path: Path, status: str | bytes) -> None:
     with closing(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as store:
         key = RunKey(DEFAULT_TENANT, RunId("plain"))
-        store._db.execute("UPDATE runs SET status = CAST(? AS TEXT) WHERE run = 'plain'", (status,))
+        with store._database.transaction() as db:
+            db.execute("UPDATE runs SET status = CAST(? AS TEXT) WHERE run = 'plain'", (status,))
         (finding,) = replay.verify(store, None).findings
         assert (finding, replay.verify(store, key).findings) == (
             Finding("plain", None, "the entry of run plain is not as it was written"),

@@ -20,7 +20,7 @@ from cloche.history import Kind
 from cloche.run.driver import PARK_AFTER_MS
 from cloche.status import RunStatus
 from cloche.store import GRANTED, Append, MemoryStore, SqliteStore, Store
-from cloche.worker.inbox import token_of
+from cloche.worker.answers import token_of
 
 
 def held_step(journal: Journal, gate: asyncio.Event) -> Step:

@@ -24,7 +24,8 @@ class MemoryData:
     blobs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: dict[str, InboxRow] = field(default_factory=dict)  # by token, in the order in which they were posted
-    kept: set[str] = field(default_factory=set)  # tokens whose answers stay
+    kept: dict[str, RunKey] = field(default_factory=dict)  # tokens whose answers stay, and of which run they are
+    takers: dict[int, str] = field(default_factory=dict)  # of requests to start a run
     answers: dict[str, str] = field(default_factory=dict)
     posted: int = 0  # the number of the last request: no number is used again
     workers: dict[str, WorkerRow] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class MemoryData:
 
     def resolve(self, inbox_id: int, answer: str) -> None:
         """Take a request out of the inbox; its answer stays if its token is a kept one."""
+        self.takers.pop(inbox_id, None)
         for token in [token for token, item in self.inbox.items() if item.id == inbox_id]:
             del self.inbox[token]
             if token in self.kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.history.ids import RunKey, TimeMs
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import GRANTED, InboxRow
+from cloche.store.protocol import GRANTED, START, InboxRow
 
 
 class MemoryInbox(Facet):
@@ -19,13 +19,28 @@ class MemoryInbox(Facet):
         self._connection.count_write()
         data.inbox[token] = InboxRow(data.posted, key, kind, body)
         if kept:
-            data.kept.add(token)
+            data.kept[token] = key
 
     def requests(self, worker: str | None = None) -> list[InboxRow]:
         items = list(self._data.inbox.values())
         if worker is None:
             return items
-        return [item for item in items if (row := self._data.rows.get(item.key)) and row.owner in (None, worker)]
+        return [item for item in items if self._may_accept(item, worker)]
+
+    def request(self, token: str) -> InboxRow | None:
+        return self._data.inbox.get(token)
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        if not self.is_waiting(inbox_id) or self._is_taken(inbox_id, worker) or worker not in self._data.workers:
+            return False
+        self._data.takers[inbox_id] = worker
+        return True
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        if not self.is_waiting(inbox_id) or self._is_taken(inbox_id):
+            return False
+        self.resolve(inbox_id, answer)
+        return True
 
     def answer(self, token: str) -> str | None:
         return self._data.answers.get(token)
@@ -39,3 +54,14 @@ class MemoryInbox(Facet):
     def resolve(self, inbox_id: int, answer: str) -> None:
         self._connection.count_write()
         self._data.resolve(inbox_id, answer)
+
+    def _may_accept(self, item: InboxRow, worker: str) -> bool:
+        if item.kind == START:
+            return not self._is_taken(item.id, worker)
+        row = self._data.rows.get(item.key)
+        return row is not None and row.owner in (None, worker)
+
+    def _is_taken(self, inbox_id: int, worker: str | None = None) -> bool:
+        """Whether a worker that lives has taken the request, another one than `worker`."""
+        taker = self._data.takers.get(inbox_id)
+        return taker is not None and taker != worker and taker in self._data.workers

@@ -21,9 +21,14 @@ class MemoryLeases(Facet):
                 self._data.workers[worker] = replace(row, is_dead=True)
                 self._connection.count_write()
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         with self._data.workers_lock:
-            self._data.workers[worker] = WorkerRow(worker, 0)
+            self._data.workers[worker] = WorkerRow(worker, 0, offers=offers)
+
+    def publish(self, worker: str, offers: str) -> None:
+        with self._data.workers_lock:
+            if (row := self._data.workers.get(worker)) is not None:
+                self._data.workers[worker] = replace(row, offers=offers)
 
     def heartbeat(self, worker: str) -> bool:
         with self._data.workers_lock:  # from another thread: it must not bring back a worker that leaves meanwhile

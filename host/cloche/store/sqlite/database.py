@@ -14,7 +14,7 @@ from cloche.errors import DamagedStore, ForeignStore, StoreFailed, StoreFull, St
 from cloche.store.sqlite import wal
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 4
+VERSION = 5
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)

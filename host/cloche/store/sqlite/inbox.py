@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
-from cloche.store.protocol import GRANTED, InboxRow
+from cloche.store.protocol import GRANTED, START, InboxRow
 from cloche.store.sqlite.database import Facet
+
+_REQUEST = "id, tenant, run, kind, body"
+_UNTAKEN = "(taker IS NULL OR taker IS ?1 OR taker NOT IN (SELECT id FROM workers))"  # by another one than ?1
 
 
 class SqliteInbox(Facet):
@@ -14,17 +20,35 @@ class SqliteInbox(Facet):
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, kept) VALUES (?, ?, ?, ?, ?, ?, ?) "
-                f"ON CONFLICT (token) DO UPDATE SET body = excluded.body, answer = NULL WHERE answer <> '{GRANTED}'",
+                "ON CONFLICT (token) DO UPDATE SET body = excluded.body, answer = NULL, taker = NULL "
+                f"WHERE answer <> '{GRANTED}'",
                 (key.tenant, key.run, kind, body, token, at, kept),
             )
 
     def requests(self, worker: str | None = None) -> list[InboxRow]:
         rows = self._database.select(
-            "SELECT id, tenant, run, kind, body FROM inbox WHERE answer IS NULL AND (?1 IS NULL OR ?1 = "
-            "(SELECT coalesce(owner, ?1) FROM runs WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run)) ORDER BY id",
+            f"SELECT {_REQUEST} FROM inbox WHERE answer IS NULL AND (?1 IS NULL OR iif(kind = '{START}', {_UNTAKEN}, ?1 = "
+            "(SELECT coalesce(owner, ?1) FROM runs WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run))) ORDER BY id",
             (worker,),
         )
-        return [InboxRow(id, RunKey(TenantId(tenant), RunId(run)), *request) for id, tenant, run, *request in rows]
+        return [_request_of(row) for row in rows]
+
+    def request(self, token: str) -> InboxRow | None:
+        rows = self._database.select(f"SELECT {_REQUEST} FROM inbox WHERE token = ? AND answer IS NULL", (token,))
+        return _request_of(rows[0]) if rows else None
+
+    def take(self, inbox_id: int, worker: str) -> bool:
+        lives = "EXISTS (SELECT 1 FROM workers WHERE id = ?1)"
+        update = f"UPDATE inbox SET taker = ?1 WHERE id = ?2 AND answer IS NULL AND {_UNTAKEN} AND {lives}"
+        with self._database.transaction() as db:
+            return db.execute(update, (worker, inbox_id)).rowcount == 1
+
+    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        update = (
+            f"UPDATE inbox SET answer = ?3, body = x'' WHERE id = ?2 AND answer IS NULL AND {_UNTAKEN} AND ?1 IS ?1"
+        )
+        with self._database.transaction() as db:
+            return db.execute(update, (None, inbox_id, answer)).rowcount == 1
 
     def answer(self, token: str) -> str | None:
         rows = self._database.select("SELECT answer FROM inbox WHERE token = ?", (token,))
@@ -42,3 +66,8 @@ class SqliteInbox(Facet):
     def forget(self, token: str) -> None:
         with self._database.transaction() as db:
             db.execute("DELETE FROM inbox WHERE token = ? AND answer IS NOT NULL", (token,))
+
+
+def _request_of(row: Sequence[Any]) -> InboxRow:
+    id, tenant, run, kind, body = row
+    return InboxRow(id, RunKey(TenantId(tenant), RunId(run)), kind, body)

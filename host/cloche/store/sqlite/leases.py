@@ -39,24 +39,29 @@ class SqliteLeases(Facet):
         super().__init__(database)
         self._presence: Presence | None = None
 
-    def join(self, worker: str) -> None:
+    def join(self, worker: str, offers: str | None = None) -> None:
         if self._presence is None:
             self._presence = Presence(self._database.path)
         with self._database.transaction() as db:
             taken = {slot for (slot,) in db.execute("SELECT slot FROM workers")}
             slot = self._presence.hold(taken)
-            db.execute("INSERT INTO workers (id, slot, beat) VALUES (?, ?, 0)", (worker, slot))
+            row = (worker, slot, offers)
+            db.execute("INSERT INTO workers (id, slot, beat, offers) VALUES (?, ?, 0, ?)", row)
             # Whose owner is no worker (the file was damaged): no worker would ever evict it.
             db.execute(f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM workers)")
+
+    def publish(self, worker: str, offers: str) -> None:
+        with self._database.transaction() as db:
+            db.execute("UPDATE workers SET offers = ? WHERE id = ?", (offers, worker))
 
     def heartbeat(self, worker: str) -> bool:
         with self._database.transaction() as db:
             return db.execute("UPDATE workers SET beat = beat + 1 WHERE id = ?", (worker,)).rowcount == 1
 
     def workers(self) -> list[WorkerRow]:
-        rows = self._database.select("SELECT id, slot, beat FROM workers ORDER BY slot", ())
+        rows = self._database.select("SELECT id, slot, beat, offers FROM workers ORDER BY slot", ())
         presence = self._presence or Presence(self._database.path)
-        found = [WorkerRow(id, heartbeat, presence.is_dead(slot)) for id, slot, heartbeat in rows]
+        found = [WorkerRow(id, beat, presence.is_dead(slot), offers) for id, slot, beat, offers in rows]
         if presence is not self._presence:
             presence.release()
         return found

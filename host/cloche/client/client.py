@@ -1,0 +1,145 @@
+"""`Client`: a store's runs for a process that executes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
+
+from cloche.client.requests import StoreConnection
+from cloche.client.tenant_runs import Runs
+from cloche.errors import UsageError
+from cloche.history import DEFAULT_TENANT
+from cloche.history.ids import tenant_id
+from cloche.run.clock import SystemWorld, World
+from cloche.store import MemoryStore, RunRow, SqliteStore, Store, TenantUsage, Usage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from cloche.client.ports import Connection
+
+MEMORY = "memory:"
+_FILE = "sqlite:///"
+
+
+def store_file(store: str | os.PathLike[str]) -> FilePath:
+    """The file that a path or a `sqlite:///` URL names.
+
+    Raises:
+        UsageError: it is the URL of something else.
+    """
+    text = os.fspath(store)
+    if text.startswith(_FILE):
+        return FilePath(text.removeprefix(_FILE))
+    if "://" in text:
+        raise UsageError(f"no store is known at {text}: give the path of a file, or {_FILE}path")
+    return FilePath(text)
+
+
+class TenantRuns(Runs):
+    """What one tenant can do, by `Client.tenant`."""
+
+    async def usage(self, run_id: str | None = None) -> Usage:
+        """What all runs of the tenant have used, the deleted ones too, or one of them.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        return self._usage(run_id)
+
+
+class Client(Runs):
+    """Starts, asks and reads the runs of a store, and never executes anything; an async context manager.
+
+    It is none of the store's workers: it claims no run, pins none to a policy, and blocks none. What it asks for waits in the
+    store until a worker accepts it. It is itself the handle of one tenant's runs; `Client.tenant` gives those of the others.
+
+    Args:
+        store: a file (SQLite, made if it does not exist) as a path or `sqlite:///path`, or a `Store`.
+        tenant: whose runs the methods of this object are about.
+        must_exist: whether a file that is not there is refused.
+        world: clock and ids; tests put their own here.
+
+    Raises (on entering):
+        StoreError: the store cannot be opened; the message says why.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | Store,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        must_exist: bool = False,
+        world: World | None = None,
+    ) -> None:
+        if store == MEMORY:
+            raise UsageError("a store in memory is that of one Cloche: a Client needs one that a worker can open too")
+        super().__init__(self._opened, tenant)
+        self._where = store_file(store) if isinstance(store, str | os.PathLike) else store
+        self._must_exist = must_exist
+        self._world = world or SystemWorld()
+        self._open_connection: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._open_connection = StoreConnection(self._open_store(), self._world)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, self._open_connection = self._open_connection, None
+        if isinstance(connection, StoreConnection):
+            connection.closed = True
+            self._close_store(connection.store)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open_connection is not None
+
+    def tenant(self, id: str) -> TenantRuns:
+        """The handle of a tenant; nothing need have been known of it before.
+
+        Raises:
+            UsageError: the id is no text of 1 to 200 bytes without control characters.
+        """
+        return TenantRuns(self._opened, id)
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Sequence[RunRow]:
+        """As `Runs.list`; of another tenant than its own where one is named."""
+        of = Runs(self._opened, tenant or self._tenant)
+        return await of.list(status=status, workflow=workflow, limit=limit, after=after)
+
+    async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
+        """What tenants have used, in the order of their ids: all that have or had a run, or the one named."""
+        return self.connection.store.usage(tenant_id(tenant) if tenant is not None else None)
+
+    async def workers(self) -> Sequence[str]:
+        """The names of the workers that execute the runs of the store just now."""
+        return [worker.id for worker in self.connection.store.leases.workers() if not worker.is_dead]
+
+    def _opened(self) -> Connection:
+        if self._open_connection is None:
+            name = type(self).__name__
+            raise UsageError(f"this {name} is not open: use it as 'async with {name}(…) as …:'")
+        return self._open_connection
+
+    def _open_store(self) -> Store:
+        if isinstance(self._where, FilePath):
+            return SqliteStore(self._where, must_exist=self._must_exist)
+        return self._where.connect() if isinstance(self._where, MemoryStore) else self._where
+
+    def _close_store(self, store: Store) -> None:
+        """A store that was given stays open."""
+        if isinstance(self._where, FilePath):
+            store.close()

@@ -1,0 +1,119 @@
+"""What the handles of runs and tenants stand on: an open store, and whoever begins and moves its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cloche.errors import ClocheError
+    from cloche.history import RunKey
+    from cloche.run.clock import World
+    from cloche.store import RunRow, Store, Version
+    from cloche_codegen import Workflow
+
+
+class Connection(Protocol):
+    """An open store, with a worker in this process or without one."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def world(self) -> World: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def name(self) -> str:
+        """The class that users opened, for messages."""
+
+    async def start(
+        self,
+        key: RunKey,
+        workflow: str | Version | Workflow,
+        input_data: Any,
+        initial_state: dict[str, Any] | None,
+        request_context: dict[str, Any] | None,
+        *,
+        per_step: bool,
+    ) -> Workflow | None:
+        """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
+
+    async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
+        """Give data to suspended steps; returns when that is durable. `request` is as `worker.requests` takes it."""
+
+    async def cancel(self, key: RunKey, reason: str) -> None:
+        """Ask for the end of a run; returns when that is durable."""
+
+    async def posted(self) -> None:
+        """A request was left in the store."""
+
+    def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
+        """What an event carries, as far as its schema is known here."""
+
+    def workflow_of(self, row: RunRow) -> Workflow | None:
+        """The workflow of a run, if it is known here."""
+
+    def is_driven(self, key: RunKey) -> bool:
+        """Whether this process executes the run just now."""
+
+    def last_error(self, row: RunRow) -> ClocheError | None:
+        """What keeps this process from going on with the run, if anything does."""
+
+    def changed(self, key: RunKey) -> Awaitable[None]:
+        """Resolves when the run's log has grown since this call, or may have."""
+
+    def stopped(self, key: RunKey) -> Awaitable[None]:
+        """Resolves when the run has come to a stop since this call, or may have."""
+
+    async def reported(self, key: RunKey) -> None:
+        """Wait for the callbacks of the workflow's author, of a run that has come to a stop here."""
+
+
+class RunOwner(Protocol):
+    """The runs of one tenant, as a `Run` uses them."""
+
+    @property
+    def connection(self) -> Connection:
+        """
+        Raises:
+            UsageError: it is not open.
+        """
+
+    async def start(
+        self,
+        workflow: Any,
+        input_data: Any = None,
+        *,
+        run_id: str | None = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        per_step: bool = False,
+    ) -> Any: ...
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        per_step: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Any: ...
+
+    async def cancel(self, run_id: str) -> None: ...
+
+
+class OwnApp(Protocol):
+    """What a run of `Workflow.create_run` opens for itself."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, *error: Any) -> None: ...

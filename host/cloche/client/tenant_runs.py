@@ -1,0 +1,269 @@
+"""`Runs`: the runs of one tenant, and what can be asked of them wherever they are executed.
+
+A handle reaches its own tenant's runs only, since a run is named by tenant and id together wherever it is looked up: the run of
+another tenant is not found, with the error of one that never was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cloche.client.runs import Run
+from cloche.errors import NotSuspended, UsageError
+from cloche.history import RunKey
+from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
+from cloche.history.values import encode, plain
+from cloche.operations import export, replay
+from cloche.operations.filters import status_of
+from cloche.operations.start_requests import has_run
+from cloche.run.limits import check_event
+from cloche.run.results import RunResult
+from cloche.run.selection import chosen, path_of
+from cloche.status import FINAL
+from cloche.store import GRANTED, RunRow, Usage, Version
+from cloche.worker.answers import token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.client.ports import Connection
+    from cloche_codegen import Workflow
+
+
+class Runs:
+    """The runs of one tenant, over a connection: `connect` gives it, or raises `UsageError` while there is none.
+
+    Raises:
+        UsageError: the tenant's id is no text of 1 to 200 bytes without control characters.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], id: str) -> None:
+        self._connect = connect
+        self._tenant = tenant_id(id)
+
+    @property
+    def tenant_id(self) -> str:
+        return self._tenant
+
+    @property
+    def connection(self) -> Connection:
+        """The open store, and whoever moves its runs.
+
+        Raises:
+            UsageError: it is not open.
+        """
+        return self._connect()
+
+    async def start(
+        self,
+        workflow: str | Version | Workflow,
+        input_data: Any = None,
+        *,
+        run_id: str | None = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        per_step: bool = False,
+    ) -> Run:
+        """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
+
+        `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is
+        registered: here, or with a worker of the store. `per_step` lets it run one entry of its graph and pause; `Run.resume`
+        goes on.
+
+        A `Client` leaves a request, which is durable when this returns: a worker that has the workflow checks it again and
+        begins the run, under its own policy. What it refuses is raised by `Run.result`; until then the run is `pending`.
+
+        Raises:
+            NotFound: the tenant has deployed no such workflow, and none is registered.
+            InvalidInput: input or state do not fit the workflow's schemas; nothing was started.
+            RunConflict: the run id exists with another workflow or input.
+            LimitExceeded: code or input are larger than the policy allows; nothing was started.
+            QueueFull: too many runs of the tenant wait to begin; nothing was started.
+            StoreUnavailable: the store did not take it. Starting it again with the same run id is safe.
+            Exception: what the workflow's `on_start` raised (of a worker elsewhere: `StartRefused`); nothing was started.
+        """
+        connection = self.connection
+        key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
+        found = await connection.start(key, workflow, input_data, initial_state, request_context, per_step=per_step)
+        return Run(self, key, found)
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        per_step: bool = False,
+        idempotency_key: str | None = None,
+    ) -> RunResult:
+        """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
+
+        Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
+        unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+
+        With an `idempotency_key` it happens once, however often it is asked for, by however many processes, also after a
+        crash: later calls with the same key wait for the run like the first.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
+            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+        """
+        key, connection = self._key(run_id), self.connection
+        run = self._run(replay.row_of(connection.store, key))
+        named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
+        await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
+        return await run.result()
+
+    async def request_resume(
+        self,
+        run_id: str,
+        *,
+        step: Any = None,
+        label: str | None = None,
+        resume_data: Any = None,
+        foreach_index: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[str] | None:
+        """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
+
+        Returns:
+            The paths of the suspended steps that it is for; None if the `idempotency_key` was accepted before.
+
+        Raises:
+            NotFound, NotSuspended: as `resume`. What a worker refuses later is not heard of here.
+        """
+        key, connection = self._key(run_id), self.connection
+        store = connection.store
+        named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
+        token = token_of(key, "resume", idempotency_key or connection.world.run_id())
+        if idempotency_key is not None and store.answer(token) == GRANTED:
+            return None
+        paths: list[str] = [
+            one.path for one in chosen(run_id, replay.machine_of(store, key).open.suspensions(), **named)
+        ]
+        body = encode({"data": plain(resume_data, "resume_data"), **named})
+        store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
+        await connection.posted()
+        return paths
+
+    async def send_event(
+        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> bool:
+        """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
+
+        The same `idempotency_key` again is the same event, for as long as the run is in the store.
+
+        Returns:
+            Whether it is new: False if an event with the `idempotency_key` was delivered before.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: it has ended.
+            InvalidInput: no workflow can wait for an event of that name, or the payload does not fit the schema that the
+                run's workflow has for it.
+            LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
+        """
+        key, name = self._key(run_id), event_name(name)
+        connection = self.connection
+        store = connection.store
+        token = token_of(key, "event", idempotency_key or connection.world.run_id())
+        row = store.run(key) if has_run(store, key) else replay.row_of(store, key)
+        if idempotency_key is not None and store.answer(token) == GRANTED:
+            return False
+        if row is None:  # a worker begins it soon
+            payload = plain(payload, "payload")
+        elif row.status in FINAL:
+            raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
+        else:
+            payload = connection.checked_event(row, name, payload)
+            check_event(replay.created(store, key), payload)
+        body = encode([name, payload])
+        store.post(key, "event", body, token, connection.world.now(), kept=idempotency_key is not None)
+        await connection.posted()
+        return True
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
+
+        The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
+        most `Policy.clean_up_s`.
+
+        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        await self.connection.cancel(self._key(run_id), "asked for by the caller")
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
+
+        What only it needed (parts of large bodies, code, guest) is collected by the next `prune`.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it has not ended; cancel it first.
+        """
+        key, connection = self._key(run_id), self.connection
+        row = replay.row_of(connection.store, key)
+        if row.status not in FINAL or connection.is_driven(key):
+            raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
+        if not connection.store.delete([key], connection.world.now()):
+            raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
+
+    async def get(self, run_id: str) -> Run:
+        """A run by its id, also one that no worker has begun yet.
+
+        Raises:
+            NotFound: there is none.
+        """
+        key, connection = self._key(run_id), self.connection
+        row = connection.store.run(key)
+        if row is None and has_run(connection.store, key):
+            return Run(self, key, None)
+        return self._run(row or replay.row_of(connection.store, key))
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Sequence[RunRow]:
+        """Runs that have begun or are queued, newest first; `after` is the run id to go on behind."""
+        return self.connection.store.runs(
+            tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
+        )
+
+    async def versions(self, workflow: str | None = None) -> Sequence[Version]:
+        """What the tenant has deployed, the last first."""
+        return self.connection.store.versions(self._tenant, workflow)
+
+    async def export(self, run_id: str) -> bytes:
+        """A run as one file that verifies on another machine (`operations.export` has its form).
+
+        Raises:
+            NotFound, HistoryError: it is not there, or damaged.
+        """
+        return export.export_run(self.connection.store, self._key(run_id))
+
+    # ---- for the classes on top ----
+
+    def _usage(self, run_id: str | None) -> Usage:
+        store = self.connection.store
+        if run_id is None:
+            return next((found.usage for found in store.usage(self._tenant)), Usage())
+        row = replay.row_of(store, self._key(run_id))
+        found = store.metered(row.key)
+        return found.usage if found is not None else Usage()
+
+    def _key(self, run_id: str) -> RunKey:
+        return run_key(run_id, self._tenant)
+
+    def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
+        return Run(self, key or row.key, self.connection.workflow_of(row))

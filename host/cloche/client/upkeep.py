@@ -1,0 +1,97 @@
+"""What is done with a whole store by the process that executes its runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cloche.client.runs import Run
+from cloche.client.tenants import HostedRuns
+from cloche.errors import LeasedElsewhere
+from cloche.history import RunKey
+from cloche.history.ids import TimeMs
+from cloche.operations import export, prune, replay, upgrade
+from cloche.operations.filters import status_of
+from cloche.run.code import code_of
+
+if TYPE_CHECKING:
+    from cloche_codegen import Workflow
+
+
+class Upkeep(HostedRuns):
+    """Pruning, checking, upgrading, verifying and importing, of the tenant's runs where it says so."""
+
+    async def prune(
+        self,
+        *,
+        older_than_s: float | None = None,
+        status: str | None = None,
+        workflow: str | None = None,
+        dry_run: bool = False,
+    ) -> prune.PruneReport:
+        """Delete the runs that ended longer ago than `older_than_s`, then everything in the store that no run needs.
+
+        Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be.
+
+        Raises:
+            HistoryError: the code of a run is damaged: what is needed cannot be known, and is not collected.
+        """
+        store, now = self.connection.store, self.connection.world.now()
+        keys: Sequence[RunKey] = []
+        if older_than_s is not None:
+            before = TimeMs(now - int(older_than_s * 1000))
+            keys = prune.prunable(store, before, tenant=self._tenant, status=status_of(status), workflow=workflow)
+        if dry_run:
+            return prune.PruneReport([key.run for key in keys], dry_run=True)
+        gone: list[str] = []
+        for deleted in prune.delete(store, keys, now):
+            gone += [key.run for key in deleted]
+            await asyncio.sleep(0)
+        collected = prune.collect(store)
+        return prune.PruneReport(gone, collected.parts, collected.blobs)
+
+    async def check(self, workflow: Workflow) -> upgrade.CheckReport:
+        """Hold every open run of a workflow against the code that it has today. Nothing is changed.
+
+        A run that does not fit goes on under its own code; one that does can be moved with `upgrade`.
+        """
+        engine = self._host.engine
+        code = code_of(workflow, engine)
+        return upgrade.CheckReport(list(upgrade.fits(self.connection.store, engine, code, self._tenant)))
+
+    async def upgrade(self, run_id: str, workflow: Workflow) -> replay.ReplayReport:
+        """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
+
+        Raises:
+            NotFound: there is no such run.
+            Divergence: it does not; the run is as it was.
+            LeasedElsewhere: the run is being executed: wait until it comes to rest.
+            UsageError: it has ended, or is another workflow's.
+        """
+        worker, engine, key = self._host._running, self._host.engine, self._key(run_id)
+        if key in worker.drivers:
+            raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
+        code = code_of(workflow, engine)
+        now = worker.services.world.now()
+        report = upgrade.upgrade(worker.store, engine, key, code, worker.name, now)
+        worker.claims.expect(now)
+        return report
+
+    async def verify(self, run_id: str | None = None) -> replay.VerifyReport:
+        """Check one run, or everything in the store, against its hashes."""
+        return replay.verify(self.connection.store, self._key(run_id) if run_id else None)
+
+    async def import_(self, data: bytes) -> Run:
+        """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
+
+        Raises:
+            ForeignFile, BrokenChain: the file is not what was exported.
+            RunConflict: this store has another run of that id.
+        """
+        worker = self._host._running
+        key = export.import_run(worker.store, data, self._host.policy_of)
+        await worker.starting.wake(key)
+        replay.row_of(worker.store, key)
+        runs = HostedRuns(lambda: self.connection, key.tenant)
+        return await runs.get(key.run)

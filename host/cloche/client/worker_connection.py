@@ -1,0 +1,96 @@
+"""A worker in this process: what is asked of the runs it executes happens at once, and goes through the inbox else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost
+from cloche.history.values import plain
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.run.clock import World
+    from cloche.store import RunRow, Store, Version
+    from cloche.worker.worker import Worker
+    from cloche_codegen import Workflow
+
+
+class WorkerConnection:
+    """Implements `Connection`."""
+
+    name = "Cloche"
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    @property
+    def store(self) -> Store:
+        return self.worker.store
+
+    @property
+    def world(self) -> World:
+        return self.worker.services.world
+
+    @property
+    def closed(self) -> bool:
+        return self.worker.closed
+
+    async def start(
+        self,
+        key: RunKey,
+        workflow: str | Version | Workflow,
+        input_data: Any,
+        initial_state: dict[str, Any] | None,
+        request_context: dict[str, Any] | None,
+        *,
+        per_step: bool,
+    ) -> Workflow | None:
+        """Begin it here; raises as `NewRuns.start`."""
+        return await self.worker.new_runs.start(
+            key, workflow, input_data, initial_state, request_context, per_step=per_step
+        )
+
+    async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
+        """
+        Raises:
+            ClocheError: it was refused.
+        """
+        if idempotency_key is None:
+            try:
+                await self.worker.requests.resume(key, request)
+                return
+            except (LeasedElsewhere, LeaseLost):  # the worker that has it is asked for the same
+                pass
+        body = {**request, "data": plain(request["data"], "resume_data")}
+        await self.worker.inbox.ask(key, "resume", body, idempotency_key)
+
+    async def cancel(self, key: RunKey, reason: str) -> None:
+        await self.worker.cancel(key, reason)
+
+    async def posted(self) -> None:
+        await self.worker.inbox.look()
+
+    def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
+        """Raises as `Registry.checked_event`."""
+        return self.worker.registry.checked_event(self.worker.cells.code(row.code), name, payload)
+
+    def workflow_of(self, row: RunRow) -> Workflow | None:
+        return self.worker.workflow_of_row(row)
+
+    def is_driven(self, key: RunKey) -> bool:
+        return key in self.worker.drivers
+
+    def last_error(self, row: RunRow) -> ClocheError | None:
+        if row.key in self.worker.drivers or row.wake_at is not None:
+            return None
+        return self.worker.blocks.last_error(row.key)
+
+    def changed(self, key: RunKey) -> Awaitable[None]:
+        return self.worker.listeners.changed(key)
+
+    def stopped(self, key: RunKey) -> Awaitable[None]:
+        return self.worker.listeners.stopped(key)
+
+    async def reported(self, key: RunKey) -> None:
+        await self.worker.drivers.callbacks.done(key)

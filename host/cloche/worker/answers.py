@@ -1,0 +1,32 @@
+"""What a request from outside is known by, and how a refusal is kept for whoever waits for the answer."""
+
+from __future__ import annotations
+
+import json
+
+from cloche import errors
+from cloche.errors import ClocheError, UsageError
+from cloche.history import RunKey
+
+
+def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
+    """What a request with an idempotency key is known by: once per run and kind, whoever makes it."""
+    return f"{key.token}:{kind}:{idempotency_key}"
+
+
+def start_token(key: RunKey) -> str:
+    """What the request to start a run is known by."""
+    return f"start:{key.token}"
+
+
+def pack_refusal(error: ClocheError) -> str:
+    """As JSON: code, message and facts."""
+    return json.dumps({"code": error.code, "message": error.message, "facts": error.facts}, default=str)
+
+
+def refusal_of(answer: str) -> ClocheError:
+    """The error that a request was refused with, by its code."""
+    found = json.loads(answer)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClocheError)]
+    kind = next((kind for kind in kinds if kind.code == found["code"]), UsageError)
+    return kind(found["message"], **found["facts"])

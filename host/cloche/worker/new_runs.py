@@ -1,0 +1,246 @@
+"""Beginning runs by their workflow: checked, pinned to code, guest, policy and limits of this worker, and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from cloche.engines import CellSource, Code
+from cloche.errors import ClocheError, InvalidInput, NotFound, SeqConflict, StartRefused
+from cloche.history import RunKey, TenantId
+from cloche.history.messages import Started
+from cloche.history.notes import RunCreated
+from cloche.history.values import plain
+from cloche.run.code import code_of
+from cloche.run.limits import check_start
+from cloche.steps.registry import workflow_of_graph
+from cloche.steps.schemas import validated
+from cloche.store import GRANTED, InboxRow, Version
+from cloche.worker.start_request import StartRequest, check_same, digest_of
+
+if TYPE_CHECKING:
+    from cloche.run.ports import RunServices
+    from cloche.tenancy import Policy
+    from cloche.worker.admission import Admission
+    from cloche.worker.cells import WorkerCells
+    from cloche.worker.claims import Claims
+    from cloche.worker.starting import Starting
+    from cloche_codegen import Workflow
+
+
+class NewRuns:
+    """Of one worker. `policy_of` gives what new runs of a tenant are pinned to; `on_registered` is called when it has more."""
+
+    def __init__(
+        self,
+        services: RunServices,
+        starting: Starting,
+        admission: Admission,
+        claims: Claims,
+        cells: WorkerCells,
+        engine: CellSource,
+        policy_of: Callable[[str], Policy],
+        on_registered: Callable[[], None],
+    ) -> None:
+        self._services = services
+        self._starting = starting
+        self._admission = admission
+        self._claims = claims
+        self._cells = cells
+        self._engine = engine
+        self._policy_of = policy_of
+        self._on_registered = on_registered
+        self._locks: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
+
+    async def start(
+        self,
+        key: RunKey,
+        workflow: str | Version | Workflow,
+        input_data: Any = None,
+        initial_state: dict[str, Any] | None = None,
+        request_context: dict[str, Any] | None = None,
+        *,
+        per_step: bool = False,
+        depth: int = 0,
+    ) -> Workflow | None:
+        """Begin a run, once; returns when that is durable, with the workflow as it is registered here.
+
+        `depth` is how many runs stand above this one.
+
+        Raises:
+            NotFound: the tenant has deployed no such workflow, and none is registered here.
+            InvalidInput, RunConflict, LimitExceeded, QueueFull, StoreUnavailable: see `Cloche.start`.
+            Exception: what `on_start` raised.
+        """
+        found, code = self.find(key.tenant, workflow)
+        value = _checked_input(found, input_data)
+        given: dict[str, Any] = {}
+        if request_context:
+            given["context"] = plain(request_context, "request_context")
+        if initial_state:
+            given["state"] = _checked_state(found, initial_state)
+        digest = digest_of(code.workflow, _as_it_came(input_data, value))
+        await self._start(key, found, code, value, given, digest, {"per_step": per_step, "depth": depth})
+        return None if code.owner else found
+
+    async def accept(self, row: InboxRow) -> None:
+        """Begin the run that a client has asked for; the request is answered in the same commit.
+
+        Raises:
+            ClocheError: it is refused, as `start` says; or it cannot be answered now (`StoreError`).
+        """
+        if not self._services.store.take(row.id, self._services.ownership.worker):
+            return
+        asked = StartRequest.unpack(row.body)
+        found, code = self.find(row.key.tenant, asked.workflow)
+        given = dict(asked.given)
+        value = _checked_input(found, asked.input)
+        if "state" in given:
+            given["state"] = _checked_state(found, given["state"])
+        more = {"per_step": asked.per_step, "depth": 0}
+        await self._start(row.key, found, code, value, given, asked.digest(code.workflow), more, row.id)
+
+    def can_accept(self, row: InboxRow) -> bool:
+        """Whether this worker has the workflow that a client wants to start."""
+        return self.has(row.key.tenant, StartRequest.unpack(row.body).workflow)
+
+    def has(self, tenant: TenantId, name: str) -> bool:
+        """Whether a run of this workflow can be started here: it is registered, or the tenant has deployed it."""
+        return (
+            self._services.registry.workflow(name) is not None
+            or self._services.store.version_of(tenant, name) is not None
+        )
+
+    def created(self, tenant: TenantId, code: Code, **more: Any) -> RunCreated:
+        """The first record of a run: what it is pinned to, by the policy of this worker for its tenant."""
+        policy = self._policy_of(tenant)
+        pinned = (code.workflow, code.guest, self._engine.name, policy.limits().to_data(), policy.pinned())
+        return RunCreated(self._services.world.now(), *pinned, **more)
+
+    def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | None, Code]:
+        """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
+
+        Raises:
+            NotFound
+        """
+        services = self._services
+        if isinstance(workflow, (str, Version)):
+            name = workflow if isinstance(workflow, str) else workflow.id
+            if (version := services.store.version_of(tenant, name)) is not None:
+                code = self._cells.code(version.digest)
+                return workflow_of_graph(code.graph) if code.graph else None, code
+            found = services.registry.workflow(name)
+            if found is None:
+                raise _no_such_workflow(tenant, name)
+            return found, code_of(found, self._engine)
+        if services.registry.workflow(workflow.id) is None:
+            services.registry.register([workflow], [])
+            self._on_registered()
+        found = services.registry.workflow(workflow.id)
+        assert found is not None
+        return found, code_of(found, self._engine)
+
+    # ---- inside ----
+
+    async def _start(
+        self,
+        key: RunKey,
+        workflow: Workflow | None,
+        code: Code,
+        value: Any,
+        given: dict[str, Any],
+        digest: bytes,
+        more: dict[str, Any],
+        request: int | None = None,
+    ) -> None:
+        """Begin it, unless it has begun; `request` is the row of the inbox that is accepted with it."""
+        store, world = self._services.store, self._services.world
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if store.run(key) is not None:
+                self._find_again(key, code, digest, value, request)
+                return
+            if workflow is not None and workflow.on_start is not None:
+                await _call_on_start(workflow, key, value, is_request=request is not None)
+            started = Started(world.now(), world.seed(), value, given)
+            check_start(self._policy_of(key.tenant), code, started)
+            try:
+                await self._begin(key, code, started, {"request": digest, **more}, request)
+            except SeqConflict:  # another process was faster
+                if store.run(key) is None:
+                    raise
+                self._find_again(key, code, digest, value, request)
+
+    def _find_again(self, key: RunKey, code: Code, digest: bytes, value: Any, request: int | None) -> None:
+        check_same(self._services.store, key, code.workflow, digest, value)
+        if request is not None:
+            self._services.store.resolve(request, GRANTED)
+
+    async def _begin(
+        self, key: RunKey, code: Code, started: Started, more: dict[str, Any], request: int | None
+    ) -> None:
+        """At once where the tenant has room, or else in its turn.
+
+        A child (of `depth`) never waits: its parent may hold the place that it would wait for.
+        """
+        has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
+        if more["depth"] or has_room:
+            await self._starting.start(key, code, [self.created(key.tenant, code, **more), started], request)
+        else:
+            created = self.created(key.tenant, code, **more, queued=started.pack())
+            await self._starting.queue(key, code, created, request)
+
+
+def _no_such_workflow(tenant: str, name: str) -> NotFound:
+    return NotFound(
+        f"tenant {tenant} has deployed no workflow '{name}', and none is registered here: deploy it, "
+        "or pass it in Cloche(workflows=[…])",
+        kind="workflow",
+        id=name,
+    )
+
+
+async def _call_on_start(workflow: Workflow, key: RunKey, value: Any, *, is_request: bool) -> None:
+    """
+    Raises:
+        StartRefused: it raised, and it is another process that is to hear of it (`is_request`).
+        Exception: what it raised, else.
+    """
+    assert workflow.on_start is not None
+    try:
+        answer = workflow.on_start({"run_id": key.run, "workflow_id": workflow.id, "input": value})
+        if inspect.isawaitable(answer):
+            await answer
+    except ClocheError:
+        raise
+    except Exception as error:
+        if not is_request:
+            raise
+        name = type(error).__name__
+        raise StartRefused(
+            f"on_start of workflow '{workflow.id}' refused run {key}: {name}: {error}", workflow=workflow.id, error=name
+        ) from error
+
+
+def _as_it_came(input_data: Any, value: Any) -> Any:
+    """The input before its schema was applied, plain; the checked `value` where only the schema makes it fit to cross."""
+    try:
+        return plain(input_data, "input")
+    except InvalidInput:
+        return value
+
+
+def _checked_input(workflow: Workflow | None, value: Any) -> Any:
+    adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
+    if adapter is not None and workflow is not None:
+        value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
+    return plain(value, "input")
+
+
+def _checked_state(workflow: Workflow | None, state: dict[str, Any]) -> Any:
+    adapter = workflow.state_adapter() if workflow is not None else None
+    if adapter is not None and workflow is not None:
+        state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
+    return plain(state, "initial_state")

@@ -1,0 +1,53 @@
+"""What workers can start: each publishes its workflows in its row of the store, and clients read them there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloche.history import TimeMs
+    from cloche.store import Store
+    from cloche_codegen import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A workflow that a worker can start. `version` is the digest of its graph; `since` when it was registered, in ms."""
+
+    workflow: str
+    version: str
+    input_schema: dict[str, Any] | None  # JSON Schema; None: any input is taken
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the living workers of a store offer, by workflow: of several versions the one that was registered last.
+
+    `is_complete`: there are workers, and each says what it has.
+    """
+
+    offers: Mapping[str, Offer]
+    is_complete: bool
+
+
+def pack_offers(workflows: Iterable[Workflow], now: TimeMs) -> str:
+    """As JSON. A workflow that is not committed cannot be started, and is left out."""
+    offers = []
+    for workflow in workflows:
+        if workflow.committed:
+            graph = workflow.graph
+            schema = graph.input_schema if workflow.validate_inputs else None
+            offers.append([workflow.id, graph.digest, schema, now])
+    return json.dumps(offers)
+
+
+def published(store: Store) -> Published:
+    """Raises as `Store`."""
+    workers = [worker for worker in store.leases.workers() if not worker.is_dead]
+    offers = [Offer(*offer) for worker in workers for offer in json.loads(worker.offers or "[]")]
+    newest = {offer.workflow: offer for offer in sorted(offers, key=lambda offer: offer.since)}
+    return Published(newest, bool(workers) and all(worker.offers is not None for worker in workers))

@@ -1,0 +1,53 @@
+"""What the command line says of runs that were asked for and that no worker has begun."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from support.commands import FLOWS, MATH, cloche
+
+from cloche import Client
+from cloche.store import SqliteStore
+
+
+@pytest.fixture
+def asked(store: str) -> str:
+    """The store, with a request to start run r1 of math."""
+
+    async def start() -> None:
+        async with Client(store) as client:
+            await client.start("math", {"x": 5}, run_id="r1")
+
+    asyncio.run(start())
+    return store
+
+
+def test_show_says_that_no_worker_has_the_workflow(asked: str) -> None:
+    ran = cloche("show", "r1", "--store", asked)
+    why = "pending: no worker has workflow 'math': start 'cloche worker' with it, or deploy it"
+    assert (ran.code, ran.out) == (0, f"{why}\n")
+    expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why}
+    assert cloche("show", "r1", "--store", asked, "--json").json() == expected
+
+
+def test_a_worker_begins_what_was_asked_for(asked: str) -> None:
+    assert cloche("worker", f"{FLOWS}:slow", "--once", "--store", asked).out == ""
+    assert cloche("worker", MATH, "--once", "--store", asked).out.endswith("✓ r1  math  success\n")
+    assert cloche("show", "r1", "--store", asked, "--json").json()["result"] == {"x": 20}
+
+
+def test_cancel_ends_a_request(asked: str) -> None:
+    assert cloche("cancel", "r1", "--store", asked).code == 0
+    ran = cloche("show", "r1", "--store", asked)
+    assert (ran.code, ran.out) == (1, "")
+    assert "run r1 was canceled before it began" in ran.err
+    assert cloche("worker", MATH, "--once", "--store", asked).out == ""
+
+
+def test_requests_of_the_command_line_leave_no_worker(asked: str) -> None:
+    cloche("event", "r1", "paid", "--store", asked)
+    cloche("runs", "--store", asked)
+    with closing(SqliteStore(asked)) as store:
+        assert (store.leases.workers(), [row.kind for row in store.requests()]) == ([], ["start", "event"])
