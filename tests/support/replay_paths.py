@@ -7,6 +7,8 @@ from support.histories import state_of
 from cloche.engines import SandboxEngine
 from cloche.history import Kind, RunMachine
 from cloche.history.fast_replay import Transcript, follow
+from cloche.history.limits import Limits
+from cloche.history.notes import unpack_created
 from cloche.history.replay import script
 from cloche.run.code import load_code, load_guest
 from cloche.sandbox import Cell
@@ -14,7 +16,7 @@ from cloche.store import RunRow, Store
 
 
 def check_replay_paths(store: Store, row: RunRow) -> int:
-    """Lead a run's history along all three, with a checkpoint at every position; how many positions there were.
+    """Take a run's history all three ways, with a checkpoint at every position; how many positions there were.
 
     Raises:
         AssertionError: two of them end in another memory, another output or another machine.
@@ -22,7 +24,8 @@ def check_replay_paths(store: Store, row: RunRow) -> int:
     records = list(store.records(row.key))
     part = script(records)
     events = part.events[:-1] if part.faulted else part.events
-    code, engine, limits = load_code(store, row.code), SandboxEngine(), records[0].content()["limits"]
+    code, engine, created = load_code(store, row.code), SandboxEngine(), unpack_created(records[0])
+    limits = Limits.from_data(created.limits)
 
     def opened() -> Cell:
         cell = engine.open(code, lambda: load_guest(store, code.guest), limits, row.key.tenant)
@@ -42,7 +45,7 @@ def check_replay_paths(store: Store, row: RunRow) -> int:
         assert output == b"".join(part.expected[position : len(events)])
         assert thawed.state() == replayed.state(), f"a checkpoint after event {position} ends elsewhere"
     assert live.state() == replayed.state()
-    if not records[0].content().get("per_step"):  # the gate of such a run is not in its records
+    if not created.per_step:  # the gate of such a run is not in its records
         _check_machines(store, row)
         _check_following(store, row)
     return len(events)
