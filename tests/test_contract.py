@@ -79,7 +79,10 @@ CLI_MAY_KNOW = {
     "cloche.engines",
     "cloche.history.ids",
     "cloche.history.values",
-    "cloche.history.Record",  # what `log` prints
+    "cloche.history.Record",  # what `log` prints, and how it is read
+    "cloche.history.messages",
+    "cloche.history.notes",
+    "cloche.history.reading",
     "cloche.run.code.code_of",  # what the workflow of a TARGET is today: for `replay --with`, `check` and `upgrade`
 }
 

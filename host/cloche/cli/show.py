@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloche.cli.base import ask, command, key_of, opened, steps_option, store_option, tenant_option
+from cloche.status import RunStatus
 
 if TYPE_CHECKING:
     from cloche.client import Client
@@ -47,7 +48,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
 @command
 @store_option
-@click.option("--status", help="Only runs with this status.")
+@click.option("--status", type=click.Choice([*RunStatus]), help="Only runs with this status.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @tenant_option
