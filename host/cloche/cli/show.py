@@ -48,7 +48,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
 @command
 @store_option
-@click.option("--status", type=click.Choice([*RunStatus]), help="Only runs with this status.")
+@click.option("--status", type=click.Choice([str(one) for one in RunStatus]), help="Only runs with this status.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @tenant_option
