@@ -60,7 +60,7 @@ The workflow asked for more memory than its limit (`Limits.memory_bytes`). Keep 
 and pass references through the workflow.""",
     "stack-exhausted": """
 Calls were nested deeper than the native stack. Ordinary recursion in workflow code raises a RangeError instead, which the
-workflow can catch; this is the line behind that one.""",
+workflow can catch; this is the line after that one.""",
     "guest-trapped": """
 WebAssembly stopped the guest (an unreachable instruction, memory out of bounds). With the guest that cloche ships this is a
 defect: please report it with an export of the run.""",

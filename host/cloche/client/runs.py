@@ -134,12 +134,12 @@ class Run:
             await self._owner.cancel(self.id)
 
     async def history(self, from_seq: int = 0) -> list[Record]:
-        """All records so far, verified; those behind number `from_seq`."""
+        """All records so far, verified; those after number `from_seq`."""
         async with self._open() as connection:
             return list(connection.store.records(self._key, Seq(from_seq)))
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
-        """The records behind number `from_seq`, then each new one as it becomes durable, until the run stops."""
+        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops."""
         seq = Seq(from_seq)
         async with self._open() as connection:
             while not connection.closed:

@@ -235,7 +235,7 @@ class Runs:
         limit: int | None = 100,
         after: str | None = None,
     ) -> Sequence[RunRow]:
-        """Runs that have begun or are queued, newest first; `after` is the run id to go on behind."""
+        """Runs that have begun or are queued, newest first; `after` is the run id to go on after."""
         return self.connection.store.runs(
             tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
         )
