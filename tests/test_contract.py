@@ -90,10 +90,6 @@ CLI_MAY_KNOW = {
 PYTHON = [("host", "cloche"), ("codegen", "cloche_codegen"), ("guest", "cloche_guest"), ("guest/python", "prelude")]
 PYTHON += [("guest/python", "world")]
 C = [("guest/js/src", "guest/common"), ("guest/python/src", "guest/common")]
-# Circles that are still to be broken: the package, and its modules that stand in one. Nothing may be added here; that a part
-# of a circle remains is fine.
-KNOWN_HOST_CIRCLES_TODO: dict[str, set[str]] = {
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -253,15 +249,9 @@ def test_a_library_is_known_where_it_belongs_and_nowhere_else(library: str) -> N
     assert straying(lambda i: i.root != library or knows(i, MAY_KNOW[library])) == []
 
 
-def new_circles(base: str, package: str) -> list[list[str]]:
-    found = circles(python_edges(REPOSITORY / base, package))
-    known = [{f"{home}.{name}" for name in names} for home, names in KNOWN_HOST_CIRCLES_TODO.items()]
-    return [circle for circle in found if not any(one.issuperset(circle) for one in known)]
-
-
 @pytest.mark.parametrize(("base", "package"), PYTHON)
 def test_no_files_import_each_other(base: str, package: str) -> None:
-    assert new_circles(base, package) == []
+    assert circles(python_edges(REPOSITORY / base, package)) == []
 
 
 @pytest.mark.parametrize("folders", C, ids=lambda folders: folders[0])

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cloche.errors import LeaseLost, StoreUnavailable
-from cloche.history import Batch, RunKey
+from cloche.errors import StoreUnavailable
+from cloche.history import Batch
 from cloche.history.machine import Input
 from cloche.store import Append, NewRun
+from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
@@ -127,7 +128,3 @@ class Commit:
         await self._services.log.append(append)
         if release:
             self._owner.lease = None
-
-
-def lease_lost(key: RunKey) -> LeaseLost:
-    return LeaseLost(f"run {key} belongs to another worker now", run_id=key.run)

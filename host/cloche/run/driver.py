@@ -19,7 +19,7 @@ from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
 from cloche.run import checkpoints
-from cloche.run.commit import Commit, lease_lost
+from cloche.run.commit import Commit
 from cloche.run.effects import Effects
 from cloche.run.inputs import Incoming, Inputs, normalize
 from cloche.run.limits import RunLimits
@@ -29,6 +29,7 @@ from cloche.run.turn import Turn
 from cloche.run.waiters import Waiters
 from cloche.status import RunStatus
 from cloche.store import Lease, NewRun
+from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
     from cloche.engines import Code
