@@ -10,7 +10,7 @@ from cloche.errors import UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
 from cloche.run.code import load_code
-from cloche.run.results import RunResult, fold, revive
+from cloche.run.results import RunResult, fold, revive, top_level
 from cloche.status import FINAL, RESTING
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Run:
     def _folded(self, row: RunRow) -> RunResult:
         store = self._tenant._running.store
         code = load_code(store, row.code)
-        out = fold(row, store.records(self._key), replay.top_level(code))
+        out = fold(row, store.records(self._key), top_level(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

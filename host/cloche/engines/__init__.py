@@ -1,6 +1,6 @@
 """What runs workflow code: the seam, and the engines behind it."""
 
-from cloche.engines.code import Code, Language, graph_of, is_native, mode_of
+from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource
@@ -14,6 +14,7 @@ __all__ = [
     "Language",
     "ProcessEngine",
     "SandboxEngine",
+    "bundle_of",
     "graph_of",
     "is_native",
     "mode_of",

@@ -13,9 +13,10 @@ from cloche.history import CallId, Failure, Kind, Note, TimeMs
 from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import Fact, StartStep
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
-from cloche.run.outcomes import Outcomes, failure_of, redispatched_too_often, unknown_outcome
+from cloche.run.outcomes import Outcomes, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
+from cloche.steps.failing import failure_of
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices, StepOwner
