@@ -158,7 +158,7 @@ async def whole_run(hosting: Hosting, flow: Flow, *, crash_every: int = 0, event
         else:
             run = Conductor.thaw(hosted, frozen)
         try:
-            outcome = await conduct(run, ports, events_max=None if events_max is None else run.events + events_max)
+            outcome = await conduct(run, ports, lambda: events_max is not None and run.events >= events_max)  # noqa: B023
         except Crash:
             continue
         finally:

@@ -11,7 +11,7 @@ and that is a `Divergence`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -72,6 +72,18 @@ class OutOfTurn(Exception):
     """An event of a batch answers a call that was given up within it: lead a new conductor through one event at a time."""
 
 
+@dataclass(slots=True)
+class News:
+    """What has changed since it was looked at: calls that were made, calls that were given up, lines that were logged."""
+
+    opened: list[CallId] = field(default_factory=list)
+    closed: list[CallId] = field(default_factory=list)
+    logs: list[tuple[int, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.closed or self.logs)
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One open call: what was asked for, `body` as the guest wrote it, and how far a step is.
@@ -111,21 +123,19 @@ class Call:
 class Conductor:
     """One run. `open` are the calls that wait for an answer, in the order in which they were made; `outcome` is how it ended.
 
-    `opened` and `closed` collect the numbers of calls for whoever answers them, who takes them out. `results` are the outputs
-    of steps and blocks outside of loops, by path. `state_version` counts the changes of `state`.
+    `news` collects what changes for whoever answers the calls, who puts an empty one in its place. `results` are the outputs of
+    steps and blocks outside of loops, by path. `state_version` counts the changes of `state`.
     """
 
     def __init__(self, hosted: Hosted) -> None:
         self.hosted = hosted
         self._cell = hosted.cells.open(hosted.code, hosted.guest, hosted.cells.limits(), DEFAULT_TENANT)
         self.open: dict[CallId, Call] = {}
-        self.opened: list[CallId] = []
-        self.closed: list[CallId] = []
+        self.news = News()
         self.started: Started | None = None
         self.state: dict[str, Any] = {}
         self.state_version = 0
         self.results: dict[str, Any] = {}
-        self.logs: list[tuple[int, str]] = []
         self.outcome: Outcome | None = None
         self.events = 0
         self.now = TimeMs(0)  # of the last event
@@ -225,7 +235,7 @@ class Conductor:
         assert isinstance(event, Started)
         run.started = event
         run.open = {call.asked.call: call for call in map(Call.restored, calls)}
-        run.opened = list(run.open)
+        run.news.opened = list(run.open)
         if report is not None:
             run.report = Report.restored(hosted, report)
         return run
@@ -295,7 +305,7 @@ class Conductor:
         match command:
             case CallStep() | SetTimer() | OpenHook() | StartChild():
                 self.open[command.call] = Call(command, body)
-                self.opened.append(command.call)
+                self.news.opened.append(command.call)
                 self._last_call = command.call
             case AbandonCall(call):
                 self._give_up(call)
@@ -309,7 +319,7 @@ class Conductor:
             case CompleteRun() | FailRun():
                 self._end(command)
             case WriteLog(level, text):
-                self.logs.append((level, text))
+                self.news.logs.append((level, text))
 
     def _keep(self, path: str, value: Any) -> None:
         if "[" not in path:  # a turn of a loop: there may be any number
@@ -317,9 +327,9 @@ class Conductor:
 
     def _give_up(self, call: CallId) -> None:
         if self.open.pop(call, None) is not None:
-            self.closed.append(call)
+            self.news.closed.append(call)
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.closed += self.open
+        self.news.closed += self.open
         self.open.clear()

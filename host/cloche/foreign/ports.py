@@ -7,12 +7,13 @@ log: where it makes a run again it gives the futures the same values in the same
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloche.errors import Divergence, LimitExceeded
 from cloche.foreign.attempts import Request
-from cloche.foreign.conductor import Call, CallEvent, Conductor, Outcome
+from cloche.foreign.conductor import Call, CallEvent, Conductor, News, Outcome
 from cloche.history import CallId, Failure, Path, TimeMs
 from cloche.history.messages import (
     CallStep,
@@ -102,16 +103,16 @@ def resume_name(step: str | None, label: str | None, foreach_index: int | None =
     return f"resume/{step}" if foreach_index is None else f"resume/{step}[{foreach_index}]"
 
 
-async def conduct(run: Conductor, ports: Ports[F], *, events_max: int | None = None) -> Outcome | None:
+async def conduct(run: Conductor, ports: Ports[F], is_long: Callable[[], bool] = lambda: False) -> Outcome | None:
     """Lead a run that has begun to its end.
 
-    None once `events_max` events were delivered and no attempt or child is under way: `run.freeze()` is all of it then, and
-    the engine can go on with it under an empty history.
+    None once the history `is_long` and no attempt or child is under way: `run.freeze()` is all of the run then, and the engine
+    can go on with it under an empty history, or with the same conductor. `is_long` must say the same in every life of the run.
 
     Raises:
         Divergence: the engine's history is not one of this code.
     """
-    return await _Conducting(run, ports, events_max).to_the_end()
+    return await _Conducting(run, ports, is_long).to_the_end()
 
 
 @dataclass(slots=True)
@@ -123,10 +124,10 @@ class _Slot(Generic[F]):
 
 
 class _Conducting(Generic[F]):
-    def __init__(self, run: Conductor, ports: Ports[F], events_max: int | None) -> None:
+    def __init__(self, run: Conductor, ports: Ports[F], is_long: Callable[[], bool]) -> None:
         self._run = run
         self._ports = ports
-        self._events_max = events_max
+        self._is_long = is_long
         self._slots: dict[CallId, _Slot[F]] = {}
         self._held: list[CallId] = []  # calls that begin in the next history
         self._asks_results: set[str] = set()  # ids of steps that have asked for results of others
@@ -139,6 +140,7 @@ class _Conducting(Generic[F]):
                 return run.outcome
             if self._may_rest():
                 self._forget(list(self._slots))
+                run.news.opened = list(run.open)
                 return None
             if not self._slots:
                 run.stop(Failure("Deadlock", "the workflow waits for something that nothing outside will ever answer"))
@@ -160,15 +162,14 @@ class _Conducting(Generic[F]):
         """Forget what was given up, begin what was asked for, log what was said."""
         run = self._run
         self._begin_held()
-        while run.closed or run.opened or run.logs:
-            for level, text in run.logs:
+        while run.news:
+            news, run.news = run.news, News()
+            for level, text in news.logs:
                 self._ports.log(level, text)
-            closed, opened = run.closed, run.opened
-            run.logs, run.closed, run.opened = [], [], []
-            self._forget(closed)
-            for call in opened:
-                if call in run.open:
-                    self._begin(run.open[call])
+            self._forget(news.closed)
+            for number in news.opened:
+                if number in run.open:
+                    self._begin(run.open[number])
 
     def _begin(self, call: Call) -> None:
         ports = self._ports
@@ -266,8 +267,7 @@ class _Conducting(Generic[F]):
     @property
     def _drains(self) -> bool:
         """The history is long enough: nothing more begins until what is under way has ended. A child may take for ever."""
-        is_long = self._events_max is not None and self._run.events >= self._events_max
-        return is_long and not any(slot.kind == "child" for slot in self._slots.values())
+        return self._is_long() and not any(slot.kind == "child" for slot in self._slots.values())
 
     def _may_rest(self) -> bool:
         return self._drains and not any(slot.kind == "attempt" for slot in self._slots.values())
