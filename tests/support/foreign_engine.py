@@ -77,7 +77,7 @@ class LocalPorts:
                 case CompleteRun(value):
                     return {"at": _now(), "outcome": [0, value]}
                 case FailRun(failure):
-                    return {"at": _now(), "outcome": [1, failure.to_wire()]}
+                    return {"at": _now(), "outcome": [1, dict(sorted(failure.to_wire().items()))]}
             return {"at": _now(), "outcome": [1, Failure("Canceled", "").to_wire()]}
 
         return self._future(whole)
@@ -98,14 +98,23 @@ class LocalPorts:
                 future = tasks[task]
                 future.task = None
                 self._journal.ended.append((future.number, task.result()))
-        number, value = self._journal.ended[self._read]
-        self._read += 1
-        if number is None:
-            raise CancelAsked(value, "asked")
-        if isinstance(value, dict) and "name" in value:
-            self._consumed[value["name"]] = self._consumed.get(value["name"], 0) + 1
-        self._values[number] = value
-        return [future for future in futures if future is self._made[number]]
+        if self._journal.ended[self._read][0] is None:
+            self._read += 1
+            raise CancelAsked(self._journal.ended[self._read - 1][1], "asked")
+        return [future for future in self._together() if future in futures]
+
+    def _together(self) -> list[Future]:
+        """All that has ended, as far as it is known here: they are given at once."""
+        found: list[Future] = []
+        for number, value in self._journal.ended[self._read :]:
+            if number is None or number >= len(self._made):
+                break
+            self._read += 1
+            if isinstance(value, dict) and "name" in value:
+                self._consumed[value["name"]] = self._consumed.get(value["name"], 0) + 1
+            self._values[number] = value
+            found.append(self._made[number])
+        return found
 
     async def value(self, future: Future) -> Any:
         return self._values.pop(future.number)

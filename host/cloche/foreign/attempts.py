@@ -18,8 +18,8 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloche.errors import LimitExceeded, UsageError
-from cloche.history import CallId, Failure, TimeMs
+from cloche.errors import UsageError
+from cloche.history import CallId, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.ids import Path
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
@@ -169,8 +169,7 @@ def _ended(request: Request, outcome: Outcome, bytes_max: int) -> dict[str, Any]
             event = kind(now, call, value, _merged(request.state, changes))
             if any(callable(change) for change in changes):
                 made["base"] = request.state_version
-    if len(event.pack()) > bytes_max:
-        raise exceeded("payload_bytes", bytes_max, len(event.pack()), f"what step '{request.path}' ends with")
+    check_size(f"what step '{request.path}' ends with", len(event.pack()), bytes_max)
     return made | {"event": _text(event.pack())}
 
 
@@ -189,10 +188,14 @@ def _failed(hosted: Hosted, request: Request, step: Step, error: Exception, byte
     return {"event": _text(StepFailed(now, request.call, failure_of(error, bytes_max)).pack())}
 
 
-def too_large(what: str, size: int, bytes_max: int, engine: str) -> Failure:
-    """The failure of a call that does not fit through the engine."""
-    error: LimitExceeded = exceeded("payload_bytes", bytes_max, size, f"{what} goes through {engine}, and it")
-    return Failure.from_exception(error)
+def check_size(what: str, size: int, bytes_max: int) -> None:
+    """That something fits through the engine.
+
+    Raises:
+        LimitExceeded: it does not.
+    """
+    if size > bytes_max:
+        raise exceeded("payload_bytes", bytes_max, size, what)
 
 
 def _text(packed: bytes) -> str:

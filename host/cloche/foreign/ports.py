@@ -30,6 +30,7 @@ from cloche.history.messages import (
     TimerFired,
     unpack_event,
 )
+from cloche.history.values import plain
 
 F = TypeVar("F")
 
@@ -223,7 +224,9 @@ class _Conducting(Generic[F]):
 
     async def _ended(self, number: CallId, future: F) -> None:
         value = await self._ports.value(future)
-        kind, call = self._slots.pop(number).kind, self._run.open[number]
+        kind, call = self._slots.pop(number).kind, self._run.open.get(number)
+        if call is None:  # what ended just before it has given it up
+            return
         at = self._run.now
         match kind, call.asked:
             case "backoff", _:
@@ -237,9 +240,9 @@ class _Conducting(Generic[F]):
             case "timer", SetTimer(due=due):
                 self._deliver(call, TimerFired(TimeMs(max(due, at)), number))
             case "hook", _:
-                self._deliver(call, HookReceived(value["at"], number, value["payload"]))
+                self._deliver(call, HookReceived(value["at"], number, plain(value["payload"])))
             case "child", _:
-                self._deliver(call, ChildEnded(value["at"], number, value["outcome"]))
+                self._deliver(call, ChildEnded(value["at"], number, _plain_outcome(value["outcome"])))
 
     def _attempt_ended(self, call: Call, value: dict[str, Any]) -> None:
         run, asked = self._run, call.asked
@@ -311,6 +314,12 @@ def check_place(run: Conductor, path: str, call: Call) -> None:
             "Its code changed while the run was open: finish it with the version it began with, or start a new one",
             report=None,
         )
+
+
+def _plain_outcome(outcome: list[Any]) -> list[Any]:
+    """What came of a child, in the order of keys that crosses: an engine may have sorted them."""
+    has_failed, value = outcome
+    return [1, Failure.from_wire(value).to_wire()] if has_failed else [0, plain(value)]
 
 
 def _failed(call: Call, now: TimeMs, failure: Failure) -> CallEvent:
