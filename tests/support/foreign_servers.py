@@ -130,3 +130,40 @@ async def until_marked(file: Path, count: int) -> None:
         if time.monotonic() > give_up:
             raise TimeoutError(f"{len(marks_in(file))} of {count} steps ran in {PATIENCE_S} s")
         await asyncio.sleep(0.01)
+
+
+@dataclass
+class Restate:
+    server: Server
+    ingress: str
+    admin: str
+    port: int
+
+    def restart(self) -> None:
+        self.server.kill()
+        self.server.start()
+        wait_for_port(self.port)
+
+
+@contextmanager
+def restate(folder: Path) -> Iterator[Restate]:
+    """Restate's server, with its journals in a folder."""
+    path = binary("restate-server", "Restate's server (@restatedev/restate-server)")
+    node, ingress, admin = free_port(), free_port(), free_port()
+    env = {
+        "RESTATE_INGRESS__BIND_PORT": str(ingress),
+        "RESTATE_ADMIN__BIND_PORT": str(admin),
+        "RESTATE_DISABLE_TELEMETRY": "true",
+        "RESTATE_LOG_FILTER": "error",
+        "RESTATE_DEFAULT_RETRY_POLICY__INITIAL_INTERVAL": "50ms",
+    }
+    command = [path, "--base-dir", str(folder / "restate"), "--bind-ip", "127.0.0.1", "--bind-port", str(node)]
+    command += ["--listen-mode", "tcp", "--advertised-host", "127.0.0.1", "--no-logo"]
+    server = Server(command, folder / "restate.log", env)
+    server.start()
+    try:
+        wait_for_port(admin)
+        wait_for_port(ingress)
+        yield Restate(server, f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}", ingress)
+    finally:
+        server.stop()

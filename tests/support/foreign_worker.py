@@ -40,6 +40,7 @@ async def restate(port: str) -> None:
     import hypercorn.asyncio
     import hypercorn.config
     import restate as sdk
+
     from cloche.foreign.restate import RestateExecutionEngine
 
     config = hypercorn.config.Config()

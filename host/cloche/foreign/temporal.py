@@ -33,14 +33,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner
 from cloche.engines import CellSource
 from cloche.errors import ClocheError, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
-from cloche.foreign.conductor import Conductor, RunCanceled
+from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.outcomes import REPORT, report_of
 from cloche.foreign.ports import CancelAsked, conduct, event_name, resume_name
 from cloche.foreign.refusals import TEMPORAL
-from cloche.foreign.report import Report, from_text
+from cloche.foreign.report import from_text
+from cloche.foreign.runs import REPORT, begun, end_of, frozen_text, report_of, thawed
 from cloche.history import Failure, TimeMs
-from cloche.history.messages import CompleteRun, FailRun, StartChild, StepFailed
+from cloche.history.messages import StartChild, StepFailed
 from cloche.run.results import RunResult
 from cloche_codegen import Step, Workflow
 
@@ -285,15 +285,10 @@ def _class_of(engine: TemporalExecutionEngine) -> type:
 
 def _begun(hosted: Hosted, input: Any, options: Mapping[str, Any]) -> Conductor:
     if "frozen" in options:
-        return Conductor.thaw(hosted, base64.b64decode(options["frozen"]))
+        return thawed(hosted, options["frozen"])
     info = workflow.info()
-    run = Conductor(hosted)
-    if options.get("report"):
-        run.report = Report(hosted, info.workflow_id)
-    given = {"state": hosted.checked_state(options.get("state", {})), "context": options.get("context", {})}
-    identity = f"{info.workflow_id}:{info.first_execution_run_id}"
-    run.begin(identity, int(info.start_time.timestamp() * 1000), hosted.checked_input(input), given)
-    return run
+    identity, now = f"{info.workflow_id}:{info.first_execution_run_id}", int(info.start_time.timestamp() * 1000)
+    return begun(hosted, run_id=info.workflow_id, identity=identity, now=now, input=input, options=options)
 
 
 async def _lead(engine: TemporalExecutionEngine, run: Conductor, ports: TemporalPorts, inbox: Inbox) -> None:
@@ -307,8 +302,7 @@ async def _lead(engine: TemporalExecutionEngine, run: Conductor, ports: Temporal
         return can_freeze and max(length, run.events) >= engine.options.history_events_max
 
     while await conduct(run, ports, is_long) is None:
-        frozen = run.freeze()
-        text = base64.b64encode(frozen).decode() if frozen is not None else None
+        text = frozen_text(run)
         if text is not None and len(text) <= TEXT_BYTES_MAX:
             workflow.continue_as_new(args=[None, {"frozen": text, "inbox": inbox.waiting}])
         can_freeze = False
@@ -316,19 +310,16 @@ async def _lead(engine: TemporalExecutionEngine, run: Conductor, ports: Temporal
 
 
 def _ended(run: Conductor) -> Any:
-    if run.report is not None:
-        return report_of(run)
-    match run.outcome:
-        case CompleteRun(value):
+    match end_of(run):
+        case {"value": value}:
             check_size("the run's result", len(json.dumps(value)), TEXT_BYTES_MAX)
             return value
-        case FailRun(failure):
-            raise _application_error(failure)
-        case RunCanceled(reason):
+        case {"failure": failure}:
+            raise _application_error(Failure.from_wire(failure))
+        case {"canceled": reason}:
             if workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError
             raise _application_error(Failure("Canceled", reason))
-    raise AssertionError("a run that was led to its end has an outcome")
 
 
 def _step_of(engine: TemporalExecutionEngine) -> Any:

@@ -16,8 +16,8 @@ from support.foreign_worker import STEPS
 from support.guests import needs_python
 
 from cloche import RunResult, create_step, path
-from cloche.foreign.outcomes import REPORT
 from cloche.foreign.report import from_text
+from cloche.foreign.runs import REPORT
 
 pytest.importorskip("temporalio", reason="temporalio is not installed: make engines")
 
