@@ -77,7 +77,7 @@ class News:
     """What has changed since it was looked at: calls that were made, calls that were given up, lines that were logged."""
 
     opened: list[CallId] = field(default_factory=list)
-    closed: list[CallId] = field(default_factory=list)
+    closed: list[Call] = field(default_factory=list)
     logs: list[tuple[int, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -326,10 +326,10 @@ class Conductor:
             self.results[path] = value
 
     def _give_up(self, call: CallId) -> None:
-        if self.open.pop(call, None) is not None:
-            self.news.closed.append(call)
+        if (closed := self.open.pop(call, None)) is not None:
+            self.news.closed.append(closed)
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.news.closed += self.open
+        self.news.closed += self.open.values()
         self.open.clear()

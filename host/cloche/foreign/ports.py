@@ -167,7 +167,7 @@ class _Conducting(Generic[F]):
             news, run.news = run.news, News()
             for level, text in news.logs:
                 self._ports.log(level, text)
-            self._forget(news.closed)
+            self._forget([call.asked.call for call in news.closed])
             for number in news.opened:
                 if number in run.open:
                     self._begin(run.open[number])
@@ -198,27 +198,8 @@ class _Conducting(Generic[F]):
         self._slots[call.asked.call] = _Slot(kind, future)
 
     def _request(self, call: Call, name: str) -> Request:
-        run, ports = self._run, self._ports
-        started, asked = run.started, call.asked
-        assert started is not None
-        assert isinstance(asked, CallStep)
-        return Request(
-            ports.run_id,
-            ports.identity,
-            asked.call,
-            asked.path,
-            name,
-            asked.arguments,
-            call.attempt,
-            dict(run.state),
-            run.state_version,
-            started.given.get("context", {}),
-            started.input,
-            call.suspend_info().get("payload"),
-            call.resumed is not None,
-            call.resume_data(),
-            dict(run.results) if name in self._asks_results else None,
-        )
+        results = dict(self._run.results) if name in self._asks_results else None
+        return request_of(self._run, call, self._ports.run_id, self._ports.identity, results)
 
     # ---- ending ----
 
@@ -242,7 +223,7 @@ class _Conducting(Generic[F]):
             case "hook", _:
                 self._deliver(call, HookReceived(value["at"], number, plain(value["payload"])))
             case "child", _:
-                self._deliver(call, ChildEnded(value["at"], number, _plain_outcome(value["outcome"])))
+                self._deliver(call, ChildEnded(value["at"], number, plain_outcome(value["outcome"])))
 
     def _attempt_ended(self, call: Call, value: dict[str, Any]) -> None:
         run, asked = self._run, call.asked
@@ -289,6 +270,30 @@ class _Conducting(Generic[F]):
                 self._ports.forget(slot.future)
 
 
+def request_of(run: Conductor, call: Call, run_id: str, identity: str, results: dict[str, Any] | None) -> Request:
+    """What the next attempt of a step's call needs to know."""
+    started, asked = run.started, call.asked
+    assert started is not None
+    assert isinstance(asked, CallStep)
+    return Request(
+        run_id,
+        identity,
+        asked.call,
+        asked.path,
+        asked.name,
+        asked.arguments,
+        call.attempt,
+        dict(run.state),
+        run.state_version,
+        started.given.get("context", {}),
+        started.input,
+        call.suspend_info().get("payload"),
+        call.resumed is not None,
+        call.resume_data(),
+        results,
+    )
+
+
 def event_of(run: Conductor, call: Call, value: dict[str, Any]) -> CallEvent:
     """The event of a value that `attempted` made; a change of state that is out of date fails the step."""
     if value.get("base", run.state_version) != run.state_version:
@@ -316,7 +321,7 @@ def check_place(run: Conductor, path: str, call: Call) -> None:
         )
 
 
-def _plain_outcome(outcome: list[Any]) -> list[Any]:
+def plain_outcome(outcome: list[Any]) -> list[Any]:
     """What came of a child, in the order of keys that crosses: an engine may have sorted them."""
     has_failed, value = outcome
     return [1, Failure.from_wire(value).to_wire()] if has_failed else [0, plain(value)]
