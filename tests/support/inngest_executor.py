@@ -31,6 +31,7 @@ class Run:
     stack: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     waits: dict[str, dict[str, Any]] = field(default_factory=dict)  # steps that wait for an event
+    planned: dict[str, tuple[dict[str, Any], list[str]]] = field(default_factory=dict)  # steps: what was known then
     is_parallel: bool = False
     status: str = "Running"
     output: Any = None
@@ -96,17 +97,18 @@ class Executor:
     async def call(self, run: Run, target: str, attempt: int) -> None:
         """One call request (4.4)."""
         self.requests += 1
+        steps, stack = run.planned.get(target, (run.steps, run.stack))
         body = {
             "event": run.event,
             "events": [run.event],
-            "steps": run.steps,
+            "steps": steps,
             "use_api": False,
             "ctx": {
                 "run_id": run.id,
                 "attempt": attempt,
                 "disable_immediate_execution": run.is_parallel,
                 "use_api": False,
-                "stack": {"stack": run.stack, "current": len(run.stack)},
+                "stack": {"stack": stack, "current": len(stack)},
             },
         }
         query = {"fnId": f"{self._app_id}-{run.function}", "stepId": target}
@@ -146,6 +148,8 @@ class Executor:
     def _begin(self, run: Run, id: str, kind: str, name: Any, opts: dict[str, Any]) -> None:
         match kind:
             case "StepPlanned":
+                if self._random.random() < 0.5:  # its request is on its way while others end
+                    run.planned[id] = dict(run.steps), list(run.stack)
                 self._at(0, run, id, 0)
             case "Sleep":
                 due = int(datetime.fromisoformat((name or opts["duration"]).replace("Z", "+00:00")).timestamp() * 1000)

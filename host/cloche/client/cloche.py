@@ -264,7 +264,10 @@ class Cloche(Runs):
         """Start one run and wait for its end, for scripts without an event loop. `options` are those of `start`."""
 
         async def whole() -> RunResult:
-            async with Cloche(store, workflows=[workflow], engine=workflow.execution_engine) as app:
+            if workflow.cells is not workflow.execution_engine:  # another engine keeps its runs
+                run = await workflow.create_run(options.pop("run_id", None))
+                return await run.start(input_data, **options)
+            async with Cloche(store, workflows=[workflow], engine=workflow.cells) as app:
                 return await (await app.start(workflow, input_data, **options)).result()
 
         return asyncio.run(whole())

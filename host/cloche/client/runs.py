@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import UsageError
@@ -140,9 +140,12 @@ class Run:
                     return
                 await changed
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Worker]:
+    def _open(self) -> AbstractAsyncContextManager[Worker]:
         """The worker; a run that has its `Cloche` to itself opens it for the time of a call."""
+        return self._opened()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Worker]:
         app = self._tenant.app
         if self._owns_app and not app.is_open:
             async with app:

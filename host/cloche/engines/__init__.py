@@ -6,14 +6,20 @@ from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource
 from cloche.engines.sandboxed import SandboxEngine
 
+# Mastra's names
+DefaultExecutionEngine = DirectEngine
+WorkflowExecutionEngine = SandboxEngine
+
 __all__ = [
     "Cell",
     "CellSource",
     "Code",
+    "DefaultExecutionEngine",
     "DirectEngine",
     "Language",
     "ProcessEngine",
     "SandboxEngine",
+    "WorkflowExecutionEngine",
     "bundle_of",
     "graph_of",
     "is_native",

@@ -6,6 +6,6 @@
 
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import Ports, conduct
+from cloche.foreign.ports import ExecutionEngine, Ports, conduct
 
-__all__ = ["Conductor", "Hosted", "Hosting", "Ports", "conduct"]
+__all__ = ["Conductor", "ExecutionEngine", "Hosted", "Hosting", "Ports", "conduct"]

@@ -24,7 +24,7 @@ import httpx
 import inngest
 
 from cloche.engines import CellSource
-from cloche.errors import ClocheError, RunFailed
+from cloche.errors import ClocheError, RunFailed, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted
 from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn
 from cloche.foreign.hosted import Hosted, Hosting
@@ -104,14 +104,13 @@ class InngestExecutionEngine:
                         raise RunFailed(message, run_id=run_id, status=run["status"].lower(), error=None)
                 await asyncio.sleep(POLL_S)
 
-    async def send_event(self, workflow: Workflow, run_id: str, name: str, payload: Any = None) -> None:
-        await self._send(run_id, event_name(name), payload)
+    async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
+        """Send a message to a run that waits for it, under one of the names of `ports`."""
+        await self._client.send(inngest.Event(name=MESSAGE, data={"run": run_id, "to": name, "payload": payload}))
 
-    async def resume(self, workflow: Workflow, run_id: str, name: str, data: Any = None) -> None:
-        await self._send(run_id, name, data)
-
-    async def _send(self, run_id: str, to: str, payload: Any) -> None:
-        await self._client.send(inngest.Event(name=MESSAGE, data={"run": run_id, "to": to, "payload": payload}))
+    async def cancel(self, workflow: str, run_id: str) -> None:
+        """Raises UsageError: the SDK cancels nothing."""
+        raise UsageError(f"cancel run '{run_id}' in Inngest: its SDK cannot")
 
 
 def start_event(workflow: str) -> str:

@@ -7,9 +7,9 @@ log: where it makes a run again it gives the futures the same values in the same
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from cloche.errors import Divergence, LimitExceeded
 from cloche.foreign.attempts import Request
@@ -31,6 +31,10 @@ from cloche.history.messages import (
     unpack_event,
 )
 from cloche.history.values import plain
+
+if TYPE_CHECKING:
+    from cloche.run.results import RunResult
+    from cloche_codegen import Workflow
 
 F = TypeVar("F")
 
@@ -85,6 +89,22 @@ class Ports(Protocol[F]):
 
     def log(self, level: int, text: str) -> None:
         """A line that the workflow logs; once a run, not once a life of it, where the engine can tell."""
+
+
+@runtime_checkable
+class ExecutionEngine(Protocol):
+    """An engine that keeps whole runs, as `create_workflow(execution_engine=…)` takes it."""
+
+    async def run(
+        self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
+    ) -> RunResult:
+        """Start a run and wait for its end."""
+
+    async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
+        """Send a message to a run, under `event_name` or `resume_name`."""
+
+    async def cancel(self, workflow: str, run_id: str) -> None:
+        """Ask the engine to cancel a run."""
 
 
 def event_name(name: str) -> str:

@@ -91,17 +91,19 @@ class RestateExecutionEngine:
         end = await self._call(workflow.id, run_id, "run", given)
         return from_text(end[REPORT], workflow)
 
-    async def send_event(self, workflow: Workflow, run_id: str, name: str, payload: Any = None) -> None:
-        await self._call(workflow.id, run_id, "event", {"name": name, "payload": payload})
+    async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
+        """Send a message to a run, under one of the names of `ports`."""
+        await self._call(workflow, run_id, "message", {"name": name, "payload": payload})
 
-    async def resume(self, workflow: Workflow, run_id: str, **options: Any) -> None:
-        """`step` or `label`, `foreach_index`, `data`."""
-        await self._call(workflow.id, run_id, "resume", options)
+    async def cancel(self, workflow: str, run_id: str) -> None:
+        """Raises UsageError: an ingress cancels nothing."""
+        raise UsageError(f"cancel the invocation of run '{run_id}' with the admin API of Restate: its ingress cannot")
 
     async def _call(self, service: str, key: str, handler: str, given: Any) -> Any:
         if self._ingress is None:
             raise UsageError("to reach runs, RestateExecutionEngine needs ingress=, the address of Restate's ingress")
-        async with restate.create_client(self._ingress) as client:
+        headers = {"content-type": "application/json"}
+        async with restate.create_client(self._ingress, headers) as client:
             answer = await client.generic_call(service, handler, json.dumps(given).encode(), key=key)
         return json.loads(answer) if answer else None
 
@@ -240,6 +242,10 @@ def _service_of(engine: RestateExecutionEngine, hosted: Hosted) -> restate.Workf
     @service.handler()
     async def event(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:
         await _put(ctx, event_name(given["name"]), given.get("payload"))
+
+    @service.handler()
+    async def message(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:
+        await _put(ctx, given["name"], given.get("payload"))
 
     @service.handler()
     async def resume(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:

@@ -117,14 +117,11 @@ class TemporalExecutionEngine:
         )
         return from_text((await handle.result())[REPORT], workflow)
 
-    async def send_event(self, run_id: str, name: str, payload: Any = None) -> None:
-        await self._handle(run_id).signal("event", args=[name, payload])
+    async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
+        """Send a message to a run, under one of the names of `ports`."""
+        await self._handle(run_id).signal("message", args=[name, payload])
 
-    async def resume(self, run_id: str, **options: Any) -> None:
-        """`step` or `label`, `foreach_index`, `data`."""
-        await self._handle(run_id).signal("resume", options)
-
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, workflow: str, run_id: str) -> None:
         await self._handle(run_id).cancel()
 
     def _handle(self, run_id: str) -> Any:
@@ -256,6 +253,10 @@ class Conducted:
     async def resume(self, options: dict[str, Any]) -> None:
         name = resume_name(options.get("step"), options.get("label"), options.get("foreach_index"))
         self._inbox.put(name, options.get("data"))
+
+    @workflow.signal
+    async def message(self, name: str, payload: Any) -> None:
+        self._inbox.put(name, payload)
 
     @workflow.query
     def report(self) -> dict[str, str]:

@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 from support.foreign_engine import name_of
 from support.foreign_flows import EXTRA, FLOWS, LOOP, Flow, by_cloche, essence, increment, plus, square, wf
+from support.foreign_servers import free_port, wait_for_port
 from support.guests import needs_python
 
-from cloche import RunResult, create_step
+from cloche import RunResult, create_step, create_workflow
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
 
 with warnings.catch_warnings():  # the SDK's own, as it is imported
     warnings.simplefilter("ignore")
-    for name in ("inngest.fast_api", "inngest.experimental.mocked", "fastapi"):
+    for name in ("inngest.fast_api", "inngest.experimental.mocked", "fastapi", "hypercorn"):
         pytest.importorskip(name, reason=f"{name} is not installed: make engines")
 
 import fastapi
+import hypercorn.asyncio
+import hypercorn.config
 import inngest
 import inngest.fast_api
 from inngest.experimental import mocked
@@ -253,3 +256,54 @@ def test_requests_grow_with_the_memos_and_no_faster(served: Served) -> None:
 
     short, middle, long = calls(20), calls(70), calls(120)
     assert long - middle == pytest.approx(middle - short, rel=0.1)
+
+
+async def serve_events(executor: Executor, workflow: str, port: int, end: asyncio.Event) -> None:
+    """Inngest's event API and the part of its REST API that says how runs ended, over the executor."""
+    app = fastapi.FastAPI()
+
+    @app.post("/e/{key}")
+    async def take(key: str, request: fastapi.Request) -> dict[str, Any]:
+        [event] = await request.json()
+        if event["name"] == MESSAGE:
+            executor.send(MESSAGE, event["data"])
+        else:
+            executor.start(workflow, event["data"])
+        return {"ids": ["1"], "status": 200}
+
+    @app.get("/v1/events/{id}/runs")
+    async def runs(id: str) -> dict[str, Any]:
+        [run] = executor.runs
+        await executor.until(run, is_waiting=True)
+        return {"data": [{"run_id": run.id, "status": run.status, "output": run.output}]}
+
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    await hypercorn.asyncio.serve(app, config, shutdown_trigger=end.wait)  # type: ignore[arg-type]
+
+
+def test_a_workflow_with_this_engine_runs_there() -> None:
+    async def started_here() -> RunResult:
+        port, end = free_port(), asyncio.Event()
+        base = f"http://127.0.0.1:{port}"
+        own = inngest.Inngest(app_id=APP, is_production=False, api_base_url=base, event_api_base_url=base)
+        engine = InngestExecutionEngine(own)
+        workflow = create_workflow(id="own", execution_engine=engine).wait_for_event("go").then(plus).commit()
+        engine.add(workflow)
+        app = fastapi.FastAPI()
+        inngest.fast_api.serve(app, own, engine.functions)
+        executor = Executor(app, APP, {"own": 0})
+        serving = asyncio.create_task(serve_events(executor, "own", port, end))
+        await asyncio.to_thread(wait_for_port, port)
+        run: Any = await workflow.create_run()
+        running = asyncio.create_task(run.start())
+        while not (executor.runs and executor.runs[0].waits):  # noqa: ASYNC110 - it is driven by what asks for its end
+            await asyncio.sleep(0.02)
+        await run.send_event("go", {"x": 5})
+        result: RunResult = await running
+        end.set()
+        await serving
+        return result
+
+    result = asyncio.run(started_here())
+    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})

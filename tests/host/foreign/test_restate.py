@@ -249,3 +249,19 @@ def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
     with restate(tmp_path) as server:
         assert asyncio.run(killed(server)) == {"x": STEPS}
     assert sorted(set(marks_in(marks))) == list(range(STEPS))
+
+
+def test_a_workflow_with_this_engine_runs_there(server: Restate) -> None:
+    own = RestateExecutionEngine(ingress=server.ingress)
+    workflow = create_workflow(id="own", execution_engine=own).wait_for_event("go").then(plus).commit()
+    own.add(workflow)
+
+    async def started_here(client: httpx.AsyncClient) -> RunResult:
+        run: Any = await workflow.create_run()
+        running = asyncio.create_task(run.start())
+        await run.send_event("go", {"x": 5})
+        result: RunResult = await running
+        return result
+
+    result = on_restate(server, own, started_here)
+    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})

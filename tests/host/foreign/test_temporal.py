@@ -15,7 +15,7 @@ from support.foreign_servers import Temporal, marks_in, temporal, until_marked, 
 from support.foreign_worker import STEPS
 from support.guests import needs_python
 
-from cloche import RunResult, create_step, path
+from cloche import RunResult, create_step, create_workflow, path
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
 
@@ -270,3 +270,16 @@ def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
     with temporal(tmp_path) as server:
         assert asyncio.run(killed(server)) == {"x": STEPS}
     assert sorted(set(marks_in(marks))) == list(range(STEPS))
+
+
+def test_a_workflow_with_this_engine_runs_there(server: Temporal) -> None:
+    async def started_here() -> RunResult:
+        client = await connected(server)
+        engine = TemporalExecutionEngine(client=client, task_queue="own")
+        workflow = create_workflow(id="own", execution_engine=engine).then(plus).commit()
+        engine.add(workflow)
+        async with Worker(client, task_queue="own", **engine.worker):
+            return await (await workflow.create_run()).start(input_data={"x": 5})
+
+    result = asyncio.run(started_here())
+    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})
