@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support.foreign_engine import name_of
 from support.foreign_flows import EXTRA, FLOWS, LOOP, Flow, by_cloche, essence, increment, plus, square, wf
-from support.foreign_servers import free_port, wait_for_port
 from support.guests import needs_python
 
+from benchmarks.engine_servers import free_port, wait_for_port
 from cloche import RunResult, create_step, create_workflow
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT

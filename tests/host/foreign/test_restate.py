@@ -23,10 +23,11 @@ from support.foreign_flows import (
     square,
     wf,
 )
-from support.foreign_servers import Restate, free_port, marks_in, restate, until_marked, worker
+from support.foreign_servers import Restate, marks_in, restate, until_marked, worker
 from support.foreign_worker import STEPS
 from support.guests import needs_python
 
+from benchmarks.engine_servers import free_port
 from cloche import RunResult, create_workflow
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
