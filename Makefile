@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format guest guest-python wheel-python bench counts rivals campaign simulate fuzz torture docs lock clean
+.PHONY: help demo test engines check format guest guest-python wheel-python bench counts rivals campaign simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: guest ## run the orders workflow, kill it half way, finish it, show what t
 
 test: guest guest-python ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+engines: $(READY) ## fetch the servers of Temporal and Restate, pinned, for the tests and benchmarks of foreign engines
+	$(BIN)/python .ci/engines.py
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -78,9 +81,10 @@ rivals: guest ## measure other runtimes beside cloche (INSTALL=1 fetches them in
 docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
 	$(BIN)/pdoc --docformat google -o .cache/docs cloche cloche_codegen
 
-lock: $(READY) ## renew .ci/dev.lock from pyproject.toml (the only target that needs pip-tools)
+lock: $(READY) ## renew the locks in .ci/ (the only target that needs pip-tools)
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-options --no-header --extra dev -o .ci/dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-options --no-header -o .ci/engines.lock .ci/engines.in
 
 clean: ## remove the environment, built guests and caches
 	rm -rf .venv .cache guest/cloche_guest/built .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 
+from benchmarks.engine_servers import NotInstalled
 from benchmarks.figures import Figure, Scale
 
 SUITE = {
@@ -33,6 +35,9 @@ SUITE = {
     "live-memory": ("memory", "what live cells take"),
     "parked-memory": ("memory", "what runs take that wait for somebody"),
     "cold-start": ("startup", "the first run of a process, with and without compiled guest"),
+    "inngest": ("foreign", "a request of Inngest that leads a run through its memos, beside a plain function"),
+    "restate": ("foreign", "on Restate's own server, beside a plain handler (make engines)"),
+    "temporal": ("foreign", "on Temporal's own server, beside a plain workflow (make engines)"),
     "counts": ("counts", "fuel and calls of the key paths: the same on every machine"),
     "help": ("startup", "`cloche --help`"),
 }
@@ -42,5 +47,8 @@ def run_suite(names: Sequence[str], scale: Scale) -> Iterator[tuple[str, Figure]
     """The figures of these benchmarks, of all if none is named, as they are measured: (name of the benchmark, figure)."""
     for name in names or SUITE:
         module = importlib.import_module(f"benchmarks.{SUITE[name][0]}")
-        for figure in getattr(module, name.replace("-", "_"))(scale):
-            yield name, figure
+        try:
+            for figure in getattr(module, name.replace("-", "_"))(scale):
+                yield name, figure
+        except NotInstalled as missing:
+            print(f"{name}: {missing}", file=sys.stderr)

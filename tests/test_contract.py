@@ -46,6 +46,10 @@ MAY_KNOW = {
     "click": {"cloche.cli"},
     "benchmarks": {"cloche.cli.bench"},  # in a checkout only
     "cryptography": {"cloche.operations.signing"},
+    "inngest": {"cloche.foreign.inngest"},
+    "restate": {"cloche.foreign.restate"},
+    "temporalio": {"cloche.foreign.temporal"},
+    "httpx": {"cloche.foreign.inngest"},
     "pydantic": {
         "cloche.client",
         "cloche.operations",
@@ -242,6 +246,12 @@ def test_history_reads_no_clock_draws_no_chance_and_does_no_input_or_output() ->
         return layer_of(found.module) != "history" or found.root not in forbidden or found.name in allowed
 
     assert straying(pure) == []
+
+
+def test_a_conducted_run_needs_neither_store_nor_worker() -> None:
+    """What a foreign engine keeps is not kept here."""
+    unknown = {"store", "worker", "operations", "client"}
+    assert straying(lambda i: layer_of(i.module) != "foreign" or layer_of(i.name) not in unknown) == []
 
 
 @pytest.mark.parametrize("library", sorted(MAY_KNOW))

@@ -10,9 +10,11 @@ from cloche.client import create_workflow as create_workflow
 from cloche.client import from_mastra as from_mastra
 from cloche.client import load_workflow as load_workflow
 from cloche.client import workflow as workflow
+from cloche.engines import DefaultExecutionEngine as DefaultExecutionEngine
 from cloche.engines import DirectEngine as DirectEngine
 from cloche.engines import ProcessEngine as ProcessEngine
 from cloche.engines import SandboxEngine as SandboxEngine
+from cloche.engines import WorkflowExecutionEngine as WorkflowExecutionEngine
 from cloche.errors import ClocheError as ClocheError
 from cloche.errors import DeployRefused as DeployRefused
 from cloche.errors import FatalError as FatalError

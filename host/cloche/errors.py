@@ -8,6 +8,7 @@
         NotSuspended          a run does not wait for what it was given
       DeployRefused         a tenant's code does not load, or is not what it should be
       StartRefused          the workflow's `on_start` raised, in a worker
+      RefusedByEngine       a foreign engine cannot say something of a workflow
       QueueFull             as many runs of the tenant wait to begin as may
       MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
@@ -107,6 +108,12 @@ class DeployRefused(UsageError):
     `column`, or `problems` of a graph, or `limit`, `value` and `asked` as of the fault that it met."""
 
     code = "deploy-refused"
+
+
+class RefusedByEngine(UsageError):
+    """Nothing was added. Facts: `engine`, `workflow`, `problems` (a line for each node, with the reason)."""
+
+    code = "refused-by-engine"
 
 
 class QueueFull(UsageError):

@@ -172,7 +172,11 @@ class Cloche(Client, Upkeep):
         """Start one run and wait for its end, for scripts without an event loop. `options` are those of `start`."""
 
         async def whole() -> RunResult:
-            async with Cloche(store, workflows=[workflow], engine=workflow.execution_engine) as app:
+            runnable: Any = workflow  # of the class here, which knows this one
+            if runnable.cells is not runnable.execution_engine:  # another engine keeps its runs
+                run: Run = await runnable.create_run(options.pop("run_id", None))
+                return await run.start(input_data, **options)
+            async with Cloche(store, workflows=[workflow], engine=runnable.cells) as app:
                 return await (await app.start(workflow, input_data, **options)).result()
 
         return asyncio.run(whole())

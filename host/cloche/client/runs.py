@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import UsageError
@@ -11,7 +11,7 @@ from cloche.history import Record, RunKey, Seq
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
 from cloche.run.code import load_code
-from cloche.run.results import RunResult, fold, revive
+from cloche.run.results import RunResult, fold, revive, top_level
 from cloche.status import FINAL, RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -152,9 +152,12 @@ class Run:
                         return
                 await changed
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Connection]:
+    def _open(self) -> AbstractAsyncContextManager[Connection]:
         """The connection; a run that has its `Cloche` to itself opens it for the time of a call."""
+        return self._opened()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Connection]:
         if self._own_app is not None and not self._own_app.is_open:
             async with self._own_app:
                 yield self._owner.connection
@@ -176,7 +179,7 @@ class Run:
     def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
         code = load_code(store, row.code)
-        out = fold(row, store.records(self._key), replay.top_level(code))
+        out = fold(row, store.records(self._key), top_level(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, overload
+from uuid import uuid4
 
 import cloche_codegen as codegen
 from cloche.client.cloche import Cloche
+from cloche.client.foreign_runs import ForeignRun
 from cloche.client.runs import Run
 from cloche.engines import CellSource
 from cloche.errors import UsageError
+from cloche.foreign.ports import ExecutionEngine
 from cloche.run.results import RunResult
 
 
 class Workflow(codegen.Workflow):
     """A workflow of the builder (`cloche_codegen.Workflow` has its methods) that can be run.
 
-    `execution_engine` is what `create_run` runs it on; the default is `SandboxEngine()`. `on_start` is called before a run
-    starts, once, and may refuse it by raising; `on_finish` when a run stops in this process (ended or suspended), `on_error`
-    after it when the run failed; what these two raise is logged and changes nothing. All three may be async.
+    `execution_engine` is what `create_run` runs it on: an engine for cells (the default is `SandboxEngine()`), or one that
+    keeps whole runs (`cloche.foreign`) and does not call the three functions. `on_start` is called before a run starts, once,
+    and may refuse it by raising; `on_finish` when a run stops in this process (ended or suspended), `on_error` after it when
+    the run failed; what these two raise is logged and changes nothing. All three may be async.
     """
 
-    execution_engine: CellSource | None
+    execution_engine: CellSource | ExecutionEngine | None
     on_start: Callable[[Mapping[str, Any]], Any] | None = None
     on_finish: Callable[[RunResult], Any] | None = None
     on_error: Callable[[RunResult], Any] | None = None
+
+    @property
+    def cells(self) -> CellSource | None:
+        """What runs its code, where the workflow says."""
+        return None if isinstance(self.execution_engine, ExecutionEngine) else self.execution_engine
 
     def __call__(self, input_data: Any = None) -> Awaitable[Any]:
         """Inside of a native workflow: the result of a child run of this one, or its failure raised.
@@ -44,7 +53,9 @@ class Workflow(codegen.Workflow):
             NotCommitted: end the workflow with `.commit()` first.
         """
         _ = self.graph
-        app = Cloche(workflows=[self], engine=self.execution_engine, handle_sigterm=False)
+        if isinstance(self.execution_engine, ExecutionEngine):
+            return ForeignRun(self.execution_engine, self, run_id or uuid4().hex)
+        app = Cloche(workflows=[self], engine=self.cells, handle_sigterm=False)
         return app.own_run(self, run_id)
 
 

@@ -1,19 +1,26 @@
 """What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
-from cloche.engines.code import Code, Language, graph_of, is_native, mode_of
+from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource
 from cloche.engines.sandboxed import SandboxEngine
 
+# Mastra's names
+DefaultExecutionEngine = DirectEngine
+WorkflowExecutionEngine = SandboxEngine
+
 __all__ = [
     "Cell",
     "CellSource",
     "Code",
+    "DefaultExecutionEngine",
     "DirectEngine",
     "Language",
     "ProcessEngine",
     "SandboxEngine",
+    "WorkflowExecutionEngine",
+    "bundle_of",
     "graph_of",
     "is_native",
     "mode_of",

@@ -1,4 +1,4 @@
-"""`Code`: the bundle that a run is pinned to, and what its stored graph says of it."""
+"""`Code`: the bundle that a run is pinned to, how it is made of a workflow, and what its stored graph says of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cloche.history.values import decode, encode
 
 if TYPE_CHECKING:
-    from cloche_codegen import Graph
+    from cloche_codegen import Graph, Workflow
 
 Language = Literal["javascript", "python"]
 
@@ -54,6 +54,12 @@ class Code:
         language = wire.get("language", "javascript")
         lines, owner = dict(wire["lines"]), wire.get("owner", "")
         return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner)
+
+
+def bundle_of(workflow: Workflow, guest: str) -> Code:
+    """The code of a run of `workflow` that begins now, under the guest of this digest."""
+    source = workflow.source()
+    return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), workflow.language)
 
 
 def graph_of(code: Code) -> Graph | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloche.engines import Cell, CellSource, Code, graph_of
+from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.limits import Limits
@@ -15,7 +15,7 @@ from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
-from cloche.run.results import RunResult, fold
+from cloche.run.results import RunResult, fold, top_level
 from cloche.status import FINAL, RunStatus
 from cloche.store import Finding, Metered, RunRow, Store
 
@@ -99,13 +99,6 @@ def result_of(store: Store, key: RunKey) -> RunResult:
     """The run as it stands, values as they are stored."""
     row = row_of(store, key)
     return fold(row, store.records(key), top_level(load_code(store, row.code)))
-
-
-def top_level(code: Code) -> list[str]:
-    """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
-    graph = graph_of(code)
-    single = ("step", "workflow", "map", "sleep", "sleep_until")
-    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
 
 
 def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:

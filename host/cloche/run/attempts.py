@@ -15,9 +15,10 @@ from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
-from cloche.run.outcomes import Outcomes, failure_of, redispatched_too_often, unknown_outcome
+from cloche.run.outcomes import Outcomes, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
+from cloche.steps.failing import failure_of
 
 if TYPE_CHECKING:
     from cloche.run.inputs import Inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloche.engines import CellSource, Code
+from cloche.engines import CellSource, Code, bundle_of
 from cloche.errors import HistoryError
 from cloche.store import Store, blob_digest
 
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 def code_of(workflow: Workflow, engine: CellSource) -> Code:
     """What a run of `workflow` that begins now is pinned to."""
-    source, language = workflow.source(), workflow.language
-    guest, _ = engine.guest(language)
-    return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), language)
+    guest, _ = engine.guest(workflow.language)
+    return bundle_of(workflow, guest)
 
 
 def load_code(store: Store, digest: str) -> Code:

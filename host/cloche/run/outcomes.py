@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import FatalError, InvalidInput, LimitExceeded, RetryableError
 from cloche.history import Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.failures import traceback_of
@@ -15,12 +14,10 @@ from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AttemptFailed, StepWrote
-from cloche.history.retry import asked_delay_ms
-from cloche.history.values import encode_plain
 from cloche.run.inputs import Deferred
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
 from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
-from cloche.steps.redaction import redact
+from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
     from cloche_codegen import Step
-
-EVENT_BYTES_MAX = (8 << 20) - 1024
 
 log = logging.getLogger("cloche.run")
 
@@ -127,15 +122,8 @@ class Outcomes:
         Raises:
             TypeError: the step says when to try again in another form than seconds or a timedelta.
         """
-        if isinstance(error, FatalError | InvalidInput | LimitExceeded):
-            return None
         policy = self._services.registry.retry_policy(step, self._run.code)
-        names = [kind.__name__ for kind in type(error).__mro__]
-        if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
-            return None
-        delay: int | None = policy.delay_after(start.attempt, f"{self._run.key.run}:{start.call}")
-        asked = asked_delay_ms(error) if delay is not None and isinstance(error, RetryableError) else None
-        return delay if asked is None else asked
+        return next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +150,6 @@ class _StepServices:
 
     def _tell(self, one: Input) -> None:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))
-
-
-def failure_of(error: BaseException) -> Failure:
-    """The failure of an exception as it can enter the glass; one that is too large loses its data and its cause."""
-    try:
-        failure = redact(Failure.from_exception(error))
-    except Exception:
-        return Failure(type(error).__name__, "what the step raised could not be read")
-    if len(encode_plain(failure.to_wire())) <= EVENT_BYTES_MAX:
-        return failure
-    return Failure(failure.name, failure.message)
 
 
 def unknown_outcome(start: StartStep) -> Failure:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import Code, graph_of
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
@@ -103,20 +104,27 @@ class RunResult:
         return data
 
 
+def top_level(code: Code) -> list[str]:
+    """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
+    graph = graph_of(code)
+    single = ("step", "workflow", "map", "sleep", "sleep_until")
+    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
+
+
 def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> RunResult:
     """The result of a run from its records. `top_level` are the node ids whose order makes the execution path."""
     out = RunResult(row.key.run, row.workflow, row.status)
     if row.problem is not None:
         out.blocked = json.loads(row.problem)
-    folding = _Folding(out, RunMachine(row.key), frozenset(top_level))
+    folding = Folding(out, RunMachine(row.key), frozenset(top_level))
     for record in records:
         folding.take(record)
     folding.finish()
     return out
 
 
-class _Folding:
-    """The open ends while records are gone through."""
+class Folding:
+    """A result that grows record by record: `out` as it stands, and the open ends. `finish` completes it."""
 
     def __init__(self, out: RunResult, machine: RunMachine, top_level: frozenset[str]) -> None:
         self.out = out

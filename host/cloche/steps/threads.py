@@ -38,7 +38,7 @@ class _Work:
 
 
 class StepThreads:
-    """At most `threads` steps at a time that are not hung. On the loop's thread alone, but for the work itself.
+    """At most `threads` steps at a time that are not hung. On one loop's thread alone, but for the work itself.
 
     The threads are daemons: a step that hangs does not keep the process from ending.
     """
@@ -51,7 +51,6 @@ class StepThreads:
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._turns = Turns()
         self._numbers = itertools.count()
-        self._loop = asyncio.get_running_loop()
 
     async def run(self, tenant: TenantId, call: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """What `call` returns, made in a thread when it is the tenant's turn.
@@ -61,7 +60,8 @@ class StepThreads:
             BaseException: what it raised.
         """
         await self._have_place(tenant)
-        work = _Work(call, self._loop.create_future())
+        loop = asyncio.get_running_loop()
+        work = _Work(call, loop.create_future())
         self._begin(work)
         try:
             done, _ = await asyncio.wait([work.done], timeout=timeout_s)
@@ -147,7 +147,7 @@ class StepThreads:
                     error = RuntimeError("the step's function raised StopIteration")
                     error.__cause__ = raised
             try:
-                self._loop.call_soon_threadsafe(self._ended, work, result, error)
+                work.done.get_loop().call_soon_threadsafe(self._ended, work, result, error)
             except RuntimeError:  # the loop is closed: nobody hears of it
                 return
             del work, result, error

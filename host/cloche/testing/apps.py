@@ -33,7 +33,7 @@ class TestApp(Cloche):
         **options: Any,
     ) -> None:
         doubles = list(doubles)
-        engines = [one.execution_engine for one in workflows if one.execution_engine is not None]
+        engines = [one.cells for one in workflows if one.cells is not None]
         options.setdefault("engine", engines[0] if engines else None)
         super().__init__(
             workflows=[with_doubles(workflow, doubles) for workflow in workflows],

@@ -34,7 +34,7 @@ def assert_run_replays(
     store: MemoryStore, key: RunKey, workflow: Workflow | None = None, *, engine: CellSource | None = None
 ) -> None:
     """As `assert_replays`, for a run in a store."""
-    used = engine or (workflow.execution_engine if workflow is not None else None) or SandboxEngine()
+    used = engine or (workflow.cells if workflow is not None else None) or SandboxEngine()
     report = replay.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
     if report.divergence is not None:
         raise AssertionError(str(report.divergence))

@@ -1,0 +1,370 @@
+"""cloche's workflows on Inngest: the cell decides, Inngest's memoised steps are the log.
+
+    engine = InngestExecutionEngine(client).add(workflow)
+    inngest.fast_api.serve(app, client, engine.functions)
+
+The event `cloche/ID.start` starts a run of workflow ID; its data are {"input": …}, and if wanted `state`, `context` and
+`run_id`. The event `cloche/message` reaches a run: {"run": its id, "to": "event/NAME" or "resume/STEP" or "label/LABEL",
+"payload": …}. Inngest keeps no event for a run that does not wait for it yet.
+
+Every request of Inngest carries all memos and the order in which they came. A fresh cell is led through them, in one crossing
+where it can be, and what it then waits for is reported back as steps of Inngest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import inngest
+
+from cloche.engines import CellSource
+from cloche.errors import ClocheError, RunFailed, UsageError
+from cloche.foreign.attempts import Request, Sink, attempted
+from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn
+from cloche.foreign.hosted import Hosted, Hosting
+from cloche.foreign.ports import check_place, event_name, event_of, plain_outcome, request_of, resume_names
+from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
+from cloche.foreign.report import from_text
+from cloche.foreign.runs import REPORT, begun, child_outcome, end_of
+from cloche.history import Failure, Path, TimeMs
+from cloche.history.messages import (
+    CallStep,
+    ChildEnded,
+    HookReceived,
+    OpenHook,
+    SetTimer,
+    StartChild,
+    StepBailed,
+    StepCompleted,
+    StepFailed,
+    StepResumed,
+    StepSuspended,
+    TimerFired,
+    unpack_event,
+)
+from cloche.history.values import plain
+from cloche.run.results import RunResult
+from cloche_codegen import Step, Workflow
+
+MESSAGE = "cloche/message"
+FOREVER = timedelta(days=365)  # Inngest's longest wait
+EVENT_BYTES_MAX = 2_900_000  # the output of a step has at most 4 MB; base64 is in it
+POLL_S = 0.2
+
+
+class InngestExecutionEngine:
+    """Workflows as functions of Inngest, which `functions` has for `inngest.fast_api.serve` and its like."""
+
+    def __init__(
+        self,
+        client: inngest.Inngest,
+        workflows: Iterable[Workflow] = (),
+        *,
+        steps: Iterable[Step] = (),
+        cells: CellSource | None = None,
+    ) -> None:
+        """Raises RefusedByEngine: Inngest cannot say something in a workflow."""
+        self.hosting = Hosting(INNGEST, steps, cells)
+        self.functions: list[inngest.Function[Any]] = []
+        self._client = client
+        for one in workflows:
+            self.add(one)
+
+    def add(self, workflow: Workflow) -> InngestExecutionEngine:
+        """Conduct this one and its children too. Raises as the constructor."""
+        self.functions += [_function_of(self._client, hosted) for hosted in self.hosting.add(workflow)]
+        return self
+
+    async def run(
+        self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
+    ) -> RunResult:
+        """Start a run and wait for its end: Inngest is asked every 200 ms, for nothing else tells.
+
+        Raises:
+            RunFailed: Inngest ended the run itself.
+        """
+        data = {"input": input, "state": dict(state), "context": dict(context), "run_id": run_id, "report": True}
+        event = inngest.Event(name=start_event(workflow.id), data=data, id=run_id)
+        [id] = await self._client.send(event)
+        headers = {"Authorization": f"Bearer {self._client.signing_key}"} if self._client.signing_key else {}
+        async with httpx.AsyncClient(base_url=self._client.api_origin, headers=headers) as http:
+            while True:
+                answer = await http.get(f"/v1/events/{id}/runs")
+                for run in answer.raise_for_status().json()["data"]:
+                    if run["status"] == "Completed":
+                        return from_text(run["output"][REPORT], workflow)
+                    if run["status"] in ("Failed", "Cancelled"):
+                        message = f"Inngest ended run {run_id} as {run['status'].lower()}: {run.get('output')}"
+                        raise RunFailed(message, run_id=run_id, status=run["status"].lower(), error=None)
+                await asyncio.sleep(POLL_S)
+
+    async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
+        """Send a message to a run that waits for it, under one of the names of `ports`."""
+        await self._client.send(inngest.Event(name=MESSAGE, data={"run": run_id, "to": name, "payload": payload}))
+
+    async def cancel(self, workflow: str, run_id: str) -> None:
+        """Raises UsageError: the SDK cancels nothing."""
+        raise UsageError(f"cancel run '{run_id}' in Inngest: its SDK cannot")
+
+
+def start_event(workflow: str) -> str:
+    """The name of the event that starts a run of a workflow."""
+    return f"cloche/{workflow}.start"
+
+
+def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[Any]:
+    retries = max((hosted.retries(step).retries for step in hosted.steps.values()), default=0)
+
+    @client.create_function(
+        fn_id=hosted.id,
+        trigger=inngest.TriggerEvent(event=start_event(hosted.id)),
+        retries=min(retries, INNGEST_RETRIES_MAX),
+    )
+    async def function(ctx: inngest.Context) -> Any:
+        try:
+            answering = Answering(ctx, hosted)
+            answering.lead()
+            if answering.run.outcome is None:
+                await answering.ask()
+        except ClocheError as error:  # a divergence, an input that does not fit: trying again would not help
+            raise inngest.NonRetriableError(str(Failure.from_exception(error))) from error
+        return _ended(answering.run, ctx)
+
+    return function
+
+
+def _ended(run: Conductor, ctx: inngest.Context) -> Any:
+    end = end_of(run)
+    if ctx.event.data.get("is_child"):
+        return {"outcome": child_outcome(end)}
+    match end:
+        case {"value": value}:
+            return value
+        case {"failure": failure}:
+            raise inngest.NonRetriableError(str(Failure.from_wire(failure)))
+    raise inngest.NonRetriableError(f"Canceled: {end['canceled']}")
+
+
+class Memos:
+    """What Inngest remembers of a run, in the order in which it came.
+
+    The one place that reaches into the SDK: its context shows neither the order (`ctx.stack` of the SDK specification) nor all
+    memos at once.
+    """
+
+    def __init__(self, ctx: inngest.Context) -> None:
+        execution: Any = ctx.step._execution
+        self.order: list[str] = list(execution._request.ctx.stack.stack or ())
+        self.target: str | None = ctx.step._target_hashed_id  # the one step that this request is to run
+        self._memos: dict[str, Any] = execution._memos._memos
+
+    def data(self, key: str) -> Any:
+        """What a step gave; None for a sleep."""
+        found = self._memos[key].data
+        return None if type(found).__name__ == "EmptySentinel" else found
+
+    def error(self, key: str) -> Failure | None:
+        """The failure of a step that Inngest gave up."""
+        error = self._memos[key].error
+        return Failure(error.name, error.message) if error is not None else None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._memos
+
+    def forget(self) -> None:
+        """The SDK calls its middleware back when a step is new, which it knows by there being no memo any more."""
+        self._memos.clear()
+
+
+class Answering:
+    """One request of Inngest: a run that is led through its memos, and then asks for what it waits for."""
+
+    def __init__(self, ctx: inngest.Context, hosted: Hosted) -> None:
+        self._ctx = ctx
+        self._hosted = hosted
+        self._memos = Memos(ctx)
+        self._data: Mapping[str, Any] = ctx.event.data
+        self._run_id = str(self._data.get("run_id") or ctx.run_id)
+        self._resumed: dict[int, int] = {}  # call -> how often it was resumed
+        self.run = self._begun()
+
+    def _begun(self) -> Conductor:
+        now, data = self._ctx.event.ts or 0, self._data
+        self._resumed = {}
+        identity = self._ctx.run_id
+        return begun(
+            self._hosted, run_id=self._run_id, identity=identity, now=now, input=data.get("input"), options=data
+        )
+
+    # ---- what has happened ----
+
+    def lead(self) -> None:
+        """Lead the run through all memos: in as few crossings as can be, or one by one where that does not go.
+
+        Raises:
+            Divergence: they are not of this code.
+        """
+        try:
+            self._lead(together=self.run.report is None)
+        except OutOfTurn:
+            self.run = self._begun()
+            self._lead(together=False)
+        self._memos.forget()
+
+    def _lead(self, *, together: bool) -> None:
+        run, batch = self.run, list[tuple[str, CallEvent]]()
+        for key in filter(self._memos.__contains__, self._memos.order):
+            value = self._memos.data(key)
+            if together and _is_simple(value):
+                batch.append((value["path"], _unpacked(value)))
+                continue
+            run.deliver_all(batch)
+            batch = []
+            call = self._open_call(key, value)
+            if call is not None and run.outcome is None:
+                self._take(call, key, value)
+        run.deliver_all(batch)
+
+    def _open_call(self, key: str, value: Any) -> Call | None:
+        """Whose memo it is; None if nobody waits for it any more."""
+        if _is_attempt(value):
+            event = _unpacked(value)
+            call = self.run.open.get(event.call)
+            if call is None:
+                self.run.deliver(value["path"], event)  # which says whether it was given up, or is of other code
+            return call
+        return next((call for call in self.run.open.values() if self._key(call) == key), None)
+
+    def _take(self, call: Call, key: str, value: Any) -> None:
+        run, asked, failure = self.run, call.asked, self._memos.error(key)
+        at, number = run.now, call.asked.call
+        if failure is not None and isinstance(asked, CallStep):
+            run.deliver(call.path, StepFailed(at, number, failure))
+        elif _is_attempt(value):
+            check_place(run, value["path"], call)
+            call.attempt = value["attempt"]
+            event = event_of(run, call, value)
+            if "abort" in value:
+                run.cancel(event.time, value["abort"], by=event)
+            run.deliver(call.path, event)
+        elif isinstance(asked, SetTimer):
+            run.deliver(call.path, TimerFired(TimeMs(max(asked.due, at)), number))
+        elif isinstance(asked, StartChild):
+            outcome = value["outcome"] if failure is None else [1, failure.to_wire()]
+            run.deliver(call.path, ChildEnded(at, number, plain_outcome(outcome)))
+        elif value is None:
+            run.stop(
+                Failure("WaitedTooLong", f"'{call.path}' waited for {FOREVER.days} days, which is Inngest's limit")
+            )
+        elif isinstance(asked, OpenHook):
+            run.deliver(call.path, HookReceived(value["ts"], number, plain(value["data"].get("payload"))))
+        else:
+            self._resumed[number] = self._resumed.get(number, 0) + 1
+            run.deliver(call.path, StepResumed(value["ts"], number, Path(call.path), value["data"].get("payload")))
+
+    # ---- what it waits for ----
+
+    async def ask(self) -> None:
+        """Report what is open as steps of Inngest, and run the one that this request is for.
+
+        Never returns but by the SDK's own interrupts: whatever is open is new to Inngest.
+        """
+        calls = list(self.run.open.values())
+        if not calls:
+            raise inngest.NonRetriableError(
+                "Deadlock: the workflow waits for something that nothing outside will answer"
+            )
+        if self._memos.target is not None:
+            calls = [call for call in calls if self._key(call) == self._memos.target]
+            if not calls:
+                await self._pass_over()
+        if len(calls) == 1:  # Inngest may run it in this very request
+            await self._step(calls[0])()
+        else:
+            await self._ctx.group.parallel(tuple(self._step(call) for call in calls))
+
+    async def _pass_over(self) -> None:
+        """The step was planned and then given up: it ends without being performed, and nobody looks at its memo.
+
+        Raises:
+            RetryAfterError: no step of this run had that id.
+        """
+
+        async def nothing() -> dict[str, Any]:
+            return {"given_up": True}
+
+        for call in self.run.news.closed:
+            if self._key(call) == self._memos.target:
+                await self._ctx.step.run(self._id(call), nothing)
+        raise inngest.RetryAfterError("Inngest asks for a step that this run does not have", 1_000, quiet=True)
+
+    def _id(self, call: Call) -> str:
+        rounds = self._resumed.get(call.asked.call, 0)
+        if call.is_suspended:
+            return f"{call.path}~resume{rounds + 1}"
+        return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
+
+    def _key(self, call: Call) -> str:
+        return hashlib.sha1(self._id(call).encode()).hexdigest()
+
+    def _step(self, call: Call) -> Callable[[], Awaitable[Any]]:
+        id, step = self._id(call), self._ctx.step
+        match call.asked:
+            case CallStep() if call.is_suspended:
+                names = resume_names(call.path, tuple(call.suspend_info().get("labels", ())))
+                return lambda: self._message(id, names)
+            case CallStep():
+                return lambda: step.run(id, lambda: self._attempt(call))
+            case SetTimer(due=due):
+                return lambda: step.sleep_until(id, datetime.fromtimestamp(due / 1000, UTC))
+            case OpenHook(name=name):
+                return lambda: self._message(id, (event_name(name),))
+            case StartChild(workflow=name, input=input):
+                data = {"input": input, "is_child": True}
+                return lambda: step.invoke_by_id(id, function_id=name, data=data)
+
+    def _message(self, id: str, names: tuple[str, ...]) -> Awaitable[Any]:
+        to = " || ".join(f"async.data.to == {_quoted(name)}" for name in names)
+        condition = f"async.data.run == {_quoted(self._run_id)} && ({to})"
+        return self._ctx.step.wait_for_event(id, event=MESSAGE, if_exp=condition, timeout=FOREVER)
+
+    async def _attempt(self, call: Call) -> dict[str, Any]:
+        """One attempt of a step, in this request.
+
+        Raises:
+            RetryAfterError: it failed, and Inngest is to try again.
+        """
+        call.attempt = self._ctx.attempt + 1
+        request: Request = request_of(self.run, call, self._run_id, self._ctx.run_id, dict(self.run.results))
+        sink = Sink(lambda path, value: self._ctx.logger.info("step '%s' wrote %s", path, value))
+        value = await attempted(self._hosted, request, sink, EVENT_BYTES_MAX)
+        if "again" in value:
+            delay = max(0.0, value["again"] / 1000 - datetime.now(UTC).timestamp())
+            raise inngest.RetryAfterError(value["why"], timedelta(seconds=delay), quiet=True)
+        return value | {"attempt": call.attempt}
+
+
+def _is_attempt(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("event"), str) and "path" in value
+
+
+def _is_simple(value: Any) -> bool:
+    """A memo that says itself which call it answers, and whose event does not depend on where the run stands."""
+    return _is_attempt(value) and "base" not in value and "abort" not in value
+
+
+def _unpacked(value: dict[str, Any]) -> CallEvent:
+    event = unpack_event(base64.b64decode(value["event"]))
+    assert isinstance(event, StepCompleted | StepFailed | StepSuspended | StepBailed)
+    return event
+
+
+def _quoted(text: str) -> str:
+    """A text as Inngest's expressions have it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,268 @@
+"""cloche's workflows on Restate's real server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.foreign_flows import (
+    EXTRA,
+    FLOWS,
+    LOOP,
+    Flow,
+    by_cloche,
+    essence,
+    increment,
+    native_cleans_up,
+    plus,
+    square,
+    wf,
+)
+from support.foreign_servers import Restate, marks_in, restate, until_marked, worker
+from support.foreign_worker import STEPS
+from support.guests import needs_python
+
+from benchmarks.engine_servers import free_port
+from cloche import RunResult, create_workflow
+from cloche.foreign.report import from_text
+from cloche.foreign.runs import REPORT
+
+pytest.importorskip("restate", reason="restate-sdk is not installed: make engines")
+pytest.importorskip("hypercorn", reason="hypercorn is not installed: make engines")
+
+import httpx
+import hypercorn.asyncio
+import hypercorn.config
+from restate import app as app_of
+
+from cloche.foreign.restate import RestateExecutionEngine
+
+# hypercorn leaves a coroutine behind when connections are cut off
+pytestmark = pytest.mark.filterwarnings("ignore:.*TCPServer._idle_timeout")
+WORKFLOWS = [*(flow.workflow for flow in FLOWS.values()), LOOP, native_cleans_up]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restate]:
+    needs_python()
+    with restate(tmp_path_factory.mktemp("restate")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def engine() -> RestateExecutionEngine:
+    return RestateExecutionEngine(WORKFLOWS, steps=EXTRA)
+
+
+@asynccontextmanager
+async def served(
+    server: Restate, engine: RestateExecutionEngine, port: int | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The engine's services behind the server, and a client of its ingress."""
+    port, end, config = port or free_port(), asyncio.Event(), hypercorn.config.Config()
+    config.bind, config.h2_max_concurrent_streams = [f"127.0.0.1:{port}"], 2**31 - 1
+    config.graceful_timeout = config.shutdown_timeout = 0.2
+    app: Any = app_of(engine.services)
+    serving = asyncio.create_task(hypercorn.asyncio.serve(app, config, shutdown_trigger=end.wait))
+    async with httpx.AsyncClient(base_url=server.ingress, timeout=20) as client:
+        await deploy(server, client, port)
+        yield client
+    end.set()
+    await asyncio.wait([serving], timeout=2)  # requests that wait for the server's next word are cut off
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+async def deploy(server: Restate, client: httpx.AsyncClient, port: int) -> None:
+    for _ in range(200):
+        try:
+            given = {"uri": f"http://127.0.0.1:{port}", "force": True}
+            answer = await client.post(f"{server.admin}/deployments", json=given)
+            if answer.status_code in (200, 201):
+                return
+        except httpx.HTTPError:
+            pass
+        await asyncio.sleep(0.1)
+    raise TimeoutError(answer.text)
+
+
+async def call(client: httpx.AsyncClient, name: str, id: str, handler: str, given: Any) -> Any:
+    answer = await client.post(f"/{name}/{id}/{handler}", json=given)
+    if answer.status_code != 200:
+        return {"failed": answer.json()["message"], "status": answer.status_code}
+    return answer.json() if answer.content else None
+
+
+async def run_flow(client: httpx.AsyncClient, flow: Flow) -> RunResult:
+    name, id = flow.workflow.id, uuid.uuid4().hex
+    given = {"input": flow.input, "state": flow.state, "context": flow.context, "report": True}
+    running = asyncio.create_task(call(client, name, id, "run", given))
+    for kind, target, payload in flow.messages:
+        if kind == "event":
+            await call(client, name, id, "event", {"name": target, "payload": payload})
+        else:
+            await call(client, name, id, "resume", {kind: target, "data": payload})
+    return from_text((await asyncio.wait_for(running, 60))[REPORT])
+
+
+def on_restate(
+    server: Restate, engine: RestateExecutionEngine, test: Callable[[httpx.AsyncClient], Awaitable[Any]]
+) -> Any:
+    async def run() -> Any:
+        async with served(server, engine) as client:
+            return await test(client)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("events_max", [2_000, 1], ids=["one journal", "a journal for every event"])
+def test_every_flow_is_as_on_cloche(server: Restate, events_max: int) -> None:
+    engine = RestateExecutionEngine(WORKFLOWS, steps=EXTRA, events_max=events_max)
+
+    async def one(client: httpx.AsyncClient, flow: Flow) -> tuple[RunResult, RunResult]:
+        return await by_cloche(flow), await run_flow(client, flow)
+
+    async def all_of_them(client: httpx.AsyncClient) -> list[tuple[RunResult, RunResult]]:
+        return await asyncio.gather(*(one(client, flow) for flow in FLOWS.values()))
+
+    for flow, (mine, theirs) in zip(FLOWS.values(), on_restate(server, engine, all_of_them), strict=True):
+        if flow.is_any_order:
+            assert theirs.status == mine.status
+        else:
+            assert essence(theirs) == essence(mine), flow.workflow.id
+
+
+def test_a_workflow_gives_its_value_to_clients(server: Restate, engine: RestateExecutionEngine) -> None:
+    async def ended(client: httpx.AsyncClient) -> list[Any]:
+        return [await call(client, name, uuid.uuid4().hex, "run", {"input": {"x": 5}}) for name in ("then", "fails")]
+
+    assert on_restate(server, engine, ended) == [{"x": 20}, {"failed": "FatalError: no", "status": 500}]
+
+
+def test_an_input_that_does_not_fit_ends_the_run(server: Restate) -> None:
+    engine = RestateExecutionEngine([create_workflow(id="typed", input_schema=int).then(square).commit()])
+    answer = on_restate(
+        server, engine, lambda client: call(client, "typed", uuid.uuid4().hex, "run", {"input": "five"})
+    )
+    assert "the input of workflow 'typed' does not fit" in answer["failed"]
+
+
+def test_events_of_one_name_come_in_order(server: Restate) -> None:
+    workflow = (
+        wf("thrice").wait_for_event("go", id="a").wait_for_event("go", id="b").wait_for_event("go", id="c").commit()
+    )
+
+    async def sent_early(client: httpx.AsyncClient) -> RunResult:
+        return await run_flow(client, Flow(workflow, messages=tuple(("event", "go", number) for number in range(3))))
+
+    result = on_restate(server, RestateExecutionEngine([workflow], events_max=1), sent_early)
+    assert [step.output for step in result.steps.values()] == [0, 1, 2]
+
+
+async def canceled(client: httpx.AsyncClient, server: Restate, name: str) -> Any:
+    id = uuid.uuid4().hex
+    sent = await client.post(f"/{name}/{id}/run/send", json={"input": {"x": 1}, "report": True})
+    invocation = sent.json()["invocationId"]
+    await asyncio.sleep(0.5)
+    answer = await client.patch(f"{server.admin}/invocations/{invocation}/cancel")
+    assert answer.status_code in (200, 202), answer.text
+    return (await client.get(f"/restate/workflow/{name}/{id}/attach")).json()
+
+
+@pytest.mark.parametrize("events_max", [2_000, 1], ids=["in the first journal", "in a later one"])
+def test_native_code_cleans_up_when_restate_cancels(server: Restate, events_max: int) -> None:
+    engine = RestateExecutionEngine([native_cleans_up], events_max=events_max)
+    report = on_restate(server, engine, lambda client: canceled(client, server, "native-cleans-up"))
+    result = from_text(report[REPORT])
+    assert (result.status, result.steps["plus"].output) == ("canceled", {"x": 11})
+
+
+def test_changed_code_under_an_open_run_is_an_error(server: Restate) -> None:
+    def changed(step: Any) -> RestateExecutionEngine:
+        return RestateExecutionEngine([wf("changed").then(step).wait_for_event("go").commit()])
+
+    async def diverged() -> Any:
+        id, port = uuid.uuid4().hex, free_port()
+        async with served(server, changed(plus), port) as client:
+            await client.post(f"/changed/{id}/run/send", json={"input": {"x": 1}})
+            await asyncio.sleep(0.5)
+        async with served(server, changed(increment), port) as client:
+            await call(client, "changed", id, "event", {"name": "go"})
+            return (await client.get(f"/restate/workflow/changed/{id}/attach")).json()
+
+    assert "Divergence: the engine's history of this run has 'plus' here" in asyncio.run(diverged())["message"]
+
+
+async def marked_run(server: Restate, client: httpx.AsyncClient, port: int) -> Any:
+    await deploy(server, client, port)
+    id = uuid.uuid4().hex
+    await client.post(f"/marked/{id}/run/send", json={"input": {"x": 0}})
+    return id
+
+
+async def marked_end(client: httpx.AsyncClient, id: str) -> Any:
+    for _ in range(200):
+        try:
+            answer = await client.get(f"/restate/workflow/marked/{id}/attach")
+            if answer.status_code == 200:
+                return answer.json()
+        except httpx.HTTPError:
+            pass
+        await asyncio.sleep(0.1)
+    raise TimeoutError(answer.text)
+
+
+def test_a_service_is_killed_in_the_middle(server: Restate, tmp_path: Path) -> None:
+    """It is called again: what had completed is not run again."""
+    marks, port = tmp_path / "marks", free_port()
+
+    async def killed() -> Any:
+        async with httpx.AsyncClient(base_url=server.ingress, timeout=20) as client:
+            with worker("restate", str(port), marks) as first:
+                id = await marked_run(server, client, port)
+                await until_marked(marks, 10)
+                first.kill()
+            with worker("restate", str(port), marks):
+                return await marked_end(client, id)
+
+    assert asyncio.run(killed()) == {"x": STEPS}
+    ran = marks_in(marks)
+    assert sorted(set(ran)) == list(range(STEPS))
+    assert len(ran) <= STEPS + 1
+
+
+def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
+    marks, port = tmp_path / "marks", free_port()
+
+    async def killed(server: Restate) -> Any:
+        async with httpx.AsyncClient(base_url=server.ingress, timeout=20) as client:
+            with worker("restate", str(port), marks):
+                id = await marked_run(server, client, port)
+                await until_marked(marks, 10)
+                server.restart()
+                return await marked_end(client, id)
+
+    with restate(tmp_path) as server:
+        assert asyncio.run(killed(server)) == {"x": STEPS}
+    assert sorted(set(marks_in(marks))) == list(range(STEPS))
+
+
+def test_a_workflow_with_this_engine_runs_there(server: Restate) -> None:
+    own = RestateExecutionEngine(ingress=server.ingress)
+    workflow = create_workflow(id="own", execution_engine=own).wait_for_event("go").then(plus).commit()
+    own.add(workflow)
+
+    async def started_here(client: httpx.AsyncClient) -> RunResult:
+        run: Any = await workflow.create_run()
+        running = asyncio.create_task(run.start())
+        await run.send_event("go", {"x": 5})
+        result: RunResult = await running
+        return result
+
+    result = on_restate(server, own, started_here)
+    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})
