@@ -26,7 +26,7 @@ import inngest
 from cloche.engines import CellSource
 from cloche.errors import ClocheError, RunFailed, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted
-from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn
+from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
 from cloche.foreign.hosted import Hosted, Hosting
 from cloche.foreign.ports import check_place, event_name, event_of, plain_outcome, request_of, resume_names
 from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
@@ -40,13 +40,9 @@ from cloche.history.messages import (
     OpenHook,
     SetTimer,
     StartChild,
-    StepBailed,
-    StepCompleted,
     StepFailed,
     StepResumed,
-    StepSuspended,
     TimerFired,
-    unpack_event,
 )
 from cloche.history.values import plain
 from cloche.run.results import RunResult
@@ -218,11 +214,11 @@ class Answering:
         self._memos.forget()
 
     def _lead(self, *, together: bool) -> None:
-        run, batch = self.run, list[tuple[str, CallEvent]]()
+        run, batch = self.run, list[tuple[str, bytes]]()
         for key in filter(self._memos.__contains__, self._memos.order):
             value = self._memos.data(key)
             if together and _is_simple(value):
-                batch.append((value["path"], _unpacked(value)))
+                batch.append((value["path"], base64.b64decode(value["event"])))
                 continue
             run.deliver_all(batch)
             batch = []
@@ -243,7 +239,7 @@ class Answering:
 
     def _take(self, call: Call, key: str, value: Any) -> None:
         run, asked, failure = self.run, call.asked, self._memos.error(key)
-        at, number = run.now, call.asked.call
+        at, number = run.now, call.number
         if failure is not None and isinstance(asked, CallStep):
             run.deliver(call.path, StepFailed(at, number, failure))
         elif _is_attempt(value):
@@ -305,7 +301,7 @@ class Answering:
         raise inngest.RetryAfterError("Inngest asks for a step that this run does not have", 1_000, quiet=True)
 
     def _id(self, call: Call) -> str:
-        rounds = self._resumed.get(call.asked.call, 0)
+        rounds = self._resumed.get(call.number, 0)
         if call.is_suspended:
             return f"{call.path}~resume{rounds + 1}"
         return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
@@ -360,9 +356,7 @@ def _is_simple(value: Any) -> bool:
 
 
 def _unpacked(value: dict[str, Any]) -> CallEvent:
-    event = unpack_event(base64.b64decode(value["event"]))
-    assert isinstance(event, StepCompleted | StepFailed | StepSuspended | StepBailed)
-    return event
+    return unpacked(base64.b64decode(value["event"]))
 
 
 def _quoted(text: str) -> str:
