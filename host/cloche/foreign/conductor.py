@@ -207,6 +207,11 @@ class Conductor:
             self.report.take(events, [self._attempt_of(event) for event in events], b"")
         self._end(RunCanceled(reason))
 
+    @property
+    def is_canceling(self) -> bool:
+        """Its code was told to end, and cleans up."""
+        return self._canceling is not None
+
     def stop(self, failure: Failure) -> None:
         """The run fails with what its code has not said itself."""
         if self.outcome is None:

@@ -5,7 +5,7 @@
 
 The event `cloche/ID.start` starts a run of workflow ID; its data are {"input": …}, and if wanted `state`, `context` and
 `run_id`. The event `cloche/message` reaches a run: {"run": its id, "to": "event/NAME" or "resume/STEP" or "label/LABEL",
-"payload": …}. Inngest keeps no event for a run that does not wait for it yet.
+"payload": …}, or "cancel". Inngest keeps no event for a run that does not wait for it yet.
 
 Every request of Inngest carries all memos and the order in which they came. A fresh cell is led through them, in one crossing
 where it can be, and what it then waits for is reported back as steps of Inngest.
@@ -23,8 +23,8 @@ from typing import Any
 import httpx
 import inngest
 
-from cloche.engines import CellSource
-from cloche.errors import ClocheError, RunFailed, UsageError
+from cloche.engines import CellSource, is_native
+from cloche.errors import ClocheError, RunFailed
 from cloche.foreign.attempts import Request, Sink, attempted
 from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
 from cloche.foreign.hosted import Hosted, Hosting
@@ -49,6 +49,9 @@ from cloche.run.results import RunResult
 from cloche_codegen import Step, Workflow
 
 MESSAGE = "cloche/message"
+CANCEL = "cancel"  # the message that cancels a run
+CANCEL_STEP = "/cancel"  # in which native code waits for it: no path begins with a slash
+CANCEL_CONDITION = f"async.data.run == event.data.run_id && async.data.to == '{CANCEL}'"
 FOREVER = timedelta(days=365)  # Inngest's longest wait
 EVENT_BYTES_MAX = 2_900_000  # the output of a step has at most 4 MB; base64 is in it
 POLL_S = 0.2
@@ -105,8 +108,8 @@ class InngestExecutionEngine:
         await self._client.send(inngest.Event(name=MESSAGE, data={"run": run_id, "to": name, "payload": payload}))
 
     async def cancel(self, workflow: str, run_id: str) -> None:
-        """Raises UsageError: the SDK cancels nothing."""
-        raise UsageError(f"cancel run '{run_id}' in Inngest: its SDK cannot")
+        """Cancel a run; native code that waits for something but steps may clean up."""
+        await self.send(workflow, run_id, CANCEL, None)
 
 
 def start_event(workflow: str) -> str:
@@ -121,6 +124,7 @@ def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[An
         fn_id=hosted.id,
         trigger=inngest.TriggerEvent(event=start_event(hosted.id)),
         retries=min(retries, INNGEST_RETRIES_MAX),
+        cancel=[] if is_native(hosted.code) else [inngest.Cancel(event=MESSAGE, if_exp=CANCEL_CONDITION)],
     )
     async def function(ctx: inngest.Context) -> Any:
         try:
@@ -222,6 +226,9 @@ class Answering:
                 continue
             run.deliver_all(batch)
             batch = []
+            if key == _hashed(CANCEL_STEP) and value is not None:
+                run.cancel(value["ts"], "canceled by a message")
+                continue
             call = self._open_call(key, value)
             if call is not None and run.outcome is None:
                 self._take(call, key, value)
@@ -280,10 +287,18 @@ class Answering:
             calls = [call for call in calls if self._key(call) == self._memos.target]
             if not calls:
                 await self._pass_over()
-        if len(calls) == 1:  # Inngest may run it in this very request
-            await self._step(calls[0])()
+        steps = [self._step(call) for call in calls]
+        if self._waits_for_others(calls):
+            steps.append(lambda: self._message(CANCEL_STEP, (CANCEL,)))
+        if len(steps) == 1:  # Inngest may run it in this very request
+            await steps[0]()
         else:
-            await self._ctx.group.parallel(tuple(self._step(call) for call in calls))
+            await self._ctx.group.parallel(tuple(steps))
+
+    def _waits_for_others(self, calls: list[Call]) -> bool:
+        """Native code that does not run a step now is told of a cancellation: it has something to clean up, perhaps."""
+        is_idle = all(call.is_suspended or not isinstance(call.asked, CallStep) for call in calls)
+        return is_idle and self._memos.target is None and is_native(self._hosted.code) and not self.run.is_canceling
 
     async def _pass_over(self) -> None:
         """The step was planned and then given up: it ends without being performed, and nobody looks at its memo.
@@ -307,7 +322,7 @@ class Answering:
         return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
 
     def _key(self, call: Call) -> str:
-        return hashlib.sha1(self._id(call).encode()).hexdigest()
+        return _hashed(self._id(call))
 
     def _step(self, call: Call) -> Callable[[], Awaitable[Any]]:
         id, step = self._id(call), self._ctx.step
@@ -344,6 +359,11 @@ class Answering:
             delay = max(0.0, value["again"] / 1000 - datetime.now(UTC).timestamp())
             raise inngest.RetryAfterError(value["why"], timedelta(seconds=delay), quiet=True)
         return value | {"attempt": call.attempt}
+
+
+def _hashed(id: str) -> str:
+    """The key of a step's memo."""
+    return hashlib.sha1(id.encode()).hexdigest()
 
 
 def _is_attempt(value: Any) -> bool:
