@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import cloche_codegen as codegen
 from cloche.client.cloche import Cloche
-from cloche.client.foreign_runs import ForeignRun
-from cloche.client.runs import Run
+from cloche.client.runs import ForeignRun, Run
 from cloche.engines import CellSource
 from cloche.errors import UsageError
 from cloche.foreign.ports import ExecutionEngine

@@ -10,13 +10,14 @@ and that is a `Divergence`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloche.engines import is_native
-from cloche.errors import CheckpointRejected, Divergence, GuestFault
+from cloche.errors import CheckpointRejected, Divergence, GuestFault, HistoryError
 from cloche.foreign.report import Report
 from cloche.history import DEFAULT_TENANT, CallId, Failure, TimeMs
 from cloche.history.messages import (
@@ -67,6 +68,14 @@ class RunCanceled:
 Outcome: TypeAlias = CompleteRun | FailRun | RunCanceled
 
 
+def unpacked(packed: bytes) -> StepCompleted | StepFailed | StepSuspended | StepBailed:
+    """The event with which an attempt ended, from the bytes that the engine has kept."""
+    event = unpack_event(packed)
+    if not isinstance(event, StepCompleted | StepFailed | StepSuspended | StepBailed):
+        raise HistoryError(f"the engine gives a {type(event).__name__} as the end of an attempt")
+    return event
+
+
 class OutOfTurn(Exception):
     """An event of a batch answers a call that was given up within it: lead a new conductor through one event at a time."""
 
@@ -85,22 +94,29 @@ class News:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One open call: what was asked for, `body` as the guest wrote it, and how far a step is.
+    """One open call: what was asked for, as the guest wrote it in `body`, and how far a step is.
 
     `attempt` is the number of the attempt that is under way or next, from 1; `due` when it may begin, in ms.
     """
 
-    asked: Asked
+    number: CallId
+    path: str
     body: bytes
     attempt: int = 1
     due: int = 0
     suspended: bytes | None = None  # the last such event
     resumed: bytes | None = None
     is_suspended: bool = False
+    _asked: Asked | None = None
 
     @property
-    def path(self) -> str:
-        return self.asked.path
+    def asked(self) -> Asked:
+        """The command; read when somebody wants to know, for most calls of a history that is led again are answered."""
+        if self._asked is None:
+            command = unpack_command(self.body, is_new=True)
+            assert isinstance(command, CallStep | SetTimer | OpenHook | StartChild)
+            self._asked = command
+        return self._asked
 
     def suspend_info(self) -> dict[str, Any]:
         """`payload` and `labels` that the step suspended with, if it did."""
@@ -110,13 +126,8 @@ class Call:
         return decode(self.resumed)[3].get("data") if self.resumed else None
 
     def saved(self) -> list[Any]:
-        return [self.body, self.attempt, self.due, self.suspended, self.resumed, self.is_suspended]
-
-    @classmethod
-    def restored(cls, data: list[Any]) -> Call:
-        asked = unpack_command(data[0])
-        assert isinstance(asked, CallStep | SetTimer | OpenHook | StartChild)
-        return cls(asked, *data)
+        of_call = [self.number, self.path, self.body, self.attempt, self.due]
+        return [*of_call, self.suspended, self.resumed, self.is_suspended]
 
 
 class Conductor:
@@ -162,14 +173,24 @@ class Conductor:
         self._turn([event])
         return True
 
-    def deliver_all(self, answers: Sequence[tuple[str, CallEvent]]) -> None:
-        """As `deliver` of each in order, in one crossing.
+    def deliver_all(self, answers: Sequence[tuple[str, bytes]]) -> None:
+        """As `deliver` of each packed event in order, in one crossing.
 
         Raises:
             OutOfTurn: one of them was given up by what an earlier one led to. The conductor is spoilt.
         """
-        if answers:
-            self._turn([event for _, event in answers], [path for path, _ in answers])
+        if not answers:
+            return
+        with self._faults_end_it():
+            commands = split_output(self._cell.turn([packed for _, packed in answers]))
+            for path, packed in answers:
+                call = self.open.get(decode(packed)[2])
+                if self.outcome is not None or call is None or call.path != path:
+                    self._waits(path, unpacked(packed))
+                    raise OutOfTurn
+                self._take_packed(call, packed)
+                for body in next(commands):
+                    self._command(body)
 
     def cancel(self, now: int, reason: str, *, by: CallEvent | None = None) -> None:
         """The run is to end: code that can clean up is told, once; any other is over. `by` ends the step that asked for it."""
@@ -184,6 +205,11 @@ class Conductor:
             events: list[Event] = [request] if by is None else [request, by]
             self.report.take(events, [self._attempt_of(event) for event in events], b"")
         self._end(RunCanceled(reason))
+
+    @property
+    def is_canceling(self) -> bool:
+        """Its code was told to end, and cleans up."""
+        return self._canceling is not None
 
     def stop(self, failure: Failure) -> None:
         """The run fails with what its code has not said itself."""
@@ -233,7 +259,7 @@ class Conductor:
         event = unpack_event(started)
         assert isinstance(event, Started)
         run.started = event
-        run.open = {call.asked.call: call for call in map(Call.restored, calls)}
+        run.open = {call[0]: Call(*call) for call in calls}
         run.news.opened = list(run.open)
         if report is not None:
             run.report = Report.restored(hosted, report)
@@ -254,23 +280,38 @@ class Conductor:
             report=None,
         )
 
-    def _turn(self, events: Sequence[Event], paths: Sequence[str] = ()) -> None:
-        try:
+    def _turn(self, events: Sequence[Event]) -> None:
+        with self._faults_end_it():
             output = self._cell.turn([event.pack() for event in events])
             commands, attempts = split_output(output), list[int]()
-            for number, event in enumerate(events):
-                if paths and (self.outcome is not None or not self._waits(paths[number], event)):  # type: ignore[arg-type]
-                    raise OutOfTurn
+            for event in events:
                 attempts.append(self._attempt_of(event))
                 self._take(event)
                 for body in next(commands):
                     self._command(body)
             if self.report is not None:
                 self.report.take(events, attempts, output)
+
+    @contextmanager
+    def _faults_end_it(self) -> Iterator[None]:
+        """A fault of the cell ends the run; one that may not come again is the engine's to try again."""
+        try:
+            yield
         except GuestFault as fault:
             if not fault.deterministic:
                 raise
             self._end(FailRun(Failure.from_exception(fault)))
+
+    def _take_packed(self, call: Call, packed: bytes) -> None:
+        """As `_take`, for the end of an attempt; that of a step that completed without more is not built."""
+        number, time, id, *rest = decode(packed)
+        if number == StepCompleted.number and len(rest) == 1:
+            self.events += 1
+            self.now = time
+            self._keep(call.path, rest[0])
+            del self.open[id]
+        else:
+            self._take(unpacked(packed))
 
     def _attempt_of(self, event: Event) -> int:
         call = self.open.get(getattr(event, "call", CallId(0)))
@@ -300,12 +341,13 @@ class Conductor:
                 del self.open[number]
 
     def _command(self, body: bytes) -> None:
-        command = unpack_command(body, is_new=True)
-        match command:
-            case CallStep() | SetTimer() | OpenHook() | StartChild():
-                self.open[command.call] = Call(command, body)
-                self.news.opened.append(command.call)
-                self._last_call = command.call
+        match decode(body):
+            case [0 | 1 | 2 | 3, int(call), str(path), *_] if call > self._last_call:
+                self.open[CallId(call)] = Call(CallId(call), path, body)
+                self.news.opened.append(CallId(call))
+                self._last_call = call
+                return
+        match command := unpack_command(body, is_new=True):
             case AbandonCall(call):
                 self._give_up(call)
             case Leave(path, outcome):

@@ -5,7 +5,7 @@
 
 The event `cloche/ID.start` starts a run of workflow ID; its data are {"input": …}, and if wanted `state`, `context` and
 `run_id`. The event `cloche/message` reaches a run: {"run": its id, "to": "event/NAME" or "resume/STEP" or "label/LABEL",
-"payload": …}. Inngest keeps no event for a run that does not wait for it yet.
+"payload": …}, or "cancel". Inngest keeps no event for a run that does not wait for it yet.
 
 Every request of Inngest carries all memos and the order in which they came. A fresh cell is led through them, in one crossing
 where it can be, and what it then waits for is reported back as steps of Inngest.
@@ -23,10 +23,10 @@ from typing import Any
 import httpx
 import inngest
 
-from cloche.engines import CellSource
-from cloche.errors import ClocheError, RunFailed, UsageError
+from cloche.engines import CellSource, is_native
+from cloche.errors import ClocheError, RunFailed
 from cloche.foreign.attempts import Request, Sink, attempted
-from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn
+from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
 from cloche.foreign.hosted import Hosted, Hosting
 from cloche.foreign.ports import check_place, event_name, event_of, plain_outcome, request_of, resume_names
 from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
@@ -40,19 +40,18 @@ from cloche.history.messages import (
     OpenHook,
     SetTimer,
     StartChild,
-    StepBailed,
-    StepCompleted,
     StepFailed,
     StepResumed,
-    StepSuspended,
     TimerFired,
-    unpack_event,
 )
 from cloche.history.values import plain
 from cloche.run.results import RunResult
 from cloche_codegen import Step, Workflow
 
 MESSAGE = "cloche/message"
+CANCEL = "cancel"  # the message that cancels a run
+CANCEL_STEP = "/cancel"  # in which native code waits for it: no path begins with a slash
+CANCEL_CONDITION = f"async.data.run == event.data.run_id && async.data.to == '{CANCEL}'"
 FOREVER = timedelta(days=365)  # Inngest's longest wait
 EVENT_BYTES_MAX = 2_900_000  # the output of a step has at most 4 MB; base64 is in it
 POLL_S = 0.2
@@ -109,8 +108,8 @@ class InngestExecutionEngine:
         await self._client.send(inngest.Event(name=MESSAGE, data={"run": run_id, "to": name, "payload": payload}))
 
     async def cancel(self, workflow: str, run_id: str) -> None:
-        """Raises UsageError: the SDK cancels nothing."""
-        raise UsageError(f"cancel run '{run_id}' in Inngest: its SDK cannot")
+        """Cancel a run; native code that waits for something but steps may clean up."""
+        await self.send(workflow, run_id, CANCEL, None)
 
 
 def start_event(workflow: str) -> str:
@@ -125,6 +124,7 @@ def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[An
         fn_id=hosted.id,
         trigger=inngest.TriggerEvent(event=start_event(hosted.id)),
         retries=min(retries, INNGEST_RETRIES_MAX),
+        cancel=[] if is_native(hosted.code) else [inngest.Cancel(event=MESSAGE, if_exp=CANCEL_CONDITION)],
     )
     async def function(ctx: inngest.Context) -> Any:
         try:
@@ -218,14 +218,17 @@ class Answering:
         self._memos.forget()
 
     def _lead(self, *, together: bool) -> None:
-        run, batch = self.run, list[tuple[str, CallEvent]]()
+        run, batch = self.run, list[tuple[str, bytes]]()
         for key in filter(self._memos.__contains__, self._memos.order):
             value = self._memos.data(key)
             if together and _is_simple(value):
-                batch.append((value["path"], _unpacked(value)))
+                batch.append((value["path"], base64.b64decode(value["event"])))
                 continue
             run.deliver_all(batch)
             batch = []
+            if key == _hashed(CANCEL_STEP) and value is not None:
+                run.cancel(value["ts"], "canceled by a message")
+                continue
             call = self._open_call(key, value)
             if call is not None and run.outcome is None:
                 self._take(call, key, value)
@@ -243,7 +246,7 @@ class Answering:
 
     def _take(self, call: Call, key: str, value: Any) -> None:
         run, asked, failure = self.run, call.asked, self._memos.error(key)
-        at, number = run.now, call.asked.call
+        at, number = run.now, call.number
         if failure is not None and isinstance(asked, CallStep):
             run.deliver(call.path, StepFailed(at, number, failure))
         elif _is_attempt(value):
@@ -284,10 +287,18 @@ class Answering:
             calls = [call for call in calls if self._key(call) == self._memos.target]
             if not calls:
                 await self._pass_over()
-        if len(calls) == 1:  # Inngest may run it in this very request
-            await self._step(calls[0])()
+        steps = [self._step(call) for call in calls]
+        if self._waits_for_others(calls):
+            steps.append(lambda: self._message(CANCEL_STEP, (CANCEL,)))
+        if len(steps) == 1:  # Inngest may run it in this very request
+            await steps[0]()
         else:
-            await self._ctx.group.parallel(tuple(self._step(call) for call in calls))
+            await self._ctx.group.parallel(tuple(steps))
+
+    def _waits_for_others(self, calls: list[Call]) -> bool:
+        """Native code that does not run a step now is told of a cancellation: it has something to clean up, perhaps."""
+        is_idle = all(call.is_suspended or not isinstance(call.asked, CallStep) for call in calls)
+        return is_idle and self._memos.target is None and is_native(self._hosted.code) and not self.run.is_canceling
 
     async def _pass_over(self) -> None:
         """The step was planned and then given up: it ends without being performed, and nobody looks at its memo.
@@ -305,13 +316,13 @@ class Answering:
         raise inngest.RetryAfterError("Inngest asks for a step that this run does not have", 1_000, quiet=True)
 
     def _id(self, call: Call) -> str:
-        rounds = self._resumed.get(call.asked.call, 0)
+        rounds = self._resumed.get(call.number, 0)
         if call.is_suspended:
             return f"{call.path}~resume{rounds + 1}"
         return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
 
     def _key(self, call: Call) -> str:
-        return hashlib.sha1(self._id(call).encode()).hexdigest()
+        return _hashed(self._id(call))
 
     def _step(self, call: Call) -> Callable[[], Awaitable[Any]]:
         id, step = self._id(call), self._ctx.step
@@ -350,6 +361,11 @@ class Answering:
         return value | {"attempt": call.attempt}
 
 
+def _hashed(id: str) -> str:
+    """The key of a step's memo."""
+    return hashlib.sha1(id.encode()).hexdigest()
+
+
 def _is_attempt(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("event"), str) and "path" in value
 
@@ -360,9 +376,7 @@ def _is_simple(value: Any) -> bool:
 
 
 def _unpacked(value: dict[str, Any]) -> CallEvent:
-    event = unpack_event(base64.b64decode(value["event"]))
-    assert isinstance(event, StepCompleted | StepFailed | StepSuspended | StepBailed)
-    return event
+    return unpacked(base64.b64decode(value["event"]))
 
 
 def _quoted(text: str) -> str:

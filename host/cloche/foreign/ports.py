@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 from cloche.errors import Divergence, LimitExceeded
 from cloche.foreign.attempts import Request
-from cloche.foreign.conductor import Call, CallEvent, Conductor, News, Outcome
+from cloche.foreign.conductor import Call, CallEvent, Conductor, News, Outcome, unpacked
 from cloche.history import CallId, Failure, Path, TimeMs
 from cloche.history.messages import (
     CallStep,
@@ -22,13 +22,9 @@ from cloche.history.messages import (
     OpenHook,
     SetTimer,
     StartChild,
-    StepBailed,
-    StepCompleted,
     StepFailed,
     StepResumed,
-    StepSuspended,
     TimerFired,
-    unpack_event,
 )
 from cloche.history.values import plain
 
@@ -187,7 +183,7 @@ class _Conducting(Generic[F]):
             news, run.news = run.news, News()
             for level, text in news.logs:
                 self._ports.log(level, text)
-            self._forget([call.asked.call for call in news.closed])
+            self._forget([call.number for call in news.closed])
             for number in news.opened:
                 if number in run.open:
                     self._begin(run.open[number])
@@ -202,7 +198,7 @@ class _Conducting(Generic[F]):
                 case CallStep() if call.due:
                     self._slot(call, "backoff", ports.sleep_until(call.due))
                 case CallStep() | StartChild() if self._drains:
-                    self._held.append(call.asked.call)
+                    self._held.append(call.number)
                 case CallStep(name=name):
                     self._slot(call, "attempt", ports.attempt(self._request(call, name)))
                 case SetTimer(due=due):
@@ -215,7 +211,7 @@ class _Conducting(Generic[F]):
             self._deliver(call, _failed(call, self._run.now, Failure.from_exception(error)))
 
     def _slot(self, call: Call, kind: str, future: F) -> None:
-        self._slots[call.asked.call] = _Slot(kind, future)
+        self._slots[call.number] = _Slot(kind, future)
 
     def _request(self, call: Call, name: str) -> Request:
         results = dict(self._run.results) if name in self._asks_results else None
@@ -260,7 +256,7 @@ class _Conducting(Generic[F]):
             if "abort" in value:
                 run.cancel(event.time, value["abort"], by=event)
             self._deliver(call, event)
-            if call.is_suspended and asked.call in run.open:
+            if call.is_suspended and call.number in run.open:
                 self._begin(call)
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
@@ -321,10 +317,8 @@ def event_of(run: Conductor, call: Call, value: dict[str, Any]) -> CallEvent:
             f"step '{call.path}' changed the state by a function, and another step changed it meanwhile: on this engine "
             "such steps must not run beside each other. Use set_state, or run them one after the other"
         )
-        return StepFailed(run.now, call.asked.call, Failure("StateConflict", message))
-    event = unpack_event(base64.b64decode(value["event"]))
-    assert isinstance(event, StepCompleted | StepFailed | StepSuspended | StepBailed)
-    return event
+        return StepFailed(run.now, call.number, Failure("StateConflict", message))
+    return unpacked(base64.b64decode(value["event"]))
 
 
 def check_place(run: Conductor, path: str, call: Call) -> None:
@@ -349,5 +343,5 @@ def plain_outcome(outcome: list[Any]) -> list[Any]:
 
 def _failed(call: Call, now: TimeMs, failure: Failure) -> CallEvent:
     if isinstance(call.asked, StartChild):
-        return ChildEnded.failed(now, call.asked.call, failure)
-    return StepFailed(now, call.asked.call, failure)
+        return ChildEnded.failed(now, call.number, failure)
+    return StepFailed(now, call.number, failure)

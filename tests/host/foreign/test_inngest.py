@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 from support.foreign_engine import name_of
-from support.foreign_flows import EXTRA, FLOWS, LOOP, Flow, by_cloche, essence, increment, plus, square, wf
+from support.foreign_flows import (
+    EXTRA,
+    FLOWS,
+    LOOP,
+    Flow,
+    by_cloche,
+    essence,
+    increment,
+    native_cleans_up,
+    plus,
+    square,
+    wf,
+)
 from support.guests import needs_python
 
 from benchmarks.engine_servers import free_port, wait_for_port
@@ -180,6 +192,30 @@ def test_the_sdk_still_has_the_order_of_completion(served: Served) -> None:
     assert [memos.data(key) for key in "abc"] == [1, 2, None]
     assert str(memos.error("d")) == "E: m"
     assert (memos.target, "e" in memos) == (None, False)
+
+
+def test_native_code_cleans_up_when_it_is_canceled() -> None:
+    needs_python()
+
+    async def canceled() -> RunResult:
+        executor = Served(native_cleans_up).executor()
+        run = executor.start("native-cleans-up", {"input": {}, "run_id": "r", "report": True})
+        await executor.until(run, is_waiting=True)
+        assert executor.send(MESSAGE, {"run": "r", "to": "cancel"}) == 1
+        await executor.until(run)
+        return from_text(run.output[REPORT])
+
+    result = asyncio.run(canceled())
+    assert (result.status, result.steps["plus"].output) == ("canceled", {"x": 11})
+
+
+def test_inngest_is_told_which_message_cancels_a_graph(served: Served) -> None:
+    configs = {one.id: one.get_config("http://sdk").main for one in served.engine.functions}
+    [cancel] = configs[f"{APP}-then"].cancel or []
+    assert (cancel.event, cancel.if_exp) == (
+        MESSAGE,
+        "async.data.run == event.data.run_id && async.data.to == 'cancel'",
+    )
 
 
 def test_what_was_given_up_in_a_batch_is_led_one_by_one() -> None:
