@@ -11,9 +11,10 @@ from support.commands import cloche
 from benchmarks import SUITE, Scale, run_suite
 
 COMPILING = ("metering", "cold-start")  # guests, for many seconds
+ENGINES = ("inngest", "restate", "temporal")  # need servers and packages of other engines, and run for long: by hand
 
 
-@pytest.mark.parametrize("name", [name for name in SUITE if name not in COMPILING])
+@pytest.mark.parametrize("name", [name for name in SUITE if name not in (*COMPILING, *ENGINES)])
 def test_a_benchmark_gives_figures_beside_baselines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     taken = list(run_suite([name], Scale(10)))

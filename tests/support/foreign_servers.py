@@ -37,9 +37,9 @@ def _skip_without(name: str, what: str) -> None:
 
 
 @contextmanager
-def worker(engine: str, place: str, marks: Path) -> Iterator[Server]:
+def worker(engine: str, place: str, marks: Path, **more: str) -> Iterator[Server]:
     """A process with `support.foreign_worker` for an engine at `place`; its steps leave marks."""
-    env = {"MARKS": str(marks), "PYTHONPATH": str(REPOSITORY / "tests")}
+    env = {"MARKS": str(marks), "PYTHONPATH": str(REPOSITORY / "tests"), **more}
     command = [sys.executable, "-m", "support.foreign_worker", engine, place]
     server = Server(command, marks.with_suffix(".log"), env)
     server.start()

@@ -26,6 +26,11 @@ marks = create_step(id="marks", execute=mark)
 MARKED = create_workflow(id="marked").dountil(marks, path("inputData.x") >= STEPS).commit()
 
 
+# Another step with each value of STEP: what a deployment changes under open runs.
+step = create_step(id=os.environ.get("STEP", "first"), execute=lambda data: data)
+CHANGED = create_workflow(id="changed").then(step).wait_for_event("go").commit()
+
+
 async def temporal(address: str) -> None:
     from temporalio.client import Client
     from temporalio.worker import Worker
@@ -46,7 +51,7 @@ async def restate(port: str) -> None:
     config = hypercorn.config.Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.h2_max_concurrent_streams = 2**31 - 1
-    await hypercorn.asyncio.serve(sdk.app(RestateExecutionEngine([MARKED]).services), config)
+    await hypercorn.asyncio.serve(sdk.app(RestateExecutionEngine([MARKED, CHANGED]).services), config)
 
 
 if __name__ == "__main__":

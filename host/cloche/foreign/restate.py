@@ -12,8 +12,8 @@ A workflow is a Restate workflow of its id, and a run's id is its key. Handlers:
 Steps are actions in the journal, in the process of the handler. A run whose journal grows long goes on in further invocations
 (`piece`), from its frozen cell.
 
-Entries are named by the numbers of calls, not by their paths: Restate compares names itself, and would try a run of changed
-code again for ever, where the conductor says that it diverges.
+Entries are named by the numbers of calls, not by their paths: so a run of changed code fails with the conductor's `Divergence`,
+which Restate keeps with the invocation, and goes on when the code it began with is back.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import restate
 from restate.exceptions import TerminalError
 
 from cloche.engines import CellSource
-from cloche.errors import ClocheError, UsageError
+from cloche.errors import ClocheError, Divergence, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
@@ -282,7 +282,9 @@ async def _piece(engine: RestateExecutionEngine, hosted: Hosted, ctx: Context, g
             can_freeze = False
         await ports.cancel_unwanted()
         return end_of(run)
-    except ClocheError as error:  # a divergence, an input that does not fit: trying again would not help
+    except Divergence:  # Restate takes no end of a run whose journal goes on: it keeps the error, and tries again
+        raise
+    except ClocheError as error:  # an input that does not fit: trying again would not help
         return {"failure": Failure.from_exception(error).to_wire()}
 
 
