@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_three_packages_and_one_guest(wheel: Path) -> None:
     roots = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert roots == {"cloche", "cloche_codegen", "cloche_guest"}
     assert len([name for name in names if name.endswith(".wasm")]) == 1
-    assert "cloche/store/sql/0001.sql" in names
+    assert "cloche/store/sqlite/sql/0001.sql" in names
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
