@@ -131,7 +131,7 @@ def test_a_decoder_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(data: bytes) -> Any:
         raise KeyError("no")
 
-    monkeypatch.setattr("cloche.history.messages.decode", broken)
+    monkeypatch.setattr("cloche.history.output.decode", broken)
     with pytest.raises(KeyError):
         judge_messages(b"\x82\x07\x01\xf6")
 

@@ -22,6 +22,10 @@ another id, or read the run that is there with `cloche show`.""",
 A run was given data or an event that it does not wait for, or was asked to go on and is not paused. The message lists what does
 wait: name it with `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller
 wins.""",
+    "refused-by-engine": """
+A workflow was added to an engine that keeps runs elsewhere (Inngest, Restate, Temporal), and something in it has no counterpart
+there. The message names the node and the reason; `docs/engines/` has the whole table. Change that node, or run the workflow on
+a store of cloche's own.""",
     "missing-step": """
 An open run asks for a step that this process does not have. The run is blocked, not failed: start a process whose workflows
 or `steps=` include the step, under the same id, and the run goes on by itself.""",

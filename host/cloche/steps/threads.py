@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any
 
@@ -29,28 +29,16 @@ class OutOfTime(TimeoutError):
     """A step took longer than it may; not raised by the step itself."""
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
-    call: Callable[[], Any]
-    done: asyncio.Future[Any]
-    is_given_up: bool = False
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-
-
 class StepThreads:
-    """At most `threads` steps at a time that are not hung. On one loop's thread alone, but for the work itself.
-
-    The threads are daemons: a step that hangs does not keep the process from ending.
-    """
+    """At most `threads` steps at a time that are not hung. On one loop's thread alone, but for the work itself."""
 
     def __init__(self, threads: int = THREADS, hung_max: int = HUNG_MAX) -> None:
         self.hung = 0  # threads that were given up, and whose steps have not ended
         self._free = threads
         self._hung_max = hung_max
-        self._idle = 0  # threads that wait for work
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._turns = Turns()
-        self._numbers = itertools.count()
+        self._daemons = _Daemons()
+        self._given_up: set[asyncio.Future[Any]] = set()
 
     async def run(self, tenant: TenantId, call: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """What `call` returns, made in a thread when it is the tenant's turn.
@@ -60,24 +48,22 @@ class StepThreads:
             BaseException: what it raised.
         """
         await self._have_place(tenant)
-        loop = asyncio.get_running_loop()
-        work = _Work(call, loop.create_future())
-        self._begin(work)
+        loop, run = asyncio.get_running_loop(), contextvars.copy_context().run
+        work = loop.run_in_executor(self._daemons, run, _called, call)
+        work.add_done_callback(self._ended)
         try:
-            done, _ = await asyncio.wait([work.done], timeout=timeout_s)
+            done, _ = await asyncio.wait([work], timeout=timeout_s)
         except asyncio.CancelledError:
             self._give_up(work)
             raise
         if not done:
             self._give_up(work)
             raise OutOfTime
-        return work.done.result()
+        return work.result()
 
     def close(self) -> None:
         """Begin nothing more. Threads at work end with it; what hangs is left behind."""
-        for _ in range(self._idle):
-            self._queue.put(None)
-        self._idle = 0
+        self._daemons.shutdown(wait=False)
 
     # ---- inside ----
 
@@ -97,18 +83,11 @@ class StepThreads:
         if not self._turns.give():
             self._free += 1
 
-    def _begin(self, work: _Work) -> None:
-        if self._idle:
-            self._idle -= 1
-        else:
-            threading.Thread(target=self._serve, name=f"cloche-step_{next(self._numbers)}", daemon=True).start()
-        self._queue.put(work)
-
-    def _give_up(self, work: _Work) -> None:
+    def _give_up(self, work: asyncio.Future[Any]) -> None:
         """Nobody waits for this work any more: its place goes to the next, as long as not too many threads hang."""
-        if work.done.done():
+        if work.done():
             return
-        work.is_given_up = True
+        self._given_up.add(work)
         self.hung += 1
         if self.hung <= self._hung_max:
             self._pass_on()
@@ -117,37 +96,70 @@ class StepThreads:
                 "%s steps hang in their threads, and no more are replaced: others wait until they end", self.hung
             )
 
-    def _ended(self, work: _Work, result: Any, error: BaseException | None) -> None:
-        self._idle += 1
-        if work.is_given_up:
-            if self.hung > self._hung_max:  # its place was not given on yet
-                self._pass_on()
-            self.hung -= 1
-            self._queue.put(None)  # one thread less: there was one more for as long as this one hung
-            self._idle -= 1
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        if not work.cancelled():
+            work.exception()  # who waits for it is told; if nobody does, that is no fault
+        if work not in self._given_up:
+            self._pass_on()
             return
-        self._pass_on()
-        if work.done.done():
-            return
-        if error is None:
-            work.done.set_result(result)
-        else:
-            work.done.set_exception(error)
+        self._given_up.discard(work)
+        if self.hung > self._hung_max:  # its place was not given on yet
+            self._pass_on()
+        self.hung -= 1
+
+
+def _called(call: Callable[[], Any]) -> Any:
+    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479)."""
+    try:
+        return call()
+    except StopIteration as error:
+        raise RuntimeError("the step's function raised StopIteration") from error
+
+
+class _Daemons(Executor):
+    """A thread for each call under way, kept for the next one. Daemons: a call that hangs does not keep the process alive."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._idle = 0  # threads that wait for work, and for which there is none in the queue
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:
+            is_served = self._idle > 0
+            self._idle -= is_served
+        if not is_served:
+            name = f"cloche-step_{next(self._numbers)}"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._queue.put((future, lambda: fn(*args, **options)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._queue.put(None)
 
     def _serve(self) -> None:
         """A thread's life."""
         while (work := self._queue.get()) is not None:
-            result, error = None, None
-            try:
-                result = work.context.run(work.call)
-            except BaseException as raised:
-                # A StopIteration cannot be the exception of a future: it becomes what a coroutine makes of it (PEP 479).
-                error = raised
-                if isinstance(raised, StopIteration):
-                    error = RuntimeError("the step's function raised StopIteration")
-                    error.__cause__ = raised
-            try:
-                work.done.get_loop().call_soon_threadsafe(self._ended, work, result, error)
-            except RuntimeError:  # the loop is closed: nobody hears of it
-                return
-            del work, result, error
+            future, call = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as error:
+                    self._is_idle()
+                    future.set_exception(error)
+                else:
+                    self._is_idle()
+                    future.set_result(result)
+                    del result
+            else:
+                self._is_idle()
+            del work, future, call
+
+    def _is_idle(self) -> None:
+        with self._lock:
+            self._idle += 1

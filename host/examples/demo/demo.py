@@ -130,7 +130,7 @@ def prove() -> int:
     invoices = len(list((OUT / "invoices").glob("*.txt")))
     statuses = Counter(row.status for row in store.runs(workflow="orders"))
     store.close()
-    print(f"   runs: {dict(statuses)}; invoices on disk: {invoices}; rows in the books: {rows}, {total:,.2f} EUR")
+    print(f"   runs: { {str(status): count for status, count in statuses.items()} }; invoices on disk: {invoices}; rows in the books: {rows}, {total:,.2f} EUR")
     print(f"   steps completed: {sum(completed.values())}; completed more than once: {len(twice)}")
     print(f"   attempts that failed by themselves and were retried: {sum(retried.values())}")
     print(f"   attempts that the kill cut off, and that were made again: {extra} (at most {CUT_OFF_MAX})")
