@@ -128,9 +128,9 @@ def prove() -> int:
     with sqlite3.connect(OUT / "books.db") as books:
         rows, total = books.execute("SELECT count(*), sum(total) FROM totals").fetchone()
     invoices = len(list((OUT / "invoices").glob("*.txt")))
-    statuses = Counter(row.status for row in store.runs(workflow="orders"))
+    statuses = Counter(str(row.status) for row in store.runs(workflow="orders"))
     store.close()
-    print(f"   runs: { {str(status): count for status, count in statuses.items()} }; invoices on disk: {invoices}; rows in the books: {rows}, {total:,.2f} EUR")
+    print(f"   runs: {dict(statuses)}; invoices on disk: {invoices}; rows in the books: {rows}, {total:,.2f} EUR")
     print(f"   steps completed: {sum(completed.values())}; completed more than once: {len(twice)}")
     print(f"   attempts that failed by themselves and were retried: {sum(retried.values())}")
     print(f"   attempts that the kill cut off, and that were made again: {extra} (at most {CUT_OFF_MAX})")
