@@ -179,7 +179,10 @@ def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
 @click.argument("file")
 @store_option
 def backup(file: str, store: str, as_json: bool) -> None:
-    """Copy the store to a new FILE while it is used: one moment of it, verified."""
+    """Copy the store to a new FILE while it is used: one moment of it, verified.
+
+    A plain copy of the file lacks what is in the write-ahead log beside it.
+    """
     from cloche.cli.output import print_json, shown
     from cloche.operations.stores import back_up
 

@@ -76,6 +76,7 @@ class CheckpointFile:
     @classmethod
     def beside(cls, store: Path) -> CheckpointFile:
         """The one of the store at `store`."""
+        store = store.resolve()  # as the store itself: one behind a link is one store
         return cls(store.with_name(f"{store.name}-checkpoints"))
 
     def put(self, key: RunKey, seq: Seq, data: bytes) -> None:

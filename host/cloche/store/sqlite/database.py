@@ -12,9 +12,10 @@ from typing import Any
 
 from cloche.errors import DamagedStore, ForeignStore, StoreFailed, StoreFull, StoreUnavailable
 from cloche.store.sqlite import wal
+from cloche.store.sqlite.files import StoreFiles, check_life, check_path
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 5
+VERSION = 6
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
@@ -33,12 +34,13 @@ class Database:
     """
 
     def __init__(self, path: str | FilePath, *, must_exist: bool = False) -> None:
-        self.path = FilePath(path)
+        self.path = FilePath(path).resolve()  # a store behind a link is one store
         if must_exist and not self.path.exists():
             raise StoreUnavailable(f"there is no store at {self.path}: name another with --store", path=str(path))
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size == 1 or (size == 0 and must_exist):  # SQLite takes a file of one byte for an empty one
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
+        check_path(self.path)
         self._failure: StoreFailed | None = None
         self._writing = threading.Lock()  # one transaction at a time, also beside the heartbeat's thread
         if (torn := wal.damage(self.path)) is not None:
@@ -59,6 +61,8 @@ class Database:
         application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         fresh = application == 0 and not run("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         run("COMMIT")
+        if fresh or application == APPLICATION_ID:
+            check_life(self.path, self.connection, is_empty=fresh)
         if not fresh and application != APPLICATION_ID:
             raise ForeignStore(
                 f"{self.path} is a SQLite file of another program, not a cloche store", path=str(self.path)
@@ -80,6 +84,8 @@ class Database:
         run("PRAGMA cell_size_check = ON")
         if version < VERSION:
             self._migrate()
+        run("SELECT 1 FROM sqlite_schema").fetchall()  # the index is there from the first look on
+        self._files = StoreFiles(self.path, self.connection)
 
     def _migrate(self) -> None:
         """Bring the file to the current version: one transaction, also when two processes open a new file at once."""
@@ -100,6 +106,7 @@ class Database:
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
+                self._files.acknowledge()
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
@@ -128,7 +135,7 @@ class Database:
         """Write the WAL back into the file and let go of it; a store that was closed is one file."""
         if self._failure is None:
             with self.translated():
-                self.connection.close()
+                self._files.close()
 
 
 class Facet:
