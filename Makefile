@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engines check format guest guest-python wheel-python bench counts rivals campaign simulate fuzz torture docs lock clean
+.PHONY: help demo test engines check format guest guest-python wheel-python bench counts rivals campaign kills simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for B
 	CLOCHE_SEED=$(SEED) CLOCHE_TORTURE_S=$(BUDGET) CLOCHE_KILLS=204 $(BIN)/python -m pytest -s \
 		tests/host/store/sqlite/test_torture.py tests/host/store/sqlite/test_damage.py tests/host/store/sqlite/test_wal.py \
 		tests/host/store/sqlite/test_disk.py tests/host/store/sqlite/test_crash.py tests/host/worker/test_crash.py tests/host/worker/test_damaged_stores.py
+
+KILLS ?= 300
+kills: guest guest-python ## kill three workers KILLS times from SEED, while orders start, hear events, are resumed and canceled
+	PYTHONPATH=tests $(BIN)/python -m support.kills $(KILLS) $(SEED)
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug

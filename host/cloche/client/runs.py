@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloche.errors import UsageError
+from cloche.errors import RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
 from cloche.history.values import plain
@@ -127,9 +127,16 @@ class Run:
             return replay.row_of(connection.store, self._key)
 
     async def status(self) -> str:
-        """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked."""
+        """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked.
+
+        Raises:
+            ClocheError: a worker refused to start it, as `Client.start` says.
+        """
         async with self._open() as connection:
-            row = connection.store.run(self._key)
+            try:
+                row = self._found(connection.store)
+            except RunFailed as error:  # it was canceled before a worker began it
+                return RunStatus(error.facts["status"])
         return row.status if row is not None else RunStatus.PENDING
 
     async def cancel(self) -> None:

@@ -294,6 +294,7 @@ async def test_a_request_can_be_canceled(journal: Journal) -> None:
         await run.cancel()
         with pytest.raises(RunFailed, match="run r1 was canceled before it began"):
             await run.result()
+        assert await run.status() == "canceled"
         with pytest.raises(NotFound):
             await client.get("r1")
 
