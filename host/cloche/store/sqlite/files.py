@@ -92,6 +92,7 @@ class StoreFiles:
         except OSError as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}", path=str(path)) from error
         self._life_frame: int | None = None  # where the log says the life that the lock file has; None: nowhere yet
+        self.is_promised = True  # whether what was committed would be missed, if it were gone
 
     def acknowledge(self) -> None:
         """See to it that what was just committed is found again. Called between a commit and its acknowledgement.
@@ -102,10 +103,12 @@ class StoreFiles:
         self._check_inodes()
         index = self._index()
         is_known = self._life_frame is not None and index.salts == self._seen.salts and index.moved < self._life_frame
+        self.is_promised = is_known
         if not is_known:
             _begin_life(self._path, self._connection)
             index = self._index()
             self._life_frame = index.last_frame
+            self.is_promised = True
         self._seen = index
 
     def close(self) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from support.apps import in_loop
 from support.histories import at
-from support.stores import key
+from support.stores import closed_after, key
 
 from cloche.errors import DamagedStore, StoreFailed, StoreUnavailable
 from cloche.store import SqliteStore
@@ -22,14 +24,18 @@ from cloche.store.sqlite.files import _life_in_lock
 
 FILES = ("", "-wal", "-shm")
 POST = """
-import os, sys
+import asyncio, os, sys
 from cloche.history.ids import DEFAULT_TENANT, RunId, RunKey
 from cloche.store import SqliteStore
 
 store = SqliteStore(sys.argv[1])
+
+async def post(token):
+    await store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", token, 1)
+
 exec(sys.argv[2])
 for number in range(5):
-    store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", f"after {number}", 1)
+    asyncio.run(post(f"after {number}"))
     print(f"after {number}", flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -40,16 +46,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "runs.db"
 
 
-@pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(path)
-    yield store
-    with suppress(StoreFailed):
-        store.close()
-
-
-def _post(store: SqliteStore, token: str) -> None:
-    store.post(key("r"), "event", b"", token, at(1))
+async def _post(store: SqliteStore, token: str) -> None:
+    await store.post(key("r"), "event", b"", token, at(1))
 
 
 def _killed(path: Path, before: str = "") -> set[str]:
@@ -60,17 +58,20 @@ def _killed(path: Path, before: str = "") -> set[str]:
 
 
 def _there(path: Path) -> set[str]:
-    with closing(SqliteStore(path)) as store:
-        return {f"after {number}" for number in range(5) if store.request(f"after {number}")}
+    async def look() -> set[str]:
+        async with closed_after(SqliteStore(path)) as store:
+            return {f"after {number}" for number in range(5) if await store.request(f"after {number}")}
+
+    return asyncio.run(look())
 
 
-OPEN = "from cloche.store import SqliteStore; import sys; SqliteStore(sys.argv[1]).close()"
+OPEN = "from cloche.store import SqliteStore; import asyncio, sys; asyncio.run(SqliteStore(sys.argv[1]).close())"
 LOOK = f"subprocess.run([sys.executable, '-c', {OPEN!r}, path], check=True)  # another process comes and ends"
 COPIES = {
     "the file is copied": "shutil.copyfile(path, path + '.copy')",
     "the folder is copied": "shutil.copytree(os.path.dirname(path), os.path.dirname(path) + '-copy')",
     "the files are read": "[open(path + rest, 'rb').read() for rest in ('', '-wal', '-shm')]",
-    "another connection is closed": "SqliteStore(path).close()",
+    "another connection is closed": "asyncio.run(SqliteStore(path).close())",
     "another library's lock is dropped": "os.close(os.dup(os.open(path, os.O_RDWR))); os.close(os.open(path, os.O_RDWR))",
 }
 
@@ -100,34 +101,37 @@ def _replaced(path: Path) -> None:
 
 @pytest.mark.parametrize("what", FILES[:2])
 @pytest.mark.parametrize("happens", [_removed, _renamed, _replaced])
-def test_nothing_is_acknowledged_into_a_file_that_is_gone(
-    path: Path, store: SqliteStore, what: str, happens: Callable[[Path], None]
+@in_loop
+async def test_nothing_is_acknowledged_into_a_file_that_is_gone(
+    path: Path, what: str, happens: Callable[[Path], None]
 ) -> None:
-    _post(store, "before")
+    store = SqliteStore(path)
+    await _post(store, "before")
     happens(Path(f"{path}{what}"))
     with pytest.raises(
         StoreFailed, match=f"{path.name}{what} was (removed or renamed|replaced) while the store was open"
     ):
-        _post(store, "after")
+        await _post(store, "after")
     with pytest.raises(StoreFailed, match="while the store was open"):  # from now on, whatever is asked
-        store.runs()
+        await store.run(key("r"))
 
 
-def test_a_new_store_can_begin_where_one_was_removed(path: Path, store: SqliteStore) -> None:
-    _post(store, "before")
+@in_loop
+async def test_a_new_store_can_begin_where_one_was_removed(path: Path) -> None:
+    await _post(SqliteStore(path), "before")
     for file in FILES:
         Path(f"{path}{file}").unlink()
-    with closing(SqliteStore(path)) as new:
-        _post(new, "after")
-    with closing(SqliteStore(path)) as new:
-        assert [new.request("before"), new.request("after") is not None] == [None, True]
+    async with closed_after(SqliteStore(path)) as new:
+        await _post(new, "after")
+    async with closed_after(SqliteStore(path)) as new:
+        assert [await new.request("before"), await new.request("after") is not None] == [None, True]
 
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, moved: bool) -> None:
     """Also when part of it was moved into the file before more was acknowledged."""
     checkpoint = "store._database.connection.execute('PRAGMA wal_checkpoint(PASSIVE)')" if moved else ""
-    before = f"store.post(RunKey(DEFAULT_TENANT, RunId('r')), 'event', b'', 'before', 1); {checkpoint}"
+    before = f"asyncio.run(post('before')); {checkpoint}"
     acknowledged = _killed(path, before)
     kept = Path(f"{path}-wal").rename(path.with_name("kept"))
     Path(f"{path}-shm").unlink()
@@ -148,17 +152,18 @@ def test_a_write_ahead_log_without_its_file_is_not_deleted(path: Path) -> None:
     assert len(_there(path)) == 5
 
 
-def test_an_older_copy_in_the_place_of_a_store_is_told(path: Path) -> None:
-    with closing(SqliteStore(path)) as store:
-        _post(store, "before")
+@in_loop
+async def test_an_older_copy_in_the_place_of_a_store_is_told(path: Path) -> None:
+    async with closed_after(SqliteStore(path)) as store:
+        await _post(store, "before")
     shutil.copyfile(path, path.with_name("old"))
-    with closing(SqliteStore(path)) as store:
-        _post(store, "after")
+    async with closed_after(SqliteStore(path)) as store:
+        await _post(store, "after")
     path.with_name("old").rename(path)
     with pytest.raises(DamagedStore, match=r"remove runs.db.lock to open what is here"):
         SqliteStore(path)
     Path(f"{path}.lock").unlink()
-    SqliteStore(path).close()
+    await SqliteStore(path).close()
 
 
 def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
@@ -170,31 +175,64 @@ def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
     assert _there(path) == acknowledged
 
 
-def test_a_commit_writes_no_more_than_before(path: Path, store: SqliteStore) -> None:
+@in_loop
+async def test_a_commit_writes_no_more_than_before(path: Path) -> None:
     """The life grows when the log begins anew, or was moved into the file; not with each commit."""
-    lives = []
-    for number in range(50):
-        _post(store, f"{number}")
-        lives.append(_life_in_lock(path))
-    assert lives == [1] * 50
-    store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    _post(store, "next")
-    assert _life_in_lock(path) == 2
+    async with closed_after(SqliteStore(path)) as store:
+        lives = []
+        for number in range(50):
+            await _post(store, f"{number}")
+            lives.append(_life_in_lock(path))
+        assert lives == [1] * 50
+        store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        await _post(store, "next")
+        assert _life_in_lock(path) == 2
 
 
-def test_a_store_behind_a_link_is_one_store(path: Path) -> None:
+@in_loop
+async def test_a_promise_waits_for_another_process_beside_the_loop(path: Path) -> None:
+    """What was committed is acknowledged when its life is promised, also if somebody takes the file between the two."""
+    async with closed_after(SqliteStore(path)) as store:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with closing(other):
+            held: list[str] = []
+            await _post(store, "first")
+            assert _life_in_lock(path) == 1
+            store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            check = store._database._files._check_inodes
+
+            def between() -> None:
+                check()
+                if not held:
+                    held.append("once")
+                    other.execute("BEGIN IMMEDIATE")
+
+            store._database._files._check_inodes = between  # type: ignore[method-assign]
+            posting = asyncio.ensure_future(_post(store, "second"))
+            await asyncio.sleep(0.05)
+            assert not posting.done()
+            assert _life_in_lock(path) == 1
+            other.execute("COMMIT")
+            await posting
+            assert _life_in_lock(path) == 2
+
+
+@in_loop
+async def test_a_store_behind_a_link_is_one_store(path: Path) -> None:
     path.with_name("link").symlink_to(path)
-    with closing(SqliteStore(path)) as store, closing(SqliteStore(path.with_name("link"))) as other:
-        store.leases.join("one")
-        other.leases.join("two")
-        seen = [one for one in store.leases.workers() if one.id == "two"] + [
-            one for one in other.leases.workers() if one.id == "one"
+    async with closed_after(SqliteStore(path)) as store, closed_after(SqliteStore(path.with_name("link"))) as other:
+        await store.leases.join("one")
+        await other.leases.join("two")
+        seen = [
+            *(worker for worker in await store.leases.workers() if worker.id == "two"),
+            *(worker for worker in await other.leases.workers() if worker.id == "one"),
         ]
         assert [worker.is_dead for worker in seen] == [False, False]
 
 
-def test_a_store_with_two_names_is_refused(path: Path) -> None:
-    SqliteStore(path).close()
+@in_loop
+async def test_a_store_with_two_names_is_refused(path: Path) -> None:
+    await SqliteStore(path).close()
     os.link(path, path.with_name("second"))
     with pytest.raises(StoreUnavailable, match=r"has 2 names \(hard links\)"):
         SqliteStore(path.with_name("second"))
