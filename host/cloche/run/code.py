@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloche.engines import CellSource, Code, bundle_of
+from cloche.engines import CellSource, Code, bundle_of, pinned_guest
 from cloche.errors import HistoryError
 from cloche.store import Store, blob_digest
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def code_of(workflow: Workflow, engine: CellSource) -> Code:
     """What a run of `workflow` that begins now is pinned to."""
-    guest, _ = engine.guest(workflow.language)
-    return bundle_of(workflow, guest)
+    return bundle_of(workflow, *pinned_guest(engine, workflow.language))
 
 
 def load_code(store: Store, digest: str) -> Code:
