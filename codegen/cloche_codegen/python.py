@@ -427,7 +427,7 @@ _RESERVED: Final = frozenset(
         """
         input given at state context value path item turn datetime Context applied holds lasting
         branch choose defined dountil dowhile eq exists falsy first foreach get gt gte instant is_in lt lte map_value ne
-        nested not_exists not_in operation parallel present read result seconds settled sleep sleep_until step text truthy
+        nested not_exists not_in parallel present read result seconds settled sleep sleep_until step text truthy
         wait_for_event workflow
         """,
     )

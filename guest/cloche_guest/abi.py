@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 EXPORTS: Final = ("memory", "layout", "load", "turn")
 CHECK: Final = "check"  # what a guest may export besides: the host's own use, never a cell's
 

@@ -9,7 +9,7 @@ from typing import Final
 from cloche_guest.abi import MalformedModule
 
 MAGIC: Final = b"\0asm\1\0\0\0"
-CUSTOM, IMPORT, TABLE, MEMORY, GLOBAL, EXPORT, START, DATA, DATA_COUNT = 0, 2, 4, 5, 6, 7, 8, 11, 12
+CUSTOM, IMPORT, TABLE, MEMORY, GLOBAL, EXPORT, START, CODE, DATA, DATA_COUNT = 0, 2, 4, 5, 6, 7, 8, 10, 11, 12
 PAGE_BYTES: Final = 65536
 
 
@@ -185,6 +185,57 @@ def memory_section(page_count_min: int) -> Section:
 def data_section(address: int, data: bytes) -> Section:
     """One active segment. One dense range is what wasmtime maps copy-on-write (up to 16 MiB)."""
     return Section(DATA, b"\1\0\x41" + signed(address) + b"\x0b" + unsigned(len(data)) + data)
+
+
+def constant_of(module: bytes, export: str) -> int:
+    """The number that an exported function without parameters answers, where that is all it does; nothing is run.
+
+    Raises:
+        MalformedModule: there is no such function, or it does more.
+    """
+    exports = {e.name: e.index for e in read_exports(find_section(module, EXPORT) or b"\0") if e.kind == 0}
+    code = find_section(module, CODE) or b"\0"
+    if export not in exports:
+        raise MalformedModule(f"there is no function {export}")
+    reader = Reader(code)
+    count = reader.unsigned()
+    for _ in range(min(exports[export], count)):  # a guest imports nothing: its functions are those of the section
+        size = reader.unsigned()
+        reader.at += size
+    size = reader.unsigned()
+    body = code[reader.at : reader.at + size]
+    value, at = read_signed(body, 2)
+    if body[:2] != b"\x00\x41" or body[at:] != b"\x0b":  # no locals, i32.const
+        raise MalformedModule(f"the function {export} does more than to answer a number")
+    return value
+
+
+def bytes_at(module: bytes, address: int, size: int) -> bytes:
+    """`size` bytes of the memory that the one segment of `data_section` makes.
+
+    Raises:
+        MalformedModule: they are not in it.
+    """
+    body = find_section(module, DATA) or b""
+    if body[:3] != b"\x01\x00\x41":
+        raise MalformedModule("the module's memory is not one segment")
+    begin, at = read_signed(body, 3)
+    length, at = read_unsigned(body, at + 1)
+    offset = address - begin
+    if offset < 0 or offset + size > length:
+        raise MalformedModule(f"there is nothing at address {address}")
+    return body[at + offset : at + offset + size]
+
+
+def read_signed(data: bytes, at: int) -> tuple[int, int]:
+    """A signed LEB128 number and the offset after it."""
+    value = shift = 0
+    for byte in _bytes_from(data, at):
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return (value - (1 << shift) if byte & 0x40 else value), at + shift // 7
+    raise MalformedModule("the module ends within a number")
 
 
 def read_unsigned(data: bytes, at: int) -> tuple[int, int]:

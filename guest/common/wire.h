@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 enum {
+    ABI_VERSION = 2,
     WINDOW_BYTES = 8 << 20,
     EVENT_OUTPUT_MAX = 6 << 20,
     OUTPUT_WAITING_MAX = 2 << 20, /* a turn stops early above this, so that one more event always fits */
@@ -34,9 +35,11 @@ enum fault {
 };
 
 enum event_kind {
-    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, OPERATION_ENDED, RESUMED, BAILED,
-    UPGRADED, REPLAYING
+    START, COMPLETED, FAILED, SUSPENDED, FIRED, RECEIVED, CHILD_ENDED, CANCEL_REQUESTED, RESUMED = 9, BAILED, UPGRADED,
+    REPLAYING, HOOK_FAILED
 };
+enum { EVENT_KINDS = HOOK_FAILED + 1 };
+enum { TAG_TIMESTAMP = 0, TAG_BIG = 2, TAG_BIG_NEGATIVE = 3, TAG_ZONED = 9557 };
 
 /* What belongs to one turn. Every field is set at its beginning. */
 struct turn {
@@ -79,7 +82,11 @@ int read_key(struct reader *r, const char **key, size_t *size);
 int read_big(struct reader *r, const uint8_t **bytes, size_t *size);
 /* An item of major type 7: `*number` is NULL for false, true, null (`*which` 20, 21, 22), else where to find the float. */
 int read_simple(struct reader *r, int *which, double *number);
+/* Past `count` items that this guest does not know, whatever is in them; `depth` containers are open around them. */
+int skip_items(struct reader *r, uint64_t count, int depth);
 bool text_is_utf8(const uint8_t *text, size_t size);
+/* How much of `text` stands before a time zone in brackets, which it ends with (RFC 9557); 0 if it does not. */
+size_t size_before_zone(const char *text, size_t size);
 
 /* ---- wire_write.c: into the output window. 0, or -1 with FAULT_OUTPUT raised ---- */
 

@@ -140,6 +140,73 @@ int read_simple(struct reader *r, int *which, double *number) {
     }
 }
 
+/* ---- what is not known ---- */
+
+static int skip_text(struct reader *r, uint64_t size) {
+    const uint8_t *bytes;
+    if (take(r, size, &bytes))
+        return -1;
+    return text_is_utf8(bytes, (size_t)size) ? 0 : malformed();
+}
+
+static int skip_map(struct reader *r, uint64_t count, int depth) {
+    const char *key = NULL;
+    size_t size = 0;
+    if (check_count(r, count, 2))
+        return -1;
+    while (count--)
+        if (read_key(r, &key, &size) || skip_items(r, 1, depth))
+            return -1;
+    return 0;
+}
+
+static int skip_item(struct reader *r, int depth) {
+    int major, which;
+    uint64_t argument;
+    const uint8_t *bytes;
+    double number;
+    if (r->at < r->end && *r->at >> 5 == SIMPLE)
+        return read_simple(r, &which, &number);
+    if (read_head(r, &major, &argument))
+        return -1;
+    if (major >= ARRAY && depth >= DEPTH_MAX)
+        return malformed();
+    switch (major) {
+    case BYTES: return take(r, argument, &bytes);
+    case TEXT: return skip_text(r, argument);
+    case ARRAY: return skip_items(r, argument, depth + 1);
+    case MAP: return skip_map(r, argument, depth + 1);
+    case TAG: return skip_item(r, depth + 1);
+    default: return 0;
+    }
+}
+
+int skip_items(struct reader *r, uint64_t count, int depth) {
+    if (check_count(r, count, 1))
+        return -1;
+    while (count--)
+        if (skip_item(r, depth))
+            return -1;
+    return 0;
+}
+
+/* ---- time zones ---- */
+
+static bool is_of_zone(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("._/+-", c));
+}
+
+size_t size_before_zone(const char *text, size_t size) {
+    enum { ZONE_MAX = 64 };
+    size_t at = size ? size - 1 : 0;
+    if (!size || text[at] != ']')
+        return 0;
+    while (at && is_of_zone(text[at - 1]))
+        at--;
+    size_t length = size - 1 - at;
+    return at && text[at - 1] == '[' && length && length <= ZONE_MAX ? at - 1 : 0;
+}
+
 /* ---- UTF-8 ---- */
 
 static size_t sequence_size(const uint8_t *p, size_t left) {

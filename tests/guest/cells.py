@@ -16,7 +16,7 @@ import wasmtime
 
 from cloche_guest import Layout, ensure_guest, find_guest, parse_layout
 
-STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION = range(11)
+STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
 NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # what the host uses
 MEMORY_BYTES_MAX = 256 << 20
 FUEL = 1 << 50

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from guest.cells import CHILD, COMPLETE, FAIL, HOOK, NOW, OPERATION, SEED, STEP, TIMER, Cell, pack, sequence
+from guest.cells import CHILD, COMPLETE, FAIL, HOOK, NOW, SEED, STEP, TIMER, Cell, pack, sequence
 
 FAILURE = {"name": "Refused", "message": "no", "data": {"n": 1}, "cause": {"name": "Error", "message": "deeper"}}
 ANSWERS = (None, True, 0, 7, -1.5, 2**70, "é", b"\0", [1, [2]], {"value": 3, "ok": True, "n": 2, "__proto__": "own"})
@@ -18,7 +18,7 @@ def live(source: str, given_input: Any, random: Random, events_max: int = 60) ->
     events = [pack([0, NOW, SEED, given_input, {"context": {"who": "Ada"}, "state": {"count": 0}}])]
     while True:
         for command in sequence(cell.give(events[-1])):
-            if command is not None and command[0] in (STEP, TIMER, HOOK, CHILD, OPERATION):
+            if command is not None and command[0] in (STEP, TIMER, HOOK, CHILD):
                 open_calls[command[1]] = command[0]
             ended = ended or (command is not None and command[0] in (COMPLETE, FAIL))
         if ended or not open_calls or len(events) == events_max:

@@ -134,20 +134,15 @@ def test_sleep_until_refuses_text() -> None:
     assert "was given text" in command[1]["message"]
 
 
-def test_hooks_children_and_operations_are_calls_too() -> None:
+def test_hooks_and_children_are_calls_too() -> None:
     cell = Cell(
         workflow("""return await Promise.all([
-            cloche.hook("h", "approval", { ask: 1 }), cloche.child("c", "billing", 5),
-            cloche.operation("o", "now", [1, 2])])""")
+            cloche.hook("h", "approval", { ask: 1 }), cloche.child("c", "billing", 5)])""")
     )
 
-    assert cell.start() == [
-        [2, 1, "h", "approval", {"ask": 1}],
-        [3, 2, "c", "billing", 5],
-        [10, 3, "o", "now", [1, 2]],
-    ]
-    assert cell.turn([5, NOW, 1, "yes"], [6, NOW, 2, [0, 6]]) == []
-    assert cell.turn([8, NOW, 3, [0, 9]]) == [[7, ["yes", 6, 9]]]
+    assert cell.start() == [[2, 1, "h", "approval", {"ask": 1}], [3, 2, "c", "billing", 5]]
+    assert cell.turn([5, NOW, 1, "yes"]) == []
+    assert cell.turn([6, NOW, 2, [0, 6]]) == [[7, ["yes", 6]]]
 
 
 def test_a_failed_child_throws() -> None:

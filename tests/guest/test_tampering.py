@@ -103,12 +103,13 @@ def test_what_only_the_prelude_needs_is_gone() -> None:
         "drop",
         "mark",
         "bigints",
+        "instants",
         "log",
         "random",
         "getRandomValues",
         "randomUUID",
     } & set(names)
-    assert {"step", "sleep", "sleepUntil", "hook", "child", "operation", "abandon", "entered", "left"} <= set(names)
+    assert {"step", "sleep", "sleepUntil", "hook", "child", "abandon", "entered", "left"} <= set(names)
 
 
 def test_the_step_function_and_its_namespace_member_are_one() -> None:

@@ -9,7 +9,7 @@ from guest_python.loop_cells import Fault, LoopCell, packed
 
 from cloche.history.values import decode
 
-STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION = range(11)
+STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
 NOW = 1_767_225_600_000
 SEED = bytes(16)
 

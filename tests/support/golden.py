@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def write(file: Path) -> None:
 
 def keep(version: int) -> None:
     """Write the golden store of this version. The guest is kept beside it, once for all stores that have the same one."""
-    target = HISTORIES / f"store-{version}.db.zst"
+    keep_as(HISTORIES / f"store-{version}.db.zst", write)
+
+
+def keep_as(target: Path, write: Callable[[Path], None]) -> None:
     if target.exists():
         raise SystemExit(f"{target} is there: what is golden is never written again")
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +111,11 @@ def keep(version: int) -> None:
 
 def unpack(version: int, file: Path) -> Path:
     """The golden store of a version as a file that may be changed, its guests put back."""
-    file.write_bytes(zstd.decompress((HISTORIES / f"store-{version}.db.zst").read_bytes()))
+    return unpack_from(HISTORIES / f"store-{version}.db.zst", file)
+
+
+def unpack_from(kept: Path, file: Path) -> Path:
+    file.write_bytes(zstd.decompress(kept.read_bytes()))
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         for packed in sorted(HISTORIES.glob("*.wasm.zst")):
             data = zstd.decompress(packed.read_bytes())

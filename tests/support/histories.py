@@ -92,6 +92,8 @@ def result(value: Any = None) -> CompleteRun:
 def wire(command: Command) -> bytes:
     """A command as a guest writes it."""
     values = [getattr(command, field.name) for field in fields(command)]
+    if isinstance(command, CallStep) and not command.keywords:
+        values.pop()
     return encode([command.number, *(one.to_wire() if isinstance(one, Failure) else one for one in values)])
 
 

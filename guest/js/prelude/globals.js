@@ -3,7 +3,7 @@
 (cloche) => {
   const { apply } = Reflect;
   const { stringify } = JSON;
-  const { defineProperty, freeze } = Object;
+  const { defineProperty, freeze, setPrototypeOf } = Object;
   const { toString: bigintToString } = BigInt.prototype;
   const { toString: errorToString } = Error.prototype;
   const { isError } = Error;
@@ -13,6 +13,15 @@
   cloche.bigints(
     (hex, negative) => (negative ? -1n - toBigInt("0x" + hex) : toBigInt("0x" + hex)),
     (value) => (value < 0n ? "-" + apply(bigintToString, -1n - value, [16]) : "+" + apply(bigintToString, value, [16])),
+  );
+
+  // What a Date cannot hold of the timestamp that it was: microseconds, a zone. It goes out again while the Date is unchanged.
+  const instants = setPrototypeOf(new WeakMap(), freeze({ __proto__: null, get: WeakMap.prototype.get, set: WeakMap.prototype.set }));
+  cloche.instants(
+    (date, text) => {
+      instants.set(date, text);
+    },
+    (date) => instants.get(date),
   );
 
   const hide = (target, name, value) =>
@@ -51,7 +60,7 @@
   for (const name of ["SharedArrayBuffer", "Atomics", "performance", "WeakRef", "FinalizationRegistry"]) delete globalThis[name];
 
   // Only the prelude itself needs these; freeze.js takes away those that workflow.js uses.
-  for (const name of ["bigints", "log", "random", "getRandomValues", "randomUUID"]) delete cloche[name];
+  for (const name of ["bigints", "instants", "log", "random", "getRandomValues", "randomUUID"]) delete cloche[name];
 
   defineProperty(globalThis, Symbol.for("WORKFLOW_USE_STEP"), { value: cloche.step });
 }

@@ -72,12 +72,32 @@ int write_bigint(JSValueConst value) {
     return failed;
 }
 
+/* The text that the Date came as, if it still says the same: 1 when it was written, 0 when there is none, -1 on a fault. */
+static int write_kept(JSValueConst date, double number) {
+    JSValue kept = JS_Call(guest.ctx, guest.kept_instant, JS_UNDEFINED, 1, &date);
+    size_t size;
+    double ms;
+    const char *text = JS_IsString(kept) ? JS_ToCStringLen(guest.ctx, &size, kept) : NULL;
+    int written = 0;
+    if (text) {
+        size_t before = size_before_zone(text, size);
+        if (!timestamp_read(text, before ? before : size, &ms) && ms == number)
+            written = write_head(TAG, before ? TAG_ZONED : TAG_TIMESTAMP) || write_text(text, size) ? -1 : 1;
+        JS_FreeCString(guest.ctx, text);
+    }
+    JS_FreeValue(guest.ctx, kept);
+    return written;
+}
+
 int write_date(JSValueConst date, const struct place *place) {
     char text[TIMESTAMP_BYTES];
     JSValue ms = JS_Call(guest.ctx, guest.date_get_time, date, 0, NULL);
     double number;
+    int kept;
     if (JS_ToFloat64(guest.ctx, &number, ms))
         return -1;
+    if ((kept = write_kept(date, number)))
+        return kept < 0 ? -1 : 0;
     if (isnan(number))
         return refuse(place, "is an invalid Date");
     if (timestamp_write(number, text))

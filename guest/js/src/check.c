@@ -121,9 +121,11 @@ static bool tagged(struct walk *w, uint64_t tag) {
         return false;
     const uint8_t *content = w->at;
     w->at += size;
-    if (tag == 0)
+    if (tag == TAG_TIMESTAMP)
         return major == TEXT && is_timestamp(content, w->at);
-    return (tag == 2 || tag == 3) && major == BYTES && size > 8 && *content != 0;
+    if (tag == TAG_ZONED)
+        return major == TEXT && is_timestamp(content, content + size_before_zone((const char *)content, (size_t)size));
+    return (tag == TAG_BIG || tag == TAG_BIG_NEGATIVE) && major == BYTES && size > 8 && *content != 0;
 }
 
 /* ---- items ---- */

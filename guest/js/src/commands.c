@@ -1,6 +1,6 @@
 /* Commands: what workflow code can ask for, each a function of the prelude's namespace.
  *
- * A call (step, timer, hook, child, operation) answers a promise and goes into the table of open calls. What cannot be
+ * A call (step, timer, hook, child) answers a promise and goes into the table of open calls. What cannot be
  * asked rejects that promise, and nothing is written or counted.
  */
 #include <math.h>
@@ -46,7 +46,7 @@ static int end(uint8_t *mark, bool failed) {
 struct asked {
     enum call_kind kind;
     JSValueConst path; /* undefined: made from the name */
-    JSValueConst name; /* of the step, hook, workflow or operation; a timer has `due` in its place */
+    JSValueConst name; /* of the step, hook or workflow; a timer has `due` in its place */
     double due;
     int argc; /* a step's arguments; all others have the one value */
     JSValueConst *argv;
@@ -66,7 +66,7 @@ static int write_arguments(const struct asked *asked) {
 }
 
 static int write_call(const struct asked *asked, uint32_t id) {
-    struct place root = asked->kind == CALL_OPERATION ? ROOT("arguments") : asked->kind == CALL_CHILD ? ROOT("input") : ROOT("value");
+    struct place root = asked->kind == CALL_CHILD ? ROOT("input") : ROOT("value");
     if (write_head(0, id))
         return -1;
     if (asked->number ? write_numbered(asked->name, asked->number) : write_string(asked->path))
@@ -184,7 +184,7 @@ static JSValue sleep_until(JSContext *ctx, JSValueConst this_value, int argc, JS
     return failed ? rejected() : ask_timer(argument(argc, argv, 0), due, argument(argc, argv, 2));
 }
 
-/* hook(path, name, value), child(path, workflow, input), operation(path, name, arguments) */
+/* hook(path, name, value), child(path, workflow, input) */
 static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int kind) {
     JSValueConst value = argument(argc, argv, 2);
     struct asked asked = {.kind = (enum call_kind)kind,
@@ -193,10 +193,6 @@ static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSV
                           .argc = 1,
                           .argv = &value};
     (void)ctx, (void)this_value;
-    if (kind == CALL_OPERATION && !JS_IsArray(value)) {
-        throw_text("the arguments of an operation are an array");
-        return rejected();
-    }
     return ask(&asked);
 }
 
@@ -353,6 +349,14 @@ static JSValue bigints(JSContext *ctx, JSValueConst this_value, int argc, JSValu
     return JS_UNDEFINED;
 }
 
+/* instants(keep, kept): beside a Date, the text that it came as, where that says more. */
+static JSValue instants(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)this_value;
+    guest.keep_instant = JS_DupValue(ctx, argument(argc, argv, 0));
+    guest.kept_instant = JS_DupValue(ctx, argument(argc, argv, 1));
+    return JS_UNDEFINED;
+}
+
 int commands_define(void) {
     static const JSCFunctionListEntry functions[] = {
         JS_CFUNC_DEF("step", 2, step),
@@ -360,7 +364,6 @@ int commands_define(void) {
         JS_CFUNC_DEF("sleepUntil", 3, sleep_until),
         JS_CFUNC_MAGIC_DEF("hook", 3, call_named, CALL_HOOK),
         JS_CFUNC_MAGIC_DEF("child", 3, call_named, CALL_CHILD),
-        JS_CFUNC_MAGIC_DEF("operation", 3, call_named, CALL_OPERATION),
         JS_CFUNC_DEF("abandon", 1, abandon),
         JS_CFUNC_DEF("entered", 2, entered),
         JS_CFUNC_DEF("left", 2, left),
@@ -370,6 +373,7 @@ int commands_define(void) {
         JS_CFUNC_DEF("openCalls", 0, open_calls),
         JS_CFUNC_DEF("drop", 2, drop),
         JS_CFUNC_DEF("bigints", 2, bigints),
+        JS_CFUNC_DEF("instants", 2, instants),
     };
     return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));
 }

@@ -1,13 +1,13 @@
 /* Events: each is read whole, delivered, and its microtasks are run before the next. */
 #include "guest.h"
 
-/* How many items an event has at least and at most, by kind. */
+/* How many items an event has at least, and how many of them are read, by kind: what follows is skipped. */
 static const struct {
-    uint8_t least, most;
-} sizes[] = {
-    [START] = {5, 5},       [COMPLETED] = {4, 5}, [FAILED] = {4, 4},      [SUSPENDED] = {4, 4},        [FIRED] = {3, 3},
-    [RECEIVED] = {4, 4},    [CHILD_ENDED] = {4, 4}, [CANCEL_REQUESTED] = {2, 3}, [OPERATION_ENDED] = {4, 4},
-    [RESUMED] = {4, 4},     [BAILED] = {4, 5},      [UPGRADED] = {3, 3},  [REPLAYING] = {3, 3},
+    uint8_t least, read;
+} sizes[EVENT_KINDS] = {
+    [START] = {5, 5},   [COMPLETED] = {4, 5},   [FAILED] = {4, 4},           [SUSPENDED] = {4, 5}, [FIRED] = {3, 3},
+    [RECEIVED] = {4, 4}, [CHILD_ENDED] = {4, 4}, [CANCEL_REQUESTED] = {2, 3}, [RESUMED] = {4, 4},   [BAILED] = {4, 5},
+    [UPGRADED] = {3, 3}, [REPLAYING] = {3, 3},   [HOOK_FAILED] = {4, 4},
 };
 
 static void free_value(JSValue value) { JS_FreeValue(guest.ctx, value); }
@@ -205,7 +205,7 @@ static int bailed(struct reader *r, bool with_state) {
 }
 
 /* Whether a step waits for outside data; nothing is settled. `info` is for people and for the host. */
-static int suspended(struct reader *r, bool whether) {
+static int suspended(struct reader *r, bool whether, bool with_state) {
     struct call *call = named_call(r, CALL_STEP);
     if (!call)
         return -1;
@@ -213,6 +213,8 @@ static int suspended(struct reader *r, bool whether) {
     if (JS_IsException(info))
         return -1;
     free_value(info);
+    if (with_state && merge_state(r))
+        return -1;
     mark_suspended(call, whether);
     return 0;
 }
@@ -222,8 +224,8 @@ static int fired(struct reader *r) {
     return call ? settle(call, false, JS_DupValue(guest.ctx, call->value)) : -1;
 }
 
-static int ended(struct reader *r, enum call_kind kind) {
-    struct call *call = named_call(r, kind);
+static int child_ended(struct reader *r) {
+    struct call *call = named_call(r, CALL_CHILD);
     bool failed = false;
     if (!call)
         return -1;
@@ -277,16 +279,16 @@ static int dispatch(struct reader *r, uint64_t kind, bool full) {
     case START: return start(r);
     case COMPLETED: return completed(r, full);
     case FAILED: return answered(r, CALL_STEP, true);
-    case SUSPENDED: return suspended(r, true);
+    case SUSPENDED: return suspended(r, true, full);
     case FIRED: return fired(r);
     case RECEIVED: return answered(r, CALL_HOOK, false);
-    case CHILD_ENDED: return ended(r, CALL_CHILD);
+    case CHILD_ENDED: return child_ended(r);
     case CANCEL_REQUESTED: return cancel_requested(r, full);
-    case OPERATION_ENDED: return ended(r, CALL_OPERATION);
-    case RESUMED: return suspended(r, false);
+    case RESUMED: return suspended(r, false, false);
     case BAILED: return bailed(r, full);
     case UPGRADED: return upgraded(r);
     case REPLAYING: return replaying(r);
+    case HOOK_FAILED: return answered(r, CALL_HOOK, true);
     }
     return raise_fault(FAULT_INPUT);
 }
@@ -295,14 +297,15 @@ int deliver(struct reader *r) {
     uint64_t count, kind;
     if (read_array(r, &count) || read_uint(r, &kind))
         return TURN->fault;
-    if (kind > REPLAYING || count < sizes[kind].least || count > sizes[kind].most ||
+    if (kind >= EVENT_KINDS || !sizes[kind].least || count < sizes[kind].least ||
         guest.started == (kind == START || kind == REPLAYING))
         return raise_fault(FAULT_INPUT), TURN->fault;
     int64_t now;
     if (read_time(r, &now))
         return TURN->fault;
     guest.now_ms = (double)now;
-    if (!dispatch(r, kind, count == sizes[kind].most))
+    uint64_t unknown = count > sizes[kind].read ? count - sizes[kind].read : 0;
+    if (!dispatch(r, kind, count >= sizes[kind].read) && !skip_items(r, unknown, 0))
         drain_microtasks();
     return TURN->fault;
 }

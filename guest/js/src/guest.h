@@ -37,6 +37,7 @@ struct guest {
     JSValue type_error;
     JSValue date_get_time;
     JSValue bigint_from_hex, bigint_to_hex; /* given by the prelude */
+    JSValue keep_instant, kept_instant;     /* likewise: what a Date cannot hold of a timestamp */
     JSValue state; /* `given.state`: what steps change is merged into it */
     JSValue on_suspended, on_bailed, bail_value, on_cancel_requested, on_patches; /* given by the prelude */
     JSClassID class_object, class_array, class_error, class_date, class_uint8_array, class_array_buffer;
@@ -85,7 +86,7 @@ int write_failure(JSValueConst thrown, int depth, const struct place *up);
 
 /* ---- calls.c: the open calls ---- */
 
-enum call_kind { CALL_STEP = 0, CALL_TIMER = 1, CALL_HOOK = 2, CALL_CHILD = 3, CALL_OPERATION = 10 };
+enum call_kind { CALL_STEP = 0, CALL_TIMER = 1, CALL_HOOK = 2, CALL_CHILD = 3 };
 struct call {
     uint32_t id; /* 0: a free slot */
     uint8_t kind;
@@ -130,6 +131,8 @@ int ambient_define(void);
 /* Lone surrogates, as QuickJS writes them (three bytes each), become U+FFFD in place. */
 void text_mend(char *text, size_t size);
 int timestamp_read(const char *text, size_t size, double *ms);
+/* Whether the timestamp, which was read, has a fraction that milliseconds do not hold. */
+bool timestamp_is_finer(const char *text, size_t size);
 enum { TIMESTAMP_BYTES = 24 };
 int timestamp_write(double ms, char text[TIMESTAMP_BYTES]);
 

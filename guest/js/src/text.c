@@ -108,6 +108,14 @@ int timestamp_read(const char *text, size_t size, double *ms) {
     return 0;
 }
 
+bool timestamp_is_finer(const char *text, size_t size) {
+    const char *point = memchr(text, '.', size), *end = text + size;
+    for (const char *at = point ? point + 1 : end; at < end && *at >= '0' && *at <= '9'; at++)
+        if (at - point > 3 && *at != '0')
+            return true;
+    return false;
+}
+
 static void put_digits(char *at, int count, int64_t value) {
     while (count--) {
         at[count] = (char)('0' + value % 10);

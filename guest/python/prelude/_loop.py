@@ -16,7 +16,6 @@ from _cloche import (
     Call,
     Lazy,
     Promise,
-    StepCall,
     Task,
     encoded,
     fault,
@@ -30,7 +29,8 @@ from _cloche import (
 
 from ._failures import Bail, crossing, know, raised
 
-STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON, OPERATION, PATCHED = range(12)
+STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
+PATCHED = 11
 _MALFORMED, _NO_WORKFLOW, _UNKNOWN_CALL = -1, -4, -7
 _FATAL: Final = (MemoryError,)  # the driver ends the cell; no workflow may go on after it
 
@@ -113,12 +113,6 @@ class ChildCall(HookCall):
 
     def rest(self) -> tuple[Any, ...]:
         return (_text_of(self.name, "workflow"), encoded(self.given, "input"))
-
-
-def operation_call(name: str, path: str | None, *arguments: Any) -> StepCall:
-    call = StepCall(name, path, *arguments)
-    call.kind = OPERATION
-    return call
 
 
 INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # the last millisecond JavaScript's Date can hold
@@ -311,6 +305,8 @@ def _on_failed(event: list[Any]) -> None:
 
 
 def _on_suspended(event: list[Any]) -> None:
+    if len(event) == 5:
+        dict.update(_state, event[4])
     suspend(_open(event[2], STEP), event[0] == 3)
 
 
@@ -323,11 +319,14 @@ def _on_received(event: list[Any]) -> None:
     _answer(event[2], HOOK, event[3], None)
 
 
-def _on_outcome(event: list[Any]) -> None:
-    """Of a child run, or of a recorded host operation."""
+def _on_hook_failed(event: list[Any]) -> None:
+    _answer(event[2], HOOK, None, raised(event[3]))
+
+
+def _on_child_ended(event: list[Any]) -> None:
     failed, value = event[3]
     error = raised(value) if failed else None
-    _answer(event[2], CHILD if event[0] == 6 else OPERATION, None if failed else value, error)
+    _answer(event[2], CHILD, None if failed else value, error)
 
 
 def _on_cancel(event: list[Any]) -> None:
@@ -349,11 +348,11 @@ _HANDLERS: Final[dict[int, Callable[[list[Any]], None]]] = {
     3: _on_suspended,
     4: _on_fired,
     5: _on_received,
-    6: _on_outcome,
+    6: _on_child_ended,
     7: _on_cancel,
-    8: _on_outcome,
     9: _on_suspended,
     10: _on_bailed,
     11: _on_upgraded,
     12: _on_replaying,
+    13: _on_hook_failed,
 }

@@ -27,7 +27,6 @@ from ._loop import (
     entry,
     left,
     left_failed,
-    operation_call,
     patched,
 )
 from ._values import (
@@ -397,11 +396,6 @@ def sleep_until(path: str, when: datetime | int | float, value: Any = None) -> T
     return TimerCall(path, milliseconds(when) if isinstance(when, datetime) else when, value, is_wait=False)
 
 
-def operation(path: str, name: str, *arguments: Any) -> StepCall:
-    """A recorded operation of the host."""
-    return operation_call(name, path, *arguments)
-
-
 @_starts
 async def wait_for_event(path: str, name: str, value: Any, ms: int | float | None = None) -> Any:
     """What the event `name` carries. After `ms` milliseconds it fails with an EventTimeout."""
@@ -435,6 +429,6 @@ def _first(received: Call, timer: Call, too_late: str) -> Promise:
 __all__ = [
     "Context", "applied", "branch", "choose", "context_of", "defined", "dountil", "dowhile", "eq", "evaluated",
     "exists", "falsy", "first", "foreach", "get", "gt", "gte", "holds", "instant", "is_in", "lasting", "lt", "lte",
-    "map_value", "ne", "nested", "not_exists", "not_in", "operation", "parallel", "patched", "present", "read", "result",
+    "map_value", "ne", "nested", "not_exists", "not_in", "parallel", "patched", "present", "read", "result",
     "seconds", "settled", "sleep", "sleep_until", "state_of", "step", "text", "truthy", "wait_for_event", "workflow",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ struct guest {
     PyObject *type_error, *attribute_error, *memory_error, *fault_error, *exception, *stop_iteration;
     PyObject *main; /* the namespace in which scripts of the bake run */
     PyObject *deliver, *load, *report; /* held here, so that no code can put others in their place */
-    PyObject *convert, *parse_time, *mend, *begin; /* given by world/, as those are */
+    PyObject *convert, *parse_time, *parse_zoned, *mend, *begin; /* given by world/, as those are */
     PyObject *suspend, *canceled, *not_ours;       /* likewise, of the prelude */
     PyObject *open;                                /* the calls that have no answer yet, by number */
     PyObject *paths;                               /* how often a name was used as a path */

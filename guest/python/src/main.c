@@ -121,7 +121,7 @@ int32_t EXPORT(load)(uint32_t size) {
 
 uint32_t EXPORT(layout)(void) {
     static const uint32_t words[7] = {
-        1, INPUT_ADDRESS, WINDOW_BYTES, OUTPUT_ADDRESS, WINDOW_BYTES, STATE_ADDRESS, EVENT_OUTPUT_MAX};
+        ABI_VERSION, INPUT_ADDRESS, WINDOW_BYTES, OUTPUT_ADDRESS, WINDOW_BYTES, STATE_ADDRESS, EVENT_OUTPUT_MAX};
     return (uint32_t)(uintptr_t)words;
 }
 

@@ -104,7 +104,7 @@ static PyObject *attach(PyObject *self, PyObject *const *arguments, Py_ssize_t c
         PyObject **slot;
     } slots[] = {
         {"deliver", &guest.deliver}, {"load", &guest.load},       {"report", &guest.report}, {"convert", &guest.convert},
-        {"mend", &guest.mend},       {"parse_time", &guest.parse_time}, {"begin", &guest.begin},
+        {"mend", &guest.mend},       {"parse_time", &guest.parse_time}, {"parse_zoned", &guest.parse_zoned}, {"begin", &guest.begin},
         {"suspend", &guest.suspend}, {"canceled", &guest.canceled},     {"not_ours", &guest.not_ours},
     };
     Py_ssize_t size;

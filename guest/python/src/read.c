@@ -35,13 +35,13 @@ static PyObject *big_integer(struct reader *r, bool negative) {
     return inverted;
 }
 
-/* The world's function checks RFC 3339 and answers None for what is not. */
-static PyObject *timestamp(struct reader *r) {
+/* The world's functions check RFC 3339, and a zone after it, and answer None for what is not. */
+static PyObject *timestamp(struct reader *r, PyObject *parse) {
     const char *bytes;
     size_t size;
     if (read_text(r, &bytes, &size))
         return NULL;
-    PyObject *text = text_of(bytes, size), *moment = text ? PyObject_CallOneArg(guest.parse_time, text) : NULL;
+    PyObject *text = text_of(bytes, size), *moment = text ? PyObject_CallOneArg(parse, text) : NULL;
     Py_DecRef(text);
     if (moment != guest.none)
         return moment;
@@ -51,9 +51,10 @@ static PyObject *timestamp(struct reader *r) {
 
 static PyObject *tagged(struct reader *r, uint64_t tag) {
     switch (tag) {
-    case 0: return timestamp(r);
-    case 2: return big_integer(r, false);
-    case 3: return big_integer(r, true);
+    case TAG_TIMESTAMP: return timestamp(r, guest.parse_time);
+    case TAG_ZONED: return timestamp(r, guest.parse_zoned);
+    case TAG_BIG: return big_integer(r, false);
+    case TAG_BIG_NEGATIVE: return big_integer(r, true);
     default: return bad();
     }
 }
@@ -172,51 +173,97 @@ static PyObject *seed_value(struct reader *r) {
 
 static PyObject *failure_value(struct reader *r, int depth);
 
-/* The value under a failure's key; other keys than these four are malformed. */
-static PyObject *failure_part(struct reader *r, const struct key *key, int depth, unsigned *seen) {
-    static const struct key parts[] = {{"data", 4}, {"name", 4}, {"cause", 5}, {"message", 7}};
-    for (int i = 0; i < 4; i++) {
-        if (key_order(key, &parts[i]))
-            continue;
-        *seen |= 1u << i;
-        return i == 0 ? read_value(r, depth + 1) : i == 2 ? failure_value(r, depth + 1) : text_value(r);
+enum part { DATA, NAME, BASES, CAUSE, NOTES, MEMBERS, MESSAGE, PARTS };
+static const struct key parts[PARTS] = {
+    {"data", 4}, {"name", 4}, {"bases", 5}, {"cause", 5}, {"notes", 5}, {"members", 7}, {"message", 7}};
+
+/* Which part of a failure a key names; PARTS for one that only others read. */
+static enum part part_of(const struct key *key) {
+    enum part part = DATA;
+    while (part < PARTS && key_order(key, &parts[part]))
+        part++;
+    return part;
+}
+
+static PyObject *texts_value(struct reader *r);
+static PyObject *failures_value(struct reader *r, int depth);
+
+static PyObject *part_value(struct reader *r, enum part part, int depth) {
+    switch (part) {
+    case DATA: return read_value(r, depth + 1);
+    case CAUSE: return failure_value(r, depth + 1);
+    case BASES:
+    case NOTES: return texts_value(r);
+    case MEMBERS: return failures_value(r, depth + 1);
+    default: return text_value(r);
     }
-    return bad();
+}
+
+static int read_part(struct reader *r, PyObject *failure, const struct key *key, int depth, unsigned *seen) {
+    enum part part = part_of(key);
+    if (part == PARTS)
+        return skip_items(r, 1, depth + 1);
+    *seen |= 1u << part;
+    PyObject *value = part_value(r, part, depth), *name = value ? text_of(key->text, key->size) : NULL;
+    int failed = !name || PyDict_SetItem(failure, name, value);
+    Py_DecRef(name);
+    Py_DecRef(value);
+    return failed ? -1 : 0;
 }
 
 static PyObject *failure_value(struct reader *r, int depth) {
     const char *key = NULL;
     size_t size = 0;
     uint64_t count;
-    unsigned seen = 0;
+    unsigned seen = 0, needed = 1u << NAME | 1u << MESSAGE;
     if (depth >= DEPTH_MAX || read_map(r, &count))
         return bad();
     PyObject *failure = data_new();
     while (failure && count--) {
-        PyObject *name = NULL, *value = NULL;
-        if (!read_key(r, &key, &size) && (name = text_of(key, size)))
-            value = failure_part(r, &(struct key){key, size}, depth, &seen);
-        int failed = !value || PyDict_SetItem(failure, name, value);
-        Py_DecRef(name);
-        Py_DecRef(value);
-        if (failed) {
+        if (read_key(r, &key, &size) || read_part(r, failure, &(struct key){key, size}, depth, &seen)) {
             Py_DecRef(failure);
             return NULL;
         }
     }
-    if (!failure || (seen & 10) == 10) /* name and message must be there */
+    if (!failure || (seen & needed) == needed)
         return failure;
     Py_DecRef(failure);
     return bad();
 }
 
+/* A list of what `one` reads, each with the depth. */
+static PyObject *list_of(struct reader *r, PyObject *one(struct reader *r, int depth), int depth) {
+    uint64_t count;
+    if (depth >= DEPTH_MAX || read_array(r, &count))
+        return bad();
+    PyObject *items = PyList_New((Py_ssize_t)count);
+    for (uint64_t i = 0; items && i < count; i++) {
+        PyObject *item = one(r, depth + 1);
+        if (!item || PyList_SetItem(items, (Py_ssize_t)i, item)) {
+            Py_DecRef(items);
+            return NULL;
+        }
+    }
+    return items;
+}
+
+static PyObject *text_at(struct reader *r, int depth) {
+    (void)depth;
+    return text_value(r);
+}
+
+static PyObject *texts_value(struct reader *r) { return list_of(r, text_at, 0); }
+
+static PyObject *failures_value(struct reader *r, int depth) { return list_of(r, failure_value, depth); }
+
 static PyObject *outcome_value(struct reader *r) {
     uint64_t count, which;
     if (read_array(r, &count) || read_uint(r, &which))
         return NULL;
-    if (count != 2 || which > 1)
+    if (count < 2 || which > 1)
         return bad();
-    PyObject *value = which ? failure_value(r, 1) : read_value(r, 1), *outcome = value ? PyList_New(2) : NULL;
+    PyObject *value = which ? failure_value(r, 1) : read_value(r, 1);
+    PyObject *outcome = value && !skip_items(r, count - 2, 1) ? PyList_New(2) : NULL;
     if (!outcome) {
         Py_DecRef(value);
         return NULL;
@@ -226,11 +273,11 @@ static PyObject *outcome_value(struct reader *r) {
     return outcome;
 }
 
-/* What follows kind and time, one letter each; what follows the bar may be absent. */
-static const char *const shapes[] = {
-    [START] = "svm", [COMPLETED] = "cv|m", [FAILED] = "cf", [SUSPENDED] = "cm", [FIRED] = "c", [RECEIVED] = "cv",
-    [CHILD_ENDED] = "co", [CANCEL_REQUESTED] = "|t", [OPERATION_ENDED] = "co", [RESUMED] = "cm", [BAILED] = "cv|m",
-    [UPGRADED] = "m", [REPLAYING] = "v",
+/* What follows kind and time, one letter each; what follows the bar may be absent, and what follows all of it is skipped. */
+static const char *const shapes[EVENT_KINDS] = {
+    [START] = "svm", [COMPLETED] = "cv|m", [FAILED] = "cf", [SUSPENDED] = "cm|m", [FIRED] = "c", [RECEIVED] = "cv",
+    [CHILD_ENDED] = "co", [CANCEL_REQUESTED] = "|t", [RESUMED] = "cm", [BAILED] = "cv|m", [UPGRADED] = "m",
+    [REPLAYING] = "v", [HOOK_FAILED] = "cf",
 };
 
 static PyObject *part(struct reader *r, char letter) {
@@ -245,23 +292,24 @@ static PyObject *part(struct reader *r, char letter) {
     }
 }
 
-static bool fits(const char *shape, uint64_t count) {
-    const char *bar = strchr(shape, '|');
-    uint64_t most = strlen(shape) - (bar ? 1 : 0);
-    return count == most || (bar && count == (uint64_t)(bar - shape));
+/* How many of `count` items are read; -1 if they are too few. */
+static int known_items(const char *shape, uint64_t count) {
+    const char *bar = shape ? strchr(shape, '|') : NULL;
+    size_t all = shape ? strlen(shape) - (bar ? 1 : 0) : 0, least = bar ? (size_t)(bar - shape) : all;
+    return !shape || count < least ? -1 : count < all ? (int)least : (int)all;
 }
 
 static int fill_event(struct reader *r, PyObject *event, uint64_t kind, uint64_t count) {
     const char *letter = shapes[kind];
     PyList_SetItem(event, 0, PyLong_FromLongLong((long long)kind));
     PyList_SetItem(event, 1, PyLong_FromLongLong(guest.now_ms));
-    for (uint64_t i = 2; i < count; i++, letter++) {
+    for (Py_ssize_t i = 2, known = PyList_Size(event); i < known; i++, letter++) {
         letter += *letter == '|';
         PyObject *item = part(r, *letter);
-        if (!item || PyList_SetItem(event, (Py_ssize_t)i, item))
+        if (!item || PyList_SetItem(event, i, item))
             return -1;
     }
-    return 0;
+    return skip_items(r, count - (uint64_t)PyList_Size(event), 0);
 }
 
 int read_event(struct reader *r, struct event *event) {
@@ -269,14 +317,14 @@ int read_event(struct reader *r, struct event *event) {
     *event = (struct event){.value = NULL};
     if (read_array(r, &count) || read_uint(r, &kind))
         return -1;
-    if (kind > REPLAYING || count < 2 || !fits(shapes[kind], count - 2) ||
-        guest.started == (kind == START || kind == REPLAYING))
+    int known = kind < EVENT_KINDS && count >= 2 ? known_items(shapes[kind], count - 2) : -1;
+    if (known < 0 || guest.started == (kind == START || kind == REPLAYING))
         return malformed();
     if (read_time(r, &guest.now_ms))
         return -1;
     if (kind == COMPLETED && count == 4)
         return read_uint(r, &event->call) || !(event->value = read_value(r, 0)) ? -1 : 0;
-    event->parts = PyList_New((Py_ssize_t)count);
+    event->parts = PyList_New(known + 2);
     if (event->parts && !fill_event(r, event->parts, kind, count)) {
         guest.started = kind != REPLAYING;
         return 0;

@@ -185,7 +185,7 @@ static int write_container(PyObject *value, int depth, const struct place *place
 
 /* ---- everything else ---- */
 
-enum conversion { PLAIN, TIMESTAMP, REFUSED };
+enum conversion { PLAIN, TIMESTAMP, REFUSED, ZONED };
 
 /* `became` stands for `value`, which may hold itself however it is walked. */
 static int write_held(PyObject *value, PyObject *became, int depth, const struct place *place) {
@@ -212,6 +212,7 @@ static int write_answer(PyObject *value, PyObject *answer, int depth, const stru
     switch (how->type == guest.int_type ? PyLong_AsLongLongAndOverflow(how, &overflow) : -1) {
     case PLAIN: return is_plain(became) ? write_held(value, became, depth, place) : refuse(place, "cannot cross");
     case TIMESTAMP: return text ? put("\xc0", 1) || write_string(became) : refuse(place, "cannot cross");
+    case ZONED: return text ? write_head(TAG, TAG_ZONED) || write_string(became) : refuse(place, "cannot cross");
     default: return refuse(place, text ? text : "cannot cross");
     }
 }

@@ -90,6 +90,7 @@ for _name, _function in {
     "convert": values.convert,
     "mend": values.mend,
     "parse_time": values.parse_time,
+    "parse_zoned": values.parse_zoned,
     "begin": begin,
     "suspend": loop.suspend,
     "canceled": failures.Canceled,

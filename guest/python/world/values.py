@@ -17,15 +17,18 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import _cloche
 
-PLAIN, TIMESTAMP, REFUSED = range(3)
+PLAIN, TIMESTAMP, REFUSED, ZONED = range(4)
 _failing: list[BaseException] = []  # whose failure forms are being made
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 _RFC_3339 = re.compile(
     r"(\d{4})-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
+
+_ZONE = re.compile(r"[A-Za-z0-9._/+-]{1,64}\]")
 
 
 def mend(text: str) -> str:
@@ -43,6 +46,19 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
+def parse_zoned(text: str) -> datetime | None:
+    """The datetime of an RFC 3339 text with the name of its zone after it (RFC 9557), or None. The offset says which instant it
+    is; a zone that is not known here is passed over."""
+    stamp, bracket, name = text.partition("[")
+    moment = parse_time(stamp)
+    if moment is None or not bracket or not _ZONE.fullmatch(name):
+        return None
+    try:
+        return moment.astimezone(ZoneInfo(name[:-1]))
+    except (ZoneInfoNotFoundError, ValueError, OverflowError):
+        return moment
+
+
 def convert(value: Any) -> tuple[int, Any]:
     """(how, what) for a value that is of none of the codec's own types."""
     match value:
@@ -55,7 +71,7 @@ def convert(value: Any) -> tuple[int, Any]:
         case str():
             return PLAIN, "".join(value)
         case datetime() if value.utcoffset() is not None:
-            return TIMESTAMP, _timestamp(value)
+            return _timestamp(value)
         case datetime() | date() | time():
             return PLAIN, value.isoformat()
         case timedelta():
@@ -84,11 +100,15 @@ def _again(value: Any) -> tuple[int, Any]:
     return convert(value)
 
 
-def _timestamp(value: datetime) -> str:
-    """RFC 3339 knows offsets in whole minutes only, and local mean times have others."""
+def _timestamp(value: datetime) -> tuple[int, str]:
+    """RFC 3339 knows offsets in whole minutes only, and local mean times have others: those go without their zone."""
+    zone = value.tzinfo
     if (value.utcoffset() or timedelta()) % timedelta(minutes=1):
-        value = value.astimezone(UTC)
-    return datetime.isoformat(value).replace("+00:00", "Z")
+        value, zone = value.astimezone(UTC), None
+    text = datetime.isoformat(value).replace("+00:00", "Z")
+    if isinstance(zone, ZoneInfo) and _ZONE.fullmatch(f"{zone.key}]"):
+        return ZONED, f"{text}[{zone.key}]"
+    return TIMESTAMP, text
 
 
 def duration(value: timedelta) -> str:

@@ -3,7 +3,7 @@
 from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
-from cloche.engines.protocol import Cell, CellSource
+from cloche.engines.protocol import Cell, CellSource, pinned_guest
 from cloche.engines.sandboxed import SandboxEngine
 
 # Mastra's names
@@ -24,4 +24,5 @@ __all__ = [
     "graph_of",
     "is_native",
     "mode_of",
+    "pinned_guest",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from cloche.history.values import decode, encode
+from cloche.history.values import ABI, decode, encode
 
 if TYPE_CHECKING:
     from cloche_codegen import Graph, Workflow
@@ -20,7 +20,8 @@ class Code:
     """What a run is pinned to, and all that is needed to go on with it: its bundle is a blob of the store.
 
     `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
-    `language` is what `source` is written in.
+    `language` is what `source` is written in. `abi` is the version of the boundary that the guest speaks: what the run is
+    told is packed for it.
     """
 
     workflow: str
@@ -30,6 +31,7 @@ class Code:
     graph: str  # JSON
     language: Language = "javascript"
     owner: str = ""  # the tenant that brought it; none for the host's own
+    abi: int = ABI
 
     def pack(self) -> bytes:
         """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
@@ -45,6 +47,8 @@ class Code:
             wire["language"] = self.language
         if self.owner:
             wire["owner"] = self.owner
+        if self.abi != 1:
+            wire["abi"] = self.abi
         return encode(wire)
 
     @classmethod
@@ -53,13 +57,15 @@ class Code:
         wire: dict[str, Any] = decode(data)
         language = wire.get("language", "javascript")
         lines, owner = dict(wire["lines"]), wire.get("owner", "")
-        return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner)
+        return cls(
+            wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner, wire.get("abi", 1)
+        )
 
 
-def bundle_of(workflow: Workflow, guest: str) -> Code:
+def bundle_of(workflow: Workflow, guest: str, abi: int) -> Code:
     """The code of a run of `workflow` that begins now, under the guest of this digest."""
-    source = workflow.source()
-    return Code(workflow.id, guest, source.code, dict(source.map), workflow.graph.to_json(), workflow.language)
+    source, graph = workflow.source(), workflow.graph.to_json()
+    return Code(workflow.id, guest, source.code, dict(source.map), graph, workflow.language, abi=abi)
 
 
 def graph_of(code: Code) -> Graph | None:

@@ -9,6 +9,7 @@ from cloche.engines.code import Code, Language
 from cloche.history.check import Validator
 from cloche.history.ids import TenantId
 from cloche.history.limits import Limits
+from cloche_guest import abi_of
 
 
 class Cell(Protocol):
@@ -90,3 +91,18 @@ class CellSource(Protocol):
         Raises:
             CheckpointRejected: they are of other code, another guest or format.
         """
+
+
+def pinned_guest(engine: CellSource, language: Language) -> tuple[str, int]:
+    """Digest and ABI of the guest that new runs of code in `language` are pinned to.
+
+    Raises:
+        GuestUnavailable: it is not installed, and cannot be built.
+    """
+    digest, wasm = engine.guest(language)
+    if digest not in _abis:
+        _abis[digest] = abi_of(wasm)
+    return digest, _abis[digest]
+
+
+_abis: dict[str, int] = {}  # by digest

@@ -165,7 +165,7 @@ def _ended(request: Request, outcome: Outcome, bytes_max: int) -> dict[str, Any]
     made: dict[str, Any] = {}
     event: StepCompleted | StepBailed | StepSuspended
     match outcome:
-        case Suspended(payload, labels):
+        case Suspended(payload, labels, _):
             event = StepSuspended(now, call, Path(request.path), payload, labels)
         case Completed(value, changes) | Bailed(value, changes):
             kind = StepCompleted if isinstance(outcome, Completed) else StepBailed

@@ -282,7 +282,7 @@ class Conductor:
 
     def _turn(self, events: Sequence[Event]) -> None:
         with self._faults_end_it():
-            output = self._cell.turn([event.pack() for event in events])
+            output = self._cell.turn([event.pack(self.hosted.code.abi) for event in events])
             commands, attempts = split_output(output), list[int]()
             for event in events:
                 attempts.append(self._attempt_of(event))

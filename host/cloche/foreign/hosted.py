@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
-from cloche.engines import CellSource, Code, SandboxEngine, bundle_of
+from cloche.engines import CellSource, Code, SandboxEngine, bundle_of, pinned_guest
 from cloche.errors import MissingStep, NotFound
 from cloche.foreign.refusals import refuse
 from cloche.history import DEFAULT_TENANT
@@ -40,7 +40,7 @@ class Hosted:
             LoadFailed: its code does not load.
         """
         cells = cells or SandboxEngine()
-        code = bundle_of(workflow, cells.guest(workflow.language)[0])
+        code = bundle_of(workflow, *pinned_guest(cells, workflow.language))
         table = {**{step.id: step for step in steps}, **workflow.steps}
         hosted = cls(workflow, code, cells, table, LocalRunner(StepThreads()))
         cells.load(code, hosted.guest, cells.limits(), DEFAULT_TENANT)  # now, and not in the first run's first turn

@@ -177,6 +177,7 @@ class OpenCalls(dict[CallId, OpenCall]):
             suspended.payload if suspended is not None else None,
             resumed.data if resumed is not None else None,
             resumed is not None,
+            keywords=command.keywords,
         )
 
     def start_of_child(self, call_id: CallId) -> StartRun:

@@ -1,7 +1,7 @@
 """Bytes from a guest: one pass over their encoding before anything is built from them.
 
 What is accepted is exactly the encoding of `guest/ABI.md`: definite lengths within the bytes left, shortest heads, float64,
-text keys sorted and unique, tags 0, 2 and 3 on what they belong to, depth at most 64 below the message.
+text keys sorted and unique, tags 0, 2, 3 and 9557 on what they belong to, depth at most 64 below the message.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cbor2 import loads
 
 from cloche.errors import MalformedOutput
 from cloche.history.bounds import Bounds, exceeded
+from cloche.history.zones import TAG_ZONED, read_tagged, split_zone
 
 DEPTH_MAX = 64  # containers below the message, here and in every guest
 LARGE_BYTES = 256  # a validator in compiled code costs 4 µs and then 3 µs a kilobyte, `check` 50
@@ -57,7 +58,7 @@ def decode_sequence(data: bytes) -> list[Any]:
     at, items = 0, []
     while at < len(data):
         end = check(data, at)
-        items.append(loads(data[at:end]))
+        items.append(loads(data[at:end], tag_hook=read_tagged))
         at = end
     return items
 
@@ -197,15 +198,15 @@ def _simple_end(data: bytes, at: int, size: int, info: int) -> int:
 
 
 def _check_tagged(data: bytes, at: int, size: int, tag: int, start: int) -> int:
-    wanted = {0: 3, 2: 2, 3: 2}.get(tag)
+    wanted = {0: 3, 2: 2, 3: 2, TAG_ZONED: 3}.get(tag)
     if wanted is None:
         raise _malformed(start, f"tag {tag} is not in the grammar")
     major, length, at = _head(data, at, size)
     if major != wanted or length > size - at:
         raise _malformed(start, f"tag {tag} stands before something else than it should")
     content = data[at : at + length]
-    if tag == 0:
-        _check_timestamp(content, start)
+    if tag == 0 or tag == TAG_ZONED:
+        _check_timestamp(content if tag == 0 else _before_zone(content), start)
     elif length <= 8 or content[0] == 0:
         raise _malformed(start, "a big integer that fits an integer, or has leading zeros")
     return at + length
@@ -214,6 +215,12 @@ def _check_tagged(data: bytes, at: int, size: int, tag: int, start: int) -> int:
 # What the guests read and write: RFC 3339 without a leap second, with at most nine digits after the point. Python's own
 # parser takes all of ISO 8601, week dates and commas included.
 _RFC_3339 = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]\d\d:[0-5]\d)")
+
+
+def _before_zone(content: bytes) -> bytes:
+    """What stands before a time zone in brackets; nothing if there is none."""
+    found = split_zone(content.decode("latin-1"))
+    return found[0].encode("latin-1") if found is not None else b""
 
 
 def _check_timestamp(content: bytes, start: int) -> None:

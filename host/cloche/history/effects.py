@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cloche.history.ids import CallId, Path, TimeMs
@@ -22,6 +22,7 @@ class StartStep:
     resume_data: Any = None
     is_resumed: bool = False
     redispatched: int = 0  # how often this attempt was begun before, in processes that ended
+    keywords: dict[str, Any] = field(default_factory=dict)
     is_recorded: bool = False  # the record of its beginning is durable
 
 

@@ -7,29 +7,38 @@ the traceback for people is made by `traceback_of` and stays on the host, beside
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloche.errors import ClocheError, GuestFault
-from cloche.history.values import plain
+from cloche.history.values import ABI, plain
 
 CAUSES_MAX = 8
+BASES_MAX = 16
+NAME_CHARS_MAX = 200  # of one qualified base name
 MESSAGE_CHARS_MAX = 8_192
 _OF_A_LIMIT = ("limit", "value", "asked")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Shape: `failure` of `guest/ABI.md`. `step` is filled by the host in results and never crosses."""
+    """Shape: `failure` of `guest/ABI.md`. `step` is filled by the host in results and never crosses.
+
+    `bases` are the qualified names of what the exception was an instance of, its own class first; `notes` and the `members`
+    of a group are as Python has them. None of these three makes a failure another one.
+    """
 
     name: str
     message: str
     data: Any = None
     cause: Failure | None = None
     step: str | None = None
+    bases: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    members: tuple[Failure, ...] = field(default=(), compare=False)
 
-    def to_wire(self, depth: int = 0) -> dict[str, Any]:
-        """The mapping that crosses, keys in order. `depth` containers are around it.
+    def to_wire(self, depth: int = 0, abi: int = ABI) -> dict[str, Any]:
+        """The mapping that crosses to a guest of `abi`, keys in order. `depth` containers are around it.
 
         Raises:
             InvalidInput: `data` cannot cross. That of `from_exception` always can.
@@ -38,8 +47,14 @@ class Failure:
         if self.data is not None:
             wire["data"] = plain(self.data, "data", depth + 1)
         wire["name"] = self.name
+        if self.bases and abi > 1:
+            wire["bases"] = list(self.bases)
         if self.cause is not None:
-            wire["cause"] = self.cause.to_wire(depth + 1)
+            wire["cause"] = self.cause.to_wire(depth + 1, abi)
+        if self.notes and abi > 1:
+            wire["notes"] = list(self.notes)
+        if self.members and abi > 1:
+            wire["members"] = [member.to_wire(depth + 2, abi) for member in self.members]
         wire["message"] = self.message
         return wire
 
@@ -51,6 +66,9 @@ class Failure:
             str(wire.get("message", "")),
             wire.get("data"),
             cls.from_wire(cause) if isinstance(cause, dict) else None,
+            bases=_texts(wire.get("bases")),
+            notes=_texts(wire.get("notes")),
+            members=tuple(cls.from_wire(one) for one in _list(wire.get("members")) if isinstance(one, dict)),
         )
 
     @classmethod
@@ -62,6 +80,7 @@ class Failure:
             _text(error),
             _data(error, depth),
             cls.from_exception(cause, depth + 1) if cause is not None and depth < CAUSES_MAX else None,
+            bases=_bases(error),
         )
 
     def __str__(self) -> str:
@@ -73,6 +92,25 @@ def traceback_of(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except Exception:  # it reads attributes, which a class may have made into functions that raise
         return f"{type(error).__name__} (its traceback could not be made)\n"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(one for one in _list(value) if isinstance(one, str))
+
+
+def _bases(error: BaseException) -> tuple[str, ...]:
+    """The classes that code anywhere knows: Python's own and cloche's. Names of an author's modules do not cross."""
+    known = [kind for kind in type(error).__mro__ if kind is not object and _home(kind) in ("builtins", "cloche")]
+    names = [f"{_home(kind)}.{kind.__qualname__}" for kind in known]
+    return tuple(name for name in names if len(name) <= NAME_CHARS_MAX)[:BASES_MAX]
+
+
+def _home(kind: type) -> str:
+    return str(kind.__module__).partition(".")[0]
 
 
 def _cause(error: BaseException) -> BaseException | None:

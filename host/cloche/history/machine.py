@@ -36,6 +36,7 @@ from cloche.history.messages import (
     StepCompleted,
     StepFailed,
     StepResumed,
+    StepSuspended,
     unpack_event,
 )
 from cloche.history.notes import (
@@ -51,13 +52,14 @@ from cloche.history.notes import (
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
 from cloche.history.reading import Message, unpack_started
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
-from cloche.history.values import decode, encode_plain
+from cloche.history.values import ABI, decode, encode_plain
 from cloche.status import RunStatus
 
 Input: TypeAlias = Event | AnyNote
 
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
+_WITH_STATE = (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.STEP_SUSPENDED)
 _BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
 _STATUS = {
     RunPhase.ABSENT: RunStatus.PENDING,
@@ -105,6 +107,7 @@ class RunMachine:
     __slots__ = (
         "_batch",
         "_left_open",
+        "abi",
         "bounds",
         "gate",
         "handles_cancel",
@@ -129,6 +132,7 @@ class RunMachine:
         self.gate: Gate | None = None
         self.bounds: Bounds | None = None  # for what is new
         self.validator: Validator | None = None  # of what the guest writes, where compiled code does it
+        self.abi = ABI  # of the run's guest: what it is told is packed for it
         self.handles_cancel = False  # whether the code can clean up; for what is new
         self._batch = Batch(Seq(0))
         self._left_open: list[CallId] = []  # calls that the last `left` closed
@@ -221,7 +225,7 @@ class RunMachine:
             if self.stops_delivery(one):
                 break
             if not isinstance(one, Note):
-                events.append(one.pack())
+                events.append(one.pack(self.abi))
         return events
 
     def accept(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
@@ -305,7 +309,7 @@ class RunMachine:
         kind = event.kind
         if kind is Kind.CANCEL_REQUESTED and not self.stops_delivery(event):
             kind = Kind.CANCEL_DELIVERED
-        self._add(kind, event.time, call, path, event.pack(), event)
+        self._add(kind, event.time, call, path, event.pack(self.abi), event)
         if isinstance(event, StepResumed):
             self._batch.effects.append(self.open.start_of(event.call))
 
@@ -380,10 +384,10 @@ class RunMachine:
             self.open.apply(record, call_id, message)
         except HistoryError as error:
             raise HistoryError(f"run {self.key}, {error.message}") from None
-        if record.kind in (Kind.STEP_COMPLETED, Kind.STEP_BAILED) and record.body[0] == FIVE_ITEMS:
+        if record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
             # As it is recorded: the event at hand may hold objects of the author's.
             event = unpack_event(record.body)
-            assert isinstance(event, StepCompleted | StepBailed)
+            assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
 
 
@@ -391,7 +395,8 @@ def _effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
     """What a command asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
     match command:
         case CallStep():
-            return [StartStep(command.call, command.path, command.name, command.arguments)]
+            asked = command.call, command.path, command.name, command.arguments
+            return [StartStep(*asked, keywords=command.keywords)]
         case SetTimer():
             return [StartTimer(command.call, command.due)]
         case StartChild():

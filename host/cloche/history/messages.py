@@ -5,7 +5,7 @@ calls it, `kind` the kind of the record that holds it. Nothing on the host says 
 with the CDDL, the guests and the SQL. `pack` gives the exact bytes that cross and are stored; what a guest wrote is read in
 `history.output`.
 
-The grammar has more: operation and operation-ended belong to a feature that the host does not have yet.
+Each is packed for the guest of its run: what an older version of the boundary cannot say is left out, as it was before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cloche.history.check import NULL
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Name, Path, TimeMs
 from cloche.history.records import Kind
-from cloche.history.values import decode, encode_plain, plain
+from cloche.history.values import ABI, decode, encode_plain, plain
 
 END_OF_EVENT = NULL
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
@@ -36,14 +36,16 @@ class _Event:
     number: ClassVar[int]
     kind: ClassVar[Kind]
     _packed: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _packed_for: int = field(default=0, init=False, repr=False, compare=False)
 
-    def pack(self) -> bytes:
-        """The exact bytes that cross and are stored; made once, since both uses come in the same turn."""
-        if not self._packed:
-            object.__setattr__(self, "_packed", encode_plain(self._wire()))
+    def pack(self, abi: int = ABI) -> bytes:
+        """The exact bytes that cross to a guest of `abi` and are stored; made once, since both uses come in the same turn."""
+        if self._packed_for != abi:
+            object.__setattr__(self, "_packed", encode_plain(self._wire(abi), abi))
+            object.__setattr__(self, "_packed_for", abi)
         return self._packed
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         raise AssertionError("each event says what it is on the wire")
 
     @classmethod
@@ -62,7 +64,7 @@ class Started(_Event):
     input: Any
     given: dict[str, Any]  # "state", "context": both optional
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return [self.number, self.time, self.seed, plain(self.input, "input"), plain(self.given)]
 
 
@@ -78,7 +80,7 @@ class StepCompleted(_Event):
     value: Any
     state: dict[str, Any] | None = None
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return _with_state([self.number, self.time, self.call, self.value], self.state)
 
 
@@ -91,8 +93,8 @@ class StepFailed(_Event):
     call: CallId
     failure: Failure
 
-    def _wire(self) -> list[Any]:
-        return [self.number, self.time, self.call, self.failure.to_wire()]
+    def _wire(self, abi: int) -> list[Any]:
+        return [self.number, self.time, self.call, self.failure.to_wire(abi=abi)]
 
     @classmethod
     def _read(cls, time: TimeMs, items: list[Any]) -> Self:
@@ -102,7 +104,8 @@ class StepFailed(_Event):
 
 @dataclass(frozen=True, slots=True)
 class StepSuspended(_Event):
-    """The step waits for outside data: its call stays open. `labels` are names to resume it by."""
+    """The step waits for outside data: its call stays open. `labels` are names to resume it by, `state` the keys of the run's
+    state that the step changed before (ABI 2)."""
 
     abi_name: ClassVar[str] = "suspended"
     number: ClassVar[int] = 3
@@ -112,19 +115,20 @@ class StepSuspended(_Event):
     path: Path
     payload: Any = None
     labels: tuple[str, ...] = ()
+    state: dict[str, Any] | None = None
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         info: dict[str, Any] = {"path": self.path}
         if self.labels:
             info["labels"] = list(self.labels)
         if self.payload is not None:
             info["payload"] = self.payload
-        return [self.number, self.time, self.call, plain(info)]
+        return _with_state([self.number, self.time, self.call, plain(info)], self.state if abi > 1 else None)
 
     @classmethod
     def _read(cls, time: TimeMs, items: list[Any]) -> Self:
-        call, info = items
-        return cls(time, call, info["path"], info.get("payload"), tuple(info.get("labels", ())))
+        call, info, *state = items
+        return cls(time, call, info["path"], info.get("payload"), tuple(info.get("labels", ())), *state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class StepResumed(_Event):
     path: Path
     data: Any = None
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         info: dict[str, Any] = {"path": self.path}
         if self.data is not None:
             info["data"] = self.data
@@ -163,7 +167,7 @@ class StepBailed(_Event):
     value: Any
     state: dict[str, Any] | None = None
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return _with_state([self.number, self.time, self.call, self.value], self.state)
 
 
@@ -178,7 +182,7 @@ class HookReceived(_Event):
     call: CallId
     value: Any
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return [self.number, self.time, self.call, self.value]
 
 
@@ -190,7 +194,7 @@ class TimerFired(_Event):
     time: TimeMs
     call: CallId
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return [self.number, self.time, self.call]
 
 
@@ -209,8 +213,11 @@ class ChildEnded(_Event):
     def failed(cls, time: TimeMs, call: CallId, failure: Failure) -> ChildEnded:
         return cls(time, call, [1, failure.to_wire()])
 
-    def _wire(self) -> list[Any]:
-        return [self.number, self.time, self.call, self.outcome]
+    def _wire(self, abi: int) -> list[Any]:
+        which, value = self.outcome
+        if which == 1 and abi == 1:
+            value = Failure.from_wire(value).to_wire(1, abi)
+        return [self.number, self.time, self.call, [which, value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,7 @@ class CancelRequested(_Event):
     reason: str
     is_final: bool = False  # not on the wire: whether it was delivered is the kind of its record
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return [self.number, self.time, plain(self.reason)]
 
 
@@ -240,7 +247,7 @@ class Upgraded(_Event):
     code: str
     guest: str
 
-    def _wire(self) -> list[Any]:
+    def _wire(self, abi: int) -> list[Any]:
         return [self.number, self.time, {"code": self.code, "guest": self.guest}]
 
     @classmethod
@@ -292,6 +299,7 @@ class CallStep:
     path: Path
     name: Name
     arguments: list[Any]
+    keywords: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,18 +413,6 @@ Command: TypeAlias = (
     | AbandonCall
     | TakePatch
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CallOperation:
-    """In the grammar, and in no record: this host has no operations, and refuses a guest that asks for one."""
-
-    abi_name: ClassVar[str] = "operation"
-    number: ClassVar[int] = 10
-    call: CallId
-    path: Path
-    name: Name
-    arguments: list[Any]
 
 
 EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)

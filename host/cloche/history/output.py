@@ -6,7 +6,7 @@ What a field may hold follows from its annotation in `history.messages`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from cloche.errors import MalformedOutput
@@ -18,7 +18,6 @@ from cloche.history.messages import (
     COMMAND_TYPES,
     END_OF_EVENT,
     LOG_LEVELS,
-    CallOperation,
     Command,
     FailRun,
     WriteLog,
@@ -69,12 +68,9 @@ def unpack_command(data: bytes, *, is_new: bool = False) -> Command:
     number, *rest = items
     form = _FORMS.get(number)
     if form is None:
-        if number == CallOperation.number:
-            name = CallOperation.abi_name
-            raise MalformedOutput(f"the guest asked for an {name}, which this version of cloche cannot do yet")
         raise MalformedOutput(f"the guest wrote a command of unknown kind {number}")
     name = form.command.__name__
-    if len(rest) < len(form.types) or not all(map(_fits, rest, form.types)):
+    if len(rest) < form.needed or not all(map(_fits, rest, form.types)):
         raise MalformedOutput(f"the guest wrote a {name} command whose fields are not in the grammar")
     for index, is_valid, complaint in form.rules_of_new if is_new else form.rules:
         if not is_valid(rest[index]):
@@ -106,6 +102,7 @@ Rule = tuple[int, Callable[[Any], bool], str]  # which field, whether its value 
 class _Form:
     command: type[Any]
     types: tuple[type, ...]
+    needed: int  # fields; those after them may be absent
     rules: tuple[Rule, ...]
     rules_of_new: tuple[Rule, ...]
 
@@ -142,6 +139,7 @@ _TYPES: dict[str, type] = {
     "Name": str,
     "str": str,
     "list[Any]": list,
+    "dict[str, Any]": dict,
     "Outcome": list,
     "Failure": dict,
     "Any": object,
@@ -163,14 +161,13 @@ def _form(command: type[Command]) -> _Form:
     def rules(of: dict[str, tuple[Callable[[Any], bool], str]]) -> tuple[Rule, ...]:
         return tuple((index, *of[name]) for index, name in enumerate(annotations) if name in of)
 
-    return _Form(command, tuple(_TYPES[name] for name in annotations), rules(_RULES), rules(_RULES_OF_NEW))
+    needed = sum(one.default_factory is MISSING for one in fields(command))
+    types = tuple(_TYPES[name] for name in annotations)
+    return _Form(command, types, needed, rules(_RULES), rules(_RULES_OF_NEW))
 
 
 _FORMS = {command.number: _form(command) for command in COMMAND_TYPES}
-_NAMED: dict[int, type[Command] | type[CallOperation]] = {
-    **{command.number: command for command in COMMAND_TYPES},
-    CallOperation.number: CallOperation,
-}
+_NAMED: dict[int, type[Command]] = {command.number: command for command in COMMAND_TYPES}
 # The fields of each command that hold a path or a name.
 NAMES: dict[type[Command], tuple[str, ...]] = {
     command: tuple(one.name for one in fields(command) if one.type in ("Path", "Name")) for command in COMMAND_TYPES

@@ -18,32 +18,38 @@ import cbor2
 
 from cloche.errors import InvalidInput
 from cloche.history.check import DEPTH_MAX
+from cloche.history.zones import read_tagged, write_timestamp
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Value: TypeAlias = "None | bool | int | float | str | bytes | datetime | list[Value] | dict[str, Value]"
 
+ABI = 2  # the newest version of the guest boundary; all older ones are spoken for ever
+_ENCODERS: Any = {datetime: write_timestamp}
 _ATOMS = frozenset({type(None), bool, int, float, bytes})
 
 
-def encode(value: Any) -> bytes:
-    """`value` as deterministic CBOR.
+def encode(value: Any, abi: int = ABI) -> bytes:
+    """`value` as deterministic CBOR, as a guest of `abi` reads it.
 
     Raises:
         InvalidInput: something in it cannot cross; `path` names the place (`items[3].cb`).
     """
-    return cbor2.dumps(plain(value))
+    return encode_plain(plain(value), abi)
 
 
-def encode_plain(value: Any) -> bytes:
-    """As `encode`, for values made by cloche itself: already plain, keys already in order."""
-    return cbor2.dumps(value)
+def encode_plain(value: Any, abi: int = ABI) -> bytes:
+    """As `encode`, for values made by cloche itself: already plain, keys already in order.
+
+    ABI 1 has no time zones: there an instant keeps its offset alone.
+    """
+    return cbor2.dumps(value) if abi == 1 else cbor2.dumps(value, encoders=_ENCODERS)
 
 
 def decode(data: bytes) -> Any:
     """The value of `data`, which this process wrote or has checked."""
-    return cbor2.loads(data)
+    return cbor2.loads(data, tag_hook=read_tagged)
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -169,4 +175,4 @@ def _canonical_set(value: Iterable[Any], path: str, depth: int) -> list[Any]:
     """A set as a list ordered by encoding: iteration order must not reach a message."""
     _check_depth(path, depth)
     items = [plain(item, f"{path}{{}}", depth + 1) for item in value]
-    return sorted(items, key=lambda item: (len(cbor2.dumps(item)), cbor2.dumps(item)))
+    return sorted(items, key=lambda item: (len(encode_plain(item)), encode_plain(item)))

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import CellSource, Code, Language
+from cloche.engines import CellSource, Code, Language, pinned_guest
 from cloche.errors import DeployRefused, GuestFault, LimitExceeded, LoadFailed, UsageError
 from cloche.history import TenantId, TimeMs
 from cloche.history.ids import is_valid_id
@@ -108,8 +108,8 @@ def _code(engine: CellSource, one: Deployment) -> Code:
         code = _of_graph(engine, one)
     else:
         assert isinstance(text, str)
-        guest, _ = engine.guest(one.language)
-        code = Code(one.workflow or "", guest, text, {}, "", one.language)
+        guest, abi = pinned_guest(engine, one.language)
+        code = Code(one.workflow or "", guest, text, {}, "", one.language, abi=abi)
     if not is_valid_id(code.workflow):
         raise one.refused("give the workflow an id of 1 to 200 bytes without control characters", "bad-id")
     return replace(code, owner=one.tenant)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cloche.engines import CellSource, Code, bundle_of
+from cloche.engines import CellSource, Code, bundle_of, pinned_guest
 from cloche.errors import GuestUnavailable, HistoryError
 from cloche.store import Store, blob_digest
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def code_of(workflow: Workflow, engine: CellSource) -> Code:
     """What a run of `workflow` that begins now is pinned to."""
-    guest, _ = engine.guest(workflow.language)
-    return bundle_of(workflow, guest)
+    return bundle_of(workflow, *pinned_guest(engine, workflow.language))
 
 
 async def load_code(store: Store, digest: str) -> Code:

@@ -18,6 +18,7 @@ from cloche.history.messages import (
     StepCompleted,
     StepFailed,
     StepResumed,
+    StepSuspended,
     TimerFired,
 )
 from cloche.history.notes import LateResult
@@ -33,7 +34,7 @@ class Deferred:
     """The end of a step whose state change depends on the state: made into an event when its turn comes."""
 
     call: CallId
-    end: StepCompleted | StepBailed
+    end: StepCompleted | StepBailed | StepSuspended
     changes: Sequence[StateChange]
 
     def resolved(self, state: Mapping[str, Any]) -> Input:
@@ -69,7 +70,7 @@ def normalize(machine: RunMachine, inputs: Sequence[Incoming]) -> list[Input]:
                 continue
             canceling = machine.stops_delivery(one)
             cleaning = not canceling
-        if isinstance(one, StepCompleted | StepBailed) and one.state:
+        if isinstance(one, StepCompleted | StepBailed | StepSuspended) and one.state:
             state.update(one.state)
         taken.append(one)
     return taken

@@ -16,7 +16,7 @@ from cloche.history.bounds import exceeded
 from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
 from cloche.history.notes import Note, RunCreated
-from cloche.history.values import decode, encode_plain
+from cloche.history.values import ABI, decode, encode_plain
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def check_start(policy: Policy, code: Code, started: Started) -> None:
     size = len(code.source.encode())
     if size > policy.source_bytes:
         raise exceeded("source_bytes", policy.source_bytes, size, f"the source of workflow '{code.workflow}'")
-    size = len(started.pack())
+    size = len(started.pack(code.abi))
     if size > policy.payload_bytes:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "its input")
 
@@ -121,6 +121,7 @@ class RunLimits:
     def __init__(self, policy: Policy, key: RunKey, counters: RateCounters, depth: int) -> None:
         self.policy = policy
         self.depth = depth  # how many runs stand above this one
+        self.abi = ABI  # of the run's guest, which decides how large a message is
         self._key = key
         self._counters = counters
 
@@ -165,7 +166,7 @@ class RunLimits:
         Raises:
             LimitExceeded: it is too large; nothing was given.
         """
-        size = 0 if isinstance(one, Note) else len(one.pack())
+        size = 0 if isinstance(one, Note) else len(one.pack(self.abi))
         if size > self.policy.payload_bytes:
             raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what it is given")
 

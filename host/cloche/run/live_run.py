@@ -40,6 +40,7 @@ class LiveRun:
         self.key = key
         self.code = code
         self.limits = limits
+        limits.abi = code.abi
         self.meter = meter
         self.started: Started | None = None
         self.cell: Cell | None = None
@@ -154,4 +155,5 @@ class LiveRun:
         machine.bounds = self.limits.policy.bounds
         machine.validator = self._services.cells.validator
         machine.handles_cancel = self._handles_cancel
+        machine.abi = self.code.abi
         return machine

@@ -45,9 +45,10 @@ class Outcomes:
         """
         now, call = self._services.world.now(), start.call
         match outcome:
-            case Suspended(payload, labels):
+            case Suspended(payload, labels, changes):
                 self._run.limits.check_labels(labels)
-                self._tell(StepSuspended(now, call, start.path, payload, labels))
+                kept = changes if self._run.code.abi > 1 else []
+                self._tell_end(StepSuspended(now, call, start.path, payload, labels), kept)
             case Completed(value, changes):
                 self._tell_end(StepCompleted(now, call, value), changes)
             case Bailed(value, changes):
@@ -104,7 +105,7 @@ class Outcomes:
 
     # ---- inside ----
 
-    def _tell_end(self, end: StepCompleted | StepBailed, changes: list[StateChange]) -> None:
+    def _tell_end(self, end: StepCompleted | StepBailed | StepSuspended, changes: list[StateChange]) -> None:
         if not changes:
             self._tell(end)
         elif any(callable(change) for change in changes):

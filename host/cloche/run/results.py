@@ -141,7 +141,8 @@ class Folding:
                 self.out.input, self.out.state = value, dict(given.get("state", {}))
             case CallStep() | SetTimer() | OpenHook() | StartChild() | Enter():
                 self._begin(message, at)
-            case StepSuspended(payload=payload):
+            case StepSuspended(payload=payload, state=state):
+                self.out.state.update(state or {})
                 if (step := self._step(record)) is not None:
                     step.status, step.suspend_payload = RunStatus.SUSPENDED, payload
             case StepResumed(data=data):

@@ -33,7 +33,7 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 PAGE_BYTES = 4096
 WASM_PAGE_BYTES = 65536
 IMAGES_MAX = 256
-ABI_VERSION = 1
+ABI_VERSIONS = (1, 2)
 
 _LAYOUT = struct.Struct("<7I")
 _EXPORTS = {"memory": "a memory", "layout": "() -> i32", "load": "(i32) -> i32", "turn": "(i32) -> i64"}
@@ -84,8 +84,9 @@ class BaseImage:
         if at + _LAYOUT.size > size:
             raise _unfit(self.digest, "has no layout in its memory")
         words = _LAYOUT.unpack(ctypes.string_at(memory_address(wasm_store, instance) + at, _LAYOUT.size))
-        if words[0] != ABI_VERSION:
-            raise _unfit(self.digest, f"speaks ABI {words[0]}, and this cloche speaks {ABI_VERSION}")
+        if words[0] not in ABI_VERSIONS:
+            spoken = " and ".join(map(str, ABI_VERSIONS))
+            raise _unfit(self.digest, f"speaks ABI {words[0]}, and this cloche speaks {spoken}: use a newer one")
         layout = Layout(*words[1:])
         if not layout.is_within(size):
             raise _unfit(self.digest, "has windows that are not in its memory")

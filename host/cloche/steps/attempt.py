@@ -32,10 +32,11 @@ class Bailed:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The step waits for outside data; `labels` are names to resume it by."""
+    """The step waits for outside data; `labels` are names to resume it by. It changed the run's state before."""
 
     payload: Any
     labels: tuple[str, ...]
+    changes: list[StateChange]
 
 
 Outcome: TypeAlias = Completed | Bailed | Suspended
@@ -58,7 +59,7 @@ async def attempt(
     try:
         value = await runner.perform(step, tenant, arguments, lambda data: context(data, changes), checks)
     except Suspension as suspension:
-        return Suspended(suspension.payload, suspension.labels)
+        return Suspended(suspension.payload, suspension.labels, changes)
     except Bail as bail:
         return Bailed(bail.value, changes)
     return Completed(value, changes)

@@ -1,6 +1,6 @@
 // A workflow that does what its input says, so that inputs of the fuzzer reach every command: a list that begins with a
 // number is something to do, everything else is itself.
-const { step, sleep, sleepUntil, hook, child, operation, abandon, entered, left } = cloche;
+const { step, sleep, sleepUntil, hook, child, abandon, entered, left } = cloche;
 
 const list = (value) => (Array.isArray(value) ? value : []);
 
@@ -14,7 +14,6 @@ async function act(what) {
     case 3: return sleepUntil(a, b, c);
     case 4: return hook(a, b, c);
     case 5: return child(a, b, c);
-    case 6: return operation(a, b, c);
     case 7: return Promise.all(list(a).map(act));
     case 8: return Promise.allSettled(list(a).map(act));
     case 9: return Promise.race(list(a).map(act));

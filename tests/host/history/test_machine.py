@@ -237,7 +237,12 @@ def test_a_fault_of_the_guest_ends_the_run_at_the_event_that_did_it() -> None:
     assert told(batch.records) == ["attempt started 1", "step completed 1", "run stopped"]
     assert batch.records[-1].content() == {
         "fault": "fuel-exhausted",
-        "failure": {"name": "FuelExhausted", "message": "too long"},
+        "failure": {
+            "name": "FuelExhausted",
+            "bases": [f"cloche.{name}" for name in ("FuelExhausted", "GuestFault", "ClocheError")]
+            + ["builtins.Exception", "builtins.BaseException"],
+            "message": "too long",
+        },
     }
     assert state_of(rebuilt([*log, *batch.records])) == state_of(machine)
     assert (machine.phase, machine.open) == (RunPhase.FAILED, {})

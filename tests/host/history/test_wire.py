@@ -17,7 +17,6 @@ from cloche.history.messages import (
     EVENT_TYPES,
     EVENTS,
     MESSAGE_TYPES,
-    CallOperation,
     CancelRequested,
     ChildEnded,
     Event,
@@ -43,7 +42,7 @@ REPOSITORY = File(__file__).parents[3]
 GUEST = REPOSITORY / "guest"
 ABI = (GUEST / "ABI.md").read_text()
 CDDL = re.sub(r" *;.*", "", ABI[ABI.index("```cddl") : ABI.index("```", ABI.index("```cddl") + 3)])
-NOT_OF_THE_HOST = {"operation-ended": 8}  # in the grammar; no host sends it
+NOT_OF_THE_HOST = {"hook-failed": 13}  # in the grammar; no host sends it
 PARTS: dict[str, str] = dict(re.findall(r"^(suspension|resumption|codes) += \{ (.*) \}$", CDDL, re.M))
 
 Rule = tuple[int, tuple[str, ...]]
@@ -71,8 +70,8 @@ def field_of(part: str) -> list[str]:
 
 def of_class(message: type[Any], *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The fields of a class; those that have a default end with `?`."""
-    own = [one for one in fields(message) if one.name not in ("_packed", *left_out)]
-    return tuple(one.name + ("?" if one.default is not MISSING else "") for one in own)
+    own = [one for one in fields(message) if one.name not in ("_packed", "_packed_for", *left_out)]
+    return tuple(one.name + ("?" if (one.default, one.default_factory) != (MISSING, MISSING) else "") for one in own)
 
 
 # ---- the grammar ---------------------------------------------------------------------------------------------------------
@@ -92,10 +91,10 @@ def test_an_event_has_the_fields_of_the_grammar(event: type[Event]) -> None:
 
 
 def test_commands_are_those_of_the_grammar() -> None:
-    known = {command.abi_name: (command.number, of_class(command)) for command in (*COMMAND_TYPES, CallOperation)}
+    known = {command.abi_name: (command.number, of_class(command)) for command in COMMAND_TYPES}
     assert known == rules("command")
     assert {name: field_names(number) for name, (number, _) in known.items()} == {
-        name: names for name, (_, names) in known.items()
+        name: tuple(field.removesuffix("?") for field in names) for name, (_, names) in known.items()
     }
     assert [command_name(number) for number, _ in known.values()] == list(known)
 
@@ -109,6 +108,7 @@ SAMPLES: list[tuple[Event, list[Any]]] = [
     (StepFailed(AT, CALL, FAILURE), [2, 7, 3, {"name": "E", "message": "no"}]),
     (StepSuspended(AT, CALL, Path("p")), [3, 7, 3, {"path": "p"}]),
     (StepSuspended(AT, CALL, Path("p"), 1, ("l",)), [3, 7, 3, {"path": "p", "labels": ["l"], "payload": 1}]),
+    (StepSuspended(AT, CALL, Path("p"), state={"a": 1}), [3, 7, 3, {"path": "p"}, {"a": 1}]),
     (TimerFired(AT, CALL), [4, 7, 3]),
     (HookReceived(AT, CALL, "v"), [5, 7, 3, "v"]),
     (ChildEnded(AT, CALL, [0, 1]), [6, 7, 3, [0, 1]]),
@@ -182,8 +182,9 @@ def test_the_python_guest_numbers_commands_alike() -> None:
     prelude = (GUEST / "python/prelude/_loop.py").read_text()
     found = re.search(r"^(STEP, [A-Z, ]+) = range\((\d+)\)$", prelude, re.M)
     assert found is not None
-    names = found[1].split(", ")
-    assert (dict(zip(names, range(int(found[2])), strict=True))) == in_c("command")
+    names = dict(zip(found[1].split(", "), range(int(found[2])), strict=True))
+    assert names | {"PATCHED": 11} == in_c("command")
+    assert "\nPATCHED = 11\n" in prelude
 
 
 def test_the_python_guest_handles_every_event() -> None:

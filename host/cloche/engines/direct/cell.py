@@ -32,9 +32,10 @@ class DirectCell:
     sandbox's hash is of the memory itself and proves it.
     """
 
-    __slots__ = ("_heard", "_host", "_language", "_main", "_open_evaluator", "_started", "_state", "fuel_used")
+    __slots__ = ("_abi", "_heard", "_host", "_language", "_main", "_open_evaluator", "_started", "_state", "fuel_used")
 
-    def __init__(self, program: Program, open_evaluator: Callable[[], Evaluator]) -> None:
+    def __init__(self, program: Program, open_evaluator: Callable[[], Evaluator], abi: int) -> None:
+        self._abi = abi  # of the guest that the run is pinned to: what it keeps of a value
         self._main = program.main
         self._language = program.language
         self._open_evaluator = open_evaluator
@@ -88,25 +89,28 @@ class DirectCell:
             raise_fault(_MALFORMED, _WHEN)
         self._host.begin_event(out, items[1])
         match items:
-            case [0, _, bytes() as seed, value, dict() as given] if len(seed) == 16:
+            case [0, _, bytes() as seed, value, dict() as given, *_] if len(seed) == 16:
                 self._start(seed, self._received(value), self._received(given))
             case [1, _, call, value, *state] if _is_patch(state):
                 self._answer(call, True, self._received(value), state)
-            case [2, _, call, {"name": str(), "message": str()} as failure]:
-                self._answer(call, False, error_of(failure, self._language), [])
-            case [3 | 9 as kind, _, call, dict()]:
+            case [2, _, call, {"name": str(), "message": str()} as failure, *_]:
+                self._answer(call, False, error_of(failure, self._language, self._abi), [])
+            case [3 | 9 as kind, _, call, dict(), *state] if _is_patch(state):
+                self._merge(state if kind == 3 else [])
                 self._host.suspend(call, kind == 3)
-            case [4, _, call]:
+            case [4, _, call, *_]:
                 self._host.settle(call, CallKind.TIMER, True, None)
-            case [5, _, call, value]:
+            case [5, _, call, value, *_]:
                 self._host.settle(call, CallKind.HOOK, True, self._received(value))
             case [10, _, call, value, *state] if _is_patch(state):
                 self._answer(call, False, Bail(self._received(value)), state)
-            case [11, _, dict()]:
+            case [11, _, dict(), *_]:
                 self._host.known_patches = None
-            case [12, _, list() as known]:
+            case [12, _, list() as known, *_]:
                 self._host.known_patches = known
-            case [7, _] | [7, _, str()]:
+            case [13, _, call, {"name": str(), "message": str()} as failure, *_]:
+                self._host.settle(call, CallKind.HOOK, False, error_of(failure, self._language, self._abi))
+            case [7, _] | [7, _, str(), *_]:
                 pass  # what a cancellation means is the host's business
             case _:
                 raise_fault(_MALFORMED, _WHEN)
@@ -122,17 +126,21 @@ class DirectCell:
         self._main.call(run, value, None).then(host.end)
 
     def _received(self, value: Any) -> Any:
-        return received(value, self._language)
+        return received(value, self._language, self._abi)
 
     def _answer(self, call: object, succeeded: bool, value: Any, patches: list[dict[str, Any]]) -> None:
         """The state a step changed is there before the workflow gets its result."""
-        for patch in patches:
-            self._state.update(self._received(patch))
+        self._merge(patches)
         self._host.settle(call, CallKind.STEP, succeeded, value)
+
+    def _merge(self, patches: list[dict[str, Any]]) -> None:
+        for patch in patches[:1]:
+            self._state.update(self._received(patch))
 
 
 def _is_patch(state: list[Any]) -> bool:
-    return len(state) <= 1 and all(isinstance(one, dict) for one in state)
+    """What follows a value may be a change of the state; what follows that is skipped."""
+    return all(isinstance(one, dict) for one in state[:1])
 
 
 def _items(event: bytes) -> list[Any]:

@@ -73,12 +73,13 @@ class DirectEngine:
             raise UsageError(error.message) from error
 
         def evaluator() -> Evaluator:
-            return self._glass.open(Code(code.workflow, code.guest, program.module, {}, ""), guest, limits, tenant)
+            module = Code(code.workflow, code.guest, program.module, {}, "", abi=code.abi)
+            return self._glass.open(module, guest, limits, tenant)
 
         if not program.codes:
-            return DirectCell(program, evaluator)
+            return DirectCell(program, evaluator, code.abi)
         beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
-        return DirectCell(program, lambda: beside)
+        return DirectCell(program, lambda: beside, code.abi)
 
     def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> None:
         """Promises of this process cannot be frozen: runs are always replayed."""

@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from cloche.engines.code import Language
+from cloche.history.values import ABI
+from cloche.history.zones import TAG_TIMESTAMP, timestamp
 from cloche_codegen.conditions.values import MISSING, json_text, text_of
 
 SAFE_INTEGER_MAX: Final = 2**53 - 1
@@ -57,9 +60,9 @@ class Instant:
         return f"{shown}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
     @property
-    def crossing(self) -> str:
-        """As it is written, where it can cross."""
-        return str(self)
+    def crossing(self) -> tuple[int, str]:
+        """Its tag and its text, where it can cross."""
+        return TAG_TIMESTAMP, str(self)
 
     @property
     def refusal(self) -> str | None:
@@ -72,17 +75,17 @@ class Instant:
 
 
 class Moment(Instant):
-    """A date of Python: it crosses as it came, with its microseconds and its offset."""
+    """A date that crosses as it came, with its microseconds, its offset and its zone."""
 
     __slots__ = ("moment",)
 
     def __init__(self, moment: datetime) -> None:
-        super().__init__((moment - EPOCH) // timedelta(milliseconds=1))
+        super().__init__(_ms(moment))
         self.moment = moment
 
     @property
-    def crossing(self) -> str:
-        return self.moment.isoformat().replace("+00:00", "Z")
+    def crossing(self) -> tuple[int, str]:
+        return timestamp(self.moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +137,32 @@ class Bail:
     value: Any
 
 
-def received(value: Any, language: Language) -> Any:
+def received(value: Any, language: Language, abi: int = ABI) -> Any:
     """What was decoded, as the guest's reader builds it: always new objects.
 
-    Python keeps what JavaScript does not: 1.0 is no integer, and a date has microseconds and an offset.
+    Python keeps what JavaScript does not: 1.0 is no integer, and a date has an offset. What a Date cannot hold (microseconds, a
+    zone) goes out again as it came, since ABI 2.
     """
     kind = type(value)
     if kind is dict:
-        return {key: received(item, language) for key, item in value.items()}
+        return {key: received(item, language, abi) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return [received(item, language) for item in value]
+        return [received(item, language, abi) for item in value]
     if kind is float:
         return value if language == "python" else number(value)
     if kind is bytes:
         return Binary(value)
     if isinstance(value, datetime):
-        return Moment(value) if language == "python" else Instant((value - EPOCH) // timedelta(milliseconds=1))
+        return Moment(value) if language == "python" or (abi > 1 and _is_finer(value)) else Instant(_ms(value))
     return value
+
+
+def _is_finer(value: datetime) -> bool:
+    return bool(value.microsecond % 1000) or isinstance(value.tzinfo, ZoneInfo)
+
+
+def _ms(value: datetime) -> int:
+    return (value - EPOCH) // timedelta(milliseconds=1)
 
 
 def number(value: float) -> float | int:
@@ -160,10 +172,10 @@ def number(value: float) -> float | int:
     return value
 
 
-def error_of(failure: dict[str, Any], language: Language) -> Error:
+def error_of(failure: dict[str, Any], language: Language, abi: int = ABI) -> Error:
     """The Error that a failure becomes when it enters."""
-    cause = error_of(failure["cause"], language) if "cause" in failure else MISSING
-    data = received(failure["data"], language) if "data" in failure else MISSING
+    cause = error_of(failure["cause"], language, abi) if "cause" in failure else MISSING
+    data = received(failure["data"], language, abi) if "data" in failure else MISSING
     return Error(failure["name"], failure["message"], data, cause)
 
 

@@ -153,8 +153,9 @@ class Output(bytearray):
         elif value.refusal is not None:
             raise Refused(value.refusal)
         else:
-            self.append(0xC0)
-            self.text(value.crossing)
+            tag, text = value.crossing
+            self.head(6, tag)
+            self.text(text)
 
     def _enter(self, depth: int) -> None:
         self.check()
