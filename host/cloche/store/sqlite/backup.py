@@ -45,7 +45,7 @@ def _first_finding(part: Path) -> Finding | None:
     try:
         return next(audit(copy.connection), None)
     finally:
-        copy.connection.close()
+        copy.close_files()
 
 
 def _copy(source: Path, part: Path) -> None:

@@ -129,16 +129,23 @@ class Database:
             try:
                 result = self._transact(body)
             except _Busy:
-                pass
-            else:
-                if not self._files.is_promised:  # another process came between: it is waited for
-                    await self._on_writer(self._promise_patiently)
-                return result
+                return await self.write_beside(body)
+            try:
+                self._acknowledge()
+            except _Busy:
+                await self._on_writer(lambda: self._patiently(self._acknowledge))
+            return result
         return await self.write_beside(body)
 
     async def write_beside(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """As `write`, where it takes long: on the writer's thread."""
-        return await self._on_writer(lambda: self._transact_patiently(body))
+
+        def call() -> T:
+            result = self._transact(body)
+            self._acknowledge()
+            return result
+
+        return await self._on_writer(lambda: self._patiently(call))
 
     async def change(self, sql: str, values: Sequence[Any]) -> int:
         """How many rows a statement changes, in a transaction of its own."""
@@ -155,40 +162,42 @@ class Database:
 
     def _transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
         with self.translated():
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if _is_busy(error) and not self._in_thread:
-                    raise _Busy from error
-                raise
+            self._begin()
             try:
                 result = body(self.connection)
                 self.connection.execute("COMMIT")
-                self._acknowledge()
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
         return result
 
-    def _acknowledge(self) -> None:
+    def _begin(self) -> None:
+        """
+        Raises:
+            _Busy: another process holds the file, and this thread must not wait.
+        """
         try:
-            self._files.acknowledge()
+            self.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or self._in_thread:
-                raise
+            if _is_busy(error) and not self._in_thread:
+                raise _Busy from error
+            raise
 
-    def _promise_patiently(self) -> None:
-        self._patiently(self._files.acknowledge)
-
-    def _transact_patiently(self, body: Callable[[sqlite3.Connection], T]) -> T:
-        return self._patiently(lambda: self._transact(body))
+    def _acknowledge(self) -> None:
+        """What was committed may be said to be durable; raises as `_begin`."""
+        try:
+            with self.translated():
+                self._files.acknowledge()
+        except StoreUnavailable as error:
+            if _is_busy(error.__cause__) and not self._in_thread:
+                raise _Busy from error
+            raise
 
     def _patiently(self, call: Callable[[], T]) -> T:
         self.connection.execute(_PATIENT)
         try:
-            with self.translated():
-                return call()
+            return call()
         finally:
             self.connection.execute("PRAGMA busy_timeout = 0")
 
@@ -244,6 +253,7 @@ class Database:
         """The connection of this thread."""
         db: sqlite3.Connection | None = getattr(self._of_reader, "db", None)
         if db is None:
+            self._files.check_inodes()  # it is opened by its name
             db = self._of_reader.db = self._connected()
             db.execute("PRAGMA query_only = ON")
             self._open_readers.append(db)
@@ -269,6 +279,9 @@ class Database:
         await self._readers.end()
         for reader in self._open_readers:
             reader.close()
+        self.close_files()
+
+    def close_files(self) -> None:
         if self._failure is None:
             with self.translated():
                 self._files.close()

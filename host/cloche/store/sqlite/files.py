@@ -92,7 +92,6 @@ class StoreFiles:
         except OSError as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}", path=str(path)) from error
         self._life_frame: int | None = None  # where the log says the life that the lock file has; None: nowhere yet
-        self.is_promised = True  # whether what was committed would be missed, if it were gone
 
     def acknowledge(self) -> None:
         """See to it that what was just committed is found again. Called between a commit and its acknowledgement.
@@ -100,15 +99,13 @@ class StoreFiles:
         Raises:
             StoreFailed: the files at the path are not those that were written.
         """
-        self._check_inodes()
+        self.check_inodes()
         index = self._index()
         is_known = self._life_frame is not None and index.salts == self._seen.salts and index.moved < self._life_frame
-        self.is_promised = is_known
         if not is_known:
             _begin_life(self._path, self._connection)
             index = self._index()
             self._life_frame = index.last_frame
-            self.is_promised = True
         self._seen = index
 
     def close(self) -> None:
@@ -123,7 +120,7 @@ class StoreFiles:
             if is_last:  # only now: closing a file drops all of SQLite's locks on it
                 self._hold.close()
 
-    def _check_inodes(self) -> None:
+    def check_inodes(self) -> None:
         for path, inode in ((self._file, self._hold.inode), (self._wal, self._wal_inode)):
             try:
                 found = _inode(path)

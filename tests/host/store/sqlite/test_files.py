@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -29,14 +29,14 @@ from cloche.history.ids import DEFAULT_TENANT, RunId, RunKey
 from cloche.store import SqliteStore
 
 store = SqliteStore(sys.argv[1])
-
-async def post(token):
-    await store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", token, 1)
-
 exec(sys.argv[2])
-for number in range(5):
-    asyncio.run(post(f"after {number}"))
-    print(f"after {number}", flush=True)
+
+async def post():
+    for number in range(5):
+        await store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", f"after {number}", 1)
+        print(f"after {number}", flush=True)
+
+asyncio.run(post())
 os.kill(os.getpid(), 9)
 """
 
@@ -44,6 +44,14 @@ os.kill(os.getpid(), 9)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    yield store
+    with suppress(StoreFailed):
+        asyncio.run(store.close())
 
 
 async def _post(store: SqliteStore, token: str) -> None:
@@ -57,12 +65,9 @@ def _killed(path: Path, before: str = "") -> set[str]:
     return {line for line in done.stdout.splitlines() if line.startswith("after")}
 
 
-def _there(path: Path) -> set[str]:
-    async def look() -> set[str]:
-        async with closed_after(SqliteStore(path)) as store:
-            return {f"after {number}" for number in range(5) if await store.request(f"after {number}")}
-
-    return asyncio.run(look())
+async def _there(path: Path) -> set[str]:
+    async with closed_after(SqliteStore(path)) as store:
+        return {f"after {number}" for number in range(5) if await store.request(f"after {number}")}
 
 
 OPEN = "from cloche.store import SqliteStore; import asyncio, sys; asyncio.run(SqliteStore(sys.argv[1]).close())"
@@ -78,12 +83,13 @@ COPIES = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locks of open files are Linux's")
 @pytest.mark.parametrize("how", COPIES)
-def test_a_copy_made_by_the_process_costs_no_commit(path: Path, how: str) -> None:
+@in_loop
+async def test_a_copy_made_by_the_process_costs_no_commit(path: Path, how: str) -> None:
     """SQLite's own locks go with the close; the next process to end would delete the write-ahead log."""
     before = f"import shutil, subprocess; path = sys.argv[1]; {COPIES[how]}; {LOOK}"
     acknowledged = _killed(path, before)
     assert len(acknowledged) == 5
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
 def _removed(path: Path) -> None:
@@ -103,9 +109,8 @@ def _replaced(path: Path) -> None:
 @pytest.mark.parametrize("happens", [_removed, _renamed, _replaced])
 @in_loop
 async def test_nothing_is_acknowledged_into_a_file_that_is_gone(
-    path: Path, what: str, happens: Callable[[Path], None]
+    path: Path, store: SqliteStore, what: str, happens: Callable[[Path], None]
 ) -> None:
-    store = SqliteStore(path)
     await _post(store, "before")
     happens(Path(f"{path}{what}"))
     with pytest.raises(
@@ -113,12 +118,12 @@ async def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     ):
         await _post(store, "after")
     with pytest.raises(StoreFailed, match="while the store was open"):  # from now on, whatever is asked
-        await store.run(key("r"))
+        await store.runs()
 
 
 @in_loop
-async def test_a_new_store_can_begin_where_one_was_removed(path: Path) -> None:
-    await _post(SqliteStore(path), "before")
+async def test_a_new_store_can_begin_where_one_was_removed(path: Path, store: SqliteStore) -> None:
+    await _post(store, "before")
     for file in FILES:
         Path(f"{path}{file}").unlink()
     async with closed_after(SqliteStore(path)) as new:
@@ -128,10 +133,11 @@ async def test_a_new_store_can_begin_where_one_was_removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, moved: bool) -> None:
+@in_loop
+async def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, moved: bool) -> None:
     """Also when part of it was moved into the file before more was acknowledged."""
     checkpoint = "store._database.connection.execute('PRAGMA wal_checkpoint(PASSIVE)')" if moved else ""
-    before = f"asyncio.run(post('before')); {checkpoint}"
+    before = f"asyncio.run(store.post(RunKey(DEFAULT_TENANT, RunId('r')), 'event', b'', 'before', 1)); {checkpoint}"
     acknowledged = _killed(path, before)
     kept = Path(f"{path}-wal").rename(path.with_name("kept"))
     Path(f"{path}-shm").unlink()
@@ -140,16 +146,17 @@ def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, 
     with suppress(FileNotFoundError):
         Path(f"{path}-wal").unlink()
     kept.rename(f"{path}-wal")
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
-def test_a_write_ahead_log_without_its_file_is_not_deleted(path: Path) -> None:
+@in_loop
+async def test_a_write_ahead_log_without_its_file_is_not_deleted(path: Path) -> None:
     _killed(path)
     kept = path.rename(path.with_name("kept"))
     with pytest.raises(DamagedStore, match="put the file back beside it"):
         SqliteStore(path)
     kept.rename(path)
-    assert len(_there(path)) == 5
+    assert len(await _there(path)) == 5
 
 
 @in_loop
@@ -166,27 +173,27 @@ async def test_an_older_copy_in_the_place_of_a_store_is_told(path: Path) -> None
     await SqliteStore(path).close()
 
 
-def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
+@in_loop
+async def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
     """It moves everything into the file and deletes the write-ahead log: nothing is missing."""
     acknowledged = _killed(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute("SELECT count(*) FROM inbox").fetchall()
     assert not Path(f"{path}-wal").exists()
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
 @in_loop
-async def test_a_commit_writes_no_more_than_before(path: Path) -> None:
+async def test_a_commit_writes_no_more_than_before(path: Path, store: SqliteStore) -> None:
     """The life grows when the log begins anew, or was moved into the file; not with each commit."""
-    async with closed_after(SqliteStore(path)) as store:
-        lives = []
-        for number in range(50):
-            await _post(store, f"{number}")
-            lives.append(_life_in_lock(path))
-        assert lives == [1] * 50
-        store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        await _post(store, "next")
-        assert _life_in_lock(path) == 2
+    lives = []
+    for number in range(50):
+        await _post(store, f"{number}")
+        lives.append(_life_in_lock(path))
+    assert lives == [1] * 50
+    store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    await _post(store, "next")
+    assert _life_in_lock(path) == 2
 
 
 @in_loop
@@ -199,7 +206,7 @@ async def test_a_promise_waits_for_another_process_beside_the_loop(path: Path) -
             await _post(store, "first")
             assert _life_in_lock(path) == 1
             store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            check = store._database._files._check_inodes
+            check = store._database._files.check_inodes
 
             def between() -> None:
                 check()
@@ -207,7 +214,7 @@ async def test_a_promise_waits_for_another_process_beside_the_loop(path: Path) -
                     held.append("once")
                     other.execute("BEGIN IMMEDIATE")
 
-            store._database._files._check_inodes = between  # type: ignore[method-assign]
+            store._database._files.check_inodes = between  # type: ignore[method-assign]
             posting = asyncio.ensure_future(_post(store, "second"))
             await asyncio.sleep(0.05)
             assert not posting.done()
@@ -223,9 +230,8 @@ async def test_a_store_behind_a_link_is_one_store(path: Path) -> None:
     async with closed_after(SqliteStore(path)) as store, closed_after(SqliteStore(path.with_name("link"))) as other:
         await store.leases.join("one")
         await other.leases.join("two")
-        seen = [
-            *(worker for worker in await store.leases.workers() if worker.id == "two"),
-            *(worker for worker in await other.leases.workers() if worker.id == "one"),
+        seen = [one for one in await store.leases.workers() if one.id == "two"] + [
+            one for one in await other.leases.workers() if one.id == "one"
         ]
         assert [worker.is_dead for worker in seen] == [False, False]
 

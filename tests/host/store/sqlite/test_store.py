@@ -97,7 +97,7 @@ async def test_a_weaker_setting_of_another_program_does_not_stay(path: Path) -> 
 async def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
     async with closed_after(SqliteStore(path)) as store:
         log = await filled(store)
-    assert sorted(file.name for file in path.parent.iterdir()) == ["runs.db", "runs.db.lock"]  # which has no data
+    assert sorted(file.name for file in path.parent.iterdir()) == ["runs.db", "runs.db.lock"]  # the lock holds no data
     async with closed_after(SqliteStore(path)) as store:
         assert await all_records(store, key()) == log.records
 
