@@ -35,10 +35,10 @@ def conversation(scale: Scale) -> Iterator[Figure]:
     async def spoken(store: Path) -> tuple[float, int]:
         async with w.app(store, workflow) as app:
             await w.live(app, workflow, {"talk": [], "turn": turns - 1})
-            before = _stored_bytes(store)
+            before = await _stored_bytes(store)
             begin = time.perf_counter()
             await w.live(app, workflow, {"talk": talk, "turn": 0})
-            return time.perf_counter() - begin, _stored_bytes(store) - before
+            return time.perf_counter() - begin, await _stored_bytes(store) - before
 
     with scratch() as directory:
         seconds, stored = w.run(spoken(directory / "runs.db"))
@@ -54,10 +54,10 @@ def _line(chance: random.Random) -> str:
     return " ".join(chance.choices(_WORDS, k=TURN_BYTES // 6))
 
 
-def _stored_bytes(store: Path) -> int:
+async def _stored_bytes(store: Path) -> int:
     """What the log holds of bodies and records."""
     found = SqliteStore(store)
     tables = ("SELECT sum(length(data)) FROM parts", "SELECT sum(length(record)) FROM records")
-    sizes = [found._database.select(query, ())[0][0] or 0 for query in tables]
-    found.close()
+    sizes = [(await found._database.select(query))[0][0] or 0 for query in tables]
+    await found.close()
     return int(sum(sizes))

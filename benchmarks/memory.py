@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,8 +69,8 @@ def parked_memory(scale: Scale) -> Iterator[Figure]:
         for status, wake_at in (("suspended", None), ("waiting", FAR)):
             with scratch() as directory:
                 empty, full = directory / "empty.db", directory / "full.db"
-                SqliteStore(empty).close()
-                size = _write_parked(full, count, status, wake_at)
+                asyncio.run(SqliteStore(empty).close())
+                size = asyncio.run(_write_parked(full, count, status, wake_at))
                 (full_bytes, full_s), (empty_bytes, empty_s) = _worker(full), _worker(empty)
                 above = (full_bytes - empty_bytes) / 1e6
             what = "a timer" if wake_at else "somebody"
@@ -87,13 +88,13 @@ def _worker(store: Path) -> tuple[int, float]:
     return int(size), float(seconds)
 
 
-def _write_parked(path: Path, count: int, status: str, wake_at: TimeMs | None) -> int:
+async def _write_parked(path: Path, count: int, status: str, wake_at: TimeMs | None) -> int:
     """A store with `count` such runs, and its size."""
     store = SqliteStore(path)
     for first in range(0, count, COMMIT_RUNS):
         numbers = range(first, min(first + COMMIT_RUNS, count))
-        store.commit([_parked(f"r{number}", status, wake_at) for number in numbers])
-    store.close()
+        await store.commit([_parked(f"r{number}", status, wake_at) for number in numbers])
+    await store.close()
     return path.stat().st_size
 
 

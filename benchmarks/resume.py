@@ -23,7 +23,7 @@ from cloche.run.limits import RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
 from cloche.status import RunStatus
-from cloche.store import Append, CheckpointFile, NewRun, SqliteStore, blob_digest
+from cloche.store import Append, Checkpoints, MemoryCheckpoints, NewRun, SqliteStore, all_records, blob_digest
 from cloche.worker.worker import Worker
 
 RESUMES = 15
@@ -36,12 +36,10 @@ def resume(scale: Scale) -> Iterator[Figure]:
     """A run of a sequential workflow, its cell and machine rebuilt by a worker that has others open already."""
     for size in scale.sizes(100, 1_000, 10_000, 100_000, 1_000_000):
         with _stored(size) as store:
-            checkpoints = CheckpointFile.beside(store.path)
             log = store.path.stat().st_size
-            whole, short, kept = asyncio.run(_resumed(store, checkpoints))
-            _extend(store, size, TAIL)
-            tail = asyncio.run(_resumed_with_tail(store, checkpoints))
-            checkpoints.close()
+            whole, short, kept = asyncio.run(_resumed(store))
+            asyncio.run(_extend(store, size, TAIL))
+            tail = asyncio.run(_resumed_with_tail(store))
         base = "full replay, from the store"
         name = f"resume from a checkpoint at {size:,} steps"
         yield Figure(name, short, "ms", base, whole, 5, series="checkpoint", size=size)
@@ -64,11 +62,11 @@ def log_bytes(scale: Scale) -> Iterator[Figure]:
     """A sequential step with a small integer in and out: three records."""
     size = scale.sizes(1_000, 10_000)[-1]
     with _stored(size) as store:
-        records = sum(len(record.packed) for record in store.records(h.KEY))
+        records = sum(len(record.packed) for record in asyncio.run(all_records(store, h.KEY)))
     with scratch() as directory:
-        SqliteStore(directory / "empty.db").close()
+        asyncio.run(SqliteStore(directory / "empty.db").close())
         empty = (directory / "empty.db").stat().st_size
-        grown = _written(directory / "runs.db", size) - empty
+        grown = asyncio.run(_written(directory / "runs.db", size)) - empty
     yield Figure("log bytes of a step, on disk", grown / size, "B", "bytes of its records", records / size)
 
 
@@ -76,46 +74,45 @@ def log_bytes(scale: Scale) -> Iterator[Figure]:
 def _stored(size: int) -> Iterator[SqliteStore]:
     """A store with one open run that has done `size` steps."""
     with scratch() as directory:
-        _written(directory / "runs.db", size)
+        asyncio.run(_written(directory / "runs.db", size))
         store = SqliteStore(directory / "runs.db")
         try:
             yield store
         finally:
-            store.close()
+            asyncio.run(store.close())
 
 
-def _written(path: Path, size: int) -> int:
+async def _written(path: Path, size: int) -> int:
     store = SqliteStore(path)
     digest = SandboxEngine().guest()[0]
     code = h.sequential_code(digest).pack()
-    store.put_blob(blob_digest(code), code)
-    _append(store, 0, h.synthesised(size, digest), NewRun("bench", blob_digest(code)))
-    store.close()
+    await store.put_blob(blob_digest(code), code)
+    await _append(store, 0, h.synthesised(size, digest), NewRun("bench", blob_digest(code)))
+    await store.close()
     return path.stat().st_size
 
 
-def _extend(store: SqliteStore, size: int, steps: int) -> None:
+async def _extend(store: SqliteStore, size: int, steps: int) -> None:
     """The same run, `steps` further."""
-    row = store.run(h.KEY)
+    row = await store.run(h.KEY)
     assert row is not None
     turns = islice(h.synthesised(size + steps, SandboxEngine().guest()[0]), size + 1, None)
-    _append(store, row.head_seq, turns, None)
+    await _append(store, row.head_seq, turns, None)
 
 
-def _append(store: SqliteStore, head: int, turns: Iterator[list[Record]], new: NewRun | None) -> None:
+async def _append(store: SqliteStore, head: int, turns: Iterator[list[Record]], new: NewRun | None) -> None:
     while portion := list(islice(turns, COMMIT_STEPS)):
         records = [record for turn in portion for record in turn]
-        store.commit([Append(h.KEY, Seq(head), records, RunStatus.RUNNING, None, h.NOW, new)])
+        await store.commit([Append(h.KEY, Seq(head), records, RunStatus.RUNNING, None, h.NOW, new)])
         head, new = records[-1].seq, None
 
 
 def _read(store: SqliteStore) -> int:
-    return sum(
-        len(row[0]) for row in store._database.select("SELECT record, hash FROM records ORDER BY run_id, seq", ())
-    )
+    rows = store._database.connection.execute("SELECT record, hash FROM records ORDER BY run_id, seq")
+    return sum(len(row[0]) for row in rows.fetchall())
 
 
-def _run(store: SqliteStore, checkpoints: CheckpointFile | None) -> LiveRun:
+def _run(store: SqliteStore, checkpoints: Checkpoints) -> LiveRun:
     engine = SandboxEngine()
     worker = Worker(store, SystemWorld(), engine, checkpoints)
     limits = RunLimits.of(RunCreated(h.NOW, limits=h.LIMITS.to_data()), h.KEY, worker.starting.counters)
@@ -125,14 +122,14 @@ def _run(store: SqliteStore, checkpoints: CheckpointFile | None) -> LiveRun:
 
 def _replay(store: SqliteStore) -> None:
     async def main() -> None:
-        await _run(store, None).rebuild()
+        await _run(store, MemoryCheckpoints()).rebuild()
 
     asyncio.run(main())
 
 
-async def _resumed(store: SqliteStore, checkpoints: CheckpointFile) -> tuple[float, float, int]:
+async def _resumed(store: SqliteStore) -> tuple[float, float, int]:
     """Replayed in full and then from a checkpoint, both in ms, and the bytes of that."""
-    run = _run(store, checkpoints)
+    run = _run(store, store.checkpoints)
     begin = time.perf_counter_ns()
     await run.rebuild()
     whole = (time.perf_counter_ns() - begin) / 1e6
@@ -140,17 +137,17 @@ async def _resumed(store: SqliteStore, checkpoints: CheckpointFile) -> tuple[flo
     pack = taken(h.KEY, run.machine, run.cell, run.limits.policy.checkpoint_bytes)
     assert pack is not None
     kept = pack()
-    checkpoints.put(h.KEY, run.machine.head_seq, kept)
-    return whole, await _resumed_with_tail(store, checkpoints), len(kept)
+    await store.checkpoints.put(h.KEY, run.machine.head_seq, kept)
+    return whole, await _resumed_with_tail(store), len(kept)
 
 
-async def _resumed_with_tail(store: SqliteStore, checkpoints: CheckpointFile) -> float:
+async def _resumed_with_tail(store: SqliteStore) -> float:
     times = []
     for _ in range(RESUMES):
-        run = _run(store, checkpoints)
+        run = _run(store, store.checkpoints)
         begin = time.perf_counter_ns()
         await run.rebuild()
         times.append((time.perf_counter_ns() - begin) / 1e6)
-        if checkpoints.get(h.KEY) is None:
+        if await store.checkpoints.get(h.KEY) is None:
             raise AssertionError("the checkpoint was not used")
     return statistics.median(times)

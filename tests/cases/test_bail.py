@@ -62,7 +62,7 @@ async def test_bail_in_a_block_of_a_nested_workflow_leaves_its_siblings_behind(c
     result = await case.start(workflow, {"v": 1}, still=True)
     assert (result.status, result.suspended) == ("suspended", [["kept"]])
     assert outcome(await case.resume({"add": 1}, still=True)) == ("success", {"v": 6})
-    assert case.paths(Kind.TIMER_FIRED) == []
+    assert await case.paths(Kind.TIMER_FIRED) == []
 
 
 @everywhere
@@ -79,7 +79,10 @@ async def test_bail_in_an_item_ends_that_items_workflow_only(case: Case) -> None
 async def test_bail_ends_one_turn_of_a_loop_over_a_workflow(case: Case) -> None:
     inner = create_workflow(id="W").then(_bailing(case.journal, {"v": 9})).then(case.journal.inc()).commit()
     result = await case.start(create_workflow(id="w").dountil(inner, "iterationCount >= 2"), {"v": 1})
-    assert (outcome(result), case.paths(Kind.STEP_BAILED)) == (("success", {"v": 9}), ["W[1]/bails", "W[2]/bails"])
+    assert (outcome(result), await case.paths(Kind.STEP_BAILED)) == (
+        ("success", {"v": 9}),
+        ["W[1]/bails", "W[2]/bails"],
+    )
 
 
 @everywhere
@@ -130,7 +133,7 @@ async def test_siblings_of_a_bail_get_the_signal_and_are_recorded_late(case: Cas
     assert outcome(result) == ("success", {"b": 1})
     await signalled.wait()
     await case.until(lambda: case.records(Kind.LATE_RESULT))
-    [late] = case.records(Kind.LATE_RESULT)
+    [late] = await case.records(Kind.LATE_RESULT)
     assert late.content() == {"value": "late"}
     assert outcome(await case.look()) == ("success", {"b": 1})
 

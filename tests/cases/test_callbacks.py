@@ -80,7 +80,7 @@ async def test_a_callback_that_raises_at_the_beginning_refuses_the_run(case: Cas
     heard = Heard()
     with pytest.raises(PermissionError, match="not today"):
         await case.begin(heard.workflow(case.journal.inc(), on_start=raising), {"v": 1})
-    assert (case.journal.began, case.store.runs(), heard.all) == ([], [], [])
+    assert (case.journal.began, await case.store.runs(), heard.all) == ([], [], [])
     assert await Run(case.app, KEY, None).status() == "pending"
 
 

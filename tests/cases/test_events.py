@@ -38,7 +38,7 @@ async def test_an_event_that_comes_early_is_kept(case: Case) -> None:
     await case.start(nap, {"v": 1}, still=True)
     await case.send("paid", {"v": 5})
     assert (await case.rest()).status == "waiting"
-    assert (outcome(await case.end()), case.store.requests()) == (("success", {"v": 10}), [])
+    assert (outcome(await case.end()), await case.store.requests()) == (("success", {"v": 10}), [])
 
 
 @everywhere
@@ -86,7 +86,7 @@ async def test_an_event_in_time_stops_the_timeout(case: Case) -> None:
     await case.send("paid", "ok")
     began = case.world.now()
     assert (outcome(await case.end()), case.world.now() - began) == (("success", "ok"), 100_000)
-    assert len(case.records(Kind.TIMER_FIRED)) == 1
+    assert len(await case.records(Kind.TIMER_FIRED)) == 1
 
 
 @everywhere
@@ -115,7 +115,7 @@ async def test_what_an_event_carries_is_compared_with_its_schema(case: Case) -> 
     await case.start(workflow)
     with pytest.raises(InvalidInput, match="amount: "):
         await case.send("paid", {"amount": "much"})
-    assert ((await case.look()).status, case.store.requests()) == ("waiting", [])
+    assert ((await case.look()).status, await case.store.requests()) == ("waiting", [])
     await case.send("paid", {"amount": 5})
     assert outcome(await case.end()) == ("success", 5)
 
@@ -129,9 +129,9 @@ async def test_a_waiting_run_can_be_canceled(case: Case) -> None:
 @everywhere
 async def test_opening_a_store_with_a_run_that_waits_for_an_event_starts_nothing(case: Case) -> None:
     await case.start(_waiting(case.journal), {"v": 1})
-    records = len(case.records())
+    records = len(await case.records())
     await case.reopen()
-    assert (case.app.is_idle, len(case.records())) == (True, records)
+    assert (case.app.is_idle, len(await case.records())) == (True, records)
     await case.send("paid", {"v": 1})
     assert outcome(await case.end()) == ("success", {"v": 2})
 
@@ -154,24 +154,24 @@ async def test_requests_of_another_process_are_accepted_by_the_owner(tmp_path: F
         run = await app.start(workflow, {"v": 1}, run_id="r1")
         assert (await run.result()).suspended == [["ask"]]
         outside = SqliteStore(file)
-        _post(outside, "resume", {"data": {"add": 1}, "step": "ask"}, "one")
-        await until(lambda: replay.machine_of(outside, run._key).open.hooks())
-        _post(outside, "event", ["go", {"v": 7}], "two")
-        await until(lambda: replay.machine_of(outside, run._key).open.suspensions())
-    _post(outside, "resume", {"data": {"add": 3}, "step": "nothing"}, "wrong")
-    _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")
-    _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")
+        await _post(outside, "resume", {"data": {"add": 1}, "step": "ask"}, "one")
+        await until(lambda: replay.machine_of(outside, run._key), lambda machine: machine.open.hooks())
+        await _post(outside, "event", ["go", {"v": 7}], "two")
+        await until(lambda: replay.machine_of(outside, run._key), lambda machine: machine.open.suspensions())
+    await _post(outside, "resume", {"data": {"add": 3}, "step": "nothing"}, "wrong")
+    await _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")
+    await _post(outside, "resume", {"data": {"add": 3}, "label": None, "foreach_index": None}, "three")
     async with Cloche(file, workflows=[workflow]) as app:
         result = await (await app.get("r1")).result(final=True)
         assert outcome(result) == ("success", {"v": 10})
-        await until(lambda: not outside.requests())
-    outside.close()
+        await until(outside.requests, lambda waiting: not waiting)
+    await outside.close()
     assert journal.began == ["ask", "ask", "last", "last"]
 
 
-def _post(store: SqliteStore, kind: str, body: Any, token: str) -> None:
-    [row] = store.runs()
-    store.post(row.key, kind, encode(body), token, row.updated_at)
+async def _post(store: SqliteStore, kind: str, body: Any, token: str) -> None:
+    [row] = await store.runs()
+    await store.post(row.key, kind, encode(body), token, row.updated_at)
 
 
 def _waiting(journal: Journal) -> Workflow:

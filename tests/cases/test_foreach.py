@@ -43,7 +43,7 @@ async def test_bail_inside_foreach_ends_the_run(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(case.journal.acts("t", bail_at_two)).then(case.journal.step("after"))
     result = await case.start(workflow, [1, 2, 3])
     assert outcome(result) == ("success", ["B"])
-    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]"]
+    assert await case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]"]
     assert "after" not in result.steps
 
 
@@ -79,7 +79,7 @@ async def test_the_window_rolls(case: Case) -> None:
     await case.begin(
         create_workflow(id="w").foreach(case.journal.acts("t", hold_the_first), concurrency=2), [0, 1, 2, 3]
     )
-    await case.until(lambda: len(case.records(Kind.STEP_COMPLETED)) == 3)
+    await case.until(lambda: case.records(Kind.STEP_COMPLETED), lambda records: len(records) == 3)
     first.set()
     assert outcome(await case.end()) == ("success", [0, 1, 2, 3])
 
@@ -104,7 +104,7 @@ async def test_the_first_failure_stops_the_queue(case: Case) -> None:
     body = case.journal.step("t", lambda item: 1 // item)
     result = await case.start(create_workflow(id="w").foreach(body), [1, 0, 2])
     assert failure(result)[0] == "ZeroDivisionError"
-    assert (case.paths(Kind.STEP_CALLED), result.steps["t"].payload) == (["t[0]", "t[1]"], [1, 0, 2])
+    assert (await case.paths(Kind.STEP_CALLED), result.steps["t"].payload) == (["t[0]", "t[1]"], [1, 0, 2])
 
 
 @everywhere
@@ -144,7 +144,7 @@ async def test_a_foreach_ends_with_as_many_successes_as_it_needs(case: Case) -> 
 
     workflow = create_workflow(id="w").foreach(case.journal.step("t", odd_only), min_successes=2)
     assert outcome(await case.start(workflow, [1, 2, 3, 4, 5])) == ("success", [1, 3])
-    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]", "t[2]"]
+    assert await case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]", "t[2]"]
 
 
 @everywhere

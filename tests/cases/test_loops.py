@@ -17,7 +17,7 @@ async def test_do_until(case: Case) -> None:
     last = result.steps["inc"]
     assert (last.output, last.payload, last.metadata["iteration_count"]) == ({"v": 12}, {"v": 11}, 12)
     assert (statuses(result), result.step_execution_path) == ({"inc": "success", "fin": "success"}, ["fin"])
-    assert case.paths(Kind.STEP_CALLED) == [*(f"inc[{turn}]" for turn in range(1, 13)), "fin"]
+    assert await case.paths(Kind.STEP_CALLED) == [*(f"inc[{turn}]" for turn in range(1, 13)), "fin"]
 
 
 @everywhere
@@ -25,7 +25,7 @@ async def test_the_condition_is_given_how_often_the_body_ran(case: Case) -> None
     seen = "(console.log(iterationCount), iterationCount >= 3)"
     result = await case.start(create_workflow(id="w").dountil(case.journal.inc(), seen), {"v": 0})
     assert outcome(result) == ("success", {"v": 3})
-    assert [record.content()[2] for record in case.records(Kind.LOG_LINE)] == ["1", "2", "3"]
+    assert [record.content()[2] for record in await case.records(Kind.LOG_LINE)] == ["1", "2", "3"]
 
 
 @everywhere
@@ -69,14 +69,14 @@ async def test_a_workflow_may_be_the_body(case: Case) -> None:
     workflow = create_workflow(id="w").dountil(inner, path("inputData.v") > 10)
     result = await case.start(workflow, {"v": 0})
     assert (outcome(result), statuses(result)) == (("success", {"v": 14}), {"W": "success"})
-    assert case.paths(Kind.STEP_CALLED)[:4] == ["W[1]/inc", "W[1]/dbl", "W[2]/inc", "W[2]/dbl"]
+    assert (await case.paths(Kind.STEP_CALLED))[:4] == ["W[1]/inc", "W[1]/dbl", "W[2]/inc", "W[2]/dbl"]
 
 
 @everywhere
 async def test_a_loop_may_stand_in_a_loop(case: Case) -> None:
     inner = create_workflow(id="W").dountil(case.journal.inc(), "iterationCount >= 2").commit()
     result = await case.start(create_workflow(id="w").dountil(inner, "iterationCount >= 3"), {"v": 0})
-    assert (outcome(result), case.paths(Kind.STEP_CALLED)[2:4]) == (
+    assert (outcome(result), (await case.paths(Kind.STEP_CALLED))[2:4]) == (
         ("success", {"v": 6}),
         ["W[2]/inc[1]", "W[2]/inc[2]"],
     )

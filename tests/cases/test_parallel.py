@@ -120,7 +120,7 @@ async def test_the_first_success_leaves_the_sleeping_arms_behind(case: Case) -> 
     )
     result = await case.start(workflow, {"v": 1}, still=True)
     assert outcome(result) == ("success", {"inc": {"v": 2}})
-    assert case.paths(Kind.TIMER_FIRED) == []
+    assert await case.paths(Kind.TIMER_FIRED) == []
 
 
 class Flying:

@@ -30,10 +30,10 @@ async def test_resume_data_that_does_not_fit_changes_nothing(case: Case) -> None
         return ctx.resume_data.add if ctx.resume_data else ctx.suspend()
 
     await case.start(create_workflow(id="w").then(case.journal.acts("s", answered, resume_schema=Answer)))
-    before = len(case.records())
+    before = len(await case.records())
     with pytest.raises(InvalidInput, match="add: "):
         await case.resume({"add": "many"})
-    assert (len(case.records()), (await case.look()).status) == (before, "suspended")
+    assert (len(await case.records()), (await case.look()).status) == (before, "suspended")
     assert outcome(await case.resume({"add": 5})) == ("success", 5)
 
 
@@ -148,7 +148,7 @@ async def test_of_two_resumes_at_once_one_wins(case: Case) -> None:
     won = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert [outcome(result) for result in won] == [outcome(await case.look())]
     assert [type(answer) for answer in answers if isinstance(answer, BaseException)] == [NotSuspended] * 2
-    assert (len(case.records(Kind.STEP_RESUMED)), case.journal.began) == (1, ["ask", "ask"])
+    assert (len(await case.records(Kind.STEP_RESUMED)), case.journal.began) == (1, ["ask", "ask"])
 
 
 @everywhere
@@ -181,10 +181,10 @@ async def test_a_name_of_nothing_that_is_suspended_lists_what_is(case: Case) -> 
 @everywhere
 async def test_opening_a_store_with_a_suspended_run_starts_nothing(case: Case) -> None:
     await case.start(create_workflow(id="w").then(case.journal.ask()), {"v": 1})
-    began, records = len(case.journal.began), len(case.records())
+    began, records = len(case.journal.began), len(await case.records())
     await case.reopen()
     assert (case.app.is_idle, len(case.app._running.drivers)) == (True, 0)
-    assert (len(case.journal.began), len(case.records())) == (began, records)
+    assert (len(case.journal.began), len(await case.records())) == (began, records)
     assert outcome(await case.resume({"add": 1})) == ("success", {"v": 2})
 
 

@@ -76,7 +76,7 @@ async def test_jitter_is_drawn_once_and_is_in_the_log(case: Case) -> None:
     config = RetryConfig(attempts=1, delay_s=100, jitter=0.5)
     await case.start(create_workflow(id="w").then(Flaky(1).step(case.journal, retry_config=config)))
     waited = case.world.now() - began
-    [failed] = case.records(Kind.ATTEMPT_FAILED)
+    [failed] = await case.records(Kind.ATTEMPT_FAILED)
     assert failed.content()["retry_at"] - failed.time == waited
     assert 50_000 <= waited <= 150_000
 
@@ -118,7 +118,7 @@ async def test_each_try_has_its_own_timeout(case: Case) -> None:
 
     result = await case.start(create_workflow(id="w").then(case.journal.acts("s", slow, retries=1, timeout_s=0.02)))
     assert (outcome(result), result.steps["s"].attempts) == (("success", "in time"), 2)
-    [failed] = case.records(Kind.ATTEMPT_FAILED)
+    [failed] = await case.records(Kind.ATTEMPT_FAILED)
     assert failed.content()["failure"]["name"] == "TimeoutError"
 
 
@@ -150,7 +150,7 @@ async def test_a_retry_waits_while_its_siblings_go_on(case: Case) -> None:
     flaky = Flaky(1)
     step = flaky.step(case.journal, retry_config={"attempts": 1, "delay_s": 3600})
     await case.start(create_workflow(id="w").parallel([step, case.journal.inc()]), {"v": 1}, still=True)
-    assert case.paths(Kind.STEP_COMPLETED) == ["inc"]
+    assert await case.paths(Kind.STEP_COMPLETED) == ["inc"]
     assert outcome(await case.end()) == ("success", {"flaky": "done", "inc": {"v": 2}})
 
 

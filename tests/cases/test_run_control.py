@@ -29,13 +29,13 @@ async def test_one_entry_at_a_time(case: Case) -> None:
 async def test_fork(case: Case) -> None:
     result = await case.start(_three(case.journal), {"v": 500})
     assert (failure(result), statuses(result)) == (("ValueError", "too big"), {"inc": "success", "mid": "failed"})
-    old, began = case.records(), len(case.journal.began)
+    old, began = await case.records(), len(case.journal.began)
     result = await case.fork("mid", "r2", value={"v": 3})
     assert outcome(result) == ("success", {"v": 60})
-    assert (case.journal.began[began:], case.records()) == (["mid", "dbl"], old)
+    assert (case.journal.began[began:], await case.records()) == (["mid", "dbl"], old)
     with pytest.raises(UsageError, match="never called a step at 'zzz'"):
         await case.fork("zzz", "r3")
-    assert {row.key.run for row in case.store.runs()} == {"r1", "r2"}
+    assert {row.key.run for row in await case.store.runs()} == {"r1", "r2"}
 
 
 @everywhere
@@ -52,7 +52,7 @@ async def test_fork_with_what_the_step_got_then(case: Case) -> None:
     mended = True
     result = await case.fork("mid", "r2")
     assert (outcome(result), result.input) == (("success", {"v": 2}), {"v": 1})
-    assert case.records(Kind.RUN_CREATED, run_id="r2")[0].content()["forked_from"] == {"run": "r1", "at": "mid"}
+    assert (await case.records(Kind.RUN_CREATED, run_id="r2"))[0].content()["forked_from"] == {"run": "r1", "at": "mid"}
     assert (await case.look()).status == "failed"
 
 
@@ -152,9 +152,9 @@ async def test_an_entry_that_suspends_is_resumed_before_the_next(case: Case) -> 
 @everywhere
 async def test_opening_a_store_with_a_paused_run_starts_nothing(case: Case) -> None:
     await case.start(_three(case.journal), {"v": 1}, per_step=True)
-    records = len(case.records())
+    records = len(await case.records())
     await case.reopen()
-    assert (case.app.is_idle, len(case.records()), (await case.look()).status) == (True, records, "paused")
+    assert (case.app.is_idle, len(await case.records()), (await case.look()).status) == (True, records, "paused")
     assert outcome(await case.cancel()) == ("canceled", None)
 
 
@@ -200,7 +200,7 @@ async def test_a_child_is_started_once_however_often_its_step_is_tried(case: Cas
     assert outcome(result) == ("success", {"child": "r1:s"})
     assert outcome(await case.end("r1:s")) == ("success", {"v": 42})
     assert [call for call in case.journal.calls if call[0] == "r1:s"][-1] == ("r1:s", "inc")
-    assert {row.key.run for row in case.store.runs()} == {"r1", "r1:s", "other"}
+    assert {row.key.run for row in await case.store.runs()} == {"r1", "r1:s", "other"}
 
 
 @everywhere
@@ -223,7 +223,7 @@ async def test_what_a_step_writes_is_in_the_log(case: Case) -> None:
         return "done"
 
     result = await case.start(create_workflow(id="w").then(case.journal.acts("s", act)))
-    wrote = [record.content()["value"] for record in case.records(Kind.STEP_WROTE)]
+    wrote = [record.content()["value"] for record in await case.records(Kind.STEP_WROTE)]
     assert (outcome(result), wrote) == (("success", "done"), [{"progress": 1}, "half"])
 
 
@@ -232,12 +232,12 @@ async def test_a_stream_goes_on_from_any_number_across_a_suspension(case: Case) 
     await case.start(create_workflow(id="w").then(case.journal.inc()).then(case.journal.ask()), {"v": 1})
     run = await case.run()
     before = [record async for record in run.stream()]
-    assert before == case.records()
+    assert before == await case.records()
     await case.resume({"add": 1})
     later = [record async for record in (await case.run()).stream(from_seq=before[-1].seq)]
-    assert [*before, *later] == case.records()
+    assert [*before, *later] == await case.records()
     every = [[record async for record in run.stream(from_seq=seq)] for seq in range(len(before) + len(later) + 1)]
-    assert every == [case.records()[seq:] for seq in range(len(before) + len(later) + 1)]
+    assert every == [(await case.records())[seq:] for seq in range(len(before) + len(later) + 1)]
 
 
 @uncut
@@ -254,7 +254,7 @@ async def test_a_stream_is_fed_while_the_run_moves(case: Case) -> None:
         seen.append(record)
         if record.kind is Kind.STEP_CALLED and record.path == "s":
             go_on.set()
-    assert seen == case.records()
+    assert seen == await case.records()
     assert seen[-1].kind is Kind.RUN_COMPLETED
 
 
@@ -282,7 +282,7 @@ async def test_the_same_id_and_input_is_the_same_run(case: Case) -> None:
     assert await case.start(workflow, {"v": 1}) == first
     with pytest.raises(RunConflict):
         await case.begin(workflow, {"v": 2})
-    assert (case.journal.began, len(case.store.runs())) == (["inc"], 1)
+    assert (case.journal.began, len(await case.store.runs())) == (["inc"], 1)
 
 
 def _three(journal: Journal) -> Workflow:

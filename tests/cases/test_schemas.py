@@ -34,7 +34,7 @@ async def test_bad_workflow_input_raises_before_anything_runs(case: Case) -> Non
     with pytest.raises(InvalidInput, match="v: ") as raised:
         await case.begin(workflow, {"v": "x"})
     assert [problem.partition(":")[0] for problem in raised.value.problems] == ["v"]
-    assert (case.journal.began, case.store.runs()) == ([], [])
+    assert (case.journal.began, await case.store.runs()) == ([], [])
     assert await Run(case.app, KEY, None).status() == "pending"
 
 
@@ -90,7 +90,7 @@ async def test_initial_state_has_a_schema(case: Case) -> None:
     workflow = create_workflow(id="w", state_schema=Number).then(case.journal.acts("s", lambda _, ctx: dict(ctx.state)))
     with pytest.raises(InvalidInput, match="v: "):
         await case.begin(workflow, initial_state={"v": "x"})
-    assert case.store.runs() == []
+    assert await case.store.runs() == []
     assert outcome(await case.start(workflow, initial_state={"v": 1})) == ("success", {"v": 1.0})
 
 

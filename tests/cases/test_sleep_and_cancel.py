@@ -153,7 +153,7 @@ async def test_canceled_beats_failed_and_suspended(case: Case) -> None:
 @everywhere
 async def test_canceling_what_has_ended_changes_nothing(case: Case) -> None:
     await case.start(create_workflow(id="w").then(case.journal.inc()), {"v": 1})
-    before = len(case.records())
+    before = len(await case.records())
     await case.app.cancel("r1")
     await case.until(lambda: case.app.is_idle)
-    assert (outcome(await case.look()), len(case.records())) == (("success", {"v": 2}), before)
+    assert (outcome(await case.look()), len(await case.records())) == (("success", {"v": 2}), before)

@@ -75,7 +75,7 @@ async def test_no_update_is_lost_between_parallel_arms(case: Case) -> None:
 
     arms = [case.journal.acts(id, grow) for id in ("a", "b", "c")]
     result = await case.start(create_workflow(id="w").parallel(arms), initial_state={"ids": []})
-    ends = [str(path) for path in case.paths(Kind.STEP_COMPLETED)]
+    ends = [str(path) for path in await case.paths(Kind.STEP_COMPLETED)]
     assert (result.status, result.state) == ("success", {"ids": ends})
     assert sorted(ends) == ["a", "b", "c"]
 

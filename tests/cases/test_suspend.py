@@ -49,10 +49,10 @@ async def test_resume_labels(case: Case) -> None:
     result = await case.start(create_workflow(id="w").then(_labelled(case.journal, "l", "L1", "L2")), {})
     assert (result.status, result.suspend_payload) == ("suspended", {"l": {"q": 1}})
     assert {label: found["step"] for label, found in result.resume_labels.items()} == {"L1": "l", "L2": "l"}
-    before = len(case.records())
+    before = len(await case.records())
     with pytest.raises(NotSuspended, match="label 'L9'"):  # Mastra falls back to the only suspended step
         await case.resume({"x": 1}, label="L9")
-    assert len(case.records()) == before
+    assert len(await case.records()) == before
     assert outcome(await case.resume({"x": 1}, label="L2")) == ("success", {"x": 1})
 
 
@@ -61,9 +61,9 @@ async def test_foreach_one_at_a_time(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal))
     result = await case.start(workflow, [1, 2, 3])
     assert (result.status, result.suspended) == ("suspended", [["t"]])
-    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]"]
+    assert await case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]"]
     result = await case.resume({"n": 1})
-    assert (result.status, case.paths(Kind.STEP_CALLED)) == ("suspended", ["t[0]", "t[1]", "t[2]"])
+    assert (result.status, await case.paths(Kind.STEP_CALLED)) == ("suspended", ["t[0]", "t[1]", "t[2]"])
     assert outcome(await case.resume({"n": 2})) == ("success", [10, 21, 32])
 
 
@@ -101,7 +101,7 @@ async def test_branch_conditions_are_not_asked_again_on_resume(case: Case) -> No
     assert (result.status, result.suspended) == ("suspended", [["q"]])
     result = await case.resume({"a": 1})
     assert outcome(result) == ("success", {"q": 1})
-    assert ("dbl" in case.journal.began, len(case.records(Kind.LOG_LINE))) == (False, 1)
+    assert ("dbl" in case.journal.began, len(await case.records(Kind.LOG_LINE))) == (False, 1)
 
 
 @everywhere
@@ -169,9 +169,9 @@ async def test_an_item_of_a_foreach_is_resumed_by_its_index(case: Case) -> None:
 async def test_a_suspended_item_keeps_its_place_in_the_window(case: Case) -> None:
     workflow = create_workflow(id="w").foreach(_ten_and_more(case.journal), concurrency=2)
     await case.start(workflow, [2, 1, 1, 3, 4])
-    assert case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]", "t[2]", "t[3]"]
+    assert await case.paths(Kind.STEP_CALLED) == ["t[0]", "t[1]", "t[2]", "t[3]"]
     await case.resume({"n": 0}, foreach_index=3)
-    assert case.paths(Kind.STEP_CALLED)[4:] == ["t[4]"]
+    assert (await case.paths(Kind.STEP_CALLED))[4:] == ["t[4]"]
     assert outcome(await case.resume({"n": 0})) == ("success", [20, 10, 10, 30, 40])
 
 

@@ -20,7 +20,7 @@ from support.apps import AppOn, in_loop, until
 from cloche import Limits, Run, Workflow, create_step, create_workflow, path
 from cloche.engines import Cell, CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.history import Kind, RunId, RunKey, TenantId
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 
 Mode = Literal["in-process", "process"]
 ENGINES: dict[Mode, Callable[[Limits], CellSource]] = {
@@ -107,7 +107,7 @@ def attacked(
             await _check_both(home, den, replays=guest is None)
             assert during or pause < STILL_MS, "the neighbour's run stood still"
             error = result.error
-            *_, last = store.records(RunKey(TenantId("mallory"), RunId("attack")))
+            *_, last = await all_records(store, RunKey(TenantId("mallory"), RunId("attack")))
             ended = (error.name, error.message) if error else (str(result.result), "")
             outcome.append(Outcome(result.status, *ended, last.kind, during, pause))
 

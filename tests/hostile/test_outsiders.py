@@ -29,7 +29,7 @@ from cloche.history.records import chained, genesis
 from cloche.history.values import encode_plain
 from cloche.operations.export import export_run, import_run
 from cloche.run import checkpoints
-from cloche.store import MemoryCheckpoints, MemoryStore
+from cloche.store import MemoryCheckpoints, MemoryStore, all_records
 from cloche.worker.answers import token_of
 
 VICTIM, MALLORY = "victim", "mallory"
@@ -66,14 +66,14 @@ def test_a_run_of_another_tenant_is_answered_as_one_that_never_was(reach: Callab
         home, den = (AppOn(store, tenant=tenant, workflows=[workflow]) for tenant in (VICTIM, MALLORY))
         async with home, den:
             assert (await (await home.start("w", {"v": 1}, run_id="r1")).result()).status == "suspended"
-            before = list(store.records(key(VICTIM)))
+            before = await all_records(store, key(VICTIM))
             answers = []
             for run in ("r1", "never"):
                 with pytest.raises(NotFound) as refused:
                     await reach(den, run)
                 answers.append((type(refused.value), refused.value.message.replace(run, "RUN")))
             assert answers[0] == answers[1]
-            assert list(store.records(key(VICTIM))) == before
+            assert await all_records(store, key(VICTIM)) == before
             assert list(await den.list()) == []
 
     live()
@@ -132,10 +132,10 @@ def test_a_resume_that_is_meant_for_nothing_changes_nothing(options: dict[str, A
         store = MemoryStore()
         async with AppOn(store, workflows=[asking(Journal())], tenant=VICTIM) as app:
             await (await app.start("w", {"v": 1}, run_id="r1")).result()
-            before = list(store.records(key(VICTIM)))
+            before = await all_records(store, key(VICTIM))
             with pytest.raises(error):
                 await app.resume("r1", **{"resume_data": {"add": 1}, **options})
-            assert list(store.records(key(VICTIM))) == before
+            assert await all_records(store, key(VICTIM)) == before
 
     live()
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_another_tenant_is_not_thawed() -> None:
             async with AppOn(store, kept, tenant=tenant, workflows=[workflow], checkpoint_every=1) as app:
                 await (await app.start("w", {"v": value}, run_id="r1")).result()
                 await until(partial(kept.get, key(tenant)))
-        theirs = kept.get(key(VICTIM))
+        theirs = await kept.get(key(VICTIM))
         assert theirs is not None
         with pytest.raises(CheckpointRejected, match="not made by this user's cloche on this machine for this run"):
             checkpoints.opened(key(MALLORY), theirs)
@@ -212,7 +212,7 @@ def exported() -> bytes:
         grow = create_step(id="grow", execute=lambda data: {"text": "x" * 20_000})
         async with AppOn(store, tenant=VICTIM, workflows=[create_workflow(id="w").then(grow).commit()]) as app:
             await (await app.start("w", 1, run_id="r1")).result()
-        files.append(export_run(store, key(VICTIM)))
+        files.append(await export_run(store, key(VICTIM)))
 
     live()
     return files[0]
@@ -243,8 +243,9 @@ def body(seq: int, made: Any) -> Callable[[int, list[Any]], list[Any]]:
     return lambda _, record: [*record[:6], made] if record[1] == seq else record
 
 
-def test_a_file_that_is_forged_without_a_change_is_taken(exported: bytes) -> None:
-    assert import_run(MemoryStore(), forged(exported, lambda _, record: record)) == key(VICTIM)
+@in_loop
+async def test_a_file_that_is_forged_without_a_change_is_taken(exported: bytes) -> None:
+    assert await import_run(MemoryStore(), forged(exported, lambda _, record: record)) == key(VICTIM)
 
 
 SHARED = b"\xd8\x1c\x82\xd8\x1d\x00\xd8\x1d\x00"  # tags 28 and 29: a list that holds itself
@@ -267,12 +268,14 @@ LIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", LIES.values(), ids=LIES)
-def test_a_file_whose_chain_is_whole_is_still_read_record_by_record(exported: bytes, change: Any) -> None:
+@in_loop
+async def test_a_file_whose_chain_is_whole_is_still_read_record_by_record(exported: bytes, change: Any) -> None:
     with pytest.raises((BrokenChain, ForeignFile)):
-        import_run(MemoryStore(), forged(exported, change))
+        await import_run(MemoryStore(), forged(exported, change))
 
 
-def test_a_tree_of_parts_that_names_itself_a_thousand_times_is_not_unfolded(exported: bytes) -> None:
+@in_loop
+async def test_a_tree_of_parts_that_names_itself_a_thousand_times_is_not_unfolded(exported: bytes) -> None:
     """Four parts of 16 KiB that would be 10^11 of them."""
     leaf = b"x" * 1024
     parts, digest = [[0, leaf]], part_digest(0, leaf)
@@ -284,30 +287,35 @@ def test_a_tree_of_parts_that_names_itself_a_thousand_times_is_not_unfolded(expo
         return [2, *record[1:6], [1 << 27, 4, digest]] if record[1] == 3 else record
 
     with pytest.raises(BrokenChain, match="more parts than"):
-        import_run(MemoryStore(), forged(exported, in_parts, *parts))
+        await import_run(MemoryStore(), forged(exported, in_parts, *parts))
 
 
 @pytest.mark.parametrize("size", [1 << 40, -1, "1", None])
-def test_a_body_says_a_size_that_there_can_be(exported: bytes, size: Any) -> None:
+@in_loop
+async def test_a_body_says_a_size_that_there_can_be(exported: bytes, size: Any) -> None:
     with pytest.raises(BrokenChain, match="not described as one"):
-        import_run(MemoryStore(), forged(exported, lambda _, r: [2, *r[1:6], [size, 0, bytes(32)]] if r[1] == 3 else r))
+        await import_run(
+            MemoryStore(), forged(exported, lambda _, r: [2, *r[1:6], [size, 0, bytes(32)]] if r[1] == 3 else r)
+        )
 
 
 @pytest.mark.parametrize("place", [1, 2])
-def test_a_file_that_inflates_is_cut_off(exported: bytes, place: int) -> None:
+@in_loop
+async def test_a_file_that_inflates_is_cut_off(exported: bytes, place: int) -> None:
     items = decode_sequence(exported)[:-1]
     items[place] = zlib.compress(bytes(65 << 20), 9)
     with pytest.raises(ForeignFile, match="larger than 64 MiB"):
-        import_run(MemoryStore(), sealed(items))
+        await import_run(MemoryStore(), sealed(items))
 
 
 @pytest.mark.parametrize(
     "change", [{"run": "x\x1b[2J"}, {"tenant": ""}, {"run": "e\u0301"}, {"tenant": 7}, {"run": "x" * 999}]
 )
-def test_a_file_names_a_run_as_a_run_can_be_named(exported: bytes, change: dict[str, Any]) -> None:
+@in_loop
+async def test_a_file_names_a_run_as_a_run_can_be_named(exported: bytes, change: dict[str, Any]) -> None:
     header, *items, _ = decode_sequence(exported)
     with pytest.raises(ForeignFile, match="name that"):
-        import_run(MemoryStore(), sealed([{**header, **change}, *items]))
+        await import_run(MemoryStore(), sealed([{**header, **change}, *items]))
 
 
 @pytest.mark.parametrize(

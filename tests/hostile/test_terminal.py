@@ -46,7 +46,7 @@ def evil_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if how != "waits":
                     await run.result()
             key = run_key("waits", "default")
-            await until(lambda: (row := app._running.store.run(key)) is not None and row.status == "waiting")
+            await until(lambda: app._running.store.run(key), lambda row: row is not None and row.status == "waiting")
 
     live()
     return file

@@ -49,7 +49,7 @@ def live(
         try:
             result = await lived(case, flow, outside)
             await case.check()  # the chain holds, both engines replay it
-            records = case.records()
+            records = await case.records()
         finally:
             await case.vanish()
         shown = {

@@ -6,6 +6,7 @@ group in another order. The book is kept apart from the store and trusts nothing
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any, cast
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, Record, RunKey
 from cloche.history.records import genesis, unpack_record
-from cloche.store import Append, MemoryStore, Store
+from cloche.store import Append, MemoryStore, Store, all_records
 
 ENDS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
 
@@ -44,16 +45,16 @@ class Book:
                 if self.ended[append.key, record.call] > 1:
                     raise Broken(f"{append.key.run}: the step called by record {record.call} ended twice")
 
-    def compare(self, store: MemoryStore) -> None:
+    async def compare(self, store: MemoryStore) -> None:
         """What the store has is what was acknowledged: nothing less, and nothing more."""
-        rows = {row.key: row for row in store.runs()}
+        rows = {row.key: row for row in await store.runs()}
         if rows.keys() != self.records.keys():
             raise Broken(f"the store has runs {list(rows)}, acknowledged were {list(self.records)}")
         for key, known in self.records.items():
             row = rows[key]
             if (row.head_seq, row.head_hash) != (len(known), known[-1].hash):
                 raise Broken(f"{key.run}: acknowledged up to record {len(known)}, the store ends at {row.head_seq}")
-            if [record.hash for record in store.records(key)] != [record.hash for record in known]:
+            if [record.hash for record in await all_records(store, key)] != [record.hash for record in known]:
                 raise Broken(f"{key.run}: the store has other records than were acknowledged")
 
     def called(self, run: str, path: str) -> bool:
@@ -73,13 +74,13 @@ class Disk:
         self.book = Book()
         self.fault: Broken | None = None  # the first promise that was not kept inside a commit
 
-    def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
+    async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
         """One transaction of a handle on the store, its appends in any order: they are of different runs."""
         order = list(range(len(appends)))
         chance.shuffle(order)
-        rows = [self.store.run(append.key) for append in appends]
+        rows = [await self.store.run(append.key) for append in appends]
         outcomes: list[StoreError | None] = [None] * len(appends)
-        for place, outcome in zip(order, handle.commit([appends[place] for place in order]), strict=True):
+        for place, outcome in zip(order, await handle.commit([appends[place] for place in order]), strict=True):
             outcomes[place] = outcome
         try:
             for append, row, outcome in zip(appends, rows, outcomes, strict=True):
@@ -98,14 +99,18 @@ class Disk:
 class Connection:
     """A worker's way to the disk; has all methods of `Store`."""
 
-    def __init__(self, disk: Disk, chance: random.Random, died: Callable[[], None]) -> None:
+    @classmethod
+    async def to(cls, disk: Disk, chance: random.Random, died: Callable[[], None]) -> Connection:
+        return cls(disk, await disk.store.connect(), chance, died)
+
+    def __init__(self, disk: Disk, handle: MemoryStore, chance: random.Random, died: Callable[[], None]) -> None:
         self.is_dead = self.is_cut = False
         self.dies_in: tuple[int, bool] | None = None  # after so many commits, and whether the last is kept
         self.refuses = self.loses_answers = self.stalls = 0
         self._disk = disk
         self._chance = chance
         self._died = died
-        self._handle = disk.store.connect()
+        self._handle = handle
         self.leases = _Gate(self, self._handle.leases)
 
     @property
@@ -116,7 +121,7 @@ class Connection:
         if self.is_dead or self.is_cut:
             raise StoreUnavailable("there is no way to the store")
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self.check()
         if self.refuses:
             self.refuses -= 1
@@ -124,16 +129,16 @@ class Connection:
         if self.stalls:
             self.stalls -= 1
             for lease in {append.lease for append in appends if append.lease is not None}:
-                for worker in self._disk.store.leases.workers():
+                for worker in await self._disk.store.leases.workers():
                     if worker.id == lease.worker:
-                        self._disk.store.leases.evict(worker)  # others did, while this process stood still
+                        await self._disk.store.leases.evict(worker)  # others did, while this process stood still
         if self._is_last():
             assert self.dies_in is not None
             if self.dies_in[1]:
-                self._disk.commit(self._handle, appends, self._chance)
+                await self._disk.commit(self._handle, appends, self._chance)
             self.die()
             raise StoreUnavailable("the power went out")
-        outcomes = self._disk.commit(self._handle, appends, self._chance)
+        outcomes = await self._disk.commit(self._handle, appends, self._chance)
         if self.loses_answers:
             self.loses_answers -= 1
             raise StoreUnavailable("the answer was lost")
@@ -143,7 +148,11 @@ class Connection:
         self.is_dead = True
         self._died()
 
-    def close(self) -> None:
+    async def connect(self) -> Connection:
+        """Its worker has this one alone."""
+        return self
+
+    async def close(self) -> None:
         pass
 
     def _is_last(self) -> bool:
@@ -156,9 +165,12 @@ class Connection:
         return self._gated(getattr(self._handle, name))
 
     def _gated(self, method: Any) -> Any:
-        def call(*args: Any, **options: Any) -> Any:
+        if not inspect.iscoroutinefunction(method):
+            return method
+
+        async def call(*args: Any, **options: Any) -> Any:
             self.check()
-            return method(*args, **options)
+            return await method(*args, **options)
 
         return call
 

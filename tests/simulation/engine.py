@@ -105,9 +105,9 @@ class Simulation:
                     await asyncio.sleep(action.wait_s)
                 await self._do(action)
                 self._outcome.actions += 1
-                self._check()
+                await self._check()
             await self._settle()
-            self._prove_ends()
+            await self._prove_ends()
             self._outcome.records = sum(map(len, self._disk.book.records.values()))
             return self._outcome
         finally:
@@ -179,19 +179,19 @@ class Simulation:
                 self._call(worker, self._resume, run)
                 self._call(worker, self._tell, run)
             await asyncio.sleep(ROUND_S)
-            self._check()
-            rows = self._disk.store.runs()
+            await self._check()
+            rows = await self._disk.store.runs()
             if len(rows) == len(self._scenario.flows) and all(row.status in FINAL for row in rows):
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(
-                    f"these runs do not end: {[_standing(self._disk, row) for row in rows if row.status not in FINAL]}"
+                    f"these runs do not end: {[await _standing(self._disk, row) for row in rows if row.status not in FINAL]}"
                 )
 
     # ---- workers ----
 
     async def _boot(self, number: int) -> None:
-        connection = Connection(self._disk, self._chance, lambda: self._died(number))
+        connection = await Connection.to(self._disk, self._chance, lambda: self._died(number))
         app = TestApp(
             *(flow.workflow for flow in self._flows),
             on=connection.as_store,
@@ -254,7 +254,7 @@ class Simulation:
         self._started.add(run)
 
     async def _resume(self, app: Cloche, run: int) -> None:
-        row = self._disk.store.run(_key(run))
+        row = await self._disk.store.run(_key(run))
         if row is not None and row.status == "suspended":
             await app.resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
 
@@ -268,38 +268,40 @@ class Simulation:
 
     async def _cancel(self, app: Cloche, run: int) -> None:
         await app.cancel(_name(run))
-        row = self._disk.store.run(_key(run))
+        row = await self._disk.store.run(_key(run))
         recorded = any(record.kind is Kind.CANCEL_REQUESTED for record in self._disk.book.records[_key(run)])
-        waits = any(request.key == _key(run) and request.kind == "cancel" for request in self._disk.store.requests())
+        waits = any(
+            request.key == _key(run) and request.kind == "cancel" for request in await self._disk.store.requests()
+        )
         if row is not None and row.status not in FINAL and not recorded and not waits:
             self._fault = self._fault or Broken(f"{_name(run)}: its cancellation was acknowledged, and is lost")
 
     # ---- promises ----
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
         fault = self._fault or self._disk.fault
         if fault is not None:
             raise fault
-        self._disk.book.compare(self._disk.store)
+        await self._disk.book.compare(self._disk.store)
         for run in self._started:
             if _key(run) not in self._disk.book.records:
                 raise Broken(f"{_name(run)} was started, and is not there")
         for run, number in self._told:
-            self._check_event(run, number)
+            await self._check_event(run, number)
 
-    def _check_event(self, run: int, number: int) -> None:
+    async def _check_event(self, run: int, number: int) -> None:
         """An event that was taken is in the log, or waits, or its run was canceled."""
         records = self._disk.book.records[_key(run)]
         came = sum(record.kind is Kind.HOOK_RECEIVED for record in records)
-        waits = any(row.key == _key(run) and row.kind == "event" for row in self._disk.store.requests())
+        waits = any(row.key == _key(run) and row.kind == "event" for row in await self._disk.store.requests())
         if came <= number and not waits and run not in self._canceled:
             raise Broken(f"{_name(run)}: event {number} was acknowledged, and is lost")
 
-    def _prove_ends(self) -> None:
-        for row in self._disk.store.runs():
+    async def _prove_ends(self) -> None:
+        for row in await self._disk.store.runs():
             run = int(row.key.run.removeprefix("run-"))
             expected = self._flow(run).result(run)
-            result = replay.result_of(self._disk.store, row.key)
+            result = await replay.result_of(self._disk.store, row.key)
             allowed = {"failed" if expected is None else "success"} | ({"canceled"} if run in self._canceled else set())
             if result.error is not None and result.error.name == "RedispatchedTooOften":
                 if self._outcome.crashes <= REDISPATCHES_MAX:
@@ -309,12 +311,12 @@ class Simulation:
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
             try:
-                replayed = replay.replay(self._disk.store, row.key, ENGINE)
+                replayed = await replay.replay(self._disk.store, row.key, ENGINE)
             except (HistoryError, ClocheError) as error:
                 raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
             if replayed.divergence is not None:
                 raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
-        for finding in self._disk.store.audit():
+        for finding in await self._disk.store.audit():
             raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
 
     def _flow(self, run: int) -> Flow:
@@ -329,6 +331,6 @@ def _key(run: int) -> RunKey:
     return run_key(_name(run), DEFAULT_TENANT)
 
 
-def _standing(disk: Disk, row: RunRow) -> str:
-    requests = [request.kind for request in disk.store.requests() if request.key == row.key]
+async def _standing(disk: Disk, row: RunRow) -> str:
+    requests = [request.kind for request in await disk.store.requests() if request.key == row.key]
     return f"{row.key.run} is {row.status}, owner {row.owner}, due {row.wake_at}, record {row.head_seq}, requests {requests}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -53,19 +53,20 @@ async def dispatch_before_commit(
     true: Any, self: Commit, batch: Batch, inputs: Sequence[Input], *, release: bool
 ) -> None:
     driver: Any = self._owner
-    driver._effects.dispatch(driver.machine.committed(batch))
+    await driver._effects.dispatch(driver.machine.committed(batch))
     await asyncio.sleep(0)
     await true(self, batch, inputs, release=release)
 
 
 @mutation(Committer, "append")
-def acknowledge_before_commit(true: Any, self: Committer, append: Append) -> Any:
-    with patch.object(self, "_is_alone", lambda: False):
-        written = true(self, append)
-    written.add_done_callback(lambda done: done.exception())
-    said = asyncio.get_running_loop().create_future()
-    said.set_result(None)
-    return said
+async def acknowledge_before_commit(true: Any, self: Committer, append: Append) -> None:
+    async def written() -> None:
+        with suppress(Exception):
+            await true(self, append)
+
+    task = asyncio.create_task(written())
+    self._tasks.add(task)
+    task.add_done_callback(self._tasks.discard)
 
 
 @mutation(Attempts, "again")
@@ -92,7 +93,7 @@ def lose_a_retry(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
 
 
 @mutation(MemoryLeases, "next_due")
-def lose_a_timer(true: Any, self: MemoryLeases) -> None:
+async def lose_a_timer(true: Any, self: MemoryLeases) -> None:
     return None
 
 
@@ -120,15 +121,15 @@ def ignore_the_fence(true: Any, self: MemoryStore, append: Append) -> Any:
 
 
 @mutation(MemoryStore, "commit")
-def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[StoreError | None]:
-    outcomes: list[StoreError | None] = true(self, appends[: (len(appends) + 1) // 2])
+async def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[StoreError | None]:
+    outcomes: list[StoreError | None] = await true(self, appends[: (len(appends) + 1) // 2])
     return [*outcomes, *[None] * (len(appends) - len(outcomes))]
 
 
 @mutation(MemoryStore, "records")
-def read_short(true: Any, self: MemoryStore, key: Any, after: Any = 0) -> Any:
-    records = list(true(self, key, after))
-    return iter(records[:-1] if len(records) > 6 else records)
+async def read_short(true: Any, self: MemoryStore, key: Any, after: Any = 0, limit: int = 4096) -> Any:
+    records = await true(self, key, after, limit)
+    return records[:-1] if len(records) > 6 else records
 
 
 @mutation(MemoryStore, "_append")
@@ -142,7 +143,7 @@ def drop_an_attempt_from_the_log(true: Any, self: MemoryStore, append: Append) -
 
 @mutation(Inbox, "_take")
 async def drop_a_request_before_the_commit(true: Any, self: Inbox, row: InboxRow) -> None:
-    self._store.resolve(row.id, GRANTED)
+    await self._store.resolve(row.id, GRANTED)
     await asyncio.sleep(0)
     await true(self, row)
 
@@ -154,12 +155,12 @@ def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
 
 @mutation(Claims, "_look")
 async def take_no_more_work(true: Any, self: Claims) -> None:
-    if not self._version > 0:
+    if self._mark is None:
         await true(self)
 
 
 @mutation(Membership, "_look")
-def evict_and_do_not_look(true: Any, self: Membership, now: float) -> None:
+async def evict_and_do_not_look(true: Any, self: Membership, now: float) -> None:
     changes = self.changes
-    true(self, now)
+    await true(self, now)
     self.changes = changes

@@ -37,10 +37,12 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     return run
 
 
-async def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S / 2) -> None:
-    """Wait until `condition` holds; fail if it never does."""
+async def until(
+    ask: Callable[[], Any], holds: Callable[[Any], Any] = bool, *, patience_s: float = PATIENCE_S / 2
+) -> None:
+    """Wait until the answer to `ask`, awaited if it has to be, is as it should be; fail if it never is."""
     deadline = time.monotonic() + patience_s
-    while not condition():
+    while not holds(await answer if inspect.isawaitable(answer := ask()) else answer):
         assert time.monotonic() < deadline, "this never came true"
         await asyncio.sleep(0.002)
 
@@ -165,9 +167,9 @@ class CutStore(MemoryStore):
     def restore_power(self) -> None:
         self._power.went_out = asyncio.Event()
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
-        outcomes = super().commit(appends)
+        outcomes = await super().commit(appends)
         begun = all(record.kind is Kind.ATTEMPT_STARTED for append in appends for record in append.records)
         if all(outcomes) or begun:  # nothing was written, or that a step begins again: it would never come to it
             return outcomes
@@ -178,9 +180,9 @@ class CutStore(MemoryStore):
         self.went_out.set()
         raise StoreUnavailable("the power went out")
 
-    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+    async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         self._need_power()
-        super().set_problem(key, problem, lease)
+        await super().set_problem(key, problem, lease)
 
     def _need_power(self) -> None:
         if self.went_out.is_set():
@@ -206,16 +208,16 @@ class FlakyStore(MemoryStore):
         super().__init__()
         self.faults = Faults(refusals, lies)
 
-    def run(self, key: RunKey) -> RunRow | None:
+    async def run(self, key: RunKey) -> RunRow | None:
         if self.faults.is_away:
             raise StoreUnavailable("nobody answers")
-        return super().run(key)
+        return await super().run(key)
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         if self.faults.refusals:
             self.faults.refusals -= 1
             raise StoreUnavailable("the disk is full")
-        outcomes = super().commit(appends)
+        outcomes = await super().commit(appends)
         self.faults.commits += 1
         if self.faults.lies:
             self.faults.lies -= 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from functools import cache
@@ -32,7 +33,7 @@ from cloche.history.values import decode
 from cloche.operations import replay
 from cloche.operations.fork import SAME
 from cloche.status import RESTING
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 from cloche_codegen.languages import misplaced
 
 
@@ -154,11 +155,15 @@ class Case:
 
     async def cancel(self, run_id: str = KEY.run) -> RunResult:
         """Cancel a run, which has not ended."""
-        asked = self._count(Kind.CANCEL_REQUESTED, run_id)
+        asked = await self._count(Kind.CANCEL_REQUESTED, run_id)
 
         async def durably() -> None:
             await self.app.cancel(run_id)
-            await _turns_until(lambda: self._count(Kind.CANCEL_REQUESTED, run_id) > asked)
+
+            async def is_asked() -> bool:
+                return await self._count(Kind.CANCEL_REQUESTED, run_id) > asked
+
+            await _turns_until(is_asked)
 
         await self._do(run_id, durably)
         return await self.end(run_id)
@@ -168,9 +173,9 @@ class Case:
         await self.app.send_event(run_id, name, payload, **given)
         await self.until(lambda: not self._has_mail(run_id))
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """Wait, through whatever happens to the process, until `condition` holds."""
-        while not condition():
+    async def until(self, ask: Callable[[], Any], holds: Callable[[Any], Any] = bool) -> None:
+        """Wait, through whatever happens to the process, until the answer to `ask` is as it should be."""
+        while not holds(await answer if inspect.isawaitable(answer := ask()) else answer):
             await self._live()
         await self._live()
 
@@ -183,7 +188,7 @@ class Case:
         """Let time pass until the run stops, or waits for an event without a time."""
         while True:
             await self.until(lambda: self._is_at_rest(run_id))
-            row = replay.row_of(self.store, key_of(run_id))
+            row = await replay.row_of(self.store, key_of(run_id))
             if row.status in RESTING or row.wake_at is None:
                 return await self.look(run_id)
             self.world.move((row.wake_at - self.world.now()) / 1000, self.app)
@@ -192,14 +197,14 @@ class Case:
         """The run as it stands."""
         run = await self.app.get(run_id)
         await self.app._running.drivers.callbacks.done(key_of(run_id))
-        return run._folded(await run.row())
+        return await run._folded(await run.row())
 
     async def reopen(self) -> None:
         """This process is gone; the next one opens what is in the store."""
         await self.vanish()
         if isinstance(self.store, CutStore):
             self.store.restore_power()
-        self._ended, self._began = self._ended_calls(), len(self.journal.calls)
+        self._ended, self._began = await self._ended_calls(), len(self.journal.calls)
         app = AppOn(self.store, workflows=self._workflows, world=self.world, engine=self._engine())
         await app.__aenter__()
         self._app = app
@@ -213,27 +218,27 @@ class Case:
 
     # ---- what a test looks at ----
 
-    def records(self, *kinds: Kind, run_id: str = KEY.run) -> list[Record]:
+    async def records(self, *kinds: Kind, run_id: str = KEY.run) -> list[Record]:
         """The records of some kinds, or all."""
-        return [record for record in self.store.records(key_of(run_id)) if not kinds or record.kind in kinds]
+        return [record for record in await all_records(self.store, key_of(run_id)) if not kinds or record.kind in kinds]
 
-    def paths(self, *kinds: Kind, run_id: str = KEY.run) -> list[str]:
-        return [str(record.path) for record in self.records(*kinds, run_id=run_id)]
+    async def paths(self, *kinds: Kind, run_id: str = KEY.run) -> list[str]:
+        return [str(record.path) for record in await self.records(*kinds, run_id=run_id)]
 
     async def run(self, run_id: str = KEY.run) -> Run:
         return await self.app.get(run_id)
 
     async def check(self) -> None:
         """Every log is a chain, a fresh cell of either engine asks for the same again, and so does one from a checkpoint."""
-        report = replay.verify(self.store, None)
+        report = await replay.verify(self.store, None)
         assert report.ok, report.findings
-        for number, row in enumerate(self.store.runs()):
+        for number, row in enumerate(await self.store.runs()):
             if row.head_seq:
                 for engine in ENGINES:
-                    replayed = replay.replay(self.store, row.key, engine())
+                    replayed = await replay.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
                 if self.way is Way.STRAIGHT and self._engine is SandboxEngine and number < REPLAY_PATHS_MAX:
-                    check_replay_paths(self.store, row)
+                    await check_replay_paths(self.store, row)
 
     # ---- inside ----
 
@@ -251,12 +256,16 @@ class Case:
 
     async def _do(self, run_id: str, deed: Callable[[], Awaitable[Any]]) -> None:
         """Do it until it is in the run's log: after a power cut before that, once more. Whatever it raises comes out."""
-        if self.store.run(key_of(run_id)) is not None:
+        if await self.store.run(key_of(run_id)) is not None:
             await self.until(lambda: self._is_at_rest(run_id))
-        before = self._log_size(run_id)
-        while self._log_size(run_id) == before:
+        before = await self._log_size(run_id)
+        while await self._log_size(run_id) == before:
             task = asyncio.ensure_future(deed())
-            await _turns_until(lambda: task.done() or self._is_dark() or self._log_size(run_id) > before)  # noqa: B023
+
+            async def is_over(task: asyncio.Future[Any] = task) -> bool:
+                return task.done() or self._is_dark() or await self._log_size(run_id) > before
+
+            await _turns_until(is_over)
             if task.done() and not self._is_dark():
                 task.result()
                 return
@@ -273,34 +282,36 @@ class Case:
     def _is_dark(self) -> bool:
         return isinstance(self.store, CutStore) and self.store.went_out.is_set()
 
-    def _is_at_rest(self, run_id: str) -> bool:
-        row = self.store.run(key_of(run_id))
+    async def _is_at_rest(self, run_id: str) -> bool:
+        row = await self.store.run(key_of(run_id))
         if self._is_dark() or row is None:
             return False
-        if self._has_mail(run_id):
+        if await self._has_mail(run_id):
             return False
         if row.status == "waiting":
             return row.wake_at is None or row.wake_at > self.world.now()
         return row.status in RESTING
 
-    def _has_mail(self, run_id: str) -> bool:
+    async def _has_mail(self, run_id: str) -> bool:
         """Whether an event is there that the run waits for."""
-        mail = [decode(row.body)[0] for row in self.store.requests() if row.key.run == run_id and row.kind == "event"]
+        mail = [
+            decode(row.body)[0] for row in await self.store.requests() if row.key.run == run_id and row.kind == "event"
+        ]
         return bool(mail) and any(
-            hook.name in mail for hook in replay.machine_of(self.store, key_of(run_id)).open.hooks()
+            hook.name in mail for hook in (await replay.machine_of(self.store, key_of(run_id))).open.hooks()
         )
 
-    def _count(self, kind: Kind, run_id: str) -> int:
-        return len(self.records(kind, run_id=run_id))
+    async def _count(self, kind: Kind, run_id: str) -> int:
+        return len(await self.records(kind, run_id=run_id))
 
-    def _log_size(self, run_id: str) -> int:
-        row = self.store.run(key_of(run_id))
+    async def _log_size(self, run_id: str) -> int:
+        row = await self.store.run(key_of(run_id))
         return row.head_seq if row is not None else 0
 
-    def _ended_calls(self) -> set[tuple[str, str]]:
+    async def _ended_calls(self) -> set[tuple[str, str]]:
         ends = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
-        keys = [row.key.run for row in self.store.runs()]
-        return {(key, path) for key in keys for path in self.paths(*ends, run_id=key)}
+        keys = [row.key.run for row in await self.store.runs()]
+        return {(key, path) for key in keys for path in await self.paths(*ends, run_id=key)}
 
 
 def _in_python(workflow: Workflow) -> Workflow:
@@ -315,9 +326,9 @@ def _in_python(workflow: Workflow) -> Workflow:
     return other
 
 
-async def _turns_until(condition: Callable[[], bool]) -> None:
+async def _turns_until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Let everything else in the loop go on until `condition` holds: time stands still, so there is nothing to sleep for."""
-    for _ in iter(condition, True):
+    while not await condition():  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

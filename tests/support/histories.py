@@ -6,11 +6,12 @@ guest is to the history: a pure function from events to commands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from cloche.history import Batch, CallId, Failure, Path, Record, RunId, RunKey, RunMachine, TenantId, TimeMs
+from cloche.history import Batch, CallId, Failure, Path, Record, RunId, RunKey, RunMachine, Seq, TenantId, TimeMs
+from cloche.history.fast_replay import Row, Transcript, follow
 from cloche.history.machine import Input
 from cloche.history.messages import (
     AbandonCall,
@@ -133,6 +134,17 @@ def rebuilt(log: Sequence[Record], key: RunKey = KEY) -> RunMachine:
         machine.absorb(unpack_record(record.packed, record.hash, previous=previous, expected=number))  # type: ignore[arg-type]
         previous = record.hash
     return machine
+
+
+def follow_all(machine: RunMachine, rows: Sequence[Row], read: Callable[[Seq], Record], transcript: Transcript) -> None:
+    """`fast_replay.follow`, with what it asks for read at once."""
+    asks = follow(machine, rows, transcript)
+    wanted = next(asks, None)
+    while wanted is not None:
+        try:
+            wanted = asks.send(read(wanted))
+        except StopIteration:
+            return
 
 
 def state_of(machine: RunMachine) -> dict[str, Any]:

@@ -256,7 +256,11 @@ async def lived(case: Case, flow: Flow, outside: Outside) -> RunResult:
     at = case.world.now() + 7_200_000
     await case.begin(built(flow, case.journal), {"v": outside.value, "at": at})
     for number in outside.early:
-        if case.store.run(KEY) is not None and (await case.look()).status not in ("success", "failed", "canceled"):
+        if await case.store.run(KEY) is not None and (await case.look()).status not in (
+            "success",
+            "failed",
+            "canceled",
+        ):
             await case.send(f"e{number}", {"v": number})
     result = await case.end()
     for answers in count():
@@ -269,7 +273,7 @@ async def lived(case: Case, flow: Flow, outside: Outside) -> RunResult:
 
 
 async def _answered(case: Case, result: RunResult, answers: int) -> RunResult:
-    machine = replay.machine_of(case.store, KEY)
+    machine = await replay.machine_of(case.store, KEY)
     if hooks := sorted(hook.name for hook in machine.open.hooks()):
         await case.send(hooks[0], {"v": answers})
         return await case.end()

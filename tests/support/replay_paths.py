@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from support.histories import state_of
+from support.histories import follow_all, state_of
 
 from cloche.engines import SandboxEngine
 from cloche.history import Kind, RunMachine
-from cloche.history.fast_replay import Transcript, follow
+from cloche.history.fast_replay import Transcript
 from cloche.history.limits import Limits
 from cloche.history.notes import unpack_created
 from cloche.history.replay import script
-from cloche.run.code import load_code, load_guest
+from cloche.run.code import guest_of, load_code
 from cloche.sandbox import Cell
-from cloche.store import RunRow, Store
+from cloche.store import RunRow, Store, all_records
 
 
-def check_replay_paths(store: Store, row: RunRow) -> int:
+async def check_replay_paths(store: Store, row: RunRow) -> int:
     """Take a run's history all three ways, with a checkpoint at every position; how many positions there were.
 
     Raises:
         AssertionError: two of them end in another memory, another output or another machine.
     """
-    records = list(store.records(row.key))
+    records = await all_records(store, row.key)
     part = script(records)
     events = part.events[:-1] if part.faulted else part.events
-    code, engine, created = load_code(store, row.code), SandboxEngine(), unpack_created(records[0])
+    code, engine, created = await load_code(store, row.code), SandboxEngine(), unpack_created(records[0])
     limits = Limits.from_data(created.limits)
 
+    guest = await guest_of(store, engine, code)
+
     def opened() -> Cell:
-        cell = engine.open(code, lambda: load_guest(store, code.guest), limits, row.key.tenant)
+        cell = engine.open(code, guest, limits, row.key.tenant)
         assert isinstance(cell, Cell)
         return cell
 
@@ -39,35 +41,35 @@ def check_replay_paths(store: Store, row: RunRow) -> int:
     for position, event in enumerate(events, 1):
         live.turn([event])
         _, frozen = live.freeze()()
-        thawed = engine.thaw(code, lambda: load_guest(store, code.guest), limits, row.key.tenant, frozen)
+        thawed = engine.thaw(code, guest, limits, row.key.tenant, frozen)
         assert isinstance(thawed, Cell)
         output = thawed.turn(events[position:]) if events[position:] else b""
         assert output == b"".join(part.expected[position : len(events)])
         assert thawed.state() == replayed.state(), f"a checkpoint after event {position} ends elsewhere"
     assert live.state() == replayed.state()
     if not created.per_step:  # the gate of such a run is not in its records
-        _check_machines(store, row)
-        _check_following(store, row)
+        await _check_machines(store, row)
+        await _check_following(store, row)
     return len(events)
 
 
-def _check_following(store: Store, row: RunRow) -> None:
+async def _check_following(store: Store, row: RunRow) -> None:
     """From stored bytes to machine and script, whole, in two portions and cut off anywhere: as record by record."""
-    records, rows = list(store.records(row.key)), list(store.rows(row.key))
+    records, rows = await all_records(store, row.key), list(await store.rows(row.key))
     growing = RunMachine(row.key)
     for number, record in enumerate(records, 1):
         growing.absorb(record)
         followed, transcript = RunMachine(row.key), Transcript()
         for portion in (rows[: number // 2], rows[number // 2 : number]):
-            follow(followed, portion, lambda seq: records[seq - 1], transcript)
+            follow_all(followed, portion, lambda seq: records[seq - 1], transcript)
         assert state_of(followed) == state_of(growing), f"following to record {number} ends elsewhere"
         part = script(records[:number])
         assert transcript.is_upgraded or transcript.events == part.events
         assert transcript.is_upgraded or not part.events or transcript.output() == b"".join(part.expected)
 
 
-def _check_machines(store: Store, row: RunRow) -> None:
-    records = list(store.records(row.key))
+async def _check_machines(store: Store, row: RunRow) -> None:
+    records = await all_records(store, row.key)
     whole = RunMachine(row.key)
     for record in records:
         whole.absorb(record)

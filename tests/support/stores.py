@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
 
 from support.histories import at
 
@@ -74,10 +75,10 @@ def begun(run: str = "r1", tenant: str = DEFAULT_TENANT) -> tuple[Log, Append]:
     return log, log.begin()
 
 
-def committed(store: Store, *runs: str, tenant: str = "default") -> list[Log]:
+async def committed(store: Store, *runs: str, tenant: str = "default") -> list[Log]:
     """Runs that have begun, in this order."""
     pairs = [begun(run, tenant) for run in runs]
-    assert store.commit([append for _, append in pairs]) == [None] * len(pairs)
+    assert await store.commit([append for _, append in pairs]) == [None] * len(pairs)
     return [log for log, _ in pairs]
 
 
@@ -89,6 +90,22 @@ def conflict_at(outcome: StoreError | None) -> tuple[str, int]:
     """The run of a conflict, and the record that its append expected."""
     assert isinstance(outcome, SeqConflict)
     return outcome.run_id, outcome.expected
+
+
+class Closing(Protocol):
+    async def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Closing)
+
+
+@asynccontextmanager
+async def closed_after(store: S) -> AsyncIterator[S]:
+    """The store, closed in the end."""
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @contextmanager

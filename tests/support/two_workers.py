@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -20,14 +21,14 @@ from support import crash_workload
 from cloche.history import Kind
 from cloche.operations import replay
 from cloche.run.attempts import REDISPATCHES_MAX
-from cloche.store import SqliteStore
+from cloche.store import SqliteStore, all_records
 
 PATIENCE_S = 60.0
 WORKLOAD = Path(crash_workload.__file__)
 GAP_S = (0.05, 0.6)  # between two kills
 
 
-def torture(folder: Path, kills: int, seed: int) -> int:
+async def torture(folder: Path, kills: int, seed: int) -> int:
     """Two processes start the same runs on one store and share the work; the number of kills that met a working one.
 
     Raises:
@@ -50,11 +51,11 @@ def torture(folder: Path, kills: int, seed: int) -> int:
         workers[victim] = begun()
     for worker in workers:
         assert worker.wait(PATIENCE_S) == 0
-    prove(folder)
+    await prove(folder)
     return killed
 
 
-def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
+async def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
     """There are so many runs, and every one ended well with the right value; each step is completed once, none began later.
 
     Or it failed by name, because one and the same step was met by every kill: not before it was begun six times.
@@ -64,12 +65,12 @@ def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
     for line in journal.read_text().splitlines():
         run, path, at_ns = line.split(" ")
         began[f"{run} {path}"].append(int(at_ns))
-    rows = store.runs()
+    rows = await store.runs()
     assert len(rows) >= runs_min
     for row in rows:
         number = int(row.key.run.removeprefix("run-"))
-        result = replay.result_of(store, row.key)
-        records = list(store.records(row.key))
+        result = await replay.result_of(store, row.key)
+        records = await all_records(store, row.key)
         completed = [record for record in records if record.kind is Kind.STEP_COMPLETED]
         paths = [str(record.path) for record in completed]
         if result.error is not None and result.error.name == "RedispatchedTooOften":
@@ -83,8 +84,8 @@ def prove(folder: Path, runs_min: int = crash_workload.RUNS) -> None:
         for record in completed:
             late = [at for at in began[f"{row.key.run} {record.path}"] if at // 1_000_000 > record.time]
             assert late == []
-    assert replay.verify(store, None).findings == []
-    store.close()
+    assert (await replay.verify(store, None)).findings == []
+    await store.close()
 
 
 if __name__ == "__main__":
@@ -93,5 +94,5 @@ if __name__ == "__main__":
     while done < count:  # a store is finished after a while: each round has its own
         with tempfile.TemporaryDirectory(prefix="cloche-two-") as name:
             print(f"seed {first_seed + done}", flush=True)
-            done += torture(Path(name), min(8, count - done), first_seed + done) or 1
+            done += asyncio.run(torture(Path(name), min(8, count - done), first_seed + done)) or 1
     print(f"{done} kills, nothing lost and nothing twice")

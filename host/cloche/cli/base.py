@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from cloche.client import Client
     from cloche.history.ids import RunKey
-    from cloche.operations.stores import StoreFile
+    from cloche.operations.stores import Store
 
 EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAULT, EXIT_NOT_ENDED = (
     1,
@@ -57,7 +56,7 @@ def command(function: F) -> F:
     @main.command(function.__name__.rstrip("_"), help=function.__doc__)
     @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for lists.")
     @functools.wraps(function)
-    def run(*args: Any, **options: Any) -> None:
+    def call(*args: Any, **options: Any) -> None:
         from cloche.errors import ClocheError
         from cloche_codegen import GraphError
 
@@ -76,11 +75,15 @@ def command(function: F) -> F:
             sys.exit(_own_fault(error))
         sys.exit(code or 0)
 
-    return run  # type: ignore[return-value]
+    return call  # type: ignore[return-value]
 
 
 store_option = click.option(
-    "--store", envvar="CLOCHE_STORE", default="cloche.db", show_default=True, help="The store's file (CLOCHE_STORE)."
+    "--store",
+    envvar="CLOCHE_STORE",
+    default="cloche.db",
+    show_default=True,
+    help="The store's file, or its URL (CLOCHE_STORE).",
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
@@ -122,26 +125,33 @@ def _lines(clean: Callable[[str], str], text: str) -> str:
     return "\n".join(clean(line) for line in text.splitlines())
 
 
-@contextlib.contextmanager
-def opened(store: str) -> Iterator[StoreFile]:
-    """A store to look at; nobody's execution is disturbed."""
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """What the part of a command gives that waits: each command is one event loop."""
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def look(store: str, question: Callable[[Store], Awaitable[T]], *, must_exist: bool = True) -> T:
+    """What comes of a look at a store, which is opened for it; nobody's execution is disturbed."""
     from cloche.operations import stores
 
-    with stores.opened(store) as found:
-        yield found
+    async def whole() -> T:
+        async with stores.opened(store, must_exist=must_exist) as found:
+            return await question(found)
+
+    return run(whole())
 
 
 def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> T:
     """What a client of the store answers, which is opened for this question."""
-    import asyncio
-
     from cloche.client import Client
 
     async def whole() -> T:
         async with Client(store, tenant=tenant, must_exist=True) as client:
             return await question(client)
 
-    return asyncio.run(whole())
+    return run(whole())
 
 
 def key_of(run_id: str, tenant: str) -> RunKey:

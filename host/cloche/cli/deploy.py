@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import EXIT_DIVERGED, command, key_of, opened, read_file, steps_option, store_option, tenant_option
+from cloche.cli.base import EXIT_DIVERGED, command, key_of, look, read_file, steps_option, store_option, tenant_option
 
 if TYPE_CHECKING:
     from cloche.engines import CellSource, Code, Language
-    from cloche.operations.stores import StoreFile
+    from cloche.operations.stores import Store
     from cloche.operations.upgrade import Fit
 
 
@@ -44,8 +44,8 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
     one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
-    with stores.opened(store, must_exist=False) as found:
-        version = deploy.deploy(found, SandboxEngine(), one, stores.now())
+    engine, now = SandboxEngine(), stores.now()
+    version = look(store, lambda found: deploy.deploy(found, engine, one, now), must_exist=False)
     if as_json:
         data = {"version": version.id, "tenant": version.tenant, "workflow": version.workflow, "digest": version.digest}
         print_json({**data, "deployed_at": moment(version.deployed_at)})
@@ -65,12 +65,15 @@ def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool
     from cloche.operations import upgrade
 
     engine, code = _today(target, steps)
-    found_misfit = False
-    with opened(store) as found:
-        for fit in upgrade.fits(found, engine, code, tenant):
+
+    async def check_all(found: Store) -> bool:
+        found_misfit = False
+        async for fit in upgrade.fits(found, engine, code, tenant):
             found_misfit = found_misfit or not fit.ok
             _show(fit, as_json)
-    return EXIT_DIVERGED if found_misfit else 0
+        return found_misfit
+
+    return EXIT_DIVERGED if look(store, check_all) else 0
 
 
 @command
@@ -93,25 +96,27 @@ def upgrade(
     if bool(run_ids) is everything:
         raise UsageError("name the runs to move, or --all for every one that fits")
     engine, code = _today(target, steps)
-    moved_all = True
-    with opened(store) as found:
+
+    async def move_all(found: Store) -> bool:
+        moved_all, moving = True, run_ids
         if everything:
-            listed = [fit for fit in upgrade.fits(found, engine, code, tenant) if not fit.is_same]
-            run_ids = tuple(fit.run_id for fit in listed if fit.ok)
+            listed = [fit async for fit in upgrade.fits(found, engine, code, tenant) if not fit.is_same]
+            moving = tuple(fit.run_id for fit in listed if fit.ok)
             for fit in listed:
                 if not fit.ok:
                     moved_all = False
                     _show(fit, as_json)
-        moved_all = _move(found, engine, code, [key_of(run, tenant) for run in run_ids], as_json) and moved_all
-    return 0 if moved_all else EXIT_DIVERGED
+        return await _move(found, engine, code, [key_of(run, tenant) for run in moving], as_json) and moved_all
+
+    return 0 if look(store, move_all) else EXIT_DIVERGED
 
 
-def _move(store: StoreFile, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
+async def _move(store: Store, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
     from cloche.cli.output import print_json, shown
     from cloche.operations.upgrade import upgrade_each
 
     moved_all = True
-    for key, problem in upgrade_each(store, engine, keys, code):
+    async for key, problem in upgrade_each(store, engine, keys, code):
         moved_all = moved_all and problem is None
         if as_json:
             print_json({"run_id": key.run, "upgraded": problem is None, "problem": problem})

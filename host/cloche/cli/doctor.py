@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, store_option
+from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, run, store_option
 
 if TYPE_CHECKING:
     from cloche.operations.policies import InForce
@@ -31,7 +30,7 @@ def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
     if every:
         _list_bounds(policies, as_json)
         return 0
-    checks = examine(Path(store), policies)
+    checks = run(examine(store, policies))
     marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "cyan")}
     for check in checks:
         if as_json:

@@ -21,6 +21,7 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
+from cloche.cli.base import run as in_loop
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(
             started = await app.start(workflow, value, run_id=run_id)
             return started.id, await _followed(started, stop, quiet=as_json)
 
-    id, result = asyncio.run(whole())
+    id, result = in_loop(whole())
     if result is None:
         if as_json:
             print_json({"run_id": id, "status": RunStatus.RUNNING})
@@ -175,19 +176,19 @@ def worker(
         async with Cloche(
             store, workflows=workflows, tenant=tenant, engine=_engine("sandbox", isolation), handle_sigterm=False
         ) as app:
-            taken = app.moved()  # from here on they are counted: one may end before the first look
+            taken = await app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
             return await _work(app, stop, taken, once=once, as_json=as_json)
 
-    return asyncio.run(whole())
+    return in_loop(whole())
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:
     """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
     last: dict[RunKey, str] = {}
     while True:
-        done = stop.is_set() or (once and app.is_idle and app.next_due is None)
-        for row in [*taken, *app.moved()]:
+        done = stop.is_set() or (once and app.is_idle and await app.next_due() is None)
+        for row in [*taken, *await app.moved()]:
             if last.get(row.key) != row.status:
                 _say_moved(row, as_json)
             if row.status in RESTING:

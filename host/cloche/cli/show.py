@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import ask, command, key_of, opened, steps_option, store_option, tenant_option
+from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, tenant_option
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
-    from cloche.client import Client
+    from cloche import RunResult
+    from cloche.client import Client, RunRow
     from cloche.history import Record
+    from cloche.operations.stores import Store
 
 
 @command
@@ -55,8 +56,9 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
     """List runs, newest first."""
     from cloche.cli.output import MARKS, moment, print_json, row_data, shown
+    from cloche.operations.stores import is_there
 
-    if not Path(store).exists():
+    if not is_there(store):
         return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     for row in rows:
@@ -79,14 +81,18 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     from cloche.cli.output import print_json, print_result, print_steps
     from cloche.operations import replay, start_requests, stores
 
-    with opened(store) as found:
-        key = key_of(run_id, tenant)
-        if (request := start_requests.waiting_start(found, key)) is not None:
-            return _show_waiting(run_id, request.workflow, start_requests.why_waiting(found, key, request), as_json)
-        result = replay.result_of(found, key)
-        row = replay.row_of(found, key)
-        machine = replay.machine_of(found, key)
-    why = replay.why_not_moving(result, machine, stores.now())
+    key = key_of(run_id, tenant)
+
+    async def look_at(found: Store) -> tuple[RunResult, RunRow, str] | tuple[str, str]:
+        if (request := await start_requests.waiting_start(found, key)) is not None:
+            return request.workflow, await start_requests.why_waiting(found, key, request)
+        row, result = await replay.row_of(found, key), await replay.result_of(found, key)
+        return result, row, replay.why_not_moving(result, await replay.machine_of(found, key), stores.now())
+
+    seen = look(store, look_at)
+    if len(seen) == 2:
+        return _show_waiting(run_id, *seen, as_json)
+    result, row, why = seen
     if as_json:
         print_json({**result.to_data(), "why": why})
         return 0
@@ -178,6 +184,5 @@ def graph(
 def _statuses(store: str, run_id: str, tenant: str) -> dict[str, str]:
     from cloche.operations import replay
 
-    with opened(store) as found:
-        result = replay.result_of(found, key_of(run_id, tenant))
+    result = look(store, lambda found: replay.result_of(found, key_of(run_id, tenant)))
     return {name: step.status for name, step in result.steps.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cloche.cli.base import command, opened, read_file, store_option
+from cloche.cli.base import command, look, read_file, store_option
 
 
 @command
@@ -35,8 +35,8 @@ def sign(key: str | None, output: str | None, new_key: str | None, store: str, a
         return
     if key is None or output is None:
         raise UsageError("name the key with --key and the file to write with -o (or make a key with --new-key FILE)")
-    with opened(store) as found:
-        data = signing.sign_heads(found, read_file(key, "the key"), now())
+    private_key = read_file(key, "the key")
+    data = look(store, lambda found: signing.sign_heads(found, private_key, now()))
     part = Path(f"{output}.part")
     part.write_bytes(data)
     os.replace(part, output)

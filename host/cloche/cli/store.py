@@ -14,7 +14,7 @@ from cloche.cli.base import (
     EXIT_DIVERGED,
     command,
     key_of,
-    opened,
+    look,
     read_file,
     steps_option,
     store_option,
@@ -22,8 +22,10 @@ from cloche.cli.base import (
 )
 
 if TYPE_CHECKING:
+    from cloche.client import RunRow
     from cloche.history.ids import RunKey
-    from cloche.operations.stores import Finding, StoreFile
+    from cloche.operations.replay import VerifyReport
+    from cloche.operations.stores import Collected, Finding, Store
 
 
 @command
@@ -42,8 +44,7 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
 
     engine = SandboxEngine()
     code = code_of(find_workflow(target, steps), engine) if target else None
-    with opened(store) as found:
-        report = replay.replay(found, key_of(run_id, tenant), engine, code)
+    report = look(store, lambda found: replay.replay(found, key_of(run_id, tenant), engine, code))
     if as_json:
         print_json(
             {
@@ -90,12 +91,16 @@ def verify(
     from cloche.operations import replay
 
     key = key_of(run_id, tenant) if run_id else None
-    with opened(store) as found:
-        report = replay.verify(found, key)
+
+    async def check(found: Store) -> VerifyReport:
+        report = await replay.verify(found, key)
         if deep and report.ok:
-            report = replace(report, findings=_deep_findings(found, key))
+            report = replace(report, findings=await _deep_findings(found, key))
         if heads is not None:
-            report = replace(report, findings=[*report.findings, *_unlike_heads(found, heads, public_key)])
+            report = replace(report, findings=[*report.findings, *await _unlike_heads(found, heads, public_key)])
+        return report
+
+    report = look(store, check)
     if as_json:
         print_json({"ok": report.ok, "runs": report.runs, "records": report.records, "findings": report.findings})
     elif report.ok:
@@ -108,20 +113,21 @@ def verify(
     return 0 if report.ok else EXIT_DIVERGED
 
 
-def _unlike_heads(store: StoreFile, heads: str, public_key: str | None) -> list[Finding]:
+async def _unlike_heads(store: Store, heads: str, public_key: str | None) -> list[Finding]:
     from cloche.errors import UsageError
     from cloche.operations.signing import check_heads
 
     if public_key is None:
         raise UsageError("signed heads are compared with the key that signed them: name it with --public-key")
-    return list(check_heads(store, read_file(heads, "the signed heads"), read_file(public_key, "the public key")))
+    signed, key = read_file(heads, "the signed heads"), read_file(public_key, "the public key")
+    return [finding async for finding in check_heads(store, signed, key)]
 
 
-def _deep_findings(store: StoreFile, key: RunKey | None) -> list[Finding]:
+async def _deep_findings(store: Store, key: RunKey | None) -> list[Finding]:
     from cloche.engines import SandboxEngine
-    from cloche.operations.deep_verify import deep_findings_of
+    from cloche.operations.deep_verify import deep_findings
 
-    return list(deep_findings_of(store, SandboxEngine(), key))
+    return [finding async for finding in deep_findings(store, SandboxEngine(), key)]
 
 
 @command
@@ -135,8 +141,7 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
     from cloche.errors import InvalidInput
     from cloche.operations.export import export_run
 
-    with opened(store) as found:
-        data = export_run(found, key_of(run_id, tenant))
+    data = look(store, lambda found: export_run(found, key_of(run_id, tenant)))
     if output == "-":
         sys.stdout.buffer.write(data)
         return
@@ -163,12 +168,15 @@ def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
     from cloche.cli.output import print_json, shown
     from cloche.operations.export import import_run
     from cloche.operations.replay import row_of
-    from cloche.operations.stores import opened
     from cloche.tenancy import Policy
 
     data = read_file(file, "the file")
-    with opened(store, must_exist=False) as found:
-        row = row_of(found, import_run(found, data, None if any_limits else lambda tenant: Policy()))
+    policy_of = None if any_limits else lambda tenant: Policy()
+
+    async def put(found: Store) -> RunRow:
+        return await row_of(found, await import_run(found, data, policy_of))
+
+    row = look(store, put, must_exist=False)
     if as_json:
         print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
     else:
@@ -184,10 +192,8 @@ def backup(file: str, store: str, as_json: bool) -> None:
     A plain copy of the file lacks what is in the write-ahead log beside it.
     """
     from cloche.cli.output import print_json, shown
-    from cloche.operations.stores import back_up
 
-    with opened(store) as found:
-        size = back_up(found, Path(file))
+    size = look(store, lambda found: found.back_up(Path(file)))
     if as_json:
         print_json({"file": file, "bytes": size})
     else:
@@ -223,11 +229,15 @@ def prune(
 
     now = stores.now()
     before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
-    with opened(store) as found:
-        keys = prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
-        if not dry_run:
-            keys = [key for deleted in prune.delete(found, keys, now) for key in deleted]
-        collected = None if dry_run else prune.collect(found)
+
+    async def delete(found: Store) -> tuple[list[RunKey], Collected | None]:
+        keys = await prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
+        if dry_run:
+            return keys, None
+        keys = [key async for deleted in prune.delete(found, keys, now) for key in deleted]
+        return keys, await prune.collect(found)
+
+    keys, collected = look(store, delete)
     parts, blobs = (collected.parts, collected.blobs) if collected else (0, 0)
     if as_json:
         print_json({"runs": [key.run for key in keys], "parts": parts, "blobs": blobs, "dry_run": dry_run})

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, opened, store_option
+from cloche.cli.base import ask, command, key_of, look, store_option
 
 if TYPE_CHECKING:
-    from cloche.client import Usage
+    from cloche.client import RunRow, Usage
+    from cloche.operations.stores import Metered, Store
 
 
 @command
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 @store_option
 def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> None:
     """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums."""
-    from pathlib import Path
-
     from cloche.history.ids import DEFAULT_TENANT
     from cloche.operations import replay
+    from cloche.operations.stores import is_there
 
     if run_id is not None:
-        with opened(store) as found:
-            row = replay.row_of(found, key_of(run_id, tenant or DEFAULT_TENANT))
-            metered = found.metered(row.key)
+        key = key_of(run_id, tenant or DEFAULT_TENANT)
+
+        async def of_run(found: Store) -> tuple[RunRow, Metered | None]:
+            row = await replay.row_of(found, key)
+            return row, await found.metered(row.key)
+
+        row, metered = look(store, of_run)
         assert metered is not None
         _show({"tenant": row.key.tenant, "run_id": row.key.run, "meter": metered.meter}, metered.usage, as_json)
-    elif Path(store).exists():
+    elif is_there(store):
         for one in ask(store, DEFAULT_TENANT, lambda client: client.usage(tenant)):
             _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from cloche.client.requests import StoreConnection
@@ -13,30 +12,13 @@ from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import tenant_id
 from cloche.run.clock import SystemWorld, World
-from cloche.store import MemoryStore, RunRow, SqliteStore, Store, TenantUsage, Usage
+from cloche.store import MEMORY, RunRow, Store, TenantUsage, Usage, check_url, open_store
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from cloche.client.ports import Connection
-
-MEMORY = "memory:"
-_FILE = "sqlite:///"
-
-
-def store_file(store: str | os.PathLike[str]) -> FilePath:
-    """The file that a path or a `sqlite:///` URL names.
-
-    Raises:
-        UsageError: it is the URL of something else.
-    """
-    text = os.fspath(store)
-    if text.startswith(_FILE):
-        return FilePath(text.removeprefix(_FILE))
-    if "://" in text:
-        raise UsageError(f"no store is known at {text}: give the path of a file, or {_FILE}path")
-    return FilePath(text)
 
 
 class TenantRuns(Runs):
@@ -48,7 +30,7 @@ class TenantRuns(Runs):
         Raises:
             NotFound: there is no such run.
         """
-        return self._usage(run_id)
+        return await self._usage(run_id)
 
 
 class Client(Runs):
@@ -58,7 +40,7 @@ class Client(Runs):
     store until a worker accepts it. It is itself the handle of one tenant's runs; `Client.tenant` gives those of the others.
 
     Args:
-        store: a file (SQLite, made if it does not exist) as a path or `sqlite:///path`, or a `Store`.
+        store: the path of a file (SQLite, made if it does not exist), a URL such as `sqlite:PATH`, or a `Store`.
         tenant: whose runs the methods of this object are about.
         must_exist: whether a file that is not there is refused.
         world: clock and ids; tests put their own here.
@@ -75,16 +57,17 @@ class Client(Runs):
         must_exist: bool = False,
         world: World | None = None,
     ) -> None:
-        if store == MEMORY:
-            raise UsageError("a store in memory is that of one Cloche: a Client needs one that a worker can open too")
         super().__init__(self._opened, tenant)
-        self._where = store_file(store) if isinstance(store, str | os.PathLike) else store
+        if isinstance(store, str | os.PathLike):
+            check_url(store)
+        self._where = store
+        self._check_shared()
         self._must_exist = must_exist
         self._world = world or SystemWorld()
         self._open_connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        self._open_connection = StoreConnection(self._open_store(), self._world)
+        self._open_connection = StoreConnection(await self._open_store(), self._world)
         return self
 
     async def __aexit__(
@@ -93,7 +76,7 @@ class Client(Runs):
         connection, self._open_connection = self._open_connection, None
         if isinstance(connection, StoreConnection):
             connection.closed = True
-            self._close_store(connection.store)
+            await connection.store.close()
 
     @property
     def is_open(self) -> bool:
@@ -122,11 +105,15 @@ class Client(Runs):
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
         """What tenants have used, in the order of their ids: all that have or had a run, or the one named."""
-        return self.connection.store.usage(tenant_id(tenant) if tenant is not None else None)
+        return await self.connection.store.usage(tenant_id(tenant) if tenant is not None else None)
 
     async def workers(self) -> Sequence[str]:
         """The names of the workers that execute the runs of the store just now."""
-        return [worker.id for worker in self.connection.store.leases.workers() if not worker.is_dead]
+        return [worker.id for worker in await self.connection.store.leases.workers() if not worker.is_dead]
+
+    def _check_shared(self) -> None:
+        if self._where == MEMORY:
+            raise UsageError("a store in memory is that of one Cloche: a Client needs one that a worker can open too")
 
     def _opened(self) -> Connection:
         if self._open_connection is None:
@@ -134,12 +121,8 @@ class Client(Runs):
             raise UsageError(f"this {name} is not open: use it as 'async with {name}(…) as …:'")
         return self._open_connection
 
-    def _open_store(self) -> Store:
-        if isinstance(self._where, FilePath):
-            return SqliteStore(self._where, must_exist=self._must_exist)
-        return self._where.connect() if isinstance(self._where, MemoryStore) else self._where
-
-    def _close_store(self, store: Store) -> None:
-        """A store that was given stays open."""
-        if isinstance(self._where, FilePath):
-            store.close()
+    async def _open_store(self) -> Store:
+        """A connection of its own, which is closed in the end; a store that was given stays open."""
+        if isinstance(self._where, str | os.PathLike):
+            return await open_store(self._where, must_exist=self._must_exist)
+        return await self._where.connect()

@@ -6,10 +6,9 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.client import MEMORY, Client
+from cloche.client.client import Client
 from cloche.client.runs import Run
 from cloche.client.tenants import Tenant
 from cloche.client.upkeep import Upkeep
@@ -23,16 +22,7 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
-from cloche.store import (
-    CheckpointFile,
-    Checkpoints,
-    MemoryCheckpoints,
-    MemoryStore,
-    RunRow,
-    SqliteStore,
-    Store,
-    Version,
-)
+from cloche.store import MEMORY, Checkpoints, RunRow, Store, Version, open_store
 from cloche.tenancy import Policy
 from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
@@ -59,7 +49,7 @@ class Cloche(Client, Upkeep):
     the process as it would have (where the program has no handler of its own; `handle_sigterm=False` leaves it alone).
 
     Args:
-        store: a file (SQLite, made if it does not exist) as a path or `sqlite:///path`, "memory:", or a `Store`.
+        store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
         engine: where workflow code runs; `SandboxEngine()` by default.
@@ -95,8 +85,7 @@ class Cloche(Client, Upkeep):
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
     ) -> None:
-        # A store in memory is kept: leaving and entering again is as closing and opening a file.
-        super().__init__(MemoryStore() if store == MEMORY else store, tenant=tenant, world=world)
+        super().__init__(store, tenant=tenant, world=world)
         self._host = self
         self._workflows = list(workflows)
         self._steps = list(steps)
@@ -116,13 +105,13 @@ class Cloche(Client, Upkeep):
 
     async def __aenter__(self) -> Self:
         self._closing = None
-        store = self._open_store()
+        store = await self._open_store()
         try:
             worker = self._make_worker(
                 store,
                 self._world,
                 self._engine,
-                self._open_checkpoints(),
+                self._checkpoints_of(store),
                 policy_of=self.policy_of,
                 handle=lambda key, workflow: Run(self.tenant(key.tenant), key, workflow),
             )
@@ -130,7 +119,7 @@ class Cloche(Client, Upkeep):
             self._worker = worker
             await worker.begin()
         except BaseException:
-            self._close_store(store)
+            await store.close()
             raise
         if self._handle_sigterm:
             shutdown.listen(self._drain)
@@ -202,14 +191,14 @@ class Cloche(Client, Upkeep):
         """Whether nothing moves: every open run waits for a time or for somebody outside."""
         return self._running.is_idle
 
-    @property
-    def next_due(self) -> int | None:
+    async def next_due(self) -> int | None:
         """When the next run that nobody executes is due, in ms since 1970; None if none waits for a time."""
-        return self._running.store.leases.next_due()
+        return await self._running.store.leases.next_due()
 
-    def moved(self) -> Sequence[RunRow]:
+    async def moved(self) -> Sequence[RunRow]:
         """The runs that this process has driven since it was last asked, as they stand now. The first call begins to count."""
-        return [row for key in self._running.take_moved() if (row := self._running.store.run(key)) is not None]
+        rows = [await self._running.store.run(key) for key in self._running.take_moved()]
+        return [row for row in rows if row is not None]
 
     def policy_of(self, tenant: str) -> Policy:
         """What new runs of a tenant are pinned to."""
@@ -231,11 +220,16 @@ class Cloche(Client, Upkeep):
     def _opened(self) -> WorkerConnection:
         return WorkerConnection(self._running)
 
-    def _open_store(self) -> Store:
-        return SqliteStore(self._where) if isinstance(self._where, FilePath) else self._where
+    def _check_shared(self) -> None:
+        """It executes what it starts: a store that nobody else can open is good enough."""
 
-    def _open_checkpoints(self) -> Checkpoints:
-        return CheckpointFile.beside(self._where) if isinstance(self._where, FilePath) else MemoryCheckpoints()
+    async def _open_store(self) -> Store:
+        if self._where == MEMORY:  # it is kept: leaving and entering again is as closing and opening a file
+            self._where = await open_store(MEMORY)
+        return await super()._open_store()
+
+    def _checkpoints_of(self, store: Store) -> Checkpoints:
+        return store.checkpoints
 
     async def _drain(self) -> None:
         """Close, once: SIGTERM and the end of the context may both ask for it, and both wait until it is done."""
@@ -247,6 +241,5 @@ class Cloche(Client, Upkeep):
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.close(self._drain_timeout_s)
-            worker.services.checkpoints.close()
-            self._close_store(worker.store)
+            await worker.store.close()
         shutdown.forget(self._drain)

@@ -50,10 +50,10 @@ class Connection(Protocol):
     async def posted(self) -> None:
         """A request was left in the store."""
 
-    def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
+    async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """What an event carries, as far as its schema is known here."""
 
-    def workflow_of(self, row: RunRow) -> Workflow | None:
+    async def workflow_of(self, row: RunRow) -> Workflow | None:
         """The workflow of a run, if it is known here."""
 
     def is_driven(self, key: RunKey) -> bool:
@@ -62,11 +62,11 @@ class Connection(Protocol):
     def last_error(self, row: RunRow) -> ClocheError | None:
         """What keeps this process from going on with the run, if anything does."""
 
-    def changed(self, key: RunKey) -> Awaitable[None]:
-        """Resolves when the run's log has grown since this call, or may have."""
+    async def changed(self, key: RunKey) -> Awaitable[None]:
+        """What resolves when the run's log has grown since this call, or may have."""
 
-    def stopped(self, key: RunKey) -> Awaitable[None]:
-        """Resolves when the run has come to a stop since this call, or may have."""
+    async def stopped(self, key: RunKey) -> Awaitable[None]:
+        """What resolves when the run has come to a stop since this call, or may have."""
 
     async def reported(self, key: RunKey) -> None:
         """Wait for the callbacks of the workflow's author, of a run that has come to a stop here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
@@ -58,30 +58,30 @@ class StoreConnection:
         store, named = self.store, workflow if isinstance(workflow, str) else workflow.id
         known = None if isinstance(workflow, str | Version) else workflow
         request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step)
-        if not self._is_there(key, request):
-            _check_offered(store, key.tenant, request, known)
-            store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
-            self._is_there(key, request)  # somebody else may have been faster
+        if not await self._is_there(key, request):
+            await _check_offered(store, key.tenant, request, known)
+            await store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
+            await self._is_there(key, request)  # somebody else may have been faster
         return known
 
-    def _is_there(self, key: RunKey, request: StartRequest) -> bool:
+    async def _is_there(self, key: RunKey, request: StartRequest) -> bool:
         """Whether this start was made before.
 
         Raises:
             RunConflict: another one was.
         """
         store = self.store
-        id = _workflow_id(store, key.tenant, request.workflow)
-        waiting = store.request(start_token(key))
+        id = await _workflow_id(store, key.tenant, request.workflow)
+        waiting = await store.request(start_token(key))
         if waiting is not None:
             before = StartRequest.unpack(waiting.body)
-            before_id = _workflow_id(store, key.tenant, before.workflow)
+            before_id = await _workflow_id(store, key.tenant, before.workflow)
             if before.digest(before_id) != request.digest(id):
                 raise conflict(key, before_id)
             return True
-        if store.run(key) is None:
+        if await store.run(key) is None:
             return False
-        check_same(store, key, id, request.digest(id), request.input)
+        await check_same(store, key, id, request.digest(id), request.input)
         return True
 
     async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
@@ -94,46 +94,46 @@ class StoreConnection:
         store = self.store
         token = token_of(key, "resume", idempotency_key or self.world.worker_id())
         body = {**request, "data": plain(request["data"], "resume_data")}
-        store.post(key, "resume", encode(body), token, self.world.now(), kept=True)
+        await store.post(key, "resume", encode(body), token, self.world.now(), kept=True)
         while True:
-            changed = self.changed(key)
-            if (answer := store.answer(token)) is not None:
+            changed = await self.changed(key)
+            if (answer := await store.answer(token)) is not None:
                 break
             await changed
             if self.closed:
                 raise UsageError(f"this Client was closed before the request for run {key} was accepted; it is kept")
         if idempotency_key is None:
-            store.forget(token)
+            await store.forget(token)
         if answer != GRANTED:
             raise refusal_of(answer)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Leave the request. A run that no worker has begun yet does not begin."""
         store = self.store
-        row = store.run(key)
+        row = await store.run(key)
         if row is not None and row.status in FINAL:
             return
         if row is None:
-            waiting = store.request(start_token(key))
+            waiting = await store.request(start_token(key))
             if waiting is None:
-                replay.row_of(store, key)  # raises, if it was not begun just now
+                await replay.row_of(store, key)  # raises, if it was not begun just now
             else:
                 canceled = RunFailed(f"run {key} was canceled before it began", run_id=key.run, status="canceled")
-                if store.withdraw_request(waiting.id, pack_refusal(canceled)):
+                if await store.withdraw_request(waiting.id, pack_refusal(canceled)):
                     return
-        store.post(key, "cancel", encode(reason), token_of(key, "cancel", ""), self.world.now())
+        await store.post(key, "cancel", encode(reason), token_of(key, "cancel", ""), self.world.now())
 
     async def posted(self) -> None:
         """A worker sees it by itself."""
 
-    def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
+    async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """
         Raises:
             InvalidInput: it does not fit the schema in the code that the run's tenant deployed, or cannot cross.
         """
-        return Registry().checked_event(load_code(self.store, row.code), name, payload)
+        return Registry().checked_event(await load_code(self.store, row.code), name, payload)
 
-    def workflow_of(self, row: RunRow) -> Workflow | None:
+    async def workflow_of(self, row: RunRow) -> Workflow | None:
         return None
 
     def is_driven(self, key: RunKey) -> bool:
@@ -142,61 +142,63 @@ class StoreConnection:
     def last_error(self, row: RunRow) -> ClocheError | None:
         return None
 
-    def changed(self, key: RunKey) -> Change:
-        return Change(self)
+    async def changed(self, key: RunKey) -> Awaitable[None]:
+        return Change(self, (await self.store.news(None)).mark)
 
-    def stopped(self, key: RunKey) -> Change:
-        return Change(self)
+    async def stopped(self, key: RunKey) -> Awaitable[None]:
+        return await self.changed(key)
 
     async def reported(self, key: RunKey) -> None:
         """Callbacks are the worker's."""
 
 
 class Change:
-    """Awaited, it lasts until somebody else has written since it was made, or the client is closed."""
+    """Awaited, it lasts until somebody else has written since `mark`, or the client is closed."""
 
-    def __init__(self, connection: StoreConnection) -> None:
+    def __init__(self, connection: StoreConnection, mark: int) -> None:
         self._connection = connection
-        self._version = connection.store.version()
+        self._mark = mark
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
 
     async def _wait(self) -> None:
         connection = self._connection
-        while not connection.closed and connection.store.version() == self._version:
+        while not connection.closed and not (await connection.store.news(self._mark)).is_any:
             await connection.world.pause(LOOK_S)
 
 
-def _workflow_id(store: Store, tenant: TenantId, name: str) -> str:
+async def _workflow_id(store: Store, tenant: TenantId, name: str) -> str:
     """The workflow that a start means: `name`, or that of the version of this id."""
-    version = store.version_of(tenant, name)
+    version = await store.version_of(tenant, name)
     return version.workflow if version is not None else name
 
 
-def _check_offered(store: Store, tenant: TenantId, request: StartRequest, workflow: Workflow | None) -> None:
+async def _check_offered(store: Store, tenant: TenantId, request: StartRequest, workflow: Workflow | None) -> None:
     """Refuse at once what every worker would refuse.
 
     Raises:
         NotFound, InvalidInput: as `StoreConnection.start`.
     """
-    adapter = _input_adapter(store, tenant, request.workflow, workflow)
+    adapter = await _input_adapter(store, tenant, request.workflow, workflow)
     if adapter is not None:
         validated(adapter, request.input, f"the input of workflow '{request.workflow}'")
 
 
-def _input_adapter(store: Store, tenant: TenantId, name: str, workflow: Workflow | None) -> TypeAdapter[Any] | None:
+async def _input_adapter(
+    store: Store, tenant: TenantId, name: str, workflow: Workflow | None
+) -> TypeAdapter[Any] | None:
     """What the input is held against, where that is known: by the tenant's code, by a worker, or by `workflow` itself."""
     from cloche_codegen.schemas import accepted_adapter
 
-    if (version := store.version_of(tenant, name)) is not None:
-        code = load_code(store, version.digest)
+    if (version := await store.version_of(tenant, name)) is not None:
+        code = await load_code(store, version.digest)
         return workflow_of_graph(code.graph).input_adapter() if code.graph else None
-    workers = published(store)
+    workers = await published(store)
     if (offer := workers.offers.get(name)) is not None:
         return accepted_adapter(offer.input_schema)
     if workers.is_complete:
-        there = sorted({*workers.offers, *(one.workflow for one in store.versions(tenant))})
+        there = sorted({*workers.offers, *(one.workflow for one in await store.versions(tenant))})
         raise NotFound(
             f"there is no workflow '{name}'; there are: {', '.join(there) or 'none'}: start a worker that has it, "
             "or deploy it",

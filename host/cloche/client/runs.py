@@ -16,6 +16,7 @@ from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, revive, top_level
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.schemas import validated
+from cloche.store import all_records, record_pages
 
 if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
@@ -106,13 +107,13 @@ class Run:
                     raise UsageError(
                         f"this {connection.name} was closed while run {self.id} had not ended: it goes on with the next worker"
                     )
-                stopped = connection.stopped(self._key)
-                if (row := self._found(connection.store)) is None:
+                stopped = await connection.stopped(self._key)
+                if (row := await self._found(connection.store)) is None:
                     await stopped
                     continue
                 if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
                     await connection.reported(self._key)
-                    return self._folded(row)
+                    return await self._folded(row)
                 if (error := connection.last_error(row)) is not None:
                     raise error
                 await stopped
@@ -124,7 +125,7 @@ class Run:
             NotFound: it has not begun.
         """
         async with self._open() as connection:
-            return replay.row_of(connection.store, self._key)
+            return await replay.row_of(connection.store, self._key)
 
     async def status(self) -> str:
         """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked.
@@ -134,7 +135,7 @@ class Run:
         """
         async with self._open() as connection:
             try:
-                row = self._found(connection.store)
+                row = await self._found(connection.store)
             except RunFailed as error:  # it was canceled before a worker began it
                 return RunStatus(error.facts["status"])
         return row.status if row is not None else RunStatus.PENDING
@@ -147,18 +148,19 @@ class Run:
     async def history(self, from_seq: int = 0) -> list[Record]:
         """All records so far, verified; those after number `from_seq`."""
         async with self._open() as connection:
-            return list(connection.store.records(self._key, Seq(from_seq)))
+            return await all_records(connection.store, self._key, Seq(from_seq))
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
         """The records after number `from_seq`, then each new one as it becomes durable, until the run stops."""
         seq = Seq(from_seq)
         async with self._open() as connection:
             while not connection.closed:
-                changed = connection.changed(self._key)
-                if (row := self._found(connection.store)) is not None:
-                    for record in connection.store.records(self._key, seq):
-                        seq = record.seq
-                        yield record
+                changed = await connection.changed(self._key)
+                if (row := await self._found(connection.store)) is not None:
+                    async for page in record_pages(connection.store, self._key, seq):
+                        for record in page:
+                            seq = record.seq
+                            yield record
                     if row.status in RESTING:
                         return
                 await changed
@@ -175,22 +177,22 @@ class Run:
         else:
             yield self._owner.connection
 
-    def _found(self, store: Store) -> RunRow | None:
+    async def _found(self, store: Store) -> RunRow | None:
         """The run's row; None while no worker has begun it.
 
         Raises:
             NotFound: there is no such run.
             ClocheError: what the request to start it was refused with.
         """
-        row = store.run(self._key)
-        if row is None and waiting_start(store, self._key) is None:
-            return replay.row_of(store, self._key)  # it was begun just now
+        row = await store.run(self._key)
+        if row is None and await waiting_start(store, self._key) is None:
+            return await replay.row_of(store, self._key)  # it was begun just now
         return row
 
-    def _folded(self, row: RunRow) -> RunResult:
+    async def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
-        code = load_code(store, row.code)
-        out = fold(row, store.records(self._key), top_level(code))
+        code = await load_code(store, row.code)
+        out = fold(row, await all_records(store, self._key), top_level(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

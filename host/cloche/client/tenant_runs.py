@@ -113,7 +113,7 @@ class Runs:
             InvalidInput: the data does not fit the step's resume schema; nothing has changed.
         """
         key, connection = self._key(run_id), self.connection
-        run = self._run(replay.row_of(connection.store, key))
+        run = await self._run(await replay.row_of(connection.store, key))
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
         return await run.result()
@@ -140,13 +140,13 @@ class Runs:
         store = connection.store
         named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
-        if idempotency_key is not None and store.answer(token) == GRANTED:
+        if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
         paths: list[str] = [
-            one.path for one in chosen(run_id, replay.machine_of(store, key).open.suspensions(), **named)
+            one.path for one in chosen(run_id, (await replay.machine_of(store, key)).open.suspensions(), **named)
         ]
         body = encode({"data": plain(resume_data, "resume_data"), **named})
-        store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
+        await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
         return paths
 
@@ -171,18 +171,18 @@ class Runs:
         connection = self.connection
         store = connection.store
         token = token_of(key, "event", idempotency_key or connection.world.run_id())
-        row = store.run(key) if has_run(store, key) else replay.row_of(store, key)
-        if idempotency_key is not None and store.answer(token) == GRANTED:
+        row = await store.run(key) if await has_run(store, key) else await replay.row_of(store, key)
+        if idempotency_key is not None and await store.answer(token) == GRANTED:
             return False
         if row is None:  # a worker begins it soon
             payload = plain(payload, "payload")
         elif row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
         else:
-            payload = connection.checked_event(row, name, payload)
-            check_event(replay.created(store, key), payload)
+            payload = await connection.checked_event(row, name, payload)
+            check_event(await replay.created(store, key), payload)
         body = encode([name, payload])
-        store.post(key, "event", body, token, connection.world.now(), kept=idempotency_key is not None)
+        await store.post(key, "event", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
         return True
 
@@ -209,10 +209,10 @@ class Runs:
             UsageError: it has not ended; cancel it first.
         """
         key, connection = self._key(run_id), self.connection
-        row = replay.row_of(connection.store, key)
+        row = await replay.row_of(connection.store, key)
         if row.status not in FINAL or connection.is_driven(key):
             raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
-        if not connection.store.delete([key], connection.world.now()):
+        if not await connection.store.delete([key], connection.world.now()):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
 
     async def get(self, run_id: str) -> Run:
@@ -222,10 +222,10 @@ class Runs:
             NotFound: there is none.
         """
         key, connection = self._key(run_id), self.connection
-        row = connection.store.run(key)
-        if row is None and has_run(connection.store, key):
+        row = await connection.store.run(key)
+        if row is None and await has_run(connection.store, key):
             return Run(self, key, None)
-        return self._run(row or replay.row_of(connection.store, key))
+        return await self._run(row or await replay.row_of(connection.store, key))
 
     async def list(
         self,
@@ -236,13 +236,13 @@ class Runs:
         after: str | None = None,
     ) -> Sequence[RunRow]:
         """Runs that have begun or are queued, newest first; `after` is the run id to go on after."""
-        return self.connection.store.runs(
+        return await self.connection.store.runs(
             tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
         )
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """What the tenant has deployed, the last first."""
-        return self.connection.store.versions(self._tenant, workflow)
+        return await self.connection.store.versions(self._tenant, workflow)
 
     async def export(self, run_id: str) -> bytes:
         """A run as one file that verifies on another machine (`operations.export` has its form).
@@ -250,20 +250,20 @@ class Runs:
         Raises:
             NotFound, HistoryError: it is not there, or damaged.
         """
-        return export.export_run(self.connection.store, self._key(run_id))
+        return await export.export_run(self.connection.store, self._key(run_id))
 
     # ---- for the classes on top ----
 
-    def _usage(self, run_id: str | None) -> Usage:
+    async def _usage(self, run_id: str | None) -> Usage:
         store = self.connection.store
         if run_id is None:
-            return next((found.usage for found in store.usage(self._tenant)), Usage())
-        row = replay.row_of(store, self._key(run_id))
-        found = store.metered(row.key)
+            return next((found.usage for found in await store.usage(self._tenant)), Usage())
+        row = await replay.row_of(store, self._key(run_id))
+        found = await store.metered(row.key)
         return found.usage if found is not None else Usage()
 
     def _key(self, run_id: str) -> RunKey:
         return run_key(run_id, self._tenant)
 
-    def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
-        return Run(self, key or row.key, self.connection.workflow_of(row))
+    async def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
+        return Run(self, key or row.key, await self.connection.workflow_of(row))

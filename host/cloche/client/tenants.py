@@ -21,7 +21,7 @@ from cloche.operations import fork, replay
 from cloche.operations.deploy import Deployment, baked, keep
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
-from cloche.store import Version
+from cloche.store import Version, all_records
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -67,22 +67,22 @@ class HostedRuns(Runs):
         """
         worker = self._host._running
         store = worker.store
-        row = replay.row_of(store, self._key(run_id))
-        records = list(store.records(row.key))
+        row = await replay.row_of(store, self._key(run_id))
+        records = await all_records(store, row.key)
         inputs = fork.inputs_before(records, at, input_data)
-        code = load_code(store, row.code)
+        code = await load_code(store, row.code)
         check_start(self.policy, code, next(one for one in inputs if isinstance(one, Started)))
         depth = unpack_created(records[0]).depth
         origin = {"run": run_id, "at": at}
         created = worker.new_runs.created(self._tenant, code, forked_from=origin, depth=depth)
         key = new_run_key(new_run_id or worker.services.world.run_id(), self._tenant)
-        if store.run(key) is not None:
+        if await store.run(key) is not None:
             raise _exists(key)
         try:
             await worker.starting.start(key, code, [created, *inputs])
         except SeqConflict as error:
             raise _exists(key) from error
-        return self._run(row, key)
+        return await self._run(row, key)
 
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
@@ -93,7 +93,7 @@ class HostedRuns(Runs):
         """
         engine = self._host.engine
         code = code_of(workflow, engine) if workflow is not None else None
-        return replay.replay(self.connection.store, self._key(run_id), engine, code)
+        return await replay.replay(self.connection.store, self._key(run_id), engine, code)
 
 
 class Tenant(TenantRuns, HostedRuns):
@@ -122,7 +122,7 @@ class Tenant(TenantRuns, HostedRuns):
         one = Deployment(self._tenant, content, workflow, language, self.policy)
         worker, engine = self._host._running, self._host.engine
         code = await worker.services.lanes.beside(self._tenant, partial(baked, engine, one))
-        version = keep(worker.store, engine, one, code, worker.services.world.now())
+        version = await keep(worker.store, engine, one, code, worker.services.world.now())
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
@@ -133,7 +133,7 @@ class Tenant(TenantRuns, HostedRuns):
             NotFound: the tenant has no such version.
         """
         id = version if isinstance(version, str) else version.id
-        if not self.connection.store.withdraw(self._tenant, id):
+        if not await self.connection.store.withdraw(self._tenant, id):
             raise NotFound(f"tenant {self._tenant} has no version '{id}'", kind="version", id=id)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,14 +40,13 @@ class Upkeep(HostedRuns):
         keys: Sequence[RunKey] = []
         if older_than_s is not None:
             before = TimeMs(now - int(older_than_s * 1000))
-            keys = prune.prunable(store, before, tenant=self._tenant, status=status_of(status), workflow=workflow)
+            keys = await prune.prunable(store, before, tenant=self._tenant, status=status_of(status), workflow=workflow)
         if dry_run:
             return prune.PruneReport([key.run for key in keys], dry_run=True)
         gone: list[str] = []
-        for deleted in prune.delete(store, keys, now):
+        async for deleted in prune.delete(store, keys, now):
             gone += [key.run for key in deleted]
-            await asyncio.sleep(0)
-        collected = prune.collect(store)
+        collected = await prune.collect(store)
         return prune.PruneReport(gone, collected.parts, collected.blobs)
 
     async def check(self, workflow: Workflow) -> upgrade.CheckReport:
@@ -58,7 +56,9 @@ class Upkeep(HostedRuns):
         """
         engine = self._host.engine
         code = code_of(workflow, engine)
-        return upgrade.CheckReport(list(upgrade.fits(self.connection.store, engine, code, self._tenant)))
+        return upgrade.CheckReport(
+            [fit async for fit in upgrade.fits(self.connection.store, engine, code, self._tenant)]
+        )
 
     async def upgrade(self, run_id: str, workflow: Workflow) -> replay.ReplayReport:
         """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
@@ -74,13 +74,13 @@ class Upkeep(HostedRuns):
             raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
         code = code_of(workflow, engine)
         now = worker.services.world.now()
-        report = upgrade.upgrade(worker.store, engine, key, code, worker.name, now)
+        report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now)
         worker.claims.expect(now)
         return report
 
     async def verify(self, run_id: str | None = None) -> replay.VerifyReport:
         """Check one run, or everything in the store, against its hashes."""
-        return replay.verify(self.connection.store, self._key(run_id) if run_id else None)
+        return await replay.verify(self.connection.store, self._key(run_id) if run_id else None)
 
     async def import_(self, data: bytes) -> Run:
         """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
@@ -90,8 +90,8 @@ class Upkeep(HostedRuns):
             RunConflict: this store has another run of that id.
         """
         worker = self._host._running
-        key = export.import_run(worker.store, data, self._host.policy_of)
+        key = await export.import_run(worker.store, data, self._host.policy_of)
         await worker.starting.wake(key)
-        replay.row_of(worker.store, key)
+        await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)
         return await runs.get(key.run)

@@ -71,12 +71,12 @@ class WorkerConnection:
     async def posted(self) -> None:
         await self.worker.inbox.look()
 
-    def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
+    async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """Raises as `Registry.checked_event`."""
-        return self.worker.registry.checked_event(self.worker.cells.code(row.code), name, payload)
+        return self.worker.registry.checked_event(await self.worker.cells.code(row.code), name, payload)
 
-    def workflow_of(self, row: RunRow) -> Workflow | None:
-        return self.worker.workflow_of_row(row)
+    async def workflow_of(self, row: RunRow) -> Workflow | None:
+        return await self.worker.workflow_of_row(row)
 
     def is_driven(self, key: RunKey) -> bool:
         return key in self.worker.drivers
@@ -86,10 +86,10 @@ class WorkerConnection:
             return None
         return self.worker.blocks.last_error(row.key)
 
-    def changed(self, key: RunKey) -> Awaitable[None]:
+    async def changed(self, key: RunKey) -> Awaitable[None]:
         return self.worker.listeners.changed(key)
 
-    def stopped(self, key: RunKey) -> Awaitable[None]:
+    async def stopped(self, key: RunKey) -> Awaitable[None]:
         return self.worker.listeners.stopped(key)
 
     async def reported(self, key: RunKey) -> None:

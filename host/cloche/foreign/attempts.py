@@ -105,10 +105,13 @@ class _Services:
         self._sink = sink
         self.abort_reason = ""
 
-    def result_of(self, path: str) -> Any:
+    def result_now(self, path: str) -> Any:
         if self._request.results is None:
             raise _NeedsResults
         return self._request.results.get(path)
+
+    async def result_of(self, path: str) -> Any:
+        return self.result_now(path)
 
     def abort_run(self, reason: str) -> None:
         self.abort_reason = reason

@@ -8,14 +8,14 @@ the machine absorbs record by record, in order. The tests compare both ways, rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from cbor2 import loads
 
-from cloche.errors import BrokenChain, HistoryError
+from cloche.errors import BrokenChain
 from cloche.history.ids import CallId, Seq
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import FIVE_ITEMS, RunMachine
@@ -57,17 +57,17 @@ class Transcript:
             self.delivers = False
 
 
-def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Record], transcript: Transcript) -> None:
+def follow(machine: RunMachine, rows: Iterable[Row], transcript: Transcript) -> Generator[Seq, Record, None]:
     """Take `machine` through the rows after its head, and add what a guest was given and answered in them to `transcript`.
 
-    `read` gives one record by its number, verified: those with a body in parts are asked for, and one that is damaged, so that
-    the store says what is wrong with it. The loop calls as little as it can: it is the price of a replay, for each record.
+    It yields the number of each record that it must be sent verified: with a body in parts, or damaged (so that the store says
+    what is wrong). The loop calls as little as it can: it is the price of a replay.
 
     Raises:
         BrokenChain: a row is not what was written.
         HistoryError: records that cannot follow each other.
     """
-    passing, events, answers = _Passing(machine, transcript, read), transcript.events, transcript.answers
+    passing, events, answers = _Passing(machine, transcript), transcript.events, transcript.answers
     called, begun = passing.called, passing.begun
     head, seq, size = machine.head_hash, int(machine.head_seq), machine.log_bytes
     empty = blake2b(digest_size=HASH_BYTES).copy
@@ -77,7 +77,7 @@ def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Recor
         hashed = empty()
         hashed.update(head + packed)
         if hashed.digest() != stored:
-            raise _broken(read, Seq(seq))
+            yield from _damaged(Seq(seq))
         before, head = head, stored
         try:
             items = loads(packed)
@@ -98,44 +98,38 @@ def follow(machine: RunMachine, rows: Iterable[Row], read: Callable[[Seq], Recor
                     passing.last_call = call
                     answers.append(body)
                     continue
+            record = _record(row, items)
         except Exception as error:  # not one of this version: the store says what it is
-            raise _broken(read, Seq(seq)) from error
-        size = passing.show(row, items, Seq(seq), before, size - len(packed))
+            yield from _damaged(Seq(seq), error)
+        if record is None or record.seq != seq:
+            record = yield Seq(seq)
+        size = passing.show(record, before, size - len(packed))
     passing.arrive(Seq(seq), head, size)
 
 
 class _Passing:
     """Steps that were called, and perhaps begun, and that the machine has not been shown: their rows by call."""
 
-    __slots__ = ("_machine", "_read", "_transcript", "begun", "called", "last_call", "may")
+    __slots__ = ("_machine", "_transcript", "begun", "called", "last_call", "may")
 
-    def __init__(self, machine: RunMachine, transcript: Transcript, read: Callable[[Seq], Record]) -> None:
+    def __init__(self, machine: RunMachine, transcript: Transcript) -> None:
         self._machine = machine
         self._transcript = transcript
-        self._read = read
         self.called: dict[CallId, Row] = {}
         self.begun: dict[CallId, Row] = {}
         self.last_call = machine.open.last_call  # numbers only grow
         self._look()
 
-    def show(self, row: Row, items: list[Any], seq: Seq, head: bytes, size: int) -> int:
-        """Let the machine absorb record `seq`, and before it what it has not been shown; the size of the log with it.
+    def show(self, record: Record, head: bytes, size: int) -> int:
+        """Let the machine absorb a record, and before it what it has not been shown; the size of the log with it.
 
-        `items` are those of the record, `head` and `size` the hash and the bytes of the log before it.
+        `head` and `size` are the hash and the bytes of the log before it.
         """
-        record = self._record(row, items, seq)
-        self.arrive(Seq(seq - 1), head, size)
+        self.arrive(Seq(record.seq - 1), head, size)
         self._machine.absorb(record)
         self._look()
         self._transcript.take(record)
         return self._machine.log_bytes
-
-    def _record(self, row: Row, items: list[Any], seq: Seq) -> Record:
-        try:
-            record = _record(row, items)
-        except Exception as error:
-            raise _broken(self._read, seq) from error
-        return record if record is not None and record.seq == seq else self._read(seq)
 
     def arrive(self, seq: Seq, head: bytes, size: int) -> None:
         """The machine is at `seq`, after `size` bytes of log: it is shown the steps that are still open."""
@@ -161,9 +155,7 @@ def _record(row: Row, items: list[Any]) -> Record | None:
     return Record(seq, known, time, call, path, body, packed, stored) if form == INLINE else None
 
 
-def _broken(read: Callable[[Seq], Record], seq: Seq) -> HistoryError:
-    try:
-        read(seq)
-    except HistoryError as error:
-        return error
-    return BrokenChain(f"record {seq} does not follow the one before it", seq=seq)
+def _damaged(seq: Seq, error: Exception | None = None) -> Generator[Seq, Record, None]:
+    """Ask for the record, so that the store says what is wrong; if it finds nothing wrong:"""
+    yield seq
+    raise BrokenChain(f"record {seq} does not follow the one before it", seq=seq) from error

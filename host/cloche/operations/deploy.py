@@ -54,14 +54,14 @@ class Deployment:
         )
 
 
-def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> Version:
+async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> Version:
     """Check, load and keep it; the same content is the same version. Blocks for as long as the code takes to load.
 
     Raises:
         DeployRefused: it is no such code, does not load, or met a limit. Nothing was kept.
         StoreUnavailable: the store did not take it.
     """
-    return keep(store, engine, one, baked(engine, one), now)
+    return await keep(store, engine, one, baked(engine, one), now)
 
 
 def baked(engine: CellSource, one: Deployment) -> Code:
@@ -83,7 +83,7 @@ def baked(engine: CellSource, one: Deployment) -> Code:
     return code
 
 
-def keep(store: Store, engine: CellSource, one: Deployment, code: Code, now: TimeMs) -> Version:
+async def keep(store: Store, engine: CellSource, one: Deployment, code: Code, now: TimeMs) -> Version:
     """Keep a bundle that was baked, and its guest, as what its workflow starts with from now on.
 
     Raises:
@@ -93,9 +93,9 @@ def keep(store: Store, engine: CellSource, one: Deployment, code: Code, now: Tim
     digest = blob_digest(packed)
     guest_digest, wasm = engine.guest(code.language)
     version = Version(one.tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
-    if store.version_of(one.tenant, version.id) is None and len(store.versions(one.tenant)) >= VERSIONS_MAX:
+    if await store.version_of(one.tenant, version.id) is None and len(await store.versions(one.tenant)) >= VERSIONS_MAX:
         raise one.refused(f"{VERSIONS_MAX:,} versions are deployed: withdraw some", "too-many-versions")
-    return store.deploy(version, {guest_digest: wasm, digest: packed})
+    return await store.deploy(version, {guest_digest: wasm, digest: packed})
 
 
 def _code(engine: CellSource, one: Deployment) -> Code:

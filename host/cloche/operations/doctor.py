@@ -6,17 +6,17 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import cloche_guest
 from cloche.errors import ClocheError
 from cloche.operations.policies import InForce, Pinned, in_words, pinned
 from cloche.operations.replay import verify
+from cloche.operations.stores import opened
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
 from cloche.status import RunStatus
-from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Check:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def examine(store: Path, policies: InForce | None = None) -> list[Check]:
+async def examine(store: str, policies: InForce | None = None) -> list[Check]:
     """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests.
 
     `policies`: those of the app that this is asked for; a store does not have them.
     """
     machine = [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes()]
-    return [*machine, *_policies(policies), *_store(store)]
+    return [*machine, *_policies(policies), *await _store(store)]
 
 
 def _versions() -> list[Check]:
@@ -110,31 +110,25 @@ def _policy(name: str, differs: Mapping[str, Any]) -> Check:
     return Check(name, None, in_words(differs), {"differs": differs})
 
 
-def _store(path: Path) -> list[Check]:
-    if not path.exists():
-        return [Check("store", None, f"there is none at {path} yet")]
+async def _store(where: str) -> list[Check]:
     try:
-        store = SqliteStore(path, must_exist=True)
+        if not is_there(where):
+            return [Check("store", None, f"there is none at {where} yet")]
+        async with opened(where) as store:
+            rows, promised = await store.runs(), await pinned(store)
+            findings = (await verify(store, None)).findings
+            workers = await workers_of(store)
     except ClocheError as error:
         return [Check("store", False, error.message)]
-    try:
-        rows, promised = store.runs(), pinned(store)
-        findings = verify(store, None).findings
-        blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
-        open_count = len(
-            [row for row in rows if row.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)]
-        )
-    except ClocheError as error:
-        return [Check("store", False, error.message)]
-    finally:
-        store.close()
-    sound = f"{path}, {len(rows)} runs, {open_count} open, all records as written"
+    blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
+    open_count = len([row for row in rows if row.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)])
+    sound = f"{where}, {len(rows)} runs, {open_count} open, all records as written"
     damage = f"{len(findings)} findings, the first: {findings[0].problem}; see 'cloche verify'" if findings else ""
     return [
         Check("store", not findings, damage or sound),
         Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
         _pinned(promised),
-        _holder(path),
+        Check("executed by", None, ", ".join(workers) or "nobody: open runs move when a worker is started"),
     ]
 
 
@@ -145,15 +139,6 @@ def _pinned(promised: list[Pinned]) -> Check:
     return Check("pinned policies", None, "; ".join(each[:5]) or "no open runs", facts)
 
 
-def _holder(path: Path) -> Check:
-    workers = workers_of(path)
-    return Check("executed by", None, ", ".join(workers) or "nobody: open runs move when a worker is started")
-
-
-def workers_of(path: Path) -> list[str]:
-    """The workers of the store in this file, by name; those whose process has ended are left out."""
-    store = SqliteStore(path, must_exist=True)
-    try:
-        return [worker.id for worker in store.leases.workers() if not worker.is_dead]
-    finally:
-        store.close()
+async def workers_of(store: Store) -> list[str]:
+    """The workers of a store, by name; those whose process has ended are left out."""
+    return [worker.id for worker in await store.leases.workers() if not worker.is_dead]

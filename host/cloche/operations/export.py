@@ -28,7 +28,7 @@ from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations.replay import row_of
 from cloche.run.code import load_code, load_guest
-from cloche.store import Append, NewRun, Store, blob_digest
+from cloche.store import Append, NewRun, Store, blob_digest, record_pages
 from cloche.tenancy import Policy
 
 FORMAT = "cloche-run"
@@ -36,15 +36,15 @@ VERSION = 2  # 1 had no parts, and is read too
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
-def export_run(store: Store, key: RunKey) -> bytes:
+async def export_run(store: Store, key: RunKey) -> bytes:
     """The run as a file.
 
     Raises:
         NotFound: there is no such run.
         HistoryError: its records, code or guest are damaged.
     """
-    row = row_of(store, key)
-    code = load_code(store, row.code)
+    row = await row_of(store, key)
+    code = await load_code(store, row.code)
     header = {
         "code": row.code,
         "format": FORMAT,
@@ -55,11 +55,12 @@ def export_run(store: Store, key: RunKey) -> bytes:
         "workflow": row.workflow,
     }
     parts = [encode(header)]
-    parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), load_guest(store, code.guest))]
+    parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), await load_guest(store, code.guest))]
     written: set[bytes] = set()
-    for record in store.records(key):
-        parts += [encode_plain(part) for part in _new_parts(record, written)]
-        parts.append(encode_plain([record.packed, record.hash]))
+    async for page in record_pages(store, key):
+        for record in page:
+            parts += [encode_plain(part) for part in _new_parts(record, written)]
+            parts.append(encode_plain([record.packed, record.hash]))
     body = b"".join(parts)
     return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
 
@@ -77,7 +78,7 @@ def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
         depth -= 1
 
 
-def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | None = None) -> RunKey:
+async def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | None = None) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
     Args:
@@ -96,14 +97,14 @@ def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | N
         _check_policy(created, policy_of(key.tenant))
     if created.workflow != header["workflow"]:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
-    row = store.run(key)
+    row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return key
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
     new = NewRun(header["workflow"], header["code"], blobs)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
-    [problem] = store.commit([append])
+    [problem] = await store.commit([append])
     if problem is not None:
         raise problem
     return key

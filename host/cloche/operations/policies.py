@@ -14,7 +14,7 @@ from cloche.status import FINAL
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
-    from cloche.store import SqliteStore
+    from cloche.store import Store
 
 _DEFAULTS = {limit.name: limit.default for limit in Policy.described()}
 
@@ -36,16 +36,16 @@ class Pinned:
     differs: dict[str, Any]
 
 
-def pinned(store: SqliteStore) -> list[Pinned]:
+async def pinned(store: Store) -> list[Pinned]:
     """What the open runs of a store are pinned to, by tenant. Reads their first records.
 
     Raises:
         HistoryError: a first record is not what was written.
     """
     found: Counter[tuple[str, str]] = Counter()
-    for row in store.runs():
+    for row in await store.runs():
         if row.status not in FINAL:
-            differs = json.dumps(_differs(created(store, row.key)), sort_keys=True)
+            differs = json.dumps(_differs(await created(store, row.key)), sort_keys=True)
             found[row.key.tenant, differs] += 1
     return [Pinned(tenant, runs, json.loads(differs)) for (tenant, differs), runs in sorted(found.items())]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from cloche.engines import Code
@@ -25,39 +25,40 @@ class PruneReport:
     dry_run: bool = False
 
 
-def prunable(
+async def prunable(
     store: Store, before: TimeMs, *, tenant: str | None, status: RunStatus | None = None, workflow: str | None = None
 ) -> list[RunKey]:
     """The runs that have ended and whose last record is older than `before`, oldest first."""
     found: list[RunKey] = []
     for one in FINAL if status is None else (status,):
-        found += [row.key for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
+        found += [row.key async for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
     return found[::-1]
 
 
-def _rows(store: Store, tenant: str | None, status: RunStatus, workflow: str | None) -> Iterator[RunRow]:
+async def _rows(store: Store, tenant: str | None, status: RunStatus, workflow: str | None) -> AsyncIterator[RunRow]:
     after = None
     while True:
-        rows = store.runs(tenant=tenant, status=status, workflow=workflow, limit=_PAGE, after=after)
-        yield from rows
+        rows = await store.runs(tenant=tenant, status=status, workflow=workflow, limit=_PAGE, after=after)
+        for row in rows:
+            yield row
         if len(rows) < _PAGE:
             return
         after = rows[-1].key.run
 
 
-def delete(store: Store, keys: Sequence[RunKey], now: TimeMs) -> Iterator[list[RunKey]]:
+async def delete(store: Store, keys: Sequence[RunKey], now: TimeMs) -> AsyncIterator[list[RunKey]]:
     """Delete runs, some at a time; gives those that were deleted after each commit."""
     for start in range(0, len(keys), RUNS_A_COMMIT):
-        yield store.delete(keys[start : start + RUNS_A_COMMIT], now)
+        yield await store.delete(keys[start : start + RUNS_A_COMMIT], now)
 
 
-def collect(store: Store) -> Collected:
+async def collect(store: Store) -> Collected:
     """Delete parts, code and guests that no run needs any more. Their space in the file is used again.
 
     Raises:
         HistoryError: the code of a run is damaged; nothing was deleted.
     """
-    return store.collect(_guest_of)
+    return await store.collect(_guest_of)
 
 
 def _guest_of(packed: bytes) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,11 +13,11 @@ from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.limits import Limits
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
-from cloche.run.code import load_code, load_guest
+from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, top_level
 from cloche.status import FINAL, RunStatus
-from cloche.store import Finding, Metered, RunRow, Store
+from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, record_pages
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
@@ -70,11 +70,11 @@ class VerifyReport:
         return not self.findings
 
 
-def row_of(store: Store, key: RunKey) -> RunRow:
+async def row_of(store: Store, key: RunKey) -> RunRow:
     """Raises:
     NotFound: with what to do.
     """
-    row = store.run(key)
+    row = await store.run(key)
     if row is None:
         option = "" if key.tenant == DEFAULT_TENANT else f" --tenant {key.tenant}"
         raise NotFound(
@@ -83,42 +83,42 @@ def row_of(store: Store, key: RunKey) -> RunRow:
     return row
 
 
-def created(store: Store, key: RunKey) -> RunCreated:
+async def created(store: Store, key: RunKey) -> RunCreated:
     """What the first record of a run says: what it is pinned to.
 
     Raises:
         HistoryError: it cannot be read.
     """
-    first = next(iter(store.records(key)), None)
+    first = await first_record(store, key)
     if first is None:
         raise HistoryError(f"run {key} has no records")
     return unpack_created(first)
 
 
-def result_of(store: Store, key: RunKey) -> RunResult:
+async def result_of(store: Store, key: RunKey) -> RunResult:
     """The run as it stands, values as they are stored."""
-    row = row_of(store, key)
-    return fold(row, store.records(key), top_level(load_code(store, row.code)))
+    row = await row_of(store, key)
+    return fold(row, await all_records(store, key), top_level(await load_code(store, row.code)))
 
 
-def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:
+async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:
     """Feed a run's history to a fresh cell, of its own code or of `code`, and compare every command.
 
     Raises:
         NotFound, HistoryError: the run cannot be read.
         GuestFault: the code was stopped where the history was not.
     """
-    row = row_of(store, key)
-    pinned = load_code(store, row.code)
-    billed = store.metered(key)
-    records = list(store.records(key))
+    row = await row_of(store, key)
+    pinned = await load_code(store, row.code)
+    billed = await store.metered(key)
+    records = await all_records(store, key)
     part = script(records, upgrading=code is not None and code != pinned)
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
-    open_cell = partial(engine.open, use, lambda: load_guest(store, use.guest), limits, key.tenant)
+    open_cell = partial(engine.open, use, await guest_of(store, engine, use), limits, key.tenant)
     cell = open_cell()
     begin = time.perf_counter()
     try:
@@ -131,7 +131,7 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     divergence = None
     if output != expected:
         divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
-    fuel = _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
+    fuel = await _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
     return ReplayReport(
         key.run,
         len(events),
@@ -145,9 +145,9 @@ def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = No
     )
 
 
-def _comparable(store: Store, key: RunKey, billed: Metered | None, engine: CellSource) -> int | None:
+async def _comparable(store: Store, key: RunKey, billed: Metered | None, engine: CellSource) -> int | None:
     """The fuel of a run that the same engine must burn again; None if it goes on meanwhile, or nobody knows."""
-    if billed is None or billed.meter is None or billed.meter != engine.meter or store.metered(key) != billed:
+    if billed is None or billed.meter is None or billed.meter != engine.meter or await store.metered(key) != billed:
         return None
     return billed.usage.fuel
 
@@ -167,35 +167,33 @@ def _up_to_the_difference(cell: Cell, events: Sequence[bytes], expected: Sequenc
     return output
 
 
-def verify(store: Store, key: RunKey | None, progress: Callable[[int], None] = lambda _: None) -> VerifyReport:
+async def verify(store: Store, key: RunKey | None) -> VerifyReport:
     """Check one run or everything in the store: records against their hashes, rows of runs against their records."""
-    rows: Sequence[RunRow] = [row_of(store, key)] if key else store.runs()
-    findings: list[Finding] = []
-    for count, finding in enumerate(store.audit(key), 1):
-        findings.append(finding)
-        progress(count)
+    rows: Sequence[RunRow] = [await row_of(store, key)] if key else await store.runs()
+    findings = await store.audit(key)
     damaged = {finding.run for finding in findings}
     for row in rows:
         if row.key.run not in damaged:
-            findings += [Finding(row.key.run, None, problem) for problem in _wrong_in(store, row)]
+            findings += [Finding(row.key.run, None, problem) async for problem in _wrong_in(store, row)]
     counts = [row.head_seq for row in rows if isinstance(row.head_seq, int)]  # a damaged file can hold anything
     return VerifyReport(len(rows), sum(counts), findings)
 
 
-def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
+async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     """What the row of a run says otherwise than its records. A row is an index: everything in it follows from them."""
     if row.head_seq == 0:  # no run is without records: this is what a store gives for an entry that it cannot read
         yield f"the entry of run {row.key.run} is not as it was written"
         return
     machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
-    metered = store.metered(row.key)  # before the records: an append that comes between is seen by them
+    metered = await store.metered(row.key)  # before the records: an append that comes between is seen by them
     try:
-        for record in store.records(row.key):
-            machine.absorb(record)
-            tally.add(record)
-            if record.kind is Kind.RUN_CREATED:
-                workflow = unpack_created(record).workflow
-            last = record
+        async for page in record_pages(store, row.key):
+            for record in page:
+                machine.absorb(record)
+                tally.add(record)
+                if record.kind is Kind.RUN_CREATED:
+                    workflow = unpack_created(record).workflow
+                last = record
     except HistoryError as error:
         yield error.message
         return
@@ -213,7 +211,7 @@ def _wrong_in(store: Store, row: RunRow) -> Iterator[str]:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
-    if store.blob(row.code) is None:
+    if await store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
 
 
@@ -221,16 +219,17 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, RunStatus) else value
 
 
-def machine_of(store: Store, key: RunKey) -> RunMachine:
+async def machine_of(store: Store, key: RunKey) -> RunMachine:
     """The state of a run as its records make it; no guest is needed.
 
     Raises:
         NotFound, HistoryError: the run cannot be read.
     """
-    row_of(store, key)
+    await row_of(store, key)
     machine = RunMachine(key)
-    for record in store.records(key):
-        machine.absorb(record)
+    async for page in record_pages(store, key):
+        for record in page:
+            machine.absorb(record)
     return machine
 
 

@@ -10,7 +10,7 @@ A statement is CBOR `[statement, signature, public key]`; the statement, a byte 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError, ForeignFile, UsageError
@@ -37,20 +37,20 @@ def new_key() -> tuple[bytes, bytes]:
     return bytes(private), bytes(public)
 
 
-def sign_heads(store: Store, private_pem: bytes, at: TimeMs) -> bytes:
+async def sign_heads(store: Store, private_pem: bytes, at: TimeMs) -> bytes:
     """A signed statement of the head of every run in the store.
 
     Raises:
         UsageError: that is no Ed25519 key, or `cryptography` is not installed.
     """
     key = _private(private_pem)
-    rows = sorted(store.runs(), key=lambda row: (row.key.tenant, row.key.run))
+    rows = sorted(await store.runs(), key=lambda row: (row.key.tenant, row.key.run))
     heads = [[row.key.tenant, row.key.run, row.head_seq, row.head_hash] for row in rows]
     statement = encode_plain([_KIND, _FORMAT, at, heads])
     return encode_plain([statement, key.sign(statement), key.public_key().public_bytes_raw()])
 
 
-def check_heads(store: Store, signed: bytes, public_pem: bytes) -> Iterator[Finding]:
+async def check_heads(store: Store, signed: bytes, public_pem: bytes) -> AsyncIterator[Finding]:
     """What of a statement signed with that key does not hold in the store: runs that are gone, shorter, or not the same.
 
     A run that has gone on since is as it should be; one that was deleted since is named too.
@@ -61,7 +61,7 @@ def check_heads(store: Store, signed: bytes, public_pem: bytes) -> Iterator[Find
     """
     for tenant, run, seq, head_hash in _opened(signed, public_pem):
         key = RunKey(TenantId(tenant), RunId(run))
-        row = store.run(key)
+        row = await store.run(key)
         if row is None:
             yield Finding(run, seq, f"run {run} had {seq} records when the heads were signed, and is not there")
             continue
@@ -69,7 +69,7 @@ def check_heads(store: Store, signed: bytes, public_pem: bytes) -> Iterator[Find
             yield Finding(run, seq, f"run {run} had {seq} records when the heads were signed, and has {row.head_seq}")
             continue
         try:
-            record = next(iter(store.records(key, Seq(seq - 1))))
+            [record] = await store.records(key, Seq(seq - 1), 1)
         except ClocheError as error:
             yield Finding(run, seq, error.message)
             continue

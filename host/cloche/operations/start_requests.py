@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from cloche.store import Store
 
 
-def waiting_start(store: Store, key: RunKey) -> StartRequest | None:
+async def waiting_start(store: Store, key: RunKey) -> StartRequest | None:
     """The request to start a run that has not begun; None if it has begun.
 
     Raises:
         ClocheError: the request was refused with this.
         NotFound: nobody has asked for such a run, or it was deleted.
     """
-    if store.run(key) is not None:
+    if await store.run(key) is not None:
         return None
-    if (found := store.request(start_token(key))) is not None:
+    if (found := await store.request(start_token(key))) is not None:
         return StartRequest.unpack(found.body)
-    answer = store.answer(start_token(key))
+    answer = await store.answer(start_token(key))
     if answer not in (None, GRANTED):
         raise refusal_of(str(answer))
-    row_of(store, key)
+    await row_of(store, key)
     return None
 
 
-def has_run(store: Store, key: RunKey) -> bool:
+async def has_run(store: Store, key: RunKey) -> bool:
     """Whether the run is there, or was asked for."""
-    return store.run(key) is not None or store.request(start_token(key)) is not None
+    return await store.run(key) is not None or await store.request(start_token(key)) is not None
 
 
-def why_waiting(store: Store, key: RunKey, request: StartRequest) -> str:
+async def why_waiting(store: Store, key: RunKey, request: StartRequest) -> str:
     """One sentence for people: why the run has not begun."""
     name = request.workflow
-    if name in published(store).offers:
+    if name in (await published(store)).offers:
         return f"pending: a worker that has workflow '{name}' begins it soon"
-    if store.version_of(key.tenant, name) is not None:
+    if await store.version_of(key.tenant, name) is not None:
         return f"pending: '{name}' is deployed, and the next worker that is running begins it"
     return f"pending: no worker has workflow '{name}': start 'cloche worker' with it, or deploy it"

@@ -1,35 +1,31 @@
-"""A store's file, opened for one look or one change. Nobody who executes its runs is disturbed."""
+"""A store, opened for one look or one change. Nobody who executes its runs is disturbed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from cloche.history.ids import TimeMs
 from cloche.run.clock import SystemWorld
-from cloche.store import Finding, SqliteStore
-from cloche.store.sqlite import backup
+from cloche.store import Collected, Finding, Metered, Store, is_there, open_store
 
-__all__ = ["Finding", "StoreFile", "back_up", "now", "opened"]
-
-StoreFile = SqliteStore
+__all__ = ["Collected", "Finding", "Metered", "Store", "is_there", "now", "opened"]
 
 
-@contextmanager
-def opened(path: str | Path, *, must_exist: bool = True) -> Iterator[StoreFile]:
-    """The store at `path`, closed afterwards.
+@asynccontextmanager
+async def opened(store: str | os.PathLike[str], *, must_exist: bool = True) -> AsyncIterator[Store]:
+    """The store at a path or URL, closed afterwards.
 
     Raises:
+        UsageError: no store is known by such a URL.
         StoreError: it is not there (`must_exist`), or cannot be opened.
     """
-    with closing(SqliteStore(path, must_exist=must_exist)) as store:
-        yield store
-
-
-def back_up(store: StoreFile, target: Path) -> int:
-    """Copy a store to a new file while it is used; its size in bytes. Raises as `store.sqlite.backup.back_up`."""
-    return backup.back_up(store, target)
+    found = await open_store(store, must_exist=must_exist)
+    try:
+        yield found
+    finally:
+        await found.close()
 
 
 def now() -> TimeMs:

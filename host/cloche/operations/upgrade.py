@@ -6,7 +6,7 @@ command (where `patched` answers for what was added since); that is recorded, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from cloche.operations.replay import ReplayReport, replay, row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
-from cloche.store import Append, NewCode, Store, blob_digest
+from cloche.store import Append, NewCode, Store, all_records, blob_digest
 from cloche.worker.membership import Membership
 
 
@@ -64,21 +64,21 @@ class CheckReport:
         return all(fit.ok for fit in self.fits)
 
 
-def fits(store: Store, engine: CellSource, code: Code, tenant: str | None = None) -> Iterator[Fit]:
+async def fits(store: Store, engine: CellSource, code: Code, tenant: str | None = None) -> AsyncIterator[Fit]:
     """Each open run of the workflow, held against `code`. Nothing is changed."""
-    for row in store.runs(tenant=tenant, workflow=code.workflow):
+    for row in await store.runs(tenant=tenant, workflow=code.workflow):
         if row.status in (*FINAL, RunStatus.PENDING):
             continue
         try:
-            if load_code(store, row.code) == code:
+            if await load_code(store, row.code) == code:
                 yield Fit(row.key.run, row.status, is_same=True)
             else:
-                yield Fit(row.key.run, row.status, divergence=replay(store, row.key, engine, code).divergence)
+                yield Fit(row.key.run, row.status, divergence=(await replay(store, row.key, engine, code)).divergence)
         except ClocheError as error:
             yield Fit(row.key.run, row.status, problem=error.message)
 
 
-def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: str, now: TimeMs) -> ReplayReport:
+async def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: str, now: TimeMs) -> ReplayReport:
     """Move a run that nobody executes to `code`. Once this returns, that is durable.
 
     Raises:
@@ -87,32 +87,32 @@ def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: s
         LeasedElsewhere: a worker executes it: let it come to rest, or stop the worker.
         UsageError: it has ended, has not begun, is being canceled, or is another workflow's.
     """
-    row = row_of(store, key)
+    row = await row_of(store, key)
     if row.workflow != code.workflow:
         raise UsageError(f"run {key} is of workflow '{row.workflow}', not of '{code.workflow}'")
     if row.status in (*FINAL, RunStatus.PENDING):
         raise UsageError(f"run {key} is {row.status}: only a run under way can be moved to other code")
-    claimed = store.leases.claim(worker, key)
+    claimed = await store.leases.claim(worker, key)
     if claimed is None:
         raise LeasedElsewhere(
             f"run {key} is executed by a worker: wait until it comes to rest, or stop that worker", run_id=key.run
         )
     lease = claimed.lease
     try:
-        report = replay(store, key, engine, code)
+        report = await replay(store, key, engine, code)
         if report.divergence is not None:
             raise Divergence(str(report.divergence), report=report.divergence)
-        _append(store, engine, key, code, now, lease)
+        await _append(store, engine, key, code, now, lease)
         return report
     finally:
-        left = row_of(store, key)
+        left = await row_of(store, key)
         if lease is not None and left.lease == lease:
-            store.leases.release(key, lease, left.status, left.wake_at)
+            await store.leases.release(key, lease, left.status, left.wake_at)
 
 
-def upgrade_each(
+async def upgrade_each(
     store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code
-) -> Iterator[tuple[RunKey, str | None]]:
+) -> AsyncIterator[tuple[RunKey, str | None]]:
     """Move runs one by one, as a worker that lives for so long: each with why it was not moved, if it was not.
 
     Raises:
@@ -120,21 +120,21 @@ def upgrade_each(
     """
     world = SystemWorld()
     membership = Membership(store.leases, world)
-    membership.join()
+    await membership.join()
     try:
         for key in keys:
             problem = None
             try:
-                upgrade(store, engine, key, code, membership.worker, world.now())
+                await upgrade(store, engine, key, code, membership.worker, world.now())
             except (Divergence, LeasedElsewhere) as error:
                 problem = error.message
             yield key, problem
     finally:
-        membership.leave()
+        await membership.leave()
 
 
-def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: TimeMs, lease: Any) -> None:
-    records = list(store.records(key))
+async def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: TimeMs, lease: Any) -> None:
+    records = await all_records(store, key)
     machine = RunMachine(key)
     machine.validator = engine.validator
     for record in records:
@@ -149,7 +149,7 @@ def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now: Time
     batch = machine.accept([upgraded], cell.turn([upgraded.pack()]), now)
     status, wake_at = machine.status, machine.wake_at
     append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new)
-    (refused,) = store.commit([append])
+    (refused,) = await store.commit([append])
     if refused is not None:
         raise refused
 

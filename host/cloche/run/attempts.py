@@ -90,7 +90,7 @@ class Attempts:
         if start.is_recorded:  # it begins, whatever is done to the clock
             self._begin(step, call)
         elif start.not_before > now:
-            self._services.timers.at(start.not_before, lambda: self._start_if_waiting(start))
+            self._services.timers.at(start.not_before, lambda: self._look_again(start))
         elif start.redispatched or step.at_most_once:
             call.start, call.is_announced = replace(start, is_recorded=True), True
             self._inputs.add(_note_of_beginning(step, start, now))
@@ -240,18 +240,27 @@ class Attempts:
         self.start(replace(start, redispatched=call.redispatched + 1))
         return True
 
-    def _start_if_waiting(self, start: StartStep) -> None:
+    def _look_again(self, start: StartStep) -> None:
+        """The time of an attempt has come."""
+        if self._waits(start):
+            self._services.tasks.spawn(self._start_if_waiting(start))
+
+    def _waits(self, start: StartStep) -> bool:
         machine = self._run.machine
         if self._stopped or not machine.moves:
-            return
+            return False
         call = machine.open.get(start.call)
-        if call is None or call.phase is not StepPhase.BACKOFF:
+        return call is not None and call.phase is StepPhase.BACKOFF
+
+    async def _start_if_waiting(self, start: StartStep) -> None:
+        is_safe = await self._services.ownership.is_safe()
+        if not self._waits(start):  # any more: it was asked meanwhile
             return
-        if self._services.ownership.is_safe():
+        if is_safe:
             self.start(start)
         else:  # no commit has just said that the run is ours, and another worker may have taken it
             due = TimeMs(self._services.world.now() + UNSAFE_RETRY_MS)
-            self._services.timers.at(due, lambda: self._start_if_waiting(start))
+            self._services.timers.at(due, lambda: self._look_again(start))
 
     def _release_from_quarantine(self, recorded: Sequence[Input]) -> None:
         """Those that have ended were not at fault."""

@@ -12,21 +12,22 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
-from cloche.history import CallId, Failure, Kind, Record, RunId, RunKey
+from cloche.history import CallId, Failure, Kind, RunId, RunKey
 from cloche.history.effects import StartRun
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
 from cloche.history.notes import RunStopped
 from cloche.history.reading import message_of
 from cloche.history.records import ENDS
 from cloche.status import FINAL
+from cloche.store import all_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
+    from cloche.store import Store
 
 RETRY_S = 1.0  # until a store that did not answer is asked again
 _REASON = "the run that started it was canceled, or goes on without it"
@@ -42,14 +43,16 @@ class Children:
         self._following: dict[CallId, asyncio.Task[None]] = {}
         self._unwanted: set[CallId] = set()
 
-    def start(self, start: StartRun) -> None:
+    async def start(self, start: StartRun) -> None:
         """Start the child of a call, or find it, and tell its end.
 
         Raises:
             MissingWorkflow: this process does not have the workflow.
         """
         key = self._run.key
-        if self._row(start.call) is None and not self._services.child_runs.has_workflow(key.tenant, start.workflow):
+        if await self._row(start.call) is None and not await self._services.child_runs.has_workflow(
+            key.tenant, start.workflow
+        ):
             raise MissingWorkflow(
                 f"run {key} needs workflow '{start.workflow}' for a child, which this process does not have: "
                 "open the store with it among its workflows, or deploy it",
@@ -58,21 +61,21 @@ class Children:
             )
         self._follow(start)
 
-    def cancel(self, call: CallId) -> None:
+    async def cancel(self, call: CallId) -> None:
         """Nobody wants this child any more."""
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
-            if self._row(call) is not None:  # else its start is on its way, and it is canceled after that
+            if await self._row(call) is not None:  # else its start is on its way, and it is canceled after that
                 self._services.tasks.spawn(self._cancel(call))
 
-    def cancel_all(self) -> None:
+    async def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
         for call in self._run.machine.open.children():
             if call not in self._following:
                 self._unwanted.add(call)
                 self._follow(self._run.machine.open.start_of_child(call))
         for call in list(self._following):
-            self.cancel(call)
+            await self.cancel(call)
 
     def stop(self) -> None:
         """Wait no more. Children go on; those that nobody wants are still canceled."""
@@ -86,8 +89,8 @@ class Children:
         parent = self._run.key
         return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
 
-    def _row(self, call: CallId) -> Any:
-        return self._services.store.run(self._key(call))
+    async def _row(self, call: CallId) -> Any:
+        return await self._services.store.run(self._key(call))
 
     def _follow(self, start: StartRun) -> None:
         if start.call not in self._following:
@@ -106,7 +109,7 @@ class Children:
         self._inputs.add(self._fitting(start.call, outcome))
 
     async def _outcome(self, start: StartRun) -> list[Any]:
-        known = self._row(start.call) is not None
+        known = await self._row(start.call) is not None
         if start.call in self._unwanted:
             if not known:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
@@ -128,11 +131,11 @@ class Children:
         """Wait until the child has ended; what came of it."""
         while True:
             stopped = self._services.child_runs.stopped(key)
-            row = self._services.store.run(key)
+            row = await self._services.store.run(key)
             if row is None:
                 return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was seen"))
             if row.status in FINAL:
-                return _read(key, self._services.store.records(key))
+                return await _read(self._services.store, key)
             await stopped
 
     def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
@@ -145,8 +148,8 @@ class Children:
         return event
 
 
-def _read(key: RunKey, records: Iterable[Record]) -> list[Any]:
-    end = next(record for record in records if record.kind in ENDS)
+async def _read(store: Store, key: RunKey) -> list[Any]:
+    end = next(record for record in await all_records(store, key) if record.kind in ENDS)
     if end.kind is not Kind.RUN_CANCELED_BY_CODE:
         match message_of(end):
             case CompleteRun(value):

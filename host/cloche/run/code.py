@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cloche.engines import CellSource, Code, bundle_of
-from cloche.errors import HistoryError
+from cloche.errors import GuestUnavailable, HistoryError
 from cloche.store import Store, blob_digest
 
 if TYPE_CHECKING:
@@ -18,21 +20,38 @@ def code_of(workflow: Workflow, engine: CellSource) -> Code:
     return bundle_of(workflow, guest)
 
 
-def load_code(store: Store, digest: str) -> Code:
+async def load_code(store: Store, digest: str) -> Code:
     """The code a run is pinned to.
 
     Raises:
         HistoryError: the store has lost it.
     """
-    packed = store.blob(digest)
+    packed = await store.blob(digest)
     if packed is None or blob_digest(packed) != digest:
         raise HistoryError(f"the code {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
     return Code.unpack(packed)
 
 
-def load_guest(store: Store, digest: str) -> bytes:
+async def load_guest(store: Store, digest: str) -> bytes:
     """The guest a run is pinned to; as `load_code`."""
-    wasm = store.blob(digest)
+    return _checked(await store.blob(digest), digest)
+
+
+async def guest_of(store: Store, engine: CellSource, code: Code) -> Callable[[], bytes]:
+    """What gives an engine the guest of `code`, in any thread: it is read from the store now, unless the engine has it.
+
+    Raises (what comes back):
+        HistoryError: the store has lost it.
+    """
+    with suppress(GuestUnavailable):
+        digest, wasm = engine.guest(code.language)
+        if digest == code.guest:
+            return lambda: wasm
+    stored = await store.blob(code.guest)
+    return lambda: _checked(stored, code.guest)
+
+
+def _checked(wasm: bytes | None, digest: str) -> bytes:
     if wasm is None or blob_digest(wasm) != digest:
         raise HistoryError(f"the guest {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
     return wasm

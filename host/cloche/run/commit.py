@@ -98,7 +98,7 @@ class Commit:
             StoreUnavailable: it cannot be said; try again.
             LeaseLost: another worker has the run.
         """
-        row = self._services.store.run(self._run.key)
+        row = await self._services.store.run(self._run.key)
         if row is None:
             return False
         if row.head_hash == batch.records[-1].hash:

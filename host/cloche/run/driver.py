@@ -134,9 +134,9 @@ class RunDriver:
                 with self.live.keeping_cell():
                     await self.live.rebuild()
             if self.live.machine.phase is RunPhase.CANCELING or self.inputs.of_kind(CancelRequested):
-                self._effects.interrupt()
+                await self._effects.interrupt()
             else:
-                self._effects.dispatch_again()
+                await self._effects.dispatch_again()
             if self.live.machine.phase is RunPhase.CLEANING_UP:
                 self._effects.bound_clean_up()
         except ClocheError as error:
@@ -213,7 +213,7 @@ class RunDriver:
 
     async def _take(self, arrived: Sequence[Incoming]) -> None:
         if self.lease is None and await self._commit.regain():
-            self._effects.dispatch(self.live.machine.pending())
+            await self._effects.dispatch(self.live.machine.pending())
         inputs = normalize(self.live.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
         if inputs:
             with self.live.keeping_cell():
@@ -229,7 +229,7 @@ class RunDriver:
         if count < len(inputs):
             self.inputs.put_back(inputs[count:])
         self.inputs.committed(inputs[:count])
-        self._effects.follow(batch, inputs[:count])
+        await self._effects.follow(batch, inputs[:count])
         supervisor = self._services.supervisor
         if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
             supervisor.stopped_moving(self)
@@ -242,7 +242,7 @@ class RunDriver:
     async def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
         if self.live.machine.ended:
-            self.live.forget()
+            await self.live.forget()
         await self._services.supervisor.release(self)
         self._services.supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
 

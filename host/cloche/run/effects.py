@@ -30,36 +30,39 @@ class Effects:
         self._inputs = inputs
         self._is_driven = is_driven
 
-    def follow(self, batch: Batch, inputs: Sequence[Input]) -> None:
+    async def follow(self, batch: Batch, inputs: Sequence[Input]) -> None:
         """Do what a batch asks for, now that it is durable; `inputs` are those that it recorded.
 
         Raises:
             MissingStep, MissingWorkflow: this process does not have one that is needed.
         """
         machine = self._run.machine
-        if machine.phase is RunPhase.CANCELING or machine.ended:
+        is_over = machine.phase is RunPhase.CANCELING or machine.ended
+        if is_over:
             self.attempts.abort()
-            self.children.cancel_all()
         if machine.phase is RunPhase.CANCELING:
             self.attempts.refuse_announced()
+        begins = [*machine.committed(batch), *self.attempts.again(inputs)]  # before the store is asked for anything
+        if is_over:
+            await self.children.cancel_all()
         for effect in batch.effects:
             if isinstance(effect, StopCall):
-                self.stop_call(effect.call)
-        self.dispatch([*machine.committed(batch), *self.attempts.again(inputs)])
+                await self.stop_call(effect.call)
+        await self.dispatch(begins)
         kinds = {record.kind for record in batch.records}
         if Kind.CANCEL_DELIVERED in kinds:
             self.bound_clean_up()
         if Kind.RUN_CONTINUED in kinds:
-            self.dispatch(machine.pending())
+            await self.dispatch(machine.pending())
         if Kind.HOOK_OPENED in kinds:
             self._services.supervisor.hook_opened(self._run.key)
 
-    def stop_call(self, call: CallId) -> None:
+    async def stop_call(self, call: CallId) -> None:
         """Nobody waits for this call any more."""
         self.attempts.abort(call)
-        self.children.cancel(call)
+        await self.children.cancel(call)
 
-    def dispatch(self, effects: Sequence[Effect]) -> None:
+    async def dispatch(self, effects: Sequence[Effect]) -> None:
         """Begin each of them.
 
         Raises:
@@ -70,22 +73,22 @@ class Effects:
                 case StartStep():
                     self.attempts.start(effect)
                 case StartRun():
-                    self.children.start(effect)
+                    await self.children.start(effect)
                 case StartTimer():
                     self._services.timers.at(effect.due, lambda effect=effect: self.fire(effect))  # type: ignore[misc]
 
-    def dispatch_again(self) -> None:
+    async def dispatch_again(self) -> None:
         """What a run waits for that another process began: its steps may have begun there."""
         for effect in self._run.machine.pending():
             if isinstance(effect, StartStep):
                 self.attempts.start_again(effect)
             else:
-                self.dispatch([effect])
+                await self.dispatch([effect])
 
-    def interrupt(self) -> None:
+    async def interrupt(self) -> None:
         """The run is being canceled, and another process began what it waits for."""
         self.attempts.interrupt()
-        self.children.cancel_all()
+        await self.children.cancel_all()
 
     def fire(self, timer: StartTimer) -> None:
         """A timer is due: the run is told if it still waits for it, and is still driven here."""

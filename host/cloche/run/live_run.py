@@ -14,6 +14,7 @@ from cloche.history.reading import unpack_started
 from cloche.run import checkpoints
 from cloche.run.limits import RunLimits
 from cloche.run.recovery import Recovery
+from cloche.store import record_pages
 
 if TYPE_CHECKING:
     from cloche.engines import Cell
@@ -60,8 +61,7 @@ class LiveRun:
             HistoryError: the history cannot be read, or the code asks for something else than it says.
         """
         if self.started is None:
-            records = self._services.store.records(self.key)
-            self.started = next((unpack_started(one.body) for one in records if one.kind is Kind.RUN_STARTED), None)
+            self.started = await self._recorded_start()
         self.cell = None  # whatever happens, it is not what the store has
         recovery = Recovery(self._services, self.key, self.code, self.limits.policy.limits(), self._new_machine)
         await recovery.recover()
@@ -71,9 +71,16 @@ class LiveRun:
         self.meter.burn(recovery.burnt)
         self._count_cell()
 
+    async def _recorded_start(self) -> Started | None:
+        async for page in record_pages(self._services.store, self.key, first=2):
+            for record in page:
+                if record.kind is Kind.RUN_STARTED:
+                    return unpack_started(record.body)
+        return None
+
     async def is_at_head(self) -> bool:
         """Whether there is a cell, of a driver that was parked, and nobody has appended since."""
-        row = self._services.store.run(self.key)
+        row = await self._services.store.run(self.key)
         return self.cell is not None and row is not None and row.head_hash == self.machine.head_hash
 
     def take_over(self, parked: LiveRun) -> None:
@@ -129,11 +136,11 @@ class LiveRun:
         self.tail, self._fuel_saved, self._has_checkpoint = 0, self.cell.fuel_used, True
         self._services.cells.save(self.key, self.machine.head_seq, pack)
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """The run has ended: nothing is kept of it beside its log."""
         self.limits.forget()
         if self._has_checkpoint:
-            self._services.checkpoints.forget(self.key)
+            await self._services.checkpoints.forget(self.key)
 
     # ---- inside ----
 

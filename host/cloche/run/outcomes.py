@@ -135,8 +135,11 @@ class _StepServices:
     services: RunServices
     start: StartStep
 
-    def result_of(self, path: str) -> Any:
-        return self.services.log.result_of(self.run.key, path)
+    def result_now(self, path: str) -> Any:
+        return self.services.log.result_now(self.run.key, path)
+
+    async def result_of(self, path: str) -> Any:
+        return await self.services.log.result_of(self.run.key, path)
 
     def abort_run(self, reason: str) -> None:
         self._tell(CancelRequested(self.services.world.now(), reason))

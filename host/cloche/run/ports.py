@@ -51,7 +51,7 @@ class Cells(Protocol):
 
     async def open(self, tenant: TenantId, code: Code, limits: Limits) -> Cell: ...
 
-    def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None: ...
+    async def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None: ...
 
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
@@ -66,11 +66,17 @@ class Cells(Protocol):
 class Log(Protocol):
     """The log of all runs."""
 
-    def append(self, append: Append) -> asyncio.Future[None]:
-        """Resolves when `append` is durable; raises as `Store.commit` and with the append's own refusal."""
+    async def append(self, append: Append) -> None:
+        """Returns when `append` is durable; raises as `Store.commit` and with the append's own refusal."""
 
-    def result_of(self, key: RunKey, path: str) -> Any:
-        """The output recorded last at `path` of a run; None if there is none. From any thread."""
+    async def result_of(self, key: RunKey, path: str) -> Any:
+        """The output recorded last at `path` of a run; None if there is none."""
+
+    def result_now(self, key: RunKey, path: str) -> Any:
+        """As `result_of`, for code that cannot await: in any thread, also on the event loop's."""
+
+    async def close(self) -> None:
+        """Nothing is answered by `result_now` any more."""
 
 
 class Tasks(Protocol):
@@ -94,7 +100,7 @@ class Ownership(Protocol):
     @property
     def worker(self) -> str: ...
 
-    def is_safe(self) -> bool:
+    async def is_safe(self) -> bool:
         """Whether no other worker can have taken the runs of this one."""
 
     async def claim(self, key: RunKey) -> RunRow | None:
@@ -161,7 +167,7 @@ class ChildRuns(Protocol):
         self, parent: RunKey, limits: RunLimits, workflow: Any, input_data: Any, run_id: str
     ) -> Any: ...
 
-    def has_workflow(self, tenant: TenantId, id: str) -> bool:
+    async def has_workflow(self, tenant: TenantId, id: str) -> bool:
         """Whether a run of this workflow can be started here."""
 
     async def cancel(self, key: RunKey, reason: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from cloche.errors import BrokenChain, CellGone, CellLost, CheckpointRejected, Divergence, GuestFault, HeavyTurn
@@ -16,11 +15,11 @@ from cloche.history.limits import Limits
 from cloche.history.replay import Script, find_divergence, script
 from cloche.run import checkpoints
 from cloche.run.ports import RunServices
+from cloche.store import all_records, first_record, row_pages
 
 if TYPE_CHECKING:
     from cloche.engines import Cell, Code
 
-PORTION_ROWS = 4_000  # of a history that is read: about 10 ms
 LOST_MAX = 3  # times running that its cell's process ended over one rebuild
 
 log = logging.getLogger("cloche.run")
@@ -62,11 +61,11 @@ class Recovery:
 
     async def _from_beginning(self) -> None:
         self.machine, self.cell, self.tail = self.new_machine(), None, 0
-        await self._follow(self.services.store.rows(self.key))
+        await self._follow([], row_pages(self.services.store, self.key))
 
     async def _from_checkpoint(self) -> bool:
         """Whether there was a checkpoint that could be used. One about which there is a doubt is never looked at again."""
-        saved = self.services.checkpoints.get(self.key)
+        saved = await self.services.checkpoints.get(self.key)
         if saved is None:
             return False
         try:
@@ -75,7 +74,7 @@ class Recovery:
             raise
         except (CheckpointRejected, Divergence, GuestFault) as error:
             log.warning("a checkpoint of run %s is not used, now or again: %s", self.key, error.message)
-            self.services.checkpoints.reject(self.key)
+            await self.services.checkpoints.reject(self.key)
             return False
 
     async def _restore(self, saved: bytes) -> bool:
@@ -88,30 +87,31 @@ class Recovery:
         checkpoint = checkpoints.opened(self.key, saved)
         machine = self.new_machine()
         machine.restore(checkpoint.machine)
-        rows = store.rows(self.key, checkpoint.seq)
-        first = next(rows, None)
-        row = store.run(self.key)
-        checkpoints.check_joint(machine, row.head_hash if row is not None else b"", first)
-        self.cell = self.services.cells.thaw(self.key.tenant, self.code, self.limits, checkpoint.cell)
+        pages = row_pages(store, self.key, checkpoint.seq)
+        first: list[Row] = await anext(pages, [])
+        row = await store.run(self.key)
+        checkpoints.check_joint(machine, row.head_hash if row is not None else b"", first[0] if first else None)
+        self.cell = await self.services.cells.thaw(self.key.tenant, self.code, self.limits, checkpoint.cell)
         if self.cell is None:
             return False
         self.machine, self.tail, self.has_checkpoint = machine, 0, True
-        if first is not None:
-            await self._follow(chain([first], rows))
+        if first:
+            await self._follow(first, pages)
         return True
 
-    async def _follow(self, rows: Iterator[Row]) -> None:
+    async def _follow(self, first: Sequence[Row], pages: AsyncIterator[Sequence[Row]]) -> None:
         """Take machine and cell through stored records, from where they stand to the end of the log."""
         begin, transcript = self.machine.head_seq, Transcript()
-        while portion := list(islice(rows, PORTION_ROWS)):
-            follow(self.machine, portion, self._read, transcript)
+        await self._pass(first, transcript)
+        async for page in pages:
+            await self._pass(page, transcript)
             await asyncio.sleep(0)  # the other runs go on meanwhile
         if self.machine.ended or not transcript.events:
             return
         if self.cell is None:
             self.cell = await self.services.cells.open(self.key.tenant, self.code, self.limits)
         if transcript.is_upgraded:  # what its code is told depends on all of the history
-            part = self._script(begin)
+            part = await self._script(begin)
             events, expected = part.events, b"".join(part.expected)
         else:
             events, expected = transcript.events, transcript.output()
@@ -122,14 +122,25 @@ class Recovery:
         finally:
             self.burnt += self.cell.fuel_used - before
         if output != expected:
-            report = find_divergence(self.key.run, self._script(begin), output, self.code.lines)
+            report = find_divergence(self.key.run, await self._script(begin), output, self.code.lines)
             raise Divergence(str(report), report=report)
 
-    def _script(self, after: Seq) -> Script:
-        return script(list(self.services.store.records(self.key, after)))
+    async def _pass(self, rows: Sequence[Row], transcript: Transcript) -> None:
+        """Take the machine through stored records."""
+        asks = follow(self.machine, rows, transcript)
+        wanted = next(asks, None)
+        while wanted is not None:
+            record = await self._read(wanted)
+            try:
+                wanted = asks.send(record)
+            except StopIteration:
+                return
 
-    def _read(self, seq: Seq) -> Record:
-        found = next(self.services.store.records(self.key, Seq(seq - 1)), None)
+    async def _script(self, after: Seq) -> Script:
+        return script(await all_records(self.services.store, self.key, after))
+
+    async def _read(self, seq: Seq) -> Record:
+        found = await first_record(self.services.store, self.key, Seq(seq - 1))
         if found is None:
             raise BrokenChain(f"run {self.key}, record {seq} is missing", run_id=self.key.run, seq=seq)
         return found

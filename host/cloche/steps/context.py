@@ -57,7 +57,9 @@ StateChange: TypeAlias = "dict[str, Any] | Callable[[Mapping[str, Any]], Mapping
 class Services(Protocol):
     """What a context asks of the runtime."""
 
-    def result_of(self, path: str) -> Any: ...
+    def result_now(self, path: str) -> Any: ...
+
+    async def result_of(self, path: str) -> Any: ...
 
     def abort_run(self, reason: str) -> None: ...
 
@@ -114,8 +116,15 @@ class StepContext:
         return copied(self._init_data)
 
     def get_step_result(self, step: Any) -> Any:
-        """The output of a step that has succeeded, by its id, its path or the step itself; None if there is none."""
-        return self._services.result_of(step if isinstance(step, str) else step.id)
+        """The output of a step that has succeeded, by its id, its path or the step itself; None if there is none.
+
+        It waits for the store, in an async step with the whole event loop: write `await ctx.step_result(…)` there.
+        """
+        return self._services.result_now(step if isinstance(step, str) else step.id)
+
+    async def step_result(self, step: Any) -> Any:
+        """As `get_step_result`; nothing else waits meanwhile."""
+        return await self._services.result_of(step if isinstance(step, str) else step.id)
 
     def set_state(self, **patch: Any) -> None:
         """Merge these keys into the run's state when this step has succeeded; every call merges.

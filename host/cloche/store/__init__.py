@@ -1,7 +1,8 @@
-"""The log: one small protocol, in memory and in SQLite. The only code that knows SQL."""
+"""The log: one small protocol, in memory and in SQLite. The only code that knows SQL, and which stores there are."""
 
-from cloche.store.checkpoints import CheckpointFile, Checkpoints, MemoryCheckpoints
+from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.memory import MemoryStore
+from cloche.store.pages import all_records, first_record, record_pages, row_pages
 from cloche.store.protocol import (
     GRANTED,
     START,
@@ -13,21 +14,23 @@ from cloche.store.protocol import (
     Leases,
     NewCode,
     NewRun,
+    News,
     RunRow,
     Store,
     Version,
     WorkerRow,
 )
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
+from cloche.store.urls import MEMORY, check_url, is_there, open_store
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
     "GRANTED",
+    "MEMORY",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
     "Append",
-    "CheckpointFile",
     "Checkpoints",
     "Collected",
     "Finding",
@@ -39,6 +42,7 @@ __all__ = [
     "Metered",
     "NewCode",
     "NewRun",
+    "News",
     "RunRow",
     "SqliteStore",
     "Store",
@@ -46,5 +50,12 @@ __all__ = [
     "Usage",
     "Version",
     "WorkerRow",
+    "all_records",
     "blob_digest",
+    "check_url",
+    "first_record",
+    "is_there",
+    "open_store",
+    "record_pages",
+    "row_pages",
 ]

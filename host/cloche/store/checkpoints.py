@@ -6,14 +6,18 @@ that cannot be read is, and is begun anew.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cloche.history.ids import RunKey, Seq
+
+T = TypeVar("T")
 
 _VERSION = 1
 _SCHEMA = (
@@ -27,18 +31,18 @@ log = logging.getLogger("cloche")
 class Checkpoints(Protocol):
     """The newest checkpoint of each run. Nothing here raises: what cannot be kept or read is not there."""
 
-    def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
+    async def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
         """Keep `data`, taken at record `seq`, instead of an older one of the run."""
 
-    def get(self, key: RunKey) -> bytes | None: ...
+    async def get(self, key: RunKey) -> bytes | None: ...
 
-    def reject(self, key: RunKey) -> None:
+    async def reject(self, key: RunKey) -> None:
         """Never give this one again; a newer one may come."""
 
-    def forget(self, key: RunKey) -> None:
+    async def forget(self, key: RunKey) -> None:
         """The run has ended or was deleted."""
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class MemoryCheckpoints:
@@ -47,26 +51,28 @@ class MemoryCheckpoints:
     def __init__(self) -> None:
         self._kept: dict[RunKey, tuple[Seq, bytes | None]] = {}
 
-    def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
+    async def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
         if key not in self._kept or self._kept[key][0] < seq:
             self._kept[key] = (seq, data)
 
-    def get(self, key: RunKey) -> bytes | None:
+    async def get(self, key: RunKey) -> bytes | None:
         return self._kept.get(key, (0, None))[1]
 
-    def reject(self, key: RunKey) -> None:
+    async def reject(self, key: RunKey) -> None:
         if key in self._kept:
             self._kept[key] = (self._kept[key][0], None)
 
-    def forget(self, key: RunKey) -> None:
+    async def forget(self, key: RunKey) -> None:
         self._kept.pop(key, None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
 
 class CheckpointFile:
-    """Implements `Checkpoints` on the file at `path`. Any thread may call it; several processes may use one file."""
+    """Implements `Checkpoints` on the file at `path`, which several processes may use. It is never touched on the event loop's
+    thread: a checkpoint has megabytes, and others may hold the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -79,14 +85,17 @@ class CheckpointFile:
         store = store.resolve()  # as the store itself: one behind a link is one store
         return cls(store.with_name(f"{store.name}-checkpoints"))
 
-    def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
-        self._write(
+    async def put(self, key: RunKey, seq: Seq, data: bytes) -> None:
+        await self._write(
             "INSERT INTO checkpoints VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq, data = excluded.data "
             "WHERE seq < excluded.seq",
             (key.tenant, key.run, seq, data),
         )
 
-    def get(self, key: RunKey) -> bytes | None:
+    async def get(self, key: RunKey) -> bytes | None:
+        return await self._beside(lambda: self._read(key))
+
+    def _read(self, key: RunKey) -> bytes | None:
         with self._lock:
             if self._db is None:
                 return None
@@ -99,19 +108,28 @@ class CheckpointFile:
                 return None
         return row[0] if row and isinstance(row[0], bytes) else None
 
-    def reject(self, key: RunKey) -> None:
-        self._write("UPDATE checkpoints SET data = NULL WHERE tenant = ? AND run = ?", (key.tenant, key.run))
+    async def reject(self, key: RunKey) -> None:
+        await self._write("UPDATE checkpoints SET data = NULL WHERE tenant = ? AND run = ?", (key.tenant, key.run))
 
-    def forget(self, key: RunKey) -> None:
-        self._write("DELETE FROM checkpoints WHERE tenant = ? AND run = ?", (key.tenant, key.run))
+    async def forget(self, key: RunKey) -> None:
+        await self._write("DELETE FROM checkpoints WHERE tenant = ? AND run = ?", (key.tenant, key.run))
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self._beside(self._close)
+
+    def _close(self) -> None:
         with self._lock:
             if self._db is not None:
                 self._db.close()
                 self._db = None
 
-    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+    async def _beside(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+
+    async def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        await self._beside(lambda: self._execute(sql, values))
+
+    def _execute(self, sql: str, values: tuple[object, ...]) -> None:
         with self._lock:
             if self._db is None:
                 return

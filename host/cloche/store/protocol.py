@@ -5,15 +5,18 @@ all of them: the methods of a facet stand on the store itself, only the leases a
 In each store here a facet is a class on a connection, and the store inherits all of them. A facet that is to become an
 object too, as `store.inbox.post(…)`, is the same class held as an attribute; code that asks for the facet does not change.
 
-Everything is synchronous for now: a call takes as long as the disk does, and waiting and grouping are the worker's business.
+Everything is `async`. A store in this process answers without waiting; one that has to wait, for a lock or for a network, lets
+the event loop go on meanwhile. So between two calls anything may have happened, whatever the first one said. A connection
+belongs to one event loop; `connect` gives another loop its own. Grouping is the worker's business.
 Every store passes the same conformance suite (`tests/host/store/conformance/`). Times are in ms since 1970.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Protocol, Self
 
 from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
@@ -21,7 +24,11 @@ from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.usage import Metered, TenantUsage
 
+if TYPE_CHECKING:
+    from cloche.store.checkpoints import Checkpoints
+
 GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
+PAGE_RECORDS = 4096  # of a history that is read page by page
 START = "start"  # the kind of a request for a run that is not there yet
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
 RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
@@ -134,6 +141,14 @@ class InboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one."""
+
+    mark: int
+    is_any: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something `audit` found wrong. `seq` is the record it points at, None for the run or the file as a whole."""
 
@@ -153,21 +168,23 @@ class Collected:
 class Log(Protocol):
     """Runs and their records. Raises as `Store`."""
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Write all of `appends` in one durable transaction and return what became of each, in order.
 
         None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`
-        or `LeaseLost`: this one was not written, the others were.
+        or `LeaseLost`: this one was not written, the others were. A run has one append under way at a time; appends of
+        other runs may be under way in other calls.
 
         Raises:
-            StoreUnavailable: nothing at all was written.
+            StoreUnavailable: all of it was written or nothing, and it is not known which: the answer may have been lost on
+                its way. Look at the heads of the runs (`run`) before anything is written again.
             StoreFailed: it is not known what was written; nothing more can be done with this store.
         """
 
-    def run(self, key: RunKey) -> RunRow | None:
+    async def run(self, key: RunKey) -> RunRow | None:
         """The index entry of a run; None if there is no such run."""
 
-    def runs(
+    async def runs(
         self,
         *,
         tenant: str | None = None,
@@ -178,20 +195,27 @@ class Log(Protocol):
     ) -> list[RunRow]:
         """Runs, newest first. `after` is the run id that the page follows; with several tenants give `tenant` too."""
 
-    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        """The records of a run that follow `after`, in order, each verified against the chain.
+    async def records(self, key: RunKey, after: Seq = Seq(0), limit: int = PAGE_RECORDS) -> list[Record]:  # noqa: B008
+        """A page of a run: the records that follow `after`, in order, each verified against the chain.
+
+        Fewer than `limit`: there are no more. `store.pages` has all of them.
 
         Raises:
-            BrokenChain: at the record that is not what was written.
+            BrokenChain: one of them is not what was written, or the run is shorter than its entry says.
         """
 
-    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
+    async def rows(
+        self,
+        key: RunKey,
+        after: Seq = Seq(0),  # noqa: B008
+        limit: int = PAGE_RECORDS,
+    ) -> list[tuple[bytes, bytes]]:
         """The same as (record, hash), as they are stored: the caller verifies the chain (`history.fast_replay`)."""
 
-    def result(self, key: RunKey, path: Path) -> Record | None:
+    async def result(self, key: RunKey, path: Path) -> Record | None:
         """The last record that ended the call, map or nested workflow at `path`, by index."""
 
-    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+    async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         """Mark a run as blocked, for the reason given, or as free again. Afterwards no worker owns it.
 
         Raises:
@@ -199,7 +223,7 @@ class Log(Protocol):
             LeaseLost: its lease is another one.
         """
 
-    def queued(self, tenant: TenantId) -> int:
+    async def queued(self, tenant: TenantId) -> int:
         """How many runs of a tenant were admitted and have not begun."""
 
 
@@ -209,144 +233,153 @@ class Leases(Protocol):
     A worker that others have evicted gets no run any more: it joins again under another id.
     """
 
-    def join(self, worker: str, offers: str | None = None) -> None:
+    async def join(self, worker: str, offers: str | None = None) -> None:
         """Become one of the workers. The process holds something that is let go when it dies, where there is such a thing."""
 
-    def publish(self, worker: str, offers: str) -> None:
+    async def publish(self, worker: str, offers: str) -> None:
         """Say which workflows the worker can start. Nothing happens if it was evicted."""
 
-    def heartbeat(self, worker: str) -> bool:
-        """Say that the worker lives. False: it was evicted, and its runs belong to others. Safe to call from any thread."""
+    async def heartbeat(self, worker: str) -> bool:
+        """Say that the worker lives. False: it was evicted, and its runs belong to others."""
 
-    def workers(self) -> list[WorkerRow]:
+    async def workers(self) -> list[WorkerRow]:
         """All of them, also those that have died and were not evicted yet."""
 
-    def evict(self, worker: WorkerRow) -> bool:
+    async def evict(self, worker: WorkerRow) -> bool:
         """Free the runs of a dead worker and forget it. False: its heartbeat is another one by now, or others were first."""
 
-    def leave(self, worker: str) -> None:
+    async def leave(self, worker: str) -> None:
         """Free the runs of this worker and forget it."""
 
-    def claim(self, worker: str, key: RunKey) -> RunRow | None:
+    async def claim(self, worker: str, key: RunKey) -> RunRow | None:
         """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had."""
 
-    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+    async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
 
-    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
         """Own runs that are due at `now` and that no worker owns: of each tenant up to its share.
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
 
-    def next_due(self) -> TimeMs | None:
+    async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""
 
-    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
+    async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         """Own the run no longer. Nothing happens if the lease was lost."""
 
 
 class Inbox(Protocol):
     """Requests of other processes to the worker that owns a run. Raises as `Store`."""
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
+    async def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
         """Leave a request for the owner of the run. The same token again is the same request, until it is accepted.
 
         `kept`: the answer stays, so that the same token is known for as long as the run is; a request that was refused may
         be made again.
         """
 
-    def requests(self, worker: str | None = None) -> list[InboxRow]:
+    async def requests(self, worker: str | None = None) -> list[InboxRow]:
         """Those that wait, oldest first; for `worker`: those it may accept, because no other worker owns the run.
 
         One to start a run may be accepted by every worker, until one of them has taken it.
         """
 
-    def request(self, token: str) -> InboxRow | None:
+    async def request(self, token: str) -> InboxRow | None:
         """The request that waits under this token."""
 
-    def take(self, inbox_id: int, worker: str) -> bool:
+    async def take(self, inbox_id: int, worker: str) -> bool:
         """Make this worker the one that answers a request to start a run, for as long as it lives.
 
         False: it was answered, another worker has taken it, or this one was evicted.
         """
 
-    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+    async def withdraw_request(self, inbox_id: int, answer: str) -> bool:
         """Answer a request that no worker has taken. False: one has, or it was answered."""
 
-    def answer(self, token: str) -> str | None:
+    async def answer(self, token: str) -> str | None:
         """What became of a kept request: GRANTED, or why it was refused, as JSON. None while it waits, or if it is unknown."""
 
-    def is_waiting(self, inbox_id: int) -> bool:
+    async def is_waiting(self, inbox_id: int) -> bool:
         """Whether a request was not answered yet."""
 
-    def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str) -> None:
         """Answer a request that no append accepts: GRANTED if there is nothing to do for it, or why it is refused.
 
         One that was answered before keeps its answer.
         """
 
-    def forget(self, token: str) -> None:
+    async def forget(self, token: str) -> None:
         """Drop the answer of a request that was kept."""
 
 
 class Blobs(Protocol):
     """Code bundles and guests, by the digest of their bytes. Raises as `Store`."""
 
-    def put_blob(self, digest: str, data: bytes) -> None:
+    async def put_blob(self, digest: str, data: bytes) -> None:
         """Keep `data` under its digest; once is enough. It may be collected until a run needs it: see `NewRun.blobs`."""
 
-    def blob(self, digest: str) -> bytes | None:
+    async def blob(self, digest: str) -> bytes | None:
         """What is kept under a digest, not verified; None if there is nothing."""
 
 
 class Deployments(Protocol):
     """The code that tenants have deployed. Raises as `Store`."""
 
-    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+    async def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
         """Keep a version with all it needs, in one commit, and make it the one that its workflow starts with.
 
         One that is there already is the same version; it is given back as it was first deployed.
         """
 
-    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+    async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         """The version of that id, or the one of the workflow of that id that was deployed last."""
 
-    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
         """What a tenant has deployed, the last first."""
 
-    def withdraw(self, tenant: TenantId, id: str) -> bool:
+    async def withdraw(self, tenant: TenantId, id: str) -> bool:
         """Forget a version; whether it was there. Runs that began with it keep its code."""
 
 
 class Metering(Protocol):
     """What runs have used, in the units of `Usage`. It is written by `Log.commit`. Raises as `Store`."""
 
-    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+    async def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         """What tenants have used, in the order of their ids: those that have or had a run, or the one named."""
 
-    def metered(self, key: RunKey) -> Metered | None:
+    async def metered(self, key: RunKey) -> Metered | None:
         """What a run has used; None if there is no such run."""
 
 
 class Maintenance(Protocol):
     """What an operator does with a store. Raises as `Store`."""
 
-    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+    async def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
         """Delete runs with their records, in one commit with tombstones that keep their ids from being used again.
 
         Returns those that were deleted: runs that have ended, and that no worker owns. What only they needed stays until
         `collect`; what they have used stays in the sum of their tenant.
         """
 
-    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+    async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
         """Delete parts, code and guests that no run and no version needs. `needs` gives what a code bundle needs, by digest.
 
         Raises:
             HistoryError: a bundle cannot be read; nothing was deleted.
         """
 
-    def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
+    async def back_up(self, target: FilePath) -> int:
+        """Write a copy of one moment, verified, to the new file `target`, while others write; its size in bytes.
+
+        Raises:
+            StoreUnavailable: there is such a file already, or it cannot be written.
+            BrokenChain: what was copied does not verify; no copy is left.
+            UsageError: a store of this kind is backed up by its own tools.
+        """
+
+    async def audit(self, key: RunKey | None = None) -> list[Finding]:
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
@@ -360,8 +393,26 @@ class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
     @property
     def leases(self) -> Leases: ...
 
-    def version(self) -> int:
-        """A number that changes when another connection has written, in this process or another one; never by own writes."""
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the checkpoints of its runs are kept."""
 
-    def close(self) -> None:
+    @property
+    def url(self) -> str:
+        """What `open_store` opens it by; without secrets."""
+
+    @property
+    def commits_at_once(self) -> int:
+        """How many calls of `commit` are worth having under way at a time."""
+
+    async def connect(self) -> Self:
+        """Another connection to the same store, to be closed by itself: for another event loop, or another worker."""
+
+    async def news(self, since: int | None) -> News:
+        """Whether another connection has written since an earlier call, in this process or another one; never by own writes.
+
+        `since` is the `mark` of that call; None: there was none.
+        """
+
+    async def close(self) -> None:
         """Let go of everything that the connection holds. Nothing else may be called afterwards."""

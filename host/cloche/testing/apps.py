@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,25 +39,18 @@ class TestApp(Cloche):
         super().__init__(
             workflows=[with_doubles(workflow, doubles) for workflow in workflows],
             handle_sigterm=options.pop("handle_sigterm", False),
+            store=on or MemoryStore(),
             **options,
         )
-        self._given_store = on or MemoryStore()
         self._given_checkpoints = checkpoints or MemoryCheckpoints()
 
     @property
     def store(self) -> Store:
-        return self._given_store
+        assert not isinstance(self._where, str | os.PathLike)
+        return self._where
 
-    def _open_store(self) -> Store:
-        """As every process has its own connection to a file: what another app on the store writes is not its own."""
-        given = self._given_store
-        return given.connect() if isinstance(given, MemoryStore) else given
-
-    def _open_checkpoints(self) -> Checkpoints:
+    def _checkpoints_of(self, store: Store) -> Checkpoints:
         return self._given_checkpoints
-
-    def _close_store(self, store: Store) -> None:
-        pass
 
     async def __aenter__(self) -> TestApp:
         await super().__aenter__()
@@ -71,5 +65,6 @@ class TestApp(Cloche):
         worker, self._worker = self._running, None
         shutdown.forget(self._drain)
         await worker.vanish()
+        await worker.store.close()
         if isinstance(self.store, MemoryStore):  # what the kernel tells of a process, for the stores that ask it
             self.store.leases.vanish(worker.name)

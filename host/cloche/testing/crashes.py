@@ -14,11 +14,11 @@ from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
 from cloche.run.results import RunResult
 from cloche.status import RunStatus
-from cloche.store import Append, MemoryStore
+from cloche.store import Append, MemoryStore, all_records
 from cloche.testing.apps import TestApp
 from cloche.testing.clock import VirtualTime, VirtualWorld
 from cloche.testing.doubles import StepDouble
-from cloche.testing.histories import assert_run_replays
+from cloche.testing.histories import check_run_replays
 
 RUN = "crashed-everywhere"
 KEY = run_key(RUN, DEFAULT_TENANT)
@@ -47,19 +47,19 @@ class CrashingStore(MemoryStore):
     def restore_power(self) -> None:
         self._power.went_out = asyncio.Event()
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._need_power()
         self._power.commits += 1
         if self.commits != self._at_commit:
-            return super().commit(appends)
+            return await super().commit(appends)
         if self._is_kept:
-            super().commit(appends)
+            await super().commit(appends)
         self.went_out.set()
         raise StoreUnavailable("the power went out")
 
-    def set_problem(self, key: RunKey, problem: str | None, *more: Any) -> None:
+    async def set_problem(self, key: RunKey, problem: str | None, *more: Any) -> None:
         self._need_power()
-        super().set_problem(key, problem, *more)
+        await super().set_problem(key, problem, *more)
 
     def _need_power(self) -> None:
         if self.went_out.is_set():
@@ -131,7 +131,7 @@ def crash_everywhere(
                 raise AssertionError(f"{moment}: the run could not be finished: {error!r}") from error
             crashes += 1
             _compare(moment, expected, result)
-            _prove(moment, workflow, store)
+            VirtualTime().run(_prove(moment, workflow, store))
     return CrashReport(expected, crashes)
 
 
@@ -186,11 +186,11 @@ def _told(result: RunResult) -> dict[str, Any]:
     return {"status": result.status, "result": result.result, "error": error, "state": result.state, "steps": steps}
 
 
-def _prove(moment: str, workflow: Workflow, store: MemoryStore) -> None:
-    for finding in store.audit():
+async def _prove(moment: str, workflow: Workflow, store: MemoryStore) -> None:
+    for finding in await store.audit():
         raise AssertionError(f"{moment}: record {finding.seq}: {finding.problem}")
-    ends = Counter(record.call for record in store.records(KEY) if record.kind is Kind.STEP_COMPLETED)
+    ends = Counter(record.call for record in await all_records(store, KEY) if record.kind is Kind.STEP_COMPLETED)
     for call, count in ends.items():
         if count > 1:
             raise AssertionError(f"{moment}: the step that record {call} called is completed {count} times")
-    assert_run_replays(store, KEY, workflow)
+    await check_run_replays(store, KEY, workflow)

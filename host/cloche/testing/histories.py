@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cloche.client.workflows import Workflow
@@ -24,17 +26,22 @@ def assert_replays(
         AssertionError: the code asks for something else than the history says; the text says where, and what.
         ForeignFile, BrokenChain: it is not an exported run, or not what was exported.
     """
+
+    async def check() -> None:
+        store = MemoryStore()
+        key = await export.import_run(store, data)
+        await check_run_replays(store, key, workflow, engine=engine)
+
     data = history if isinstance(history, bytes) else Path(history).read_bytes()
-    store = MemoryStore()
-    key = export.import_run(store, data)
-    assert_run_replays(store, key, workflow, engine=engine)
+    with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
+        thread.submit(asyncio.run, check()).result()
 
 
-def assert_run_replays(
+async def check_run_replays(
     store: MemoryStore, key: RunKey, workflow: Workflow | None = None, *, engine: CellSource | None = None
 ) -> None:
     """As `assert_replays`, for a run in a store."""
     used = engine or (workflow.cells if workflow is not None else None) or SandboxEngine()
-    report = replay.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
+    report = await replay.replay(store, key, used, code_of(workflow, used) if workflow is not None else None)
     if report.divergence is not None:
         raise AssertionError(str(report.divergence))

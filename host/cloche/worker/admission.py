@@ -7,8 +7,8 @@ oldest first. A queue that is full refuses the next run with an error; that is t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from cloche.errors import QueueFull
 from cloche.history import TenantId
@@ -49,15 +49,15 @@ class Admission:
         """Whether a new run of a tenant may begin at once."""
         return self.driven[tenant] < self._policy_of(tenant).concurrent_runs
 
-    @contextmanager
-    def queueing(self, tenant: TenantId) -> Iterator[None]:
+    @asynccontextmanager
+    async def queueing(self, tenant: TenantId) -> AsyncIterator[None]:
         """While one more run is put in the queue.
 
         Raises:
             QueueFull: it has no room; nothing was done.
         """
         most = self._policy_of(tenant).queued_runs
-        waiting = self._store.queued(tenant) + self._on_their_way[tenant]
+        waiting = await self._store.queued(tenant) + self._on_their_way[tenant]
         if waiting >= most:
             raise QueueFull(
                 f"tenant {tenant} has {waiting} runs that wait to begin, and {most} may: try again when some have begun",

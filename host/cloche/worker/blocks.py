@@ -68,7 +68,7 @@ class Blocks:
         elif isinstance(error, DamagedStore) or not isinstance(error, StoreError):
             problem = {"reason": error.code, "message": error.message, "what_to_do": error.what_to_do}
             with contextlib.suppress(StoreError):
-                self._store.set_problem(key, json.dumps(problem), lease)
+                await self._store.set_problem(key, json.dumps(problem), lease)
         self._listeners.announce(key, stopped=True)
 
     def try_again(self, key: RunKey, error: StoreError) -> None:
@@ -88,6 +88,6 @@ class Blocks:
 
     async def try_all(self, is_driven: Callable[[RunKey], bool]) -> None:
         """Another worker may lack what this one has: a run that was blocked elsewhere gets its chance here, once."""
-        for row in self._store.runs(status=RunStatus.BLOCKED, limit=BLOCKED_TRIED + len(self._last_errors)):
+        for row in await self._store.runs(status=RunStatus.BLOCKED, limit=BLOCKED_TRIED + len(self._last_errors)):
             if row.key not in self._last_errors and not is_driven(row.key):
                 await self.try_now(row.key)

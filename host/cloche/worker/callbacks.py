@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.history import RunKey
 from cloche.run.results import RunResult, fold
 from cloche.status import FINAL, RunStatus
+from cloche.store import all_records
 
 if TYPE_CHECKING:
     from cloche.run.ports import DrivenRun, Tasks
@@ -40,9 +41,9 @@ class Callbacks:
             self._reports[run.key] = self._tasks.spawn(self._report(run.key, calls))
 
     async def _report(self, key: RunKey, calls: Sequence[Callable[[RunResult], Any]]) -> None:
-        row = self._store.run(key)
+        row = await self._store.run(key)
         assert row is not None
-        result = fold(row, self._store.records(key), ())
+        result = fold(row, await all_records(self._store, key), ())
         for call in calls:
             try:
                 answer = call(result)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from cloche.errors import ClocheError, LimitExceeded
 from cloche.history import RunKey, Seq, TenantId
 from cloche.history.check import Validator
 from cloche.history.limits import Limits
-from cloche.run.code import load_code, load_guest
+from cloche.run.code import guest_of, load_code
 from cloche.sandbox.switch_interval import switch_interval
 from cloche.store import Checkpoints, NewRun, Store, blob_digest
 from cloche.worker.cell_cache import CellCache
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.run.lanes import Lanes
     from cloche.run.ports import CellOwner
 
+GUESTS_MAX = 4  # kept, of those that runs are pinned to: some MB each
 CHECKPOINTS_S_MAX = 2.0  # how long the end of a worker waits for those on their way
 
 log = logging.getLogger("cloche")
@@ -50,7 +50,8 @@ class WorkerCells:
         self._lanes = lanes
         self._checkpoints = checkpoints
         self._codes: dict[str, Code] = {}
-        self._writes: set[Future[None]] = set()  # checkpoints on their way
+        self._guests: dict[str, Callable[[], bytes]] = {}
+        self._writes: set[asyncio.Task[None]] = set()  # checkpoints on their way
         self._switch_interval_s = switch_interval_s
         self._restore_interval: Callable[[], None] | None = None
 
@@ -75,14 +76,14 @@ class WorkerCells:
 
     # ---- code ----
 
-    def code(self, digest: str) -> Code:
+    async def code(self, digest: str) -> Code:
         """A code bundle of the store.
 
         Raises:
             HistoryError: it is not there, or damaged.
         """
         if digest not in self._codes:
-            self._codes[digest] = load_code(self._store, digest)
+            self._codes[digest] = await load_code(self._store, digest)
         return self._codes[digest]
 
     def new_run(self, code: Code) -> NewRun:
@@ -109,12 +110,20 @@ class WorkerCells:
 
     async def open(self, tenant: TenantId, code: Code, limits: Limits) -> Cell:
         """A fresh cell of a run; raises as `Lanes.open`."""
-        guest = partial(load_guest, self._store, code.guest)
+        guest = await self._guest(code)
         return await self._lanes.open(tenant, code, limits, partial(self.engine.open, code, guest, limits, tenant))
 
-    def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None:
+    async def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None:
         """The cell of a checkpoint; raises as `CellSource.thaw`."""
-        return self.engine.thaw(code, partial(load_guest, self._store, code.guest), limits, tenant, frozen)
+        return self.engine.thaw(code, await self._guest(code), limits, tenant, frozen)
+
+    async def _guest(self, code: Code) -> Callable[[], bytes]:
+        """What gives the guest of `code`: the store is not asked by the threads that need it."""
+        if code.guest not in self._guests:
+            if len(self._guests) == GUESTS_MAX:
+                del self._guests[next(iter(self._guests))]
+            self._guests[code.guest] = await guest_of(self._store, self.engine, code)
+        return self._guests[code.guest]
 
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
@@ -123,18 +132,21 @@ class WorkerCells:
     def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
 
-        def write() -> None:
+        async def write() -> None:
             try:
-                self._checkpoints.put(key, seq, pack())
+                data = await asyncio.get_running_loop().run_in_executor(self._lanes.pool, pack)
+                await self._checkpoints.put(key, seq, data)
             except LimitExceeded as error:
                 log.warning("%s; it is not kept", error.message)
             except Exception:
                 log.exception("a checkpoint of run %s was not written; the run is not affected", key)
 
-        self._writes = {write for write in self._writes if not write.done()}
-        self._writes.add(self._lanes.pool.submit(write))
+        written = asyncio.create_task(write())
+        self._writes.add(written)
+        written.add_done_callback(self._writes.discard)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """As `end`, after a moment for the checkpoints that are on their way."""
-        wait(self._writes, timeout=CHECKPOINTS_S_MAX)
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=CHECKPOINTS_S_MAX)
         self.end()

@@ -54,7 +54,8 @@ class Claims:
         self._membership = membership
         self._admission = admission
         self._work = work
-        self._version = self._changes = -1  # as they were at the last look
+        self._mark: int | None = None  # of the store's news, as of the last look
+        self._changes = -1  # of the membership, likewise
         self._due: TimeMs | None = None  # when a look is planned
         self._last: TenantId | None = None  # whose turn it was last
         self._watcher: asyncio.Task[None] | None = None
@@ -65,7 +66,7 @@ class Claims:
         Raises:
             StoreError: the store did not answer.
         """
-        self._membership.join()
+        await self._membership.join()
         await self._look()
         self._watcher = asyncio.create_task(self._watch(), name="cloche-claims")
         self._membership.start_heartbeat()
@@ -88,16 +89,16 @@ class Claims:
     def worker(self) -> str:
         return self._membership.worker
 
-    def is_safe(self) -> bool:
+    async def is_safe(self) -> bool:
         """Whether no other worker can have taken the runs of this one; after a long silence a heartbeat is sent first."""
         try:
-            return self._membership.is_safe or self._keep()
+            return self._membership.is_safe or await self._keep()
         except StoreError:
             return False
 
     async def claim(self, key: RunKey) -> RunRow | None:
         """Own the run, if no other worker does; None otherwise."""
-        return self._store.leases.claim(self._membership.worker, key)
+        return await self._store.leases.claim(self._membership.worker, key)
 
     def expect(self, due: int | None) -> None:
         """Look again at `due` (ms since 1970), when a run that no worker owns can go on."""
@@ -118,8 +119,8 @@ class Claims:
 
     # ---- looking ----
 
-    def _keep(self) -> bool:
-        alive = self._membership.keep()
+    async def _keep(self) -> bool:
+        alive = await self._membership.keep()
         if not alive:
             self._work.lose_all()
         return alive
@@ -128,17 +129,17 @@ class Claims:
         while True:
             await self._world.pause(INTERVAL_S)
             try:
-                self._keep()
-                if self._has_news():
+                await self._keep()
+                if await self._has_news():
                     await self._look()
             except StoreError as error:
                 log.warning("the store did not say what there is to do: %s", error.message)
             except Exception:
                 log.exception("a look for work failed by a fault of cloche itself")
 
-    def _has_news(self) -> bool:
+    async def _has_news(self) -> bool:
         """Whether others wrote, or this worker freed the runs of one it evicted: a store does not tell of own writes."""
-        return self._membership.changes != self._changes or self._store.version() != self._version
+        return self._membership.changes != self._changes or (await self._store.news(self._mark)).is_any
 
     async def _look_when_due(self) -> None:
         self._due = None
@@ -150,21 +151,21 @@ class Claims:
 
     async def _look(self) -> None:
         leases, now = self._store.leases, self._world.now()
-        version, changes = self._store.version(), self._membership.changes
+        mark, changes = (await self._store.news(None)).mark, self._membership.changes
         if await self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
             self.expect(now + 1)
-        if (due := leases.next_due()) is not None:
+        if (due := await leases.next_due()) is not None:
             # One that is due already was not to be had just now.
             self.expect(due if due > now else now + CLAIM_RETRY_MS)
         await self._work.look()
-        self._version, self._changes = version, changes
+        self._mark, self._changes = mark, changes
 
     async def _take(self, now: TimeMs) -> bool:
         """Take a page of the runs that are due, the tenants in turns; whether there is room for what may be left."""
         leases, admission = self._store.leases, self._admission
-        due = leases.due_tenants(now)
+        due = await leases.due_tenants(now)
         shares = divided(PAGE, {tenant: admission.room(tenant, len(due)) for tenant in due}, self._last)
-        rows = leases.claim_due(self._membership.worker, now, shares) if shares else []
+        rows = await leases.claim_due(self._membership.worker, now, shares) if shares else []
         taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
         for row in rows:
             taken[row.key.tenant].append(row)

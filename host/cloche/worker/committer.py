@@ -3,84 +3,121 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import DamagedStore, StoreError
-from cloche.history import Path, RunKey
+from cloche.history import Path, Record, RunKey
 from cloche.history.messages import Leave, StepBailed, StepCompleted
 from cloche.history.reading import message_of
 from cloche.store import Append, Store
 
+if TYPE_CHECKING:
+    from cloche.worker.store_thread import StoreThread
+
 
 class Committer:
-    """Appends to a store, many runs at a time.
+    """Appends to a store, many runs at a time. Implements `Log` of `run.ports`.
 
-    The commit is made on the event loop's thread: a hop to another one costs more (118-307 µs measured) than it gives to
-    a single run. It blocks the loop for one fsync; runs that become ready meanwhile share the next one. `is_alone`: whether no
-    other run is driven, so that there is nobody to wait for.
+    A store in this process commits where it is asked to, on the event loop: a hop to a thread costs more (118-307 µs
+    measured) than it gives to a single run. It blocks the loop for one fsync; runs that become ready meanwhile share the next
+    one. A store that waits has as many commits under way as it says; what comes meanwhile shares the next one too.
+
+    `is_alone`: whether no other run is driven, so that there is nobody to wait for. `thread` answers those who cannot await.
     """
 
-    def __init__(self, store: Store, is_alone: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, store: Store, is_alone: Callable[[], bool] = lambda: False, thread: StoreThread | None = None
+    ) -> None:
         self._store = store
-        self._lock = threading.Lock()  # steps in threads look up results while the loop commits
+        self._thread = thread
         self._is_alone = is_alone
         self._waiting: list[tuple[Append, asyncio.Future[None]]] = []
+        self._under_way = 0
+        self._is_planned = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def append(self, append: Append) -> asyncio.Future[None]:
-        """Resolves when `append` is durable.
+    async def append(self, append: Append) -> None:
+        """Returns when `append` is durable.
 
-        Raises (from the future):
-            SeqConflict: it was refused.
-            StoreUnavailable: nothing was written.
+        Raises:
+            SeqConflict, LeaseLost: it was refused.
+            StoreUnavailable: it was written or not, and it is not known which.
             StoreFailed: it is not known what was written.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, done))
-        if self._is_alone():
-            self.flush()
-        elif len(self._waiting) == 1:
-            loop.call_soon(self.flush)
-        return done
+        if not self._under_way and self._is_alone():
+            await self._flush()
+        else:
+            self._flush_soon()
+        await done
 
-    def result_of(self, key: RunKey, path: str) -> Any:
-        """The output recorded last at `path` of a run; None if it has not succeeded. From any thread."""
-        with self._lock:
-            record = self._store.result(key, Path(path))
-        if record is None:
-            return None
-        match message_of(record):
-            case StepCompleted(value=value) | StepBailed(value=value) | Leave(outcome=[0, value]):
-                return value
-        return None
+    async def result_of(self, key: RunKey, path: str) -> Any:
+        """The output recorded last at `path` of a run; None if it has not succeeded."""
+        return _output(await self._store.result(key, Path(path)))
 
-    def flush(self) -> None:
+    def result_now(self, key: RunKey, path: str) -> Any:
+        """As `result_of`, for code that cannot await. From any thread, which waits for it."""
+        assert self._thread is not None
+        return _output(self._thread.ask(lambda store: store.result(key, Path(path))))
+
+    async def close(self) -> None:
+        """Nothing is answered by `result_now` any more."""
+        if self._thread is not None:
+            await self._thread.close()
+
+    # ---- inside ----
+
+    def _flush_soon(self) -> None:
+        """When all have appended that are ready now, or when a commit that is under way has ended."""
+        if not self._is_planned and self._under_way < self._store.commits_at_once:
+            self._is_planned = True
+            task = asyncio.create_task(self._flush())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _flush(self) -> None:
+        self._is_planned = False
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._commit(waiting)
-
-    def _commit(self, waiting: list[tuple[Append, asyncio.Future[None]]]) -> None:
+        if not waiting:
+            return
+        self._under_way += 1
         try:
-            with self._lock:
-                outcomes = self._store.commit([append for append, _ in waiting])
+            await self._commit(waiting)
+        finally:
+            self._under_way -= 1
+            if self._waiting:
+                self._flush_soon()
+
+    async def _commit(self, waiting: list[tuple[Append, asyncio.Future[None]]]) -> None:
+        try:
+            outcomes = await self._store.commit([append for append, _ in waiting])
         except Exception as error:
             if isinstance(error, DamagedStore) and len(waiting) > 1:  # where one run lies: the others do not pay for it
                 for one in waiting:
-                    self._commit([one])
+                    await self._commit([one])
                 return
             for _, done in waiting:
-                if not done.cancelled():
+                if not done.done():
                     done.set_exception(_own(error))
             return
         for (_, done), outcome in zip(waiting, outcomes, strict=True):
-            if done.cancelled():
+            if done.done():
                 continue
             if outcome is None:
                 done.set_result(None)
             else:
                 done.set_exception(outcome)
+
+
+def _output(record: Record | None) -> Any:
+    if record is None:
+        return None
+    match message_of(record):
+        case StepCompleted(value=value) | StepBailed(value=value) | Leave(outcome=[0, value]):
+            return value
+    return None
 
 
 def _own(error: Exception) -> Exception:

@@ -103,10 +103,10 @@ class Drivers:
         machine = run.machine
         status, wake_at = machine.status, machine.wake_at
         try:
-            row = self._store.run(run.key)
+            row = await self._store.run(run.key)
             if row is not None and row.head_hash != machine.head_hash:  # it is ahead: its last append was not written
                 status, wake_at = row.status, row.wake_at
-            self._store.leases.release(run.key, lease, status, wake_at)
+            await self._store.leases.release(run.key, lease, status, wake_at)
         except StoreError as error:
             log.warning("run %s could not be let go: %s", run.key, error.message)
             self._blocks.try_again(run.key, error)

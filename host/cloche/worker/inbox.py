@@ -53,8 +53,10 @@ class Inbox:
     async def look(self, opened: RunKey | None = None) -> None:
         """Take the requests that have come. `opened` is a run that waits for an event since just now."""
         found: dict[RunKey, dict[int, InboxRow]] = {}
-        for row in self._store.requests(self._services.ownership.worker):
-            if row.kind != START or self._new_runs.can_accept(row):  # else it is looked at again: it may be deployed
+        for row in await self._store.requests(self._services.ownership.worker):
+            if row.kind != START or await self._new_runs.can_accept(
+                row
+            ):  # else it is looked at again: it may be deployed
                 found.setdefault(row.key, {})[row.id] = row
         before, self._taking = self._taking, found
         for key, rows in found.items():
@@ -86,16 +88,16 @@ class Inbox:
         """
         store, world = self._store, self._services.world
         token = token_of(key, kind, idempotency_key or world.worker_id())
-        store.post(key, kind, encode(body), token, world.now(), kept=True)
+        await store.post(key, kind, encode(body), token, world.now(), kept=True)
         await self.look()
-        while (answer := store.answer(token)) is None:
+        while (answer := await store.answer(token)) is None:
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             await news
             if self._closed:
                 raise UsageError(f"this Cloche was closed before the request for run {key} was accepted; it is kept")
         if idempotency_key is None:
-            store.forget(token)
+            await store.forget(token)
         if answer != GRANTED:
             raise refusal_of(answer)
 
@@ -139,7 +141,7 @@ class Inbox:
             except StoreError:
                 raise
             except ClocheError as error:
-                self._not_accepted(row, error)
+                await self._not_accepted(row, error)
         except StoreError as error:  # also: another worker was faster with the run, and accepts it
             log.info("a request for run %s waits: %s", row.key, error.message)
             self._look_again(row.key)
@@ -149,25 +151,27 @@ class Inbox:
             self._taking.get(row.key, {}).pop(row.id, None)
         self.wake_waiting()
 
-    def _not_accepted(self, row: InboxRow, error: ClocheError) -> None:
+    async def _not_accepted(self, row: InboxRow, error: ClocheError) -> None:
         """An event was acknowledged: it stays until its run has ended. Anything else is answered with the error."""
-        found = self._store.run(row.key)
+        found = await self._store.run(row.key)
         if row.kind != "event" or found is None or found.status in FINAL:
-            self._refuse(row, error)
+            await self._refuse(row, error)
             return
         log.info("an event for run %s waits: %s", row.key, error.message)
         if isinstance(error, NotSuspended):  # the hook was closed before the event reached it: another may be open
             self._look_again(row.key)
         # Else the run is blocked: `driven_again` says when that has changed.
 
-    def _refuse(self, row: InboxRow, error: ClocheError) -> None:
+    async def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
-        self._store.resolve(row.id, pack_refusal(error))
-        if row.kind == START and self._store.run(row.key) is None:  # nothing that was meant for it finds a run now
+        await self._store.resolve(row.id, pack_refusal(error))
+        if (
+            row.kind == START and await self._store.run(row.key) is None
+        ):  # nothing that was meant for it finds a run now
             gone = NotFound(f"run {row.key} was not started: {error.message}", kind="run", id=row.key.run)
-            for other in self._store.requests():
+            for other in await self._store.requests():
                 if other.key == row.key:
-                    self._store.resolve(other.id, pack_refusal(gone))
+                    await self._store.resolve(other.id, pack_refusal(gone))
 
     def _look_again(self, key: RunKey) -> None:
         self._taking.pop(key, None)
@@ -182,12 +186,13 @@ class Inbox:
             case "start":
                 await self._new_runs.accept(row)
                 self._services.ownership.expect(self._services.world.now())  # what was left for it meanwhile
-            case "event" if not self._is_queued(row):
-                await self._send(row)
+            case "event":
+                if not await self._is_queued(row):
+                    await self._send(row)
 
-    def _is_queued(self, row: InboxRow) -> bool:
+    async def _is_queued(self, row: InboxRow) -> bool:
         """Whether the run has not begun: the event waits until it opens a hook."""
-        run = self._store.run(row.key)
+        run = await self._store.run(row.key)
         return run is not None and run.status == RunStatus.PENDING
 
     async def _send(self, row: InboxRow) -> None:
@@ -204,7 +209,7 @@ class Inbox:
                 event = HookReceived(self._services.world.now(), call, payload)
                 driver.limits.check_inbound(event)
             except (InvalidInput, LimitExceeded) as error:
-                self._refuse(oldest, error)
+                await self._refuse(oldest, error)
             else:
                 await driver.record(event, oldest.id)
             self._taking.get(row.key, {}).pop(oldest.id, None)

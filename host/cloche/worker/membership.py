@@ -11,6 +11,7 @@ begins nothing more until it has sent another. If it was evicted meanwhile, ever
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ log = logging.getLogger("cloche")
 class Membership:
     """One worker's life on a store. `keep` is called again and again, several times between two heartbeats.
 
-    `offers` gives what it can start, as `worker.offers` has it.
+    `offers` gives what it can start, as `worker.offers` has it; `heartbeat` sends one from a thread, as `Leases.heartbeat`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Membership:
         ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         offers: Callable[[], str | None] = lambda: None,
+        heartbeat: Callable[[str], bool] = lambda worker: True,
     ) -> None:
         self.worker = world.worker_id()
         self._leases = leases
@@ -51,73 +53,91 @@ class Membership:
         self._loop_stall_max_s = loop_stall_max_s
         self._thread: Heartbeat | None = None
         self._offers = offers
+        self._heartbeat = heartbeat
         self._has_more_offers = False
         self._evicted: str | None = None  # the name under which others evicted this worker
         self.changes = 0  # how often it joined or evicted another: runs are to be had, and no store tells of own writes
         self._renewed = self._looked = 0.0
         self._seen: dict[str, tuple[int, float]] = {}  # the heartbeat of each other worker, and since when it is that
 
-    def join(self) -> None:
+    async def join(self) -> None:
         """Take part from now on, under the name `worker`.
 
         Raises:
             StoreError: the store did not take it.
         """
-        self._join(self.worker)
+        await self._join(self.worker)
 
     def publish_soon(self) -> None:
         """What it can start has changed: say so in a moment (`keep`), not in a commit that somebody waits for."""
         self._has_more_offers = True
 
-    def _join(self, worker: str) -> None:
+    async def _join(self, worker: str) -> None:
         began = self._world.monotonic()
-        self._leases.join(worker, self._offers())
+        await self._leases.join(worker, self._offers())
         self._has_more_offers = False
         self.worker, self._renewed = worker, began
         self.changes += 1
-        self._look(began)
+        await self._look(began)
 
     def start_heartbeat(self) -> None:
         """Send heartbeats from a thread, if time passes while the event loop stands still. Called after `join`."""
         if self._world.is_real_time and self._thread is None:
-            self._thread = Heartbeat(self._renew_if_due, self._world.monotonic, self._loop_stall_max_s)
+            self._thread = Heartbeat(self._renew_in_thread, self._world.monotonic, self._loop_stall_max_s)
             self._thread.start()
 
-    def stop_heartbeat(self) -> None:
-        if self._thread is not None:
-            self._thread.stop()
-            self._thread = None
+    async def stop_heartbeat(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:  # it may wait for the store
+            await asyncio.get_running_loop().run_in_executor(None, thread.stop)
 
-    def keep(self) -> bool:
+    async def keep(self) -> bool:
         """Look for dead workers and send a heartbeat, each when it is time. False: it was evicted, and has joined anew.
 
         Raises:
             StoreError: the store did not answer.
         """
         if self._thread is None:
-            self._renew_if_due()
+            if self._is_due:
+                await self._renew()
         elif not self.is_safe:  # the thread could not: the store did not answer it, or the process stood still
-            self._renew()
+            await self._renew()
         alive = self._evicted != self.worker
         if not alive:
             log.warning("worker '%s' was silent for too long: its runs belong to others", self.worker)
-            self._join(self._world.worker_id())
+            await self._join(self._world.worker_id())
         if self._has_more_offers:
-            self._leases.publish(self.worker, self._offers() or "[]")
-            self._has_more_offers = False
+            await self._publish()
         now = self._world.monotonic()
         if now - self._looked >= self._ttl_s / LOOKS_PER_TTL:
-            self._look(now)
+            await self._look(now)
         return alive
 
-    def _renew_if_due(self) -> None:
-        if self._world.monotonic() - self._renewed >= self._ttl_s / HEARTBEATS_PER_TTL:
-            self._renew()
+    async def _publish(self) -> None:
+        self._has_more_offers = False  # before: more may come while the store takes these
+        try:
+            await self._leases.publish(self.worker, self._offers() or "[]")
+        except StoreError:
+            self._has_more_offers = True
+            raise
 
-    def _renew(self) -> None:
-        """Send a heartbeat, in either thread. At worst `keep` sees an eviction one call later."""
+    @property
+    def _is_due(self) -> bool:
+        return self._world.monotonic() - self._renewed >= self._ttl_s / HEARTBEATS_PER_TTL
+
+    async def _renew(self) -> None:
+        """Send a heartbeat."""
         worker, began = self.worker, self._world.monotonic()
-        if self._leases.heartbeat(worker):
+        self._renewed_since(worker, began, lives=await self._leases.heartbeat(worker))
+
+    def _renew_in_thread(self) -> None:
+        """Send one if it is time, in the heartbeat's thread. At worst `keep` sees an eviction one call later."""
+        if self._is_due:
+            worker, began = self.worker, self._world.monotonic()
+            self._renewed_since(worker, began, lives=self._heartbeat(worker))
+
+    def _renewed_since(self, worker: str, began: float, *, lives: bool) -> None:
+        if lives:
             self._renewed = max(self._renewed, began)
         else:
             self._evicted = worker
@@ -127,22 +147,24 @@ class Membership:
         """Whether no other worker can have taken the runs of this one because it was silent."""
         return self._world.monotonic() - self._renewed < self._ttl_s * SAFE_SHARE
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Free all runs of this worker at once."""
-        self.stop_heartbeat()
+        await self.stop_heartbeat()
         try:
-            self._leases.leave(self.worker)
+            await self._leases.leave(self.worker)
         except StoreError as error:
             log.warning("worker '%s' could not say that it ends: %s", self.worker, error.message)
 
-    def _look(self, now: float) -> None:
+    async def _look(self, now: float) -> None:
         self._looked = now
-        others = [row for row in self._leases.workers() if row.id != self.worker]
+        others = [row for row in await self._leases.workers() if row.id != self.worker]
         for row in others:
             heartbeat, since = self._seen.get(row.id, (-1, now))
             if heartbeat != row.heartbeat:
                 self._seen[row.id] = (row.heartbeat, now)
-            if (row.is_dead or (heartbeat == row.heartbeat and now - since >= self._ttl_s)) and self._leases.evict(row):
+            if (
+                row.is_dead or (heartbeat == row.heartbeat and now - since >= self._ttl_s)
+            ) and await self._leases.evict(row):
                 self.changes += 1
                 log.info("worker %s is dead: its runs are taken over", row.id)
         left = {row.id for row in others}

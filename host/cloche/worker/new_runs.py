@@ -75,7 +75,7 @@ class NewRuns:
             InvalidInput, RunConflict, LimitExceeded, QueueFull, StoreUnavailable: see `Cloche.start`.
             Exception: what `on_start` raised.
         """
-        found, code = self.find(key.tenant, workflow)
+        found, code = await self.find(key.tenant, workflow)
         value = _checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
@@ -92,10 +92,10 @@ class NewRuns:
         Raises:
             ClocheError: it is refused, as `start` says; or it cannot be answered now (`StoreError`).
         """
-        if not self._services.store.take(row.id, self._services.ownership.worker):
+        if not await self._services.store.take(row.id, self._services.ownership.worker):
             return
         asked = StartRequest.unpack(row.body)
-        found, code = self.find(row.key.tenant, asked.workflow)
+        found, code = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
         value = _checked_input(found, asked.input)
         if "state" in given:
@@ -103,15 +103,15 @@ class NewRuns:
         more = {"per_step": asked.per_step, "depth": 0}
         await self._start(row.key, found, code, value, given, asked.digest(code.workflow), more, row.id)
 
-    def can_accept(self, row: InboxRow) -> bool:
+    async def can_accept(self, row: InboxRow) -> bool:
         """Whether this worker has the workflow that a client wants to start."""
-        return self.has(row.key.tenant, StartRequest.unpack(row.body).workflow)
+        return await self.has(row.key.tenant, StartRequest.unpack(row.body).workflow)
 
-    def has(self, tenant: TenantId, name: str) -> bool:
+    async def has(self, tenant: TenantId, name: str) -> bool:
         """Whether a run of this workflow can be started here: it is registered, or the tenant has deployed it."""
         return (
             self._services.registry.workflow(name) is not None
-            or self._services.store.version_of(tenant, name) is not None
+            or await self._services.store.version_of(tenant, name) is not None
         )
 
     def created(self, tenant: TenantId, code: Code, **more: Any) -> RunCreated:
@@ -120,7 +120,7 @@ class NewRuns:
         pinned = (code.workflow, code.guest, self._engine.name, policy.limits().to_data(), policy.pinned())
         return RunCreated(self._services.world.now(), *pinned, **more)
 
-    def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | None, Code]:
+    async def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | None, Code]:
         """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
 
         Raises:
@@ -129,8 +129,8 @@ class NewRuns:
         services = self._services
         if isinstance(workflow, (str, Version)):
             name = workflow if isinstance(workflow, str) else workflow.id
-            if (version := services.store.version_of(tenant, name)) is not None:
-                code = self._cells.code(version.digest)
+            if (version := await services.store.version_of(tenant, name)) is not None:
+                code = await self._cells.code(version.digest)
                 return workflow_of_graph(code.graph) if code.graph else None, code
             found = services.registry.workflow(name)
             if found is None:
@@ -159,8 +159,8 @@ class NewRuns:
         """Begin it, unless it has begun; `request` is the row of the inbox that is accepted with it."""
         store, world = self._services.store, self._services.world
         async with self._locks.setdefault(key, asyncio.Lock()):
-            if store.run(key) is not None:
-                self._find_again(key, code, digest, value, request)
+            if await store.run(key) is not None:
+                await self._find_again(key, code, digest, value, request)
                 return
             if workflow is not None and workflow.on_start is not None:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
@@ -169,14 +169,14 @@ class NewRuns:
             try:
                 await self._begin(key, code, started, {"request": digest, **more}, request)
             except SeqConflict:  # another process was faster
-                if store.run(key) is None:
+                if await store.run(key) is None:
                     raise
-                self._find_again(key, code, digest, value, request)
+                await self._find_again(key, code, digest, value, request)
 
-    def _find_again(self, key: RunKey, code: Code, digest: bytes, value: Any, request: int | None) -> None:
-        check_same(self._services.store, key, code.workflow, digest, value)
+    async def _find_again(self, key: RunKey, code: Code, digest: bytes, value: Any, request: int | None) -> None:
+        await check_same(self._services.store, key, code.workflow, digest, value)
         if request is not None:
-            self._services.store.resolve(request, GRANTED)
+            await self._services.store.resolve(request, GRANTED)
 
     async def _begin(
         self, key: RunKey, code: Code, started: Started, more: dict[str, Any], request: int | None

@@ -45,9 +45,9 @@ def pack_offers(workflows: Iterable[Workflow], now: TimeMs) -> str:
     return json.dumps(offers)
 
 
-def published(store: Store) -> Published:
+async def published(store: Store) -> Published:
     """Raises as `Store`."""
-    workers = [worker for worker in store.leases.workers() if not worker.is_dead]
+    workers = [worker for worker in await store.leases.workers() if not worker.is_dead]
     offers = [Offer(*offer) for worker in workers for offer in json.loads(worker.offers or "[]")]
     newest = {offer.workflow: offer for offer in sorted(offers, key=lambda offer: offer.since)}
     return Published(newest, bool(workers) and all(worker.offers is not None for worker in workers))

@@ -11,7 +11,7 @@ from cloche.history.messages import Started
 from cloche.history.notes import AnyNote, RunCanceled, RunCreated
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
-from cloche.store import Append, Lease, Metered, NewRun, RunRow
+from cloche.store import Append, Lease, Metered, NewRun, RunRow, all_records
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices
@@ -32,7 +32,7 @@ async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
     if claimed is None or claimed.head_seq != row.head_seq:
         raise LeasedElsewhere(f"run {row.key} begins just now", run_id=row.key.run, owner=None)
     machine = RunMachine(row.key)
-    for record in services.store.records(row.key):
+    for record in await all_records(services.store, row.key):
         machine.absorb(record)
     end = RunCanceled(services.world.now())
     await _append(services, machine, end, lease=claimed.lease, taken=_rows(taken))

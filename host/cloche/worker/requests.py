@@ -40,7 +40,7 @@ class Requests:
         """
         driver = await self._starting.wake(key)
         try:
-            row = self._services.store.run(key) if driver is None else None
+            row = await self._services.store.run(key) if driver is None else None
             if row is not None and row.status == RunStatus.PENDING:
                 await queue.cancel(self._services, row, request)
                 self._listeners.announce(key, stopped=True)
@@ -51,7 +51,7 @@ class Requests:
         except NotSuspended:
             pass
         if request is not None:
-            self._services.store.resolve(request, GRANTED)
+            await self._services.store.resolve(request, GRANTED)
 
     async def resume(self, key: RunKey, asked: Mapping[str, Any], request: int | None = None) -> None:
         """Give data to suspended steps, or let a paused run go on. One caller wins.
@@ -74,7 +74,7 @@ class Requests:
 
     async def is_waiting(self, driver: RunDriver, request: int) -> bool:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
-        return not driver.inputs.accepts(request) and self._services.store.is_waiting(request)
+        return not driver.inputs.accepts(request) and await self._services.store.is_waiting(request)
 
     def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Input]:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)

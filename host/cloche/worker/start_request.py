@@ -12,7 +12,7 @@ from cloche.history import Kind, RunKey
 from cloche.history.notes import unpack_created
 from cloche.history.reading import unpack_started
 from cloche.history.values import decode, encode, plain
-from cloche.store import Store
+from cloche.store import Store, record_pages
 from cloche.worker.queue import asked
 
 
@@ -66,7 +66,7 @@ def digest_of(workflow: str, value: Any) -> bytes:
     return blake2b(encode([workflow, value]), digest_size=32).digest()
 
 
-def check_same(store: Store, key: RunKey, workflow: str, digest: bytes, value: Any) -> None:
+async def check_same(store: Store, key: RunKey, workflow: str, digest: bytes, value: Any) -> None:
     """Of a start of a run that is there already: whether it is the start that the run began with.
 
     Args:
@@ -77,23 +77,24 @@ def check_same(store: Store, key: RunKey, workflow: str, digest: bytes, value: A
     Raises:
         RunConflict: it is another one.
     """
-    row = store.run(key)
+    row = await store.run(key)
     assert row is not None
-    before = None
-    for record in store.records(key):
-        if record.kind is Kind.RUN_CREATED:
-            created = unpack_created(record)
-            if created.request:
-                before = created.request == digest
-                break
-            if created.queued:
-                before = encode(asked(created).input) == encode(value)
-                break
-        elif record.kind is Kind.RUN_STARTED:
-            before = encode(unpack_started(record.body).input) == encode(value)
-            break
-    if row.workflow != workflow or not before:
+    if row.workflow != workflow or not await _is_same(store, key, digest, value):
         raise conflict(key, row.workflow)
+
+
+async def _is_same(store: Store, key: RunKey, digest: bytes, value: Any) -> bool:
+    async for page in record_pages(store, key):
+        for record in page:
+            if record.kind is Kind.RUN_CREATED:
+                created = unpack_created(record)
+                if created.request:
+                    return created.request == digest
+                if created.queued:
+                    return encode(asked(created).input) == encode(value)
+            elif record.kind is Kind.RUN_STARTED:
+                return encode(unpack_started(record.body).input) == encode(value)
+    return False
 
 
 def conflict(key: RunKey, workflow: str) -> RunConflict:

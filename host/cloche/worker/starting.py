@@ -28,7 +28,7 @@ from cloche.run.limits import RateCounters, RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
-from cloche.store import Lease, NewRun, RunRow
+from cloche.store import Lease, NewRun, RunRow, first_record
 from cloche.worker import queue
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Starting:
             QueueFull: too many wait already; there is no such run.
             RunConflict, SeqConflict, StoreUnavailable: as `start`.
         """
-        with self._admission.queueing(key.tenant):
+        async with self._admission.queueing(key.tenant):
             await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request))
         self._services.ownership.queued(key.tenant)
 
@@ -96,7 +96,7 @@ class Starting:
         try:
             await asyncio.shield(self._services.tasks.spawn(beginning))
         except SeqConflict as conflict:
-            if self._services.store.run(key) is not None:
+            if await self._services.store.run(key) is not None:
                 raise
             message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
@@ -129,7 +129,7 @@ class Starting:
         """
         if (driver := self._drivers.get(key)) is not None:
             return driver
-        row = self._services.store.run(key)
+        row = await self._services.store.run(key)
         if row is None:
             raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
         if row.status in (*FINAL, RunStatus.PENDING):
@@ -144,8 +144,8 @@ class Starting:
         """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked."""
         key = row.key
         try:
-            created = unpack_created(next(iter(self._services.store.records(key)), None))
-            driver = self._driver(key, self._cells.code(row.code), created, row.lease)
+            created = unpack_created(await first_record(self._services.store, key))
+            driver = self._driver(key, await self._cells.code(row.code), created, row.lease)
             if row.status == RunStatus.PENDING:
                 driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
         except ClocheError as error:
@@ -171,7 +171,7 @@ class Starting:
         if driver is None:
             if (error := self._blocks.last_error(key)) is not None:  # it was blocked just now
                 raise error
-            row = self._services.store.run(key)
+            row = await self._services.store.run(key)
             status = row.status if row else "gone"
             moves = "not begun" if status == RunStatus.PENDING else "ended"
             raise NotSuspended(f"run {key} has {moves}: {status}", run_id=key.run)

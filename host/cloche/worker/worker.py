@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource
@@ -24,7 +25,7 @@ from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
-from cloche.store import Checkpoints, MemoryCheckpoints, RunRow, Store
+from cloche.store import Checkpoints, RunRow, Store
 from cloche.tenancy import Policy
 from cloche.worker.admission import Admission
 from cloche.worker.blocks import Blocks
@@ -43,6 +44,7 @@ from cloche.worker.offers import pack_offers
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
 from cloche.worker.starting import Starting
+from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
 
 if TYPE_CHECKING:
@@ -86,13 +88,16 @@ class Worker:
         policy_of: Callable[[str], Policy] = lambda _: Policy(),
         handle: Handle = lambda key, workflow: key,
     ) -> None:
-        checkpoints = checkpoints or MemoryCheckpoints()
+        checkpoints = checkpoints or store.checkpoints
         timers, tasks, listeners = Timers(world), WorkerTasks(), Listeners()
         self.store = store
         self.registry = Registry()
         self.closed = False
         self.listeners = listeners
-        self.membership = Membership(store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers)
+        thread = StoreThread(store)
+        self.membership = Membership(
+            store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
+        )
         self.admission = Admission(store, policy_of)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
         lanes = Lanes(self.admission.driven)
@@ -107,7 +112,7 @@ class Worker:
         )
         self.blocks = Blocks(store, world, timers, tasks, listeners, lambda key: self.starting.wake(key))
         self.drivers = self._drivers(Callbacks(store, tasks))
-        self.services = self._services(world, timers, tasks, lanes, checkpoints, handle)
+        self.services = self._services(world, timers, tasks, lanes, checkpoints, handle, thread)
         self.starting = Starting(
             self.services,
             self.drivers,
@@ -143,6 +148,7 @@ class Worker:
         lanes: Lanes,
         checkpoints: Checkpoints,
         handle: Handle,
+        thread: StoreThread,
     ) -> RunServices:
         """What each run is given."""
         return RunServices(
@@ -153,7 +159,7 @@ class Worker:
             lanes=lanes,
             registry=self.registry,
             cells=self.cells,
-            log=Committer(self.store, self.drivers.drives_one),
+            log=Committer(self.store, self.drivers.drives_one, thread),
             ownership=self.claims,
             supervisor=self.drivers,
             child_runs=_ChildRuns(self, handle),
@@ -204,12 +210,12 @@ class Worker:
         except (LeasedElsewhere, LeaseLost):
             await self.inbox.ask(key, "cancel", reason)
 
-    def workflow_of_row(self, row: RunRow) -> Workflow | None:
+    async def workflow_of_row(self, row: RunRow) -> Workflow | None:
         """The workflow of a run as it is registered here; where the run's code cannot be read, by name alone."""
         found = self.registry.workflow(row.workflow)
         if found is not None:
             with contextlib.suppress(HistoryError):
-                return self.registry.workflow_of(self.cells.code(row.code))
+                return self.registry.workflow_of(await self.cells.code(row.code))
         return found
 
     def take_moved(self) -> list[RunKey]:
@@ -232,9 +238,10 @@ class Worker:
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in self.drivers))
         await self.services.tasks.end(TASKS_S_MAX)
         self.services.runner.close()
-        self.cells.close()
+        await self.cells.close()
         self.services.lanes.close()
-        self.membership.leave()
+        await self.membership.leave()
+        await self.services.log.close()
         self.closed = True
         self.inbox.close()
         self.listeners.announce_others(())
@@ -242,7 +249,7 @@ class Worker:
     async def vanish(self) -> None:
         """Let go of everything at once, as a process that is killed: nothing more is started, recorded or announced."""
         self.drivers.is_closing = True
-        self.membership.stop_heartbeat()
+        await self.membership.stop_heartbeat()
         self.services.timers.close()
         for driver in self.drivers:
             driver.stop()
@@ -250,9 +257,14 @@ class Worker:
         await self.services.tasks.end(0)
         await asyncio.gather(*watchers, return_exceptions=True)
         self.services.runner.close()
+        await self.services.log.close()
         self.cells.end()
         self.services.lanes.close()
         self.closed = True
+
+
+def _heartbeat(thread: StoreThread, worker: str) -> bool:
+    return thread.ask(lambda store: store.leases.heartbeat(worker))
 
 
 class _Work:
@@ -287,12 +299,12 @@ class _ChildRuns:
             LimitExceeded: the parent may not start it.
         """
         key = new_run_key(run_id, parent.tenant)
-        depth = limits.child_depth(workflow, is_new=self._worker.store.run(key) is None)
+        depth = limits.child_depth(workflow, is_new=await self._worker.store.run(key) is None)
         found = await self._worker.new_runs.start(key, workflow, input_data, depth=depth)
         return self._handle(key, found)
 
-    def has_workflow(self, tenant: TenantId, id: str) -> bool:
-        return self._worker.new_runs.has(tenant, id)
+    async def has_workflow(self, tenant: TenantId, id: str) -> bool:
+        return await self._worker.new_runs.has(tenant, id)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         await self._worker.cancel(key, reason)

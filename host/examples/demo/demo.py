@@ -66,7 +66,7 @@ def main() -> int:
     print("   finished")
 
     say("4. What the log proves")
-    failed = prove()
+    failed = asyncio.run(prove())
 
     say(f"5. The timeline of run {cut_run}, which the kill cut in two")
     cloche("log", cut_run, "--width", str(shutil.get_terminal_size().columns))
@@ -108,17 +108,18 @@ def wait_for_the_held_step(worker: subprocess.Popen[bytes]) -> tuple[str, str]:
     raise SystemExit(f"the worker ended before the demo could kill it (exit {worker.returncode})")
 
 
-def prove() -> int:
+async def prove() -> int:
     """Count from the log and from the marks on disk; 1 if anything ran that should not have."""
     from cloche.history import Kind
-    from cloche.store import SqliteStore
+    from cloche.store import all_records, open_store
 
-    store = SqliteStore(STORE)
+    store = await open_store(STORE, must_exist=True)
     began = Counter((OUT / "began.txt").read_text().split("\n")[:-1])
     completed: Counter[str] = Counter()
     retried: Counter[str] = Counter()
-    for row in store.runs(workflow="orders"):
-        for record in store.records(row.key):
+    rows_of_orders = await store.runs(workflow="orders")
+    for row in rows_of_orders:
+        for record in await all_records(store, row.key):
             if record.kind is Kind.STEP_COMPLETED:
                 completed[f"{row.key.run} {record.path}"] += 1
             if record.kind is Kind.ATTEMPT_FAILED:
@@ -128,8 +129,8 @@ def prove() -> int:
     with sqlite3.connect(OUT / "books.db") as books:
         rows, total = books.execute("SELECT count(*), sum(total) FROM totals").fetchone()
     invoices = len(list((OUT / "invoices").glob("*.txt")))
-    statuses = Counter(str(row.status) for row in store.runs(workflow="orders"))
-    store.close()
+    statuses = Counter(str(row.status) for row in rows_of_orders)
+    await store.close()
     print(f"   runs: {dict(statuses)}; invoices on disk: {invoices}; rows in the books: {rows}, {total:,.2f} EUR")
     print(f"   steps completed: {sum(completed.values())}; completed more than once: {len(twice)}")
     print(f"   attempts that failed by themselves and were retried: {sum(retried.values())}")

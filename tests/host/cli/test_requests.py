@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 
 import pytest
 from support.commands import FLOWS, MATH, cloche
+from support.stores import closed_after
 
 from cloche import Client
 from cloche.store import SqliteStore
@@ -47,7 +47,11 @@ def test_cancel_ends_a_request(asked: str) -> None:
 
 
 def test_requests_of_the_command_line_leave_no_worker(asked: str) -> None:
+    async def left() -> None:
+        async with closed_after(SqliteStore(asked)) as store:
+            assert await store.leases.workers() == []
+            assert [row.kind for row in await store.requests()] == ["start", "event"]
+
     cloche("event", "r1", "paid", "--store", asked)
     cloche("runs", "--store", asked)
-    with closing(SqliteStore(asked)) as store:
-        assert (store.leases.workers(), [row.kind for row in store.requests()]) == ([], ["start", "event"])
+    asyncio.run(left())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import FLOWS, MATH, Ran, cloche
+from support.stores import closed_after
 
 from cloche import Cloche, Policy, create_workflow
 from cloche.store import InboxRow, SqliteStore
@@ -127,14 +128,14 @@ def test_an_input_that_is_not_utf_8_is_not_guessed_at(store: str, tmp_path: Path
 def test_an_event_that_nothing_can_wait_for(waiting: str, name: str) -> None:
     refused(cloche("event", "r1", name, "--store", waiting), USAGE, "is not 1 to 200 characters of text")
     assert cloche("event", "r1", name, "--store", waiting, "--json").json()["error"]["code"] == "invalid-input"
-    assert inbox_of(waiting) == []
+    assert asyncio.run(inbox_of(waiting)) == []
 
 
 def test_an_event_that_is_too_large_for_its_run(waiting: str) -> None:
     large = json.dumps("x" * Policy().payload_bytes)
     refused(cloche("event", "r1", "go", "--data", "-", "--store", waiting, given=large), FAILED, "payload_bytes")
     ran = cloche("event", "r1", "go", "--data", "-", "--store", waiting, "--json", given=large)
-    assert (ran.json()["error"]["code"], inbox_of(waiting)) == ("limit-exceeded", [])
+    assert (ran.json()["error"]["code"], asyncio.run(inbox_of(waiting))) == ("limit-exceeded", [])
 
 
 @pytest.fixture
@@ -150,9 +151,9 @@ def waiting(store: str) -> str:
     return store
 
 
-def inbox_of(store: str) -> list[InboxRow]:
-    with closing(SqliteStore(store)) as found:
-        return found.requests()
+async def inbox_of(store: str) -> list[InboxRow]:
+    async with closed_after(SqliteStore(store)) as found:
+        return await found.requests()
 
 
 READERS = (["show", "r2"], ["log", "r2"], ["replay", "r2"], ["verify", "r2"], ["export", "r2", "-o", "-"])

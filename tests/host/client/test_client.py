@@ -6,13 +6,14 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
 from support.apps import AppOn, FlakyStore, Journal, ended, in_loop, until
+from support.stores import closed_after
 
 from cloche import Client, Cloche, Policy, QueueFull, RunConflict, RunFailed, Workflow, create_workflow
 from cloche.errors import InvalidInput, NotFound, StartRefused, UsageError
@@ -63,7 +64,7 @@ async def test_a_worker_begins_what_a_client_starts(journal: Journal) -> None:
 async def test_a_client_is_no_worker(journal: Journal, tmp_path: Path) -> None:
     async with Client(tmp_path / "runs.db") as client:
         await client.start("adding", {"v": 1}, run_id="r1")
-        assert client.connection.store.leases.workers() == []
+        assert await client.connection.store.leases.workers() == []
     async with AppOn(MemoryStore()) as app, Client(app.store) as client:
         assert await client.workers() == [app._running.name]
 
@@ -77,7 +78,7 @@ async def test_a_client_blocks_no_run(journal: Journal) -> None:
         async with Client(app.store) as other:
             assert await (await other.get("r1")).status() == "suspended"
             await other.start("unknown", 1)
-        [row] = app.store.runs()
+        [row] = await app.store.runs()
         assert (row.status, row.problem) == ("suspended", None)
 
 
@@ -127,7 +128,7 @@ async def test_the_same_request_again_is_one_request(journal: Journal) -> None:
             await other.start("adding", {"v": 2}, run_id="r1")
         with pytest.raises(RunConflict):
             await other.start("other", {"v": 1}, run_id="r1")
-        assert len(store.requests()) == 1
+        assert len(await store.requests()) == 1
 
 
 @in_loop
@@ -148,7 +149,7 @@ async def test_starting_beside_a_worker_costs_one_commit(journal: Journal) -> No
     store, workflow = FlakyStore(), create_workflow(id="waits").wait_for_event("paid").commit()
     async with AppOn(store, workflows=[workflow]) as app:
         await app.start("waits", run_id="r1")
-        assert (store.faults.commits, store.requests(), store.answer(start_token(KEY))) == (1, [], None)
+        assert (store.faults.commits, await store.requests(), await store.answer(start_token(KEY))) == (1, [], None)
 
 
 @in_loop
@@ -191,7 +192,7 @@ async def test_bad_input_is_refused_at_once(journal: Journal) -> None:
     async with beside(adding(journal, input_schema=Numbers)) as (client, app):
         with pytest.raises(InvalidInput, match="the input of workflow 'adding' does not fit its schema: v"):
             await client.start("adding", {"v": "many"}, run_id="r1")
-        assert app.store.requests() == []
+        assert await app.store.requests() == []
         await app.deploy("acme", create_workflow(id="theirs", input_schema=Numbers).then(journal.inc()).commit().graph)
         with pytest.raises(InvalidInput):
             await client.tenant("acme").start("theirs", {"v": "many"})
@@ -211,7 +212,7 @@ async def test_the_newest_registration_is_the_schema(journal: Journal) -> None:
         async with AppOn(store, workflows=[]) as new, Client(store) as client:
             await asyncio.sleep(0.01)
             await new.start(adding(journal), {"v": 1})
-            await until(lambda: all("adding" in str(worker.offers) for worker in store.leases.workers()))
+            await until(store.leases.workers, lambda workers: all("adding" in str(worker.offers) for worker in workers))
             await client.start("adding", {"v": "many"}, run_id="r1")
         assert old.is_open
 
@@ -260,7 +261,7 @@ async def test_what_was_left_for_a_refused_run_is_refused(journal: Journal) -> N
         async with AppOn(store, workflows=[adding(journal, on_start=refusing(ValueError("sold out")))]):
             with pytest.raises(StartRefused):
                 await run.result()
-            assert store.requests() == []
+            assert await store.requests() == []
 
 
 @in_loop
@@ -277,7 +278,7 @@ async def test_a_full_queue_refuses_a_request(journal: Journal) -> None:
         runs = []
         for number in range(3):
             runs.append(await client.start("w", number, run_id=f"r{number}"))
-            await until(lambda: not client.connection.store.requests())
+            await until(client.connection.store.requests, lambda waiting: not waiting)
         with pytest.raises(QueueFull):
             await runs[2].result()
         held.set()
@@ -386,5 +387,5 @@ async def test_a_run_has_the_policy_of_the_worker_that_begins_it(journal: Journa
             [created, *_] = await run.history()
             assert created.content()["policy"] == {"payload_bytes": 7_000}
             assert (len(before), await client.workers()) == (1, before)
-    with closing(SqliteStore(file)) as store:
-        assert (store.leases.workers(), store.requests()) == ([], [])
+    async with closed_after(SqliteStore(file)) as store:
+        assert (await store.leases.workers(), await store.requests()) == ([], [])

@@ -70,7 +70,7 @@ async def test_an_input_that_does_not_fit_raises_and_stores_nothing() -> None:
         with pytest.raises(InvalidInput, match=r"the input of workflow 'math' does not fit its schema: x: ") as raised:
             await app.start("math", {"x": "many"}, run_id="r1")
         assert len(raised.value.problems) == 1
-        assert (store.runs(), list(await app.list())) == ([], [])
+        assert (await store.runs(), list(await app.list())) == ([], [])
 
 
 @in_loop
@@ -83,7 +83,7 @@ async def test_an_input_that_cannot_cross_raises_and_stores_nothing(journal: Jou
                 await app.start("w", bad)
         with pytest.raises(LimitExceeded, match="payload_bytes"):
             await app.start("w", "x" * (9 << 20))
-        assert store.runs() == []
+        assert await store.runs() == []
 
 
 @in_loop

@@ -80,7 +80,7 @@ async def test_a_run_of_another_tenant_is_not_found_as_one_that_never_was(journa
         assert said[0] == said[1]
         assert "acme" not in said[0][0]
         assert [record.packed for record in await (await theirs.get("r1")).history()] == before
-        assert app.store.requests() == []
+        assert await app.store.requests() == []
 
 
 def test_every_way_to_name_a_run_was_tried() -> None:

@@ -11,7 +11,7 @@ from cloche import create_workflow
 from cloche.client.workflows import Workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.history import RunId, RunKey, TenantId
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 from cloche_codegen import code, path
 
 KEY = RunKey(TenantId("default"), RunId("r1"))
@@ -57,16 +57,16 @@ async def begun(engine: CellSource, store: MemoryStore, world: ManualWorld, work
     app = AppOn(store, workflows=[workflow], world=world, engine=engine)
     await app.__aenter__()
     await app.start(workflow, {"v": 2}, run_id=KEY.run)
-    await until(lambda: status(store) == "waiting")
+    await until(lambda: status(store), lambda found: found == "waiting")
     world.move(30, app)
-    await until(lambda: status(store) == "suspended")
+    await until(lambda: status(store), lambda found: found == "suspended")
     return app
 
 
 async def finished(engine: CellSource, store: MemoryStore, world: ManualWorld, workflow: Workflow) -> Any:
     async with AppOn(store, workflows=[workflow], world=world, engine=engine) as app:
         await app.resume(KEY.run, resume_data={"add": 5})
-        await until(lambda: status(store) not in ("running", "suspended"))
+        await until(lambda: status(store), lambda found: found not in ("running", "suspended"))
         result = await (await app.get(KEY.run)).result()
         for other in (SandboxEngine(), DirectEngine()):
             app._running.cells.engine = other
@@ -75,15 +75,15 @@ async def finished(engine: CellSource, store: MemoryStore, world: ManualWorld, w
         return result.unwrap()
 
 
-def status(store: MemoryStore) -> str:
-    row = store.run(KEY)
+async def status(store: MemoryStore) -> str:
+    row = await store.run(KEY)
     assert row is not None
     return row.status
 
 
-def log(store: MemoryStore) -> list[tuple[str, bytes]]:
+async def log(store: MemoryStore) -> list[tuple[str, bytes]]:
     """All but the first record, which names the engine."""
-    return [(record.kind.name, record.body) for record in list(store.records(KEY))[1:]]
+    return [(record.kind.name, record.body) for record in (await all_records(store, KEY))[1:]]
 
 
 @in_loop
@@ -93,7 +93,7 @@ async def test_the_logs_of_both_engines_are_equal() -> None:
         store, world, workflow = MemoryStore(), ManualWorld(), everything(Journal())
         await (await begun(engine, store, world, workflow)).vanish()
         results.append(await finished(engine, store, world, workflow))
-        logs.append([(kind, body) for kind, body in log(store) if not kind.startswith("ATTEMPT")])  # tracebacks
+        logs.append([(kind, body) for kind, body in await log(store) if not kind.startswith("ATTEMPT")])  # tracebacks
     assert results == [[0.5, 1, 5.0], [0.5, 1, 5.0]]
     assert logs[0] == logs[1]
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from support.histories import KEY, Answers, attempt, begun, cancel, done, machine_after, result, state_of, step
+from support.histories import (
+    KEY,
+    Answers,
+    attempt,
+    begun,
+    cancel,
+    done,
+    follow_all,
+    machine_after,
+    result,
+    state_of,
+    step,
+)
 
 from cloche.errors import BrokenChain, HistoryError
 from cloche.history import Record, RunMachine, Seq
-from cloche.history.fast_replay import Row, Transcript, follow
+from cloche.history.fast_replay import Row, Transcript
 from cloche.history.machine import Input
 from cloche.history.records import chained
 from cloche.history.values import decode, encode_plain
@@ -31,7 +43,7 @@ def rows_of(records: list[Record]) -> list[Row]:
 
 def followed(rows: list[Row], records: list[Record]) -> tuple[RunMachine, Transcript]:
     machine, transcript = RunMachine(KEY), Transcript()
-    follow(machine, rows, lambda seq: records[seq - 1], transcript)
+    follow_all(machine, rows, lambda seq: records[seq - 1], transcript)
     return machine, transcript
 
 
@@ -79,7 +91,7 @@ def test_a_row_that_is_not_what_was_written_is_found(number: int, what: str) -> 
     else:
         rows.insert(number, rows[number - 1])
     with pytest.raises(BrokenChain, match=r"record \d+ does not follow"):
-        follow(
+        follow_all(
             RunMachine(KEY), rows, lambda seq: records[0], Transcript()
         )  # the store finds nothing wrong with the record
 
@@ -91,7 +103,7 @@ def test_the_store_says_what_is_wrong_with_a_record() -> None:
     records = log()
     rows = [(records[0].packed, bytes(32))]
     with pytest.raises(BrokenChain, match="run r, record 1: a bit is another one"):
-        follow(RunMachine(KEY), rows, read, Transcript())
+        follow_all(RunMachine(KEY), rows, read, Transcript())
 
 
 @pytest.mark.parametrize(
@@ -104,14 +116,14 @@ def test_bytes_that_fit_the_chain_and_are_no_record_of_this_version_are_refused(
         raise HistoryError(f"record {seq} is of another version")
 
     with pytest.raises(HistoryError, match="record 1 is of another version"):
-        follow(RunMachine(KEY), [(packed, chained(RunMachine(KEY).head_hash, packed))], read, Transcript())
+        follow_all(RunMachine(KEY), [(packed, chained(RunMachine(KEY).head_hash, packed))], read, Transcript())
 
 
 def test_what_cannot_follow_is_refused() -> None:
     machine, records = RunMachine(KEY), log()
     machine.absorb(records[0])
     again = records[1:2]
-    follow(machine, rows_of(again), lambda seq: records[seq - 1], Transcript())
+    follow_all(machine, rows_of(again), lambda seq: records[seq - 1], Transcript())
     packed = encode_plain([1, 3, int(records[1].kind), 0, None, None, records[1].body])
     with pytest.raises(HistoryError, match="cannot follow"):
-        follow(machine, [(packed, chained(machine.head_hash, packed))], lambda seq: records[seq - 1], Transcript())
+        follow_all(machine, [(packed, chained(machine.head_hash, packed))], lambda seq: records[seq - 1], Transcript())

@@ -18,7 +18,7 @@ from cloche.history.output import unpack_command
 from cloche.history.records import Record, genesis, make_record
 from cloche.history.values import encode
 from cloche.run.code import load_code
-from cloche.store import Append, MemoryStore, NewRun, blob_digest
+from cloche.store import Append, MemoryStore, NewRun, all_records, blob_digest
 from cloche_codegen import names
 
 OLD = "\uffff"  # was allowed in names, and is no character
@@ -70,14 +70,16 @@ async def test_a_run_with_an_old_name_still_opens() -> None:
     workflow = create_workflow(id="w").then(create_step(id="pay", execute=lambda data: data)).commit()
     async with AppOn(store, workflows=[workflow]) as app:
         await (await app.start(workflow, 1, run_id="r1")).result()
-    row = store.run(key("r1"))
+    row = await store.run(key("r1"))
     assert row is not None
-    old = replace(load_code(store, row.code), source=load_code(store, row.code).source.replace('"pay"', '"\\uffff"'))
+    old = replace(
+        await load_code(store, row.code), source=(await load_code(store, row.code)).source.replace('"pay"', '"\\uffff"')
+    )
     digest = blob_digest(old.pack())
-    records = as_it_was(list(store.records(key("r1"))), (row.code, digest))
+    records = as_it_was(await all_records(store, key("r1")), (row.code, digest))
     new = NewRun("w", digest, {digest: old.pack()})
     append = Append(key(OLD), ids.Seq(0), records, row.status, row.wake_at, records[-1].time, new)
-    assert store.commit([append]) == [None]
+    assert await store.commit([append]) == [None]
 
     async with AppOn(store, workflows=[workflow]) as app:
         assert (await (await app.get(OLD)).result()).result == 1

@@ -43,7 +43,7 @@ async def refusal(
     with pytest.raises(DeployRefused) as refused:
         await app.deploy("acme", content, workflow=workflow, language=language)
     assert await app.tenant("acme").versions() == []
-    assert app._running.store.collect(lambda packed: []).blobs == 0
+    assert (await app._running.store.collect(lambda packed: [])).blobs == 0
     assert (refused.value.tenant, refused.value.workflow) == ("acme", workflow)
     return refused.value
 
@@ -180,10 +180,10 @@ async def test_what_was_deployed_with_such_a_pattern_goes_on(caplog: pytest.LogC
     async with AppOn(MemoryStore()) as app:
         await app.deploy("acme", _graph_with("^b"))
         acme, store = app.tenant("acme"), app._running.store
-        code = Code.unpack(store.blob((await acme.versions())[0].digest))  # type: ignore[arg-type]
+        code = Code.unpack(await store.blob((await acme.versions())[0].digest))  # type: ignore[arg-type]
         old = replace(code, graph=_graph_with("(?=a)a")).pack()
         digest = blob_digest(old)
-        store.deploy(Version(TenantId("acme"), "g@old", "g", digest, TimeMs(0)), {digest: old})
+        await store.deploy(Version(TenantId("acme"), "g@old", "g", digest, TimeMs(0)), {digest: old})
         run = await acme.start("g@old", "x")
         with pytest.raises(InvalidInput, match="at most 40 characters"):
             await acme.send_event(run.id, "paid", "x" * 41)
@@ -345,7 +345,7 @@ async def test_a_file_cannot_give_a_tenant_the_code_of_another(journal: Journal)
     assert Code.unpack(code.pack()) == code
     async with AppOn(MemoryStore()) as app:
         await source(app, ONCE)
-        stolen = app.store.versions(version.tenant)[0]
+        stolen = (await app.store.versions(version.tenant))[0]
         key = (await app.start(_host(journal), {"v": 1}, run_id="r1"))._key
         await (await app.get("r1")).result()
         row = app.store._data.rows[key]  # type: ignore[attr-defined]

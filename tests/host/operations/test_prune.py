@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,45 +27,51 @@ LATER = TimeMs(START + 10**9)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as opened:
-        yield opened
+    opened = SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))
+    yield opened
+    asyncio.run(opened.close())
 
 
-def runs(
+async def runs(
     store: SqliteStore, before: TimeMs, *, status: RunStatus | None = None, workflow: str | None = None
 ) -> list[str]:
-    return [found.run for found in prune.prunable(store, before, tenant="default", status=status, workflow=workflow)]
+    return [
+        found.run for found in await prune.prunable(store, before, tenant="default", status=status, workflow=workflow)
+    ]
 
 
-def test_runs_are_chosen_by_their_end(store: SqliteStore) -> None:
-    assert runs(store, START) == []
-    assert sorted(runs(store, LATER)) == ["answered", "canceled", "failing", "nested", "plain", "talking"]
-    assert runs(store, TimeMs(START + 1)) == ["plain"]
-    assert runs(store, LATER, status=RunStatus.FAILED) == ["failing"]
-    assert runs(store, LATER, workflow="asking") == ["canceled", "answered"]
+@in_loop
+async def test_runs_are_chosen_by_their_end(store: SqliteStore) -> None:
+    assert await runs(store, START) == []
+    assert sorted(await runs(store, LATER)) == ["answered", "canceled", "failing", "nested", "plain", "talking"]
+    assert await runs(store, TimeMs(START + 1)) == ["plain"]
+    assert await runs(store, LATER, status=RunStatus.FAILED) == ["failing"]
+    assert await runs(store, LATER, workflow="asking") == ["canceled", "answered"]
 
 
-def test_what_is_deleted_takes_along_what_nobody_else_needs(store: SqliteStore) -> None:
-    codes = {row.code for row in store.runs()}
-    keys = prune.prunable(store, LATER, tenant="default")
-    assert [deleted for some in prune.delete(store, keys, LATER) for deleted in some] == keys
-    collected = prune.collect(store)
+@in_loop
+async def test_what_is_deleted_takes_along_what_nobody_else_needs(store: SqliteStore) -> None:
+    codes = {row.code for row in await store.runs()}
+    keys = await prune.prunable(store, LATER, tenant="default")
+    assert [deleted async for some in prune.delete(store, keys, LATER) for deleted in some] == keys
+    collected = await prune.collect(store)
     assert collected.parts > 0
-    open_codes = {row.code for row in store.runs()}
+    open_codes = {row.code for row in await store.runs()}
     assert collected.blobs == len(codes - open_codes)
-    assert {row.key.run for row in store.runs()} == {"asking", "sleeping", "hearing"}
-    assert replay.verify(store, None).findings == []
-    assert all(store.blob(code) is not None for code in open_codes)
+    assert {row.key.run for row in await store.runs()} == {"asking", "sleeping", "hearing"}
+    assert (await replay.verify(store, None)).findings == []
+    assert all([await store.blob(code) is not None for code in open_codes])
 
 
-def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
+@in_loop
+async def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute("DROP TRIGGER blobs_are_not_changed")
         db.execute("UPDATE blobs SET data = x'00' WHERE length(data) < 100000")
-    store.delete([key("talking")], LATER)
+    await store.delete([key("talking")], LATER)
     with pytest.raises(HistoryError, match="cloche verify"):
-        prune.collect(store)
-    assert store._database.select("SELECT count(*) FROM parts", ()) != [(0,)]
+        await prune.collect(store)
+    assert await store._database.select("SELECT count(*) FROM parts", ()) != [(0,)]
 
 
 @in_loop
@@ -98,17 +105,21 @@ async def test_an_app_prunes_and_its_runs_go_on(tmp_path: Path) -> None:
         ("status = 'running'", "status 'running', and its records make it 'success'"),
     ],
 )
-def test_a_row_that_does_not_follow_from_its_records_is_found(store: SqliteStore, change: str, problem: str) -> None:
+@in_loop
+async def test_a_row_that_does_not_follow_from_its_records_is_found(
+    store: SqliteStore, change: str, problem: str
+) -> None:
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute(f"UPDATE runs SET {change} WHERE run = 'plain'")
-    (finding,) = replay.verify(store, None).findings
+    (finding,) = (await replay.verify(store, None)).findings
     assert (finding.run, finding.problem.removeprefix("the row of the run has ")) == ("plain", problem)
 
 
-def test_a_suspended_or_sleeping_run_has_the_row_that_it_should(store: SqliteStore) -> None:
+@in_loop
+async def test_a_suspended_or_sleeping_run_has_the_row_that_it_should(store: SqliteStore) -> None:
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute("UPDATE runs SET status = 'waiting', wake_at = 1 WHERE run = 'asking'")
         db.execute("UPDATE runs SET wake_at = wake_at + 1 WHERE run = 'sleeping'")
-    found = replay.verify(store, None).findings
+    found = (await replay.verify(store, None)).findings
     assert all(isinstance(finding, Finding) for finding in found)
     assert sorted({str(finding.run) for finding in found}) == ["asking", "sleeping"]

@@ -13,7 +13,7 @@ from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.errors import Divergence, LeasedElsewhere, NotFound, UsageError
 from cloche.history import Kind
 from cloche.status import RunStatus
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 from cloche_codegen import patched
 
 ENGINES: tuple[type[SandboxEngine] | type[DirectEngine], ...] = (SandboxEngine, DirectEngine)
@@ -65,7 +65,9 @@ def _first_of_patched(journal: Journal) -> Workflow:
 async def suspended(store: MemoryStore, engine: type[CellSource], workflow: Workflow, run_id: str = "r1") -> None:
     async with AppOn(store, workflows=[workflow], world=ManualWorld(), engine=engine()) as app:
         await app.start(workflow, {"v": 1}, run_id=run_id)
-        await until(lambda: [row for row in store.runs(status=RunStatus.SUSPENDED) if row.key.run == run_id])
+        await until(
+            lambda: store.runs(status=RunStatus.SUSPENDED), lambda rows: run_id in [row.key.run for row in rows]
+        )
 
 
 def app_on(store: MemoryStore, engine: type[CellSource], *workflows: Workflow) -> AppOn:
@@ -88,7 +90,7 @@ def test_a_change_ahead_of_the_run_fits_and_the_run_goes_on_with_it(journal: Jou
             assert (await app.replay("r1")).ok
             assert (await app.verify()).ok
         assert journal.began == ["inc", "ask", "ask", "take"]
-        kinds = [record.kind for record in store.records(KEY)]
+        kinds = [record.kind for record in await all_records(store, KEY)]
         assert kinds.count(Kind.RUN_UPGRADED) == 1
 
     lived()
@@ -100,7 +102,7 @@ def test_a_change_behind_the_run_does_not_fit_and_nothing_is_moved(journal: Jour
     async def lived() -> None:
         store, changed = MemoryStore(), _before(journal)
         await suspended(store, engine, first_version(journal))
-        before = list(store.records(KEY))
+        before = await all_records(store, KEY)
         async with app_on(store, engine, changed) as app:
             (fit,) = (await app.check(changed)).fits
             assert fit.divergence is not None
@@ -111,7 +113,7 @@ def test_a_change_behind_the_run_does_not_fit_and_nothing_is_moved(journal: Jour
             assert fit.divergence.expected_line is not None
             with pytest.raises(Divergence, match="the history has step 'inc'"):
                 await app.upgrade("r1", changed)
-            assert list(store.records(KEY)) == before
+            assert await all_records(store, KEY) == before
         async with app_on(store, engine, first_version(journal)) as app:
             await app.resume("r1", resume_data={"add": 1})
             assert await ended(await app.get("r1")) == ("success", {"v": 6})
@@ -141,7 +143,7 @@ def test_a_patch_lets_old_runs_go_the_old_way_and_take_what_is_ahead(
             for run in ("r1", "r2"):
                 assert (await app.replay(run)).ok
         assert journal.began == ["inc", "ask", "ask", "late", "last", "take", "ask", "ask", "late", "last"]
-        marked = [record.content()[1] for record in store.records(KEY) if record.kind is Kind.PATCHED]
+        marked = [record.content()[1] for record in await all_records(store, KEY) if record.kind is Kind.PATCHED]
         assert marked == ["late"]
 
     lived()
@@ -187,8 +189,8 @@ async def test_what_cannot_be_moved_is_refused_by_name(journal: Journal) -> None
 async def test_a_run_that_somebody_executes_is_not_moved(journal: Journal) -> None:
     store, workflow, changed = MemoryStore(), first_version(journal), _behind(journal)
     await suspended(store, SandboxEngine, workflow)
-    store.leases.join("another")
-    assert store.leases.claim("another", KEY) is not None
+    await store.leases.join("another")
+    assert await store.leases.claim("another", KEY) is not None
     async with app_on(store, SandboxEngine, workflow) as app:
         with pytest.raises(LeasedElsewhere):
             await app.upgrade("r1", changed)

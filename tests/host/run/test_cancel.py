@@ -113,7 +113,7 @@ async def test_a_run_between_two_tries_is_let_go_at_once(journal: Journal) -> No
     workflow = create_workflow(id="w").then(flaky).commit()
     async with AppOn(MemoryStore(), workflows=[workflow], world=world) as app:
         run = await app.start("w")
-        await until(lambda: any(r.kind is Kind.ATTEMPT_FAILED for r in app._running.store.records(run._key)))
+        await until(run.history, lambda records: any(r.kind is Kind.ATTEMPT_FAILED for r in records))
         await run.cancel()
         assert (await run.result()).status == "canceled"
         world.move(60, app)
@@ -178,7 +178,7 @@ async def test_a_process_that_dies_while_canceling_leaves_a_run_that_ends(journa
     run = await app.start("w", run_id="r1")
     await until(lambda: journal.began)
     await run.cancel()
-    await until(lambda: any(r.kind is Kind.CANCEL_REQUESTED for r in store.records(run._key)))
+    await until(run.history, lambda records: any(r.kind is Kind.CANCEL_REQUESTED for r in records))
     await app.vanish()
     async with AppOn(store, workflows=[workflow]) as app:
         result = await (await app.get("r1")).result()
@@ -195,16 +195,16 @@ async def test_a_request_in_the_inbox_is_accepted(journal: Journal) -> None:
     async with AppOn(store, workflows=[workflow], world=world) as app:
         for id in ("now", "later"):
             await app.start("w", run_id=id)
-        store.post((await app.get("now"))._key, "cancel", encode("by hand"), "token-1", world.now())
+        await store.post((await app.get("now"))._key, "cancel", encode("by hand"), "token-1", world.now())
         assert (await (await app.get("now")).result()).status == "canceled"
-    store.post((await app_key(store, "later")), "cancel", encode("by hand"), "token-2", world.now())
+    await store.post((await app_key(store, "later")), "cancel", encode("by hand"), "token-2", world.now())
     async with AppOn(store, workflows=[workflow], world=world) as app:
         assert (await (await app.get("later")).result()).status == "canceled"
-    assert list(store.requests()) == []
+    assert list(await store.requests()) == []
 
 
 async def app_key(store: MemoryStore, run: str) -> Any:
-    return next(row.key for row in store.runs() if row.key.run == run)
+    return next(row.key for row in await store.runs() if row.key.run == run)
 
 
 @in_loop

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
+from support.stores import closed_after
 
 from cloche import Cloche, Workflow, code, create_step, create_workflow, path
 from cloche.engines import SandboxEngine
@@ -22,7 +21,8 @@ from cloche.operations.deep_verify import deep_findings
 from cloche.run.checkpoints import Checkpoint, opened, sealed
 from cloche.sandbox import images
 from cloche.status import RunStatus
-from cloche.store import CheckpointFile, MemoryCheckpoints, MemoryStore, SqliteStore
+from cloche.store import MemoryCheckpoints, MemoryStore, SqliteStore
+from cloche.store.checkpoints import CheckpointFile
 
 OTHER = RunKey(KEY.tenant, RunId("r2"))
 
@@ -34,10 +34,10 @@ class WatchedStore(MemoryStore):
         super().__init__()
         self.read: set[Seq] = set()
 
-    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        for record in super().records(key, after):  # which `rows` are made from too
-            self.read.add(record.seq)
-            yield record
+    async def records(self, key: RunKey, after: Seq = Seq(0), limit: int = 9) -> list[Record]:  # noqa: B008
+        page = await super().records(key, after, limit)  # which `rows` are made from too
+        self.read.update(record.seq for record in page)
+        return page
 
 
 def loop_and_ask(journal: Journal, turns: int = 30) -> Workflow:
@@ -53,7 +53,7 @@ def loop_and_ask(journal: Journal, turns: int = 30) -> Workflow:
 
 async def until_it_asks(app: Cloche, store: MemoryStore, run_id: str = "r1", value: int = 0) -> None:
     await app.start("w", {"v": value}, run_id=run_id)
-    await until(lambda: [row for row in store.runs(status=RunStatus.SUSPENDED) if row.key.run == run_id])
+    await until(lambda: store.runs(status=RunStatus.SUSPENDED), lambda rows: run_id in [row.key.run for row in rows])
 
 
 async def asked(store: MemoryStore, kept: MemoryCheckpoints, workflow: Workflow, *runs: tuple[str, int]) -> None:
@@ -70,7 +70,7 @@ async def finished(store: MemoryStore, kept: MemoryCheckpoints, workflow: Workfl
 
 
 def checkpoint_of(kept: MemoryCheckpoints, key: RunKey = KEY) -> Checkpoint:
-    data = kept.get(key)
+    data = kept._kept[key][1]
     assert data is not None
     return opened(key, data)
 
@@ -79,7 +79,7 @@ def checkpoint_of(kept: MemoryCheckpoints, key: RunKey = KEY) -> Checkpoint:
 async def test_nothing_between_the_beginning_and_the_checkpoint_is_read(journal: Journal) -> None:
     store, kept, workflow = WatchedStore(), MemoryCheckpoints(), loop_and_ask(journal)
     await asked(store, kept, workflow)
-    at, head = checkpoint_of(kept).seq, store.runs()[0].head_seq
+    at, head = checkpoint_of(kept).seq, (await store.runs())[0].head_seq
     async with AppOn(store, kept, workflows=[workflow]) as app:
         store.read.clear()
         async with app._running.starting.with_driver(KEY) as driver:
@@ -104,23 +104,23 @@ async def test_a_run_from_a_checkpoint_ends_as_one_that_was_replayed(journal: Jo
 async def test_a_run_that_has_ended_keeps_no_checkpoint(journal: Journal) -> None:
     store, kept, workflow = MemoryStore(), MemoryCheckpoints(), loop_and_ask(journal)
     await asked(store, kept, workflow)
-    assert kept.get(KEY) is not None
+    assert await kept.get(KEY) is not None
     await finished(store, kept, workflow)
-    assert kept.get(KEY) is None
+    assert await kept.get(KEY) is None
 
 
 def _of_another_run(kept: MemoryCheckpoints) -> bytes:
-    return kept.get(OTHER) or b""
+    return kept._kept[OTHER][1] or b""
 
 
 def _with_one_bit_changed(kept: MemoryCheckpoints) -> bytes:
-    data = bytearray(kept.get(KEY) or b"")
+    data = bytearray(kept._kept[KEY][1] or b"")
     data[len(data) // 2] ^= 1
     return bytes(data)
 
 
 def _cut_off(kept: MemoryCheckpoints) -> bytes:
-    return (kept.get(KEY) or b"")[:-1]
+    return (kept._kept[KEY][1] or b"")[:-1]
 
 
 def _with_the_cell_of_another_run(kept: MemoryCheckpoints) -> bytes:
@@ -150,8 +150,8 @@ def test_on_any_doubt_the_whole_history_is_replayed_and_the_checkpoint_never_use
         async with AppOn(store, kept, workflows=[workflow]) as app:
             async with app._running.starting.with_driver(KEY):
                 pass
-            assert store.read == {*range(1, store.runs()[1].head_seq + 1)}
-            assert kept.get(KEY) is None
+            assert store.read == {*range(1, (await store.runs())[1].head_seq + 1)}
+            assert await kept.get(KEY) is None
             await app.resume("r1", resume_data={"add": 1})
             assert await ended(await app.get("r1")) == ("success", {"v": 62})
 
@@ -188,7 +188,7 @@ async def test_without_room_cells_are_given_up_behind_a_checkpoint_and_all_runs_
         await until(lambda: app._running.is_idle)
         assert app._running.cells.cached.bytes_used <= 600_000
         given_up = 8 - len(app._running.cells.cached)
-        await until(lambda: sum(kept.get(RunKey(KEY.tenant, RunId(f"r{n}"))) is not None for n in range(8)) == given_up)
+        await until(lambda: sum(RunKey(KEY.tenant, RunId(f"r{n}")) in kept._kept for n in range(8)) == given_up)
         assert given_up >= 3
         for number in range(8):
             await app.resume(f"r{number}", resume_data={"add": 1})
@@ -232,20 +232,20 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-def test_after_kill_9_a_long_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+@in_loop
+async def test_after_kill_9_a_long_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     process = subprocess.Popen([sys.executable, "-c", LONG, str(file)])
     try:
-        _wait_for_records(file, 900)
+        await _wait_for_records(file, 900)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with closing(CheckpointFile(tmp_path / "runs.db-checkpoints")) as kept:
-        data = kept.get(KEY)
+    async with closed_after(CheckpointFile(tmp_path / "runs.db-checkpoints")) as kept:
+        data = await kept.get(KEY)
     assert data is not None
     at = opened(KEY, data).seq
 
-    @in_loop
     async def goes_on() -> None:
         async with Cloche(file, workflows=[_long()], checkpoint_every=100) as app:
             head = (await (await app.get("r1")).row()).head_seq
@@ -257,7 +257,7 @@ def test_after_kill_9_a_long_run_goes_on_from_its_checkpoint(tmp_path: Path) -> 
             assert (await app.verify()).ok
             assert (await app.replay("r1")).ok
 
-    goes_on()
+    await goes_on()
 
 
 def _long() -> Workflow:
@@ -267,12 +267,12 @@ def _long() -> Workflow:
     return create_workflow(id="w").dowhile(create_step(id="inc", execute=inc), path("inputData.v") < 1_000_000).commit()
 
 
-def _wait_for_records(file: Path, count: int) -> None:
+async def _wait_for_records(file: Path, count: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if file.exists() and file.stat().st_size > 4096:
-            with closing(SqliteStore(file)) as store:
-                row = store.run(KEY)
+            async with closed_after(SqliteStore(file)) as store:
+                row = await store.run(KEY)
                 if row is not None and row.head_seq >= count:
                     return
         time.sleep(0.05)
@@ -283,15 +283,16 @@ def _wait_for_records(file: Path, count: int) -> None:
 async def test_a_deep_verification_replays_and_compares_the_state_of_the_checkpoint(journal: Journal) -> None:
     store, kept, workflow = MemoryStore(), MemoryCheckpoints(), loop_and_ask(journal)
     await asked(store, kept, workflow)
-    assert list(deep_findings(store, SandboxEngine(), kept)) == []
+    store.checkpoints = kept
+    assert [one async for one in deep_findings(store, SandboxEngine())] == []
     mine = checkpoint_of(kept)
     wrong = Checkpoint(mine.seq, "0" * 64, mine.machine, mine.cell)
     kept._kept[KEY] = (mine.seq, sealed(KEY, wrong))
-    (finding,) = deep_findings(store, SandboxEngine(), kept, KEY)
+    [finding] = [one async for one in deep_findings(store, SandboxEngine(), KEY)]
     assert (finding.run, finding.seq) == ("r1", mine.seq)
     assert "another state than replay ends in" in finding.problem
     kept._kept[KEY] = (mine.seq, b"nothing")
-    (finding,) = deep_findings(store, SandboxEngine(), kept, KEY)
+    [finding] = [one async for one in deep_findings(store, SandboxEngine(), KEY)]
     assert "not made by this user's cloche" in finding.problem
 
 

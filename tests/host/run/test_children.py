@@ -146,7 +146,9 @@ async def test_code_that_is_not_told_of_a_cancellation_ends_behind_its_children(
         source = "export default async function workflow(input) { return cloche.child('c', 'slow', input); }"
         version = await app.deploy("default", source, workflow="w", language="javascript")
         run = await app.start(version, {}, run_id="r1")
-        await until(lambda: any(row.key.run == "r1.1" and row.status == "running" for row in _rows(app)))
+        await until(
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+        )
         await run.cancel()
         assert (await run.result()).status == "canceled"
         assert await (await app.get("r1.1")).status() == "canceled"
@@ -188,7 +190,9 @@ async def test_a_run_whose_child_no_process_knows_is_blocked_and_goes_on_where_i
 async def test_canceling_a_run_cancels_its_children(tmp_path: Path, store: str) -> None:
     async with opened(tmp_path, store, stays) as app:
         run = await app.start(stays, {}, run_id="r1")
-        await until(lambda: any(row.key.run == "r1.1" and row.status == "running" for row in _rows(app)))
+        await until(
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+        )
         await run.cancel()
         assert (await run.result()).status == "canceled"
         assert (await (await app.get("r1.1")).result(final=True)).status == "canceled"
@@ -201,7 +205,9 @@ async def test_canceling_a_run_cancels_its_children(tmp_path: Path, store: str) 
 async def test_a_child_that_lost_a_race_is_canceled(tmp_path: Path) -> None:
     async with opened(tmp_path, "memory", hurries) as app:
         run = await app.start(hurries, {}, run_id="r1")
-        await until(lambda: any(row.key.run == "r1.1" and row.status == "running" for row in _rows(app)))
+        await until(
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+        )
         await app.send_event("r1", "enough", "soon")
         assert (await run.result()).unwrap() == "soon"
         assert (await (await app.get("r1.1")).result(final=True)).status == "canceled"
@@ -221,14 +227,14 @@ async def test_a_workflow_may_be_its_own_child_as_deep_as_its_policy_says(tmp_pa
 async def test_a_process_that_comes_back_finds_the_child_that_was_started(tmp_path: Path) -> None:
     async with opened(tmp_path, "sqlite", stays, drain_timeout_s=0.1) as app:
         await app.start(stays, {}, run_id="r1")
-        await until(lambda: len(_rows(app)) == 2)
+        await until(lambda: _rows(app), lambda rows: len(rows) == 2)
     async with opened(tmp_path, "sqlite", stays) as app:
         await app.cancel("r1.1")
         result = await (await app.get("r1")).result()
         assert result.error is not None
         assert (result.status, result.error.name) == ("failed", "Canceled")
         assert result.error.message == "child run r1.1 was canceled"
-        assert len(_rows(app)) == 2
+        assert len(await _rows(app)) == 2
 
 
 def test_a_workflow_is_called_like_a_function_in_native_workflows_only() -> None:
@@ -238,8 +244,8 @@ def test_a_workflow_is_called_like_a_function_in_native_workflows_only() -> None
         small({"v": 1})
 
 
-def _rows(app: Cloche) -> Any:
-    return app._running.store.runs()
+async def _rows(app: Cloche) -> Any:
+    return await app._running.store.runs()
 
 
 AUTHOR = """\

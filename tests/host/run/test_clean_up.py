@@ -30,7 +30,7 @@ from cloche import (
 )
 from cloche.errors import UsageError
 from cloche.history import Kind
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 
 PATIENCE_S = 60.0
 SEEN: list[str] = []
@@ -300,7 +300,7 @@ async def _kinds(tmp_path: Path) -> list[Kind]:
 
     store = SqliteStore(tmp_path / "runs.db")
     try:
-        kinds = [record.kind for record in store.records(RunKey(TenantId("default"), RunId("r1")))]
+        kinds = [record.kind for record in await all_records(store, RunKey(TenantId("default"), RunId("r1")))]
     finally:
-        store.close()
+        await store.close()
     return kinds if Kind.TIMER_SET in kinds else []

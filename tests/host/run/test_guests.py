@@ -15,7 +15,7 @@ from cloche.client.workflows import Workflow
 from cloche.engines import CellSource, DirectEngine, SandboxEngine
 from cloche.history import Kind
 from cloche.run.code import load_code
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 
 MATH = Path(__file__).parents[2] / "codegen" / "golden" / "math" / "workflow.py"
 BOTH_WAYS = [(SandboxEngine, DirectEngine), (DirectEngine, SandboxEngine)]
@@ -27,8 +27,8 @@ def math(guest: str) -> Workflow:
     return load_workflow(built.graph.model_copy(update={"guest": guest}), steps=built.steps)
 
 
-def status(store: MemoryStore) -> str:
-    row = store.run(KEY)
+async def status(store: MemoryStore) -> str:
+    row = await store.run(KEY)
     return row.status if row is not None else ""
 
 
@@ -42,7 +42,7 @@ async def test_the_math_workflow_has_the_same_records_under_both_guests() -> Non
             result = await (await app.start("math", {"x": 5}, run_id=KEY.run)).result()
             assert result.unwrap() == {"x": 20}
             assert (await app.replay(KEY.run)).ok
-        records = list(store.records(KEY))
+        records = await all_records(store, KEY)
         logs.append(
             [(record.kind, record.path, record.body) for record in records if record.kind is not Kind.RUN_CREATED]
         )
@@ -71,20 +71,20 @@ async def lived(first: CellSource, second: CellSource) -> tuple[Any, list[Any]]:
     app = AppOn(store, workflows=[workflow], world=world, engine=first)
     await app.__aenter__()
     await app.start(workflow, {"v": 2}, run_id=KEY.run)
-    await until(lambda: status(store) == "waiting")
+    await until(lambda: status(store), lambda found: found == "waiting")
     world.move(30, app)
-    await until(lambda: status(store) == "suspended")
+    await until(lambda: status(store), lambda found: found == "suspended")
     await app.vanish()
     async with AppOn(store, workflows=[workflow], world=world, engine=second) as other:
         await other.resume(KEY.run, resume_data={"add": 5})
-        await until(lambda: status(store) == "success")
+        await until(lambda: status(store), lambda found: found == "success")
         result = (await (await other.get(KEY.run)).result()).unwrap()
         for engine in (SandboxEngine(), DirectEngine()):
             other._running.cells.engine = engine
             assert (await other.replay(KEY.run)).divergence is None
-    row, rest = store.run(KEY), list(store.records(KEY))[1:]
+    row, rest = await store.run(KEY), (await all_records(store, KEY))[1:]
     assert row is not None
-    assert load_code(store, row.code).language == "python"
+    assert (await load_code(store, row.code)).language == "python"
     return result, [(one.kind, one.body) for one in rest if not one.kind.name.startswith("ATTEMPT")]
 
 

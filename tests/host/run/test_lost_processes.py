@@ -17,7 +17,7 @@ from support.apps import AppOn, Journal, in_loop, until
 from cloche import Cloche, Limits, ProcessEngine, Workflow, code, create_workflow
 from cloche.history import Kind, RunId, RunKey, TenantId
 from cloche.sandbox.process.child import Child
-from cloche.store import MemoryCheckpoints, MemoryStore
+from cloche.store import MemoryCheckpoints, MemoryStore, all_records
 
 SPINNING = Limits(fuel_per_event=1 << 60, wall_ms_per_event=60_000)
 
@@ -111,7 +111,7 @@ def test_a_run_that_ends_its_process_every_time_ends_with_a_typed_error(number: 
                 assert (result.status, result.error.name) == ("failed", "CellLost")
                 assert f"by signal {int(number)}" in result.error.message
                 assert len(killed) >= 3  # one that is hit while the run is rebuilt counts apart
-                *_, last = store.records(RunKey(TenantId("mallory"), RunId("r")))
+                *_, last = await all_records(store, RunKey(TenantId("mallory"), RunId("r")))
                 assert last.kind is Kind.RUN_STOPPED
                 assert journal.began == ["inc"]
                 assert (await beside.result()).status == "suspended"
@@ -128,15 +128,15 @@ class Kept(MemoryCheckpoints):
     used = rejected = 0
 
     def holds(self, key: RunKey) -> bool:
-        return super().get(key) is not None
+        return self._kept.get(key, (0, None))[1] is not None
 
-    def get(self, key: RunKey) -> bytes | None:
+    async def get(self, key: RunKey) -> bytes | None:
         self.used += 1
-        return super().get(key)
+        return await super().get(key)
 
-    def reject(self, key: RunKey) -> None:
+    async def reject(self, key: RunKey) -> None:
         self.rejected += 1
-        super().reject(key)
+        await super().reject(key)
 
 
 @in_loop

@@ -259,7 +259,7 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
     async with AppOn(store, workflows=[workflow, quick], world=world) as app:
         for n in range(20):
             await app.start("w", {"v": n}, run_id=f"r{n}")
-        await until(lambda: len(store.runs(status=RunStatus.WAITING)) == 20)
+        await until(lambda: store.runs(status=RunStatus.WAITING), lambda rows: len(rows) == 20)
     async with AppOn(store, workflows=[workflow, quick], world=world) as app:
         assert not app._running.drivers  # twenty sleepers cost twenty timers, and no cell
         assert await ended(await app.start("quick", 1)) == ("success", 1)
@@ -271,10 +271,10 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
 class EndlessStore(MemoryStore):
     """Never takes the commit that would end a run."""
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         if any(append.status == "success" for append in appends):
             raise StoreUnavailable("the disk is full")
-        return super().commit(appends)
+        return await super().commit(appends)
 
 
 @in_loop
@@ -289,6 +289,6 @@ async def test_a_driver_that_is_canceled_does_not_let_its_run_go_as_ended(journa
         for task in list(tasks._tasks):  # as `asyncio.run` does with what is left at its end
             task.cancel()
         await until(lambda: app.is_idle)
-    row = store.run(KEY)
+    row = await store.run(KEY)
     assert row is not None
     assert row.status == "running"

@@ -12,7 +12,7 @@ from support.apps import KEY, AppOn, FlakyStore, Journal, ManualWorld, ended, in
 from cloche import StepContext, Workflow, create_step, create_workflow, step
 from cloche.errors import StoreUnavailable
 from cloche.history import Kind
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 from cloche_codegen import GraphError
 
 
@@ -50,7 +50,7 @@ async def test_a_step_whose_process_always_ends_fails_by_name_after_five_times(j
     assert result.error is not None
     assert result.error.name == "RedispatchedTooOften"
     assert "begun 6 times" in result.error.message
-    begun = [record.content() for record in store.records(KEY) if record.kind is Kind.ATTEMPT_STARTED]
+    begun = [record.content() for record in await all_records(store, KEY) if record.kind is Kind.ATTEMPT_STARTED]
     assert [content.get("redispatched") for content in begun] == [1, 2, 3, 4, 5]  # the first rode with no append
     assert len(set(workflow.metadata["keys"])) == 1  # one key for all attempts of the call
 
@@ -94,7 +94,7 @@ async def test_a_step_that_runs_at_most_once_is_not_repeated_after_a_crash(journ
     store, world = MemoryStore(), ManualWorld()
     workflow = hanging(journal, asyncio.Event(), at_most_once=True)
     await killed_in(journal, store, workflow, world, 1)
-    assert [record.kind for record in store.records(KEY)][-1] is Kind.ATTEMPT_STARTED
+    assert [record.kind for record in await all_records(store, KEY)][-1] is Kind.ATTEMPT_STARTED
     async with AppOn(store, workflows=[workflow], world=world) as app:
         result = await (await app.get("r1")).result()
     assert (result.status, journal.began) == ("failed", ["hang"])
@@ -160,7 +160,7 @@ async def test_what_was_only_there_when_processes_ended_is_not_blamed(journal: J
 
     workflow = create_workflow(id="w").then(journal.acts("work", work)).commit()
     lives = 0
-    while lives == 0 or any(row.status == "running" for row in store.runs()):
+    while lives == 0 or any(row.status == "running" for row in await store.runs()):
         lives += 1
         assert lives < 30
         end.clear()
@@ -168,9 +168,9 @@ async def test_what_was_only_there_when_processes_ended_is_not_blamed(journal: J
         await app.__aenter__()
         for n in range(10 if lives == 1 else 0):
             await app.start("w", {"v": n}, run_id=f"r{n}")
-        await until(lambda: end.is_set() or all(row.status != "running" for row in store.runs()))
+        await until(store.runs, lambda rows: end.is_set() or all(row.status != "running" for row in rows))
         await app.vanish()
-    ends = {row.key.run: row.status for row in store.runs()}
+    ends = {row.key.run: row.status for row in await store.runs()}
     assert ends == {f"r{n}": "failed" if n == 4 else "success" for n in range(10)}
 
 

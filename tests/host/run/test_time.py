@@ -14,7 +14,7 @@ from support.stores import Log, key
 from cloche import DirectEngine, RetryConfig, RunResult, Workflow, create_workflow
 from cloche.errors import StoreUnavailable
 from cloche.history import Kind
-from cloche.store import MemoryStore, NewRun, SqliteStore, Store
+from cloche.store import MemoryStore, NewRun, News, SqliteStore, Store
 from cloche.testing import TestApp, VirtualTime, double
 from cloche.testing.clock import START
 
@@ -148,14 +148,24 @@ def test_records_of_a_run_stay_in_order_when_the_clock_is_set_back() -> None:
 
 
 class Away(MemoryStore):
-    """Does not answer while it is `away`."""
+    """Does not answer while it is `away`, by any connection."""
 
-    away = False
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_away = [False]
 
-    def version(self) -> int:
+    @property
+    def away(self) -> bool:
+        return self._is_away[0]
+
+    @away.setter
+    def away(self, is_away: bool) -> None:
+        self._is_away[0] = is_away
+
+    async def news(self, since: int | None) -> News:
         if self.away:
             raise StoreUnavailable("nobody answers")
-        return super().version()
+        return await super().news(since)
 
 
 def test_a_wake_up_that_the_store_does_not_answer_is_made_up_for() -> None:
@@ -178,7 +188,7 @@ TIMERS = 100_000
 PAGE = 10_000
 
 
-def full_of_sleepers(store: Store, code: str, due: Callable[[int], int]) -> None:
+async def full_of_sleepers(store: Store, code: str, due: Callable[[int], int]) -> None:
     """`TIMERS` runs that sleep: copies of the first records of one, each in its own chain."""
     for first in range(0, TIMERS, PAGE):
         appends = []
@@ -186,7 +196,7 @@ def full_of_sleepers(store: Store, code: str, due: Callable[[int], int]) -> None
             log = Log(key(f"s{number}"))
             new = NewRun("sleeps", code)
             appends.append(log.append(Kind.RUN_CREATED, status="waiting", wake_at=due(number), new=new))
-        assert not any(store.commit(appends))
+        assert not any(await store.commit(appends))
 
 
 def test_a_hundred_thousand_pending_timers_are_one_timer_of_a_worker(tmp_path: Path) -> None:
@@ -195,9 +205,9 @@ def test_a_hundred_thousand_pending_timers_are_one_timer_of_a_worker(tmp_path: P
 
     async def main() -> None:
         app = await process.begun()
-        row = store.run(key("r1"))
+        row = await store.run(key("r1"))
         assert row is not None
-        full_of_sleepers(store, row.code, lambda number: START + (2 * DAY_S + number) * 1000)
+        await full_of_sleepers(store, row.code, lambda number: START + (2 * DAY_S + number) * 1000)
         await asyncio.sleep(MINUTE_S)
         await app.vanish()
         async with process.app() as other:
@@ -208,4 +218,4 @@ def test_a_hundred_thousand_pending_timers_are_one_timer_of_a_worker(tmp_path: P
             assert len(worker.services.timers._heap) < 10
 
     process.time.run(main())
-    store.close()
+    asyncio.run(store.close())

@@ -239,8 +239,8 @@ def _fails(_: Any) -> None:
     raise OSError("not now")
 
 
-def _is_due(app: Cloche, run: Run, at: int) -> bool:
-    row = app._running.store.run(run._key)
+async def _is_due(app: Cloche, run: Run, at: int) -> bool:
+    row = await app._running.store.run(run._key)
     return row is not None and row.wake_at == at
 
 

@@ -163,7 +163,7 @@ async def test_it_needs_the_leave_of_the_policy() -> None:
     async with AppOn(store, workflows=[build().map(Oracle().chance).commit()]) as app:
         with pytest.raises(NotGranted, match=r"give its tenant a Policy\(host_closures=True\)") as raised:
             await app.start("w", {"v": 1})
-    assert (raised.value.limit, raised.value.value, store.runs()) == ("host_closures", False, [])
+    assert (raised.value.limit, raised.value.value, await store.runs()) == ("host_closures", False, [])
 
 
 def test_a_stored_graph_without_the_function_says_which_step_is_missing() -> None:

@@ -10,7 +10,7 @@ from support.apps import KEY, AppOn, in_loop
 from cloche import create_step, create_workflow
 from cloche.history import Failure, Kind
 from cloche.steps.redaction import redact
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, all_records
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ async def test_what_a_step_says_of_the_host_does_not_reach_the_guest_and_is_in_t
         assert result.error is not None
         assert result.error.name == "FileNotFoundError"
         assert "…/master.key" in result.error.message
-        for record in store.records(KEY):
+        for record in await all_records(store, KEY):
             told = record.kind not in (Kind.ATTEMPT_FAILED,)
             assert not (told and (b"no-such-place" in record.body or b"test_redaction" in record.body))
-        (attempt,) = [record for record in store.records(KEY) if record.kind is Kind.ATTEMPT_FAILED]
+        (attempt,) = [record for record in await all_records(store, KEY) if record.kind is Kind.ATTEMPT_FAILED]
         assert "/etc/no-such-place/master.key" in attempt.content()["traceback"]
         assert "test_redaction.py" in attempt.content()["traceback"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import golden
 from support.apps import ManualWorld, in_loop
+from support.stores import closed_after
 
 from cloche import Cloche
 from cloche.engines import SandboxEngine
@@ -19,7 +21,7 @@ from cloche.history.messages import COMMANDS, Event
 from cloche.history.reading import message_of
 from cloche.operations import replay
 from cloche.status import RunStatus
-from cloche.store import Finding, SqliteStore
+from cloche.store import Finding, SqliteStore, all_records
 from cloche.store.sqlite.database import VERSION
 
 VERSIONS = sorted(int(file.name.split(".")[0].removeprefix("store-")) for file in golden.HISTORIES.glob("store-*"))
@@ -45,43 +47,46 @@ def test_there_is_a_golden_store_of_every_version() -> None:
     assert list(range(1, VERSION + 1)) == VERSIONS
 
 
-def test_it_opens_and_is_of_the_current_version(file: Path) -> None:
-    with closing(SqliteStore(file, must_exist=True)) as store:
-        assert {row.key.run: row.status for row in store.runs()} == STATUSES
-        assert replay.verify(store, None).findings == []
+@in_loop
+async def test_it_opens_and_is_of_the_current_version(file: Path) -> None:
+    async with closed_after(SqliteStore(file, must_exist=True)) as store:
+        assert {row.key.run: row.status for row in await store.runs()} == STATUSES
+        assert (await replay.verify(store, None)).findings == []
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 @pytest.mark.parametrize("run", STATUSES)
-def test_every_run_replays(file: Path, run: str) -> None:
-    with closing(SqliteStore(file)) as store:
-        (row,) = (row for row in store.runs() if row.key.run == run)
-        report = replay.replay(store, row.key, SandboxEngine())
+@in_loop
+async def test_every_run_replays(file: Path, run: str) -> None:
+    async with closed_after(SqliteStore(file)) as store:
+        (row,) = (row for row in await store.runs() if row.key.run == run)
+        report = await replay.replay(store, row.key, SandboxEngine())
         assert (report.ok, report.events) == (
             True,
-            sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in store.records(row.key)),
+            sum(r.kind in (2, 6, 7, 9, 19, 20, 23) for r in await all_records(store, row.key)),
         )
 
 
 @pytest.mark.parametrize("status", ["gone", "", "cleaning", "run\x00ning", b"\xff"])
-def test_a_status_that_there_is_not_is_found(tmp_path: Path, status: str | bytes) -> None:
-    with closing(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as store:
+@in_loop
+async def test_a_status_that_there_is_not_is_found(tmp_path: Path, status: str | bytes) -> None:
+    async with closed_after(SqliteStore(golden.unpack(VERSION, tmp_path / "store.db"))) as store:
         key = RunKey(DEFAULT_TENANT, RunId("plain"))
-        with store._database.transaction() as db:
-            db.execute("UPDATE runs SET status = CAST(? AS TEXT) WHERE run = 'plain'", (status,))
-        (finding,) = replay.verify(store, None).findings
-        assert (finding, replay.verify(store, key).findings) == (
+        await store._database.change("UPDATE runs SET status = CAST(? AS TEXT) WHERE run = 'plain'", (status,))
+        (finding,) = (await replay.verify(store, None)).findings
+        assert (finding, (await replay.verify(store, key)).findings) == (
             Finding("plain", None, "the entry of run plain is not as it was written"),
             [finding],
         )
-        assert replay.row_of(store, key).status == RunStatus.BLOCKED
+        assert (await replay.row_of(store, key)).status == RunStatus.BLOCKED
 
 
-def test_what_its_records_hold_packs_to_the_same_bytes(file: Path) -> None:
+@in_loop
+async def test_what_its_records_hold_packs_to_the_same_bytes(file: Path) -> None:
     """Also the notes, made anew from their fields alone."""
-    with closing(SqliteStore(file)) as store:
-        records = [record for row in store.runs() for record in store.records(row.key)]
+    async with closed_after(SqliteStore(file)) as store:
+        records = [record for row in await store.runs() for record in await all_records(store, row.key)]
     messages = [(record, message_of(record)) for record in records if record.kind not in COMMANDS]
     packed = [replace(message).pack() for _, message in messages if isinstance(message, Event | Note)]
     assert packed == [record.body for record, _ in messages]
@@ -117,7 +122,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monke
         SqliteStore(file)
     monkeypatch.undo()
     assert _schema(file) == before
-    SqliteStore(file).close()
+    asyncio.run(SqliteStore(file).close())
     assert _schema(file) != before
 
 
@@ -126,11 +131,12 @@ def _schema(file: Path) -> list[tuple[str, ...]]:
         return [db.execute("PRAGMA user_version").fetchone(), *db.execute("SELECT sql FROM sqlite_schema").fetchall()]
 
 
-def test_records_of_the_first_version_are_as_they_were_written(tmp_path: Path) -> None:
+@in_loop
+async def test_records_of_the_first_version_are_as_they_were_written(tmp_path: Path) -> None:
     """Large bodies that are in their records stay there."""
-    with closing(SqliteStore(golden.unpack(1, tmp_path / "store.db"))) as store:
-        (row,) = (row for row in store.runs() if row.key.run == "talking")
-        records = list(store.records(row.key))
+    async with closed_after(SqliteStore(golden.unpack(1, tmp_path / "store.db"))) as store:
+        (row,) = (row for row in await store.runs() if row.key.run == "talking")
+        records = await all_records(store, row.key)
     completed = [len(record.inline) for record in records if record.kind is Kind.STEP_COMPLETED]
     assert max(completed) > 40_000
     assert not any(record.payload for record in records)

@@ -5,35 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from support.apps import in_loop
 from support.histories import at
 from support.stores import begun, key
 
 from cloche.errors import StoreError, StoreUnavailable
-from cloche.store import Append, MemoryStore
+from cloche.store import Append, MemoryStore, all_records
 
 
 class Refusing(MemoryStore):
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         raise StoreUnavailable("the disk is full")
 
 
-def test_connections_share_the_data() -> None:
+@in_loop
+async def test_connections_share_the_data() -> None:
     store = MemoryStore()
-    other = store.connect()
+    other = await store.connect()
     log, append = begun()
-    assert other.commit([append]) == [None]
-    store.leases.join("A")
-    assert (list(store.records(key())), [row.id for row in other.leases.workers()]) == (log.records, ["A"])
+    assert await other.commit([append]) == [None]
+    await store.leases.join("A")
+    assert (await all_records(store, key()), [row.id for row in await other.leases.workers()]) == (log.records, ["A"])
 
 
-def test_each_connection_counts_its_own_writes() -> None:
+@in_loop
+async def test_each_connection_counts_its_own_writes() -> None:
     store = MemoryStore()
-    first, second = store.connect(), store.connect()
+    first, second = await store.connect(), await store.connect()
     for run in "abc":
-        first.post(key(run), "cancel", b"", run, at(1))
-    assert (store.version(), first.version(), second.version()) == (3, 0, 3)
+        await first.post(key(run), "cancel", b"", run, at(1))
+    assert [(await one.news(0)).is_any for one in (store, first, second)] == [True, False, True]
 
 
-def test_a_subclass_connects_as_itself() -> None:
+@in_loop
+async def test_a_subclass_connects_as_itself() -> None:
     with pytest.raises(StoreUnavailable):
-        Refusing().connect().commit([begun()[1]])
+        await (await Refusing().connect()).commit([begun()[1]])

@@ -20,7 +20,8 @@ from cloche.engines import CellSource
 from cloche.errors import LimitExceeded
 from cloche.history import Kind, Record, RunId, RunKey, TenantId
 from cloche.operations import replay
-from cloche.store import CheckpointFile, MemoryStore, SqliteStore
+from cloche.store import MemoryStore, SqliteStore, all_records
+from cloche.store.checkpoints import CheckpointFile
 
 PATIENCE_S = 60.0
 TENANT = TenantId(budget_workload.TENANT)
@@ -30,7 +31,7 @@ KILLS = (3, 7, 12)  # steps of some 16
 OFTEN, NEVER = 4, 10_000  # events between checkpoints
 
 
-def lived(store: Path, limit: str, *, every: int, kills: tuple[int, ...] = ()) -> list[Record]:
+async def lived(store: Path, limit: str, *, every: int, kills: tuple[int, ...] = ()) -> list[Record]:
     """The log of a run that its budget ended, in as many processes as it took."""
     environment = {
         **os.environ,
@@ -45,16 +46,16 @@ def lived(store: Path, limit: str, *, every: int, kills: tuple[int, ...] = ()) -
         assert ended.returncode == -signal.SIGKILL
     if kills and every == OFTEN:
         checkpoints = CheckpointFile.beside(store)
-        assert checkpoints.get(KEY) is not None
-        checkpoints.close()
+        assert await checkpoints.get(KEY) is not None
+        await checkpoints.close()
     subprocess.run([sys.executable, budget_workload.__file__], env=environment, check=True, timeout=PATIENCE_S)
     found = SqliteStore(store, must_exist=True)
     try:
-        assert replay.verify(found, KEY).ok
-        assert replay.replay(found, KEY, SandboxEngine()).ok
-        return list(found.records(KEY))
+        assert (await replay.verify(found, KEY)).ok
+        assert (await replay.replay(found, KEY, SandboxEngine())).ok
+        return await all_records(found, KEY)
     finally:
-        found.close()
+        await found.close()
 
 
 def size_of(records: list[Record]) -> int:
@@ -74,16 +75,18 @@ def stop_of(records: list[Record], limit: str) -> int:
 
 
 @pytest.mark.parametrize("every", [OFTEN, NEVER], ids=["checkpoint and tail", "whole history"])
-def test_fuel_of_a_run_survives_kill_9(tmp_path: Path, every: int) -> None:
-    whole = lived(tmp_path / "whole.db", "fuel_per_run", every=every)
-    killed = lived(tmp_path / "killed.db", "fuel_per_run", every=every, kills=KILLS)
+@in_loop
+async def test_fuel_of_a_run_survives_kill_9(tmp_path: Path, every: int) -> None:
+    whole = await lived(tmp_path / "whole.db", "fuel_per_run", every=every)
+    killed = await lived(tmp_path / "killed.db", "fuel_per_run", every=every, kills=KILLS)
     assert stop_of(killed, "fuel_per_run") == pytest.approx(stop_of(whole, "fuel_per_run"), rel=0.001)
     assert killed[-2].path == whole[-2].path == "work#16"
 
 
 @pytest.mark.parametrize("every", [OFTEN, NEVER], ids=["checkpoint and tail", "whole history"])
-def test_the_size_of_a_log_survives_kill_9(tmp_path: Path, every: int) -> None:
-    killed = lived(tmp_path / "killed.db", "log_bytes_per_run", every=every, kills=KILLS)
+@in_loop
+async def test_the_size_of_a_log_survives_kill_9(tmp_path: Path, every: int) -> None:
+    killed = await lived(tmp_path / "killed.db", "log_bytes_per_run", every=every, kills=KILLS)
     asked = stop_of(killed, "log_bytes_per_run")
     *before, rider, event, _ = killed  # an attempt that began rides with the event
     assert rider.kind is Kind.ATTEMPT_STARTED
@@ -92,7 +95,8 @@ def test_the_size_of_a_log_survives_kill_9(tmp_path: Path, every: int) -> None:
 
 
 @pytest.mark.parametrize("limit", BUDGETS)
-def test_a_fork_has_the_rest_of_the_budget_that_its_history_leaves(limit: str) -> None:
+@in_loop
+async def test_a_fork_has_the_rest_of_the_budget_that_its_history_leaves(limit: str) -> None:
     """It hears the history again: the fuel of that is its own, and so are the records."""
     store = MemoryStore()
 
@@ -109,8 +113,8 @@ def test_a_fork_has_the_rest_of_the_budget_that_its_history_leaves(limit: str) -
             assert (await app.verify()).ok
 
     live()
-    first = list(store.records(KEY))
-    forked = list(store.records(RunKey(TENANT, RunId("fork"))))
+    first = await all_records(store, KEY)
+    forked = await all_records(store, RunKey(TENANT, RunId("fork")))
     if limit == "fuel_per_run":
         assert forked[-2].path == first[-2].path
         assert stop_of(forked, limit) == pytest.approx(stop_of(first, limit), rel=0.001)
@@ -135,7 +139,10 @@ CULPRITS = {
 
 
 @pytest.mark.parametrize("limit", CULPRITS)
-def test_a_stop_stands_behind_the_event_that_did_it_and_only_results_that_are_too_late_behind_it(limit: str) -> None:
+@in_loop
+async def test_a_stop_stands_behind_the_event_that_did_it_and_only_results_that_are_too_late_behind_it(
+    limit: str,
+) -> None:
     """Three answers come at once, and the second one is too much: the third is kept, and not delivered."""
     name, value, body = CULPRITS[limit]
     store, journal = MemoryStore(), Journal()
@@ -157,7 +164,7 @@ def test_a_stop_stands_behind_the_event_that_did_it_and_only_results_that_are_to
             assert (await app.verify()).ok
 
     live()
-    *_, first, cause, stop, late = [(record.kind, record.path, record.call) for record in store.records(KEY)]
+    *_, first, cause, stop, late = [(record.kind, record.path, record.call) for record in await all_records(store, KEY)]
     assert (first, cause) == ((Kind.STEP_COMPLETED, "a", 1), (Kind.STEP_COMPLETED, "b", 2))
     assert (stop, late) == ((Kind.RUN_STOPPED, None, None), (Kind.LATE_RESULT, None, 3))
 

@@ -18,7 +18,7 @@ from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind, RunId, RunKey
 from cloche.run.limits import RateCounters
 from cloche.sandbox.engine import NATIVE_STACK_BYTES
-from cloche.store import MemoryCheckpoints, MemoryStore
+from cloche.store import MemoryCheckpoints, MemoryStore, all_records
 
 BIG = "x" * 3_000
 
@@ -115,7 +115,7 @@ def test_a_bound_that_is_met_is_named_recorded_and_replayed(limit: str) -> None:
             assert error.name == case.name
             assert error.data["limit"] == limit
             _compare(policy, limit, error.data, case)
-            *_, last = store.records((await app.get("r1"))._key)
+            *_, last = await all_records(store, (await app.get("r1"))._key)
             assert last.kind is case.ends
             assert (await app.replay("r1")).ok
             assert (await app.verify()).ok
@@ -232,7 +232,7 @@ async def test_source_bytes_are_counted_before_anything_is_stored() -> None:
     async with AppOn(store, workflows=[long], policy=Policy(source_bytes=4_000)) as app:
         with pytest.raises(LimitExceeded, match="source_bytes") as raised:
             await app.start("w", 1)
-    assert (raised.value.limit, raised.value.value, store.runs()) == ("source_bytes", 4_000, [])
+    assert (raised.value.limit, raised.value.value, await store.runs()) == ("source_bytes", 4_000, [])
 
 
 @in_loop
@@ -270,7 +270,7 @@ async def test_checkpoint_bytes_leave_a_larger_one_unwritten_and_the_run_as_it_i
         )
         async with app:
             assert (await (await app.start("w", 1, run_id="r1")).result()).status == "suspended"
-        kept[most] = checkpoints.get(KEY) is not None
+        kept[most] = await checkpoints.get(KEY) is not None
     assert kept == {50: False, 1 << 20: True}
 
 
@@ -300,7 +300,7 @@ async def test_fuel_of_a_run_is_not_topped_up_by_rebuilding_it() -> None:
         for life in range(9):
             async with AppOn(store, workflows=[workflow], engine=engine, policy=Policy(fuel_per_run=60_000_000)) as app:
                 for _ in range(9 // lives):
-                    if life == 0 and not store.runs():
+                    if life == 0 and not await store.runs():
                         await app.start("w", 1, run_id="r1")
                     result = await (await app.get("r1")).result()
                     if result.status == "suspended":
@@ -410,7 +410,7 @@ async def test_a_run_from_a_file_brings_no_policy_that_is_wider_than_the_tenants
         async with AppOn(store, workflows=[workflow], policies={"default": policy}) as app:
             with pytest.raises(ForeignFile, match="was promised"):
                 await app.import_(file)
-        assert store.runs() == []
+        assert await store.runs() == []
     async with AppOn(MemoryStore(), workflows=[workflow], policy=Policy(host_closures=True)) as app:
         await app.import_(file)
         assert (await app.resume("r1", resume_data=1)).unwrap() == 1

@@ -50,11 +50,11 @@ async def test_ten_thousand_queued_runs_of_one_tenant_do_not_delay_anothers_firs
         await asyncio.gather(*(app.tenant("flood").start("w", number) for number in range(10_000)))
         store = app._running.store
         await until(lambda: len(held.began) == 4)
-        assert store.queued(FLOOD) == 9_996
+        assert await store.queued(FLOOD) == 9_996
         for number in range(3):
             await app.tenant("small").start("w", number, run_id=f"s{number}")
         await until(lambda: len(held.began) == 5)
-        assert (held.began[4], store.queued(SMALL), store.queued(FLOOD)) == ("small", 2, 9_996)
+        assert (held.began[4], await store.queued(SMALL), await store.queued(FLOOD)) == ("small", 2, 9_996)
     again = Held(journal)
     async with Cloche(tmp_path / "s.db", workflows=[again.workflow], policies=policies, drain_timeout_s=0) as app:
         await until(lambda: len(again.began) == 5)
@@ -62,7 +62,7 @@ async def test_ten_thousand_queued_runs_of_one_tenant_do_not_delay_anothers_firs
         again.gate.set()
         small = [await (await app.tenant("small").get(f"s{number}")).result() for number in range(3)]
         assert [result.status for result in small] == ["success"] * 3
-        flood = sum(row.status == "success" for row in app._running.store.runs(tenant="flood"))
+        flood = sum(row.status == "success" for row in await app._running.store.runs(tenant="flood"))
         assert flood < 1_000  # while the three of the small tenant began and ended
         again.gate.clear()
 
@@ -127,8 +127,8 @@ async def test_runs_beyond_the_bound_wait_and_begin_in_order(journal: Journal) -
             await small.start("w", 3, run_id="r3")
         error = refused.value
         assert (error.limit, error.value, error.asked, error.retryable) == ("queued_runs", 2, 3, True)
-        assert app.store.run(runs[0]._key) is not None
-        assert len(app.store.runs(tenant="small")) == 3
+        assert await app.store.run(runs[0]._key) is not None
+        assert len(await app.store.runs(tenant="small")) == 3
         await app.tenant("other").start("w", 0)  # others have room
         held.gate.set()
         assert [await ended(run) for run in runs] == [("success", number) for number in range(3)]
@@ -147,7 +147,7 @@ async def test_a_bound_holds_for_those_that_come_at_once(journal: Journal) -> No
         starts = [app.tenant("small").start("w", number) for number in range(9)]
         came = await asyncio.gather(*starts, return_exceptions=True)
         assert [type(one) for one in came if isinstance(one, Exception)] == [QueueFull] * 6
-        assert (len(held.began), len(app.store.runs())) == (1, 3)
+        assert (len(held.began), len(await app.store.runs())) == (1, 3)
         held.gate.set()
 
 
@@ -242,7 +242,7 @@ async def test_people_are_told_what_a_queued_run_waits_for(journal: Journal) -> 
     async with AppOn(MemoryStore(), workflows=[held.workflow], policies={"small": NARROW}) as app:
         await app.tenant("small").start("w", 0)
         run = await app.tenant("small").start("w", 1)
-        result, machine = replay.result_of(app.store, run._key), replay.machine_of(app.store, run._key)
+        result, machine = await replay.result_of(app.store, run._key), await replay.machine_of(app.store, run._key)
         assert replay.why_not_moving(result, machine, 0).startswith("pending: it begins when runs of tenant small")
         assert (await app.tenant("small").replay(run.id)).events == 0
         held.gate.set()

@@ -16,10 +16,10 @@ from cloche.worker.committer import Committer
 class DamagedInPart(MemoryStore):
     """Nothing can be written where run `bad` lies: a commit with it fails as a whole, as SQLite's do."""
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         if any(append.key.run == "bad" for append in appends):
             raise DamagedStore("a page cannot be read")
-        return super().commit(appends)
+        return await super().commit(appends)
 
 
 @in_loop
@@ -29,4 +29,4 @@ async def test_a_run_that_lies_where_the_store_is_damaged_does_not_hold_up_its_g
     waiting = [committer.append(begun(run)[1]) for run in ("a", "bad", "b")]
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), DamagedStore, type(None)]
-    assert [store.run(key(run)) is not None for run in ("a", "bad", "b")] == [True, False, True]
+    assert [await store.run(key(run)) is not None for run in ("a", "bad", "b")] == [True, False, True]

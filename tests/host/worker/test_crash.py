@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import crash_workload
+from support.apps import in_loop
 from support.guests import needs_python
 from support.two_workers import prove, torture
 
@@ -23,7 +24,8 @@ WORKLOAD = Path(crash_workload.__file__)
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))
-def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, turn: int) -> None:
+@in_loop
+async def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, turn: int) -> None:
     print(f"CLOCHE_SEED={SEED}")
     moments = random.Random(SEED + turn)
     places = {"CRASH_STORE": str(tmp_path / "crash.db"), "CRASH_JOURNAL": str(tmp_path / "journal.txt")}
@@ -41,11 +43,12 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     subprocess.run([sys.executable, str(WORKLOAD)], env=environment, check=True, timeout=PATIENCE_S)
     worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
     subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
-    prove(tmp_path)
+    await prove(tmp_path)
 
 
 @pytest.mark.parametrize("guest", ["javascript", "python"])
-def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: str) -> None:
+@in_loop
+async def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: str) -> None:
     if guest == "python":
         needs_python()
     places = {
@@ -60,7 +63,7 @@ def test_a_worker_finishes_what_a_killed_process_began(tmp_path: Path, guest: st
     child.wait(PATIENCE_S)
     worker = [sys.executable, "-m", "cloche.cli", "worker", f"{WORKLOAD}:workflow", "--once"]
     subprocess.run([*worker, "--store", places["CRASH_STORE"]], env=environment, check=True, timeout=PATIENCE_S)
-    prove(tmp_path, runs_min=1)  # those that had begun
+    await prove(tmp_path, runs_min=1)  # those that had begun
 
 
 def _begins(child: subprocess.Popen[bytes], journal: Path, lines: int = 1) -> bool:
@@ -80,6 +83,7 @@ def _count(journal: Path) -> int:
 
 
 @pytest.mark.parametrize("turn", range(max(1, ROUNDS // 4)))
-def test_two_workers_share_a_store_and_either_may_be_killed(tmp_path: Path, turn: int) -> None:
+@in_loop
+async def test_two_workers_share_a_store_and_either_may_be_killed(tmp_path: Path, turn: int) -> None:
     print(f"CLOCHE_SEED={SEED}")
-    assert torture(tmp_path, 3, SEED + turn) >= 1
+    assert await torture(tmp_path, 3, SEED + turn) >= 1

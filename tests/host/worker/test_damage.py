@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from support import golden
 from support.apps import ManualWorld, in_loop
-from support.stores import key
+from support.stores import closed_after, key
 
 from cloche import Cloche
-from cloche.store import SqliteStore
+from cloche.store import SqliteStore, all_records
 from cloche.store.sqlite.database import VERSION
 
 MORE = 100_000_000  # ms: behind the time for which `sleeping` sleeps
@@ -27,7 +27,6 @@ def forged(file: Path, *statements: str) -> None:
             db.execute(statement)
 
 
-@in_loop
 async def _others_go_on(file: Path, reason: str, message: str) -> None:
     world = ManualWorld()
     world.time_ms += MORE
@@ -40,8 +39,8 @@ async def _others_go_on(file: Path, reason: str, message: str) -> None:
             await stopped
         assert [row.key.run for row in await app.list(status="blocked")] == ["sleeping"]
         assert "sleeping" in {finding.run for finding in (await app.verify()).findings}
-    with closing(SqliteStore(file)) as store:
-        row = store.run(key("sleeping"))
+    async with closed_after(SqliteStore(file)) as store:
+        row = await store.run(key("sleeping"))
         assert row is not None
         assert row.problem is not None
         problem = json.loads(row.problem)
@@ -59,40 +58,41 @@ async def _others_go_on(file: Path, reason: str, message: str) -> None:
         ("UPDATE runs SET code = 'c0de' WHERE id = {run}", "history", "code c0de"),
     ],
 )
-def test_a_damaged_run_is_set_aside_and_the_others_go_on(
+@in_loop
+async def test_a_damaged_run_is_set_aside_and_the_others_go_on(
     tmp_path: Path, damage: str, reason: str, message: str
 ) -> None:
     file = golden.unpack(VERSION, tmp_path / "store.db")
-    SqliteStore(file).close()
+    await SqliteStore(file).close()
     with closing(sqlite3.connect(file)) as db:
         [run] = db.execute("SELECT id FROM runs WHERE run = 'sleeping'").fetchone()
     forged(file, damage.format(run=run))
-    _others_go_on(file, reason, message)
+    await _others_go_on(file, reason, message)
 
 
-def test_a_run_whose_records_sqlite_cannot_read_is_set_aside_too(tmp_path: Path) -> None:
+@in_loop
+async def test_a_run_whose_records_sqlite_cannot_read_is_set_aside_too(tmp_path: Path) -> None:
     """A page of the records table that is damaged: SQLite refuses to go through it, for whichever run lies there."""
     file = golden.unpack(VERSION, tmp_path / "store.db")
-    with closing(SqliteStore(file)) as store:
-        records = list(store.records(key("sleeping")))
+    async with closed_after(SqliteStore(file)) as store:
+        records = await all_records(store, key("sleeping"))
     data = bytearray(file.read_bytes())
     at = data.find(records[-1].packed)
     page = at - at % 4096
     data[page : page + 1] = b"\x77"  # the kind of the page: none that there is
     file.write_bytes(data)
-    with closing(SqliteStore(file)) as store:
+    async with closed_after(SqliteStore(file)) as store:
         damaged = []
-        for row in store.runs():
+        for row in await store.runs():
             try:
-                list(store.records(row.key))
+                await all_records(store, row.key)
             except Exception as error:
                 damaged.append((row.key.run, type(error).__name__))
         assert ("sleeping", "DamagedStore") in damaged
-        assert len(damaged) < len(store.runs())
-    _opens_without(file, {run for run, _ in damaged})
+        assert len(damaged) < len(await store.runs())
+    await _opens_without(file, {run for run, _ in damaged})
 
 
-@in_loop
 async def _opens_without(file: Path, damaged: set[str]) -> None:
     world = ManualWorld()
     world.time_ms += MORE

@@ -56,7 +56,7 @@ async def test_an_event_whose_wait_lost_a_race_reaches_the_next_wait() -> None:
         await app.send_event("r1", "go", 1)
         await app.send_event("r1", "answer", 2)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 2)
-        assert app.store.requests() == []
+        assert await app.store.requests() == []
 
 
 @in_loop
@@ -130,12 +130,12 @@ async def test_an_event_for_a_blocked_run_is_kept(journal: Journal) -> None:
         assert (await (await lacking.get("r1")).result()).status == "blocked"
         await lacking.send_event("r1", "go", 1)
         await until(lambda: not lacking._running.services.tasks)
-        assert len(store.requests()) == 1
+        assert len(await store.requests()) == 1
         gate.set()
         async with AppOn(store, workflows=workflows) as app:
             result = await asyncio.wait_for((await app.get("r1")).result(final=True), 5)
             assert result.result == {"slow": True, "inner": 1}
-    assert store.requests() == []
+    assert await store.requests() == []
 
 
 @in_loop
@@ -150,7 +150,7 @@ async def test_an_event_for_a_run_that_was_blocked_here_goes_on_here(journal: Jo
         await app.start("w", None, run_id="r1")
         await app.send_event("r1", "go", 1)
         await until(lambda: not app._running.services.tasks)
-        assert len(store.requests()) == 1
+        assert len(await store.requests()) == 1
         app._running.registry.register([], [slow])
         await app._running.starting.wake(KEY)
         assert (await asyncio.wait_for((await app.get("r1")).result(final=True), 5)).result == {
@@ -167,7 +167,7 @@ def test_an_event_of_an_impossible_name_is_refused(name: Any) -> None:
             run = await app.start("w")
             with pytest.raises(InvalidInput, match="is not 1 to 200 characters of text"):
                 await app.send_event(run.id, name, 1)
-            assert app.store.requests() == []
+            assert await app.store.requests() == []
 
     live()
 
@@ -187,7 +187,7 @@ async def test_an_event_that_is_too_large_is_refused() -> None:
         run = await app.start("w")
         with pytest.raises(LimitExceeded, match="payload_bytes") as refused:
             await app.send_event(run.id, "go", "x" * 1_000)
-        assert (refused.value.limit, refused.value.value, app.store.requests()) == ("payload_bytes", 1_000, [])
+        assert (refused.value.limit, refused.value.value, await app.store.requests()) == ("payload_bytes", 1_000, [])
         await app.send_event(run.id, "go", "x" * 900)
         assert await asyncio.wait_for(ended(run), 5) == ("success", "x" * 900)
 
@@ -198,7 +198,7 @@ async def test_a_posted_event_that_is_too_large_holds_up_no_other() -> None:
     waits = create_workflow(id="w").wait_for_event("go").commit()
     async with AppOn(MemoryStore(), workflows=[waits], policy=Policy(payload_bytes=1_000)) as app:
         run = await app.start("w")
-        app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", app._running.services.world.now())
+        await app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", app._running.services.world.now())
         await app.send_event(run.id, "go", 1)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 1)
-        assert app.store.requests() == []
+        assert await app.store.requests() == []

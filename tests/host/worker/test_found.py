@@ -10,7 +10,7 @@ from support.apps import KEY, Journal
 from cloche import DirectEngine, RetryConfig, Workflow, create_workflow
 from cloche.errors import StoreError
 from cloche.history import Kind
-from cloche.store import Append, MemoryStore
+from cloche.store import Append, MemoryStore, all_records
 from cloche.testing import TestApp, VirtualTime, double
 
 
@@ -18,8 +18,8 @@ def of(id: str) -> Workflow:
     return create_workflow(id=id, retry_config=RetryConfig(attempts=2, delay_s=1))
 
 
-def received(store: MemoryStore) -> int:
-    return sum(record.kind is Kind.HOOK_RECEIVED for record in store.records(KEY))
+async def received(store: MemoryStore) -> int:
+    return sum(record.kind is Kind.HOOK_RECEIVED for record in await all_records(store, KEY))
 
 
 def test_a_request_during_a_commit_gets_its_own_record(journal: Journal) -> None:
@@ -36,10 +36,10 @@ def test_a_request_during_a_commit_gets_its_own_record(journal: Journal) -> None
             await app.send_event("r1", "a", 1)
             for _ in range(20):
                 await asyncio.sleep(0)
-                if received(store) == 0 and KEY in app._running.drivers:
+                if await received(store) == 0 and KEY in app._running.drivers:
                     await app.send_event("r1", "b", 2, idempotency_key="b")
             assert (await run.result()).unwrap() == {"a": 1, "b": 2}
-            assert (received(store), store.requests()) == (2, [])
+            assert (await received(store), await store.requests()) == (2, [])
 
     time.run(main())
 
@@ -51,11 +51,11 @@ class SettingStore(MemoryStore):
         super().__init__()
         self._time = time
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         records = [record for append in appends for record in append.records if record.kind is Kind.ATTEMPT_STARTED]
         if any("redispatched" in record.content() for record in records):
             self._time.set_clock(-3_600)
-        return super().commit(appends)
+        return await super().commit(appends)
 
 
 def test_an_attempt_whose_beginning_is_recorded_begins_whatever_is_done_to_the_clock(journal: Journal) -> None:

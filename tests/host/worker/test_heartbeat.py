@@ -45,16 +45,16 @@ async def test_a_step_that_blocks_its_loop_keeps_its_run(tmp_path: Path) -> None
         try:
             await until(lambda: began)
             with_store = SqliteStore(file)
-            [worker] = [row for row in with_store.leases.workers() if row.id != other._running.membership.worker]
+            [worker] = [row for row in await with_store.leases.workers() if row.id != other._running.membership.worker]
 
-            def heartbeats() -> int:
-                now = {row.id: row.heartbeat for row in with_store.leases.workers()}
+            async def heartbeats() -> int:
+                now = {row.id: row.heartbeat for row in await with_store.leases.workers()}
                 assert worker.id in now, "it was evicted"
                 return now[worker.id] - worker.heartbeat
 
-            await until(lambda: heartbeats() > 1.5 * HEARTBEATS_PER_TTL)
+            await until(heartbeats, lambda count: count > 1.5 * HEARTBEATS_PER_TTL)
             assert KEY not in other._running.drivers
-            with_store.close()
+            await with_store.close()
         finally:
             gate.set()
         assert await blocked == ("success", 2)
@@ -121,11 +121,11 @@ async def test_a_worker_evicted_in_silence_joins_again_from_its_loop(journal: Jo
     async with AppOn(store, workflows=[workflow], world=SystemWorld(), lease_ttl_s=TTL_S) as app:
         membership = app._running.membership
         name = membership.worker
-        assert any(store.leases.evict(row) for row in store.leases.workers())
+        assert any([await store.leases.evict(row) for row in await store.leases.workers()])
         await until(lambda: membership.worker != name)
-        assert [row.id for row in store.leases.workers()] == [membership.worker]
+        assert [row.id for row in await store.leases.workers()] == [membership.worker]
         assert await ended(await app.start("w", {"v": 1})) == ("success", {"v": 2})
-    assert store.leases.workers() == []
+    assert await store.leases.workers() == []
 
 
 def test_no_attempt_begins_on_a_lease_that_may_be_lost() -> None:
@@ -137,13 +137,13 @@ def test_no_attempt_begins_on_a_lease_that_may_be_lost() -> None:
     async def main() -> None:
         store, world = MemoryStore(), Real()
         worker = Membership(store.leases, world, 10.0)
-        worker.join()
+        await worker.join()
         worker.start_heartbeat()
         worker._thread.stop()  # type: ignore[union-attr]
         for seconds, safe, heartbeats in ((7, True, 0), (1, False, 1)):
             world.move(seconds)
             assert worker.is_safe is safe
-            assert worker.keep()
-            assert ([row.heartbeat for row in store.leases.workers()], worker.is_safe) == ([heartbeats], True)
+            assert await worker.keep()
+            assert ([row.heartbeat for row in await store.leases.workers()], worker.is_safe) == ([heartbeats], True)
 
     asyncio.run(main())

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.apps import in_loop
+
 from cloche.history import RunKey
 from cloche.history.ids import RunId, TenantId
-from cloche.store import SqliteStore
+from cloche.store import SqliteStore, all_records
 
 PATIENCE_S = 60.0
 
@@ -70,19 +72,20 @@ def terminated(script: str, stores: list[Path], began: int) -> tuple[int, list[s
     return child.returncode, out.splitlines()
 
 
-def kinds(store: Path) -> list[str]:
+async def kinds(store: Path) -> list[str]:
     opened = SqliteStore(store)
-    names = [record.kind.name for record in opened.records(RunKey(TenantId("default"), RunId("r1")))]
-    opened.close()
+    names = [record.kind.name for record in await all_records(opened, RunKey(TenantId("default"), RunId("r1")))]
+    await opened.close()
     return names
 
 
-def test_sigterm_drains_every_app_and_then_ends_the_process(tmp_path: Path) -> None:
+@in_loop
+async def test_sigterm_drains_every_app_and_then_ends_the_process(tmp_path: Path) -> None:
     stores = [tmp_path / "a.db", tmp_path / "b.db"]
     code, printed = terminated(TWO_APPS, stores, began=2)
     assert (code, printed) == (-signal.SIGTERM, [])
     for store in stores:
-        assert kinds(store)[-2:] == ["STEP_COMPLETED", "STEP_CALLED"]
+        assert (await kinds(store))[-2:] == ["STEP_COMPLETED", "STEP_CALLED"]
         assert not Path(f"{store}-wal").exists()  # closed, not just left
 
 

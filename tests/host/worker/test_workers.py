@@ -16,10 +16,10 @@ from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, Step, StepContext, Workflow, create_workflow
 from cloche.errors import InvalidInput, NotSuspended, RunConflict, StoreError
-from cloche.history import Kind
+from cloche.history import Kind, RunKey
 from cloche.run.driver import PARK_AFTER_MS
 from cloche.status import RunStatus
-from cloche.store import GRANTED, Append, MemoryStore, SqliteStore, Store
+from cloche.store import GRANTED, Append, MemoryStore, RunRow, SqliteStore, Store, all_records
 from cloche.worker.answers import token_of
 
 
@@ -86,10 +86,10 @@ async def test_a_silent_worker_is_evicted_and_its_results_are_late(journal: Jour
     assert KEY not in other._running.drivers
     worlds[1].move(2)
     await until(lambda: journal.began == ["inc", "held", "held"])
-    before = list(store.records(KEY))
+    before = await all_records(store, KEY)
     gates[0].set()  # the first one wakes up, and its step ends
     await until(lambda: KEY not in silent._running.drivers)
-    assert list(store.records(KEY)) == before
+    assert await all_records(store, KEY) == before
     gates[1].set()
     assert await ended(await other.get("r1")) == ("success", {"v": 4})
     assert journal.began == ["inc", "held", "held", "dbl"]
@@ -107,7 +107,7 @@ async def test_an_evicted_worker_drops_its_runs_and_joins_again(journal: Journal
         await until(lambda: journal.began == ["inc", "held"])
         membership = app._running.membership
         name = membership.worker
-        assert store.leases.evict(store.leases.workers()[0])
+        assert await store.leases.evict((await store.leases.workers())[0])
         world.move(5)
         await until(lambda: membership.worker != name)
         await until(lambda: journal.began == ["inc", "held", "held"])
@@ -115,18 +115,19 @@ async def test_an_evicted_worker_drops_its_runs_and_joins_again(journal: Journal
         assert await ended(await app.get("r1")) == ("success", {"v": 4})
 
 
-def test_it_knows_before_others_that_its_leases_may_be_taken() -> None:
+@in_loop
+async def test_it_knows_before_others_that_its_leases_may_be_taken() -> None:
     from cloche.worker.membership import Membership
 
     store, world = MemoryStore(), ManualWorld()
     one, other = (Membership(store.leases, world, 10.0) for _ in range(2))
-    one.join()
-    other.join()
+    await one.join()
+    await other.join()
     for seconds, safe, known in ((7, True, 2), (1, False, 2), (1, False, 2), (1, False, 1)):
         world.move(seconds)
-        other.keep()
-        assert (one.is_safe, len(store.leases.workers())) == (safe, known)
-    assert (one.keep(), one.is_safe, len(store.leases.workers())) == (False, True, 2)
+        await other.keep()
+        assert (one.is_safe, len(await store.leases.workers())) == (safe, known)
+    assert (await one.keep(), one.is_safe, len(await store.leases.workers())) == (False, True, 2)
 
 
 @in_loop
@@ -143,7 +144,7 @@ async def test_a_jump_of_the_wall_clock_takes_no_lease(journal: Journal) -> None
             for seconds in (86_400 * 365, -86_400 * 700):
                 world.move(seconds, first, second)
                 await asyncio.sleep(0.25)
-            assert len(store.leases.workers()) == 2
+            assert len(await store.leases.workers()) == 2
             gate.set()
             assert await ended(await second.get("r1")) == ("success", {"v": 4})
     assert Counter(journal.began).most_common(1)[0][1] == 1
@@ -178,7 +179,7 @@ async def test_a_run_that_another_worker_executes_can_be_asked_for_anything(jour
         gate.set()
         assert ((await resuming).status, await (await owner.get("r1")).status()) == ("canceled", "canceled")
         await other.cancel("r1")  # asking again is no mistake
-        assert owner._running.store.requests() == []
+        assert await owner._running.store.requests() == []
 
 
 @in_loop
@@ -198,9 +199,9 @@ async def test_a_run_that_was_let_go_is_parked(journal: Journal) -> None:
     """Its pause is exactly the time from which on runs are parked, and has become shorter when the commit is made."""
 
     class Slow(MemoryStore):
-        def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
             world.time_ms += 1
-            return super().commit(appends)
+            return await super().commit(appends)
 
     store, world = Slow(), ManualWorld()
     workflow = create_workflow(id="w").sleep(timedelta(milliseconds=PARK_AFTER_MS)).then(journal.inc()).commit()
@@ -267,7 +268,7 @@ async def test_a_resume_with_a_key_is_applied_once_however_often_it_is_made(jour
         assert (await app.resume("r1", resume_data={"add": 1}, idempotency_key="k")).status == "suspended"
         assert (await app.resume("r1", resume_data={"add": 10}, idempotency_key="l")).result == {"v": 12}
         assert (await app.resume("r1", resume_data={"add": 10}, idempotency_key="l")).result == {"v": 12}
-    assert Counter(record.kind for record in store.records(KEY))[Kind.STEP_RESUMED] == 2
+    assert Counter(record.kind for record in await all_records(store, KEY))[Kind.STEP_RESUMED] == 2
 
 
 @in_loop
@@ -289,7 +290,7 @@ async def test_an_event_with_a_key_is_delivered_once_also_after_the_run_took_it(
         run = await app.start("w", None, run_id="r1")
         for _ in range(3):
             await app.send_event("r1", "paid", 1, idempotency_key="first")
-            await until(lambda: store.answer(token_of(KEY, "event", "first")) == GRANTED)
+            await until(lambda: store.answer(token_of(KEY, "event", "first")), lambda answer: answer == GRANTED)
         assert await run.status() == "waiting"
         await app.send_event("r1", "paid", 2, idempotency_key="second")
         assert await ended(run) == ("success", 2)
@@ -303,7 +304,11 @@ async def test_a_start_that_lost_the_race_gives_the_run_of_the_winner(journal: J
     workflow = create_workflow(id="w").then(journal.inc()).commit()
     file = tmp_path / "runs.db"
     async with Cloche(file, workflows=[workflow]) as first, Cloche(file, workflows=[workflow]) as second:
-        second._running.store.run = lambda key: None  # type: ignore[method-assign]  # it looked before the other wrote
+
+        async def looked_before(key: RunKey) -> RunRow | None:
+            return None
+
+        second._running.store.run = looked_before  # type: ignore[method-assign]
         assert await ended(await first.start("w", {"v": 1}, run_id="r1")) == ("success", {"v": 2})
         del second._running.store.run
         for value, expected in ((1, 2), (2, None)):
@@ -344,7 +349,8 @@ asyncio.run(main())
 """
 
 
-def test_processes_that_race_to_start_and_resume_make_one_run(tmp_path: Path) -> None:
+@in_loop
+async def test_processes_that_race_to_start_and_resume_make_one_run(tmp_path: Path) -> None:
     store, journal = tmp_path / "runs.db", tmp_path / "journal"
     command = [sys.executable, "-c", RACER, str(store), str(journal)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -352,5 +358,5 @@ def test_processes_that_race_to_start_and_resume_make_one_run(tmp_path: Path) ->
     assert [(racer.communicate(timeout=60)[0], racer.returncode) for racer in racers] == [("112\n", 0)] * 4
     assert journal.read_text() == "x"
     left: Store = SqliteStore(store)
-    assert (len(left.runs()), list(left.audit()), left.leases.workers()) == (1, [], [])
-    left.close()
+    assert (len(await left.runs()), list(await left.audit()), await left.leases.workers()) == (1, [], [])
+    await left.close()

@@ -12,29 +12,29 @@ from cloche.store.protocol import Version
 class MemoryBlobs(Facet):
     """Implements `Blobs`."""
 
-    def put_blob(self, digest: str, data: bytes) -> None:
+    async def put_blob(self, digest: str, data: bytes) -> None:
         self._data.keep({digest: data})
 
-    def blob(self, digest: str) -> bytes | None:
+    async def blob(self, digest: str) -> bytes | None:
         return self._data.blobs.get(digest)
 
 
 class MemoryDeployments(Facet):
     """Implements `Deployments`."""
 
-    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+    async def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
         self._data.keep(blobs)
         place = (version.tenant, version.id)
         self._data.versions[place] = found = self._data.versions.pop(place, version)
         return found
 
-    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+    async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         found = self._data.versions.get((tenant, name))
-        return found or next(iter(self.versions(tenant, name)), None)
+        return found or next(iter(await self.versions(tenant, name)), None)
 
-    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
         ours = [one for one in reversed(self._data.versions.values()) if one.tenant == tenant]
         return [one for one in ours if workflow in (None, one.workflow)]
 
-    def withdraw(self, tenant: TenantId, id: str) -> bool:
+    async def withdraw(self, tenant: TenantId, id: str) -> bool:
         return self._data.versions.pop((tenant, id), None) is not None

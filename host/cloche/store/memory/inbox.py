@@ -10,7 +10,7 @@ from cloche.store.protocol import GRANTED, START, InboxRow
 class MemoryInbox(Facet):
     """Implements `Inbox`."""
 
-    def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
+    async def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
         data = self._data
         if token in data.inbox or data.answers.get(token) == GRANTED:
             return
@@ -21,37 +21,37 @@ class MemoryInbox(Facet):
         if kept:
             data.kept[token] = key
 
-    def requests(self, worker: str | None = None) -> list[InboxRow]:
+    async def requests(self, worker: str | None = None) -> list[InboxRow]:
         items = list(self._data.inbox.values())
         if worker is None:
             return items
         return [item for item in items if self._may_accept(item, worker)]
 
-    def request(self, token: str) -> InboxRow | None:
+    async def request(self, token: str) -> InboxRow | None:
         return self._data.inbox.get(token)
 
-    def take(self, inbox_id: int, worker: str) -> bool:
-        if not self.is_waiting(inbox_id) or self._is_taken(inbox_id, worker) or worker not in self._data.workers:
+    async def take(self, inbox_id: int, worker: str) -> bool:
+        if not await self.is_waiting(inbox_id) or self._is_taken(inbox_id, worker) or worker not in self._data.workers:
             return False
         self._data.takers[inbox_id] = worker
         return True
 
-    def withdraw_request(self, inbox_id: int, answer: str) -> bool:
-        if not self.is_waiting(inbox_id) or self._is_taken(inbox_id):
+    async def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        if not await self.is_waiting(inbox_id) or self._is_taken(inbox_id):
             return False
-        self.resolve(inbox_id, answer)
+        await self.resolve(inbox_id, answer)
         return True
 
-    def answer(self, token: str) -> str | None:
+    async def answer(self, token: str) -> str | None:
         return self._data.answers.get(token)
 
-    def forget(self, token: str) -> None:
+    async def forget(self, token: str) -> None:
         self._data.answers.pop(token, None)
 
-    def is_waiting(self, inbox_id: int) -> bool:
+    async def is_waiting(self, inbox_id: int) -> bool:
         return any(item.id == inbox_id for item in self._data.inbox.values())
 
-    def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str) -> None:
         self._connection.count_write()
         self._data.resolve(inbox_id, answer)
 

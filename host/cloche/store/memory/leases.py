@@ -21,35 +21,38 @@ class MemoryLeases(Facet):
                 self._data.workers[worker] = replace(row, is_dead=True)
                 self._connection.count_write()
 
-    def join(self, worker: str, offers: str | None = None) -> None:
+    async def join(self, worker: str, offers: str | None = None) -> None:
         with self._data.workers_lock:
             self._data.workers[worker] = WorkerRow(worker, 0, offers=offers)
 
-    def publish(self, worker: str, offers: str) -> None:
+    async def publish(self, worker: str, offers: str) -> None:
         with self._data.workers_lock:
             if (row := self._data.workers.get(worker)) is not None:
                 self._data.workers[worker] = replace(row, offers=offers)
 
-    def heartbeat(self, worker: str) -> bool:
+    async def heartbeat(self, worker: str) -> bool:
         with self._data.workers_lock:  # from another thread: it must not bring back a worker that leaves meanwhile
             row = self._data.workers.get(worker)
             if row is not None:
                 self._data.workers[worker] = replace(row, heartbeat=row.heartbeat + 1)
             return row is not None
 
-    def workers(self) -> list[WorkerRow]:
+    async def workers(self) -> list[WorkerRow]:
         with self._data.workers_lock:
             return list(self._data.workers.values())
 
-    def evict(self, worker: WorkerRow) -> bool:
+    async def evict(self, worker: WorkerRow) -> bool:
         with self._data.workers_lock:
             known = self._data.workers.get(worker.id)
             if known is None or known.heartbeat != worker.heartbeat:
                 return False
-            self.leave(worker.id)
+            self._leave(worker.id)
             return True
 
-    def leave(self, worker: str) -> None:
+    async def leave(self, worker: str) -> None:
+        self._leave(worker)
+
+    def _leave(self, worker: str) -> None:
         with self._data.workers_lock:
             self._data.workers.pop(worker, None)
         for key, row in self._data.rows.items():
@@ -57,7 +60,7 @@ class MemoryLeases(Facet):
                 self._data.rows[key] = replace(row, owner=None, fence=row.fence + 1)
         self._connection.count_write()
 
-    def claim(self, worker: str, key: RunKey) -> RunRow | None:
+    async def claim(self, worker: str, key: RunKey) -> RunRow | None:
         row = self._data.rows.get(key)
         if row is None or row.owner not in (None, worker) or worker not in self._data.workers:
             return None
@@ -66,21 +69,21 @@ class MemoryLeases(Facet):
         self._data.rows[key] = claimed
         return claimed
 
-    def due_tenants(self, now: TimeMs) -> list[TenantId]:
+    async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         return sorted({row.key.tenant for row in self._free() if (row.wake_at or 0) <= now})
 
-    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
         taken: list[RunRow | None] = []
         for tenant, share in shares.items():
             due = [row for row in self._free() if row.key.tenant == tenant and (row.wake_at or 0) <= now]
             due.sort(key=lambda row: row.wake_at or 0)
-            taken += [self.claim(worker, row.key) for row in due[:share]]
+            taken += [await self.claim(worker, row.key) for row in due[:share]]
         return [row for row in taken if row is not None]
 
-    def next_due(self) -> TimeMs | None:
+    async def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
 
-    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
+    async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         row = self._data.rows.get(key)
         if row is not None and row.lease == lease:
             self._data.rows[key] = replace(row, owner=None, status=status, wake_at=wake_at)

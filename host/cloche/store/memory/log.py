@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cloche.errors import StoreError
@@ -10,7 +10,7 @@ from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
 from cloche.status import RunStatus
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import GRANTED, RESULTS, Append, Lease, NewRun, RunRow
+from cloche.store.protocol import GRANTED, PAGE_RECORDS, RESULTS, Append, Lease, NewRun, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, refusal
 from cloche.store.usage import NOTHING, Metered
 
@@ -18,7 +18,7 @@ from cloche.store.usage import NOTHING, Metered
 class MemoryLog(Facet):
     """Implements `Log`."""
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
         self._connection.count_write()
         return [self._append(append) for append in appends]
 
@@ -82,7 +82,7 @@ class MemoryLog(Facet):
         meter = more.meter if before.meter == more.meter and append.code is None else None
         self._data.metered[append.key] = Metered(before.usage + more.usage, meter)
 
-    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+    async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         row = self._data.rows.get(key)
         if row is None:
             raise no_such_run(key)
@@ -93,10 +93,10 @@ class MemoryLog(Facet):
             row, status=RunStatus.BLOCKED if problem else RunStatus.RUNNING, problem=problem, owner=None
         )
 
-    def run(self, key: RunKey) -> RunRow | None:
+    async def run(self, key: RunKey) -> RunRow | None:
         return self._data.rows.get(key)
 
-    def runs(
+    async def runs(
         self,
         *,
         tenant: str | None = None,
@@ -120,14 +120,19 @@ class MemoryLog(Facet):
         places = [at for at, row in enumerate(rows) if row.key.run == after and tenant in (None, row.key.tenant)]
         return rows[places[-1] + 1 :] if places else []
 
-    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        yield from self._data.records.get(key, [])[after:]
+    async def records(self, key: RunKey, after: Seq = Seq(0), limit: int = PAGE_RECORDS) -> list[Record]:  # noqa: B008
+        return self._data.records.get(key, [])[after : after + limit]
 
-    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
-        return ((record.packed, record.hash) for record in self.records(key, after))
+    async def rows(
+        self,
+        key: RunKey,
+        after: Seq = Seq(0),  # noqa: B008
+        limit: int = PAGE_RECORDS,
+    ) -> list[tuple[bytes, bytes]]:
+        return [(record.packed, record.hash) for record in await self.records(key, after, limit)]
 
-    def result(self, key: RunKey, path: Path) -> Record | None:
+    async def result(self, key: RunKey, path: Path) -> Record | None:
         return self._data.results.get((key, path))
 
-    def queued(self, tenant: TenantId) -> int:
+    async def queued(self, tenant: TenantId) -> int:
         return sum(key.tenant == tenant and row.status == RunStatus.PENDING for key, row in self._data.rows.items())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path as FilePath
 
-from cloche.errors import BrokenChain
+from cloche.errors import BrokenChain, UsageError
 from cloche.history.ids import RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import genesis, unpack_record
 from cloche.status import FINAL
@@ -16,7 +17,7 @@ from cloche.store.usage import NOTHING, Metered, TenantUsage
 class MemoryMetering(Facet):
     """Implements `Metering`."""
 
-    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+    async def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         sums: dict[TenantId, TenantUsage] = {}
         for key, metered in self._data.metered.items():
             if tenant in (None, key.tenant):
@@ -24,14 +25,14 @@ class MemoryMetering(Facet):
                 sums[key.tenant] = TenantUsage(key.tenant, before.runs + 1, before.usage + metered.usage)
         return [one for _, one in sorted(sums.items())]
 
-    def metered(self, key: RunKey) -> Metered | None:
+    async def metered(self, key: RunKey) -> Metered | None:
         return self._data.metered[key] if key in self._data.rows else None
 
 
 class MemoryMaintenance(Facet):
     """Implements `Maintenance`."""
 
-    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+    async def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
         data = self._data
         found = [key for key in keys if (row := data.rows.get(key)) and row.status in FINAL and row.owner is None]
         gone = set(found)
@@ -46,7 +47,7 @@ class MemoryMaintenance(Facet):
             data.answers.pop(token, None)
         return found
 
-    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+    async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
         blobs = self._data.blobs
         used = {row.code for row in self._data.rows.values()} | {one.digest for one in self._data.versions.values()}
         used.update(digest for code in list(used) if code in blobs for digest in needs(blobs[code]))
@@ -55,7 +56,11 @@ class MemoryMaintenance(Facet):
             del blobs[digest]
         return Collected(0, len(unused))  # parts are those of its records, and go with them
 
-    def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
+    async def back_up(self, target: FilePath) -> int:
+        raise UsageError("a store in memory is not backed up to a file: export its runs")
+
+    async def audit(self, key: RunKey | None = None) -> list[Finding]:
+        findings = []
         for run, records in self._data.records.items():
             if key not in (None, run):
                 continue
@@ -65,5 +70,6 @@ class MemoryMaintenance(Facet):
                     parts = record.payload.parts if record.payload else {}
                     unpack_record(record.packed, record.hash, previous=previous, expected=Seq(number), find=parts.get)
                 except BrokenChain as error:
-                    yield Finding(run.run, number, error.message)
+                    findings.append(Finding(run.run, number, error.message))
                 previous = record.hash
+        return findings

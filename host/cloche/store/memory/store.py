@@ -5,12 +5,14 @@ from __future__ import annotations
 from copy import copy
 from typing import Self
 
+from cloche.store.checkpoints import MemoryCheckpoints
 from cloche.store.memory.data import Connection, MemoryData
 from cloche.store.memory.deployments import MemoryBlobs, MemoryDeployments
 from cloche.store.memory.inbox import MemoryInbox
 from cloche.store.memory.leases import MemoryLeases
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
+from cloche.store.protocol import News
 
 
 class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, MemoryMetering, MemoryMaintenance):
@@ -18,13 +20,17 @@ class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, Memory
 
     def __init__(self) -> None:
         super().__init__(Connection(MemoryData()))
+        self.checkpoints = MemoryCheckpoints()
 
     def _use(self, connection: Connection) -> None:
         super()._use(connection)
         self.leases = MemoryLeases(connection)
 
-    def connect(self) -> Self:
-        """Another connection to the same data, as each process has its own to a file: `version` leaves out its own writes.
+    commits_at_once = 1
+    url = "memory:"
+
+    async def connect(self) -> Self:
+        """Another connection to the same data, as each process has its own to a file: `news` leaves out its own writes.
 
         It is a shallow copy: what a subclass must share among its connections belongs in one object that they all refer to.
         """
@@ -32,8 +38,9 @@ class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, Memory
         made._use(Connection(self._data))
         return made
 
-    def version(self) -> int:
-        return self._connection.writes_of_others
+    async def news(self, since: int | None) -> News:
+        mark = self._connection.writes_of_others
+        return News(mark, since is not None and mark != since)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing has to be let go."""

@@ -8,13 +8,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from cloche.errors import BrokenChain, StoreUnavailable
-from cloche.store.sqlite.store import SqliteStore
+from cloche.store.protocol import Finding
+from cloche.store.sqlite.audit import audit
+from cloche.store.sqlite.database import Database
 
 _PAGES_A_STEP = 4096  # 16 MB between two looks at whether another process wants the disk
 
 
-def back_up(store: SqliteStore, target: Path) -> int:
-    """Write a copy of `store` to the new file `target`; returns its size in bytes. Others may write meanwhile.
+def back_up(store: Path, target: Path) -> int:
+    """Write a copy of the store at `store` to the new file `target`; returns its size in bytes. Others may write meanwhile.
 
     Raises:
         StoreUnavailable: there is such a file already, or it cannot be written.
@@ -24,11 +26,10 @@ def back_up(store: SqliteStore, target: Path) -> int:
         raise StoreUnavailable(f"there is a file at {target}: a backup is written to a new one", path=str(target))
     part = target.with_name(f"{target.name}.part")
     try:
-        _copy(store.path, part)
-        with closing(SqliteStore(part, must_exist=True)) as copy:
-            finding = next(copy.audit(), None)
+        _copy(store, part)
+        finding = _first_finding(part)
         if finding is not None:
-            raise BrokenChain(f"the copy of {store.path} does not verify: {finding.problem}; see 'cloche verify'")
+            raise BrokenChain(f"the copy of {store} does not verify: {finding.problem}; see 'cloche verify'")
         os.link(part, target)  # fails if there is such a file by now
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"the backup {target} cannot be written: {error}", path=str(target)) from error
@@ -37,6 +38,14 @@ def back_up(store: SqliteStore, target: Path) -> int:
             with suppress(OSError):
                 Path(f"{part}{rest}").unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def _first_finding(part: Path) -> Finding | None:
+    copy = Database(part, must_exist=True)
+    try:
+        return next(audit(copy.connection), None)
+    finally:
+        copy.close_files()
 
 
 def _copy(source: Path, part: Path) -> None:

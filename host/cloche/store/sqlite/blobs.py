@@ -10,12 +10,11 @@ from cloche.store.sqlite.database import Facet
 class SqliteBlobs(Facet):
     """Implements `Blobs` on a connection."""
 
-    def put_blob(self, digest: str, data: bytes) -> None:
-        with self._database.transaction() as db:
-            keep(db, digest, data)
+    async def put_blob(self, digest: str, data: bytes) -> None:
+        await self._database.write(lambda db: keep(db, digest, data))
 
-    def blob(self, digest: str) -> bytes | None:
-        rows = self._database.select("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,))
+    async def blob(self, digest: str) -> bytes | None:
+        rows = await self._database.select("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,))
         return rows[0][0] if rows else None
 
 

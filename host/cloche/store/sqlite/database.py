@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 from cloche.errors import DamagedStore, ForeignStore, StoreFailed, StoreFull, StoreUnavailable
 from cloche.store.sqlite import wal
 from cloche.store.sqlite.files import StoreFiles, check_life, check_path
+
+T = TypeVar("T")
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
 VERSION = 6
@@ -21,19 +25,26 @@ SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # Our statements and what we store are right: what SQLite then says of a schema or a rule is said of a damaged file.
 _MEAN_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
+_PATIENT = "PRAGMA busy_timeout = 5000"
+READERS = 4  # threads for long reads; one that is very long does not hold up the others
 _SCHEMA = FilePath(__file__).with_name("sql")
 
 
 class Database:
-    """The connection that all facets of a `SqliteStore` share. `connection` is used within `transaction` or `translated` only.
+    """The connections that all facets of a `SqliteStore` share: one that writes, and readers beside it.
 
-    Safe to be called from one thread at a time, `transaction` from any: heartbeats come from a thread of their own.
+    What is short is done on the event loop's thread, where it takes microseconds: a hop to another one costs 60. It never waits
+    there: a transaction that finds the file locked by another process is made again in the writer's thread, which waits, and
+    those that come meanwhile wait behind it, in their order. Long reads have threads and connections of their own, and so have
+    short ones while a transaction waits: a reader never waits for a writer.
+
+    Used on one event loop, with `connection` within `write` and `read` only.
 
     Raises:
         ForeignStore, DamagedStore, StoreUnavailable: as `SqliteStore`.
     """
 
-    def __init__(self, path: str | FilePath, *, must_exist: bool = False) -> None:
+    def __init__(self, path: str | FilePath, *, must_exist: bool = False, is_open: bool = False) -> None:
         self.path = FilePath(path).resolve()  # a store behind a link is one store
         if must_exist and not self.path.exists():
             raise StoreUnavailable(f"there is no store at {self.path}: name another with --store", path=str(path))
@@ -42,21 +53,24 @@ class Database:
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
         check_path(self.path)
         self._failure: StoreFailed | None = None
-        self._writing = threading.Lock()  # one transaction at a time, also beside the heartbeat's thread
-        if (torn := wal.damage(self.path)) is not None:
+        self._in_thread = 0  # transactions that wait, or have waited, in the writer's thread
+        self._writer, self._readers = _Threads("cloche-writer", 1), _Threads("cloche-reader", READERS)
+        self._of_reader = threading.local()
+        self._open_readers: list[sqlite3.Connection] = []
+        # While this process has it open, a WAL is what it wrote.
+        if not is_open and (torn := wal.damage(self.path)) is not None:
             raise damaged(self.path, f"its write-ahead log, {self.path.name}-wal: {torn}")
         with self.translated():
-            self.connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self.connection.text_factory = _text
+            self.connection = self._connected()
             try:
                 self._open()
+                self.connection.execute("PRAGMA busy_timeout = 0")
             except BaseException:
                 self.connection.close()
                 raise
 
     def _open(self) -> None:
         run = self.connection.execute
-        run("PRAGMA busy_timeout = 5000")
         run("BEGIN")  # one snapshot: another process may be making this very file
         application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         fresh = application == 0 and not run("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
@@ -81,7 +95,6 @@ class Database:
                 path=str(self.path),
             )
         run("PRAGMA synchronous = FULL")
-        run("PRAGMA cell_size_check = ON")
         if version < VERSION:
             self._migrate()
         run("SELECT 1 FROM sqlite_schema").fetchall()  # the index is there from the first look on
@@ -98,24 +111,153 @@ class Database:
         self.connection.execute(f"PRAGMA user_version = {VERSION}")
         self.connection.execute("COMMIT")
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One that writes: all of what the block does is durable when it is left, or nothing of it happened."""
-        with self._writing, self.translated():
-            self.connection.execute("BEGIN IMMEDIATE")
+    def _connected(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        db.text_factory = _text
+        db.execute(_PATIENT)
+        db.execute("PRAGMA cell_size_check = ON")
+        return db
+
+    # ---- writing ----
+
+    async def write(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """What `body` gives, in a transaction: all that it does is durable then, or nothing of it happened.
+
+        It may be called again, on another thread: when nothing of it has happened.
+        """
+        if not self._in_thread:
             try:
-                yield self.connection
+                result = self._transact(body)
+            except _Busy:
+                return await self.write_beside(body)
+            try:
+                self._acknowledge()
+            except _Busy:
+                await self._on_writer(lambda: self._patiently(self._acknowledge))
+            return result
+        return await self.write_beside(body)
+
+    async def write_beside(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write`, where it takes long: on the writer's thread."""
+
+        def call() -> T:
+            result = self._transact(body)
+            self._acknowledge()
+            return result
+
+        return await self._on_writer(lambda: self._patiently(call))
+
+    async def change(self, sql: str, values: Sequence[Any]) -> int:
+        """How many rows a statement changes, in a transaction of its own."""
+        return await self.write(lambda db: db.execute(sql, values).rowcount)
+
+    async def data_version(self) -> int:
+        """Another number after another connection has written."""
+
+        def look() -> int:
+            with self.translated():
+                return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+        return await self._on_writer(look) if self._in_thread else look()
+
+    def _transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        with self.translated():
+            self._begin()
+            try:
+                result = body(self.connection)
                 self.connection.execute("COMMIT")
-                self._files.acknowledge()
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+        return result
 
-    def select(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query."""
-        with self.translated():
-            return self.connection.execute(sql, values).fetchall()
+    def _begin(self) -> None:
+        """
+        Raises:
+            _Busy: another process holds the file, and this thread must not wait.
+        """
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _is_busy(error) and not self._in_thread:
+                raise _Busy from error
+            raise
+
+    def _acknowledge(self) -> None:
+        """What was committed may be said to be durable; raises as `_begin`."""
+        try:
+            with self.translated():
+                self._files.acknowledge()
+        except StoreUnavailable as error:
+            if _is_busy(error.__cause__) and not self._in_thread:
+                raise _Busy from error
+            raise
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        self.connection.execute(_PATIENT)
+        try:
+            return call()
+        finally:
+            self.connection.execute("PRAGMA busy_timeout = 0")
+
+    async def _on_writer(self, call: Callable[[], T]) -> T:
+        """What `call` gives on the writer's thread, after all that was given to it before."""
+        self._in_thread += 1
+        done = asyncio.get_running_loop().run_in_executor(self._writer.pool, call)
+        done.add_done_callback(self._is_back)
+        return await asyncio.shield(done)  # who gives up waiting does not end what the thread does
+
+    def _is_back(self, done: asyncio.Future[Any]) -> None:
+        self._in_thread -= 1
+        if not done.cancelled():
+            done.exception()  # whoever asked has it
+
+    # ---- reading ----
+
+    async def select(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query that is short."""
+        return await self.look(lambda db: db.execute(sql, values).fetchall())
+
+    async def look(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """What `body` reads, which is short: on this thread."""
+        if not self._in_thread:
+            try:
+                with self.translated():
+                    return body(self.connection)
+            except StoreUnavailable as error:
+                if not _is_busy(error.__cause__):
+                    raise
+        return await self.read(body)
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """What `body` reads, beside the event loop; all of one moment."""
+
+        def read() -> T:
+            with self.translated():
+                db = self._reader()
+                db.execute("BEGIN")
+                try:
+                    return body(db)
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+
+        return await self.beside(read)
+
+    async def beside(self, call: Callable[[], T]) -> T:
+        """What `call` gives, on a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers.pool, call)
+
+    def _reader(self) -> sqlite3.Connection:
+        """The connection of this thread."""
+        db: sqlite3.Connection | None = getattr(self._of_reader, "db", None)
+        if db is None:
+            self._files.check_inodes()  # it is opened by its name
+            db = self._of_reader.db = self._connected()
+            db.execute("PRAGMA query_only = ON")
+            self._open_readers.append(db)
+        return db
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -131,11 +273,42 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Write the WAL back into the file and let go of it; a store that was closed is one file."""
+        await self._writer.end()
+        await self._readers.end()
+        for reader in self._open_readers:
+            reader.close()
+        self.close_files()
+
+    def close_files(self) -> None:
         if self._failure is None:
             with self.translated():
                 self._files.close()
+
+
+class _Busy(Exception):
+    """Another process holds the file: nothing was done."""
+
+
+class _Threads:
+    """Threads for one database, made when they are needed."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._most, self._name)
+        return self._pool
+
+    async def end(self) -> None:
+        """Nothing more comes; what was begun is waited for."""
+        if self._pool is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
 
 class Facet:
@@ -173,6 +346,10 @@ def _translated(path: FilePath) -> Iterator[None]:
         if code in _MEAN_DAMAGE or not hasattr(error, "sqlite_errorcode"):  # without: text that is not UTF-8
             raise damaged(path, error) from error
         raise StoreUnavailable(f"the store {path} did not take or give data: {error}", path=str(path)) from error
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def damaged(path: FilePath, why: Exception | str) -> DamagedStore:

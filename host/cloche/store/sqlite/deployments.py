@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 
 from cloche.history.ids import TenantId
@@ -20,23 +21,25 @@ _DEPLOY = (
 class SqliteDeployments(Facet):
     """Implements `Deployments` on a connection."""
 
-    def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
-        with self._database.transaction() as db:
+    async def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
+        def write(db: sqlite3.Connection) -> Version:
             for digest, data in blobs.items():
                 keep(db, digest, data)
             values = (version.tenant, version.id, version.workflow, version.digest, version.deployed_at)
             return Version(*db.execute(_DEPLOY, values).fetchall()[0])
 
-    def version_of(self, tenant: TenantId, name: str) -> Version | None:
+        return await self._database.write(write)
+
+    async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         by_id = f"SELECT {_VERSION} FROM versions WHERE tenant = ? AND id = ?"
         by_workflow = f"SELECT {_VERSION} FROM versions WHERE tenant = ? AND workflow = ? ORDER BY place DESC LIMIT 1"
-        rows = self._database.select(by_id, (tenant, name)) or self._database.select(by_workflow, (tenant, name))
+        rows = await self._database.select(by_id, (tenant, name))
+        rows = rows or await self._database.select(by_workflow, (tenant, name))
         return Version(*rows[0]) if rows else None
 
-    def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
+    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
         sql = f"SELECT {_VERSION} FROM versions WHERE tenant = ?1 AND (?2 IS NULL OR workflow = ?2) ORDER BY place DESC"
-        return [Version(*row) for row in self._database.select(sql, (tenant, workflow))]
+        return [Version(*row) for row in await self._database.select(sql, (tenant, workflow))]
 
-    def withdraw(self, tenant: TenantId, id: str) -> bool:
-        with self._database.transaction() as db:
-            return db.execute("DELETE FROM versions WHERE tenant = ? AND id = ?", (tenant, id)).rowcount == 1
+    async def withdraw(self, tenant: TenantId, id: str) -> bool:
+        return await self._database.change("DELETE FROM versions WHERE tenant = ? AND id = ?", (tenant, id)) == 1

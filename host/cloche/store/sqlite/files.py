@@ -99,7 +99,7 @@ class StoreFiles:
         Raises:
             StoreFailed: the files at the path are not those that were written.
         """
-        self._check_inodes()
+        self.check_inodes()
         index = self._index()
         is_known = self._life_frame is not None and index.salts == self._seen.salts and index.moved < self._life_frame
         if not is_known:
@@ -120,7 +120,7 @@ class StoreFiles:
             if is_last:  # only now: closing a file drops all of SQLite's locks on it
                 self._hold.close()
 
-    def _check_inodes(self) -> None:
+    def check_inodes(self) -> None:
         for path, inode in ((self._file, self._hold.inode), (self._wal, self._wal_inode)):
             try:
                 found = _inode(path)

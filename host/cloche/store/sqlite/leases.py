@@ -39,63 +39,68 @@ class SqliteLeases(Facet):
         super().__init__(database)
         self._presence: Presence | None = None
 
-    def join(self, worker: str, offers: str | None = None) -> None:
+    async def join(self, worker: str, offers: str | None = None) -> None:
         if self._presence is None:
             self._presence = Presence(self._database.path)
-        with self._database.transaction() as db:
+        presence = self._presence
+
+        def write(db: sqlite3.Connection) -> None:
             taken = {slot for (slot,) in db.execute("SELECT slot FROM workers")}
-            slot = self._presence.hold(taken)
-            row = (worker, slot, offers)
+            row = (worker, presence.hold(taken), offers)
             db.execute("INSERT INTO workers (id, slot, beat, offers) VALUES (?, ?, 0, ?)", row)
             # Whose owner is no worker (the file was damaged): no worker would ever evict it.
             db.execute(f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM workers)")
 
-    def publish(self, worker: str, offers: str) -> None:
-        with self._database.transaction() as db:
-            db.execute("UPDATE workers SET offers = ? WHERE id = ?", (offers, worker))
+        await self._database.write(write)
 
-    def heartbeat(self, worker: str) -> bool:
-        with self._database.transaction() as db:
-            return db.execute("UPDATE workers SET beat = beat + 1 WHERE id = ?", (worker,)).rowcount == 1
+    async def publish(self, worker: str, offers: str) -> None:
+        await self._database.change("UPDATE workers SET offers = ? WHERE id = ?", (offers, worker))
 
-    def workers(self) -> list[WorkerRow]:
-        rows = self._database.select("SELECT id, slot, beat, offers FROM workers ORDER BY slot", ())
+    async def heartbeat(self, worker: str) -> bool:
+        return await self._database.change("UPDATE workers SET beat = beat + 1 WHERE id = ?", (worker,)) == 1
+
+    async def workers(self) -> list[WorkerRow]:
+        rows = await self._database.select("SELECT id, slot, beat, offers FROM workers ORDER BY slot", ())
         presence = self._presence or Presence(self._database.path)
         found = [WorkerRow(id, beat, presence.is_dead(slot), offers) for id, slot, beat, offers in rows]
         if presence is not self._presence:
             presence.release()
         return found
 
-    def evict(self, worker: WorkerRow) -> bool:
-        with self._database.transaction() as db:
+    async def evict(self, worker: WorkerRow) -> bool:
+        def write(db: sqlite3.Connection) -> bool:
             gone = db.execute("DELETE FROM workers WHERE id = ? AND beat = ?", (worker.id, worker.heartbeat))
             if gone.rowcount:
                 _free(db, worker.id)
-        return gone.rowcount == 1
+            return gone.rowcount == 1
 
-    def leave(self, worker: str) -> None:
-        with self._database.transaction() as db:
+        return await self._database.write(write)
+
+    async def leave(self, worker: str) -> None:
+        def write(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM workers WHERE id = ?", (worker,))
             _free(db, worker)
-        self.close()
 
-    def claim(self, worker: str, key: RunKey) -> RunRow | None:
-        with self._database.transaction() as db:
-            found = db.execute(
-                f"{_TAKE} WHERE id = (SELECT id FROM runs WHERE tenant = ?2 AND run = ?3) AND tenant = ?2 AND run = ?3 "
-                f"AND (owner IS NULL OR owner = ?1) AND {_LIVES} RETURNING {ROW}",
-                (worker, key.tenant, key.run),
-            ).fetchone()
+        await self._database.write(write)
+        self.let_go()
+
+    async def claim(self, worker: str, key: RunKey) -> RunRow | None:
+        take = (
+            f"{_TAKE} WHERE id = (SELECT id FROM runs WHERE tenant = ?2 AND run = ?3) AND tenant = ?2 AND run = ?3 "
+            f"AND (owner IS NULL OR owner = ?1) AND {_LIVES} RETURNING {ROW}"
+        )
+        found = await self._database.write(lambda db: db.execute(take, (worker, key.tenant, key.run)).fetchone())
         return row_of(found) if found else None
 
-    def due_tenants(self, now: TimeMs) -> list[TenantId]:
-        return [tenant for (tenant,) in self._database.select(_DUE_TENANTS, (None, now))]
+    async def due_tenants(self, now: TimeMs) -> list[TenantId]:
+        return [tenant for (tenant,) in await self._database.select(_DUE_TENANTS, (None, now))]
 
-    def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
-        rows: list[RunRow] = []
+    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
         if not any(shares.values()):
-            return rows
-        with self._database.transaction() as db:
+            return []
+
+        def write(db: sqlite3.Connection) -> list[RunRow]:
+            rows: list[RunRow] = []
             for tenant, share in shares.items():
                 taken = db.execute(
                     f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} "
@@ -104,23 +109,24 @@ class SqliteLeases(Facet):
                 ).fetchall()
                 taken.sort(key=lambda row: (row[5] or 0, row[-1]))  # what RETURNING gives is in no order
                 rows += [row_of(row[:-1]) for row in taken]
-        return rows
+            return rows
 
-    def next_due(self) -> TimeMs | None:
-        [[found]] = self._database.select(
+        return await self._database.write(write)
+
+    async def next_due(self) -> TimeMs | None:
+        [[found]] = await self._database.select(
             f"SELECT min(coalesce(wake_at, 0)) FROM runs WHERE {_FREE} AND coalesce(wake_at, 0) > 0", ()
         )
         return None if found is None else TimeMs(found)
 
-    def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
-        with self._database.transaction() as db:
-            db.execute(
-                "UPDATE runs SET owner = NULL, status = ?, wake_at = ? "
-                "WHERE tenant = ? AND run = ? AND owner = ? AND fence = ?",
-                (str(status), wake_at, key.tenant, key.run, lease.worker, lease.fence),
-            )
+    async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
+        await self._database.change(
+            "UPDATE runs SET owner = NULL, status = ?, wake_at = ? "
+            "WHERE tenant = ? AND run = ? AND owner = ? AND fence = ?",
+            (str(status), wake_at, key.tenant, key.run, lease.worker, lease.fence),
+        )
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Let go of the byte that says that this process lives."""
         if self._presence is not None:
             self._presence.release()

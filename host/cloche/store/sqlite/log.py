@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeVar
 
 from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import RunStatus
-from cloche.store.protocol import GRANTED, RESULTS, Append, Lease, RunRow
+from cloche.store.protocol import GRANTED, PAGE_RECORDS, RESULTS, Append, Lease, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, refusal
 from cloche.store.sqlite import metering
 from cloche.store.sqlite.blobs import keep
@@ -18,7 +19,9 @@ from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 
-FIRST_PAGE_ROWS, PAGE_ROWS = 16, 4096
+T = TypeVar("T")
+
+SHORT_PAGE = 64  # records that are read on the loop's thread
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 # A damaged file can hold anything anywhere; what is read of a record is bytes in any case, and then checked.
 _RECORD, _HASH, _HASH_BEFORE = (f"CAST(ifnull({name}, x'') AS BLOB)" for name in ("r.record", "r.hash", "p.hash"))
@@ -38,14 +41,13 @@ _RESULTS = ", ".join(str(int(kind)) for kind in sorted(RESULTS))
 class SqliteLog(Facet):
     """Implements `Log` on a connection."""
 
-    def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        with self._database.transaction() as db:
-            return [self._append(db, append) for append in appends]
+    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        return await self._database.write(lambda db: [self._append(db, append) for append in appends])
 
     def _append(self, db: sqlite3.Connection, append: Append) -> StoreError | None:
         run_id = _create(db, append) if append.new else _advance(db, append)
         if run_id is None:
-            return refusal(append, self._find(append.key))
+            return refusal(append, self._find(db, append.key))
         roots = []
         for record in append.records:
             if record.payload is not None:
@@ -68,35 +70,32 @@ class SqliteLog(Facet):
             db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
         return None
 
-    def _find(self, key: RunKey) -> RunRow | None:
-        db = self._database.connection
+    def _find(self, db: sqlite3.Connection, key: RunKey) -> RunRow | None:
         rows = db.execute(f"SELECT {ROW} FROM runs {BY_KEY}", (key.tenant, key.run)).fetchall()
         if rows and rows[0][:2] != (key.tenant, key.run):
             raise damaged(self._database.path, f"what leads to run {key.run} leads to another run")
         return row_of(rows[0]) if rows else None
 
-    def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
-        with self._database.transaction() as db:
-            changed = db.execute(
-                "UPDATE runs SET status = ?, problem = ?, owner = NULL "
-                "WHERE tenant = ? AND run = ? AND owner IS ? AND fence = ifnull(?, fence)",
-                (
-                    "blocked" if problem else "running",
-                    problem,
-                    key.tenant,
-                    key.run,
-                    lease.worker if lease else None,
-                    lease.fence if lease else None,
-                ),
-            )
-        if changed.rowcount == 0:
-            raise lease_lost(key) if self.run(key) else no_such_run(key)
+    async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
+        changed = await self._database.change(
+            "UPDATE runs SET status = ?, problem = ?, owner = NULL "
+            "WHERE tenant = ? AND run = ? AND owner IS ? AND fence = ifnull(?, fence)",
+            (
+                "blocked" if problem else "running",
+                problem,
+                key.tenant,
+                key.run,
+                lease.worker if lease else None,
+                lease.fence if lease else None,
+            ),
+        )
+        if changed == 0:
+            raise lease_lost(key) if await self.run(key) else no_such_run(key)
 
-    def run(self, key: RunKey) -> RunRow | None:
-        with self._database.translated():
-            return self._find(key)
+    async def run(self, key: RunKey) -> RunRow | None:
+        return await self._database.look(lambda db: self._find(db, key))
 
-    def runs(
+    async def runs(
         self,
         *,
         tenant: str | None = None,
@@ -108,94 +107,105 @@ class SqliteLog(Facet):
         by_status = "" if status is None else "status = ?2 AND "
         if status != RunStatus.RUNNING:  # the term that lets SQLite use the index runs_listed
             by_status += "" if status is None else "status <> 'running' AND "
-        rows = self._database.select(
+        listing = (
             f"SELECT {ROW} FROM runs WHERE {by_status} (?1 IS NULL OR tenant = ?1) AND ?2 IS ?2 "
             "AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR id < "
             "(SELECT min(id) FROM runs WHERE run = ?4 AND (?1 IS NULL OR tenant = ?1))) "
-            "ORDER BY id DESC LIMIT ?5",
-            (tenant, None if status is None else str(status), workflow, after, -1 if limit is None else limit),
+            "ORDER BY id DESC LIMIT ?5"
         )
-        return [row_of(row) for row in rows]
+        values = (tenant, None if status is None else str(status), workflow, after, -1 if limit is None else limit)
+        return await self._database.read(lambda db: [row_of(row) for row in db.execute(listing, values)])
 
-    def records(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[Record]:  # noqa: B008
-        previous = genesis(key)
-        if after:
-            rows = self._database.select(
-                f"SELECT {_HASH} FROM records r JOIN runs ON runs.id = run_id WHERE tenant = ? AND run = ? AND seq = ?",
-                (key.tenant, key.run, after),
-            )
-            if not rows:
-                return
-            previous = rows[0][0]
-        known: Mapping[bytes, bytes] = {}  # the parts of the last large body: the next one shares most of them
-        for expected, (packed, stored) in enumerate(self.rows(key, after), after + 1):
-            record = self._verified(key, packed, stored, previous, Seq(expected), known)
-            if record.payload is not None:
-                known = record.payload.parts
-            yield record
-            previous = stored
+    async def records(self, key: RunKey, after: Seq = Seq(0), limit: int = PAGE_RECORDS) -> list[Record]:  # noqa: B008
+        return await self._page(lambda db: _records(db, key, after, limit), limit)
 
-    def rows(self, key: RunKey, after: Seq = Seq(0)) -> Iterator[tuple[bytes, bytes]]:  # noqa: B008
-        found = self._database.select(
-            "SELECT id, head_seq, head_hash FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run)
-        )
-        if not found:
-            return
-        run_id, head_seq, head_hash = found[0]
-        if not isinstance(head_seq, int):
-            raise _shortened(key, "has an entry that is not as it was written", after)
-        size = FIRST_PAGE_ROWS  # who wants the beginning only does not read the whole
-        while True:
-            rows = self._database.select(
-                f"SELECT {_RECORD}, {_HASH} FROM records r WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-                (run_id, after, size),
-            )
-            yield from rows
-            if after < head_seq <= after + len(rows) and rows[head_seq - after - 1][1] != head_hash:
-                raise _shortened(key, f"does not end with the hash of record {head_seq}", head_seq)
-            after = Seq(after + len(rows))
-            if len(rows) < size:
-                break
-            size = PAGE_ROWS
-        if after < head_seq:  # it may be longer by now, and never shorter
-            raise _shortened(key, f"should end with record {head_seq}, and ends with record {after}", head_seq)
+    async def rows(
+        self,
+        key: RunKey,
+        after: Seq = Seq(0),  # noqa: B008
+        limit: int = PAGE_RECORDS,
+    ) -> list[tuple[bytes, bytes]]:
+        return await self._page(lambda db: _rows(db, key, after, limit), limit)
 
-    def result(self, key: RunKey, path: Path) -> Record | None:
-        rows = self._database.select(
+    async def _page(self, read: Callable[[sqlite3.Connection], T], limit: int) -> T:
+        return await (self._database.look(read) if limit <= SHORT_PAGE else self._database.read(read))
+
+    async def result(self, key: RunKey, path: Path) -> Record | None:
+        sql = (
             # The index by name: without it SQLite walks the run from its end: 9 ms in a run of 100,000 records, not 25 µs.
             f"SELECT {_RECORD}, {_HASH}, r.seq, {_HASH_BEFORE} FROM records r INDEXED BY records_results "
             "LEFT JOIN records p ON p.run_id = r.run_id "
             "AND p.seq = r.seq - 1 WHERE r.run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) "
-            f"AND r.path = ? AND r.kind IN ({_RESULTS}) ORDER BY r.seq DESC LIMIT 1",
-            (key.tenant, key.run, path),
-        )
-        if not rows:
-            return None
-        packed, stored, seq, previous = rows[0]
-        return self._verified(key, packed, stored, previous, Seq(seq))
-
-    def queued(self, tenant: TenantId) -> int:
-        return int(
-            self._database.select("SELECT count(*) FROM runs WHERE tenant = ? AND status = 'pending'", (tenant,))[0][0]
+            f"AND r.path = ? AND r.kind IN ({_RESULTS}) ORDER BY r.seq DESC LIMIT 1"
         )
 
-    def _verified(
-        self,
-        key: RunKey,
-        packed: bytes,
-        stored: bytes,
-        previous: bytes,
-        expected: Seq,
-        known: Mapping[bytes, bytes] = _NONE,
-    ) -> Record:
-        try:
-            return unpack_record(packed, stored, previous=previous, expected=expected, find=self._part, known=known)
-        except HistoryError as error:
-            raise type(error)(f"run {key}, {error.message}", run_id=key.run, seq=expected) from error
+        def look(db: sqlite3.Connection) -> Record | None:
+            row = db.execute(sql, (key.tenant, key.run, path)).fetchone()
+            if row is None:
+                return None
+            packed, stored, seq, previous = row
+            return _verified(db, key, packed, stored, previous, Seq(seq))
 
-    def _part(self, digest: bytes) -> bytes | None:
-        with self._database.translated():
-            return part(self._database.connection, digest)
+        return await self._database.look(look)
+
+    async def queued(self, tenant: TenantId) -> int:
+        count = "SELECT count(*) FROM runs WHERE tenant = ? AND status = 'pending'"
+        return int((await self._database.select(count, (tenant,)))[0][0])
+
+
+def _records(db: sqlite3.Connection, key: RunKey, after: Seq, limit: int) -> list[Record]:
+    previous = genesis(key)
+    if after:
+        before = f"SELECT {_HASH} FROM records r JOIN runs ON runs.id = run_id WHERE tenant = ? AND run = ? AND seq = ?"
+        row = db.execute(before, (key.tenant, key.run, after)).fetchone()
+        if row is None:
+            return []
+        previous = row[0]
+    known: Mapping[bytes, bytes] = {}  # the parts of the last large body: the next one shares most of them
+    records = []
+    for expected, (packed, stored) in enumerate(_rows(db, key, after, limit), after + 1):
+        record = _verified(db, key, packed, stored, previous, Seq(expected), known)
+        if record.payload is not None:
+            known = record.payload.parts
+        records.append(record)
+        previous = stored
+    return records
+
+
+def _rows(db: sqlite3.Connection, key: RunKey, after: Seq, limit: int) -> list[tuple[bytes, bytes]]:
+    entry = "SELECT id, head_seq, head_hash FROM runs WHERE tenant = ? AND run = ?"
+    found = db.execute(entry, (key.tenant, key.run)).fetchone()
+    if found is None:
+        return []
+    run_id, head_seq, head_hash = found
+    if not isinstance(head_seq, int):
+        raise _shortened(key, "has an entry that is not as it was written", after)
+    page = f"SELECT {_RECORD}, {_HASH} FROM records r WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+    rows = db.execute(page, (run_id, after, limit)).fetchall()
+    end = after + len(rows)
+    if after < head_seq <= end and rows[head_seq - after - 1][1] != head_hash:
+        raise _shortened(key, f"does not end with the hash of record {head_seq}", head_seq)
+    if len(rows) < limit and end < head_seq:  # it may be longer by now, and never shorter
+        raise _shortened(key, f"should end with record {head_seq}, and ends with record {end}", head_seq)
+    return rows
+
+
+def _verified(
+    db: sqlite3.Connection,
+    key: RunKey,
+    packed: bytes,
+    stored: bytes,
+    previous: bytes,
+    expected: Seq,
+    known: Mapping[bytes, bytes] = _NONE,
+) -> Record:
+    def find(digest: bytes) -> bytes | None:
+        return part(db, digest)
+
+    try:
+        return unpack_record(packed, stored, previous=previous, expected=expected, find=find, known=known)
+    except HistoryError as error:
+        raise type(error)(f"run {key}, {error.message}", run_id=key.run, seq=expected) from error
 
 
 def _shortened(key: RunKey, what: str, seq: int) -> BrokenChain:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cloche.history.ids import RunKey, TimeMs
 from cloche.store.protocol import Collected, Finding
-from cloche.store.sqlite import retention
+from cloche.store.sqlite import backup, retention
 from cloche.store.sqlite.audit import audit
 from cloche.store.sqlite.database import Facet
 
@@ -14,13 +15,14 @@ from cloche.store.sqlite.database import Facet
 class SqliteMaintenance(Facet):
     """Implements `Maintenance` on a connection."""
 
-    def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
-        with self._database.transaction() as db:
-            return [key for key in keys if retention.delete(db, key, at)]
+    async def delete(self, keys: Sequence[RunKey], at: TimeMs) -> list[RunKey]:
+        return await self._database.write_beside(lambda db: [key for key in keys if retention.delete(db, key, at)])
 
-    def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
-        with self._database.transaction() as db:
-            return retention.collect(db, needs)
+    async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
+        return await self._database.write_beside(lambda db: retention.collect(db, needs))
 
-    def audit(self, key: RunKey | None = None) -> Iterator[Finding]:
-        yield from audit(self._database.connection, key)
+    async def back_up(self, target: Path) -> int:
+        return await self._database.beside(lambda: backup.back_up(self._database.path, target))
+
+    async def audit(self, key: RunKey | None = None) -> list[Finding]:
+        return await self._database.read(lambda db: list(audit(db, key)))

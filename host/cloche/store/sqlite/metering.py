@@ -23,18 +23,18 @@ ADDS = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS) + ", meter = CASE m
 class SqliteMetering(Facet):
     """Implements `Metering` on a connection."""
 
-    def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
-        rows = self._database.select(
+    async def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
+        sums = (
             f"SELECT tenant, sum(runs), {_SUMS} FROM ("
             f"SELECT tenant, 1 AS runs, {_NAMES} FROM runs WHERE ?1 IS NULL OR tenant = ?1 UNION ALL "
             f"SELECT tenant, runs, {_NAMES} FROM usage_of_deleted WHERE ?1 IS NULL OR tenant = ?1"
-            ") GROUP BY tenant ORDER BY tenant",
-            (tenant,),
+            ") GROUP BY tenant ORDER BY tenant"
         )
+        rows = await self._database.read(lambda db: db.execute(sums, (tenant,)).fetchall())
         return [TenantUsage(TenantId(found), runs, Usage(*amounts)) for found, runs, *amounts in rows]
 
-    def metered(self, key: RunKey) -> Metered | None:
-        rows = self._database.select(
+    async def metered(self, key: RunKey) -> Metered | None:
+        rows = await self._database.select(
             f"SELECT {_NAMES}, meter FROM runs WHERE tenant = ? AND run = ?", (key.tenant, key.run)
         )
         return Metered(Usage(*rows[0][:-1]), rows[0][-1]) if rows else None

@@ -7,7 +7,10 @@ of a store by leases (`leases`); any number of other processes read, and leave r
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
+from cloche.store.checkpoints import CheckpointFile
+from cloche.store.protocol import News
 from cloche.store.sqlite.blobs import SqliteBlobs
 from cloche.store.sqlite.database import Database
 from cloche.store.sqlite.deployments import SqliteDeployments
@@ -21,8 +24,8 @@ from cloche.store.sqlite.metering import SqliteMetering
 class SqliteStore(SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, SqliteMetering, SqliteMaintenance):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 
-    Safe to be called from one thread at a time; `leases.heartbeat` from any, at any time. `must_exist` refuses to make a new
-    file.
+    Used on one event loop at a time. `must_exist` refuses to make a new file; `is_open` says that this process has it open
+    already, and has looked at its write-ahead log.
 
     Raises:
         ForeignStore: the file is something else, or was written by a newer cloche.
@@ -30,15 +33,35 @@ class SqliteStore(SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, Sqlite
         StoreUnavailable: it cannot be opened, or another process has kept it locked for 5 seconds.
     """
 
-    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
-        super().__init__(Database(path, must_exist=must_exist))  # the one that all facets share
+    commits_at_once = 1
+
+    def __init__(self, path: str | Path, *, must_exist: bool = False, is_open: bool = False) -> None:
+        super().__init__(Database(path, must_exist=must_exist, is_open=is_open))  # the one that all facets share
         self.path = self._database.path
         self.leases = SqliteLeases(self._database)
+        self._checkpoints: CheckpointFile | None = None
 
-    def version(self) -> int:
-        return int(self._database.select("PRAGMA data_version")[0][0])
+    @property
+    def url(self) -> str:
+        return f"sqlite:{self.path}"
 
-    def close(self) -> None:
+    @property
+    def checkpoints(self) -> CheckpointFile:
+        """Opened when it is first asked for."""
+        if self._checkpoints is None:
+            self._checkpoints = CheckpointFile.beside(self.path)
+        return self._checkpoints
+
+    async def connect(self) -> Self:
+        return type(self)(self.path, must_exist=True, is_open=True)
+
+    async def news(self, since: int | None) -> News:
+        mark = await self._database.data_version()
+        return News(mark, since is not None and mark != since)
+
+    async def close(self) -> None:
         """Write the WAL back into the file and let go of it; a store that was closed is one file."""
-        self.leases.close()
-        self._database.close()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
+        self.leases.let_go()
+        await self._database.close()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
 
-from cloche.store import (
-    MemoryStore,
-    SqliteStore,
-    Store,
-)
+from cloche.store import Finding, MemoryStore, SqliteStore, Store
 
 MAKERS: dict[str, Callable[[FilePath], Store]] = {
     "memory": lambda folder: MemoryStore(),
@@ -23,5 +20,10 @@ MAKERS: dict[str, Callable[[FilePath], Store]] = {
 def store(request: pytest.FixtureRequest, tmp_path: FilePath) -> Iterator[Store]:
     made = MAKERS[request.param](tmp_path)
     yield made
-    assert list(made.audit()) == []  # whatever a test did through the protocol, the log is whole
-    made.close()
+    assert asyncio.run(_audited(made)) == []  # whatever a test did through the protocol, the log is whole
+
+
+async def _audited(store: Store) -> list[Finding]:
+    findings = await store.audit()
+    await store.close()
+    return findings

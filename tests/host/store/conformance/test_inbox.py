@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.apps import in_loop
 from support.histories import at
 from support.stores import Log, committed, conflict_at, key
 
@@ -12,49 +13,54 @@ from cloche.store import (
 )
 
 
-def test_requests_wait_in_order_one_for_each_token(store: Store) -> None:
-    store.post(key("r1"), "cancel", b"1", "token-1", at(1))
-    store.post(key("r2"), "resume", b"2", "token-2", at(1))
-    store.post(key("r1"), "cancel", b"other", "token-1", at(2))
-    first, second = store.requests()
+@in_loop
+async def test_requests_wait_in_order_one_for_each_token(store: Store) -> None:
+    await store.post(key("r1"), "cancel", b"1", "token-1", at(1))
+    await store.post(key("r2"), "resume", b"2", "token-2", at(1))
+    await store.post(key("r1"), "cancel", b"other", "token-1", at(2))
+    first, second = await store.requests()
     assert (first, second) == (
         InboxRow(first.id, key("r1"), "cancel", b"1"),
         InboxRow(second.id, key("r2"), "resume", b"2"),
     )
 
 
-def test_a_request_is_taken_in_the_commit_that_accepts_it(store: Store) -> None:
-    (log,) = committed(store, "r1")
+@in_loop
+async def test_a_request_is_taken_in_the_commit_that_accepts_it(store: Store) -> None:
+    (log,) = await committed(store, "r1")
     for token in "abc":
-        store.post(key(), "cancel", token.encode(), token, at(1))
-    first, second, third = store.requests()
+        await store.post(key(), "cancel", token.encode(), token, at(1))
+    first, second, third = await store.requests()
     append = log.append(Kind.CANCEL_REQUESTED, taken=[first.id, third.id])
-    assert (store.commit([append]), store.requests()) == ([None], [second])
+    assert (await store.commit([append]), await store.requests()) == ([None], [second])
 
 
-def test_a_request_stays_when_its_append_is_refused(store: Store) -> None:
-    (log,) = committed(store, "r1")
+@in_loop
+async def test_a_request_stays_when_its_append_is_refused(store: Store) -> None:
+    (log,) = await committed(store, "r1")
     stale = Log(key(), list(log.records))
-    store.commit([log.step()])
-    store.post(key(), "cancel", b"", "t", at(1))
-    (request,) = store.requests()
-    outcomes = store.commit([stale.append(Kind.CANCEL_REQUESTED, taken=[request.id])])
-    assert (conflict_at(outcomes[0]), store.requests()) == (("r1", 2), [request])
+    await store.commit([log.step()])
+    await store.post(key(), "cancel", b"", "t", at(1))
+    (request,) = await store.requests()
+    outcomes = await store.commit([stale.append(Kind.CANCEL_REQUESTED, taken=[request.id])])
+    assert (conflict_at(outcomes[0]), await store.requests()) == (("r1", 2), [request])
 
 
-def test_a_request_that_is_refused_waits_no_more(store: Store) -> None:
+@in_loop
+async def test_a_request_that_is_refused_waits_no_more(store: Store) -> None:
     for token in "ab":
-        store.post(key(), "cancel", b"", token, at(1))
-    first, second = store.requests()
-    store.resolve(first.id, "no")
-    store.resolve(99, "no")
-    assert store.requests() == [second]
+        await store.post(key(), "cancel", b"", token, at(1))
+    first, second = await store.requests()
+    await store.resolve(first.id, "no")
+    await store.resolve(99, "no")
+    assert await store.requests() == [second]
 
 
-def test_a_number_of_a_request_is_not_used_again(store: Store) -> None:
+@in_loop
+async def test_a_number_of_a_request_is_not_used_again(store: Store) -> None:
     """An owner that still holds the number of a request that was discarded must not take another request with it."""
-    store.post(key(), "cancel", b"", "a", at(1))
-    (first,) = store.requests()
-    store.resolve(first.id, "no")
-    store.post(key(), "cancel", b"", "b", at(1))
-    assert store.requests()[0].id > first.id
+    await store.post(key(), "cancel", b"", "a", at(1))
+    (first,) = await store.requests()
+    await store.resolve(first.id, "no")
+    await store.post(key(), "cancel", b"", "b", at(1))
+    assert (await store.requests())[0].id > first.id

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from support.apps import in_loop
 from support.histories import at
 from support.stores import Log, begun, committed, conflict_at, key, names
 
@@ -14,6 +15,7 @@ from cloche.history import Kind, Path, Seq
 from cloche.store import (
     NewRun,
     Store,
+    all_records,
     blob_digest,
 )
 
@@ -23,12 +25,12 @@ def digests(code: bytes) -> tuple[str, str]:
     return blob_digest(code), blob_digest(b"guest of " + code)
 
 
-def ended(store: Store, run: str, code: bytes = b"code", body: bytes = b"\xf6") -> Log:
+async def ended(store: Store, run: str, code: bytes = b"code", body: bytes = b"\xf6") -> Log:
     log, (bundle, guest) = Log(key(run)), digests(code)
     new = NewRun("orders", bundle, {guest: b"guest of " + code, bundle: code})
     began = log.append(Kind.RUN_CREATED, Kind.RUN_STARTED, new=new)
     done = log.append(Kind.STEP_COMPLETED, Kind.RUN_COMPLETED, body=body, status="success")
-    assert store.commit([began, done]) == [None, None]
+    assert await store.commit([began, done]) == [None, None]
     return log
 
 
@@ -36,46 +38,54 @@ def needs(bundle: bytes) -> list[str]:
     return [digests(bundle)[1]]
 
 
-def kept(store: Store, code: bytes) -> list[bool]:
-    return [store.blob(digest) is not None for digest in digests(code)]
+async def kept(store: Store, code: bytes) -> list[bool]:
+    return [await store.blob(digest) is not None for digest in digests(code)]
 
 
-def test_only_runs_that_have_ended_and_are_nobodys_are_deleted(store: Store) -> None:
-    ended(store, "old"), ended(store, "other")
-    committed(store, "open")
-    assert store.delete([key("old"), key("open"), key("none")], at(9)) == [key("old")]
-    assert names(store.runs()) == ["open", "other"]
-    assert (list(store.records(key("old"))), store.result(key("old"), Path("add"))) == ([], None)
-    assert conflict_at(store.commit([begun("old")[1]])[0]) == ("old", 0)
-    assert store.delete([key("old")], at(10)) == []
+@in_loop
+async def test_only_runs_that_have_ended_and_are_nobodys_are_deleted(store: Store) -> None:
+    await ended(store, "old"), await ended(store, "other")
+    await committed(store, "open")
+    assert await store.delete([key("old"), key("open"), key("none")], at(9)) == [key("old")]
+    assert names(await store.runs()) == ["open", "other"]
+    assert (await all_records(store, key("old")), await store.result(key("old"), Path("add"))) == ([], None)
+    assert conflict_at((await store.commit([begun("old")[1]]))[0]) == ("old", 0)
+    assert await store.delete([key("old")], at(10)) == []
 
 
-def test_a_run_brings_what_it_is_pinned_to(store: Store) -> None:
-    ended(store, "r1")
-    assert kept(store, b"code") == [True, True]
+@in_loop
+async def test_a_run_brings_what_it_is_pinned_to(store: Store) -> None:
+    await ended(store, "r1")
+    assert await kept(store, b"code") == [True, True]
     refused, (other, _) = begun("r1")[1], digests(b"other")
-    store.commit([replace(refused, new=NewRun("orders", other, {other: b"other"}))])
-    assert kept(store, b"other") == [False, False]
+    await store.commit([replace(refused, new=NewRun("orders", other, {other: b"other"}))])
+    assert await kept(store, b"other") == [False, False]
 
 
-def test_what_no_run_needs_is_collected_and_nothing_else(store: Store) -> None:
+@in_loop
+async def test_what_no_run_needs_is_collected_and_nothing_else(store: Store) -> None:
     body = random.Random(3).randbytes(200_000)
-    ended(store, "a", body=body), ended(store, "b", body=body + b"more"), ended(store, "c", b"old", body[::-1])
-    assert store.collect(needs).blobs == 0
-    store.delete([key("a"), key("c")], at(9))
-    assert store.collect(needs).blobs == 2
-    assert (kept(store, b"old"), kept(store, b"code")) == ([False, False], [True, True])
-    assert [record.body for record in store.records(key("b"), Seq(2))] == [body + b"more"] * 2
-    store.delete([key("b")], at(9))
-    assert store.collect(needs).blobs == 2
+    (
+        await ended(store, "a", body=body),
+        await ended(store, "b", body=body + b"more"),
+        await ended(store, "c", b"old", body[::-1]),
+    )
+    assert (await store.collect(needs)).blobs == 0
+    await store.delete([key("a"), key("c")], at(9))
+    assert (await store.collect(needs)).blobs == 2
+    assert (await kept(store, b"old"), await kept(store, b"code")) == ([False, False], [True, True])
+    assert [record.body for record in await all_records(store, key("b"), Seq(2))] == [body + b"more"] * 2
+    await store.delete([key("b")], at(9))
+    assert (await store.collect(needs)).blobs == 2
 
 
-def test_nothing_is_collected_while_it_is_not_known_what_is_needed(store: Store) -> None:
+@in_loop
+async def test_nothing_is_collected_while_it_is_not_known_what_is_needed(store: Store) -> None:
     def cannot_say(bundle: bytes) -> list[str]:
         raise HistoryError("it is damaged")
 
-    ended(store, "a"), ended(store, "b", b"old")
-    store.delete([key("b")], at(9))
+    await ended(store, "a"), await ended(store, "b", b"old")
+    await store.delete([key("b")], at(9))
     with pytest.raises(HistoryError):
-        store.collect(cannot_say)
-    assert kept(store, b"old") == [True, True]
+        await store.collect(cannot_say)
+    assert await kept(store, b"old") == [True, True]

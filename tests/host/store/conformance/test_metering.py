@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from support.apps import in_loop
 from support.histories import at
 from support.stores import Log, key
 
@@ -16,30 +17,36 @@ from cloche.store import (
 )
 
 
-def test_what_runs_use_adds_up_by_run_and_tenant_and_outlives_them(store: Store) -> None:
+@in_loop
+async def test_what_runs_use_adds_up_by_run_and_tenant_and_outlives_them(store: Store) -> None:
     logs = {name: Log(key(name, "acme")) for name in ("r1", "r2")}
     for number, log in enumerate(logs.values(), 1):
         used = Metered(Usage(fuel=10 * number, steps=1), "m")
-        assert store.commit([replace(log.begin(status="success"), metered=used)]) == [None]
+        assert await store.commit([replace(log.begin(status="success"), metered=used)]) == [None]
     more = Usage(1, 2, 3, 4, 5, 6, 7, 8)
-    assert store.commit([replace(logs["r1"].append(Kind.LOG_LINE, status="success"), metered=Metered(more, "m"))]) == [
-        None
-    ]
-    assert store.metered(key("r1", "acme")) == Metered(Usage(11, 2, 3, 4, 5, 6, 8, 8), "m")
+    assert await store.commit(
+        [replace(logs["r1"].append(Kind.LOG_LINE, status="success"), metered=Metered(more, "m"))]
+    ) == [None]
+    assert await store.metered(key("r1", "acme")) == Metered(Usage(11, 2, 3, 4, 5, 6, 8, 8), "m")
     sums = [TenantUsage(TenantId("acme"), 2, Usage(31, 2, 3, 4, 5, 6, 9, 8))]
-    assert (store.usage(), store.usage(TenantId("acme")), store.usage(TenantId("umbra"))) == (sums, sums, [])
-    assert store.delete([key("r1", "acme")], at(9)) == [key("r1", "acme")]
-    assert (store.usage(), store.metered(key("r1", "acme"))) == (sums, None)
-    assert store.delete([key("r2", "acme")], at(9)) == [key("r2", "acme")]
-    assert store.usage() == sums
+    assert (await store.usage(), await store.usage(TenantId("acme")), await store.usage(TenantId("umbra"))) == (
+        sums,
+        sums,
+        [],
+    )
+    assert await store.delete([key("r1", "acme")], at(9)) == [key("r1", "acme")]
+    assert (await store.usage(), await store.metered(key("r1", "acme"))) == (sums, None)
+    assert await store.delete([key("r2", "acme")], at(9)) == [key("r2", "acme")]
+    assert await store.usage() == sums
 
 
-def test_a_run_that_two_meters_counted_or_in_part_none_has_none(store: Store) -> None:
+@in_loop
+async def test_a_run_that_two_meters_counted_or_in_part_none_has_none(store: Store) -> None:
     for second in (Metered(Usage(fuel=1), "n"), Metered(Usage(fuel=1), None), None):
         log = Log(key(f"of {second}"))
-        assert store.commit([replace(log.begin(), metered=Metered(Usage(fuel=1), "m"))]) == [None]
-        assert store.commit([replace(log.append(Kind.LOG_LINE), metered=second)]) == [None]
-        assert store.commit([replace(log.append(Kind.LOG_LINE), metered=Metered(Usage(fuel=1), "m"))]) == [None]
-        found = store.metered(log.key)
+        assert await store.commit([replace(log.begin(), metered=Metered(Usage(fuel=1), "m"))]) == [None]
+        assert await store.commit([replace(log.append(Kind.LOG_LINE), metered=second)]) == [None]
+        assert await store.commit([replace(log.append(Kind.LOG_LINE), metered=Metered(Usage(fuel=1), "m"))]) == [None]
+        found = await store.metered(log.key)
         assert found is not None
         assert (found.meter, found.usage.fuel) == (None, 2 + (second is not None))

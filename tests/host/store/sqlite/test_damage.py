@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.stores import Log, begun, key, unsynced_file
+from support.apps import in_loop
+from support.stores import Log, begun, closed_after, key, unsynced_file
 
 from cloche.errors import BrokenChain, HistoryError, StoreError
-from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history import RunKey, RunMachine, Seq
 from cloche.history.fast_replay import Transcript, follow
 from cloche.operations.replay import verify
-from cloche.store import Finding, SqliteStore, blob_digest
+from cloche.store import Finding, SqliteStore, all_records, blob_digest
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class Sample:
     logs: list[Log]
     file: Path  # a place to write a damaged one
 
-    def damaged(self, data: bytes) -> list[Finding] | StoreError:
+    async def damaged(self, data: bytes) -> list[Finding] | StoreError:
         """What comes of opening and checking a store with these bytes."""
         self.file.write_bytes(data)
         for rest in ("-wal", "-shm"):
             Path(f"{self.file}{rest}").unlink(missing_ok=True)
         try:
-            with closing(SqliteStore(self.file, must_exist=True)) as store:
-                return list(store.audit())
+            async with closed_after(SqliteStore(self.file, must_exist=True)) as store:
+                return list(await store.audit())
         except StoreError as error:
             return error
 
@@ -41,15 +43,20 @@ class Sample:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("damage")
-    with closing(SqliteStore(folder / "runs.db")) as store:
+    logs = asyncio.run(_written(folder / "runs.db"))
+    with unsynced_file() as file:
+        yield Sample((folder / "runs.db").read_bytes(), logs, file)
+
+
+async def _written(file: Path) -> list[Log]:
+    async with closed_after(SqliteStore(file)) as store:
         logs = []
         for run in ("r-first", "r-second"):
             log, append = begun(run)
-            assert store.commit([append, log.step(f"{run}/add"), log.step(f"{run}/é")]) == [None] * 3
+            assert await store.commit([append, log.step(f"{run}/add"), log.step(f"{run}/é")]) == [None] * 3
             logs.append(log)
-        store.put_blob(blob_digest(b"code" * 20), b"code" * 20)
-    with unsynced_file() as file:
-        yield Sample((folder / "runs.db").read_bytes(), logs, file)
+        await store.put_blob(blob_digest(b"code" * 20), b"code" * 20)
+    return logs
 
 
 def flipped(data: bytes, at: int, bits: int = 0xFF) -> bytes:
@@ -69,13 +76,15 @@ def names(outcome: list[Finding] | StoreError, run: str, seq: int) -> bool:
     return isinstance(outcome, list) and any((finding.run, finding.seq) == (run, seq) for finding in outcome)
 
 
-def test_the_sample_is_whole(sample: Sample) -> None:
-    assert sample.damaged(sample.data) == []
+@in_loop
+async def test_the_sample_is_whole(sample: Sample) -> None:
+    assert await sample.damaged(sample.data) == []
     assert [len(log.records) for log in sample.logs] == [8, 8]
 
 
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
-def test_every_byte_of_every_record_is_watched_and_its_record_is_named(sample: Sample, bits: int) -> None:
+@in_loop
+async def test_every_byte_of_every_record_is_watched_and_its_record_is_named(sample: Sample, bits: int) -> None:
     """The record, its hash and its path in the row: whatever is flipped, the finding names run and record."""
     missed = []
     for log in sample.logs:
@@ -83,90 +92,100 @@ def test_every_byte_of_every_record_is_watched_and_its_record_is_named(sample: S
             stored = (record.path or "").encode() + record.packed + record.hash
             (start,) = places(sample.data, stored)  # SQLite stores the columns of a row one behind the other
             for at in range(start, start + len(stored)):
-                if not names(sample.damaged(flipped(sample.data, at, bits)), log.key.run, record.seq):
+                if not names(await sample.damaged(flipped(sample.data, at, bits)), log.key.run, record.seq):
                     missed.append((log.key.run, record.seq, at - start))
     assert missed == []
 
 
-def test_every_copy_of_a_path_in_an_index_is_watched(sample: Sample) -> None:
+@in_loop
+async def test_every_copy_of_a_path_in_an_index_is_watched(sample: Sample) -> None:
     """The index of results holds paths of its own: damage there is damage of the structure, and found as such."""
     missed = []
     for path in {record.path.encode() for log in sample.logs for record in log.records if record.path}:
         for start in places(sample.data, path):
-            missed += [at for at in range(start, start + len(path)) if sample.damaged(flipped(sample.data, at)) == []]
+            missed += [
+                at for at in range(start, start + len(path)) if await sample.damaged(flipped(sample.data, at)) == []
+            ]
     assert missed == []
 
 
-def test_every_byte_of_a_blob_is_watched(sample: Sample) -> None:
+@in_loop
+async def test_every_byte_of_a_blob_is_watched(sample: Sample) -> None:
     (start,) = places(sample.data, b"code" * 20)
-    answers = [sample.damaged(flipped(sample.data, at)) for at in range(start, start + 80)]
+    answers = [await sample.damaged(flipped(sample.data, at)) for at in range(start, start + 80)]
     digest = blob_digest(b"code" * 20)[:12]
     assert answers == [[Finding(None, None, f"the stored code or guest {digest} is not what its digest says")]] * 80
 
 
 @pytest.mark.parametrize("share", range(4))
-def test_no_byte_of_the_file_makes_the_audit_stumble(sample: Sample, share: int) -> None:
+@in_loop
+async def test_no_byte_of_the_file_makes_the_audit_stumble(sample: Sample, share: int) -> None:
     """Headers, schema, free space and all: an answer each time, findings or a typed error, and a whole store is never claimed
     when a record cannot be read back."""
     expected = [log.records for log in sample.logs]
     for at in range(share * 7, len(sample.data), 4 * 7):
-        if sample.damaged(flipped(sample.data, at)) == []:
-            with closing(SqliteStore(sample.file)) as store:
-                assert [list(store.records(log.key)) for log in sample.logs] == expected
+        if await sample.damaged(flipped(sample.data, at)) == []:
+            async with closed_after(SqliteStore(sample.file)) as store:
+                assert [await all_records(store, log.key) for log in sample.logs] == expected
 
 
 @pytest.mark.parametrize("step", [512])
-def test_a_file_cut_off_anywhere_is_seen(sample: Sample, step: int) -> None:
+@in_loop
+async def test_a_file_cut_off_anywhere_is_seen(sample: Sample, step: int) -> None:
     sizes = [*range(0, len(sample.data), step), 1, 15, 16, 99, 100, len(sample.data) - 1]
-    assert [size for size in sizes if sample.damaged(sample.data[:size]) == []] == []
+    assert [size for size in sizes if await sample.damaged(sample.data[:size]) == []] == []
 
 
-def test_a_run_that_is_damaged_leaves_the_others_readable(sample: Sample) -> None:
+@in_loop
+async def test_a_run_that_is_damaged_leaves_the_others_readable(sample: Sample) -> None:
     first, second = sample.logs
     (at,) = places(sample.data, first.records[3].packed)
-    sample.damaged(flipped(sample.data, at))
-    with closing(SqliteStore(sample.file)) as store:
-        assert list(store.records(second.key)) == second.records
-        assert [finding.run for finding in store.audit(second.key)] == []
-        assert {finding.run for finding in store.audit(key("r-first"))} == {"r-first"}
+    await sample.damaged(flipped(sample.data, at))
+    async with closed_after(SqliteStore(sample.file)) as store:
+        assert await all_records(store, second.key) == second.records
+        assert [finding.run for finding in await store.audit(second.key)] == []
+        assert {finding.run for finding in await store.audit(key("r-first"))} == {"r-first"}
 
 
 @pytest.mark.parametrize("column", ["record", "hash"])
-def test_a_record_without_its_bytes_is_damage_and_no_stumbling(tmp_path: Path, column: str) -> None:
+@in_loop
+async def test_a_record_without_its_bytes_is_damage_and_no_stumbling(tmp_path: Path, column: str) -> None:
     log, append = begun("r1")
-    with closing(SqliteStore(tmp_path / "runs.db")) as store:
-        store.commit([append, log.step("a")])
+    async with closed_after(SqliteStore(tmp_path / "runs.db")) as store:
+        await store.commit([append, log.step("a")])
     _damage(
         tmp_path / "runs.db",
         "DROP TRIGGER records_are_not_changed",
         f"UPDATE sqlite_schema SET sql = replace(sql, '{column} BLOB NOT NULL', '{column} BLOB') WHERE name = 'records'",
         f"UPDATE records SET {column} = NULL WHERE seq = 2",
     )
-    with closing(SqliteStore(tmp_path / "runs.db")) as store:
+    async with closed_after(SqliteStore(tmp_path / "runs.db")) as store:
         for after in (0, 1):
             with pytest.raises(BrokenChain):
-                list(store.records(log.key, Seq(after)))
+                await all_records(store, log.key, Seq(after))
         with pytest.raises(HistoryError):
-            follow(RunMachine(log.key), store.rows(log.key), lambda seq: _record(store, log.key, seq), Transcript())
-        assert any((finding.run, finding.seq) == ("r1", 2) for finding in verify(store, None).findings)
+            await _followed(store, log.key)
+        assert any((finding.run, finding.seq) == ("r1", 2) for finding in (await verify(store, None)).findings)
 
 
-def _record(store: SqliteStore, key: RunKey, seq: Seq) -> Record:
-    return next(iter(store.records(key, Seq(seq - 1))))
+async def _followed(store: SqliteStore, key: RunKey) -> None:
+    for seq in follow(RunMachine(key), await store.rows(key), Transcript()):
+        await store.records(key, Seq(seq - 1), 1)
 
 
-def test_a_row_without_the_number_of_its_last_record_is_a_finding(tmp_path: Path) -> None:
+@in_loop
+async def test_a_row_without_the_number_of_its_last_record_is_a_finding(tmp_path: Path) -> None:
     """No statement can do that, and a flipped bit can."""
     _, append = begun("r1")
-    with closing(SqliteStore(tmp_path / "runs.db")) as store:
-        store.commit([append])
+    async with closed_after(SqliteStore(tmp_path / "runs.db")) as store:
+        await store.commit([append])
     _damage(
         tmp_path / "runs.db",
         "UPDATE sqlite_schema SET sql = replace(sql, 'head_seq INTEGER NOT NULL', 'head_seq INTEGER')",
         "UPDATE runs SET head_seq = NULL",
     )
-    with closing(SqliteStore(tmp_path / "runs.db")) as store:
-        report = verify(store, None)
+    async with closed_after(SqliteStore(tmp_path / "runs.db")) as store:
+        report = await verify(store, None)
     assert (report.ok, report.runs, report.records) == (False, 1, 0)
     assert any(finding.run == "r1" for finding in report.findings)
 

@@ -7,32 +7,37 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.apps import in_loop
 from support.disk import Disk
-from support.stores import Log, key
+from support.stores import Log, closed_after, key
 
 from cloche.operations import replay
-from cloche.store import SqliteStore
+from cloche.store import SqliteStore, all_records
 
 COMMITTER = """
-import sys
+import asyncio, sys
 from cloche.errors import StoreError
-from cloche.store import SqliteStore
+from cloche.store import SqliteStore, all_records
 from support.stores import Log, key
-store = SqliteStore(sys.argv[1])
-log = Log(key(), list(store.records(key())))
-for line in sys.stdin:
-    size, before = int(line), list(log.records)
-    append = log.step(value="x" * size) if log.records else log.begin()
-    try:
-        print(store.commit([append]), log.head, flush=True)
-    except StoreError as error:
-        log.records = before
-        print(error.code, error.retryable, flush=True)
-store.close()
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    log = Log(key(), await all_records(store, key()))
+    for line in sys.stdin:
+        size, before = int(line), list(log.records)
+        append = log.step(value="x" * size) if log.records else log.begin()
+        try:
+            print(await store.commit([append]), log.head, flush=True)
+        except StoreError as error:
+            log.records = before
+            print(error.code, error.retryable, flush=True)
+    await store.close()
+
+asyncio.run(main())
 """
 
 FLOW = """
@@ -96,10 +101,10 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-def records(store: Path) -> int:
-    with closing(SqliteStore(store)) as opened:
-        assert list(opened.audit()) == []
-        log = Log(key(), list(opened.records(key())))
+async def records(store: Path) -> int:
+    async with closed_after(SqliteStore(store)) as opened:
+        assert list(await opened.audit()) == []
+        log = Log(key(), await all_records(opened, key()))
         return log.head
 
 
@@ -116,7 +121,8 @@ def test_every_commit_is_synced_once(tmp_path: Path, disk: Disk) -> None:
     assert counts == [1] * 50
 
 
-def test_a_full_disk_is_said_so_and_nothing_is_half_written(tmp_path: Path, disk: Disk) -> None:
+@in_loop
+async def test_a_full_disk_is_said_so_and_nothing_is_half_written(tmp_path: Path, disk: Disk) -> None:
     store = tmp_path / "runs.db"
     with committer(store, disk) as process:
         assert process.commit() == "[None] 2"
@@ -124,10 +130,11 @@ def test_a_full_disk_is_said_so_and_nothing_is_half_written(tmp_path: Path, disk
         assert [process.commit(size) for size in (10, 100_000, 10)] == ["store-full True"] * 3
         disk.make_room()
         assert process.commit() == "[None] 5"
-    assert records(store) == 5
+    assert await records(store) == 5
 
 
-def test_a_sync_that_fails_ends_the_handle(tmp_path: Path, disk: Disk) -> None:
+@in_loop
+async def test_a_sync_that_fails_ends_the_handle(tmp_path: Path, disk: Disk) -> None:
     """Trying again could succeed without having written anything: the kernel forgets what a failed sync was about."""
     store = tmp_path / "runs.db"
     with committer(store, disk) as process:
@@ -137,7 +144,7 @@ def test_a_sync_that_fails_ends_the_handle(tmp_path: Path, disk: Disk) -> None:
         disk.recover()
         assert process.commit() == "store-failed False"
     assert (tmp_path / "runs.db-wal").exists()  # not written back by the handle that could not sync it
-    assert records(store) in (5, 8)
+    assert await records(store) in (5, 8)
 
 
 def flow(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -145,14 +152,15 @@ def flow(folder: Path, environment: dict[str, str], *arguments: str) -> subproce
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def has_gone_on_rightly(folder: Path) -> None:
-    with closing(SqliteStore(folder / "runs.db")) as store:
-        assert replay.verify(store, None).findings == []
-        assert [row.status for row in store.runs()] == ["success"]
+async def has_gone_on_rightly(folder: Path) -> None:
+    async with closed_after(SqliteStore(folder / "runs.db")) as store:
+        assert (await replay.verify(store, None)).findings == []
+        assert [row.status for row in await store.runs()] == ["success"]
     assert (folder / "journal").read_text().split() == [str(n) for n in range(40)]  # no step ran twice
 
 
-def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> None:
+@in_loop
+async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> None:
     with flow(tmp_path, disk.environment) as process:
         assert process.stdout is not None
         while not (tmp_path / "journal").exists():
@@ -164,19 +172,21 @@ def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> None:
             seen = process.stdout.readline()
         disk.make_room()
         assert process.stdout.read().split()[-1] == "success"
-    has_gone_on_rightly(tmp_path)
+    await has_gone_on_rightly(tmp_path)
 
 
-def test_a_run_that_meets_the_limit_of_a_file_goes_on_when_it_is_raised(tmp_path: Path) -> None:
+@in_loop
+async def test_a_run_that_meets_the_limit_of_a_file_goes_on_when_it_is_raised(tmp_path: Path) -> None:
     with flow(tmp_path, {**os.environ}, str(2_400_000)) as process:
         assert process.stdout is not None
         said = process.stdout.read()
     assert "no room:" in said
     assert said.split()[-1] == "success"
-    has_gone_on_rightly(tmp_path)
+    await has_gone_on_rightly(tmp_path)
 
 
-def test_a_run_meets_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:
+@in_loop
+async def test_a_run_meets_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:
     """A file system of 4 MB, most of it taken by another file, which goes away."""
     small = tmp_path / "small"
     small.mkdir()
@@ -193,6 +203,6 @@ def test_a_run_meets_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:
                 seen = process.stdout.readline()
             ballast.unlink()
             assert process.stdout.read().split()[-1] == "success"
-        has_gone_on_rightly(small)
+        await has_gone_on_rightly(small)
     finally:
         subprocess.run(["umount", str(small)], check=True)

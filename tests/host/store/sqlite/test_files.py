@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from support.apps import in_loop
 from support.histories import at
-from support.stores import key
+from support.stores import closed_after, key
 
 from cloche.errors import DamagedStore, StoreFailed, StoreUnavailable
 from cloche.store import SqliteStore
@@ -22,15 +24,19 @@ from cloche.store.sqlite.files import _life_in_lock
 
 FILES = ("", "-wal", "-shm")
 POST = """
-import os, sys
+import asyncio, os, sys
 from cloche.history.ids import DEFAULT_TENANT, RunId, RunKey
 from cloche.store import SqliteStore
 
 store = SqliteStore(sys.argv[1])
 exec(sys.argv[2])
-for number in range(5):
-    store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", f"after {number}", 1)
-    print(f"after {number}", flush=True)
+
+async def post():
+    for number in range(5):
+        await store.post(RunKey(DEFAULT_TENANT, RunId("r")), "event", b"", f"after {number}", 1)
+        print(f"after {number}", flush=True)
+
+asyncio.run(post())
 os.kill(os.getpid(), 9)
 """
 
@@ -45,11 +51,11 @@ def store(path: Path) -> Iterator[SqliteStore]:
     store = SqliteStore(path)
     yield store
     with suppress(StoreFailed):
-        store.close()
+        asyncio.run(store.close())
 
 
-def _post(store: SqliteStore, token: str) -> None:
-    store.post(key("r"), "event", b"", token, at(1))
+async def _post(store: SqliteStore, token: str) -> None:
+    await store.post(key("r"), "event", b"", token, at(1))
 
 
 def _killed(path: Path, before: str = "") -> set[str]:
@@ -59,30 +65,31 @@ def _killed(path: Path, before: str = "") -> set[str]:
     return {line for line in done.stdout.splitlines() if line.startswith("after")}
 
 
-def _there(path: Path) -> set[str]:
-    with closing(SqliteStore(path)) as store:
-        return {f"after {number}" for number in range(5) if store.request(f"after {number}")}
+async def _there(path: Path) -> set[str]:
+    async with closed_after(SqliteStore(path)) as store:
+        return {f"after {number}" for number in range(5) if await store.request(f"after {number}")}
 
 
-OPEN = "from cloche.store import SqliteStore; import sys; SqliteStore(sys.argv[1]).close()"
+OPEN = "from cloche.store import SqliteStore; import asyncio, sys; asyncio.run(SqliteStore(sys.argv[1]).close())"
 LOOK = f"subprocess.run([sys.executable, '-c', {OPEN!r}, path], check=True)  # another process comes and ends"
 COPIES = {
     "the file is copied": "shutil.copyfile(path, path + '.copy')",
     "the folder is copied": "shutil.copytree(os.path.dirname(path), os.path.dirname(path) + '-copy')",
     "the files are read": "[open(path + rest, 'rb').read() for rest in ('', '-wal', '-shm')]",
-    "another connection is closed": "SqliteStore(path).close()",
+    "another connection is closed": "asyncio.run(SqliteStore(path).close())",
     "another library's lock is dropped": "os.close(os.dup(os.open(path, os.O_RDWR))); os.close(os.open(path, os.O_RDWR))",
 }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locks of open files are Linux's")
 @pytest.mark.parametrize("how", COPIES)
-def test_a_copy_made_by_the_process_costs_no_commit(path: Path, how: str) -> None:
+@in_loop
+async def test_a_copy_made_by_the_process_costs_no_commit(path: Path, how: str) -> None:
     """SQLite's own locks go with the close; the next process to end would delete the write-ahead log."""
     before = f"import shutil, subprocess; path = sys.argv[1]; {COPIES[how]}; {LOOK}"
     acknowledged = _killed(path, before)
     assert len(acknowledged) == 5
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
 def _removed(path: Path) -> None:
@@ -100,34 +107,37 @@ def _replaced(path: Path) -> None:
 
 @pytest.mark.parametrize("what", FILES[:2])
 @pytest.mark.parametrize("happens", [_removed, _renamed, _replaced])
-def test_nothing_is_acknowledged_into_a_file_that_is_gone(
+@in_loop
+async def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     path: Path, store: SqliteStore, what: str, happens: Callable[[Path], None]
 ) -> None:
-    _post(store, "before")
+    await _post(store, "before")
     happens(Path(f"{path}{what}"))
     with pytest.raises(
         StoreFailed, match=f"{path.name}{what} was (removed or renamed|replaced) while the store was open"
     ):
-        _post(store, "after")
+        await _post(store, "after")
     with pytest.raises(StoreFailed, match="while the store was open"):  # from now on, whatever is asked
-        store.runs()
+        await store.runs()
 
 
-def test_a_new_store_can_begin_where_one_was_removed(path: Path, store: SqliteStore) -> None:
-    _post(store, "before")
+@in_loop
+async def test_a_new_store_can_begin_where_one_was_removed(path: Path, store: SqliteStore) -> None:
+    await _post(store, "before")
     for file in FILES:
         Path(f"{path}{file}").unlink()
-    with closing(SqliteStore(path)) as new:
-        _post(new, "after")
-    with closing(SqliteStore(path)) as new:
-        assert [new.request("before"), new.request("after") is not None] == [None, True]
+    async with closed_after(SqliteStore(path)) as new:
+        await _post(new, "after")
+    async with closed_after(SqliteStore(path)) as new:
+        assert [await new.request("before"), await new.request("after") is not None] == [None, True]
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, moved: bool) -> None:
+@in_loop
+async def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, moved: bool) -> None:
     """Also when part of it was moved into the file before more was acknowledged."""
     checkpoint = "store._database.connection.execute('PRAGMA wal_checkpoint(PASSIVE)')" if moved else ""
-    before = f"store.post(RunKey(DEFAULT_TENANT, RunId('r')), 'event', b'', 'before', 1); {checkpoint}"
+    before = f"asyncio.run(store.post(RunKey(DEFAULT_TENANT, RunId('r')), 'event', b'', 'before', 1)); {checkpoint}"
     acknowledged = _killed(path, before)
     kept = Path(f"{path}-wal").rename(path.with_name("kept"))
     Path(f"{path}-shm").unlink()
@@ -136,65 +146,71 @@ def test_a_write_ahead_log_that_is_missing_after_a_crash_is_told(path: Path, *, 
     with suppress(FileNotFoundError):
         Path(f"{path}-wal").unlink()
     kept.rename(f"{path}-wal")
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
-def test_a_write_ahead_log_without_its_file_is_not_deleted(path: Path) -> None:
+@in_loop
+async def test_a_write_ahead_log_without_its_file_is_not_deleted(path: Path) -> None:
     _killed(path)
     kept = path.rename(path.with_name("kept"))
     with pytest.raises(DamagedStore, match="put the file back beside it"):
         SqliteStore(path)
     kept.rename(path)
-    assert len(_there(path)) == 5
+    assert len(await _there(path)) == 5
 
 
-def test_an_older_copy_in_the_place_of_a_store_is_told(path: Path) -> None:
-    with closing(SqliteStore(path)) as store:
-        _post(store, "before")
+@in_loop
+async def test_an_older_copy_in_the_place_of_a_store_is_told(path: Path) -> None:
+    async with closed_after(SqliteStore(path)) as store:
+        await _post(store, "before")
     shutil.copyfile(path, path.with_name("old"))
-    with closing(SqliteStore(path)) as store:
-        _post(store, "after")
+    async with closed_after(SqliteStore(path)) as store:
+        await _post(store, "after")
     path.with_name("old").rename(path)
     with pytest.raises(DamagedStore, match=r"remove runs.db.lock to open what is here"):
         SqliteStore(path)
     Path(f"{path}.lock").unlink()
-    SqliteStore(path).close()
+    await SqliteStore(path).close()
 
 
-def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
+@in_loop
+async def test_another_program_may_open_a_store_after_a_crash(path: Path) -> None:
     """It moves everything into the file and deletes the write-ahead log: nothing is missing."""
     acknowledged = _killed(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute("SELECT count(*) FROM inbox").fetchall()
     assert not Path(f"{path}-wal").exists()
-    assert _there(path) == acknowledged
+    assert await _there(path) == acknowledged
 
 
-def test_a_commit_writes_no_more_than_before(path: Path, store: SqliteStore) -> None:
+@in_loop
+async def test_a_commit_writes_no_more_than_before(path: Path, store: SqliteStore) -> None:
     """The life grows when the log begins anew, or was moved into the file; not with each commit."""
     lives = []
     for number in range(50):
-        _post(store, f"{number}")
+        await _post(store, f"{number}")
         lives.append(_life_in_lock(path))
     assert lives == [1] * 50
     store._database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    _post(store, "next")
+    await _post(store, "next")
     assert _life_in_lock(path) == 2
 
 
-def test_a_store_behind_a_link_is_one_store(path: Path) -> None:
+@in_loop
+async def test_a_store_behind_a_link_is_one_store(path: Path) -> None:
     path.with_name("link").symlink_to(path)
-    with closing(SqliteStore(path)) as store, closing(SqliteStore(path.with_name("link"))) as other:
-        store.leases.join("one")
-        other.leases.join("two")
-        seen = [one for one in store.leases.workers() if one.id == "two"] + [
-            one for one in other.leases.workers() if one.id == "one"
+    async with closed_after(SqliteStore(path)) as store, closed_after(SqliteStore(path.with_name("link"))) as other:
+        await store.leases.join("one")
+        await other.leases.join("two")
+        seen = [one for one in await store.leases.workers() if one.id == "two"] + [
+            one for one in await other.leases.workers() if one.id == "one"
         ]
         assert [worker.is_dead for worker in seen] == [False, False]
 
 
-def test_a_store_with_two_names_is_refused(path: Path) -> None:
-    SqliteStore(path).close()
+@in_loop
+async def test_a_store_with_two_names_is_refused(path: Path) -> None:
+    await SqliteStore(path).close()
     os.link(path, path.with_name("second"))
     with pytest.raises(StoreUnavailable, match=r"has 2 names \(hard links\)"):
         SqliteStore(path.with_name("second"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.apps import in_loop
 from support.golden import zstd
 from support.histories import at
 from support.stores import Log, begun, key
 
 from cloche.errors import BrokenChain
 from cloche.history import Kind, Seq, TimeMs
-from cloche.store import Finding, SqliteStore
+from cloche.store import Finding, SqliteStore, all_records
 from cloche.store.sqlite.parts import unpacked
 
 BODY = random.Random(4).randbytes(300_000)
@@ -24,20 +26,21 @@ TEXT = b"a sentence that is said again and again; " * 3000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(tmp_path / "runs.db")) as opened:
-        yield opened
+    opened = SqliteStore(tmp_path / "runs.db")
+    yield opened
+    asyncio.run(opened.close())
 
 
-def holding(store: SqliteStore, run: str, *bodies: bytes) -> Log:
+async def holding(store: SqliteStore, run: str, *bodies: bytes) -> Log:
     log, append = begun(run)
     more = [log.append(Kind.STEP_COMPLETED, path=f"s{n}", body=body) for n, body in enumerate(bodies)]
     end = log.append(Kind.RUN_COMPLETED, status="success")
-    assert store.commit([append, *more, end]) == [None] * (len(bodies) + 2)
+    assert await store.commit([append, *more, end]) == [None] * (len(bodies) + 2)
     return log
 
 
 def stored(store: SqliteStore) -> int:
-    [[size]] = store._database.select("SELECT coalesce(sum(length(data)), 0) FROM parts", ())
+    [[size]] = store._database.connection.execute("SELECT coalesce(sum(length(data)), 0) FROM parts").fetchall()
     return int(size)
 
 
@@ -49,29 +52,32 @@ def changed(store: SqliteStore, *statements: str) -> None:
             db.execute(statement)
 
 
-def test_a_body_that_many_records_of_many_runs_pass_on_is_stored_once(store: SqliteStore) -> None:
-    holding(store, "a", BODY)
+@in_loop
+async def test_a_body_that_many_records_of_many_runs_pass_on_is_stored_once(store: SqliteStore) -> None:
+    await holding(store, "a", BODY)
     once = stored(store)
     assert once < len(BODY) * 1.02
-    holding(store, "b", *[BODY] * 5), holding(store, "c", b"\x01" + BODY)
+    await holding(store, "b", *[BODY] * 5), await holding(store, "c", b"\x01" + BODY)
     assert stored(store) < once + 30_000
 
 
-def test_text_is_compressed(store: SqliteStore) -> None:
-    log = holding(store, "a", TEXT)
+@in_loop
+async def test_text_is_compressed(store: SqliteStore) -> None:
+    log = await holding(store, "a", TEXT)
     assert stored(store) < len(TEXT) / 5
-    assert list(store.records(key("a"))) == log.records
+    assert await all_records(store, key("a")) == log.records
 
 
-def test_parts_go_with_the_last_run_that_needs_them(store: SqliteStore) -> None:
-    holding(store, "a", BODY), holding(store, "b", BODY + b"more", TEXT)
+@in_loop
+async def test_parts_go_with_the_last_run_that_needs_them(store: SqliteStore) -> None:
+    await holding(store, "a", BODY), await holding(store, "b", BODY + b"more", TEXT)
     before = stored(store)
-    store.delete([key("a")], log_end())
-    assert (store.collect(lambda _: []).parts > 0, stored(store) < before) == (True, True)
-    assert [record.body for record in store.records(key("b"), Seq(2))][:2] == [BODY + b"more", TEXT]
-    assert list(store.audit()) == []
-    store.delete([key("b")], log_end())
-    store.collect(lambda _: [])
+    await store.delete([key("a")], log_end())
+    assert ((await store.collect(lambda _: [])).parts > 0, stored(store) < before) == (True, True)
+    assert [record.body for record in await all_records(store, key("b"), Seq(2))][:2] == [BODY + b"more", TEXT]
+    assert list(await store.audit()) == []
+    await store.delete([key("b")], log_end())
+    await store.collect(lambda _: [])
     assert stored(store) == 0
 
 
@@ -91,22 +97,24 @@ def log_end() -> TimeMs:
         ("DELETE FROM parts WHERE depth > 0", "not in the store"),
     ],
 )
-def test_damage_in_a_part_is_found_with_its_record(store: SqliteStore, damage: str, problem: str) -> None:
-    holding(store, "a", BODY), holding(store, "b")
+@in_loop
+async def test_damage_in_a_part_is_found_with_its_record(store: SqliteStore, damage: str, problem: str) -> None:
+    await holding(store, "a", BODY), await holding(store, "b")
     changed(store, damage)
     with pytest.raises(BrokenChain, match=f"run a, record 3: a part of its payload.*({problem})") as raised:
-        list(store.records(key("a")))
+        await all_records(store, key("a"))
     assert (raised.value.run_id, raised.value.seq) == ("a", 3)
-    assert ("a", 3) in [(finding.run, finding.seq) for finding in store.audit()]
-    assert {finding.run for finding in store.audit(key("b"))} == set()
+    assert ("a", 3) in [(finding.run, finding.seq) for finding in await store.audit()]
+    assert {finding.run for finding in await store.audit(key("b"))} == set()
 
 
-def test_a_record_that_names_another_root_beside_itself_is_found(store: SqliteStore) -> None:
-    holding(store, "a", BODY)
+@in_loop
+async def test_a_record_that_names_another_root_beside_itself_is_found(store: SqliteStore) -> None:
+    await holding(store, "a", BODY)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute("DROP TRIGGER records_are_not_changed")
         db.execute("UPDATE records SET payload = NULL WHERE seq = 3")
-    assert list(store.audit()) == [Finding("a", 3, "the index of record 3 does not agree with the record")]
+    assert list(await store.audit()) == [Finding("a", 3, "the index of record 3 does not agree with the record")]
 
 
 @pytest.mark.parametrize(
@@ -117,21 +125,23 @@ def test_a_record_that_names_another_root_beside_itself_is_found(store: SqliteSt
         ("INSERT INTO records SELECT run_id, 9, kind, NULL, record, hash, x'77' FROM records LIMIT 1", "before it"),
     ],
 )
-def test_the_database_itself_watches_parts(store: SqliteStore, statement: str, answer: str) -> None:
-    log = holding(store, "a", BODY)
+@in_loop
+async def test_the_database_itself_watches_parts(store: SqliteStore, statement: str, answer: str) -> None:
+    log = await holding(store, "a", BODY)
     with closing(sqlite3.connect(store.path)) as db, pytest.raises(sqlite3.IntegrityError, match=answer):
         db.execute(statement)
-    assert list(store.records(key("a"))) == log.records
+    assert await all_records(store, key("a")) == log.records
 
 
-def test_a_part_that_unpacks_to_too_much_is_refused(store: SqliteStore) -> None:
+@in_loop
+async def test_a_part_that_unpacks_to_too_much_is_refused(store: SqliteStore) -> None:
     """The size of a part is bounded before it is unpacked, so a damaged or hostile one cannot fill the memory."""
     bomb = zstd.compress(bytes(100 << 20), 19)
     assert len(unpacked(1, bomb)) <= 16385
-    holding(store, "a", BODY)
+    await holding(store, "a", BODY)
     with closing(sqlite3.connect(store.path)) as db:
         db.execute("DROP TRIGGER parts_are_not_changed")
         db.execute("UPDATE parts SET data = ?, form = 1 WHERE depth = 0", (bomb,))
         db.commit()
     with pytest.raises(BrokenChain):
-        list(store.records(key("a")))
+        await all_records(store, key("a"))

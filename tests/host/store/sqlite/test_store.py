@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Barrier
 
 import pytest
+from support.apps import in_loop
 from support.histories import at
-from support.stores import Log, begun, key
+from support.stores import Log, begun, closed_after, key
 
 from cloche.errors import BrokenChain, DamagedStore, ForeignStore, SeqConflict, StoreError, StoreUnavailable
 from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
 from cloche.status import RunStatus
-from cloche.store import Finding, SqliteStore, blob_digest
+from cloche.store import Finding, SqliteStore, all_records, blob_digest, record_pages
+from cloche.store.sqlite import database
 from cloche.store.sqlite.database import VERSION
 
 
@@ -29,13 +32,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(path)) as opened:
-        yield opened
+    opened = SqliteStore(path)
+    yield opened
+    asyncio.run(opened.close())
 
 
-def filled(store: SqliteStore, steps: int = 1, run: str = "r1") -> Log:
+async def filled(store: SqliteStore, steps: int = 1, run: str = "r1") -> Log:
     log, append = begun(run)
-    assert store.commit([append, *[log.step(f"add[{n}]") for n in range(steps)]]) == [None] * (steps + 1)
+    assert await store.commit([append, *[log.step(f"add[{n}]") for n in range(steps)]]) == [None] * (steps + 1)
     return log
 
 
@@ -62,14 +66,15 @@ def other_program(path: Path, *statements: str) -> None:
         ("UPDATE blobs SET data = x'00'", "blobs are never changed"),
     ],
 )  # fmt: skip
-def test_the_database_itself_refuses_to_change_the_log(
+@in_loop
+async def test_the_database_itself_refuses_to_change_the_log(
     store: SqliteStore, path: Path, statement: str, answer: str
 ) -> None:
-    log = filled(store)
-    store.put_blob(blob_digest(b"code"), b"code")
+    log = await filled(store)
+    await store.put_blob(blob_digest(b"code"), b"code")
     with pytest.raises(sqlite3.IntegrityError, match=answer):
         other_program(path, statement)
-    assert (list(store.records(key())), list(store.audit())) == (log.records, [])
+    assert (await all_records(store, key()), list(await store.audit())) == (log.records, [])
 
 
 def test_every_commit_is_synced_and_goes_through_the_write_ahead_log(store: SqliteStore) -> None:
@@ -80,29 +85,33 @@ def test_every_commit_is_synced_and_goes_through_the_write_ahead_log(store: Sqli
     assert settings == {"synchronous": 2, "journal_mode": "wal"}
 
 
-def test_a_weaker_setting_of_another_program_does_not_stay(path: Path) -> None:
-    SqliteStore(path).close()
+@in_loop
+async def test_a_weaker_setting_of_another_program_does_not_stay(path: Path) -> None:
+    await SqliteStore(path).close()
     other_program(path, "PRAGMA journal_mode = DELETE")
-    with closing(SqliteStore(path)) as store:
+    async with closed_after(SqliteStore(path)) as store:
         assert store._database.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
-    with closing(SqliteStore(path)) as store:
-        log = filled(store)
+@in_loop
+async def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
+    async with closed_after(SqliteStore(path)) as store:
+        log = await filled(store)
     assert sorted(file.name for file in path.parent.iterdir()) == ["runs.db", "runs.db.lock"]  # the lock holds no data
-    with closing(SqliteStore(path)) as store:
-        assert list(store.records(key())) == log.records
+    async with closed_after(SqliteStore(path)) as store:
+        assert await all_records(store, key()) == log.records
 
 
-def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
+@in_loop
+async def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
     asked: list[str] = []
+    store._database.read = store._database.look  # type: ignore[method-assign]  # what is long has a connection of its own
     store._database.connection.set_trace_callback(asked.append)
-    store.leases.due_tenants(at(9))
-    store.leases.next_due()
-    store.runs(status=RunStatus.BLOCKED)
-    store.requests("w")
-    store.result(key(), StepPath("add"))
+    await store.leases.due_tenants(at(9))
+    await store.leases.next_due()
+    await store.runs(status=RunStatus.BLOCKED)
+    await store.requests("w")
+    await store.result(key(), StepPath("add"))
     store._database.connection.set_trace_callback(None)
     plans = [
         " ".join(row[3] for row in store._database.connection.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked
@@ -136,8 +145,9 @@ def test_the_file_of_another_program_is_foreign(path: Path, statement: str) -> N
     assert refusal(path) == (ForeignStore, f"{path} is a SQLite file of another program, not a cloche store")
 
 
-def test_the_file_of_a_newer_cloche_asks_for_a_newer_cloche(path: Path) -> None:
-    SqliteStore(path).close()
+@in_loop
+async def test_the_file_of_a_newer_cloche_asks_for_a_newer_cloche(path: Path) -> None:
+    await SqliteStore(path).close()
     other_program(path, "PRAGMA user_version = 99")
     assert refusal(path) == (
         ForeignStore,
@@ -146,8 +156,9 @@ def test_the_file_of_a_newer_cloche_asks_for_a_newer_cloche(path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [0, -5])
-def test_a_store_of_a_version_that_never_was_is_damaged(path: Path, version: int) -> None:
-    SqliteStore(path).close()
+@in_loop
+async def test_a_store_of_a_version_that_never_was_is_damaged(path: Path, version: int) -> None:
+    await SqliteStore(path).close()
     other_program(path, f"PRAGMA user_version = {version}")
     assert refusal(path) == (
         DamagedStore,
@@ -164,14 +175,15 @@ def test_a_store_that_must_be_there_is_not_made(path: Path) -> None:
     assert not path.exists()
 
 
-def test_an_empty_file_is_a_new_store_and_no_store_that_was_there(path: Path) -> None:
+@in_loop
+async def test_an_empty_file_is_a_new_store_and_no_store_that_was_there(path: Path) -> None:
     path.touch()
     assert refusal(path, must_exist=True) == (ForeignStore, f"{path} is an empty file, not a cloche store")
     path.write_bytes(b"x")  # what SQLite would take for an empty file
     assert refusal(path) == (ForeignStore, f"{path} is an empty file, not a cloche store")
     path.write_bytes(b"")
-    SqliteStore(path).close()
-    SqliteStore(path, must_exist=True).close()
+    await SqliteStore(path).close()
+    await SqliteStore(path, must_exist=True).close()
 
 
 def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
@@ -181,118 +193,122 @@ def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     assert refusal(tmp_path)[0] is StoreUnavailable
 
 
-def test_a_store_half_made_by_a_process_that_died_is_made_whole(path: Path) -> None:
+@in_loop
+async def test_a_store_half_made_by_a_process_that_died_is_made_whole(path: Path) -> None:
     other_program(path, "PRAGMA journal_mode = WAL")
-    with closing(SqliteStore(path)) as store:
-        assert list(store.records(key())) == []
-        filled(store)
+    async with closed_after(SqliteStore(path)) as store:
+        assert await all_records(store, key()) == []
+        await filled(store)
 
 
-def test_many_processes_may_make_one_store_at_once(path: Path) -> None:
+@in_loop
+async def test_many_processes_may_make_one_store_at_once(path: Path) -> None:
     barrier = Barrier(8)
 
-    def opened(number: int) -> list[StoreError | None]:
+    async def opened(number: int) -> list[StoreError | None]:
         barrier.wait()
-        with closing(SqliteStore(path)) as store:
-            return store.commit([begun(f"r{number}")[1]])
+        async with closed_after(SqliteStore(path)) as store:
+            return await store.commit([begun(f"r{number}")[1]])
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(opened, range(8))) == [[None]] * 8
-    with closing(SqliteStore(path)) as store:
-        assert (len(store.runs()), list(store.audit())) == (8, [])
+        assert list(pool.map(lambda number: asyncio.run(opened(number)), range(8))) == [[None]] * 8
+    async with closed_after(SqliteStore(path)) as store:
+        assert (len(await store.runs()), list(await store.audit())) == (8, [])
 
 
 # ---- several handles -----------------------------------------------------------------------------------------------------
 
 
-def test_the_second_of_two_writers_has_a_conflict(store: SqliteStore, path: Path) -> None:
-    log = filled(store)
+@in_loop
+async def test_the_second_of_two_writers_has_a_conflict(store: SqliteStore, path: Path) -> None:
+    log = await filled(store)
     other = Log(key(), list(log.records))
-    with closing(SqliteStore(path)) as second:
-        assert second.commit([other.step("theirs")]) == [None]
-        (outcome,) = store.commit([log.step("mine")])
+    async with closed_after(SqliteStore(path)) as second:
+        assert await second.commit([other.step("theirs")]) == [None]
+        (outcome,) = await store.commit([log.step("mine")])
     assert isinstance(outcome, SeqConflict)
-    assert list(store.records(key())) == other.records
+    assert await all_records(store, key()) == other.records
 
 
-def test_a_writer_waits_for_another_one(store: SqliteStore, path: Path) -> None:
-    log = filled(store)
+@in_loop
+async def test_a_writer_waits_for_another_one(store: SqliteStore, path: Path) -> None:
+    log = await filled(store)
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        begins = Event()
-
-        def commit() -> list[StoreError | None]:
-            begins.set()
-            return store.commit([log.step()])
-
-        with ThreadPoolExecutor(1) as pool:
-            outcome = pool.submit(commit)
-            begins.wait()
-            other.execute("COMMIT")
-            assert outcome.result() == [None]
+        outcome = asyncio.create_task(store.commit([log.step()]))
+        await asyncio.sleep(0.01)
+        assert not outcome.done()
+        other.execute("COMMIT")
+        assert await outcome == [None]
 
 
-def test_a_writer_that_waited_in_vain_has_written_nothing_and_may_try_again(store: SqliteStore, path: Path) -> None:
-    log = filled(store)
+@in_loop
+async def test_a_writer_that_waited_in_vain_has_written_nothing_and_may_try_again(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await filled(store)
     append = log.step()
-    store._database.connection.execute("PRAGMA busy_timeout = 1")
+    monkeypatch.setattr(database, "_PATIENT", "PRAGMA busy_timeout = 1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable) as raised:
-            store.commit([append])
+            await store.commit([append])
     assert raised.value.message == f"the store {path} did not take or give data: database is locked"
-    assert (raised.value.retryable, store.commit([append])) == (True, [None])
+    assert (raised.value.retryable, await store.commit([append])) == (True, [None])
 
 
-def test_readers_read_while_another_writes(store: SqliteStore, path: Path) -> None:
-    log = filled(store)
+@in_loop
+async def test_readers_read_while_another_writes(store: SqliteStore, path: Path) -> None:
+    log = await filled(store)
     written = list(log.records)
-    with closing(SqliteStore(path)) as reader:
-        iterator = reader.records(key())
-        first = next(iterator)
-        assert store.commit([log.step()]) == [None]
-        assert [first, *iterator] == written  # what it began to read
-        assert list(reader.records(key())) == log.records
+    async with closed_after(SqliteStore(path)) as reader:
+        pages = record_pages(reader, key())
+        assert await anext(pages) == written  # what it began to read
+        assert await store.commit([log.step()]) == [None]
+        assert await anext(pages, None) is None
+        assert await all_records(reader, key()) == log.records
 
 
-def test_the_version_changes_when_another_handle_has_written(store: SqliteStore, path: Path) -> None:
-    before = store.version()
-    filled(store)
-    assert store.version() == before
-    with closing(SqliteStore(path)) as other:
-        other.post(key(), "cancel", b"", "t", at(0))
-    assert store.version() != before
+@in_loop
+async def test_it_is_news_when_another_connection_has_written(store: SqliteStore, path: Path) -> None:
+    before = (await store.news(None)).mark
+    await filled(store)
+    assert not (await store.news(before)).is_any
+    async with closed_after(SqliteStore(path)) as other:
+        await other.post(key(), "cancel", b"", "t", at(0))
+    assert (await store.news(before)).is_any
 
 
-def test_two_threads_that_commit_at_once_never_mix_within_a_run(path: Path) -> None:
+@in_loop
+async def test_two_threads_that_commit_at_once_never_mix_within_a_run(path: Path) -> None:
     """Each has its own runs and both fight for one: who has a conflict takes over the other's end and goes on."""
-    with closing(SqliteStore(path)) as store:
-        filled(store, 0, "shared")
+    async with closed_after(SqliteStore(path)) as store:
+        await filled(store, 0, "shared")
     barrier = Barrier(2)
 
-    def fight(name: str) -> list[int]:
+    async def fight(name: str) -> list[int]:
         own, append = begun(name)
         won = []
-        with closing(SqliteStore(path)) as store:
+        async with closed_after(SqliteStore(path)) as store:
             barrier.wait()
-            store.commit([append])
+            await store.commit([append])
             for turn in range(60):
-                shared = Log(key("shared"), list(store.records(key("shared"))))
-                outcomes = store.commit([own.step(), shared.append(Kind.LOG_LINE, body=name.encode())])
+                shared = Log(key("shared"), await all_records(store, key("shared")))
+                outcomes = await store.commit([own.step(), shared.append(Kind.LOG_LINE, body=name.encode())])
                 assert outcomes[0] is None
                 if outcomes[1] is None:
                     won.append(shared.head)
                 assert turn < 60
-            assert list(store.records(own.key)) == own.records
+            assert await all_records(store, own.key) == own.records
         return [int(seq) for seq in won]
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(fight, ("one", "two"))
-    with closing(SqliteStore(path)) as store:
-        shared = list(store.records(key("shared")))
+        first, second = pool.map(lambda name: asyncio.run(fight(name)), ("one", "two"))
+    async with closed_after(SqliteStore(path)) as store:
+        shared = await all_records(store, key("shared"))
         assert sorted(first + second) == list(range(3, len(shared) + 1))
         assert [record.seq for record in shared if record.body == b"one"] == first
-        assert list(store.audit()) == []
+        assert list(await store.audit()) == []
 
 
 # ---- damage that reading meets -------------------------------------------------------------------------------------------
@@ -311,22 +327,23 @@ def forged(path: Path, *statements: str) -> None:
     other_program(path, *[f"DROP TRIGGER {name}" for name in drop], *statements)
 
 
-def findings(path: Path) -> list[Finding]:
-    with closing(SqliteStore(path)) as store:
-        return list(store.audit())
+async def findings(path: Path) -> list[Finding]:
+    async with closed_after(SqliteStore(path)) as store:
+        return list(await store.audit())
 
 
-def test_a_record_that_was_changed_is_refused_when_it_is_read(store: SqliteStore, path: Path) -> None:
-    filled(store)
+@in_loop
+async def test_a_record_that_was_changed_is_refused_when_it_is_read(store: SqliteStore, path: Path) -> None:
+    await filled(store)
     forged(path, "UPDATE records SET record = x'00' WHERE seq = 4")
     with pytest.raises(BrokenChain) as raised:
-        list(store.records(key()))
+        await all_records(store, key())
     assert (raised.value.message, raised.value.run_id, raised.value.seq) == (
         "run r1, record 4 is not the one that was written: its hash does not match",
         "r1",
         4,
     )
-    assert len(list(store.records(key(), Seq(4)))) == 1
+    assert len(await all_records(store, key(), Seq(4))) == 1
 
 
 @pytest.mark.parametrize(
@@ -372,24 +389,29 @@ def test_a_record_that_was_changed_is_refused_when_it_is_read(store: SqliteStore
     ],
     ids=["record", "path", "kind", "left out", "cut", "all", "head", "renamed", "orphans", "blob"],
 )  # fmt: skip
-def test_every_forgery_is_found_and_named(store: SqliteStore, path: Path, forgery: str, found: list[Finding]) -> None:
-    filled(store)
-    store.put_blob(blob_digest(b"code"), b"code")
+@in_loop
+async def test_every_forgery_is_found_and_named(
+    store: SqliteStore, path: Path, forgery: str, found: list[Finding]
+) -> None:
+    await filled(store)
+    await store.put_blob(blob_digest(b"code"), b"code")
     forged(path, forgery)
-    assert list(store.audit()) == found
+    assert list(await store.audit()) == found
 
 
-def test_the_audit_of_one_run_is_about_that_run(store: SqliteStore, path: Path) -> None:
-    filled(store, 1, "r1"), filled(store, 1, "r2")
+@in_loop
+async def test_the_audit_of_one_run_is_about_that_run(store: SqliteStore, path: Path) -> None:
+    await filled(store, 1, "r1"), await filled(store, 1, "r2")
     forged(path, "UPDATE records SET record = x'00' WHERE run_id = 1 AND seq = 2")
-    assert [[finding.run for finding in store.audit(key(run))] for run in ("r1", "r2", "r3")] == [["r1"], [], []]
+    assert [[finding.run for finding in await store.audit(key(run))] for run in ("r1", "r2", "r3")] == [["r1"], [], []]
 
 
 @pytest.mark.parametrize("status", ["CAST(x'ff' AS TEXT)", "'suspendee'"])
-def test_an_entry_that_is_not_as_it_was_written_is_that_of_a_blocked_run(
+@in_loop
+async def test_an_entry_that_is_not_as_it_was_written_is_that_of_a_blocked_run(
     store: SqliteStore, path: Path, status: str
 ) -> None:
-    filled(store, 1, "r1"), filled(store, 1, "r2")
+    await filled(store, 1, "r1"), await filled(store, 1, "r2")
     other_program(path, f"UPDATE runs SET status = {status} WHERE run = 'r1'")
-    statuses = {row.key.run: row.status for row in store.runs()}
+    statuses = {row.key.run: row.status for row in await store.runs()}
     assert statuses == {"r1": "blocked", "r2": "running"}

@@ -6,22 +6,23 @@ them in `make torture`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support import golden
-from support.stores import key, unsynced_file
+from support.apps import in_loop
+from support.stores import closed_after, key, unsynced_file
 
 from cloche.errors import ClocheError
 from cloche.history import Record, RunMachine, Seq
 from cloche.operations import replay
-from cloche.store import Append, NewRun, SqliteStore
+from cloche.store import Append, NewRun, SqliteStore, all_records
 from cloche.store.sqlite.database import VERSION
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261123"))
@@ -43,32 +44,35 @@ class Store:
     answers: list[Answer]
     file: Path
 
-    def outcome(self, main: bytes, wal: bytes) -> str:
+    async def outcome(self, main: bytes, wal: bytes) -> str:
         """What comes of such files: "error", "finding" or "right"; fails for anything else."""
         Path(f"{self.file}-shm").unlink(missing_ok=True)
         self.file.write_bytes(main)
         Path(f"{self.file}-wal").write_bytes(wal)
         try:
-            with closing(SqliteStore(self.file, must_exist=True)) as store:
-                if replay.verify(store, None).findings:
+            async with closed_after(SqliteStore(self.file, must_exist=True)) as store:
+                if (await replay.verify(store, None)).findings:
                     for run in RUNS:  # what can still be read is right, or refused
-                        _read_one(store, run, self.answers[-1])
+                        await _read_one(store, run, self.answers[-1])
                     return "finding"
-                found = _answer(store)
+                found = await _answer(store)
         except ClocheError:
             return "error"
         assert found in self.answers, "a store that is not what was written says that all is well"
         return "right" if found == self.answers[-1] else "older"
 
 
-def _answer(store: SqliteStore) -> Answer:
-    return {row.key.run: (list(store.records(row.key)), row.status, row.workflow, row.wake_at) for row in store.runs()}
+async def _answer(store: SqliteStore) -> Answer:
+    return {
+        row.key.run: (await all_records(store, row.key), row.status, row.workflow, row.wake_at)
+        for row in await store.runs()
+    }
 
 
-def _read_one(store: SqliteStore, run: str, right: Answer) -> None:
+async def _read_one(store: SqliteStore, run: str, right: Answer) -> None:
     """Read a run of a store that is known to be damaged: what comes out without an error is its beginning, as written."""
     try:
-        records = list(store.records(key(run)))
+        records = await all_records(store, key(run))
     except ClocheError:
         return
     assert records == right[run][0][: len(records)]
@@ -78,29 +82,33 @@ def _read_one(store: SqliteStore, run: str, right: Answer) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("torture")
     copy, answers = folder / "copy.db", [Answer()]
-    SqliteStore(copy).close()
-    with (
-        closing(SqliteStore(golden.unpack(VERSION, folder / "golden.db"))) as source,
-        closing(SqliteStore(copy)) as target,
-    ):
-        for run, count in RUNS.items():
-            for append in _appends(source, run, count):
-                assert target.commit([append]) == [None]
-                answers.append(_answer(target))
-        wal = Path(f"{copy}-wal").read_bytes()
-        main = copy.read_bytes()
+    main, wal = asyncio.run(_lived(folder, copy, answers))
     with unsynced_file() as file:
         yield Store(main, wal, answers, file)
 
 
-def _appends(source: SqliteStore, run: str, count: int) -> Iterator[Append]:
+async def _lived(folder: Path, copy: Path, answers: list[Answer]) -> tuple[bytes, bytes]:
+    """The store's file and its write-ahead log, after all commits; the answers grow with each."""
+    await SqliteStore(copy).close()
+    async with (
+        closed_after(SqliteStore(golden.unpack(VERSION, folder / "golden.db"))) as source,
+        closed_after(SqliteStore(copy)) as target,
+    ):
+        for run, count in RUNS.items():
+            async for append in _appends(source, run, count):
+                assert await target.commit([append]) == [None]
+                answers.append(await _answer(target))
+        return copy.read_bytes(), Path(f"{copy}-wal").read_bytes()
+
+
+async def _appends(source: SqliteStore, run: str, count: int) -> AsyncIterator[Append]:
     """The records of a run as they may have been written, some at a time."""
-    row, machine = source.run(key(run)), RunMachine(key(run))
+    row, machine = await source.run(key(run)), RunMachine(key(run))
     assert row is not None
-    code = source.blob(row.code)
+    code = await source.blob(row.code)
     assert code is not None
     new: NewRun | None = NewRun(row.workflow, row.code, {row.code: code})
-    records = list(source.records(row.key))[:count]
+    records = (await all_records(source, row.key))[:count]
     for start in range(0, len(records), RECORDS_A_COMMIT):
         some = records[start : start + RECORDS_A_COMMIT]
         for record in some:
@@ -123,41 +131,46 @@ def _flipped(data: bytes, at: int, chance: random.Random) -> bytes:
     return data[:at] + bytes([data[at] ^ chance.choice((0xFF, 1 << chance.randrange(8)))]) + data[at + 1 :]
 
 
-def _closed(store: Store) -> bytes:
+async def _closed(store: Store) -> bytes:
     """The same store in one file, as it is left by a process that ends in order."""
-    assert store.outcome(store.main, store.wal) == "right"
+    assert await store.outcome(store.main, store.wal) == "right"
     return store.file.read_bytes()
 
 
-def test_the_store_is_whole_and_large_enough_to_mean_something(store: Store) -> None:
-    assert store.outcome(store.main, store.wal) == "right"
-    assert store.outcome(_closed(store), b"") == "right"
+@in_loop
+async def test_the_store_is_whole_and_large_enough_to_mean_something(store: Store) -> None:
+    assert await store.outcome(store.main, store.wal) == "right"
+    assert await store.outcome(await _closed(store), b"") == "right"
     assert len(store.wal) > 30 * 4096
     assert any(record.payload for record in store.answers[-1]["talking"][0])
 
 
-def test_a_flipped_byte_of_the_file_is_never_a_wrong_answer(store: Store) -> None:
-    chance, main = random.Random(SEED), _closed(store)
-    seen = {store.outcome(_flipped(main, at, chance), b"") for at in _places(len(main), chance)}
+@in_loop
+async def test_a_flipped_byte_of_the_file_is_never_a_wrong_answer(store: Store) -> None:
+    chance, main = random.Random(SEED), await _closed(store)
+    seen = {await store.outcome(_flipped(main, at, chance), b"") for at in _places(len(main), chance)}
     assert "older" not in seen  # nothing is lost without a word
 
 
-def test_a_flipped_byte_of_the_write_ahead_log_is_never_a_wrong_answer(store: Store) -> None:
+@in_loop
+async def test_a_flipped_byte_of_the_write_ahead_log_is_never_a_wrong_answer(store: Store) -> None:
     """In the last frame it may be a torn write, and then the commit before it is the right answer."""
     chance = random.Random(SEED + 1)
     last = len(store.wal) - 4096 - 24
     for at in _places(len(store.wal), chance):
-        outcome = store.outcome(store.main, _flipped(store.wal, at, chance))
+        outcome = await store.outcome(store.main, _flipped(store.wal, at, chance))
         assert outcome == "error" or (outcome == "older" and at >= last), at
 
 
-def test_a_file_that_was_cut_off_is_never_a_wrong_answer(store: Store) -> None:
-    chance, main = random.Random(SEED + 2), _closed(store)
-    seen = {store.outcome(main[:size], b"") for size in _places(len(main), chance)}
+@in_loop
+async def test_a_file_that_was_cut_off_is_never_a_wrong_answer(store: Store) -> None:
+    chance, main = random.Random(SEED + 2), await _closed(store)
+    seen = {await store.outcome(main[:size], b"") for size in _places(len(main), chance)}
     assert seen <= {"error", "finding"}
 
 
-def test_a_write_ahead_log_that_was_cut_off_gives_what_was_committed_before(store: Store) -> None:
+@in_loop
+async def test_a_write_ahead_log_that_was_cut_off_gives_what_was_committed_before(store: Store) -> None:
     chance = random.Random(SEED + 3)
-    seen = {store.outcome(store.main, store.wal[:size]) for size in _places(len(store.wal), chance)}
+    seen = {await store.outcome(store.main, store.wal[:size]) for size in _places(len(store.wal), chance)}
     assert seen == {"older"}

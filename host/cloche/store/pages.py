@@ -1,0 +1,53 @@
+"""Reading what comes by page: whole histories."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from cloche.history.ids import RunKey, Seq
+from cloche.history.records import Record
+from cloche.store.protocol import PAGE_RECORDS, Log
+
+FIRST_PAGE_RECORDS = 64  # most runs have no more, and who wants the beginning alone does not read the whole
+
+
+async def record_pages(
+    log: Log,
+    key: RunKey,
+    after: Seq = Seq(0),  # noqa: B008
+    first: int = FIRST_PAGE_RECORDS,
+) -> AsyncIterator[list[Record]]:
+    """All records of a run that follow `after`, page by page, the `first` of so many; raises as `Log.records`."""
+    size = first
+    while True:
+        page = await log.records(key, after, size)
+        if page:
+            yield page
+            after = page[-1].seq
+        if len(page) < size:
+            return
+        size = PAGE_RECORDS
+
+
+async def all_records(log: Log, key: RunKey, after: Seq = Seq(0)) -> list[Record]:  # noqa: B008
+    """All records of a run that follow `after`; raises as `Log.records`."""
+    return [record async for page in record_pages(log, key, after) for record in page]
+
+
+async def first_record(log: Log, key: RunKey, after: Seq = Seq(0)) -> Record | None:  # noqa: B008
+    """The record that follows `after`; raises as `Log.records`."""
+    page = await log.records(key, after, 1)
+    return page[0] if page else None
+
+
+async def row_pages(log: Log, key: RunKey, after: Seq = Seq(0)) -> AsyncIterator[list[tuple[bytes, bytes]]]:  # noqa: B008
+    """As `record_pages`, of records as they are stored; raises as `Log.rows`."""
+    size = FIRST_PAGE_RECORDS
+    while True:
+        page = await log.rows(key, after, size)
+        if page:
+            yield page
+            after = Seq(after + len(page))
+        if len(page) < size:
+            return
+        size = PAGE_RECORDS
