@@ -60,12 +60,8 @@ class Transcript:
 def follow(machine: RunMachine, rows: Iterable[Row], transcript: Transcript) -> Generator[Seq, Record, None]:
     """Take `machine` through the rows after its head, and add what a guest was given and answered in them to `transcript`.
 
-    It yields the number of each record that it must be sent verified: with a body in parts, or damaged (so that the store says
-    what is wrong). The loop calls as little as it can: it is the price of a replay.
-
-    Raises:
-        BrokenChain: a row is not what was written.
-        HistoryError: records that cannot follow each other.
+    It yields the number of each record that it must be sent verified: with a body in parts, or damaged, so that the store says
+    what is wrong. The loop calls as little as it can: it is the price of a replay. Raises HistoryError.
     """
     passing, events, answers = _Passing(machine, transcript), transcript.events, transcript.answers
     called, begun = passing.called, passing.begun
