@@ -14,7 +14,7 @@ from cloche.errors import HistoryError
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, TimeMs
 from cloche.history.records import Kind, Record
-from cloche.history.values import decode, encode
+from cloche.history.values import decode, encode_plain, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Note:
     def pack(self) -> bytes:
         """The exact bytes that are stored."""
         if not self._packed:
-            object.__setattr__(self, "_packed", encode(self._content()))
+            # As deep as a message: what a value may nest counts below the mapping.
+            object.__setattr__(self, "_packed", encode_plain(plain(self._content(), depth=-1)))
         return self._packed
 
     def _content(self) -> dict[str, Any]:

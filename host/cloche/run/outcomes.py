@@ -145,6 +145,7 @@ class _StepServices:
         self._tell(CancelRequested(self.services.world.now(), reason))
 
     def write(self, value: Any) -> None:
+        self.run.limits.check_written(value)
         self._tell(StepWrote(self.services.world.now(), self.start.call, value))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of
 from cloche.errors import UsageError
-from cloche.history.retry import DELAY_MS_MAX, RetryPolicy
+from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.runner import Checks
 from cloche.steps.schemas import validated
@@ -119,7 +119,14 @@ def retry_policy_of(code: Code, step: Step) -> RetryPolicy:
         return asked
     allowed = _as_configured(None, step)
     has_asked = graph is not None and _configures(graph, step)
-    return replace(allowed, retries=min(asked.retries, allowed.retries)) if has_asked else allowed
+    if not has_asked:
+        return allowed
+    if_asked = max(asked.retries, asked.retries_if_asked)
+    return replace(
+        allowed,
+        retries=min(asked.retries, allowed.retries),
+        retries_if_asked=min(if_asked, allowed.retries_if_asked),
+    )
 
 
 def _configures(graph: Graph, step: Step) -> bool:
@@ -138,7 +145,7 @@ def _as_configured(graph: Graph | None, step: Step) -> RetryPolicy:
     config = (spec or step).retry_config or (graph.retry_config if graph is not None else None)
     retries = (spec or step).retries
     if config is None:
-        return RetryPolicy(retries or 0)
+        return RetryPolicy(retries or 0, retries_if_asked=RETRIES_IF_ASKED if retries is None else 0)
     return RetryPolicy(
         config.attempts if retries is None else retries,
         int(config.delay_s * 1000),

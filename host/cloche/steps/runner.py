@@ -103,7 +103,7 @@ class LocalRunner:
 
     async def _within(self, step: Step, work: Awaitable[Any], seconds: float) -> Any:
         """What `work` gives, if it does in time. One that does not is canceled, and not waited for: it may not obey."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(_outcome(work))
         try:
             done, _ = await asyncio.wait([task], timeout=max(seconds, 0))
         except asyncio.CancelledError:
@@ -112,7 +112,10 @@ class LocalRunner:
         if not done:
             self._leave_behind(task)
             raise _took_too_long(step)
-        return task.result()
+        result, error = task.result()
+        if error is not None:
+            raise error
+        return result
 
     def _leave_behind(self, task: asyncio.Future[Any]) -> None:
         task.cancel()
@@ -123,6 +126,14 @@ class LocalRunner:
         self._left_behind.discard(task)
         if not task.cancelled():
             task.exception()  # nobody wants to hear of it
+
+
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, SystemExit | None]:
+    """What `work` gives. A SystemExit that leaves a task ends the process: it is handed on, and fails the step."""
+    try:
+        return await work, None
+    except SystemExit as error:
+        return None, error
 
 
 def _took_too_long(step: Step) -> TimeoutError:
