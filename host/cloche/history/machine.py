@@ -240,7 +240,7 @@ class RunMachine:
             if self.ended and not isinstance(one, LateResult):  # what came after the end is not part of the run
                 continue
             if isinstance(one, Note):
-                self._add_note(one)
+                self.add_note(one)
                 continue
             stops_delivery = self.stops_delivery(one)
             delivers = delivers and not stops_delivery
@@ -263,10 +263,10 @@ class RunMachine:
             if self.stops_delivery(one):  # it came after the event that did it
                 break
             if isinstance(one, Note):
-                self._add_note(one)
+                self.add_note(one)
             else:
                 self._add_event(one)
-        self._add_note(RunStopped(now, failure, code))
+        self.add_note(RunStopped(now, failure, code))
         return batch
 
     @property
@@ -284,6 +284,12 @@ class RunMachine:
             return False
         return one.is_final or not self.handles_cancel or self.phase is not RunPhase.RUNNING
 
+    def add_note(self, note: AnyNote) -> None:
+        """Add it to the batch that is being made, or that `accept` has just given."""
+        call = getattr(note, "call", None)
+        if not self._is_abandoned(call):
+            self._add(note.kind, note.time, call, None, note.pack(), note)
+
     def committed(self, batch: Batch) -> list[Effect]:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
         if not self.moves:
@@ -291,11 +297,6 @@ class RunMachine:
         return [effect for effect in batch.effects if isinstance(effect, StopCall) or effect.call in self.open]
 
     # ---- inside ----
-
-    def _add_note(self, note: AnyNote) -> None:
-        call = getattr(note, "call", None)
-        if not self._is_abandoned(call):
-            self._add(note.kind, note.time, call, None, note.pack(), note)
 
     def _add_event(self, event: Event) -> None:
         call = getattr(event, "call", None)
@@ -357,16 +358,16 @@ class RunMachine:
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
         if self.phase is RunPhase.CANCELING and not self.open.active:
-            self._add_note(RunCanceled(now))
+            self.add_note(RunCanceled(now))
         elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
-            self._add_note(RunPaused(now))
+            self.add_note(RunPaused(now))
         elif self.moves and not self.open:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
                 "child is open, and it has neither returned nor raised",
             )
-            self._add_note(RunStopped(now, failure))
+            self.add_note(RunStopped(now, failure))
 
     def _add(
         self, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes, message: Message

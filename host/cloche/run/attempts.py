@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import MissingStep
-from cloche.history import CallId, Failure, TimeMs
+from cloche.history import Batch, CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import Input
@@ -19,6 +19,7 @@ from cloche.run.outcomes import Outcomes, redispatched_too_often, unknown_outcom
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
 from cloche.steps.failing import failure_of
+from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
@@ -87,16 +88,38 @@ class Attempts:
         call.start = start
         step = self._step(start)
         now = self._services.world.now()
+        draws = start.filled is None and not start.is_recorded and start.not_before <= now
+        if draws and (given := self._filled(step, start)) is not None:
+            self._announce(step, call, replace(start, filled=given), now)
+            return
         if start.is_recorded:  # it begins, whatever is done to the clock
             self._begin(step, call)
         elif start.not_before > now:
             self._services.timers.at(start.not_before, lambda: self._look_again(start))
         elif start.redispatched or step.at_most_once:
-            call.start, call.is_announced = replace(start, is_recorded=True), True
-            self._inputs.add(_note_of_beginning(step, start, now))
+            self._announce(step, call, start, now)
         else:
             self._pending_notes.append(_note_of_beginning(step, start, now))
             self._begin(step, call)
+
+    def prepare(self, batch: Batch) -> None:
+        """Add to a batch that was accepted, and is not written yet, what steps that are called in it draw of their inputs.
+
+        What is drawn is in the note of their beginning. So they begin after the commit, which costs none of its own.
+        """
+        machine = self._run.machine
+        if self._draining or not machine.moves:
+            return
+        for index, effect in enumerate(batch.effects):
+            step = self._services.registry.step(effect.name) if isinstance(effect, StartStep) else None
+            if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
+                continue
+            call = machine.open.get(effect.call)
+            given = self._filled(step, effect) if call is not None and call.phase is StepPhase.CALLED else None
+            if given is not None and self._run.limits.refusal(effect) is None:
+                start = replace(effect, filled=given, is_recorded=True)
+                machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
+                batch.effects[index] = start
 
     def start_again(self, start: StartStep) -> None:
         """As `start`, in a run that was rebuilt: the attempt may have begun in a process that ended. That is recorded first.
@@ -197,6 +220,15 @@ class Attempts:
             )
         return step
 
+    def _filled(self, step: Step, start: StartStep) -> Any:
+        has_checks = self._services.registry.checks(self._run.code).inputs
+        return filled(step, start.arguments, self._run.limits.policy.payload_bytes) if has_checks else None
+
+    def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:
+        """Record the beginning first; the attempt begins after that."""
+        call.start, call.is_announced = replace(start, is_recorded=True), True
+        self._inputs.add(_note_of_beginning(step, start, now))
+
     def _begin(self, step: Step, call: StepCall) -> None:
         if not call.attempts or call.signal is None:
             call.signal = AbortSignal()
@@ -211,7 +243,7 @@ class Attempts:
         try:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
-            outcomes.tell(start, await attempt(services.runner, step, tenant, start.arguments, context, checks))
+            outcomes.tell(start, await attempt(services.runner, step, tenant, start.given, context, checks))
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise
@@ -279,4 +311,4 @@ class Attempts:
 
 
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:
-    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once))
+    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once), start.filled)
