@@ -49,6 +49,7 @@ from cloche.history.notes import (
     unpack_note,
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
+from cloche.history.places import Places
 from cloche.history.reading import Message, unpack_started
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
 from cloche.history.values import decode, encode_plain
@@ -114,6 +115,7 @@ class RunMachine:
         "log_bytes",
         "open",
         "phase",
+        "places",
         "state",
         "validator",
     )
@@ -124,6 +126,7 @@ class RunMachine:
         self.head_hash = genesis(key)
         self.phase = RunPhase.ABSENT
         self.open = OpenCalls()
+        self.places = Places()
         self.state: dict[str, Any] = {}
         self.log_bytes = 0  # of all records, with their payloads
         self.gate: Gate | None = None
@@ -173,7 +176,11 @@ class RunMachine:
             self._apply_to_call(record, call_id, message)
         elif kind in ENDS:
             self.open.clear()
+            self.places = Places()
+        elif kind is Kind.ENTERED and record.path is not None:
+            self.places.enter(record.path, record.seq)
         elif kind is Kind.LEFT and record.path is not None:
+            self.places.leave(record.path)
             # What is still open in a block that was left is not wanted any more: it was bailed out of, or it failed.
             self._left_open = self.open.under(record.path)
             for open_call in self._left_open:
@@ -196,13 +203,14 @@ class RunMachine:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
         of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes])
+        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved()])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
+        self.places = Places(places)
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 

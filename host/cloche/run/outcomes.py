@@ -122,7 +122,7 @@ class Outcomes:
         Raises:
             TypeError: the step says when to try again in another form than seconds or a timedelta.
         """
-        policy = self._services.registry.retry_policy(step, self._run.code)
+        policy = self._services.registry.retry_policy(step, self._run.code, start.path)
         return next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
 
 
