@@ -268,7 +268,7 @@ async def test_a_result_that_is_too_large_fails_the_step_and_nothing_else(journa
 async def test_a_failure_that_is_too_large_loses_its_data_and_not_the_run(journal: Journal) -> None:
     def fail(_: Any) -> None:
         error = ValueError("a lot")
-        error.dump = "x" * (9 << 20)  # type: ignore[attr-defined]
+        error.dump = ["x" * 1_000] * 9_000  # type: ignore[attr-defined]
         raise error
 
     result = await (await create_workflow(id="w").then(journal.step("big", fail)).commit().create_run()).start()
