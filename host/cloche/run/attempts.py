@@ -67,6 +67,11 @@ class Attempts:
         """Nothing is under way, and nothing is left to record."""
         return not self._pending_notes and all(task.done() for task in self._tasks)
 
+    @property
+    def under_way(self) -> list[str]:
+        """The attempts that are made now, for people."""
+        return [task.get_name() for task in self._tasks]
+
     def take_pending_notes(self) -> list[AnyNote]:
         notes, self._pending_notes = self._pending_notes, []
         return notes

@@ -84,6 +84,11 @@ class RunDriver:
     def started(self) -> Started | None:
         return self.live.started
 
+    @property
+    def under_way(self) -> list[str]:
+        """The attempts that are made now, for people."""
+        return self._effects.attempts.under_way
+
     # ---- inputs ----
 
     def tell(self, one: Incoming, request: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Iterable
@@ -108,6 +109,19 @@ def _add(table: dict[str, Any], id: str, thing: Any, what: str) -> None:
     known = table.setdefault(id, thing)
     if known is not thing and getattr(known, "execute", known) is not getattr(thing, "execute", thing):
         raise UsageError(f"two {what} have the id '{id}': give one of them another with clone_step or id=")
+
+
+def is_same(one: Workflow, other: Workflow) -> bool:
+    """Whether both do the same: the same graph, and the same functions of steps, or doubles of them."""
+    if one is other:
+        return True
+    if one.graph.digest != other.graph.digest:
+        return False
+    return all(_function_of(step) == _function_of(other.steps.get(id)) for id, step in one.steps.items())
+
+
+def _function_of(step: Step | None) -> Any:
+    return inspect.unwrap(step.execute) if step is not None else None
 
 
 def retry_policy_of(code: Code, step: Step, path: str = "") -> RetryPolicy:

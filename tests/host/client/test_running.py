@@ -56,6 +56,12 @@ def test_a_script_needs_no_loop() -> None:
 
 
 @in_loop
+async def test_run_sync_in_a_loop_says_what_to_write() -> None:
+    with pytest.raises(UsageError, match=r"write 'run = await workflow.create_run\(\)' and 'result = await run.start"):
+        Cloche.run_sync(math, Numbers(x=1))
+
+
+@in_loop
 async def test_a_workflow_that_the_app_was_not_given_can_be_started_by_itself() -> None:
     async with Cloche() as app:
         assert await ended(await app.start(math, {"x": 0})) == ("success", Numbers(x=10))
