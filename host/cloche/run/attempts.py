@@ -15,13 +15,14 @@ from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
-from cloche.run.outcomes import Outcomes, redispatched_too_often, unknown_outcome
+from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
 from cloche.steps.failing import failure_of
 from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
+    from cloche.history.calls import OpenCall
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -137,7 +138,7 @@ class Attempts:
         if call.phase is StepPhase.BACKOFF and call.due > now:
             self.start(start)
         elif call.at_most_once and call.phase is StepPhase.RUNNING:
-            self._inputs.add(StepFailed(now, start.call, unknown_outcome(start)))
+            self._inputs.add(StepFailed(now, start.call, unknown_outcome(start.path)))
         elif call.redispatched >= REDISPATCHES_MAX:
             self._inputs.add(StepFailed(now, start.call, redispatched_too_often(start, REDISPATCHES_MAX)))
         elif call.redispatched >= QUARANTINE_FROM and self._services.registry.step(start.name) is not None:
@@ -175,9 +176,31 @@ class Attempts:
         failure = Failure(
             "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
         )
-        for call_id, call in self._run.machine.open.items():
-            if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
-                self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
+        for call_id, call in self._open_steps():
+            once = call.at_most_once and call.phase is StepPhase.RUNNING
+            why = unknown_outcome(call.path) if once else failure
+            self._inputs.add(StepFailed(self._services.world.now(), call_id, why))
+
+    def leave_behind(self, seconds: int) -> None:
+        """The run was canceled so long ago, and ends without the steps that go on. What still comes of them is late.
+
+        Those on the event loop are canceled; a thread cannot be.
+        """
+        for call_id, call in self._open_steps():
+            log.warning(
+                "step '%s' of run %s goes on %s s after it was canceled: it is left behind",
+                call.path,
+                self._run.key,
+                seconds,
+            )
+            failure = left_behind(call.path, seconds)
+            if call.at_most_once:
+                failure = unknown_outcome(call.path, f"did not end within {seconds} s of the run being canceled")
+            self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
+        for task, begun in self._tasks.items():
+            step = self._services.registry.step(begun.start.name)
+            if step is not None and step.is_async and begun.start.call in self._run.machine.open:
+                task.cancel()
 
     def refuse_announced(self) -> None:
         """The run is being canceled: what has not begun does not begin."""
@@ -213,6 +236,11 @@ class Attempts:
         self._services.quarantine.leave(self._run.key)
 
     # ---- inside ----
+
+    def _open_steps(self) -> list[tuple[CallId, OpenCall]]:
+        """The steps that were asked for, and have neither ended nor wait."""
+        working = (StepPhase.CALLED, StepPhase.RUNNING)
+        return [(id, call) for id, call in self._run.machine.open.items() if call.phase in working]
 
     def _step(self, start: StartStep) -> Step:
         step = self._services.registry.step(start.name)

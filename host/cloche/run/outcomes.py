@@ -63,7 +63,8 @@ class Outcomes:
         failure = failure_of(error)
         retry_at = None if delay is None else TimeMs(now + delay)
         self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback_of(error)))
-        if delay is None or self._run.machine.phase is RunPhase.CANCELING:
+        is_wanted = start.call in self._run.machine.open  # else what comes is late, and recorded as that
+        if delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted:
             self._inputs.add(StepFailed(now, start.call, failure))
 
     def contexts(
@@ -156,12 +157,19 @@ class _StepServices:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))
 
 
-def unknown_outcome(start: StartStep) -> Failure:
-    """Of a step that is to run at most once, when its process ended while it ran."""
+def unknown_outcome(path: str, why: str = "the process ended while it ran") -> Failure:
+    """Of a step that is to run at most once, and whose end nobody will hear of."""
     return Failure(
         "UnknownOutcome",
-        f"the process ended while step '{start.path}' ran, and it is to run at most once: whether it did its work is "
-        "not known. Look where it works, then go on with a fork of the run at this step, or after it",
+        f"step '{path}' is to run at most once, and {why}: whether it did its work is not known. Look where it works, "
+        "then go on with a fork of the run at this step, or after it",
+    )
+
+
+def left_behind(path: str, seconds: int) -> Failure:
+    """Of a step that goes on in a run that was canceled."""
+    return Failure(
+        "Canceled", f"the run was canceled, and step '{path}' did not end within {seconds} s: it is left behind"
     )
 
 

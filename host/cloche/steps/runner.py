@@ -30,6 +30,10 @@ class Checks:
 class Runner(Protocol):
     """Where steps are performed."""
 
+    @property
+    def hung(self) -> int:
+        """How many steps nobody waits for any more, and have not ended."""
+
     async def perform(
         self,
         step: Step,
@@ -57,9 +61,15 @@ class LocalRunner:
     A step that goes on after its time is left behind: whatever it does then, its attempt has failed.
     """
 
-    def __init__(self, threads: StepThreads) -> None:
+    def __init__(self, threads: StepThreads, on_hung: Callable[[], None] = lambda: None) -> None:
         self._threads = threads
+        self._on_hung = on_hung  # called when a step on the loop was left behind, and when it has ended
         self._left_behind: set[asyncio.Future[Any]] = set()
+
+    @property
+    def hung(self) -> int:
+        """As `Runner.hung`."""
+        return self._threads.hung + len(self._left_behind)
 
     async def perform(
         self,
@@ -120,10 +130,12 @@ class LocalRunner:
     def _leave_behind(self, task: asyncio.Future[Any]) -> None:
         task.cancel()
         self._left_behind.add(task)
+        self._on_hung()
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Future[Any]) -> None:
         self._left_behind.discard(task)
+        self._on_hung()
         if not task.cancelled():
             task.exception()  # nobody wants to hear of it
 
