@@ -90,6 +90,29 @@ def _unusable(schema: object, what: str, error: BaseException | None) -> GraphEr
     )
 
 
+_CONSTANT: Final = (list, dict, set, frozenset, tuple, str, bytes, int, float, bool)
+
+
+@lru_cache(maxsize=4096)
+def draws(adapter: TypeAdapter[Any]) -> bool:
+    """Whether validating may give something else each time: a `default_factory` that is no constructor of an empty value."""
+    waiting: list[Any] = [adapter.core_schema]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, dict):
+            factory = one.get("default_factory")
+            if factory is not None and factory not in _CONSTANT:
+                return True
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return False
+
+
 def json_schema_of(schema: object, mode: Mode, what: str) -> JsonSchema | None:
     """The JSON Schema of an annotation, of what goes in (`validation`) or comes out (`serialization`); None if unknown."""
     adapter = adapter_of(schema, what)

@@ -320,6 +320,7 @@ class FatalError(Exception):
 class RetryableError(Exception):
     """Raised by a step: try again after `retry_after`, seconds or a timedelta (None: as the step's own policy says).
 
+    A step that says nothing of retries is tried three times in all.
     With a `retry_after` of another type the step fails at once, with a TypeError that says so.
     """
 

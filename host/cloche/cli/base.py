@@ -44,7 +44,8 @@ def main() -> None:
     """Durable workflows under glass.
 
     \b
-    TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps.
+    TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps. The name is a workflow's,
+    or that of a Cloche, which says itself what it executes and where.
     Exit codes: 0 success · 1 the run failed or was canceled · 2 wrong use or bad input · 3 divergence or
     failed verification · 4 not found · 5 store unavailable or in use · 75 not ended, and not followed.
     """

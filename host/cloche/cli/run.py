@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cloche.cli.base import (
     EXIT_DIVERGED,
@@ -21,12 +21,11 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
-from cloche.cli.base import run as in_loop
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
     from cloche import RunResult
-    from cloche.client import Cloche, Run, RunRow
+    from cloche.client import Cloche, Run, RunRow, Workflow
     from cloche.engines import CellSource
     from cloche.history.ids import RunKey
 
@@ -37,6 +36,14 @@ isolation_option = click.option(
     show_default=True,
     help="Where cells live: in threads of this process, or a locked process for each tenant.",
 )
+drain_option = click.option(
+    "--drain",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Seconds that running steps may take to end after Ctrl-C or SIGTERM.",
+)
+_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain")  # what a `Cloche` says itself
 UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
 UNREADABLE = ("divergence", "broken-chain", "history")
 
@@ -48,6 +55,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @isolation_option
+@drain_option
 @steps_option
 @tenant_option
 def run(
@@ -57,53 +65,71 @@ def run(
     run_id: str | None,
     engine: str,
     isolation: str,
+    drain: float,
     steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
     """Start a run of TARGET and follow it to its end.
 
-    Ctrl-C leaves a run that `cloche worker` goes on with.
+    Ctrl-C leaves a run that `cloche worker` goes on with, once the step that runs has ended; a second one does not wait.
+    """
+    from cloche.cli.leaving import Leaving, run_to_end
+    from cloche.cli.targets import find_runnable, workflow_of
+
+    found = find_runnable([target], steps)
+    workflow = workflow_of(found[0], target)
+    value = json_input(input_text, "--input")
+    app = _app_of(found, store, tenant, _engine(engine, isolation), drain)
+
+    async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
+        async with app:
+            leaving.watch(app)
+            started = await app.start(workflow, value, run_id=run_id)
+            return started.id, await _followed(started, leaving.asked, quiet=as_json)
+
+    where = "" if app in found else f" --store {store}"
+    return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
+
+
+def _app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
+    """What executes the workflows that targets name; a `Cloche` among them is it itself, as it was made.
+
+    Raises:
+        UsageError: it is not the only target, or an option says what it says itself.
     """
     from cloche import Cloche
+    from cloche.errors import UsageError
+
+    workflows: list[Any] = [one for one in found if not isinstance(one, Cloche)]
+    if len(workflows) == len(found):
+        return Cloche(
+            store, workflows=workflows, tenant=tenant, engine=engine, drain_timeout_s=drain, handle_sigterm=False
+        )
+    if len(found) > 1:
+        raise UsageError("a target that is a Cloche stands alone: it says itself which workflows it has")
+    context = click.get_current_context()
+    own = [name for name in _OF_AN_APP if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if own:
+        raise UsageError(f"--{own[0]} says what the target, a Cloche, says itself: leave it out, or name a workflow")
+    [app] = found
+    assert isinstance(app, Cloche)
+    return app
+
+
+def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: bool) -> int:
+    """Print what came of the run, or how it goes on; the exit code. `where` is the option that names the store."""
     from cloche.cli.output import print_json
-    from cloche.cli.targets import find_workflow
 
-    workflow = find_workflow(target, steps)
-    value = json_input(input_text, "--input")
-
-    async def whole() -> tuple[str, RunResult | None]:
-        stop = _asked_to_leave()
-        async with Cloche(
-            store, workflows=[workflow], tenant=tenant, engine=_engine(engine, isolation), handle_sigterm=False
-        ) as app:
-            started = await app.start(workflow, value, run_id=run_id)
-            return started.id, await _followed(started, stop, quiet=as_json)
-
-    id, result = in_loop(whole())
     if result is None:
         if as_json:
             print_json({"run_id": id, "status": RunStatus.RUNNING})
-        click.echo(f"interrupted: run {id} goes on with 'cloche worker {target} --store {store}'", err=True)
+        click.echo(f"interrupted: run {id} goes on with 'cloche worker {target}{where}'", err=True)
         return EXIT_NOT_ENDED
     code = _finish(result, as_json)
     if result.status == RunStatus.SUSPENDED and not as_json:
-        click.echo(f"to go on: cloche resume {id} --data JSON --store {store}, and cloche worker {target}", err=True)
+        click.echo(f"to go on: cloche resume {id} --data JSON{where}, and cloche worker {target}", err=True)
     return code
-
-
-def _asked_to_leave() -> asyncio.Event:
-    """Set by the first Ctrl-C or SIGTERM, whenever it comes. A second one does what it always does."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def leave(number: int) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, leave, number)
-    return stop
 
 
 async def _followed(run: Run, stop: asyncio.Event, *, quiet: bool) -> RunResult | None:
@@ -156,31 +182,37 @@ def _exit_code(result: RunResult) -> int:
 @store_option
 @click.option("--once", is_flag=True, help="End when nothing is left to do.")
 @isolation_option
+@drain_option
 @steps_option
 @tenant_option
 def worker(
-    targets: tuple[str, ...], store: str, once: bool, isolation: str, steps: str | None, tenant: str, as_json: bool
+    targets: tuple[str, ...],
+    store: str,
+    once: bool,
+    isolation: str,
+    drain: float,
+    steps: str | None,
+    tenant: str,
+    as_json: bool,
 ) -> int:
     """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
     The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
-    end and are recorded.
+    end and are recorded. A second one does not wait.
     """
-    from cloche import Cloche
-    from cloche.cli.targets import find_workflow
+    from cloche.cli.leaving import Leaving, run_to_end
+    from cloche.cli.targets import find_runnable
 
-    workflows = [find_workflow(target, steps) for target in targets]
+    app = _app_of(find_runnable(targets, steps), store, tenant, _engine("sandbox", isolation), drain)
 
-    async def whole() -> int:
-        stop = _asked_to_leave()
-        async with Cloche(
-            store, workflows=workflows, tenant=tenant, engine=_engine("sandbox", isolation), handle_sigterm=False
-        ) as app:
+    async def whole(leaving: Leaving) -> int:
+        async with app:
+            leaving.watch(app)
             taken = await app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
-            return await _work(app, stop, taken, once=once, as_json=as_json)
+            return await _work(app, leaving.asked, taken, once=once, as_json=as_json)
 
-    return in_loop(whole())
+    return run_to_end(whole, app.drain_timeout_s, lambda code: code)
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:

@@ -1,34 +1,76 @@
-"""Finding what a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`."""
+"""Finding what a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`.
+
+A name is that of a workflow, or of a `Cloche`, which says itself what it executes and where.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cloche.errors import TargetError
 
 if TYPE_CHECKING:
-    from cloche.client import Workflow
+    from cloche.client import Cloche, Workflow
     from cloche.operations.policies import InForce
     from cloche_codegen import Step
 
+Modules: TypeAlias = dict[Path, ModuleType]  # those that targets of one command name, by their files
+
 
 def find_workflow(target: str, steps: str | None = None) -> Workflow:
-    """The committed workflow that `target` names. `steps` is the file with the steps of a `.json` graph.
+    """The committed workflow that `target` names, or the only one of the `Cloche` that it names.
+
+    `steps` is the file with the steps of a `.json` graph.
 
     Raises:
         TargetError: no such file, module or name, or it is not a committed workflow.
     """
-    from cloche.client import Workflow
+    return workflow_of(find_runnable([target], steps)[0], target)
+
+
+def find_runnable(targets: Sequence[str], steps: str | None = None) -> list[Workflow | Cloche]:
+    """What each target names. Targets of one file, and `steps`, are one import: what they define is the same to all.
+
+    Raises:
+        TargetError: as `find_workflow`.
+    """
+    modules: Modules = {}
+    return [_runnable(target, steps, modules) for target in targets]
+
+
+def workflow_of(found: Workflow | Cloche, target: str) -> Workflow:
+    """The workflow that is to be run.
+
+    Raises:
+        TargetError: it is a `Cloche` that does not have exactly one.
+    """
+    from cloche.client import Cloche
+
+    if not isinstance(found, Cloche):
+        return found
+    workflows: list[Any] = found.workflows
+    if len(workflows) != 1:
+        ids = ", ".join(workflow.id for workflow in workflows) or "none"
+        raise TargetError(
+            f"{target} is a Cloche, and does not say which workflow; its workflows are: {ids}", target=target
+        )
+    [workflow] = workflows
+    return cast("Workflow", workflow)
+
+
+def _runnable(target: str, steps: str | None, modules: Modules) -> Workflow | Cloche:
+    from cloche.client import Cloche, Workflow
 
     if target.endswith(".json"):
-        return _from_json(Path(target), steps)
-    found: Workflow = _found(target, "workflow", Workflow)
-    if not found.committed:
+        return _from_json(Path(target), steps, modules)
+    found: Workflow | Cloche = _found(target, "workflow", Workflow, Cloche, modules=modules)
+    if not isinstance(found, Cloche) and not found.committed:
         raise TargetError(f"{target} is a workflow that is not committed: end it with .commit()", target=target)
     return found
 
@@ -43,7 +85,7 @@ def find_policies(target: str) -> InForce:
     from cloche.operations.policies import InForce
     from cloche.tenancy import Policy
 
-    found = _found(target, "Cloche", Cloche, Policy, dict)
+    found = _found(target, "Cloche", Cloche, Policy, dict, modules={})
     if isinstance(found, Cloche):
         return found.policies
     if isinstance(found, Policy):
@@ -53,27 +95,38 @@ def find_policies(target: str) -> InForce:
     return InForce(Policy(), found)
 
 
-def find_steps(place: str) -> dict[str, Step]:
+def find_steps(place: str, modules: Modules) -> dict[str, Step]:
     """All steps that a file or module defines at its top level, by id."""
     from cloche_codegen import Step
 
-    module = _module(place, place)
+    module = _module(place, place, modules)
     return {value.id: value for value in vars(module).values() if isinstance(value, Step)}
 
 
-def _from_json(file: Path, steps: str | None) -> Workflow:
+def _from_json(file: Path, steps: str | None, modules: Modules) -> Workflow:
     from cloche.client import load_workflow
 
     try:
         text = file.read_bytes()
     except OSError as error:
         raise TargetError(f"{file} cannot be read: {error.strerror}", target=str(file)) from error
-    return load_workflow(text, steps=find_steps(steps) if steps else {})
+    return load_workflow(text, steps=find_steps(steps, modules) if steps else {})
 
 
-def _module(place: str, target: str) -> ModuleType:
+def _module(place: str, target: str, modules: Modules) -> ModuleType:
+    """What stands at `place`, imported unless it was for another target."""
+    is_file = place.endswith(".py") or "/" in place
+    known = modules.get(Path(place).resolve()) if is_file else None
+    if known is None:
+        known = _imported(place, target, is_file=is_file)
+        if known.__file__ is not None:
+            modules[Path(known.__file__).resolve()] = known
+    return known
+
+
+def _imported(place: str, target: str, *, is_file: bool) -> ModuleType:
     try:
-        if place.endswith(".py") or "/" in place:
+        if is_file:
             return _from_file(Path(place), target)
         sys.path.insert(0, "")
         try:
@@ -103,14 +156,14 @@ def _from_file(file: Path, target: str) -> ModuleType:
     return module
 
 
-def _found(target: str, word: str, kind: type[Any], *others: type[Any]) -> Any:
+def _found(target: str, word: str, kind: type[Any], *others: type[Any], modules: Modules) -> Any:
     """What `target` names: a `kind`, which users call `word`, or one of `others`. Without a name: the only one of `kind`."""
     place, colon, name = target.rpartition(":")
     if not colon:
         place, name = target, ""
     if not place:
         raise TargetError(f"'{target}' names no file or module: give path/to/file.py:name", target=target)
-    module = _module(place, target)
+    module = _module(place, target, modules)
     of_kind = {at: value for at, value in vars(module).items() if isinstance(value, kind)}
     offer = f"; its {word}s are: {', '.join(sorted(of_kind))}" if of_kind else f"; it defines no {word}"
     if name:

@@ -158,7 +158,16 @@ class Cloche(Client, Upkeep):
 
     @staticmethod
     def run_sync(workflow: Workflow, input_data: Any = None, *, store: str = MEMORY, **options: Any) -> RunResult:
-        """Start one run and wait for its end, for scripts without an event loop. `options` are those of `start`."""
+        """Start one run and wait for its end, for scripts without an event loop. `options` are those of `start`.
+
+        Raises:
+            UsageError: an event loop runs here already.
+        """
+        if _has_loop():
+            raise UsageError(
+                "run_sync runs an event loop of its own, and one runs here already (a notebook, an async function): write "
+                "'run = await workflow.create_run()' and 'result = await run.start(input_data=…)' instead"
+            )
 
         async def whole() -> RunResult:
             runnable: Any = workflow  # of the class here, which knows this one
@@ -199,6 +208,21 @@ class Cloche(Client, Upkeep):
         """The runs that this process has driven since it was last asked, as they stand now. The first call begins to count."""
         rows = [await self._running.store.run(key) for key in self._running.take_moved()]
         return [row for row in rows if row is not None]
+
+    @property
+    def workflows(self) -> list[Workflow]:
+        """What it was given to start."""
+        return list(self._workflows)
+
+    @property
+    def drain_timeout_s(self) -> float:
+        """How long running steps may take to end when it is left."""
+        return self._drain_timeout_s
+
+    @property
+    def under_way(self) -> list[str]:
+        """The steps that run in this process, each as `step 'path' of run id`."""
+        return [name for driver in self._running.drivers for name in driver.under_way]
 
     def policy_of(self, tenant: str) -> Policy:
         """What new runs of a tenant are pinned to."""
@@ -243,3 +267,11 @@ class Cloche(Client, Upkeep):
             await worker.close(self._drain_timeout_s)
             await worker.store.close()
         shutdown.forget(self._drain)
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from cloche.history.values import plain
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
 from cloche.run.code import load_code
-from cloche.run.results import RunResult, fold, revive, top_level
+from cloche.run.results import RunResult, fold, outline_of, revive
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
@@ -192,7 +192,7 @@ class Run:
     async def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
         code = await load_code(store, row.code)
-        out = fold(row, await all_records(store, self._key), top_level(code))
+        out = fold(row, await all_records(store, self._key), outline_of(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

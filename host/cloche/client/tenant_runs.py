@@ -189,6 +189,7 @@ class Runs:
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
+        Steps that have not ended after `Policy.cancel_s` are left behind: the run ends without them.
         The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
         most `Policy.clean_up_s`.
 

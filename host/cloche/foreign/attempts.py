@@ -182,7 +182,9 @@ def _merged(state: Mapping[str, Any], changes: list[StateChange]) -> dict[str, A
 
 def _failed(hosted: Hosted, request: Request, step: Step, error: Exception, bytes_max: int) -> dict[str, Any]:
     try:
-        delay = next_delay_ms(hosted.retries(step), error, request.attempt, f"{request.identity}:{request.call}")
+        delay = next_delay_ms(
+            hosted.retries(step, request.path), error, request.attempt, f"{request.identity}:{request.call}"
+        )
     except TypeError as odd:
         error, delay = odd, None
     now = _now()

@@ -68,8 +68,16 @@ class Hosted:
             )
         return step
 
-    def retries(self, step: Step) -> RetryPolicy:
-        return retry_policy_of(self.code, step)
+    def retries(self, step: Step, path: str = "") -> RetryPolicy:
+        """How often and after what wait the step is tried again where it is called at `path`."""
+        return retry_policy_of(self.code, step, path)
+
+    def retries_max(self) -> int:
+        """As often as any step of it may be tried again."""
+        policies = [self.retries(step) for step in self.steps.values()]
+        configs = [one.retry_config for one in self.workflow.workflows.values()]
+        nested = [config.attempts for config in configs if config is not None]
+        return max([0, *nested, *(max(policy.retries, policy.retries_if_asked) for policy in policies)])
 
     def checks(self) -> Checks:
         return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs)

@@ -118,12 +118,10 @@ def start_event(workflow: str) -> str:
 
 
 def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[Any]:
-    retries = max((hosted.retries(step).retries for step in hosted.steps.values()), default=0)
-
     @client.create_function(
         fn_id=hosted.id,
         trigger=inngest.TriggerEvent(event=start_event(hosted.id)),
-        retries=min(retries, INNGEST_RETRIES_MAX),
+        retries=min(hosted.retries_max(), INNGEST_RETRIES_MAX),
         cancel=[] if is_native(hosted.code) else [inngest.Cancel(event=MESSAGE, if_exp=CANCEL_CONDITION)],
     )
     async def function(ctx: inngest.Context) -> Any:

@@ -18,7 +18,7 @@ from cloche.history.machine import Input
 from cloche.history.messages import Event, Started, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AttemptStarted, RunCreated
 from cloche.history.values import decode, encode
-from cloche.run.results import Folding, RunResult, StepResult, revive, top_level
+from cloche.run.results import Folding, RunResult, StepResult, outline_of, revive
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Report:
         self._key = RunKey(DEFAULT_TENANT, RunId(run_id))
         self._machine = RunMachine(self._key)
         self._machine.handles_cancel = is_native(hosted.code)
-        self._top_level = frozenset(top_level(hosted.code))
-        self._folding = Folding(RunResult(run_id, hosted.id, RunStatus.RUNNING), RunMachine(self._key), self._top_level)
+        self._outline = outline_of(hosted.code)
+        self._folding = Folding(RunResult(run_id, hosted.id, RunStatus.RUNNING), RunMachine(self._key), self._outline)
 
     def take(self, events: Sequence[Event], attempts: Sequence[int], output: bytes) -> None:
         """The events of a turn, the number of the attempt that each one ends, and what the guest answered."""
@@ -70,7 +70,7 @@ class Report:
         out = _result_of(result)
         report = cls(hosted, out.run_id)
         report._machine.restore(machine)
-        report._folding = Folding(out, RunMachine(report._key), report._top_level)
+        report._folding = Folding(out, RunMachine(report._key), report._outline)
         report._folding.machine.restore(machine)
         report._folding.paths, report._folding.entered = dict(paths), set(entered)
         return report

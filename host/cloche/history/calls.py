@@ -59,6 +59,7 @@ class OpenCall:
     resumed: bytes | None = None
     redispatched: int = 0  # how often the attempt was begun again because its process had ended
     at_most_once: bool = False  # the attempt that has begun is not made again
+    filled: Any = None  # the input of a step as its schema filled it, once that is recorded
 
     def suspension(self) -> StepSuspended | None:
         """The latest one of a step."""
@@ -178,6 +179,7 @@ class OpenCalls(dict[CallId, OpenCall]):
             resumed.data if resumed is not None else None,
             resumed is not None,
             keywords=command.keywords,
+            filled=call.filled,
         )
 
     def start_of_child(self, call_id: CallId) -> StartRun:
@@ -277,6 +279,7 @@ class OpenCalls(dict[CallId, OpenCall]):
                 case AttemptStarted() as started:
                     call.attempt, call.due = started.attempt, TimeMs(0)
                     call.redispatched, call.at_most_once = started.redispatched, started.at_most_once
+                    call.filled = call.filled if started.filled is None else started.filled
                 case AttemptFailed(retry_at=due):
                     self._note_due(call, due or TimeMs(0), call_id)
 

@@ -24,6 +24,12 @@ class StartStep:
     redispatched: int = 0  # how often this attempt was begun before, in processes that ended
     keywords: dict[str, Any] = field(default_factory=dict)
     is_recorded: bool = False  # the record of its beginning is durable
+    filled: Any = None  # its input as the step's schema filled it, where that draws something
+
+    @property
+    def given(self) -> list[Any]:
+        """What each attempt of the call is given: the arguments, the input filled as it was recorded."""
+        return self.arguments if self.filled is None else [self.filled, *self.arguments[1:]]
 
 
 @dataclass(frozen=True, slots=True)

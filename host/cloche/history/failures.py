@@ -1,22 +1,31 @@
 """A failure as a value: what may cross the glass and be stored about an error.
 
 Name, message, data and cause cross; stack, path and host detail do not. `from_exception` keeps to this;
-the traceback for people is made by `traceback_of` and stays on the host, beside the record.
+the traceback for people is made by `traceback_of` and stays on the host, beside the record. Everything here is bounded: an
+exception may hold the whole page that a server answered with.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from cloche.errors import ClocheError, GuestFault
-from cloche.history.values import ABI, plain
+from cloche.history.values import ABI, encode_plain, plain
 
 CAUSES_MAX = 8
+MEMBERS_MAX = 16  # of an exception group
 BASES_MAX = 16
-NAME_CHARS_MAX = 200  # of one qualified base name
+NAME_CHARS_MAX = 200  # of a class, qualified or not
 MESSAGE_CHARS_MAX = 8_192
+MEMBER_CHARS_MAX = 200  # of each member in the message of its group
+ATTRIBUTE_CHARS_MAX = 8_192  # of an attribute that is text or bytes
+DATA_BYTES_MAX = 64 << 10  # of all attributes of one exception
+TRACEBACK_CHARS_MAX = 64 << 10
+_UNREADABLE = (Exception, SystemExit, GeneratorExit)  # what code of an author's may raise where it is only looked at
 _OF_A_LIMIT = ("limit", "value", "asked")
 
 
@@ -73,11 +82,14 @@ class Failure:
 
     @classmethod
     def from_exception(cls, error: BaseException, depth: int = 0) -> Failure:
-        """The failure of an exception raised by a step: its type's name, its text, its public attributes as data."""
+        """The failure of an exception raised by a step: its type's name, its text, its public attributes as data.
+
+        That of an exception group says what was raised in it: in its message, and as failures in `data["exceptions"]`.
+        """
         cause = _cause(error)
         return cls(
-            type(error).__name__,
-            _text(error),
+            name_of(error),
+            _message(error),
             _data(error, depth),
             cls.from_exception(cause, depth + 1) if cause is not None and depth < CAUSES_MAX else None,
             bases=_bases(error),
@@ -87,11 +99,35 @@ class Failure:
         return f"{self.name}: {self.message}" if self.message else self.name
 
 
-def traceback_of(error: BaseException) -> str:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What was raised: the exception itself, or what an exception group holds, groups within it opened too."""
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseExceptionGroup):
+            waiting += reversed(one.exceptions)
+        else:
+            yield one
+
+
+def name_of(error: BaseException) -> str:
+    """The name of its class."""
     try:
-        return "".join(traceback.format_exception(error))
-    except Exception:  # it reads attributes, which a class may have made into functions that raise
-        return f"{type(error).__name__} (its traceback could not be made)\n"
+        return _as_text(type(error).__name__, NAME_CHARS_MAX)
+    except _UNREADABLE:  # a metaclass can make a function of it
+        return "Exception"
+
+
+def traceback_of(error: BaseException) -> str:
+    """For people, with causes, groups and notes. Of one that is too long the beginning and the end."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except _UNREADABLE:  # it reads attributes, which a class may have made into functions that raise
+        return f"{name_of(error)} (its traceback could not be made)\n"
+    half = TRACEBACK_CHARS_MAX // 2
+    if (left_out := len(text) - 2 * half) > 0:
+        text = f"{text[:half]}\n… {left_out} characters are left out …\n{text[-half:]}"
+    return text
 
 
 def _list(value: Any) -> list[Any]:
@@ -116,17 +152,29 @@ def _home(kind: type) -> str:
 def _cause(error: BaseException) -> BaseException | None:
     try:
         cause = error.__cause__
-    except Exception:
+    except _UNREADABLE:
         return None
     return cause if isinstance(cause, BaseException) else None
 
 
+def _message(error: BaseException) -> str:
+    text = _text(error)
+    if isinstance(error, BaseExceptionGroup):
+        members = list(islice(leaves(error), MEMBERS_MAX + 1))
+        said = [_as_text(f"{name_of(one)}: {_text(one)}", MEMBER_CHARS_MAX) for one in members[:MEMBERS_MAX]]
+        text = f"{text}: {'; '.join([*said, *['…'] * (len(members) > MEMBERS_MAX)])}"
+    return text[:MESSAGE_CHARS_MAX]
+
+
 def _text(error: BaseException) -> str:
     try:
-        text = error.message if isinstance(error, ClocheError) else str(error)
-    except Exception:
-        text = "(its text could not be made)"
-    return text[:MESSAGE_CHARS_MAX].encode("utf-8", "replace").decode()
+        return _as_text(error.message if isinstance(error, ClocheError) else str(error), MESSAGE_CHARS_MAX)
+    except _UNREADABLE:
+        return "(its text could not be made)"
+
+
+def _as_text(text: str, chars_max: int) -> str:
+    return text[:chars_max].encode("utf-8", "replace").decode()
 
 
 def _data(error: BaseException, depth: int) -> Any:
@@ -135,17 +183,27 @@ def _data(error: BaseException, depth: int) -> Any:
         return plain({name: error.facts[name] for name in _OF_A_LIMIT if name in error.facts})
     if isinstance(error, ClocheError):
         return None
-    data = {}
+    data, left = {}, DATA_BYTES_MAX
     for name, value in _attributes(error):
         try:
-            data[name] = plain(value, name, depth + 2)
-        except Exception:  # it cannot cross, or it is an object of the author's that raises when it is read
+            crossing = plain(_cut(value), name, depth + 2)
+            size = len(encode_plain([name, crossing]))
+        except _UNREADABLE:  # it cannot cross, or it is an object of the author's that raises when it is read
             continue
-    return dict(sorted(data.items())) or None
+        if size <= left:
+            data[name], left = crossing, left - size
+    if isinstance(error, BaseExceptionGroup) and depth < CAUSES_MAX:
+        members = islice(leaves(error), MEMBERS_MAX)
+        data["exceptions"] = [Failure.from_exception(one, depth + 3).to_wire() for one in members]
+    return plain(data) if data else None
+
+
+def _cut(value: Any) -> Any:
+    return value[:ATTRIBUTE_CHARS_MAX] if isinstance(value, str | bytes) else value
 
 
 def _attributes(error: BaseException) -> list[tuple[str, Any]]:
     try:
         return [(name, value) for name, value in vars(error).items() if not name.startswith("_")]
-    except Exception:
+    except _UNREADABLE:
         return []

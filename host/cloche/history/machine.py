@@ -50,6 +50,7 @@ from cloche.history.notes import (
     unpack_note,
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
+from cloche.history.places import Places
 from cloche.history.reading import Message, unpack_started
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
 from cloche.history.values import ABI, decode, encode_plain
@@ -117,6 +118,7 @@ class RunMachine:
         "log_bytes",
         "open",
         "phase",
+        "places",
         "state",
         "validator",
     )
@@ -127,6 +129,7 @@ class RunMachine:
         self.head_hash = genesis(key)
         self.phase = RunPhase.ABSENT
         self.open = OpenCalls()
+        self.places = Places()
         self.state: dict[str, Any] = {}
         self.log_bytes = 0  # of all records, with their payloads
         self.gate: Gate | None = None
@@ -177,7 +180,11 @@ class RunMachine:
             self._apply_to_call(record, call_id, message)
         elif kind in ENDS:
             self.open.clear()
+            self.places = Places()
+        elif kind is Kind.ENTERED and record.path is not None:
+            self.places.enter(record.path, record.seq)
         elif kind is Kind.LEFT and record.path is not None:
+            self.places.leave(record.path)
             # What is still open in a block that was left is not wanted any more: it was bailed out of, or it failed.
             self._left_open = self.open.under(record.path)
             for open_call in self._left_open:
@@ -200,13 +207,14 @@ class RunMachine:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
         of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes])
+        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved()])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
+        self.places = Places(places)
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -244,7 +252,7 @@ class RunMachine:
             if self.ended and not isinstance(one, LateResult):  # what came after the end is not part of the run
                 continue
             if isinstance(one, Note):
-                self._add_note(one)
+                self.add_note(one)
                 continue
             stops_delivery = self.stops_delivery(one)
             delivers = delivers and not stops_delivery
@@ -267,10 +275,10 @@ class RunMachine:
             if self.stops_delivery(one):  # it came after the event that did it
                 break
             if isinstance(one, Note):
-                self._add_note(one)
+                self.add_note(one)
             else:
                 self._add_event(one)
-        self._add_note(RunStopped(now, failure, code))
+        self.add_note(RunStopped(now, failure, code))
         return batch
 
     @property
@@ -288,6 +296,12 @@ class RunMachine:
             return False
         return one.is_final or not self.handles_cancel or self.phase is not RunPhase.RUNNING
 
+    def add_note(self, note: AnyNote) -> None:
+        """Add it to the batch that is being made, or that `accept` has just given."""
+        call = getattr(note, "call", None)
+        if not self._is_abandoned(call):
+            self._add(note.kind, note.time, call, None, note.pack(), note)
+
     def committed(self, batch: Batch) -> list[Effect]:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
         if not self.moves:
@@ -295,11 +309,6 @@ class RunMachine:
         return [effect for effect in batch.effects if isinstance(effect, StopCall) or effect.call in self.open]
 
     # ---- inside ----
-
-    def _add_note(self, note: AnyNote) -> None:
-        call = getattr(note, "call", None)
-        if not self._is_abandoned(call):
-            self._add(note.kind, note.time, call, None, note.pack(), note)
 
     def _add_event(self, event: Event) -> None:
         call = getattr(event, "call", None)
@@ -361,16 +370,16 @@ class RunMachine:
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
         if self.phase is RunPhase.CANCELING and not self.open.active:
-            self._add_note(RunCanceled(now))
+            self.add_note(RunCanceled(now))
         elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
-            self._add_note(RunPaused(now))
+            self.add_note(RunPaused(now))
         elif self.moves and not self.open:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
                 "child is open, and it has neither returned nor raised",
             )
-            self._add_note(RunStopped(now, failure))
+            self.add_note(RunStopped(now, failure))
 
     def _add(
         self, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes, message: Message

@@ -14,7 +14,7 @@ from cloche.errors import HistoryError
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, TimeMs
 from cloche.history.records import Kind, Record
-from cloche.history.values import decode, encode
+from cloche.history.values import decode, encode_plain, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Note:
     def pack(self) -> bytes:
         """The exact bytes that are stored."""
         if not self._packed:
-            object.__setattr__(self, "_packed", encode(self._content()))
+            # As deep as a message: what a value may nest counts below the mapping.
+            object.__setattr__(self, "_packed", encode_plain(plain(self._content(), depth=-1)))
         return self._packed
 
     def _content(self) -> dict[str, Any]:
@@ -86,13 +87,18 @@ _OF_CREATION = (
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Note):
-    """An attempt of a step begins. `redispatched` counts those before it that ended with their process."""
+    """An attempt of a step begins. `redispatched` counts those before it that ended with their process.
+
+    `filled` is the input as the step's schema filled it, where that draws something (`default_factory`): every attempt of the
+    call is given that, and each of these notes has it.
+    """
 
     kind: ClassVar[Kind] = Kind.ATTEMPT_STARTED
     call: CallId
     attempt: int  # from 1
     redispatched: int = 0
     at_most_once: bool = False
+    filled: Any = None
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = {"attempt": self.attempt}
@@ -100,12 +106,14 @@ class AttemptStarted(Note):
             content["redispatched"] = self.redispatched
         if self.at_most_once:
             content["at_most_once"] = True
+        if self.filled is not None:
+            content["filled"] = self.filled
         return content
 
     @classmethod
     def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
         redispatched, at_most_once = content.get("redispatched", 0), content.get("at_most_once", False)
-        return cls(time, _call(call), content["attempt"], redispatched, at_most_once)
+        return cls(time, _call(call), content["attempt"], redispatched, at_most_once, content.get("filled"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
-from cloche.history.payloads import Payload, gather, split
+from cloche.history.payloads import SIZE_MAX, Payload, gather, split
 from cloche.history.values import decode, encode_plain
 
 CHAIN = 1  # the form of hashes: what a chain begins from
@@ -112,6 +112,15 @@ def chained(previous: bytes, packed: bytes) -> bytes:
 def make_record(
     previous: bytes, seq: Seq, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes
 ) -> Record:
+    """The record that comes after the one with the hash `previous`.
+
+    Raises:
+        HistoryError: its body is larger than a reader takes.
+    """
+    if len(body) > SIZE_MAX:
+        raise HistoryError(
+            f"record {seq} would hold {len(body)} bytes, and no reader takes more than {SIZE_MAX}", seq=seq
+        )
     payload = None
     if len(body) <= BODY_BYTES_MAX:
         packed = encode_plain([INLINE, seq, int(kind), time, call, path, body])

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from cloche.errors import RetryableError
 
 DELAY_MS_MAX = 24 * 3_600_000
+RETRIES_IF_ASKED = 2  # of a step that says nothing of retries, and raises RetryableError
 ASKED_S_MAX = 10 * 366 * 86_400.0  # what a step may ask for; beyond it is no time but a mistake
 
 
@@ -18,6 +19,7 @@ class RetryPolicy:
     """`retries` are extra attempts after the first (Mastra's `attempts`); the delay grows by `backoff` each time.
 
     `jitter` is the part of a delay that may be taken away, 0 to 1, so that many runs do not come back at once.
+    `retries_if_asked` counts instead of `retries` where it is more and the step itself asks for it (`RetryableError`).
     """
 
     retries: int = 0
@@ -26,6 +28,7 @@ class RetryPolicy:
     delay_ms_max: int = DELAY_MS_MAX
     jitter: float = 0.0
     retry_on: tuple[str, ...] | None = None  # names of exception classes, bases included; None: every failure
+    retries_if_asked: int = 0
 
     def delay_after(self, attempt: int, identity: str) -> int | None:
         """Milliseconds to wait after attempt number `attempt` (from 1) failed; None: that was the last one."""
@@ -49,7 +52,7 @@ def asked_delay_ms(error: RetryableError) -> int | None:
     """
     try:
         after = error.retry_after
-    except Exception as unreadable:
+    except (Exception, SystemExit, GeneratorExit) as unreadable:
         raise TypeError(f"retry_after of {type(error).__name__} cannot be read") from unreadable
     if isinstance(after, timedelta):
         after = after.total_seconds()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from cloche.operations.stores import opened
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
 from cloche.status import RunStatus
-from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, is_there
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, WorkerRow, is_there
+from cloche.worker.offers import hung_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ async def _store(where: str) -> list[Check]:
         async with opened(where) as store:
             rows, promised = await store.runs(), await pinned(store)
             findings = (await verify(store, None)).findings
-            workers = await workers_of(store)
+            workers = await living(store)
     except ClocheError as error:
         return [Check("store", False, error.message)]
     blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
@@ -128,7 +129,12 @@ async def _store(where: str) -> list[Check]:
         Check("store", not findings, damage or sound),
         Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
         _pinned(promised),
-        Check("executed by", None, ", ".join(workers) or "nobody: open runs move when a worker is started"),
+        Check(
+            "executed by",
+            None,
+            ", ".join(one.id for one in workers) or "nobody: open runs move when a worker is started",
+        ),
+        _hung(workers),
     ]
 
 
@@ -139,6 +145,14 @@ def _pinned(promised: list[Pinned]) -> Check:
     return Check("pinned policies", None, "; ".join(each[:5]) or "no open runs", facts)
 
 
-async def workers_of(store: Store) -> list[str]:
-    """The workers of a store, by name; those whose process has ended are left out."""
-    return [worker.id for worker in await store.leases.workers() if not worker.is_dead]
+def _hung(workers: Sequence[WorkerRow]) -> Check:
+    """Steps that went on after their time, or after their run was canceled, as their workers say."""
+    hung = {worker.id: count for worker in workers if (count := hung_steps(worker))}
+    says = ", ".join(f"{count} in {worker}" for worker, count in hung.items())
+    says += "; each keeps a thread, and what it holds, until its process ends" if hung else "none"
+    return Check("hung steps", not hung, says, {"by_worker": hung})
+
+
+async def living(store: Store) -> list[WorkerRow]:
+    """The workers of a store; those whose process has ended are left out."""
+    return [worker for worker in await store.leases.workers() if not worker.is_dead]

@@ -15,7 +15,7 @@ from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
-from cloche.run.results import RunResult, fold, top_level
+from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
 from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, record_pages
 
@@ -98,7 +98,7 @@ async def created(store: Store, key: RunKey) -> RunCreated:
 async def result_of(store: Store, key: RunKey) -> RunResult:
     """The run as it stands, values as they are stored."""
     row = await row_of(store, key)
-    return fold(row, await all_records(store, key), top_level(await load_code(store, row.code)))
+    return fold(row, await all_records(store, key), outline_of(await load_code(store, row.code)))
 
 
 async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:

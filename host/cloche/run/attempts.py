@@ -6,21 +6,24 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import MissingStep
-from cloche.history import CallId, Failure, TimeMs
+from cloche.history import Batch, CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
-from cloche.run.outcomes import Outcomes, redispatched_too_often, unknown_outcome
+from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
 from cloche.steps.context import AbortSignal
 from cloche.steps.failing import failure_of
+from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
+    from cloche.history import RunMachine
+    from cloche.history.calls import OpenCall
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -66,6 +69,11 @@ class Attempts:
         """Nothing is under way, and nothing is left to record."""
         return not self._pending_notes and all(task.done() for task in self._tasks)
 
+    @property
+    def under_way(self) -> list[str]:
+        """The attempts that are made now, for people."""
+        return [task.get_name() for task in self._tasks]
+
     def take_pending_notes(self) -> list[AnyNote]:
         notes, self._pending_notes = self._pending_notes, []
         return notes
@@ -87,16 +95,42 @@ class Attempts:
         call.start = start
         step = self._step(start)
         now = self._services.world.now()
+        draws = start.filled is None and not start.is_recorded and start.not_before <= now
+        if draws and (given := _filled(self._services, self._run, step, start)) is not None:
+            self._announce(step, call, replace(start, filled=given), now)
+            return
         if start.is_recorded:  # it begins, whatever is done to the clock
             self._begin(step, call)
         elif start.not_before > now:
             self._services.timers.at(start.not_before, lambda: self._look_again(start))
         elif start.redispatched or step.at_most_once:
-            call.start, call.is_announced = replace(start, is_recorded=True), True
-            self._inputs.add(_note_of_beginning(step, start, now))
+            self._announce(step, call, start, now)
         else:
             self._pending_notes.append(_note_of_beginning(step, start, now))
             self._begin(step, call)
+
+    def prepare(self, batch: Batch) -> None:
+        """Add to a batch that was accepted, and is not written yet, what steps that are called in it draw of their inputs.
+
+        What is drawn is in the note of their beginning. So they begin after the commit, which costs none of its own.
+        """
+        machine = self._run.machine
+        if self._draining or not machine.moves:
+            return
+        for index, effect in enumerate(batch.effects):
+            step = self._services.registry.step(effect.name) if isinstance(effect, StartStep) else None
+            if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
+                continue
+            call = machine.open.get(effect.call)
+            given = (
+                _filled(self._services, self._run, step, effect)
+                if call is not None and call.phase is StepPhase.CALLED
+                else None
+            )
+            if given is not None and self._run.limits.refusal(effect) is None:
+                start = replace(effect, filled=given, is_recorded=True)
+                machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
+                batch.effects[index] = start
 
     def start_again(self, start: StartStep) -> None:
         """As `start`, in a run that was rebuilt: the attempt may have begun in a process that ended. That is recorded first.
@@ -109,7 +143,7 @@ class Attempts:
         if call.phase is StepPhase.BACKOFF and call.due > now:
             self.start(start)
         elif call.at_most_once and call.phase is StepPhase.RUNNING:
-            self._inputs.add(StepFailed(now, start.call, unknown_outcome(start)))
+            self._inputs.add(StepFailed(now, start.call, unknown_outcome(start.path)))
         elif call.redispatched >= REDISPATCHES_MAX:
             self._inputs.add(StepFailed(now, start.call, redispatched_too_often(start, REDISPATCHES_MAX)))
         elif call.redispatched >= QUARANTINE_FROM and self._services.registry.step(start.name) is not None:
@@ -147,9 +181,31 @@ class Attempts:
         failure = Failure(
             "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
         )
-        for call_id, call in self._run.machine.open.items():
-            if call.phase in (StepPhase.CALLED, StepPhase.RUNNING):
-                self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
+        for call_id, call in _working(self._run.machine):
+            once = call.at_most_once and call.phase is StepPhase.RUNNING
+            why = unknown_outcome(call.path) if once else failure
+            self._inputs.add(StepFailed(self._services.world.now(), call_id, why))
+
+    def leave_behind(self, seconds: int) -> None:
+        """The run was canceled so long ago, and ends without the steps that go on. What still comes of them is late.
+
+        Those on the event loop are canceled; a thread cannot be.
+        """
+        for call_id, call in _working(self._run.machine):
+            log.warning(
+                "step '%s' of run %s goes on %s s after it was canceled: it is left behind",
+                call.path,
+                self._run.key,
+                seconds,
+            )
+            failure = left_behind(call.path, seconds)
+            if call.at_most_once:
+                failure = unknown_outcome(call.path, f"did not end within {seconds} s of the run being canceled")
+            self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
+        for task, begun in self._tasks.items():
+            step = self._services.registry.step(begun.start.name)
+            if step is not None and step.is_async and begun.start.call in self._run.machine.open:
+                task.cancel()
 
     def refuse_announced(self) -> None:
         """The run is being canceled: what has not begun does not begin."""
@@ -197,6 +253,11 @@ class Attempts:
             )
         return step
 
+    def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:
+        """Record the beginning first; the attempt begins after that."""
+        call.start, call.is_announced = replace(start, is_recorded=True), True
+        self._inputs.add(_note_of_beginning(step, start, now))
+
     def _begin(self, step: Step, call: StepCall) -> None:
         if not call.attempts or call.signal is None:
             call.signal = AbortSignal()
@@ -211,7 +272,7 @@ class Attempts:
         try:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
-            outcomes.tell(start, await attempt(services.runner, step, tenant, start.arguments, context, checks))
+            outcomes.tell(start, await attempt(services.runner, step, tenant, start.given, context, checks))
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise
@@ -278,5 +339,15 @@ class Attempts:
                 self._inputs.add(_note_of_beginning(step, replace(start, redispatched=0), now))
 
 
+def _filled(services: RunServices, run: LiveRun, step: Step, start: StartStep) -> Any:
+    has_checks = services.registry.checks(run.code).inputs
+    return filled(step, start.arguments, run.limits.policy.payload_bytes) if has_checks else None
+
+
+def _working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:
+    """The steps that were asked for, and have neither ended nor wait."""
+    return [(id, call) for id, call in machine.open.items() if call.phase in (StepPhase.CALLED, StepPhase.RUNNING)]
+
+
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:
-    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once))
+    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once), start.filled)

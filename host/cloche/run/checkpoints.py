@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cloche.engines import Cell
     from cloche.history import RunMachine
 
-FORMAT = 2
+FORMAT = 3
 EVENTS_BETWEEN = 500  # a tail this long replays in under 5 ms; a checkpoint costs about as much as 50 events
 FUEL_BETWEEN = 300_000_000  # 20 to 30 ms of computing: few events that compute much are as dear to replay as many
 EVENTS_WORTH_KEEPING = 64  # when a cell is evicted: fewer are replayed as fast as a checkpoint is read

@@ -63,8 +63,9 @@ class RunDriver:
         self._waiters = Waiters(key)
         self.inputs = Inputs(self._waiters)
         self.live = LiveRun(services, key, code, limits, gate, Meter(services.world.monotonic, services.cells.meter))
-        self._commit = Commit(services, self.live, Turn(services, self.live), self.inputs, self)
         self._effects = Effects(services, self.live, self.inputs, lambda: services.supervisor.is_driver(self))
+        turn = Turn(services, self.live, self._effects.attempts.prepare)
+        self._commit = Commit(services, self.live, turn, self.inputs, self)
         self._draining = False
         self._kept_active = 0
         self._is_lost = False
@@ -82,6 +83,11 @@ class RunDriver:
     @property
     def started(self) -> Started | None:
         return self.live.started
+
+    @property
+    def under_way(self) -> list[str]:
+        """The attempts that are made now, for people."""
+        return self._effects.attempts.under_way
 
     # ---- inputs ----
 

@@ -52,6 +52,8 @@ class Effects:
         kinds = {record.kind for record in batch.records}
         if Kind.CANCEL_DELIVERED in kinds:
             self.bound_clean_up()
+        if Kind.CANCEL_REQUESTED in kinds and not machine.ended:
+            self._bound_cancellation()
         if Kind.RUN_CONTINUED in kinds:
             await self.dispatch(machine.pending())
         if Kind.HOOK_OPENED in kinds:
@@ -105,6 +107,16 @@ class Effects:
                 self._inputs.add(
                     CancelRequested(world.now(), f"it did not end within {most_s} s of being told", is_final=True)
                 )
+
+        self._services.timers.at(TimeMs(world.now() + most_s * 1000), end)
+
+    def _bound_cancellation(self) -> None:
+        """The run ends when its steps have: what has not by then is left behind. A crash ends it at once (`interrupt`)."""
+        most_s, world = self._run.limits.policy.cancel_s, self._services.world
+
+        def end() -> None:
+            if self._run.machine.phase is RunPhase.CANCELING and self._is_driven():
+                self.attempts.leave_behind(most_s)
 
         self._services.timers.at(TimeMs(world.now() + most_s * 1000), end)
 

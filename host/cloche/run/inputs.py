@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
-from cloche.history import CallId, Failure, RunMachine
+from cloche.history import CallId, RunMachine
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import (
@@ -24,7 +24,7 @@ from cloche.history.messages import (
 from cloche.history.notes import LateResult
 from cloche.run.waiters import Waiters
 from cloche.steps.context import StateChange, merged
-from cloche.steps.redaction import redact
+from cloche.steps.failing import failure_of
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Deferred:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in a step: whatever an author's function raises
-            return StepFailed(self.end.time, self.call, redact(Failure.from_exception(error)))
+            return StepFailed(self.end.time, self.call, failure_of(error))
 
 
 Incoming: TypeAlias = Input | Deferred

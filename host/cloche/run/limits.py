@@ -170,6 +170,15 @@ class RunLimits:
         if size > self.policy.payload_bytes:
             raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what it is given")
 
+    def check_written(self, value: Any) -> None:
+        """Before a step's output, a plain value, is recorded while it runs.
+
+        Raises:
+            LimitExceeded: it is too large.
+        """
+        if (size := len(encode_plain(value))) > self.policy.payload_bytes:
+            raise exceeded("payload_bytes", self.policy.payload_bytes, size, "what a step writes")
+
     def check_labels(self, labels: Iterable[str]) -> None:
         """
         Raises:

@@ -64,7 +64,8 @@ class Outcomes:
         failure = failure_of(error)
         retry_at = None if delay is None else TimeMs(now + delay)
         self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback_of(error)))
-        if delay is None or self._run.machine.phase is RunPhase.CANCELING:
+        is_wanted = start.call in self._run.machine.open  # else what comes is late, and recorded as that
+        if delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted:
             self._inputs.add(StepFailed(now, start.call, failure))
 
     def contexts(
@@ -123,7 +124,7 @@ class Outcomes:
         Raises:
             TypeError: the step says when to try again in another form than seconds or a timedelta.
         """
-        policy = self._services.registry.retry_policy(step, self._run.code)
+        policy = self._services.registry.retry_policy(step, self._run.code, start.path)
         return next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
 
 
@@ -146,6 +147,7 @@ class _StepServices:
         self._tell(CancelRequested(self.services.world.now(), reason))
 
     def write(self, value: Any) -> None:
+        self.run.limits.check_written(value)
         self._tell(StepWrote(self.services.world.now(), self.start.call, value))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:
@@ -156,12 +158,19 @@ class _StepServices:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))
 
 
-def unknown_outcome(start: StartStep) -> Failure:
-    """Of a step that is to run at most once, when its process ended while it ran."""
+def unknown_outcome(path: str, why: str = "the process ended while it ran") -> Failure:
+    """Of a step that is to run at most once, and whose end nobody will hear of."""
     return Failure(
         "UnknownOutcome",
-        f"the process ended while step '{start.path}' ran, and it is to run at most once: whether it did its work is "
-        "not known. Look where it works, then go on with a fork of the run at this step, or after it",
+        f"step '{path}' is to run at most once, and {why}: whether it did its work is not known. Look where it works, "
+        "then go on with a fork of the run at this step, or after it",
+    )
+
+
+def left_behind(path: str, seconds: int) -> Failure:
+    """Of a step that goes on in a run that was canceled."""
+    return Failure(
+        "Canceled", f"the run was canceled, and step '{path}' did not end within {seconds} s: it is left behind"
     )
 
 

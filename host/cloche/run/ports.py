@@ -82,8 +82,8 @@ class Log(Protocol):
 class Tasks(Protocol):
     """What goes on beside the caller, for as long as the worker lives."""
 
-    def __bool__(self) -> bool:
-        """Whether anything goes on."""
+    def __len__(self) -> int:
+        """How many go on."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -104,19 +104,35 @@ class RunResult:
         return data
 
 
-def top_level(code: Code) -> list[str]:
-    """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The top level of a stored graph. `sequence` are the ids of its single steps, maps, nested workflows and sleeps, whose
+    order makes the execution path; `entries` the number of the node that a step, arm or body stands in, in their order.
+    """
+
+    sequence: frozenset[str] = frozenset()
+    entries: Mapping[str, int] = field(default_factory=dict)
+
+
+def outline_of(code: Code) -> Outline:
+    """Empty for code that has no nodes."""
+    from cloche_codegen.graph import bodies_of
+
     graph = graph_of(code)
+    if graph is None:
+        return Outline()
     single = ("step", "workflow", "map", "sleep", "sleep_until")
-    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
+    nodes = [(node, {node.id: None, **dict.fromkeys(body.id for body in bodies_of(node))}) for node in graph.nodes]
+    entries = {name: index for index, (_, names) in enumerate(nodes) for name in names}
+    return Outline(frozenset(node.id for node, _ in nodes if node.type in single), entries)
 
 
-def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> RunResult:
-    """The result of a run from its records. `top_level` are the node ids whose order makes the execution path."""
+def fold(row: RunRow, records: Iterable[Record], outline: Outline) -> RunResult:
+    """The result of a run from its records; `outline` is that of its code."""
     out = RunResult(row.key.run, row.workflow, row.status)
     if row.problem is not None:
         out.blocked = json.loads(row.problem)
-    folding = Folding(out, RunMachine(row.key), frozenset(top_level))
+    folding = Folding(out, RunMachine(row.key), outline)
     for record in records:
         folding.take(record)
     folding.finish()
@@ -126,10 +142,11 @@ def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> Ru
 class Folding:
     """A result that grows record by record: `out` as it stands, and the open ends. `finish` completes it."""
 
-    def __init__(self, out: RunResult, machine: RunMachine, top_level: frozenset[str]) -> None:
+    def __init__(self, out: RunResult, machine: RunMachine, outline: Outline) -> None:
         self.out = out
         self.machine = machine
-        self.top_level = top_level
+        self.outline = outline
+        self.failed: dict[str, None] = {}  # steps of the top level, in the order in which they failed last
         self.paths: dict[int, str] = {}  # call -> path
         self.entered: set[str] = set()
 
@@ -249,22 +266,38 @@ class Folding:
                 step.status, step.output = RunStatus.SUCCESS, value
             case Leave(outcome=[_, failure]) | ChildEnded(outcome=[_, failure]):
                 step.status, step.error = RunStatus.FAILED, Failure.from_wire(failure)
-        if name in self.top_level and name is not None and step.status == RunStatus.SUCCESS:
+        if name is not None and step.status == RunStatus.FAILED:
+            self.failed.pop(name, None)
+            self.failed[name] = None
+        if name in self.outline.sequence and name is not None and step.status == RunStatus.SUCCESS:
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)
             self.out.step_execution_path.append(name)
 
     def _blamed(self, failure: Failure) -> Failure:
-        """The failure with the step that it comes from, where one of the top level failed with the same words."""
+        """The failure with the step that it comes from, where one of the top level failed with the same words.
+
+        Of several it is one of the last node, for a failure before it did not end the run: there the first arm, as blocks fail
+        with theirs. Where there are no nodes it is the one that failed last.
+        """
         for name, step in self.out.steps.items():
-            if (
-                step.status == RunStatus.FAILED and step.error is None
-            ):  # an event that did not come: only the guest said so
+            # An event that did not come: only the guest said so.
+            if step.status == RunStatus.FAILED and step.error is None and _is_of_event(failure, name):
                 step.error = failure
-            error = step.error
-            if error is not None and (error.name, error.message) == (failure.name, failure.message):
-                return Failure(failure.name, failure.message, failure.data, failure.cause, name)
-        return failure
+                self.failed[name] = None
+        said = (failure.name, failure.message)
+        errors = {name: self.out.steps[name].error for name in self.failed if name in self.out.steps}
+        same = [name for name, error in errors.items() if error is not None and (error.name, error.message) == said]
+        if not same:
+            return failure
+        entries = self.outline.entries
+        last = max(entries.get(name, -1) for name in same)
+        arms = [name for name in entries if name in same and entries[name] == last]
+        return Failure(failure.name, failure.message, failure.data, failure.cause, arms[0] if arms else same[-1])
+
+
+def _is_of_event(failure: Failure, name: str) -> bool:
+    return failure.name == "EventTimeout" and f'"{name}"' in failure.message
 
 
 def _top(path: str) -> tuple[str | None, int | None]:

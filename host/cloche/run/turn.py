@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
@@ -17,11 +17,12 @@ FAULT_TRIES = 3  # for faults that depend on the machine
 
 
 class Turn:
-    """Makes the turns of one run."""
+    """Makes the turns of one run. `prepare` adds what the host records of its own to a batch before it is written."""
 
-    def __init__(self, services: RunServices, run: LiveRun) -> None:
+    def __init__(self, services: RunServices, run: LiveRun, prepare: Callable[[Batch], None]) -> None:
         self._services = services
         self._run = run
+        self._prepare = prepare
 
     async def take(self, inputs: Sequence[Input]) -> tuple[int, Batch]:
         """How many of the inputs were taken, and the batch that they led to. Nothing is written yet.
@@ -63,6 +64,7 @@ class Turn:
 
     def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
         batch = self._run.machine.accept(inputs, output, now)
+        self._prepare(batch)
         self._run.limits.check_append(batch.records)
         return batch
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloche.history import TenantId
+from cloche.history.failures import leaves
 from cloche.steps.context import Bail, StateChange, StepContext, Suspension
 
 if TYPE_CHECKING:
@@ -58,8 +59,17 @@ async def attempt(
     changes: list[StateChange] = []
     try:
         value = await runner.perform(step, tenant, arguments, lambda data: context(data, changes), checks)
-    except Suspension as suspension:
-        return Suspended(suspension.payload, suspension.labels, changes)
-    except Bail as bail:
-        return Bailed(bail.value, changes)
+    except BaseException as error:
+        match _meant(error):
+            case Suspension(payload=payload, labels=labels):
+                return Suspended(payload, labels, changes)
+            case Bail(value=value):
+                return Bailed(value, changes)
+        raise
     return Completed(value, changes)
+
+
+def _meant(error: BaseException) -> BaseException:
+    """What ends the attempt. A task group gives what its tasks raised as a group: suspensions alone are what the step wants."""
+    first, *others = leaves(error)
+    return first if all(isinstance(one, Suspension | Bail) for one in (first, *others)) else error

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cloche.errors import FatalError, InvalidInput, LimitExceeded, RetryableError
 from cloche.history import Failure
+from cloche.history.failures import leaves, name_of
 from cloche.history.retry import RetryPolicy, asked_delay_ms
 from cloche.history.values import encode_plain
 from cloche.steps.redaction import redact
 
-EVENT_BYTES_MAX = (8 << 20) - 1024
+FAILURE_BYTES_MAX = 512 << 10  # a failure is recorded twice, and crosses
 
 
 def next_delay_ms(policy: RetryPolicy, error: BaseException, attempt: int, identity: str) -> int | None:
     """Milliseconds until the next attempt after number `attempt` (from 1) ended with `error`, None if there is none.
 
-    `identity` names the call: two calls do not come back at once.
+    `identity` names the call: two calls do not come back at once. An exception group is final if anything in it is, and is
+    tried again if all in it are; the longest wait that is asked for in it counts.
 
     Raises:
         TypeError: the step says when to try again in another form than seconds or a timedelta.
     """
-    if isinstance(error, FatalError | InvalidInput | LimitExceeded):
+    raised = list(leaves(error))
+    if any(isinstance(one, FatalError | InvalidInput | LimitExceeded) for one in raised):
         return None
-    names = [kind.__name__ for kind in type(error).__mro__]
-    if policy.retry_on is not None and not any(name in policy.retry_on for name in names):
+    if not _is_covered(policy, error) and not all(_is_covered(policy, one) for one in raised):
         return None
+    asking = [one for one in raised if isinstance(one, RetryableError)]
+    if asking:
+        policy = replace(policy, retries=max(policy.retries, policy.retries_if_asked))
     delay = policy.delay_after(attempt, identity)
-    asked = asked_delay_ms(error) if delay is not None and isinstance(error, RetryableError) else None
-    return delay if asked is None else asked
+    if delay is None:
+        return None
+    asked = [ms for one in asking if (ms := asked_delay_ms(one)) is not None]
+    return max(asked, default=delay)
 
 
-def failure_of(error: BaseException, bytes_max: int = EVENT_BYTES_MAX) -> Failure:
+def failure_of(error: BaseException, bytes_max: int = FAILURE_BYTES_MAX) -> Failure:
     """The failure of an exception as it can enter the glass; one that is too large loses its data and its cause."""
     try:
         failure = redact(Failure.from_exception(error))
-    except Exception:
-        return Failure(type(error).__name__, "what the step raised could not be read")
+    except (Exception, SystemExit, GeneratorExit):
+        return Failure(name_of(error), "what the step raised could not be read")
     if len(encode_plain(failure.to_wire())) <= bytes_max:
         return failure
     return Failure(failure.name, failure.message)
+
+
+def _is_covered(policy: RetryPolicy, error: BaseException) -> bool:
+    """Whether the policy tries again after errors of this class."""
+    return policy.retry_on is None or any(kind.__name__ in policy.retry_on for kind in type(error).__mro__)

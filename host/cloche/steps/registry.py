@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -10,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of
 from cloche.errors import UsageError
-from cloche.history.retry import DELAY_MS_MAX, RetryPolicy
+from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.runner import Checks
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
-    from cloche_codegen import Graph, Step, Workflow
+    from cloche_codegen import Graph, RetryConfig, Step, Workflow
 
 log = logging.getLogger("cloche")
 
 GRAPHS_MAX = 256  # deployed graphs whose schemas are at hand
+RETRIES_KEPT = 10_000
+_INDEX = re.compile(r"\[\d+\]")
 
 
 class Registry:
@@ -29,7 +33,7 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._retries: dict[tuple[str, str, str], RetryPolicy] = {}  # by (graph, owner, step)
+        self._retries: dict[tuple[str, str, str, str], RetryPolicy] = {}  # by (graph, owner, workflow around, step)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Workflows with their steps and children, and further steps.
@@ -61,12 +65,14 @@ class Registry:
         """The workflow of a run's code as it is registered here."""
         return None if code.owner else self._workflows.get(code.workflow)
 
-    def retry_policy(self, step: Step, code: Code) -> RetryPolicy:
-        """How often and after what wait the step is tried again in runs of `code`."""
-        key = (code.graph, code.owner, step.id)
+    def retry_policy(self, step: Step, code: Code, path: str) -> RetryPolicy:
+        """How often and after what wait the step is tried again where it is called at `path` in runs of `code`."""
+        key = (code.graph, code.owner, _INDEX.sub("", path).rpartition("/")[0], step.id)
         known = self._retries.get(key)
         if known is None:
-            known = self._retries[key] = retry_policy_of(code, step)
+            if len(self._retries) >= RETRIES_KEPT:  # paths are a guest's to choose
+                self._retries.clear()
+            known = self._retries[key] = retry_policy_of(code, step, path)
         return known
 
     def checks(self, code: Code) -> Checks:
@@ -105,8 +111,21 @@ def _add(table: dict[str, Any], id: str, thing: Any, what: str) -> None:
         raise UsageError(f"two {what} have the id '{id}': give one of them another with clone_step or id=")
 
 
-def retry_policy_of(code: Code, step: Step) -> RetryPolicy:
-    """The retries of a step in runs of `code`.
+def is_same(one: Workflow, other: Workflow) -> bool:
+    """Whether both do the same: the same graph, and the same functions of steps, or doubles of them."""
+    if one is other:
+        return True
+    if one.graph.digest != other.graph.digest:
+        return False
+    return all(_function_of(step) == _function_of(other.steps.get(id)) for id, step in one.steps.items())
+
+
+def _function_of(step: Step | None) -> Any:
+    return inspect.unwrap(step.execute) if step is not None else None
+
+
+def retry_policy_of(code: Code, step: Step, path: str = "") -> RetryPolicy:
+    """The retries of a step that is called at `path` in runs of `code`.
 
     In the host's own code they are as the pinned graph has them. In code that a tenant brought the host's step is the upper
     bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is never repeated.
@@ -114,31 +133,44 @@ def retry_policy_of(code: Code, step: Step) -> RetryPolicy:
     graph = graph_of(code)
     if step.at_most_once:
         return RetryPolicy()
-    asked = _as_configured(graph, step)
+    asked = _as_configured(graph, step, path)
     if not code.owner:
         return asked
-    allowed = _as_configured(None, step)
-    has_asked = graph is not None and _configures(graph, step)
-    return replace(allowed, retries=min(asked.retries, allowed.retries)) if has_asked else allowed
+    allowed = _as_configured(None, step, path)
+    if graph is None or not _configures(graph, step, path):
+        return allowed
+    if_asked = max(asked.retries, asked.retries_if_asked)
+    return replace(
+        allowed,
+        retries=min(asked.retries, allowed.retries),
+        retries_if_asked=min(if_asked, allowed.retries_if_asked),
+    )
 
 
-def _configures(graph: Graph, step: Step) -> bool:
-    """Whether a graph says how often a step is tried, itself or for all of its steps."""
+def _configures(graph: Graph, step: Step, path: str) -> bool:
+    """Whether a graph says how often a step is tried, itself or for all steps of its workflow."""
     spec = graph.steps.get(step.id)
     own = spec is not None and (spec.retries is not None or spec.retry_config is not None)
-    return own or graph.retry_config is not None
+    return own or _around(graph, path) is not None
 
 
-def _as_configured(graph: Graph | None, step: Step) -> RetryPolicy:
-    """The step's own configuration, else its workflow's; `retries` of the step overrides the number of attempts.
+def _around(graph: Graph, path: str) -> RetryConfig | None:
+    """The configuration of the innermost workflow around `path` that has one."""
+    from cloche_codegen.nesting import workflows_around
 
-    A step that the graph does not know is asked itself.
+    configs = (workflow.retry_config for workflow in reversed(workflows_around(graph, path)))
+    return next((config for config in configs if config is not None), None)
+
+
+def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
+    """The step's own configuration, else that of the workflow it stands in; `retries` of the step overrides the number of
+    attempts. A step that the graph does not know is asked itself.
     """
     spec = graph.steps.get(step.id) if graph is not None else None
-    config = (spec or step).retry_config or (graph.retry_config if graph is not None else None)
+    config = (spec or step).retry_config or (_around(graph, path) if graph is not None else None)
     retries = (spec or step).retries
     if config is None:
-        return RetryPolicy(retries or 0)
+        return RetryPolicy(retries or 0, retries_if_asked=RETRIES_IF_ASKED if retries is None else 0)
     return RetryPolicy(
         config.attempts if retries is None else retries,
         int(config.delay_s * 1000),

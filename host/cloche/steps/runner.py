@@ -30,6 +30,10 @@ class Checks:
 class Runner(Protocol):
     """Where steps are performed."""
 
+    @property
+    def hung(self) -> int:
+        """How many steps nobody waits for any more, and have not ended."""
+
     async def perform(
         self,
         step: Step,
@@ -57,9 +61,15 @@ class LocalRunner:
     A step that goes on after its time is left behind: whatever it does then, its attempt has failed.
     """
 
-    def __init__(self, threads: StepThreads) -> None:
+    def __init__(self, threads: StepThreads, on_hung: Callable[[], None] = lambda: None) -> None:
         self._threads = threads
+        self._on_hung = on_hung  # called when a step on the loop was left behind, and when it has ended
         self._left_behind: set[asyncio.Future[Any]] = set()
+
+    @property
+    def hung(self) -> int:
+        """As `Runner.hung`."""
+        return self._threads.hung + len(self._left_behind)
 
     async def perform(
         self,
@@ -103,7 +113,7 @@ class LocalRunner:
 
     async def _within(self, step: Step, work: Awaitable[Any], seconds: float) -> Any:
         """What `work` gives, if it does in time. One that does not is canceled, and not waited for: it may not obey."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(_outcome(work))
         try:
             done, _ = await asyncio.wait([task], timeout=max(seconds, 0))
         except asyncio.CancelledError:
@@ -112,17 +122,30 @@ class LocalRunner:
         if not done:
             self._leave_behind(task)
             raise _took_too_long(step)
-        return task.result()
+        result, error = task.result()
+        if error is not None:
+            raise error
+        return result
 
     def _leave_behind(self, task: asyncio.Future[Any]) -> None:
         task.cancel()
         self._left_behind.add(task)
+        self._on_hung()
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Future[Any]) -> None:
         self._left_behind.discard(task)
+        self._on_hung()
         if not task.cancelled():
             task.exception()  # nobody wants to hear of it
+
+
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, SystemExit | None]:
+    """What `work` gives. A SystemExit that leaves a task ends the process: it is handed on, and fails the step."""
+    try:
+        return await work, None
+    except SystemExit as error:
+        return None, error
 
 
 def _took_too_long(step: Step) -> TimeoutError:

@@ -32,8 +32,11 @@ class OutOfTime(TimeoutError):
 class StepThreads:
     """At most `threads` steps at a time that are not hung. On one loop's thread alone, but for the work itself."""
 
-    def __init__(self, threads: int = THREADS, hung_max: int = HUNG_MAX) -> None:
+    def __init__(
+        self, threads: int = THREADS, hung_max: int = HUNG_MAX, on_hung: Callable[[], None] = lambda: None
+    ) -> None:
         self.hung = 0  # threads that were given up, and whose steps have not ended
+        self._on_hung = on_hung  # called when that has changed
         self._free = threads
         self._hung_max = hung_max
         self._turns = Turns()
@@ -89,6 +92,7 @@ class StepThreads:
             return
         self._given_up.add(work)
         self.hung += 1
+        self._on_hung()
         if self.hung <= self._hung_max:
             self._pass_on()
         else:
@@ -106,6 +110,7 @@ class StepThreads:
         if self.hung > self._hung_max:  # its place was not given on yet
             self._pass_on()
         self.hung -= 1
+        self._on_hung()
 
 
 def _called(call: Callable[[], Any]) -> Any:

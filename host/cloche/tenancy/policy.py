@@ -134,6 +134,10 @@ class Policy(BaseModel):
         3_155_760_000,
         description="seconds from a run's start: it ends when it moves after that; this is 100 years.",
     )
+    cancel_s: Count = Field(
+        10,
+        description="seconds that steps may go on in a run that is canceled: then they are left behind, and it ends.",
+    )
     clean_up_s: Count = Field(
         60,
         description="seconds in which a native workflow that is canceled may clean up: else whoever cancels waits for ever.",

@@ -106,4 +106,5 @@ def _doubled(step: Any, by: StepDouble) -> Any:
     async def execute(data: Any, ctx: StepContext) -> Any:
         return await by.perform(step.execute, step.takes_context, data, ctx)
 
+    execute.__wrapped__ = step.execute  # type: ignore[attr-defined]  # what it stands for
     return replace(step, execute=execute, takes_context=True, is_async=True)

@@ -54,6 +54,7 @@ class Drivers:
         self._on_room = on_room
         self._on_hook = on_hook
         self._drivers: dict[RunKey, RunDriver] = {}
+        self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
 
     # ---- the table ----
 
@@ -75,7 +76,13 @@ class Drivers:
     def enter(self, driver: RunDriver) -> None:
         """From now on this one drives its run here."""
         self._drivers[driver.key] = driver
+        self._counted.add(driver.key)
         self._admission.entered(driver.key.tenant)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all runs have ended. Steps that were left behind may go on: what comes of them is recorded as late."""
+        return all(driver.machine.ended for driver in self)
 
     def drives_one(self) -> bool:
         return len(self._drivers) == 1
@@ -114,7 +121,7 @@ class Drivers:
     def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
         if self.is_driver(run):
             del self._drivers[run.key]
-            self._admission.left(run.key.tenant)
+            self._give_place(run.key)
         if not keeps_cell:
             self._cached.drop(run.live)
         self._on_room()
@@ -122,8 +129,16 @@ class Drivers:
 
     def stopped_moving(self, run: DrivenRun) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
+        if run.machine.ended and self.is_driver(run):
+            self._give_place(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
 
     def hook_opened(self, key: RunKey) -> None:
         self._on_hook(key)
+
+    def _give_place(self, key: RunKey) -> None:
+        if key in self._counted:
+            self._counted.discard(key)
+            self._admission.left(key.tenant)
+            self._on_room()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code
-from cloche.errors import ClocheError, InvalidInput, NotFound, SeqConflict, StartRefused
+from cloche.errors import ClocheError, InvalidInput, NotFound, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
 from cloche.history.values import plain
 from cloche.run.code import code_of
 from cloche.run.limits import check_start
-from cloche.steps.registry import workflow_of_graph
+from cloche.steps.registry import is_same, workflow_of_graph
 from cloche.steps.schemas import validated
 from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker.start_request import StartRequest, check_same, digest_of
@@ -124,7 +124,8 @@ class NewRuns:
         """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
 
         Raises:
-            NotFound
+            NotFound: there is no such workflow.
+            UsageError: another one is registered under its id.
         """
         services = self._services
         if isinstance(workflow, (str, Version)):
@@ -141,6 +142,11 @@ class NewRuns:
             self._on_registered()
         found = services.registry.workflow(workflow.id)
         assert found is not None
+        if not is_same(found, workflow):
+            raise UsageError(
+                f"workflow '{workflow.id}' is registered here as another one, which would run instead of the one given: "
+                "give one of them another id, or start it by its id"
+            )
         return found, code_of(found, self._engine)
 
     # ---- inside ----

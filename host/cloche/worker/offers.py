@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloche.history import TimeMs
-    from cloche.store import Store
+    from cloche.store import Store, WorkerRow
     from cloche_codegen import Workflow
 
 
@@ -34,20 +34,33 @@ class Published:
     is_complete: bool
 
 
-def pack_offers(workflows: Iterable[Workflow], now: TimeMs) -> str:
-    """As JSON. A workflow that is not committed cannot be started, and is left out."""
+def pack_offers(workflows: Iterable[Workflow], now: TimeMs, hung_steps: int = 0) -> str:
+    """As JSON. A workflow that is not committed cannot be started, and is left out.
+
+    `hung_steps` are those that the worker does not wait for any more, and that have not ended.
+    """
     offers = []
     for workflow in workflows:
         if workflow.committed:
             graph = workflow.graph
             schema = graph.input_schema if workflow.validate_inputs else None
             offers.append([workflow.id, graph.digest, schema, now])
-    return json.dumps(offers)
+    return json.dumps({"workflows": offers, "hung_steps": hung_steps} if hung_steps else offers)
 
 
 async def published(store: Store) -> Published:
     """Raises as `Store`."""
     workers = [worker for worker in await store.leases.workers() if not worker.is_dead]
-    offers = [Offer(*offer) for worker in workers for offer in json.loads(worker.offers or "[]")]
+    offers = [Offer(*offer) for worker in workers for offer in _read(worker)[0]]
     newest = {offer.workflow: offer for offer in sorted(offers, key=lambda offer: offer.since)}
     return Published(newest, bool(workers) and all(worker.offers is not None for worker in workers))
+
+
+def hung_steps(worker: WorkerRow) -> int:
+    """How many steps hang in a worker, as it said last."""
+    return _read(worker)[1]
+
+
+def _read(worker: WorkerRow) -> tuple[list[list[Any]], int]:
+    said = json.loads(worker.offers or "[]")
+    return (said["workflows"], said["hung_steps"]) if isinstance(said, dict) else (said, 0)

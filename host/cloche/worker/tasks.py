@@ -16,8 +16,8 @@ class WorkerTasks:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def __bool__(self) -> bool:
-        return bool(self._tasks)
+    def __len__(self) -> int:
+        return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -151,6 +151,7 @@ class Worker:
         thread: StoreThread,
     ) -> RunServices:
         """What each run is given."""
+        hangs = self.membership.publish_soon
         return RunServices(
             store=self.store,
             checkpoints=checkpoints,
@@ -164,7 +165,7 @@ class Worker:
             supervisor=self.drivers,
             child_runs=_ChildRuns(self, handle),
             quarantine=StepQuarantine(world, timers),
-            runner=LocalRunner(StepThreads()),
+            runner=LocalRunner(StepThreads(on_hung=hangs), on_hung=hangs),
             tasks=tasks,
         )
 
@@ -197,7 +198,7 @@ class Worker:
         self.claims.expect(self.services.world.now())
 
     def _offers(self) -> str:
-        return pack_offers(self.registry.workflows(), self.services.world.now())
+        return pack_offers(self.registry.workflows(), self.services.world.now(), self.services.runner.hung)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Ask for the end of a run, whoever executes it; returns when that is durable.
@@ -226,7 +227,10 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, and nothing is left that could be."""
-        return not self.drivers and not self.services.tasks and self.claims.is_idle
+        drives = len(
+            self.drivers
+        )  # a task each, also of a run that has ended and waits for a step that was left behind
+        return self.drivers.is_idle and len(self.services.tasks) <= drives and self.claims.is_idle
 
     # ---- the end ----
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.apps import AppOn, in_loop
+from support.apps import AppOn, in_loop, until
 from support.commands import cloche
 
-from cloche import Grant, Policy, StepContext, create_step, create_workflow
+from cloche import Cloche, Grant, Policy, StepContext, create_step, create_workflow
 from cloche.store import SqliteStore
 
 APP = """
@@ -101,3 +104,30 @@ def test_every_bound_is_listed_from_the_model_itself(app: str) -> None:
     text = cloche("doctor", "--policy", "--app", app).out
     assert "3 (default: 100,000)  timers of a run that are set: each is kept in memory until it fires.\n" in text
     assert "10  for tenant acme\n" in text
+
+
+@in_loop
+async def test_steps_that_hang_are_told_with_their_worker(store: str) -> None:
+    released = threading.Event()
+
+    async def deaf(data: Any) -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.005)
+
+    thread = create_step(id="thread", execute=lambda data: released.wait(60), timeout_s=0.05)
+    loop = create_step(id="deaf", execute=deaf, timeout_s=0.05)
+    workflow = create_workflow(id="w").parallel([thread, loop]).commit()
+
+    def told() -> Any:
+        return _named(cloche("doctor", "--store", store, "--json").lines(), "hung steps")["hung steps"]
+
+    async with Cloche(store, workflows=[workflow]) as app:
+        assert (await (await app.start("w", 1)).result()).status == "failed"
+        await until(app._running.store.leases.workers, lambda workers: "hung_steps" in (workers[0].offers or ""))
+        found = await asyncio.to_thread(told)
+        assert (found["ok"], list(found["by_worker"].values())) == (False, [2])
+        released.set()
+        await until(app._running.store.leases.workers, lambda workers: "hung_steps" not in (workers[0].offers or ""))
+        found = await asyncio.to_thread(told)
+        assert (found["ok"], found["says"]) == (True, "none")

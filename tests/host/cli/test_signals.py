@@ -38,7 +38,11 @@ def test_ctrl_c_lets_the_step_end_and_leaves_a_run_that_a_worker_finishes(
     child.send_signal(number)
     ran = ended(child)
     assert (ran.code, ran.out) == (75, "")
-    assert ran.err == f"interrupted: run r1 goes on with 'cloche worker {SLOW} --store {store}'\n"
+    again = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    assert ran.err.splitlines() == [
+        f"waiting up to 10 s for what runs: step 'marked' of run r1; {again} again ends at once",
+        f"interrupted: run r1 goes on with 'cloche worker {SLOW} --store {store}'",
+    ]
     kinds = [record["kind"] for record in cloche("log", "r1", "--store", store, "--json").lines()]
     assert kinds[-2:] == ["step_completed", "step_called"]
     worked = ended(process("worker", SLOW, "--store", store, "--once"))

@@ -27,6 +27,44 @@ async def test_starting_a_run_again_gives_that_run(journal: Journal) -> None:
 
 
 @in_loop
+async def test_a_workflow_is_not_started_as_another_of_its_id(journal: Journal) -> None:
+    """Neither one with other steps, nor one whose steps have other functions."""
+    registered = create_workflow(id="w").then(journal.inc()).commit()
+    with_others = create_workflow(id="w").then(journal.take()).commit()
+    made_again = create_workflow(id="w").then(journal.inc()).commit()
+    async with Cloche(workflows=[registered]) as app:
+        for other in (with_others, made_again):
+            with pytest.raises(UsageError, match="workflow 'w' is registered here as another one, which would run"):
+                await app.start(other, {"v": 1})
+        assert await ended(await app.start(registered, {"v": 1})) == ("success", {"v": 2})
+
+
+@in_loop
+async def test_a_stream_ends_when_its_app_is_left(journal: Journal) -> None:
+    """Also one whose reader is slow, and of a run whose step does not end."""
+
+    async def hang(data: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def follow(run: Any, pace: asyncio.Event) -> list[Kind]:
+        kinds = []
+        async for record in run.stream():
+            kinds.append(record.kind)
+            await pace.wait()
+        return kinds
+
+    workflow = create_workflow(id="w").then(create_step(id="hang", execute=hang)).commit()
+    fast, slow = asyncio.Event(), asyncio.Event()
+    fast.set()
+    async with Cloche(workflows=[workflow], drain_timeout_s=0.05) as app:
+        run = await app.start("w")
+        readers = [asyncio.create_task(follow(run, pace)) for pace in (fast, slow)]
+        await until(lambda: app.under_way)
+    slow.set()
+    assert await asyncio.gather(*readers) == [[Kind.RUN_CREATED, Kind.RUN_STARTED, Kind.STEP_CALLED]] * 2
+
+
+@in_loop
 async def test_another_input_or_workflow_under_the_same_id_is_refused(journal: Journal) -> None:
     workflow = create_workflow(id="w").then(journal.inc()).commit()
     other = create_workflow(id="other").then(journal.take()).commit()

@@ -56,6 +56,12 @@ def test_a_script_needs_no_loop() -> None:
 
 
 @in_loop
+async def test_run_sync_in_a_loop_says_what_to_write() -> None:
+    with pytest.raises(UsageError, match=r"write 'run = await workflow.create_run\(\)' and 'result = await run.start"):
+        Cloche.run_sync(math, Numbers(x=1))
+
+
+@in_loop
 async def test_a_workflow_that_the_app_was_not_given_can_be_started_by_itself() -> None:
     async with Cloche() as app:
         assert await ended(await app.start(math, {"x": 0})) == ("success", Numbers(x=10))
@@ -268,7 +274,7 @@ async def test_a_result_that_is_too_large_fails_the_step_and_nothing_else(journa
 async def test_a_failure_that_is_too_large_loses_its_data_and_not_the_run(journal: Journal) -> None:
     def fail(_: Any) -> None:
         error = ValueError("a lot")
-        error.dump = "x" * (9 << 20)  # type: ignore[attr-defined]
+        error.dump = ["x" * 1_000] * 9_000  # type: ignore[attr-defined]
         raise error
 
     result = await (await create_workflow(id="w").then(journal.step("big", fail)).commit().create_run()).start()

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from support.apps import AppOn, Journal, ManualWorld, in_loop, until
+from support.apps import PATIENCE_S, AppOn, Journal, ManualWorld, in_loop, until
+from support.guests import needs_python
 
-from cloche import Cloche, RetryConfig, StepContext, Workflow, clone_step, create_workflow, step
+from cloche import (
+    Cloche,
+    Policy,
+    RetryConfig,
+    Run,
+    StepContext,
+    Workflow,
+    clone_step,
+    create_step,
+    create_workflow,
+    step,
+    workflow,
+)
 from cloche.errors import NotFound
 from cloche.history import Kind
 from cloche.history.values import encode
@@ -213,3 +227,125 @@ async def test_every_arm_sees_the_signal(journal: Journal) -> None:
     workflow = create_workflow(id="w").parallel([slow, clone_step(slow, id="b")]).commit()
     async with Cloche(workflows=[workflow]) as app:
         assert await canceled(app, journal, workflow) == [("a", "success", True), ("b", "success", True)]
+
+
+# ---- steps that do not end -------------------------------------------------------------------------------------------
+
+
+def hanging(journal: Journal, kind: str, released: threading.Event, **options: Any) -> Any:
+    """A step that goes on until it is released, whatever is done to it."""
+
+    async def deaf(data: Any, ctx: StepContext) -> str:
+        journal.began.append(ctx.path)
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.005)
+        return "late"
+
+    async def waits(data: Any, ctx: StepContext) -> None:
+        journal.began.append(ctx.path)
+        await asyncio.Event().wait()
+
+    def thread(data: Any, ctx: StepContext) -> str:
+        journal.began.append(ctx.path)
+        released.wait(PATIENCE_S)
+        return "late"
+
+    return create_step(id="hang", execute={"deaf": deaf, "waits": waits, "thread": thread}[kind], **options)
+
+
+async def left_behind(app: Any, journal: Journal, world: ManualWorld) -> Run:
+    """A run that was canceled while its step hangs, after the time that its policy gives."""
+    run = await app.start("w", 1)
+    await until(lambda: journal.began)
+    await run.cancel()
+    world.move(4.9, app)
+    assert await run.status() == "running"
+    world.move(0.1, app)
+    assert (await run.result(final=True)).status == "canceled"
+    return cast("Run", run)
+
+
+@pytest.mark.parametrize("kind", ["deaf", "waits", "thread"])
+@in_loop
+async def test_a_run_whose_step_never_ends_is_canceled_in_time(kind: str, journal: Journal) -> None:
+    released, world, policy = threading.Event(), ManualWorld(), Policy(cancel_s=5, concurrent_runs=1)
+    workflow = create_workflow(id="w").then(hanging(journal, kind, released)).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow], world=world, policy=policy) as app:
+        run = await left_behind(app, journal, world)
+        error = (await run.result()).steps["hang"].error
+        assert error is not None
+        assert error.message == "the run was canceled, and step 'hang' did not end within 5 s: it is left behind"
+        await until(lambda: app.is_idle)  # it takes no place, and no worker waits for it
+        assert await (await app.start("w", 1)).status() == "running"
+        released.set()
+
+
+@pytest.mark.parametrize(("kind", "came"), [("deaf", {"value": "late"}), ("thread", {"value": "late"})])
+@in_loop
+async def test_what_comes_of_a_step_that_was_left_behind_is_late(kind: str, came: Any, journal: Journal) -> None:
+    released, world = threading.Event(), ManualWorld()
+    workflow = create_workflow(id="w").then(hanging(journal, kind, released)).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow], world=world, policy=Policy(cancel_s=5)) as app:
+        run = await left_behind(app, journal, world)
+        released.set()
+        await until(lambda: not app._running.drivers)
+        last = (await run.history())[-1]
+        assert (last.kind, last.content()) == (Kind.LATE_RESULT, came)
+
+
+@in_loop
+async def test_of_a_step_that_runs_at_most_once_the_outcome_is_unknown(journal: Journal) -> None:
+    released, world = threading.Event(), ManualWorld()
+    workflow = create_workflow(id="w").then(hanging(journal, "thread", released, at_most_once=True)).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow], world=world, policy=Policy(cancel_s=5)) as app:
+        run = await left_behind(app, journal, world)
+        error = (await run.result()).steps["hang"].error
+        released.set()
+    assert error is not None
+    assert (error.name, "did not end within 5 s of the run being canceled" in error.message) == ("UnknownOutcome", True)
+
+
+@in_loop
+async def test_it_is_unknown_too_where_the_process_ended_while_it_was_canceled(journal: Journal) -> None:
+    store, released = MemoryStore(), threading.Event()
+    workflow = create_workflow(id="w").then(hanging(journal, "waits", released, at_most_once=True)).commit()
+    app = AppOn(store, workflows=[workflow])
+    await app.__aenter__()
+    run = await app.start("w", 1, run_id="r1")
+    await until(lambda: journal.began)
+    await run.cancel()
+    await app.vanish()
+    async with AppOn(store, workflows=[workflow]) as after:
+        result = await (await after.get("r1")).result(final=True)
+    error = result.steps["hang"].error
+    assert (result.status, error and error.name) == ("canceled", "UnknownOutcome")
+
+
+@workflow
+async def holds_on(data: Any) -> Any:
+    """Waits for a step again when it is told to end."""
+    try:
+        await never(data)
+    finally:
+        await never(data)
+
+
+@step(id="never")
+async def never(data: Any) -> None:
+    await asyncio.Event().wait()
+
+
+@in_loop
+async def test_native_code_that_waits_for_such_a_step_is_canceled_in_time() -> None:
+    needs_python()
+    world, policy = ManualWorld(), Policy(cancel_s=5, clean_up_s=3)
+    async with AppOn(MemoryStore(), workflows=[holds_on], world=world, policy=policy) as app:
+        run = await app.start("holds_on", 1)
+        await until(lambda: app.under_way)
+        await run.cancel()
+        await until(lambda: len(app.under_way) == 2)
+        world.move(3, app)
+        await until(lambda: [driver.machine.phase for driver in app._running.drivers] == ["canceling"])
+        world.move(5, app)
+        assert (await run.result(final=True)).status == "canceled"

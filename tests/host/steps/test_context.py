@@ -294,11 +294,18 @@ def _updates_oddly(data: Any, ctx: StepContext) -> None:
     ctx.update_state(lambda state: _raises(GeneratorExit()))
 
 
+class Exits(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
 UNSEEN: dict[str, tuple[Any, str]] = {
     "StopIteration, in a thread": (lambda data: next(iter(())), "RuntimeError"),
     "StopIteration": (lambda data, ctx: _raises_later(StopIteration()), "RuntimeError"),
     "GeneratorExit, in a thread": (lambda data: _raises(GeneratorExit()), "GeneratorExit"),
     "GeneratorExit": (lambda data, ctx: _raises_later(GeneratorExit()), "GeneratorExit"),
+    "SystemExit": (lambda data, ctx: _raises_later(SystemExit(3)), "SystemExit"),
+    "a text that ends the process": (lambda data: _raises(Exits()), "Exits"),
     "a cause that cannot be read": (lambda data: _raises(Unreadable()), "Unreadable"),
     "an attribute that cannot be read": (lambda data: _raises(Holds()), "Holds"),
     "retry_after that cannot be read": (lambda data: _raises(AskedOddly("busy")), "TypeError"),
@@ -309,12 +316,12 @@ UNSEEN: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.parametrize("timeout_s", [None, 60])
 @pytest.mark.parametrize(("execute", "name"), UNSEEN.values(), ids=UNSEEN)
-def test_an_attempt_that_ends_oddly_fails_its_step(execute: Any, name: str) -> None:
-    odd = create_step(id="odd", execute=execute, retries=1)
-
+def test_an_attempt_that_ends_oddly_fails_its_step(execute: Any, name: str, timeout_s: float | None) -> None:
     @in_loop
     async def live() -> None:
+        odd = create_step(id="odd", execute=execute, retries=1, timeout_s=timeout_s)
         async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(odd).commit()]) as app:
             result = await asyncio.wait_for((await app.start("w", 1)).result(), 10)
             assert result.error is not None

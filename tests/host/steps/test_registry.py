@@ -54,6 +54,17 @@ def test_resume_data_is_held_against_the_schema_of_the_step() -> None:
         registry.checked_resume("ask", "w/ask", {"yes": "perhaps"})
 
 
+def test_a_nested_workflow_has_retries_of_its_own() -> None:
+    registry, one = Registry(), ask()
+    inner = create_workflow(id="Inner", retry_config={"attempts": 4}).then(one).commit()
+    plain = create_workflow(id="Plain").then(one).commit()
+    outer = create_workflow(id="w", retry_config={"attempts": 1}).foreach(inner).then(plain).then(one).commit()
+    made = {
+        path: registry.retry_policy(one, code(outer), path).retries for path in ("Inner[7]/ask", "Plain/ask", "ask")
+    }
+    assert made == {"Inner[7]/ask": 4, "Plain/ask": 1, "ask": 1}
+
+
 def test_a_tenant_asks_for_fewer_attempts_and_never_for_more() -> None:
     for asked, allowed, made in ((9, 2, 2), (1, 5, 1)):
         workflow = create_workflow(id="w").then(ask(retries=asked)).commit()
