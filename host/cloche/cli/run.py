@@ -21,7 +21,6 @@ from cloche.cli.base import (
     store_option,
     tenant_option,
 )
-from cloche.cli.base import run as in_loop
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:

@@ -129,7 +129,11 @@ async def _store(where: str) -> list[Check]:
         Check("store", not findings, damage or sound),
         Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
         _pinned(promised),
-        Check("executed by", None, ", ".join(one.id for one in workers) or "nobody: open runs move when a worker is started"),
+        Check(
+            "executed by",
+            None,
+            ", ".join(one.id for one in workers) or "nobody: open runs move when a worker is started",
+        ),
         _hung(workers),
     ]
 

@@ -22,6 +22,7 @@ from cloche.steps.failing import failure_of
 from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
+    from cloche.history import RunMachine
     from cloche.history.calls import OpenCall
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
@@ -95,7 +96,7 @@ class Attempts:
         step = self._step(start)
         now = self._services.world.now()
         draws = start.filled is None and not start.is_recorded and start.not_before <= now
-        if draws and (given := self._filled(step, start)) is not None:
+        if draws and (given := _filled(self._services, self._run, step, start)) is not None:
             self._announce(step, call, replace(start, filled=given), now)
             return
         if start.is_recorded:  # it begins, whatever is done to the clock
@@ -121,7 +122,11 @@ class Attempts:
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue
             call = machine.open.get(effect.call)
-            given = self._filled(step, effect) if call is not None and call.phase is StepPhase.CALLED else None
+            given = (
+                _filled(self._services, self._run, step, effect)
+                if call is not None and call.phase is StepPhase.CALLED
+                else None
+            )
             if given is not None and self._run.limits.refusal(effect) is None:
                 start = replace(effect, filled=given, is_recorded=True)
                 machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
@@ -176,7 +181,7 @@ class Attempts:
         failure = Failure(
             "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
         )
-        for call_id, call in self._open_steps():
+        for call_id, call in _working(self._run.machine):
             once = call.at_most_once and call.phase is StepPhase.RUNNING
             why = unknown_outcome(call.path) if once else failure
             self._inputs.add(StepFailed(self._services.world.now(), call_id, why))
@@ -186,7 +191,7 @@ class Attempts:
 
         Those on the event loop are canceled; a thread cannot be.
         """
-        for call_id, call in self._open_steps():
+        for call_id, call in _working(self._run.machine):
             log.warning(
                 "step '%s' of run %s goes on %s s after it was canceled: it is left behind",
                 call.path,
@@ -237,11 +242,6 @@ class Attempts:
 
     # ---- inside ----
 
-    def _open_steps(self) -> list[tuple[CallId, OpenCall]]:
-        """The steps that were asked for, and have neither ended nor wait."""
-        working = (StepPhase.CALLED, StepPhase.RUNNING)
-        return [(id, call) for id, call in self._run.machine.open.items() if call.phase in working]
-
     def _step(self, start: StartStep) -> Step:
         step = self._services.registry.step(start.name)
         if step is None:
@@ -252,10 +252,6 @@ class Attempts:
                 step=start.name,
             )
         return step
-
-    def _filled(self, step: Step, start: StartStep) -> Any:
-        has_checks = self._services.registry.checks(self._run.code).inputs
-        return filled(step, start.arguments, self._run.limits.policy.payload_bytes) if has_checks else None
 
     def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:
         """Record the beginning first; the attempt begins after that."""
@@ -341,6 +337,16 @@ class Attempts:
             open_call = self._run.machine.open.get(start.call)
             if step is not None and open_call is not None and open_call.redispatched:
                 self._inputs.add(_note_of_beginning(step, replace(start, redispatched=0), now))
+
+
+def _filled(services: RunServices, run: LiveRun, step: Step, start: StartStep) -> Any:
+    has_checks = services.registry.checks(run.code).inputs
+    return filled(step, start.arguments, run.limits.policy.payload_bytes) if has_checks else None
+
+
+def _working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:
+    """The steps that were asked for, and have neither ended nor wait."""
+    return [(id, call) for id, call in machine.open.items() if call.phase in (StepPhase.CALLED, StepPhase.RUNNING)]
 
 
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:

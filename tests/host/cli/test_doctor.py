@@ -124,9 +124,10 @@ async def test_steps_that_hang_are_told_with_their_worker(store: str) -> None:
 
     async with Cloche(store, workflows=[workflow]) as app:
         assert (await (await app.start("w", 1)).result()).status == "failed"
-        await until(lambda: "hung_steps" in (app._running.store.leases.workers()[0].offers or ""))
-        found = told()
+        await until(app._running.store.leases.workers, lambda workers: "hung_steps" in (workers[0].offers or ""))
+        found = await asyncio.to_thread(told)
         assert (found["ok"], list(found["by_worker"].values())) == (False, [2])
         released.set()
-        await until(lambda: "hung_steps" not in (app._running.store.leases.workers()[0].offers or ""))
-        assert (told()["ok"], told()["says"]) == (True, "none")
+        await until(app._running.store.leases.workers, lambda workers: "hung_steps" not in (workers[0].offers or ""))
+        found = await asyncio.to_thread(told)
+        assert (found["ok"], found["says"]) == (True, "none")

@@ -13,7 +13,7 @@ from support.apps import KEY, AppOn, ManualWorld, in_loop, until
 
 from cloche import Policy, StepContext, Workflow, create_step, create_workflow
 from cloche.history import Kind
-from cloche.store import MemoryCheckpoints, MemoryStore
+from cloche.store import MemoryCheckpoints, MemoryStore, all_records
 from cloche.tenancy import Grant
 from cloche_codegen.schemas import draws
 
@@ -76,11 +76,14 @@ async def test_what_is_drawn_is_in_the_commit_of_the_call() -> None:
     commits: list[list[Kind]] = []
     write = store.commit
 
-    def commit(appends: Any) -> Any:
+    async def commit(appends: Any) -> Any:
         commits.append([record.kind for append in appends for record in append.records])
-        return write(appends)
+        return await write(appends)
 
-    store.connect = lambda: store  # type: ignore[method-assign]
+    async def connect() -> MemoryStore:
+        return store
+
+    store.connect = connect  # type: ignore[method-assign]
     store.commit = commit  # type: ignore[method-assign]
     async with AppOn(store, workflows=[seen.workflow]) as app:
         await (await app.start("w", SKU)).result()
@@ -141,7 +144,7 @@ async def test_a_worker_that_did_not_have_the_step_records_it_first() -> None:
         assert await (await app.get("r1")).status() == "blocked"
     async with AppOn(store, workflows=[code]) as app:
         assert (await (await app.get("r1")).result()).status == "success"
-    begun = [record.content() for record in store.records(KEY) if record.kind is Kind.ATTEMPT_STARTED]
+    begun = [record.content() for record in await all_records(store, KEY) if record.kind is Kind.ATTEMPT_STARTED]
     assert {content["filled"]["trace_id"] for content in begun} == {str(id) for id in seen.ids}
     assert len(seen.ids) == 1
 
