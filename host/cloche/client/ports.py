@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from cloche.errors import ClocheError
     from cloche.history import RunKey
     from cloche.run.clock import World
+    from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
     from cloche_codegen import Workflow
 
@@ -62,10 +63,10 @@ class Connection(Protocol):
     def last_error(self, row: RunRow) -> ClocheError | None:
         """What keeps this process from going on with the run, if anything does."""
 
-    async def changed(self, key: RunKey) -> Awaitable[None]:
+    async def changed(self, key: RunKey) -> Listening:
         """What resolves when the run's log has grown since this call, or may have."""
 
-    async def stopped(self, key: RunKey) -> Awaitable[None]:
+    async def stopped(self, key: RunKey) -> Listening:
         """What resolves when the run has come to a stop since this call, or may have."""
 
     async def reported(self, key: RunKey) -> None:

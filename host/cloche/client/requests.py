@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cloche.history import RunKey, TenantId
     from cloche.run.clock import World
+    from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
 
@@ -142,10 +143,10 @@ class StoreConnection:
     def last_error(self, row: RunRow) -> ClocheError | None:
         return None
 
-    async def changed(self, key: RunKey) -> Awaitable[None]:
+    async def changed(self, key: RunKey) -> Listening:
         return Change(self, (await self.store.news(None)).mark)
 
-    async def stopped(self, key: RunKey) -> Awaitable[None]:
+    async def stopped(self, key: RunKey) -> Listening:
         return await self.changed(key)
 
     async def reported(self, key: RunKey) -> None:
@@ -161,6 +162,9 @@ class Change:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
+
+    def close(self) -> None:
+        """Nothing is kept of it."""
 
     async def _wait(self) -> None:
         connection = self._connection

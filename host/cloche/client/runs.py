@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cloche.errors import RunFailed, UsageError
@@ -107,16 +107,16 @@ class Run:
                     raise UsageError(
                         f"this {connection.name} was closed while run {self.id} had not ended: it goes on with the next worker"
                     )
-                stopped = await connection.stopped(self._key)
-                if (row := await self._found(connection.store)) is None:
+                with closing(await connection.stopped(self._key)) as stopped:
+                    if (row := await self._found(connection.store)) is None:
+                        await stopped
+                        continue
+                    if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
+                        await connection.reported(self._key)
+                        return await self._folded(row)
+                    if (error := connection.last_error(row)) is not None:
+                        raise error
                     await stopped
-                    continue
-                if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
-                    await connection.reported(self._key)
-                    return await self._folded(row)
-                if (error := connection.last_error(row)) is not None:
-                    raise error
-                await stopped
 
     async def row(self) -> RunRow:
         """The run's entry in listings.
@@ -155,15 +155,15 @@ class Run:
         seq = Seq(from_seq)
         async with self._open() as connection:
             while not connection.closed:
-                changed = await connection.changed(self._key)
-                if (row := await self._found(connection.store)) is not None:
-                    async for page in record_pages(connection.store, self._key, seq):
-                        for record in page:
-                            seq = record.seq
-                            yield record
-                    if row.status in RESTING:
-                        return
-                await changed
+                with closing(await connection.changed(self._key)) as changed:
+                    if (row := await self._found(connection.store)) is not None:
+                        async for page in record_pages(connection.store, self._key, seq):
+                            for record in page:
+                                seq = record.seq
+                                yield record
+                        if row.status in RESTING:
+                            return
+                    await changed
 
     def _open(self) -> AbstractAsyncContextManager[Connection]:
         """The connection; a run that has its `Cloche` to itself opens it for the time of a call."""

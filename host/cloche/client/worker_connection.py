@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost
@@ -11,6 +11,7 @@ from cloche.history.values import plain
 if TYPE_CHECKING:
     from cloche.history import RunKey
     from cloche.run.clock import World
+    from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
     from cloche.worker.worker import Worker
     from cloche_codegen import Workflow
@@ -86,10 +87,10 @@ class WorkerConnection:
             return None
         return self.worker.blocks.last_error(row.key)
 
-    async def changed(self, key: RunKey) -> Awaitable[None]:
+    async def changed(self, key: RunKey) -> Listening:
         return self.worker.listeners.changed(key)
 
-    async def stopped(self, key: RunKey) -> Awaitable[None]:
+    async def stopped(self, key: RunKey) -> Listening:
         return self.worker.listeners.stopped(key)
 
     async def reported(self, key: RunKey) -> None:

@@ -130,13 +130,13 @@ class Children:
     async def _end(self, key: RunKey) -> list[Any]:
         """Wait until the child has ended; what came of it."""
         while True:
-            stopped = self._services.child_runs.stopped(key)
-            row = await self._services.store.run(key)
-            if row is None:
-                return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was seen"))
-            if row.status in FINAL:
-                return await _read(self._services.store, key)
-            await stopped
+            with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
+                row = await self._services.store.run(key)
+                if row is None:
+                    return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was seen"))
+                if row.status in FINAL:
+                    return await _read(self._services.store, key)
+                await stopped
 
     def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
         """What came of it as it can enter the glass."""

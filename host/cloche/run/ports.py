@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -160,6 +160,13 @@ class Supervisor(Protocol):
         """It begins to wait for an event that may be here already."""
 
 
+class Listening(Awaitable[None], Protocol):
+    """Awaited, it lasts until what is listened for has happened. Closed by who asked for it, awaited or not."""
+
+    def close(self) -> None:
+        """Listen no more: nothing is kept of it."""
+
+
 class ChildRuns(Protocol):
     """Starting, watching and canceling other runs."""
 
@@ -173,7 +180,7 @@ class ChildRuns(Protocol):
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Cancel a run, whoever executes it."""
 
-    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+    def stopped(self, key: RunKey) -> Listening:
         """Resolves when that run has stopped, or somebody else wrote."""
 
 

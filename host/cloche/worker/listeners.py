@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from typing import Any
 
 from cloche.history import RunKey
 
@@ -32,13 +33,17 @@ class Listeners:
         for key in {*self._of_changes, *self._of_stops}.difference(driven):
             self.announce(key, stopped=True)
 
-    def changed(self, key: RunKey) -> asyncio.Future[None]:
-        """Resolves when the run's log has grown or the run has stopped."""
-        return _listen(self._of_changes, key)
+    def __len__(self) -> int:
+        """How many wait."""
+        return sum(len(all_of_one) for waiting in (self._of_changes, self._of_stops) for all_of_one in waiting.values())
 
-    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+    def changed(self, key: RunKey) -> Listener:
+        """Resolves when the run's log has grown or the run has stopped."""
+        return Listener(self._of_changes, key)
+
+    def stopped(self, key: RunKey) -> Listener:
         """Resolves when the run is not driven any more, or cannot go on for now."""
-        return _listen(self._of_stops, key)
+        return Listener(self._of_stops, key)
 
     def take_moved(self) -> list[RunKey] | None:
         """The runs that were announced since the last call, in that order; None for the first call, which begins to count."""
@@ -47,7 +52,22 @@ class Listeners:
         return moved
 
 
-def _listen(waiting: Waiting, key: RunKey) -> asyncio.Future[None]:
-    listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiting.setdefault(key, []).append(listener)
-    return listener
+class Listener:
+    """Awaited, it lasts until it is announced. Closed by who made it, whether it was awaited or not: nothing is left then."""
+
+    def __init__(self, waiting: Waiting, key: RunKey) -> None:
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting = waiting
+        self._key = key
+        waiting.setdefault(key, []).append(self._future)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._future.__await__()
+
+    def close(self) -> None:
+        """Listen no more."""
+        of_this_run = self._waiting.get(self._key, [])
+        if self._future in of_this_run:
+            of_this_run.remove(self._future)
+            if not of_this_run:
+                del self._waiting[self._key]

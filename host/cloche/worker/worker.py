@@ -20,7 +20,7 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
-from cloche.run.ports import RunServices
+from cloche.run.ports import Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
@@ -313,5 +313,5 @@ class _ChildRuns:
     async def cancel(self, key: RunKey, reason: str) -> None:
         await self._worker.cancel(key, reason)
 
-    def stopped(self, key: RunKey) -> asyncio.Future[None]:
+    def stopped(self, key: RunKey) -> Listening:
         return self._worker.listeners.stopped(key)

@@ -285,3 +285,19 @@ async def test_a_step_that_does_not_end_is_cut_off_and_made_again(journal: Journ
         await until(lambda: journal.began)
     async with AppOn(store, workflows=[workflow]) as app:
         assert await ended(await app.get(run.id)) == ("success", "attempt 1")
+
+
+@in_loop
+async def test_who_asks_for_results_leaves_nothing_behind(journal: Journal) -> None:
+    """Of runs that have ended, and by callers who gave up; also streams."""
+    ended_workflow = create_workflow(id="w").then(journal.inc()).commit()
+    waiting = create_workflow(id="waiting").wait_for_event("go").commit()
+    async with Cloche(workflows=[ended_workflow, waiting]) as app:
+        done, open_run = await app.start("w", {"v": 1}), await app.start("waiting")
+        await done.result()
+        for _ in range(20):
+            await (await app.get(done.id)).result()
+            assert [record async for record in done.stream()]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(open_run.result(), 0.001)
+        assert len(app._running.listeners) == 0
