@@ -8,7 +8,8 @@ The event `cloche/ID.start` starts a run of workflow ID; its data are {"input": 
 "payload": …}, or "cancel". Inngest keeps no event for a run that does not wait for it yet.
 
 Every request of Inngest carries all memos and the order in which they came. A fresh cell is led through them, in one crossing
-where it can be, and what it then waits for is reported back as steps of Inngest.
+where it can be, or the cell that answered the last request through those that are new. What it then waits for is reported back
+as steps of Inngest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +30,16 @@ from cloche.errors import ClocheError, RunFailed
 from cloche.foreign.attempts import Request, Sink, attempted
 from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import check_place, event_name, event_of, plain_outcome, request_of, resume_names
+from cloche.foreign.kept import BYTES_MAX, Kept, KeptConductors
+from cloche.foreign.ports import (
+    LOGGING_LEVELS,
+    check_place,
+    event_name,
+    event_of,
+    plain_outcome,
+    request_of,
+    resume_names,
+)
 from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT, begun, child_outcome, end_of
@@ -57,6 +68,9 @@ EVENT_BYTES_MAX = 2_900_000  # the output of a step has at most 4 MB; base64 is 
 POLL_S = 0.2
 
 
+log = logging.getLogger("cloche.foreign.inngest")
+
+
 class InngestExecutionEngine:
     """Workflows as functions of Inngest, which `functions` has for `inngest.fast_api.serve` and its like."""
 
@@ -67,9 +81,15 @@ class InngestExecutionEngine:
         *,
         steps: Iterable[Step] = (),
         cells: CellSource | None = None,
+        kept_bytes_max: int = BYTES_MAX,
     ) -> None:
-        """Raises RefusedByEngine: Inngest cannot say something in a workflow."""
+        """`kept_bytes_max`: what the cells of runs may take that wait for their next request. With 0 none is kept.
+
+        Raises:
+            RefusedByEngine: Inngest cannot say something in a workflow.
+        """
         self.hosting = Hosting(INNGEST, steps, cells)
+        self.kept = KeptConductors(kept_bytes_max)
         self.functions: list[inngest.Function[Any]] = []
         self._client = client
         for one in workflows:
@@ -77,7 +97,7 @@ class InngestExecutionEngine:
 
     def add(self, workflow: Workflow) -> InngestExecutionEngine:
         """Conduct this one and its children too. Raises as the constructor."""
-        self.functions += [_function_of(self._client, hosted) for hosted in self.hosting.add(workflow)]
+        self.functions += [_function_of(self._client, hosted, self.kept) for hosted in self.hosting.add(workflow)]
         return self
 
     async def run(
@@ -117,7 +137,7 @@ def start_event(workflow: str) -> str:
     return f"cloche/{workflow}.start"
 
 
-def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[Any]:
+def _function_of(client: inngest.Inngest, hosted: Hosted, kept: KeptConductors) -> inngest.Function[Any]:
     retries = max((hosted.retries(step).retries for step in hosted.steps.values()), default=0)
 
     @client.create_function(
@@ -128,10 +148,13 @@ def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[An
     )
     async def function(ctx: inngest.Context) -> Any:
         try:
-            answering = Answering(ctx, hosted)
+            answering = Answering(ctx, hosted, kept)
             answering.lead()
             if answering.run.outcome is None:
-                await answering.ask()
+                try:
+                    await answering.ask()
+                finally:
+                    answering.keep()
         except ClocheError as error:  # a divergence, an input that does not fit: trying again would not help
             raise inngest.NonRetriableError(str(Failure.from_exception(error))) from error
         return _ended(answering.run, ctx)
@@ -164,6 +187,10 @@ class Memos:
         self.target: str | None = ctx.step._target_hashed_id  # the one step that this request is to run
         self._memos: dict[str, Any] = execution._memos._memos
 
+    def entries(self) -> list[tuple[str, Any]]:
+        """The key of each, and what it was given, in their order."""
+        return [(key, self.data(key)) for key in self.order if key in self._memos]
+
     def data(self, key: str) -> Any:
         """What a step gave; None for a sleep."""
         found = self._memos[key].data
@@ -174,9 +201,6 @@ class Memos:
         error = self._memos[key].error
         return Failure(error.name, error.message) if error is not None else None
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._memos
-
     def forget(self) -> None:
         """The SDK calls its middleware back when a step is new, which it knows by there being no memo any more."""
         self._memos.clear()
@@ -185,21 +209,24 @@ class Memos:
 class Answering:
     """One request of Inngest: a run that is led through its memos, and then asks for what it waits for."""
 
-    def __init__(self, ctx: inngest.Context, hosted: Hosted) -> None:
+    def __init__(self, ctx: inngest.Context, hosted: Hosted, kept: KeptConductors) -> None:
         self._ctx = ctx
         self._hosted = hosted
+        self._kept = kept
         self._memos = Memos(ctx)
         self._data: Mapping[str, Any] = ctx.event.data
         self._run_id = str(self._data.get("run_id") or ctx.run_id)
         self._resumed: dict[int, int] = {}  # call -> how often it was resumed
-        self.run = self._begun()
 
     def _begun(self) -> Conductor:
-        now, data = self._ctx.event.ts or 0, self._data
         self._resumed = {}
-        identity = self._ctx.run_id
         return begun(
-            self._hosted, run_id=self._run_id, identity=identity, now=now, input=data.get("input"), options=data
+            self._hosted,
+            run_id=self._run_id,
+            identity=self._ctx.run_id,
+            now=self._ctx.event.ts or 0,
+            input=self._data.get("input"),
+            options=self._data,
         )
 
     # ---- what has happened ----
@@ -210,17 +237,38 @@ class Answering:
         Raises:
             Divergence: they are not of this code.
         """
+        self._entries = self._memos.entries()
+        kept = self._kept.take(self._ctx.run_id, self._beginning(), self._entries)
+        at = seen = 0
+        if kept is not None:
+            self.run, self._resumed, at, seen = kept.run, kept.resumed, len(kept.history), kept.run.events
+        else:
+            self.run = self._begun()
         try:
-            self._lead(together=self.run.report is None)
+            self._lead(self._entries[at:], together=self.run.report is None)
         except OutOfTurn:
             self.run = self._begun()
-            self._lead(together=False)
+            self._lead(self._entries, together=False)
+        self._log(seen or self.run.events - 1)  # a fresh cell says again what was said before
         self._memos.forget()
 
-    def _lead(self, *, together: bool) -> None:
+    def _log(self, seen: int) -> None:
+        """Log what the workflow said after so many events."""
+        if self._memos.target is None:
+            for level, text, event in self.run.news.logs:
+                if event > seen:
+                    log.log(LOGGING_LEVELS[level], "run %s: %s", self._run_id, text)
+
+    def keep(self) -> None:
+        """Have the conductor at hand when the run's next request comes."""
+        self._kept.put(self._ctx.run_id, Kept(self.run, self._beginning(), self._entries, self._resumed))
+
+    def _beginning(self) -> tuple[Any, int | None]:
+        return self._data, self._ctx.event.ts
+
+    def _lead(self, entries: list[tuple[str, Any]], *, together: bool) -> None:
         run, batch = self.run, list[tuple[str, bytes]]()
-        for key in filter(self._memos.__contains__, self._memos.order):
-            value = self._memos.data(key)
+        for key, value in entries:
             if together and _is_simple(value):
                 batch.append((value["path"], base64.b64decode(value["event"])))
                 continue

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Workflow
 
 F = TypeVar("F")
+LOGGING_LEVELS = (5, 10, 20, 30, 40)  # of `logging`, for the levels of a workflow's lines
 
 
 class CancelAsked(Exception):
@@ -181,7 +182,7 @@ class _Conducting(Generic[F]):
         self._begin_held()
         while run.news:
             news, run.news = run.news, News()
-            for level, text in news.logs:
+            for level, text, _ in news.logs:
                 self._ports.log(level, text)
             self._forget([call.number for call in news.closed])
             for number in news.opened:

@@ -36,7 +36,7 @@ from cloche.errors import ClocheError, Divergence, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import CancelAsked, conduct, event_name, resume_name
+from cloche.foreign.ports import LOGGING_LEVELS, CancelAsked, conduct, event_name, resume_name
 from cloche.foreign.refusals import RESTATE
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT, begun, child_outcome, end_of, frozen_text, thawed
@@ -48,7 +48,6 @@ from cloche_codegen import Step, Workflow
 EVENTS_MAX = 2_000  # of a run in one journal: a suspended one is led through them all when it goes on
 EVENT_BYTES_MAX = 6_000_000  # a message of Restate's ingress has at most 10 MB; base64 and JSON are in it
 CANCELED = 409  # the status with which Restate cancels
-_LEVELS = (5, 10, 20, 30, 40)
 
 log = logging.getLogger("cloche.foreign.restate")
 Context: TypeAlias = "restate.WorkflowContext | restate.WorkflowSharedContext"
@@ -186,7 +185,7 @@ class RestatePorts:
             self._unwanted.append(future)
 
     def log(self, level: int, text: str) -> None:
-        log.log(_LEVELS[level], "run %s: %s", self.run_id, text)
+        log.log(LOGGING_LEVELS[level], "run %s: %s", self.run_id, text)
 
     async def cancel_unwanted(self) -> None:
         """Children that nobody waits for: a call that may wait, so it is not made where they are forgotten."""

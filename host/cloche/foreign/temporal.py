@@ -35,7 +35,7 @@ from cloche.errors import ClocheError, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import CancelAsked, conduct, event_name, resume_name
+from cloche.foreign.ports import LOGGING_LEVELS, CancelAsked, conduct, event_name, resume_name
 from cloche.foreign.refusals import TEMPORAL
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT, begun, end_of, frozen_text, report_of, thawed
@@ -52,7 +52,6 @@ HISTORY_EVENTS_MAX = (
     2_500  # then a run goes on in a new history; Temporal warns at 10,240 events and ends a run at 51,200
 )
 HEARTBEAT_S = 10.0  # a worker that has been silent for so long in a step is taken to be dead
-_LEVELS = (5, 10, 20, 30, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +210,7 @@ class TemporalPorts:
         future.cancel()
 
     def log(self, level: int, text: str) -> None:
-        workflow.logger.log(_LEVELS[level], "%s", text)
+        workflow.logger.log(LOGGING_LEVELS[level], "%s", text)
 
     async def _whole(self, asked: StartChild) -> Any:
         id = f"{self.run_id}:{asked.path}"
