@@ -26,7 +26,7 @@ import httpx
 import inngest
 
 from cloche.engines import CellSource, is_native
-from cloche.errors import ClocheError, RunFailed
+from cloche.errors import ClocheError, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted
 from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
 from cloche.foreign.hosted import Hosted, Hosting
@@ -42,7 +42,7 @@ from cloche.foreign.ports import (
 )
 from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
 from cloche.foreign.report import from_text
-from cloche.foreign.runs import REPORT, begun, child_outcome, end_of
+from cloche.foreign.runs import REPORT, begun, child_outcome, end_of, ended_by_engine, failure_in
 from cloche.history import Failure, Path, TimeMs
 from cloche.history.messages import (
     CallStep,
@@ -91,6 +91,7 @@ class InngestExecutionEngine:
         self.hosting = Hosting(INNGEST, steps, cells)
         self.kept = KeptConductors(kept_bytes_max)
         self.functions: list[inngest.Function[Any]] = []
+        self._events: dict[str, str] = {}  # run -> Inngest's id of the event that started it
         self._client = client
         for one in workflows:
             self.add(one)
@@ -103,24 +104,40 @@ class InngestExecutionEngine:
     async def run(
         self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
     ) -> RunResult:
-        """Start a run and wait for its end: Inngest is asked every 200 ms, for nothing else tells.
+        """Start a run and wait for its end, for Inngest does not tell that a run is suspended: it is asked every 200 ms.
 
         Raises:
-            RunFailed: Inngest ended the run itself.
+            Divergence, RunFailed: Inngest ended the run itself.
         """
         data = {"input": input, "state": dict(state), "context": dict(context), "run_id": run_id, "report": True}
         event = inngest.Event(name=start_event(workflow.id), data=data, id=run_id)
-        [id] = await self._client.send(event)
+        [self._events[run_id]] = await self._client.send(event)
+        return await self._end(workflow, run_id)
+
+    async def resume(self, workflow: Workflow, run_id: str, name: str, payload: Any) -> RunResult:
+        """Resume a run that this object has started, and wait for its end. Raises as `run`.
+
+        Raises:
+            UsageError: it was started elsewhere.
+        """
+        if run_id not in self._events:
+            raise UsageError(
+                f"run '{run_id}' was not started here, and Inngest finds its end by what started it: use send_resume"
+            )
+        await self.send(workflow.id, run_id, name, payload)
+        return await self._end(workflow, run_id)
+
+    async def _end(self, workflow: Workflow, run_id: str) -> RunResult:
         headers = {"Authorization": f"Bearer {self._client.signing_key}"} if self._client.signing_key else {}
         async with httpx.AsyncClient(base_url=self._client.api_origin, headers=headers) as http:
             while True:
-                answer = await http.get(f"/v1/events/{id}/runs")
+                answer = await http.get(f"/v1/events/{self._events[run_id]}/runs")
                 for run in answer.raise_for_status().json()["data"]:
                     if run["status"] == "Completed":
                         return from_text(run["output"][REPORT], workflow)
                     if run["status"] in ("Failed", "Cancelled"):
-                        message = f"Inngest ended run {run_id} as {run['status'].lower()}: {run.get('output')}"
-                        raise RunFailed(message, run_id=run_id, status=run["status"].lower(), error=None)
+                        status = "failed" if run["status"] == "Failed" else "canceled"
+                        raise ended_by_engine(INNGEST, run_id, _failure_of(run), status)
                 await asyncio.sleep(POLL_S)
 
     async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
@@ -135,6 +152,13 @@ class InngestExecutionEngine:
 def start_event(workflow: str) -> str:
     """The name of the event that starts a run of a workflow."""
     return f"cloche/{workflow}.start"
+
+
+def _failure_of(run: Mapping[str, Any]) -> Failure:
+    """What the code of a run that Inngest ended has raised."""
+    output = run.get("output")
+    message = output.get("message", output) if isinstance(output, dict) else output
+    return failure_in(str(message), run["status"])
 
 
 def _function_of(client: inngest.Inngest, hosted: Hosted, kept: KeptConductors) -> inngest.Function[Any]:
