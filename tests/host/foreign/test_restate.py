@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +23,7 @@ from support.foreign_flows import (
     square,
     wf,
 )
-from support.foreign_servers import Restate, marks_in, restate, until_marked, worker
+from support.foreign_servers import Restate, marks_in, restate, served_on, until_marked, worker
 from support.foreign_worker import STEPS
 from support.guests import needs_python
 
@@ -39,8 +37,6 @@ pytest.importorskip("restate", reason="restate-sdk is not installed: make engine
 pytest.importorskip("hypercorn", reason="hypercorn is not installed: make engines")
 
 import httpx
-import hypercorn.asyncio
-import hypercorn.config
 from restate import app as app_of
 
 from cloche.foreign.restate import RestateExecutionEngine
@@ -61,26 +57,14 @@ def engine() -> RestateExecutionEngine:
 
 
 @asynccontextmanager
-async def served(
-    server: Restate, engine: RestateExecutionEngine, port: int | None = None
-) -> AsyncIterator[httpx.AsyncClient]:
+async def served(server: Restate, engine: RestateExecutionEngine) -> AsyncIterator[httpx.AsyncClient]:
     """The engine's services behind the server, and a client of its ingress."""
-    port, end, config = port or free_port(), asyncio.Event(), hypercorn.config.Config()
-    config.bind, config.h2_max_concurrent_streams = [f"127.0.0.1:{port}"], 2**31 - 1
-    config.graceful_timeout = config.shutdown_timeout = 0.2
-    app: Any = app_of(engine.services)
-    serving = asyncio.create_task(hypercorn.asyncio.serve(app, config, shutdown_trigger=end.wait))
-    async with httpx.AsyncClient(base_url=server.ingress, timeout=20) as client:
+    async with (
+        served_on(app_of(engine.services)) as port,
+        httpx.AsyncClient(base_url=server.ingress, timeout=20) as client,
+    ):
         await deploy(server, client, port)
         yield client
-    end.set()
-    await asyncio.wait([serving], timeout=5)  # requests that wait for the server's next word are cut off
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    with warnings.catch_warnings():  # hypercorn leaves coroutines behind when connections are cut off
-        warnings.simplefilter("ignore")
-        del serving
-        gc.collect()
 
 
 async def deploy(server: Restate, client: httpx.AsyncClient, port: int) -> None:
