@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -28,9 +27,10 @@ import inngest
 from cloche.engines import CellSource, is_native
 from cloche.errors import ClocheError, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted
-from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
+from cloche.foreign.conductor import Call, Conductor, OutOfTurn
 from cloche.foreign.hosted import Hosted, Hosting
 from cloche.foreign.kept import BYTES_MAX, Kept, KeptConductors
+from cloche.foreign.memos import Memos, ended_with, hashed, is_attempt, is_simple
 from cloche.foreign.ports import (
     LOGGING_LEVELS,
     check_place,
@@ -198,38 +198,6 @@ def _ended(run: Conductor, ctx: inngest.Context) -> Any:
     raise inngest.NonRetriableError(f"Canceled: {end['canceled']}")
 
 
-class Memos:
-    """What Inngest remembers of a run, in the order in which it came.
-
-    The one place that reaches into the SDK: its context shows neither the order (`ctx.stack` of the SDK specification) nor all
-    memos at once.
-    """
-
-    def __init__(self, ctx: inngest.Context) -> None:
-        execution: Any = ctx.step._execution
-        self.order: list[str] = list(execution._request.ctx.stack.stack or ())
-        self.target: str | None = ctx.step._target_hashed_id  # the one step that this request is to run
-        self._memos: dict[str, Any] = execution._memos._memos
-
-    def entries(self) -> list[tuple[str, Any]]:
-        """The key of each, and what it was given, in their order."""
-        return [(key, self.data(key)) for key in self.order if key in self._memos]
-
-    def data(self, key: str) -> Any:
-        """What a step gave; None for a sleep."""
-        found = self._memos[key].data
-        return None if type(found).__name__ == "EmptySentinel" else found
-
-    def error(self, key: str) -> Failure | None:
-        """The failure of a step that Inngest gave up."""
-        error = self._memos[key].error
-        return Failure(error.name, error.message) if error is not None else None
-
-    def forget(self) -> None:
-        """The SDK calls its middleware back when a step is new, which it knows by there being no memo any more."""
-        self._memos.clear()
-
-
 class Answering:
     """One request of Inngest: a run that is led through its memos, and then asks for what it waits for."""
 
@@ -293,12 +261,12 @@ class Answering:
     def _lead(self, entries: list[tuple[str, Any]], *, together: bool) -> None:
         run, batch = self.run, list[tuple[str, bytes]]()
         for key, value in entries:
-            if together and _is_simple(value):
+            if together and is_simple(value):
                 batch.append((value["path"], base64.b64decode(value["event"])))
                 continue
             run.deliver_all(batch)
             batch = []
-            if key == _hashed(CANCEL_STEP) and value is not None:
+            if key == hashed(CANCEL_STEP) and value is not None:
                 run.cancel(value["ts"], "canceled by a message")
                 continue
             call = self._open_call(key, value)
@@ -308,8 +276,8 @@ class Answering:
 
     def _open_call(self, key: str, value: Any) -> Call | None:
         """Whose memo it is; None if nobody waits for it any more."""
-        if _is_attempt(value):
-            event = _unpacked(value)
+        if is_attempt(value):
+            event = ended_with(value)
             call = self.run.open.get(event.call)
             if call is None:
                 self.run.deliver(value["path"], event)  # which says whether it was given up, or is of other code
@@ -321,7 +289,7 @@ class Answering:
         at, number = run.now, call.number
         if failure is not None and isinstance(asked, CallStep):
             run.deliver(call.path, StepFailed(at, number, failure))
-        elif _is_attempt(value):
+        elif is_attempt(value):
             check_place(run, value["path"], call)
             call.attempt = value["attempt"]
             event = event_of(run, call, value)
@@ -394,7 +362,7 @@ class Answering:
         return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
 
     def _key(self, call: Call) -> str:
-        return _hashed(self._id(call))
+        return hashed(self._id(call))
 
     def _step(self, call: Call) -> Callable[[], Awaitable[Any]]:
         id, step = self._id(call), self._ctx.step
@@ -431,24 +399,6 @@ class Answering:
             delay = max(0.0, value["again"] / 1000 - datetime.now(UTC).timestamp())
             raise inngest.RetryAfterError(value["why"], timedelta(seconds=delay), quiet=True)
         return value | {"attempt": call.attempt}
-
-
-def _hashed(id: str) -> str:
-    """The key of a step's memo."""
-    return hashlib.sha1(id.encode()).hexdigest()
-
-
-def _is_attempt(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("event"), str) and "path" in value
-
-
-def _is_simple(value: Any) -> bool:
-    """A memo that says itself which call it answers, and whose event does not depend on where the run stands."""
-    return _is_attempt(value) and "base" not in value and "abort" not in value
-
-
-def _unpacked(value: dict[str, Any]) -> CallEvent:
-    return unpacked(base64.b64decode(value["event"]))
 
 
 def _quoted(text: str) -> str:

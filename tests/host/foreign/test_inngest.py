@@ -29,8 +29,7 @@ from support.guests import needs_python
 from benchmarks.engine_servers import free_port, wait_for_port
 from cloche import RunResult, create_step, create_workflow
 from cloche.engines import SandboxEngine
-from cloche.foreign import Conductor, Hosted
-from cloche.foreign.kept import BYTES_MAX, Kept, KeptConductors
+from cloche.foreign.kept import BYTES_MAX
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
 
@@ -47,7 +46,8 @@ import inngest.fast_api
 from inngest.experimental import mocked
 from support.inngest_executor import Executor, Run
 
-from cloche.foreign.inngest import MESSAGE, InngestExecutionEngine, Memos
+from cloche.foreign.inngest import MESSAGE, InngestExecutionEngine
+from cloche.foreign.memos import Memos
 
 APP = "cloche"
 SEEDS = 30
@@ -305,12 +305,14 @@ def test_requests_grow_with_the_memos_and_no_faster(kept_bytes_max: int) -> None
             run = executor.start("loop", {"input": {"x": 0}})
             while len(run.stack) < memos:
                 await executor.call(run, "step", 0)
-            profiler = cProfile.Profile()
-            await executor.call(run, "step", 0)
-            profiler.enable()
-            await executor.call(run, "step", 0)
-            profiler.disable()
-            return sum(one.callcount for one in profiler.getstats())
+            counts = []
+            for _ in range(4):  # the fewest: one that is collected within a request is of an earlier one
+                profiler = cProfile.Profile()
+                profiler.enable()
+                await executor.call(run, "step", 0)
+                profiler.disable()
+                counts.append(sum(one.callcount for one in profiler.getstats()))
+            return min(counts)
 
         return asyncio.run(counted())
 
@@ -341,35 +343,14 @@ def test_a_run_stays_in_its_cell_between_requests() -> None:
     assert (opened(BYTES_MAX), opened(0)) == (1, 11)
 
 
-def test_a_cell_is_led_on_under_its_own_history_only() -> None:
-    """What came before is another run's, or came in another order: a fresh cell is led through it."""
-    hosted = Hosted.of(wf("w").parallel([plus, increment]).commit())
-    run = Conductor(hosted)
-    run.begin("r", 1_000, {"x": 1})
-    history = [("a", {"n": 1}), ("b", {"n": 2})]
-
-    def kept() -> KeptConductors:
-        kept = KeptConductors()
-        kept.put("r", Kept(run, "begun", history, {}))
-        return kept
-
-    assert kept().take("r", "begun", [*history, ("c", {})]) is not None
-    others = [
-        ("r2", "begun", history),
-        ("r", "other", history),
-        ("r", "begun", history[::-1]),
-        ("r", "begun", history[:1]),
-    ]
-    assert [kept().take(*other) for other in others] == [None] * 4
-
-
-def test_cells_that_are_kept_are_bounded_in_bytes() -> None:
-    run = Conductor(Hosted.of(wf("w").then(plus).commit()))
-    run.begin("r", 1_000, {"x": 1})
-    kept = KeptConductors(3 * run.resident_bytes)
-    for number in range(5):
-        kept.put(str(number), Kept(run, "begun", [], {}))
-    assert [str(number) for number in range(5) if kept.take(str(number), "begun", [])] == ["2", "3", "4"]
+def test_what_a_step_writes_goes_to_the_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    quiet = logging.getLogger("quiet")
+    quiet.setLevel(logging.INFO)
+    try:
+        asyncio.run(run_flow(served.executor(), FLOWS["writes"]))
+    finally:
+        quiet.setLevel(logging.CRITICAL + 1)
+    assert [one.getMessage() for one in caplog.records if "wrote" in one.msg] == ["step 'tells' wrote {'half': 2.5}"]
 
 
 says = (

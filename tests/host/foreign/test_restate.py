@@ -133,6 +133,14 @@ def test_a_workflow_gives_its_value_to_clients(server: Restate, engine: RestateE
     assert on_restate(server, engine, ended) == [{"x": 20}, {"failed": "FatalError: no", "status": 500}]
 
 
+def test_what_a_step_writes_goes_to_the_log(
+    server: Restate, engine: RestateExecutionEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "cloche.foreign.restate"):
+        on_restate(server, engine, lambda client: call(client, "writes", "writes-1", "run", {"input": {"x": 5}}))
+    assert "step 'tells' of run writes-1 wrote {'half': 2.5}" in caplog.text
+
+
 def test_an_input_that_does_not_fit_ends_the_run(server: Restate) -> None:
     engine = RestateExecutionEngine([create_workflow(id="typed", input_schema=int).then(square).commit()])
     answer = on_restate(

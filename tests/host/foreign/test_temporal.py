@@ -130,6 +130,14 @@ def test_a_workflow_gives_its_value_to_clients(server: Temporal, engine: Tempora
     assert on_temporal(server, engine, lambda client: value_of(client, "then", {"x": 5})) == {"x": 20}
 
 
+def test_what_a_step_writes_goes_to_the_log(
+    server: Temporal, engine: TemporalExecutionEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "temporalio.activity"):
+        on_temporal(server, engine, lambda client: value_of(client, "writes", {"x": 5}))
+    assert "step 'tells' wrote {'half': 2.5}" in caplog.text
+
+
 def test_nothing_is_kept_between_two_tasks(server: Temporal, engine: TemporalExecutionEngine) -> None:
     """Every task leads a new cell through the whole history."""
     got = on_temporal(server, engine, lambda client: value_of(client, "loop", {"x": 185}), max_cached_workflows=0)
