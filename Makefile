@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engines check format guest guest-python wheel-python bench counts rivals campaign kills simulate fuzz torture docs lock clean
+.PHONY: help demo test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test: guest guest-python ## all tests, on all cores
 
 engines: $(READY) ## fetch the servers of Temporal and Restate, pinned, for the tests and benchmarks of foreign engines
 	$(BIN)/python .ci/engines.py
+
+ENGINE_TESTS := $(addprefix tests/host/foreign/test_,examples.py pages.py restate.py temporal.py)
+test-engines: engines guest guest-python ## the tests of foreign engines on their own servers, none left out, in one process
+	CLOCHE_ENGINES=all $(BIN)/python -m pytest -p no:xdist $(ENGINE_TESTS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .

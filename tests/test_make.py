@@ -37,3 +37,21 @@ def test_make_demo_goes_on_without_the_python_guest(tmp_path: Path) -> None:
     done = make("demo", tmp_path, PYTHON + NO_PYTHON_GUEST)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ran host/examples/demo/demo.py")
     assert "The demo goes on without the Python guest" in done.stderr
+
+
+def test_engines_are_fetched_and_tested_in_one_process(tmp_path: Path) -> None:
+    done = make("test-engines", tmp_path, PYTHON + 'echo "CLOCHE_ENGINES=$CLOCHE_ENGINES" >&2\n')
+    fetched, *guests, tests = done.stdout.splitlines()
+    assert (fetched, len(guests)) == ("ran .ci/engines.py", 2)
+    assert tests.startswith("ran -m pytest -p no:xdist tests/host/foreign/")
+    assert done.stderr.splitlines()[-1] == "CLOCHE_ENGINES=all"
+    run = set(tests.split()[5:])
+    need = [
+        file for file in (ROOT / "tests" / "host").rglob("test_*.py") if "foreign_servers import" in file.read_text()
+    ]
+    assert run == {str(file.relative_to(ROOT)) for file in need}
+
+
+def test_ci_runs_the_engines_after_all_else() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert lines[-3:] == ["make check", "make test", "make test-engines"]

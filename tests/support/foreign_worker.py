@@ -27,8 +27,10 @@ MARKED = create_workflow(id="marked").dountil(marks, path("inputData.x") >= STEP
 
 
 # Another step with each value of STEP: what a deployment changes under open runs.
-step = create_step(id=os.environ.get("STEP", "first"), execute=lambda data: data)
-CHANGED = create_workflow(id="changed").then(step).wait_for_event("go").commit()
+STEP = os.environ.get("STEP", "first")
+step = create_step(id=STEP, execute=lambda data: data)
+CHANGED = create_workflow(id="changed")
+CHANGED = (CHANGED.sleep(0.01) if STEP == "sleep" else CHANGED.then(step)).wait_for_event("go").commit()
 
 
 async def temporal(address: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from cloche.foreign import ExecutionEngine
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
+
+
+log = logging.getLogger("cloche")
 
 
 class Run:
@@ -202,7 +207,8 @@ class Run:
 class ForeignRun(Run):
     """Made by `create_run` of a workflow whose `execution_engine` keeps whole runs: it is started, reached and canceled there.
 
-    What reads a history of cloche's own raises `UsageError`: the engine has it.
+    What reads a history of cloche's own raises `UsageError`: the engine has it. The workflow's `on_start`, `on_finish` and
+    `on_error` are called here, round `start` and `resume`.
     """
 
     def __init__(self, engine: ExecutionEngine, workflow: Workflow, run_id: str) -> None:
@@ -222,19 +228,26 @@ class ForeignRun(Run):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
     ) -> RunResult:
-        """Start this run on its engine, and wait for its end.
+        """Start this run on its engine, and wait until it has ended or, where the engine can tell, is suspended.
 
         Raises:
             InvalidInput: the input does not fit the workflow's schema; nothing was started.
             UsageError: the engine cannot be reached, or was asked to go step by step.
+            Divergence, RunFailed: the engine ended the run itself.
+            Exception: what `on_start` raised; nothing was started.
         """
         if per_step:
             raise UsageError("per_step needs a store of cloche's own")
-        adapter = self._started.input_adapter() if self._started.validate_inputs else None
+        workflow, value = self._started, input_data
+        adapter = workflow.input_adapter() if workflow.validate_inputs else None
         if adapter is not None:
-            validated(adapter, input_data, f"the input of workflow '{self._started.id}'")
+            value = validated(adapter, input_data, f"the input of workflow '{workflow.id}'")
+        if workflow.on_start is not None:
+            await _awaited(workflow.on_start({"run_id": self._id, "workflow_id": workflow.id, "input": value}))
         state, context = initial_state or {}, request_context or {}
-        return await self._engine.run(self._started, plain(input_data), run_id=self._id, state=state, context=context)
+        return await self._told(
+            await self._engine.run(workflow, plain(input_data), run_id=self._id, state=state, context=context)
+        )
 
     async def resume(
         self,
@@ -245,8 +258,28 @@ class ForeignRun(Run):
         foreach_index: int | None = None,
         per_step: bool = False,
         idempotency_key: str | None = None,
-    ) -> NoReturn:
-        raise UsageError("use send_resume: the engine does not tell here how the run goes on")
+    ) -> RunResult:
+        """Resume a suspended step by its path (its id, on the top level) or by a label, and wait as `start` does.
+
+        Raises:
+            UsageError: the engine cannot be reached, or was asked for what needs a store of cloche's own.
+            Divergence, RunFailed: the engine ended the run itself.
+        """
+        if per_step or idempotency_key is not None:
+            raise UsageError("per_step and idempotency_key need a store of cloche's own")
+        name = resume_name(getattr(step, "id", step), label, foreach_index)
+        return await self._told(await self._engine.resume(self._started, self._id, name, plain(resume_data)))
+
+    async def _told(self, result: RunResult) -> RunResult:
+        """The result, after the workflow's callbacks were given it; what they raise is logged."""
+        workflow = self._started
+        for call in (workflow.on_finish, workflow.on_error if result.status == RunStatus.FAILED else None):
+            try:
+                if call is not None:
+                    await _awaited(call(result))
+            except Exception:
+                log.exception("a callback of run %s raised; the run is not affected", self._id)
+        return result
 
     async def send_resume(
         self, *, step: str | None = None, label: str | None = None, foreach_index: int | None = None, data: Any = None
@@ -264,3 +297,8 @@ class ForeignRun(Run):
 
     def _open(self) -> AbstractAsyncContextManager[Connection]:
         raise UsageError(f"run {self._id} is kept by {type(self._engine).__name__}: look at it there")
+
+
+async def _awaited(answer: Any) -> None:
+    if inspect.isawaitable(answer):
+        await answer

@@ -19,7 +19,7 @@ class Workflow(codegen.Workflow):
     """A workflow of the builder (`cloche_codegen.Workflow` has its methods) that can be run.
 
     `execution_engine` is what `create_run` runs it on: an engine for cells (the default is `SandboxEngine()`), or one that
-    keeps whole runs (`cloche.foreign`) and does not call the three functions. `on_start` is called before a run starts, once,
+    keeps whole runs (`cloche.foreign`). `on_start` is called before a run starts, once,
     and may refuse it by raising; `on_finish` when a run stops in this process (ended or suspended), `on_error` after it when
     the run failed; what these two raise is logged and changes nothing. All three may be async.
     """

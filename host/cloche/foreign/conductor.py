@@ -82,11 +82,14 @@ class OutOfTurn(Exception):
 
 @dataclass(slots=True)
 class News:
-    """What has changed since it was looked at: calls that were made, calls that were given up, lines that were logged."""
+    """What has changed since it was looked at: calls that were made, calls that were given up, lines that were logged.
+
+    A line is its level, its text and the number of the event, from 1, that it followed.
+    """
 
     opened: list[CallId] = field(default_factory=list)
     closed: list[Call] = field(default_factory=list)
-    logs: list[tuple[int, str]] = field(default_factory=list)
+    logs: list[tuple[int, str, int]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.opened or self.closed or self.logs)
@@ -182,7 +185,7 @@ class Conductor:
         if not answers:
             return
         with self._faults_end_it():
-            commands = split_output(self._cell.turn([packed for _, packed in answers]))
+            commands = self._commands(self._cell.turn([packed for _, packed in answers]))
             for path, packed in answers:
                 call = self.open.get(decode(packed)[2])
                 if self.outcome is not None or call is None or call.path != path:
@@ -215,6 +218,11 @@ class Conductor:
         """The run fails with what its code has not said itself."""
         if self.outcome is None:
             self._end(FailRun(failure))
+
+    @property
+    def resident_bytes(self) -> int:
+        """About what its cell takes of the process's memory."""
+        return self._cell.resident_bytes
 
     def waiting(self) -> list[Call]:
         """The calls of steps that wait to be resumed."""
@@ -283,7 +291,7 @@ class Conductor:
     def _turn(self, events: Sequence[Event]) -> None:
         with self._faults_end_it():
             output = self._cell.turn([event.pack(self.hosted.code.abi) for event in events])
-            commands, attempts = split_output(output), list[int]()
+            commands, attempts = self._commands(output), list[int]()
             for event in events:
                 attempts.append(self._attempt_of(event))
                 self._take(event)
@@ -291,6 +299,10 @@ class Conductor:
                     self._command(body)
             if self.report is not None:
                 self.report.take(events, attempts, output)
+
+    def _commands(self, output: bytes) -> Iterator[list[bytes]]:
+        """What the guest asked for after each event."""
+        return split_output(output, None, self.hosted.cells.validator)
 
     @contextmanager
     def _faults_end_it(self) -> Iterator[None]:
@@ -360,7 +372,7 @@ class Conductor:
             case CompleteRun() | FailRun():
                 self._end(command)
             case WriteLog(level, text):
-                self.news.logs.append((level, text))
+                self.news.logs.append((level, text, self.events))
 
     def _keep(self, path: str, value: Any) -> None:
         if "[" not in path:  # a turn of a loop: there may be any number

@@ -8,14 +8,15 @@ The event `cloche/ID.start` starts a run of workflow ID; its data are {"input": 
 "payload": …}, or "cancel". Inngest keeps no event for a run that does not wait for it yet.
 
 Every request of Inngest carries all memos and the order in which they came. A fresh cell is led through them, in one crossing
-where it can be, and what it then waits for is reported back as steps of Inngest.
+where it can be, or the cell that answered the last request through those that are new. What it then waits for is reported back
+as steps of Inngest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,14 +25,24 @@ import httpx
 import inngest
 
 from cloche.engines import CellSource, is_native
-from cloche.errors import ClocheError, RunFailed
+from cloche.errors import ClocheError, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted
-from cloche.foreign.conductor import Call, CallEvent, Conductor, OutOfTurn, unpacked
+from cloche.foreign.conductor import Call, Conductor, OutOfTurn
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import check_place, event_name, event_of, plain_outcome, request_of, resume_names
+from cloche.foreign.kept import BYTES_MAX, Kept, KeptConductors
+from cloche.foreign.memos import Memos, ended_with, hashed, is_attempt, is_simple
+from cloche.foreign.ports import (
+    LOGGING_LEVELS,
+    check_place,
+    event_name,
+    event_of,
+    plain_outcome,
+    request_of,
+    resume_names,
+)
 from cloche.foreign.refusals import INNGEST, INNGEST_RETRIES_MAX
 from cloche.foreign.report import from_text
-from cloche.foreign.runs import REPORT, begun, child_outcome, end_of
+from cloche.foreign.runs import REPORT, begun, child_outcome, end_of, ended_by_engine, failure_in
 from cloche.history import Failure, Path, TimeMs
 from cloche.history.messages import (
     CallStep,
@@ -57,6 +68,9 @@ EVENT_BYTES_MAX = 2_900_000  # the output of a step has at most 4 MB; base64 is 
 POLL_S = 0.2
 
 
+log = logging.getLogger("cloche.foreign.inngest")
+
+
 class InngestExecutionEngine:
     """Workflows as functions of Inngest, which `functions` has for `inngest.fast_api.serve` and its like."""
 
@@ -67,40 +81,63 @@ class InngestExecutionEngine:
         *,
         steps: Iterable[Step] = (),
         cells: CellSource | None = None,
+        kept_bytes_max: int = BYTES_MAX,
     ) -> None:
-        """Raises RefusedByEngine: Inngest cannot say something in a workflow."""
+        """`kept_bytes_max`: what the cells of runs may take that wait for their next request. With 0 none is kept.
+
+        Raises:
+            RefusedByEngine: Inngest cannot say something in a workflow.
+        """
         self.hosting = Hosting(INNGEST, steps, cells)
+        self.kept = KeptConductors(kept_bytes_max)
         self.functions: list[inngest.Function[Any]] = []
+        self._events: dict[str, str] = {}  # run -> Inngest's id of the event that started it
         self._client = client
         for one in workflows:
             self.add(one)
 
     def add(self, workflow: Workflow) -> InngestExecutionEngine:
         """Conduct this one and its children too. Raises as the constructor."""
-        self.functions += [_function_of(self._client, hosted) for hosted in self.hosting.add(workflow)]
+        self.functions += [_function_of(self._client, hosted, self.kept) for hosted in self.hosting.add(workflow)]
         return self
 
     async def run(
         self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
     ) -> RunResult:
-        """Start a run and wait for its end: Inngest is asked every 200 ms, for nothing else tells.
+        """Start a run and wait for its end, for Inngest does not tell that a run is suspended: it is asked every 200 ms.
 
         Raises:
-            RunFailed: Inngest ended the run itself.
+            Divergence, RunFailed: Inngest ended the run itself.
         """
         data = {"input": input, "state": dict(state), "context": dict(context), "run_id": run_id, "report": True}
         event = inngest.Event(name=start_event(workflow.id), data=data, id=run_id)
-        [id] = await self._client.send(event)
+        [self._events[run_id]] = await self._client.send(event)
+        return await self._end(workflow, run_id)
+
+    async def resume(self, workflow: Workflow, run_id: str, name: str, payload: Any) -> RunResult:
+        """Resume a run that this object has started, and wait for its end. Raises as `run`.
+
+        Raises:
+            UsageError: it was started elsewhere.
+        """
+        if run_id not in self._events:
+            raise UsageError(
+                f"run '{run_id}' was not started here, and Inngest finds its end by what started it: use send_resume"
+            )
+        await self.send(workflow.id, run_id, name, payload)
+        return await self._end(workflow, run_id)
+
+    async def _end(self, workflow: Workflow, run_id: str) -> RunResult:
         headers = {"Authorization": f"Bearer {self._client.signing_key}"} if self._client.signing_key else {}
         async with httpx.AsyncClient(base_url=self._client.api_origin, headers=headers) as http:
             while True:
-                answer = await http.get(f"/v1/events/{id}/runs")
+                answer = await http.get(f"/v1/events/{self._events[run_id]}/runs")
                 for run in answer.raise_for_status().json()["data"]:
                     if run["status"] == "Completed":
                         return from_text(run["output"][REPORT], workflow)
                     if run["status"] in ("Failed", "Cancelled"):
-                        message = f"Inngest ended run {run_id} as {run['status'].lower()}: {run.get('output')}"
-                        raise RunFailed(message, run_id=run_id, status=run["status"].lower(), error=None)
+                        status = "failed" if run["status"] == "Failed" else "canceled"
+                        raise ended_by_engine(INNGEST, run_id, _failure_of(run), status)
                 await asyncio.sleep(POLL_S)
 
     async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
@@ -117,7 +154,14 @@ def start_event(workflow: str) -> str:
     return f"cloche/{workflow}.start"
 
 
-def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[Any]:
+def _failure_of(run: Mapping[str, Any]) -> Failure:
+    """What the code of a run that Inngest ended has raised."""
+    output = run.get("output")
+    message = output.get("message", output) if isinstance(output, dict) else output
+    return failure_in(str(message), run["status"])
+
+
+def _function_of(client: inngest.Inngest, hosted: Hosted, kept: KeptConductors) -> inngest.Function[Any]:
     @client.create_function(
         fn_id=hosted.id,
         trigger=inngest.TriggerEvent(event=start_event(hosted.id)),
@@ -126,10 +170,13 @@ def _function_of(client: inngest.Inngest, hosted: Hosted) -> inngest.Function[An
     )
     async def function(ctx: inngest.Context) -> Any:
         try:
-            answering = Answering(ctx, hosted)
+            answering = Answering(ctx, hosted, kept)
             answering.lead()
             if answering.run.outcome is None:
-                await answering.ask()
+                try:
+                    await answering.ask()
+                finally:
+                    answering.keep()
         except ClocheError as error:  # a divergence, an input that does not fit: trying again would not help
             raise inngest.NonRetriableError(str(Failure.from_exception(error))) from error
         return _ended(answering.run, ctx)
@@ -149,55 +196,27 @@ def _ended(run: Conductor, ctx: inngest.Context) -> Any:
     raise inngest.NonRetriableError(f"Canceled: {end['canceled']}")
 
 
-class Memos:
-    """What Inngest remembers of a run, in the order in which it came.
-
-    The one place that reaches into the SDK: its context shows neither the order (`ctx.stack` of the SDK specification) nor all
-    memos at once.
-    """
-
-    def __init__(self, ctx: inngest.Context) -> None:
-        execution: Any = ctx.step._execution
-        self.order: list[str] = list(execution._request.ctx.stack.stack or ())
-        self.target: str | None = ctx.step._target_hashed_id  # the one step that this request is to run
-        self._memos: dict[str, Any] = execution._memos._memos
-
-    def data(self, key: str) -> Any:
-        """What a step gave; None for a sleep."""
-        found = self._memos[key].data
-        return None if type(found).__name__ == "EmptySentinel" else found
-
-    def error(self, key: str) -> Failure | None:
-        """The failure of a step that Inngest gave up."""
-        error = self._memos[key].error
-        return Failure(error.name, error.message) if error is not None else None
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._memos
-
-    def forget(self) -> None:
-        """The SDK calls its middleware back when a step is new, which it knows by there being no memo any more."""
-        self._memos.clear()
-
-
 class Answering:
     """One request of Inngest: a run that is led through its memos, and then asks for what it waits for."""
 
-    def __init__(self, ctx: inngest.Context, hosted: Hosted) -> None:
+    def __init__(self, ctx: inngest.Context, hosted: Hosted, kept: KeptConductors) -> None:
         self._ctx = ctx
         self._hosted = hosted
+        self._kept = kept
         self._memos = Memos(ctx)
         self._data: Mapping[str, Any] = ctx.event.data
         self._run_id = str(self._data.get("run_id") or ctx.run_id)
         self._resumed: dict[int, int] = {}  # call -> how often it was resumed
-        self.run = self._begun()
 
     def _begun(self) -> Conductor:
-        now, data = self._ctx.event.ts or 0, self._data
         self._resumed = {}
-        identity = self._ctx.run_id
         return begun(
-            self._hosted, run_id=self._run_id, identity=identity, now=now, input=data.get("input"), options=data
+            self._hosted,
+            run_id=self._run_id,
+            identity=self._ctx.run_id,
+            now=self._ctx.event.ts or 0,
+            input=self._data.get("input"),
+            options=self._data,
         )
 
     # ---- what has happened ----
@@ -208,23 +227,44 @@ class Answering:
         Raises:
             Divergence: they are not of this code.
         """
+        self._entries = self._memos.entries()
+        kept = self._kept.take(self._ctx.run_id, self._beginning(), self._entries)
+        at = seen = 0
+        if kept is not None:
+            self.run, self._resumed, at, seen = kept.run, kept.resumed, len(kept.history), kept.run.events
+        else:
+            self.run = self._begun()
         try:
-            self._lead(together=self.run.report is None)
+            self._lead(self._entries[at:], together=self.run.report is None)
         except OutOfTurn:
             self.run = self._begun()
-            self._lead(together=False)
+            self._lead(self._entries, together=False)
+        self._log(seen or self.run.events - 1)  # a fresh cell says again what was said before
         self._memos.forget()
 
-    def _lead(self, *, together: bool) -> None:
+    def _log(self, seen: int) -> None:
+        """Log what the workflow said after so many events."""
+        if self._memos.target is None:
+            for level, text, event in self.run.news.logs:
+                if event > seen:
+                    log.log(LOGGING_LEVELS[level], "run %s: %s", self._run_id, text)
+
+    def keep(self) -> None:
+        """Have the conductor at hand when the run's next request comes."""
+        self._kept.put(self._ctx.run_id, Kept(self.run, self._beginning(), self._entries, self._resumed))
+
+    def _beginning(self) -> tuple[Any, int | None]:
+        return self._data, self._ctx.event.ts
+
+    def _lead(self, entries: list[tuple[str, Any]], *, together: bool) -> None:
         run, batch = self.run, list[tuple[str, bytes]]()
-        for key in filter(self._memos.__contains__, self._memos.order):
-            value = self._memos.data(key)
-            if together and _is_simple(value):
+        for key, value in entries:
+            if together and is_simple(value):
                 batch.append((value["path"], base64.b64decode(value["event"])))
                 continue
             run.deliver_all(batch)
             batch = []
-            if key == _hashed(CANCEL_STEP) and value is not None:
+            if key == hashed(CANCEL_STEP) and value is not None:
                 run.cancel(value["ts"], "canceled by a message")
                 continue
             call = self._open_call(key, value)
@@ -234,8 +274,8 @@ class Answering:
 
     def _open_call(self, key: str, value: Any) -> Call | None:
         """Whose memo it is; None if nobody waits for it any more."""
-        if _is_attempt(value):
-            event = _unpacked(value)
+        if is_attempt(value):
+            event = ended_with(value)
             call = self.run.open.get(event.call)
             if call is None:
                 self.run.deliver(value["path"], event)  # which says whether it was given up, or is of other code
@@ -247,7 +287,7 @@ class Answering:
         at, number = run.now, call.number
         if failure is not None and isinstance(asked, CallStep):
             run.deliver(call.path, StepFailed(at, number, failure))
-        elif _is_attempt(value):
+        elif is_attempt(value):
             check_place(run, value["path"], call)
             call.attempt = value["attempt"]
             event = event_of(run, call, value)
@@ -320,7 +360,7 @@ class Answering:
         return call.path if rounds == 0 else f"{call.path}~{rounds + 1}"
 
     def _key(self, call: Call) -> str:
-        return _hashed(self._id(call))
+        return hashed(self._id(call))
 
     def _step(self, call: Call) -> Callable[[], Awaitable[Any]]:
         id, step = self._id(call), self._ctx.step
@@ -357,24 +397,6 @@ class Answering:
             delay = max(0.0, value["again"] / 1000 - datetime.now(UTC).timestamp())
             raise inngest.RetryAfterError(value["why"], timedelta(seconds=delay), quiet=True)
         return value | {"attempt": call.attempt}
-
-
-def _hashed(id: str) -> str:
-    """The key of a step's memo."""
-    return hashlib.sha1(id.encode()).hexdigest()
-
-
-def _is_attempt(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("event"), str) and "path" in value
-
-
-def _is_simple(value: Any) -> bool:
-    """A memo that says itself which call it answers, and whose event does not depend on where the run stands."""
-    return _is_attempt(value) and "base" not in value and "abort" not in value
-
-
-def _unpacked(value: dict[str, Any]) -> CallEvent:
-    return unpacked(base64.b64decode(value["event"]))
 
 
 def _quoted(text: str) -> str:

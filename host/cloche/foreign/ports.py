@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Workflow
 
 F = TypeVar("F")
+LOGGING_LEVELS = (5, 10, 20, 30, 40)  # of `logging`, for the levels of a workflow's lines
 
 
 class CancelAsked(Exception):
@@ -94,7 +95,14 @@ class ExecutionEngine(Protocol):
     async def run(
         self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
     ) -> RunResult:
-        """Start a run and wait for its end."""
+        """Start a run and wait until it has ended or, where the engine can tell, is suspended.
+
+        Raises:
+            Divergence, RunFailed: the engine ended the run itself; its code has not said how.
+        """
+
+    async def resume(self, workflow: Workflow, run_id: str, name: str, payload: Any) -> RunResult:
+        """Resume a step with a message under `resume_name`, and wait as `run` does. Raises as that."""
 
     async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
         """Send a message to a run, under `event_name` or `resume_name`."""
@@ -181,7 +189,7 @@ class _Conducting(Generic[F]):
         self._begin_held()
         while run.news:
             news, run.news = run.news, News()
-            for level, text in news.logs:
+            for level, text, _ in news.logs:
                 self._ports.log(level, text)
             self._forget([call.number for call in news.closed])
             for number in news.opened:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -51,12 +52,18 @@ class Report:
         for record in self._machine.accept(inputs, output, events[-1].time).records:
             self._folding.take(record)
 
+    @property
+    def status(self) -> RunStatus:
+        """Of the run as it stands."""
+        return self._machine.status
+
     def result(self, status: str | None = None, failure: Failure | None = None) -> RunResult:
         """The run as it stands; with `status` as it ended, and `failure` if its code has not said that itself."""
-        out = self._folding.out
+        folding = copy(self._folding)
+        out = folding.out = deepcopy(folding.out)  # what is suspended now may not be so later
         out.status = RunStatus(status) if status else self._machine.status
         out.error = out.error or failure
-        self._folding.finish()
+        folding.finish()
         return out
 
     def saved(self) -> list[Any]:
@@ -112,12 +119,13 @@ def _failure_data(failure: Failure | None) -> list[Any] | None:
 
 def _result_of(data: dict[str, Any]) -> RunResult:
     steps = {id: _step_of(step) for id, step in data["steps"]}
-    return RunResult(**{**data, "error": _failure_of(data["error"]), "steps": steps})
+    status = RunStatus(data["status"])
+    return RunResult(**{**data, "status": status, "error": _failure_of(data["error"]), "steps": steps})
 
 
 def _step_of(data: dict[str, Any]) -> StepResult:
     times = {name: datetime.fromisoformat(data[name]) if data[name] is not None else None for name in _TIMES}
-    return StepResult(**{**data, **times, "error": _failure_of(data["error"])})
+    return StepResult(**{**data, **times, "status": RunStatus(data["status"]), "error": _failure_of(data["error"])})
 
 
 def _failure_of(data: list[Any] | None) -> Failure | None:

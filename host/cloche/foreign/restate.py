@@ -8,12 +8,12 @@ A workflow is a Restate workflow of its id, and a run's id is its key. Handlers:
     run      {"input": …, "state": {…}, "context": {…}}   starts a run and gives its result; all but `input` may be left out
     event    {"name": …, "payload": …}                    for `wait_for_event`
     resume   {"step" or "label": …, "foreach_index": …, "data": …}
+    cancel                                                 as Restate's own cancellation: native code cleans up
 
 Steps are actions in the journal, in the process of the handler. A run whose journal grows long goes on in further invocations
 (`piece`), from its frozen cell.
 
-Entries are named by the numbers of calls, not by their paths: so a run of changed code fails with the conductor's `Divergence`,
-which Restate keeps with the invocation, and goes on when the code it began with is back.
+Entries are named by the numbers of calls, not by their paths: so a run of changed code ends with the conductor's `Divergence`.
 """
 
 from __future__ import annotations
@@ -29,26 +29,40 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import restate
-from restate.exceptions import TerminalError
+from restate.client_types import HttpError
+from restate.exceptions import SdkInternalException, TerminalError
 
 from cloche.engines import CellSource
 from cloche.errors import ClocheError, Divergence, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import CancelAsked, conduct, event_name, resume_name
+from cloche.foreign.ports import LOGGING_LEVELS, CancelAsked, conduct, event_name, resume_name
 from cloche.foreign.refusals import RESTATE
 from cloche.foreign.report import from_text
-from cloche.foreign.runs import REPORT, begun, child_outcome, end_of, frozen_text, thawed
+from cloche.foreign.restate_errors import Ending
+from cloche.foreign.runs import (
+    REPORT,
+    begun,
+    child_outcome,
+    end_of,
+    ended_by_engine,
+    failure_in,
+    frozen_text,
+    report_of,
+    thawed,
+)
 from cloche.history import Failure
 from cloche.history.messages import StartChild
 from cloche.run.results import RunResult
+from cloche.status import RunStatus
 from cloche_codegen import Step, Workflow
 
 EVENTS_MAX = 2_000  # of a run in one journal: a suspended one is led through them all when it goes on
 EVENT_BYTES_MAX = 6_000_000  # a message of Restate's ingress has at most 10 MB; base64 and JSON are in it
 CANCELED = 409  # the status with which Restate cancels
-_LEVELS = (5, 10, 20, 30, 40)
+OTHER_CODE = 570  # and that with which it ends a run whose journal is of other code
+LOOK, LOOK_FOR_BEGINNING = timedelta(seconds=2), timedelta(milliseconds=50)
 
 log = logging.getLogger("cloche.foreign.restate")
 Context: TypeAlias = "restate.WorkflowContext | restate.WorkflowSharedContext"
@@ -82,30 +96,63 @@ class RestateExecutionEngine:
     async def run(
         self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
     ) -> RunResult:
-        """Start a run and wait for its end.
+        """Start a run and wait until it has ended or is suspended.
 
         Raises:
             UsageError: the engine has no ingress.
+            Divergence, RunFailed: Restate ended the run itself, or does not know the workflow.
         """
         given = {"input": input, "state": dict(state), "context": dict(context), "report": True}
-        end = await self._call(workflow.id, run_id, "run", given)
-        return from_text(end[REPORT], workflow)
+        await self._call(workflow.id, run_id, "run", given, send=True)
+        return await self._stop(workflow, run_id, 0)
+
+    async def resume(self, workflow: Workflow, run_id: str, name: str, payload: Any) -> RunResult:
+        """Resume a run with a message, and wait as `run` does. Raises as that."""
+        stops = await self._call(workflow.id, run_id, "message", {"name": name, "payload": payload})
+        return await self._stop(workflow, run_id, stops)
 
     async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
         """Send a message to a run, under one of the names of `ports`."""
         await self._call(workflow, run_id, "message", {"name": name, "payload": payload})
 
     async def cancel(self, workflow: str, run_id: str) -> None:
-        """Raises UsageError: an ingress cancels nothing."""
-        raise UsageError(f"cancel the invocation of run '{run_id}' with the admin API of Restate: its ingress cannot")
+        """Cancel a run; native code may clean up.
 
-    async def _call(self, service: str, key: str, handler: str, given: Any) -> Any:
+        Raises:
+            UsageError: the engine has no ingress.
+            RunFailed: the run has not begun.
+        """
+        await self._call(workflow, run_id, "cancel", None)
+
+    async def _stop(self, workflow: Workflow, run_id: str, after: int) -> RunResult:
+        """The first stop of a run after so many. Asked for again and again: a client of the ingress waits for five seconds."""
+        while (found := await self._call(workflow.id, run_id, "look", {"after": after})) is None:
+            pass
+        return from_text(found[REPORT], workflow)
+
+    async def _call(self, service: str, key: str, handler: str, given: Any, *, send: bool = False) -> Any:
         if self._ingress is None:
             raise UsageError("to reach runs, RestateExecutionEngine needs ingress=, the address of Restate's ingress")
         headers = {"content-type": "application/json"}
-        async with restate.create_client(self._ingress, headers) as client:
-            answer = await client.generic_call(service, handler, json.dumps(given).encode(), key=key)
+        content = json.dumps(given).encode() if given is not None else b""
+        async with restate.create_client(self._ingress, headers if content else {}) as client:
+            try:
+                if send:
+                    return await client.generic_send(service, handler, content, key=key)
+                answer = await client.generic_call(service, handler, content, key=key)
+            except HttpError as error:
+                raise ended_by_engine(RESTATE, key, _failure_of(error)) from error
         return json.loads(answer) if answer else None
+
+
+def _failure_of(error: HttpError) -> Failure:
+    try:
+        message = str(json.loads(error.body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"{error} {error.body or ''}"
+    if error.status_code == OTHER_CODE:
+        return Failure(Divergence.__name__, message)
+    return failure_in(message, HttpError.__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -124,9 +171,12 @@ class Child:
 class RestatePorts:
     """`Ports` over the durable futures of an invocation. Messages are promises, numbered for each name: `taken` have come."""
 
-    def __init__(self, ctx: Context, hosted: Hosted, taken: dict[str, int]) -> None:
+    def __init__(self, ctx: Context, hosted: Hosted, run: Conductor, taken: dict[str, int], stops: int) -> None:
         self.run_id = self.identity = ctx.key()
         self.taken = taken
+        self.stops = stops  # how often the run has come to a stop: told to who waits for it
+        self._run = run
+        self._told_at = -1  # the number of events at the last stop
         self._ctx = ctx
         self._hosted = hosted
         self._promises: dict[str, Any] = {}  # the next message of each name that was asked for
@@ -155,6 +205,7 @@ class RestatePorts:
 
     async def first(self, futures: list[Any]) -> list[Any]:
         await self.cancel_unwanted()
+        await self._tell()
         owners: dict[Any, Any] = {}
         for future in futures:
             for durable in self._durables(future):
@@ -186,13 +237,22 @@ class RestatePorts:
             self._unwanted.append(future)
 
     def log(self, level: int, text: str) -> None:
-        log.log(_LEVELS[level], "run %s: %s", self.run_id, text)
+        log.log(LOGGING_LEVELS[level], "run %s: %s", self.run_id, text)
 
     async def cancel_unwanted(self) -> None:
         """Children that nobody waits for: a call that may wait, so it is not made where they are forgotten."""
         unwanted, self._unwanted = self._unwanted, []
         for child in unwanted:
             await child.future.cancel_invocation()
+
+    async def _tell(self) -> None:
+        """That the run is suspended now, once a stop."""
+        run = self._run
+        if run.report is not None and run.report.status == RunStatus.SUSPENDED and run.events != self._told_at:
+            self._told_at, number = run.events, self.stops
+            self.stops += 1
+            stop: Any = self._ctx.promise(_stop(number))
+            await stop.resolve(report_of(run))
 
     def _durables(self, future: Any) -> list[Any]:
         match future:
@@ -225,6 +285,7 @@ def _service_of(engine: RestateExecutionEngine, hosted: Hosted) -> restate.Workf
 
     @service.main()
     async def run(ctx: restate.WorkflowContext, given: dict[str, Any]) -> Any:
+        ctx.set("invocation", ctx.request().id)
         end = await _whole_run(engine, hosted, ctx, given)
         if given.get("is_child"):
             return {"at": int(await ctx.run_typed("ended", _now)), "outcome": child_outcome(end)}
@@ -239,20 +300,48 @@ def _service_of(engine: RestateExecutionEngine, hosted: Hosted) -> restate.Workf
     async def piece(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> Any:
         return await _piece(engine, hosted, ctx, given)
 
+    _add_messages(service)
+    return service
+
+
+def _add_messages(service: restate.Workflow) -> None:
+    """The handlers that reach a run from outside."""
+
     @service.handler()
     async def event(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:
         await _put(ctx, event_name(given["name"]), given.get("payload"))
-
-    @service.handler()
-    async def message(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:
-        await _put(ctx, given["name"], given.get("payload"))
 
     @service.handler()
     async def resume(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> None:
         name = resume_name(given.get("step"), given.get("label"), given.get("foreach_index"))
         await _put(ctx, name, given.get("data"))
 
-    return service
+    @service.handler()
+    async def cancel(ctx: restate.WorkflowSharedContext) -> None:
+        invocation = await ctx.get("invocation", type_hint=str)
+        if invocation is None:
+            raise TerminalError(f"run '{ctx.key()}' has not begun", 404)
+        ctx.cancel_invocation(invocation)
+
+    @service.handler()
+    async def message(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> int:
+        """Gives how often the run had come to a stop before."""
+        stops = 0
+        while await _peeked(ctx, _stop(stops)) is not None:
+            stops += 1
+        await _put(ctx, given["name"], given.get("payload"))
+        return stops
+
+    @service.handler()
+    async def look(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> Any:
+        """The report of the first stop after so many, or of the run's end; None if there is none in two seconds."""
+        invocation = await ctx.get("invocation", type_hint=str)
+        stop: Any = ctx.promise(_stop(given["after"])).value()
+        waits = [stop, ctx.sleep(LOOK if invocation is not None else LOOK_FOR_BEGINNING)]
+        if invocation is not None:
+            waits.insert(0, ctx.attach_invocation(invocation))
+        ended, _ = await restate.wait_completed(*waits)
+        return await ended[0]
 
 
 async def _whole_run(
@@ -270,20 +359,24 @@ async def _whole_run(
 
 
 async def _piece(engine: RestateExecutionEngine, hosted: Hosted, ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    """Lead a run to its end, as `end_of` has it, or until its journal is long: {"frozen", "taken"}."""
+    """Lead a run to its end, as `end_of` has it, or until its journal is long: {"frozen", "taken", "stops"}."""
+    internal: Any = ctx  # the SDK's own context: what is used of it here is in no public part
+    internal.send = ends = Ending(internal.send)
     try:
-        ports = RestatePorts(ctx, hosted, dict(given.get("taken", {})))
         run = _run_of(hosted, ctx, given)
+        ports = RestatePorts(ctx, hosted, run, dict(given.get("taken", {})), given.get("stops", 0))
         can_freeze = True
         while await conduct(run, ports, partial(_is_long, run, engine.events_max if can_freeze else None)) is None:
             text = frozen_text(run)
             if text is not None and len(text) <= EVENT_BYTES_MAX:
-                return {"frozen": text, "taken": ports.taken}
+                return {"frozen": text, "taken": ports.taken, "stops": ports.stops}
             can_freeze = False
         await ports.cancel_unwanted()
         return end_of(run)
-    except Divergence:  # Restate takes no end of a run whose journal goes on: it keeps the error, and tries again
-        raise
+    except Divergence as error:  # no handler may end while its journal goes on; its error can
+        ends.always = True
+        internal.vm.notify_error(str(Failure.from_exception(error)), "")
+        raise SdkInternalException from error
     except ClocheError as error:  # an input that does not fit: trying again would not help
         return {"failure": Failure.from_exception(error).to_wire()}
 
@@ -313,6 +406,17 @@ async def _put(ctx: restate.WorkflowSharedContext, name: str, payload: Any) -> N
             return
         except TerminalError:  # somebody else was faster
             continue
+
+
+async def _peeked(ctx: restate.WorkflowSharedContext, name: str) -> Any:
+    """What a promise was kept with; None if it was not yet."""
+    promise: Any = ctx.promise(name)
+    return await promise.peek()
+
+
+def _stop(number: int) -> str:
+    """The promise that is kept when a run has come to so many stops before."""
+    return f"stopped#{number}"
 
 
 def _numbered(name: str, number: int) -> str:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from cloche.errors import ClocheError, Divergence, RunFailed
 from cloche.foreign.conductor import Conductor, RunCanceled
 from cloche.foreign.hosted import Hosted
 from cloche.foreign.report import Report, to_text
@@ -70,6 +71,19 @@ def end_of(run: Conductor) -> dict[str, Any]:
         case RunCanceled(reason):
             return {"canceled": reason}
     raise AssertionError("a run that was led to its end has an outcome")
+
+
+def ended_by_engine(engine: str, run_id: str, failure: Failure, status: str = "failed") -> ClocheError:
+    """What to raise for a run that the engine itself has ended: its own code has not said how."""
+    if failure.name == Divergence.__name__:
+        return Divergence(failure.message, report=None)
+    return RunFailed(f"{engine} ended run {run_id}: {failure}", run_id=run_id, status=status, error=failure)
+
+
+def failure_in(message: str, otherwise: str) -> Failure:
+    """The failure whose text came through an engine; one named `otherwise` if the engine itself has said this."""
+    name, colon, rest = message.partition(": ")
+    return Failure(name, rest) if colon and name.isidentifier() else Failure(otherwise, message)
 
 
 def child_outcome(end: Mapping[str, Any]) -> list[Any]:

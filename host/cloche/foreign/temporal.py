@@ -20,28 +20,31 @@ import base64
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from temporalio import activity, workflow
-from temporalio.client import Client
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.common import RawValue, RetryPolicy, WorkflowIDConflictPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, TimeoutError
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from cloche.engines import CellSource
-from cloche.errors import ClocheError, UsageError
+from cloche.errors import ClocheError, Divergence, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
-from cloche.foreign.ports import CancelAsked, conduct, event_name, resume_name
+from cloche.foreign.ports import LOGGING_LEVELS, CancelAsked, conduct, event_name, resume_name
 from cloche.foreign.refusals import TEMPORAL
 from cloche.foreign.report import from_text
-from cloche.foreign.runs import REPORT, begun, end_of, frozen_text, report_of, thawed
+from cloche.foreign.runs import REPORT, begun, end_of, ended_by_engine, frozen_text, report_of, thawed
 from cloche.history import Failure, TimeMs
 from cloche.history.messages import StartChild, StepFailed
 from cloche.run.results import RunResult
+from cloche.status import RunStatus
 from cloche_codegen import Step, Workflow
 
 log = logging.getLogger("cloche.foreign.temporal")
@@ -51,8 +54,8 @@ TEXT_BYTES_MAX = 1_900_000  # Temporal refuses a payload above 2 MB; base64 and 
 HISTORY_EVENTS_MAX = (
     2_500  # then a run goes on in a new history; Temporal warns at 10,240 events and ends a run at 51,200
 )
+POLL_S = 0.2  # how often a run is asked whether it is suspended
 HEARTBEAT_S = 10.0  # a worker that has been silent for so long in a step is taken to be dead
-_LEVELS = (5, 10, 20, 30, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +107,28 @@ class TemporalExecutionEngine:
     async def run(
         self, workflow: Workflow, input: Any, *, run_id: str, state: Mapping[str, Any], context: Mapping[str, Any]
     ) -> RunResult:
-        """Start a run and wait for its end; one that has this id is waited for.
+        """Start a run and wait until it has ended or is suspended; one that has this id is waited for.
 
         Raises:
             UsageError: the engine has no client, or no queue.
+            Divergence, RunFailed: Temporal ended the run itself.
         """
         if self._client is None or self._task_queue is None:
             raise UsageError("to start runs, TemporalExecutionEngine needs client= and task_queue=")
         options = {"state": dict(state), "context": dict(context), "report": True}
         handle = await self._client.start_workflow(
-            workflow.id, args=[input, options], id=run_id, task_queue=self._task_queue
+            workflow.id,
+            args=[input, options],
+            id=run_id,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-        return from_text((await handle.result())[REPORT], workflow)
+        return await _stop(handle, workflow)
+
+    async def resume(self, workflow: Workflow, run_id: str, name: str, payload: Any) -> RunResult:
+        """Resume a run with a message, and wait as `run` does. Raises as that."""
+        await self.send(workflow.id, run_id, name, payload)
+        return await _stop(self._handle(run_id), workflow)
 
     async def send(self, workflow: str, run_id: str, name: str, payload: Any) -> None:
         """Send a message to a run, under one of the names of `ports`."""
@@ -128,6 +141,33 @@ class TemporalExecutionEngine:
         if self._client is None:
             raise UsageError("to reach runs, TemporalExecutionEngine needs client=")
         return self._client.get_workflow_handle(run_id)
+
+
+async def _stop(handle: WorkflowHandle[Any, Any], workflow: Workflow) -> RunResult:
+    """The next stop of a run that makes a report: its end, or that it is suspended. A query sees all that came before it."""
+    end = asyncio.ensure_future(handle.result())
+    try:
+        while True:
+            if not (await asyncio.wait([end], timeout=POLL_S))[0]:
+                with suppress(RPCError, WorkflowQueryFailedError):  # no worker is there, or it is between two histories
+                    report = await handle.query("report")
+                    if report and (result := from_text(report[REPORT], workflow)).status == RunStatus.SUSPENDED:
+                        return result
+                continue
+            return from_text(end.result()[REPORT], workflow)
+    except WorkflowFailureError as error:
+        failure, status = _end_by_temporal(error.cause)
+        raise ended_by_engine(TEMPORAL, handle.id, failure, status) from error
+    finally:
+        end.cancel()
+
+
+def _end_by_temporal(cause: BaseException | None) -> tuple[Failure, str]:
+    if isinstance(cause, CancelledError):
+        return Failure("Canceled", "the run was canceled"), "canceled"
+    if isinstance(cause, ApplicationError) and cause.type == workflow.NondeterminismError.__name__:
+        return Failure(Divergence.__name__, cause.message), "failed"
+    return Failure.from_wire(_child_failure(cause)), "failed"
 
 
 @dataclass(slots=True)
@@ -211,7 +251,7 @@ class TemporalPorts:
         future.cancel()
 
     def log(self, level: int, text: str) -> None:
-        workflow.logger.log(_LEVELS[level], "%s", text)
+        workflow.logger.log(LOGGING_LEVELS[level], "%s", text)
 
     async def _whole(self, asked: StartChild) -> Any:
         id = f"{self.run_id}:{asked.path}"

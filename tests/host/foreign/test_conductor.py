@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from support.foreign_flows import (
     FLOWS,
     LOOP,
     Flow,
+    boom,
     by_cloche,
+    double,
     essence,
     increment,
     native_cleans_up,
@@ -24,6 +27,7 @@ from support.guests import needs_python
 
 import cloche
 from cloche import RunResult, create_step, path
+from cloche.engines import Code
 from cloche.errors import CheckpointRejected, Divergence
 from cloche.foreign import Conductor, Hosted, Hosting, conduct
 from cloche.foreign.conductor import RunCanceled
@@ -166,6 +170,33 @@ def test_a_change_of_state_that_is_out_of_date_fails_its_step() -> None:
     outcome = asyncio.run(lead(hosted, LocalPorts(Hosting("Temporal"), hosted, "r", Journal()), 1))
     assert isinstance(outcome, FailRun)
     assert outcome.failure.name == "StateConflict"
+
+
+def test_what_a_step_writes_goes_to_the_engine(hosting: Hosting) -> None:
+    ports = LocalPorts(hosting, hosting["writes"], "r", Journal())
+    asyncio.run(lead(hosting["writes"], ports, {"x": 5}))
+    assert ports.written == [("tells", {"half": 2.5})]
+
+
+def test_native_javascript_is_conducted_as_any_code() -> None:
+    """Code that no graph was made of: two steps beside each other, a loop, and a failure that it catches."""
+    source = """
+        const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];
+        const [double, plus, boom] = ["double", "plus", "boom"].map((id) => step(id));
+        export default async (data) => {
+            const [a, b] = await Promise.all([double(data), plus(data)]);
+            let x = 0;
+            while (x < 25) x = (await plus({ x })).x;
+            try { await boom(data); } catch (error) { return { a: a.x, b: b.x, x, caught: error.message }; }
+        };
+    """
+    made = Hosted.of(wf("javascript").parallel([double, plus, boom]).commit())
+    hosted = replace(made, code=Code("javascript", made.code.guest, source, {}, ""))
+    journal = Journal()
+    outcome = asyncio.run(lead(hosted, LocalPorts(Hosting("Temporal"), hosted, "r", journal), {"x": 5}))
+    assert outcome == CompleteRun({"a": 10, "b": 15, "x": 30, "caught": "no"})
+    again = asyncio.run(lead(hosted, LocalPorts(Hosting("Temporal"), hosted, "r", journal), {"x": 5}))
+    assert again == outcome
 
 
 def test_what_is_too_large_for_the_engine_fails_its_step() -> None:

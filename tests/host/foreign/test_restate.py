@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from support.foreign_flows import (
     FLOWS,
     LOOP,
     Flow,
+    asks,
     by_cloche,
     essence,
     native_cleans_up,
@@ -24,12 +23,13 @@ from support.foreign_flows import (
     square,
     wf,
 )
-from support.foreign_servers import Restate, marks_in, restate, until_marked, worker
+from support.foreign_servers import Restate, marks_in, restate, served_on, until_marked, worker
 from support.foreign_worker import STEPS
 from support.guests import needs_python
 
 from benchmarks.engine_servers import free_port
 from cloche import RunResult, create_workflow
+from cloche.errors import RunFailed
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
 
@@ -37,8 +37,6 @@ pytest.importorskip("restate", reason="restate-sdk is not installed: make engine
 pytest.importorskip("hypercorn", reason="hypercorn is not installed: make engines")
 
 import httpx
-import hypercorn.asyncio
-import hypercorn.config
 from restate import app as app_of
 
 from cloche.foreign.restate import RestateExecutionEngine
@@ -59,26 +57,14 @@ def engine() -> RestateExecutionEngine:
 
 
 @asynccontextmanager
-async def served(
-    server: Restate, engine: RestateExecutionEngine, port: int | None = None
-) -> AsyncIterator[httpx.AsyncClient]:
+async def served(server: Restate, engine: RestateExecutionEngine) -> AsyncIterator[httpx.AsyncClient]:
     """The engine's services behind the server, and a client of its ingress."""
-    port, end, config = port or free_port(), asyncio.Event(), hypercorn.config.Config()
-    config.bind, config.h2_max_concurrent_streams = [f"127.0.0.1:{port}"], 2**31 - 1
-    config.graceful_timeout = config.shutdown_timeout = 0.2
-    app: Any = app_of(engine.services)
-    serving = asyncio.create_task(hypercorn.asyncio.serve(app, config, shutdown_trigger=end.wait))
-    async with httpx.AsyncClient(base_url=server.ingress, timeout=20) as client:
+    async with (
+        served_on(app_of(engine.services)) as port,
+        httpx.AsyncClient(base_url=server.ingress, timeout=20) as client,
+    ):
         await deploy(server, client, port)
         yield client
-    end.set()
-    await asyncio.wait([serving], timeout=5)  # requests that wait for the server's next word are cut off
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    with warnings.catch_warnings():  # hypercorn leaves coroutines behind when connections are cut off
-        warnings.simplefilter("ignore")
-        del serving
-        gc.collect()
 
 
 async def deploy(server: Restate, client: httpx.AsyncClient, port: int) -> None:
@@ -147,6 +133,14 @@ def test_a_workflow_gives_its_value_to_clients(server: Restate, engine: RestateE
     assert on_restate(server, engine, ended) == [{"x": 20}, {"failed": "FatalError: no", "status": 500}]
 
 
+def test_what_a_step_writes_goes_to_the_log(
+    server: Restate, engine: RestateExecutionEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "cloche.foreign.restate"):
+        on_restate(server, engine, lambda client: call(client, "writes", "writes-1", "run", {"input": {"x": 5}}))
+    assert "step 'tells' of run writes-1 wrote {'half': 2.5}" in caplog.text
+
+
 def test_an_input_that_does_not_fit_ends_the_run(server: Restate) -> None:
     engine = RestateExecutionEngine([create_workflow(id="typed", input_schema=int).then(square).commit()])
     answer = on_restate(
@@ -185,41 +179,63 @@ def test_native_code_cleans_up_when_restate_cancels(server: Restate, events_max:
     assert (result.status, result.steps["plus"].output) == ("canceled", {"x": 11})
 
 
-async def last_failure(client: httpx.AsyncClient, server: Restate, key: str) -> str:
-    query = (
-        f"select last_failure from sys_invocation where target_service_key = '{key}' and target_handler_name = 'run'"
-    )
-    for _ in range(200):
-        answer = await client.post(
-            f"{server.admin}/query", json={"query": query}, headers={"accept": "application/json"}
-        )
-        if "Divergence" in answer.text:
-            return answer.text
-        await asyncio.sleep(0.1)
-    raise TimeoutError(answer.text)
+async def rows(client: httpx.AsyncClient, server: Restate, query: str) -> list[dict[str, Any]]:
+    """What Restate's own tables say."""
+    headers = {"accept": "application/json"}
+    answer = await client.post(f"{server.admin}/query", json={"query": query}, headers=headers)
+    found: list[dict[str, Any]] = answer.json()["rows"]
+    return found
 
 
-def test_changed_code_under_an_open_run_is_an_error(server: Restate, tmp_path: Path) -> None:
-    """Restate keeps it with the invocation, which goes on when the code that it began with is back."""
+@pytest.mark.parametrize(
+    ("other", "status", "said"),
+    [
+        (
+            "after",
+            500,
+            "Divergence: the engine's history of this run has 'before' here, but workflow 'changed' asked for 'after'",
+        ),
+        ("sleep", 570, "Found a mismatch between the code paths"),
+    ],
+    ids=["another step", "a sleep for a step"],
+)
+def test_changed_code_ends_an_open_run(server: Restate, tmp_path: Path, other: str, status: int, said: str) -> None:
+    """For good: it does not go on when the code that it began with is back."""
     port, marks, id = free_port(), tmp_path / "marks", uuid.uuid4().hex
+    attach = f"/restate/workflow/changed/{id}/attach"
 
-    async def diverged() -> tuple[str, Any]:
-        async with httpx.AsyncClient(base_url=server.ingress, timeout=60) as client:
+    async def diverged() -> list[Any]:
+        async with httpx.AsyncClient(base_url=server.ingress, timeout=30) as client:
             with worker("restate", str(port), marks, STEP="before") as first:
                 await deploy(server, client, port)
                 await client.post(f"/changed/{id}/run/send", json={"input": {"x": 1}})
-                await asyncio.sleep(1.0)
+                await until_it_waits(client, server, id)
                 first.kill()
-            with worker("restate", str(port), marks, STEP="after") as second:
+            with worker("restate", str(port), marks, STEP=other):
                 await call(client, "changed", id, "event", {"name": "go", "payload": 7})
-                failure = await last_failure(client, server, id)
-                second.kill()
+                ended = await client.get(attach)
             with worker("restate", str(port), marks, STEP="before"):
-                return failure, (await client.get(f"/restate/workflow/changed/{id}/attach")).json()
+                again = await client.get(attach)
+            ends = "select completion_failure as failure from sys_invocation where target_handler_name = 'run'"
+            return [ended, again, await rows(client, server, f"{ends} and target_service_key = '{id}'")]
 
-    failure, value = asyncio.run(diverged())
-    assert "the engine's history of this run has 'before' here, but workflow 'changed'" in failure
-    assert value == 7
+    ended, again, [kept] = asyncio.run(diverged())
+    assert (ended.status_code, ended.json()["message"].startswith(said)) == (status, True), ended.text
+    assert again.json()["message"] == ended.json()["message"]
+    assert "Traceback" not in ended.text
+    assert kept["failure"].startswith(f"[{status}] {said}")
+
+
+async def until_it_waits(client: httpx.AsyncClient, server: Restate, key: str) -> None:
+    """Until the journal of the run with this key has asked for its event."""
+    entries = (
+        "select j.id from sys_journal j join sys_invocation i on i.id = j.id where j.entry_type like '%GetPromise%'"
+    )
+    for _ in range(200):
+        if await rows(client, server, f"{entries} and i.target_service_key = '{key}'"):
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("the run does not wait for its event")
 
 
 async def marked_run(server: Restate, client: httpx.AsyncClient, port: int) -> Any:
@@ -276,17 +292,78 @@ def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
     assert sorted(set(marks_in(marks))) == list(range(STEPS))
 
 
-def test_a_workflow_with_this_engine_runs_there(server: Restate) -> None:
-    own = RestateExecutionEngine(ingress=server.ingress)
-    workflow = create_workflow(id="own", execution_engine=own).wait_for_event("go").then(plus).commit()
+def on_its_engine(server: Restate, workflow: Any, test: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
+    """A test with a run of a workflow whose `execution_engine` is Restate's."""
+    own = RestateExecutionEngine(ingress=server.ingress, **options)
+    workflow.execution_engine = own
     own.add(workflow)
 
-    async def started_here(client: httpx.AsyncClient) -> RunResult:
-        run: Any = await workflow.create_run()
-        running = asyncio.create_task(run.start())
+    async def tested(client: httpx.AsyncClient) -> Any:
+        return await asyncio.wait_for(test(await workflow.create_run()), 60)
+
+    return on_restate(server, own, tested)
+
+
+@pytest.mark.parametrize("events_max", [2_000, 1], ids=["one journal", "a journal for every event"])
+def test_a_workflow_with_this_engine_runs_there(server: Restate, events_max: int) -> None:
+    workflow = create_workflow(id="own").then(asks).wait_for_event("go").then(plus).commit()
+
+    async def started_here(run: Any) -> list[RunResult]:
+        first = await run.start(input_data={"x": 1})
+        resuming = asyncio.create_task(run.resume(step="asks", resume_data="yes"))
         await run.send_event("go", {"x": 5})
+        return [first, await resuming]
+
+    waits, result = on_its_engine(server, workflow, started_here, events_max=events_max)
+    assert (waits.status, waits.suspended, waits.suspend_payload) == ("suspended", [["asks"]], {"asks": {"asks": 1}})
+    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})
+    assert (result.suspended, result.steps["asks"].output["ok"]) == ([], "yes")
+
+
+def test_a_run_that_suspends_again_stops_again(server: Restate) -> None:
+    workflow = create_workflow(id="twice").then(asks).then(asks, id="more").commit()
+
+    async def resumed(run: Any) -> list[RunResult]:
+        stops = [await run.start(input_data={"x": 1})]
+        stops.append(await run.resume(step="asks", resume_data="yes"))
+        return [*stops, await run.resume(label="ask-1", resume_data="no")]
+
+    stops = on_its_engine(server, workflow, resumed)
+    assert [(one.status, one.suspended) for one in stops] == [
+        ("suspended", [["asks"]]),
+        ("suspended", [["more"]]),
+        ("success", []),
+    ]
+
+
+def test_a_run_is_waited_for_as_long_as_it_takes(server: Restate) -> None:
+    """Longer than a client of the ingress waits for an answer."""
+    workflow = create_workflow(id="takes-time").sleep(6.0).then(plus).commit()
+    result = on_its_engine(server, workflow, lambda run: run.start(input_data={"x": 1}))
+    assert result.result == {"x": 11}
+
+
+@pytest.mark.parametrize("events_max", [2_000, 1], ids=["in the first journal", "in a later one"])
+def test_an_engine_cancels_a_run_that_cleans_up(server: Restate, events_max: int) -> None:
+    async def canceled(run: Any) -> RunResult:
+        running = asyncio.create_task(run.start(input_data={"x": 1}))
+        await asyncio.sleep(0.5)
+        await run.cancel()
         result: RunResult = await running
         return result
 
-    result = on_restate(server, own, started_here)
-    assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})
+    result = on_its_engine(server, native_cleans_up, canceled, events_max=events_max)
+    assert (result.status, result.steps["plus"].output) == ("canceled", {"x": 11})
+
+
+def test_what_restate_refuses_is_said_by_name(server: Restate) -> None:
+    workflow = create_workflow(id="refused").then(plus).commit()
+
+    async def refused(run: Any) -> None:
+        with pytest.raises(RunFailed, match="has not begun"):
+            await run.cancel()
+
+    on_its_engine(server, workflow, refused)
+    unknown = RestateExecutionEngine([workflow], ingress=server.ingress)
+    with pytest.raises(RunFailed, match="service 'nobody' not found"):
+        asyncio.run(unknown.cancel("nobody", "r"))

@@ -10,12 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.foreign_flows import EXTRA, FLOWS, LOOP, Flow, by_cloche, essence, increment, native_cleans_up, plus, wf
+from support.foreign_flows import (
+    EXTRA,
+    FLOWS,
+    LOOP,
+    Flow,
+    asks,
+    by_cloche,
+    essence,
+    increment,
+    native_cleans_up,
+    plus,
+    wf,
+)
 from support.foreign_servers import Temporal, marks_in, temporal, until_marked, worker
 from support.foreign_worker import STEPS
 from support.guests import needs_python
 
 from cloche import RunResult, create_step, create_workflow, path
+from cloche.errors import Divergence, RunFailed
 from cloche.foreign.report import from_text
 from cloche.foreign.runs import REPORT
 
@@ -115,6 +128,14 @@ async def value_of(client: Client, name: str, input: Any) -> Any:
 
 def test_a_workflow_gives_its_value_to_clients(server: Temporal, engine: TemporalExecutionEngine) -> None:
     assert on_temporal(server, engine, lambda client: value_of(client, "then", {"x": 5})) == {"x": 20}
+
+
+def test_what_a_step_writes_goes_to_the_log(
+    server: Temporal, engine: TemporalExecutionEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "temporalio.activity"):
+        on_temporal(server, engine, lambda client: value_of(client, "writes", {"x": 5}))
+    assert "step 'tells' wrote {'half': 2.5}" in caplog.text
 
 
 def test_nothing_is_kept_between_two_tasks(server: Temporal, engine: TemporalExecutionEngine) -> None:
@@ -272,14 +293,77 @@ def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
     assert sorted(set(marks_in(marks))) == list(range(STEPS))
 
 
-def test_a_workflow_with_this_engine_runs_there(server: Temporal) -> None:
-    async def started_here() -> RunResult:
-        client = await connected(server)
-        engine = TemporalExecutionEngine(client=client, task_queue="own")
-        workflow = create_workflow(id="own", execution_engine=engine).then(plus).commit()
-        engine.add(workflow)
-        async with Worker(client, task_queue="own", **engine.worker):
-            return await (await workflow.create_run()).start(input_data={"x": 5})
+def on_its_engine(server: Temporal, workflow: Any, test: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
+    """A test with a run of a workflow whose `execution_engine` is Temporal's."""
 
-    result = asyncio.run(started_here())
+    async def tested() -> Any:
+        client = await connected(server)
+        own = TemporalExecutionEngine(client=client, task_queue="own", options=Options(**options))
+        workflow.execution_engine = own
+        own.add(workflow)
+        async with Worker(client, task_queue="own", **own.worker):
+            return await asyncio.wait_for(test(await workflow.create_run()), 60)
+
+    return asyncio.run(tested())
+
+
+@pytest.mark.parametrize("history_events_max", [2_500, 10], ids=["one history", "many histories"])
+def test_a_workflow_with_this_engine_runs_there(server: Temporal, history_events_max: int) -> None:
+    workflow = create_workflow(id="own").then(asks).wait_for_event("go").then(plus).commit()
+
+    async def started_here(run: Any) -> list[RunResult]:
+        first = await run.start(input_data={"x": 1})
+        resuming = asyncio.create_task(run.resume(step="asks", resume_data="yes"))
+        await run.send_event("go", {"x": 5})
+        return [first, await resuming]
+
+    waits, result = on_its_engine(server, workflow, started_here, history_events_max=history_events_max)
+    assert (waits.status, waits.suspended, waits.suspend_payload) == ("suspended", [["asks"]], {"asks": {"asks": 1}})
     assert (result.status, result.result, result.steps["plus"].output) == ("success", {"x": 15}, {"x": 15})
+    assert (result.suspended, result.steps["asks"].output["ok"]) == ([], "yes")
+
+
+def test_an_engine_cancels_a_run_that_cleans_up(server: Temporal) -> None:
+    async def canceled(run: Any) -> RunResult:
+        running = asyncio.create_task(run.start(input_data={"x": 1}))
+        await asyncio.sleep(0.5)
+        await run.cancel()
+        result: RunResult = await running
+        return result
+
+    result = on_its_engine(server, native_cleans_up, canceled)
+    assert (result.status, result.steps["plus"].output) == ("canceled", {"x": 11})
+
+
+def test_what_temporal_ends_itself_is_a_typed_error(server: Temporal) -> None:
+    workflow = create_workflow(id="ended").wait_for_event("never").commit()
+
+    async def terminated(run: Any) -> None:
+        running = asyncio.create_task(run.start(input_data={"x": 1}))
+        await asyncio.sleep(0.5)
+        await (await connected(server)).get_workflow_handle(run.id).terminate()
+        with pytest.raises(RunFailed, match=r"Temporal ended run .*: TerminatedError: "):
+            await running
+
+    on_its_engine(server, workflow, terminated)
+
+
+def test_changed_code_is_a_divergence_to_who_waits(server: Temporal) -> None:
+    before = create_workflow(id="waited").then(plus).wait_for_event("go").commit()
+    after = create_workflow(id="waited").then(increment).wait_for_event("go").commit()
+
+    async def begun(run: Any) -> str:
+        running = asyncio.create_task(run.start(input_data={"x": 1}))
+        await asyncio.sleep(1.0)
+        running.cancel()
+        return str(run.id)
+
+    async def led(run: Any) -> None:
+        run._id = id
+        running = asyncio.create_task(run.resume(step="nothing"))
+        await run.send_event("go")
+        with pytest.raises(Divergence, match="has 'plus' here, but workflow 'waited' asked for 'increment'"):
+            await running
+
+    id = on_its_engine(server, before, begun)
+    on_its_engine(server, after, led)
