@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.runs import Run
+from cloche.engines import graph_of
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
@@ -17,6 +18,7 @@ from cloche.history.values import encode, plain
 from cloche.operations import export, replay
 from cloche.operations.filters import status_of
 from cloche.operations.start_requests import has_run
+from cloche.run.code import load_code
 from cloche.run.limits import check_event
 from cloche.run.results import RunResult
 from cloche.run.selection import chosen, path_of
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.client.ports import Connection
-    from cloche_codegen import Workflow
+    from cloche_codegen import Graph, Workflow
 
 
 class Runs:
@@ -102,7 +104,8 @@ class Runs:
         """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
 
         Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
-        unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+        unless `foreach_index` names one, by its place in the list that `step` names, or in the only one. `per_step` is for
+        paused runs: one more entry.
 
         With an `idempotency_key` it happens once, however often it is asked for, by however many processes, also after a
         crash: later calls with the same key wait for the run like the first.
@@ -142,9 +145,9 @@ class Runs:
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
-        paths: list[str] = [
-            one.path for one in chosen(run_id, (await replay.machine_of(store, key)).open.suspensions(), **named)
-        ]
+        graph = await self._graph(key) if foreach_index is not None else None
+        suspended = (await replay.machine_of(store, key)).open.suspensions()
+        paths: list[str] = [one.path for one in chosen(run_id, suspended, **named, graph=graph)]
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
@@ -251,6 +254,10 @@ class Runs:
             NotFound, HistoryError: it is not there, or damaged.
         """
         return await export.export_run(self.connection.store, self._key(run_id))
+
+    async def _graph(self, key: RunKey) -> Graph | None:
+        store = self.connection.store
+        return graph_of(await load_code(store, (await replay.row_of(store, key)).code))
 
     # ---- for the classes on top ----
 

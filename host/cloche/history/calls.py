@@ -136,7 +136,9 @@ class OpenCalls(dict[CallId, OpenCall]):
         found = []
         for call_id, call in sorted(self.items()):
             if call.phase is StepPhase.SUSPENDED and (event := call.suspension()) is not None:
-                found.append(Suspension(call_id, call.path, event.payload, event.labels))
+                command = unpack_command(call.body)
+                assert isinstance(command, CallStep)
+                found.append(Suspension(call_id, call.path, event.payload, event.labels, command.name))
         return found
 
     def hooks(self) -> list[OpenHook]:
