@@ -54,7 +54,7 @@ class Effects:
             self.bound_clean_up()
         if Kind.RUN_CONTINUED in kinds:
             await self.dispatch(machine.pending())
-        if Kind.HOOK_OPENED in kinds:
+        if Kind.HOOK_OPENED in kinds or Kind.RUN_CONTINUED in kinds:  # a paused run is given no event
             self._services.supervisor.hook_opened(self._run.key)
 
     async def stop_call(self, call: CallId) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cloche.errors import NotSuspended
 from cloche.history import CallId
 from cloche.history.effects import Suspension
-from cloche.history.lifecycles import RunPhase
 from cloche.history.messages import HookReceived, StepResumed
 from cloche_codegen.graph import Definition, Graph, bodies_of
 
@@ -27,8 +26,8 @@ def open_suspensions(machine: RunMachine, inputs: Inputs) -> list[Suspension]:
 
 
 def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
-    """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled has none."""
-    if machine.phase is RunPhase.CANCELING:
+    """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled or paused has none."""
+    if not machine.moves:
         return {}
     answered = {one.call for one in inputs.of_kind(HookReceived)}
     found: dict[str, CallId] = {}

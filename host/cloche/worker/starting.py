@@ -146,6 +146,7 @@ class Starting:
         try:
             created = unpack_created(await first_record(self._services.store, key))
             driver = self._driver(key, await self._cells.code(row.code), created, row.lease)
+            driver.inputs.not_before(row.updated_at)
             if row.status == RunStatus.PENDING:
                 driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
         except ClocheError as error:
