@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cloche.engines import is_native
 from cloche.errors import RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
@@ -192,7 +193,7 @@ class Run:
     async def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
         code = await load_code(store, row.code)
-        out = fold(row, await all_records(store, self._key), top_level(code))
+        out = fold(row, await all_records(store, self._key), top_level(code), is_flat=is_native(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.runs import Run
-from cloche.engines import graph_of
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import export, replay
 from cloche.operations.filters import status_of
+from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
-from cloche.run.code import load_code
-from cloche.run.limits import check_event
+from cloche.run.limits import check_event, inbox_bounds
 from cloche.run.results import RunResult
-from cloche.run.selection import chosen, path_of
+from cloche.run.selection import path_of
 from cloche.status import FINAL
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.worker.answers import token_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.client.ports import Connection
-    from cloche_codegen import Graph, Workflow
+    from cloche_codegen import Workflow
 
 
 class Runs:
@@ -112,7 +111,8 @@ class Runs:
 
         Raises:
             NotFound: there is no such run.
-            NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
+            NotSuspended: nothing that is meant is suspended, or it is not clear which, or data for it is on its way already;
+                nothing has changed.
             InvalidInput: the data does not fit the step's resume schema; nothing has changed.
         """
         key, connection = self._key(run_id), self.connection
@@ -137,7 +137,9 @@ class Runs:
             The paths of the suspended steps that it is for; None if the `idempotency_key` was accepted before.
 
         Raises:
-            NotFound, NotSuspended: as `resume`. What a worker refuses later is not heard of here.
+            NotFound: as `resume`.
+            NotSuspended: as `resume`; or data for the same step is on its way already. What a worker refuses later is not heard
+                of here.
         """
         key, connection = self._key(run_id), self.connection
         store = connection.store
@@ -145,13 +147,13 @@ class Runs:
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
-        graph = await self._graph(key) if foreach_index is not None else None
-        suspended = (await replay.machine_of(store, key)).open.suspensions()
-        paths: list[str] = [one.path for one in chosen(run_id, suspended, **named, graph=graph)]
+        machine = await replay.machine_of(store, key)
+        steps = await meant(store, machine, named)
+        await check_first(store, machine, steps, token)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
-        return paths
+        return [one.path for one in steps]
 
     async def send_event(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
@@ -169,6 +171,7 @@ class Runs:
             InvalidInput: no workflow can wait for an event of that name, or the payload does not fit the schema that the
                 run's workflow has for it.
             LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
+            InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
         """
         key, name = self._key(run_id), event_name(name)
         connection = self.connection
@@ -178,14 +181,16 @@ class Runs:
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return False
         if row is None:  # a worker begins it soon
-            payload = plain(payload, "payload")
+            payload, created = plain(payload, "payload"), None
         elif row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
         else:
             payload = await connection.checked_event(row, name, payload)
-            check_event(await replay.created(store, key), payload)
+            created = await replay.created(store, key)
+            check_event(created, payload)
         body = encode([name, payload])
-        await store.post(key, "event", body, token, connection.world.now(), kept=idempotency_key is not None)
+        kept, now = idempotency_key is not None, connection.world.now()
+        await store.post(key, "event", body, token, now, kept=kept, name=name, bounds=inbox_bounds(created))
         await connection.posted()
         return True
 
@@ -254,10 +259,6 @@ class Runs:
             NotFound, HistoryError: it is not there, or damaged.
         """
         return await export.export_run(self.connection.store, self._key(run_id))
-
-    async def _graph(self, key: RunKey) -> Graph | None:
-        store = self.connection.store
-        return graph_of(await load_code(store, (await replay.row_of(store, key)).code))
 
     # ---- for the classes on top ----
 

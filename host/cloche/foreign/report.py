@@ -37,7 +37,9 @@ class Report:
         self._machine = RunMachine(self._key)
         self._machine.handles_cancel = is_native(hosted.code)
         self._top_level = frozenset(top_level(hosted.code))
-        self._folding = Folding(RunResult(run_id, hosted.id, RunStatus.RUNNING), RunMachine(self._key), self._top_level)
+        self._is_flat = is_native(hosted.code)
+        out = RunResult(run_id, hosted.id, RunStatus.RUNNING)
+        self._folding = Folding(out, RunMachine(self._key), self._top_level, is_flat=self._is_flat)
 
     def take(self, events: Sequence[Event], attempts: Sequence[int], output: bytes) -> None:
         """The events of a turn, the number of the attempt that each one ends, and what the guest answered."""
@@ -70,7 +72,7 @@ class Report:
         out = _result_of(result)
         report = cls(hosted, out.run_id)
         report._machine.restore(machine)
-        report._folding = Folding(out, RunMachine(report._key), report._top_level)
+        report._folding = Folding(out, RunMachine(report._key), report._top_level, is_flat=report._is_flat)
         report._folding.machine.restore(machine)
         report._folding.paths, report._folding.entered = dict(paths), set(entered)
         return report

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloche.engines import Cell, CellSource, Code
+from cloche.engines import Cell, CellSource, Code, is_native
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
 from cloche.history.limits import Limits
@@ -98,7 +98,8 @@ async def created(store: Store, key: RunKey) -> RunCreated:
 async def result_of(store: Store, key: RunKey) -> RunResult:
     """The run as it stands, values as they are stored."""
     row = await row_of(store, key)
-    return fold(row, await all_records(store, key), top_level(await load_code(store, row.code)))
+    code = await load_code(store, row.code)
+    return fold(row, await all_records(store, key), top_level(code), is_flat=is_native(code))
 
 
 async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:

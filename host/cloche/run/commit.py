@@ -125,6 +125,8 @@ class Commit:
             self._owner.lease,
             release,
             metered=run.meter.amounts(batch.records, run.cell, comes_to_rest=release or machine.ended),
+            awaited=batch.awaited,
+            unawaited=batch.unawaited,
         )
         await self._services.log.append(append)
         if release:

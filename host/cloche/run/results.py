@@ -40,6 +40,8 @@ from cloche.store import RunRow
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+_TIMEOUT = "/timeout"  # the timer of a wait for an event stands under it
+
 
 @dataclass(slots=True)
 class StepResult:
@@ -111,12 +113,15 @@ def top_level(code: Code) -> list[str]:
     return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
 
 
-def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> RunResult:
-    """The result of a run from its records. `top_level` are the node ids whose order makes the execution path."""
+def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str], *, is_flat: bool = False) -> RunResult:
+    """The result of a run from its records. `top_level` are the node ids whose order makes the execution path.
+
+    `is_flat`: of a native workflow, which has no other workflow within: its paths are names, whatever is in them.
+    """
     out = RunResult(row.key.run, row.workflow, row.status)
     if row.problem is not None:
         out.blocked = json.loads(row.problem)
-    folding = Folding(out, RunMachine(row.key), frozenset(top_level))
+    folding = Folding(out, RunMachine(row.key), frozenset(top_level), is_flat=is_flat)
     for record in records:
         folding.take(record)
     folding.finish()
@@ -126,8 +131,11 @@ def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> Ru
 class Folding:
     """A result that grows record by record: `out` as it stands, and the open ends. `finish` completes it."""
 
-    def __init__(self, out: RunResult, machine: RunMachine, top_level: frozenset[str]) -> None:
+    def __init__(
+        self, out: RunResult, machine: RunMachine, top_level: frozenset[str], *, is_flat: bool = False
+    ) -> None:
         self.out = out
+        self.is_flat = is_flat
         self.machine = machine
         self.top_level = top_level
         self.paths: dict[int, str] = {}  # call -> path
@@ -165,7 +173,7 @@ class Folding:
     def _begin(self, command: CallStep | SetTimer | OpenHook | StartChild | Enter, at: datetime) -> None:
         if not isinstance(command, Enter):
             self.paths[command.call] = command.path
-        name, turn = _top(command.path)
+        name, turn = self._top(command.path)
         if name is None:
             return
         if turn is not None and name in self.entered:
@@ -223,7 +231,7 @@ class Folding:
 
     def _step(self, record: Record) -> StepResult | None:
         path = self.paths.get(record.call or 0, record.path or "")
-        name, turn = _top(path)
+        name, turn = self._top(path)
         if name is None or (turn is not None and name in self.entered):
             return None
         return self.out.steps.get(name)
@@ -232,7 +240,7 @@ class Folding:
         if isinstance(message, StepCompleted | StepBailed) and message.state is not None:
             self.out.state.update(message.state)
         step = self._step(record)
-        name, turn = _top(self.paths.get(record.call or 0, record.path or ""))
+        name, turn = self._top(self.paths.get(record.call or 0, record.path or ""))
         if step is None:
             if turn is not None and name is not None and name in self.entered:
                 self.out.steps[name].metadata["completed_count"] += 1
@@ -253,6 +261,12 @@ class Folding:
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)
             self.out.step_execution_path.append(name)
+
+    def _top(self, path: str) -> tuple[str | None, int | None]:
+        if not self.is_flat:
+            return _top(path)
+        waits = path.endswith(_TIMEOUT) and path.removesuffix(_TIMEOUT) in self.paths.values()
+        return (None if waits else path), None
 
     def _blamed(self, failure: Failure) -> Failure:
         """The failure with the step that it comes from, where one of the top level failed with the same words."""

@@ -25,16 +25,15 @@ def open_suspensions(machine: RunMachine, inputs: Inputs) -> list[Suspension]:
     return [one for one in machine.open.suspensions() if one.call not in answered]
 
 
-def open_hooks(machine: RunMachine, inputs: Inputs) -> dict[str, CallId]:
-    """The open hooks for which nothing has arrived yet, the first of each name. A run that is canceled or paused has none."""
+def open_hook(machine: RunMachine, inputs: Inputs, name: str) -> CallId | None:
+    """The first open hook for an event of this name for which nothing has arrived yet.
+
+    A run that is canceled or paused has none.
+    """
     if not machine.moves:
-        return {}
+        return None
     answered = {one.call for one in inputs.of_kind(HookReceived)}
-    found: dict[str, CallId] = {}
-    for hook in machine.open.hooks():
-        if hook.call not in answered:
-            found.setdefault(hook.name, hook.call)
-    return found
+    return next((call for call in machine.open.awaited.get(name, ()) if call not in answered), None)
 
 
 def chosen(

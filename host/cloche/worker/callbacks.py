@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import Code, is_native
 from cloche.history import RunKey
 from cloche.run.results import RunResult, fold
 from cloche.status import FINAL, RunStatus
@@ -38,12 +39,12 @@ class Callbacks:
         wanted = [workflow.on_finish, workflow.on_error if status == RunStatus.FAILED else None]
         calls = [call for call in wanted if call is not None]
         if calls:
-            self._reports[run.key] = self._tasks.spawn(self._report(run.key, calls))
+            self._reports[run.key] = self._tasks.spawn(self._report(run.key, run.code, calls))
 
-    async def _report(self, key: RunKey, calls: Sequence[Callable[[RunResult], Any]]) -> None:
+    async def _report(self, key: RunKey, code: Code, calls: Sequence[Callable[[RunResult], Any]]) -> None:
         row = await self._store.run(key)
         assert row is not None
-        result = fold(row, await all_records(self._store, key), ())
+        result = fold(row, await all_records(self._store, key), (), is_flat=is_native(code))
         for call in calls:
             try:
                 answer = call(result)

@@ -95,7 +95,9 @@ async def meets(app: Any, flow: Any, number: int) -> None:
     """An event, and another one, come while a step ends that closes the wait of the first."""
     GATES[number] = asyncio.Event()
     run = await app.start(flow, number)
-    await until(lambda: any(record.kind is Kind.HOOK_OPENED for record in app.store.records(run._key)))
+    await until(
+        lambda: app.store.records(run._key), lambda found: any(record.kind is Kind.HOOK_OPENED for record in found)
+    )
     GATES[number].set()
     await passes(number)
     await app.send_event(run.id, "answer", "first")
@@ -137,8 +139,8 @@ async def test_an_event_that_comes_with_the_end_is_refused_or_delivered(journal:
                 await app.send_event("r1", "go", 1, idempotency_key="k")
             await asyncio.wait_for(run.result(), 5)
             await until(lambda: not app._running.services.tasks)
-            received = any(record.kind is Kind.HOOK_RECEIVED for record in store.records(KEY))
-            assert (store.answer(token_of(KEY, "event", "k")) == GRANTED) == received
+            received = any(record.kind is Kind.HOOK_RECEIVED for record in await store.records(KEY))
+            assert (await store.answer(token_of(KEY, "event", "k")) == GRANTED) == received
         journal.began.clear()
 
 
@@ -158,7 +160,7 @@ async def test_a_paused_run_takes_its_event_when_it_goes_on(journal: Journal) ->
         assert (await run.result()).status == "paused"
         await app.send_event("r1", "go", 5)
         await until(lambda: not app._running.services.tasks)
-        assert ((await run.result()).status, len(app.store.requests())) == ("paused", 1)
+        assert ((await run.result()).status, len(await app.store.requests())) == ("paused", 1)
         assert (await asyncio.wait_for(app.resume("r1", per_step=True), 5)).status == "paused"
         assert (await app.resume("r1", per_step=True)).result == 5
 
@@ -180,8 +182,30 @@ async def test_the_time_of_events_never_falls() -> None:
             await until(lambda: run._key not in app._running.drivers)
             world.move(-3_600, app)
             await app.send_event(run.id, "go", number)
-        await until(lambda: any(record.kind is Kind.TIMER_SET for record in app.store.records(run._key)))
+        await until(
+            lambda: app.store.records(run._key), lambda found: any(record.kind is Kind.TIMER_SET for record in found)
+        )
         times = [record.time for record in await run.history()]
         assert times == sorted(times)
         world.move(7_205, app)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 2)
+
+
+@workflow(id="slashes")
+async def slashes(_: Any) -> Any:
+    await wait_for_event("order/paid", timeout=60)
+    return await wait_for_event("list[1]")
+
+
+@in_loop
+async def test_a_wait_is_shown_whatever_is_in_its_name() -> None:
+    needs_python()
+    async with AppOn(MemoryStore(), workflows=[slashes]) as app:
+        run = await app.start("slashes", 0)
+        await app.send_event(run.id, "order/paid", 1)
+        await app.send_event(run.id, "list[1]", 2)
+        result = await asyncio.wait_for(run.result(), 5)
+        assert {name: (step.status, step.output) for name, step in result.steps.items()} == {
+            "order/paid": ("success", 1),
+            "list[1]": ("success", 2),
+        }
