@@ -10,6 +10,7 @@
       StartRefused          the workflow's `on_start` raised, in a worker
       RefusedByEngine       a foreign engine cannot say something of a workflow
       QueueFull             as many runs of the tenant wait to begin as may
+        InboxFull             … or as many events for a run, or a tenant's runs
       MissingStep           a run needs a step that this process does not have
       ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
@@ -121,6 +122,12 @@ class QueueFull(UsageError):
 
     code = "queue-full"
     retryable = True
+
+
+class InboxFull(QueueFull):
+    """An event was not kept: as many wait as may. Facts: as above, and `run_id`."""
+
+    code = "inbox-full"
 
 
 class StartRefused(UsageError):

@@ -171,7 +171,8 @@ async def test_requests_of_another_process_are_accepted_by_the_owner(tmp_path: F
 
 async def _post(store: SqliteStore, kind: str, body: Any, token: str) -> None:
     [row] = await store.runs()
-    await store.post(row.key, kind, encode(body), token, row.updated_at)
+    name = body[0] if kind == "event" else None
+    await store.post(row.key, kind, encode(body), token, row.updated_at, name=name)
 
 
 def _waiting(journal: Journal) -> Workflow:

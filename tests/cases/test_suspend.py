@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from support.apps import Journal
 from support.cases import Case, everywhere, outcome, statuses
 
 from cloche import Step, StepContext, create_workflow, path
-from cloche.errors import NotSuspended
+from cloche.errors import InvalidInput, NotSuspended
 from cloche.history import Kind
 
 
@@ -264,3 +265,31 @@ def _ten_and_more(journal: Journal) -> Step:
         return item * 10 + int(ctx.resume_data["n"])
 
     return journal.acts("t", act)
+
+
+class Answer(BaseModel):
+    add: int
+
+
+@everywhere
+async def test_resume_data_is_checked_whatever_id_the_step_has_here(case: Case) -> None:
+    def add(data: Any, ctx: StepContext) -> Any:
+        return ctx.suspend() if ctx.resume_data is None else {"v": data["v"] + ctx.resume_data.add}
+
+    ask = case.journal.acts("ask", add, resume_schema=Answer)
+    await case.start(create_workflow(id="w").then(ask, id="other"), {"v": 1})
+    with pytest.raises(InvalidInput, match="add: "):
+        await case.resume({"add": "much"})
+    assert outcome(await case.resume({"add": 2})) == ("success", {"v": 3})
+
+
+@everywhere
+async def test_an_index_is_never_that_of_an_inner_loop(case: Case) -> None:
+    inner = create_workflow(id="W").dountil(case.journal.ask(), "inputData.v >= 10").commit()
+    await case.start(create_workflow(id="w").foreach(inner, concurrency=2), [{"v": 1}, {"v": 2}])
+    await case.resume({"add": 1}, step="W", foreach_index=0)
+    with pytest.raises(NotSuspended, match="does not wait for step 'ask', item 7"):
+        await case.resume({"add": 100}, step="ask", foreach_index=7)
+    result = await case.resume({"add": 100}, step="ask", foreach_index=1)
+    assert result.suspended == [["W", "ask"]]
+    assert outcome(await case.resume({"add": 8}, foreach_index=0)) == ("success", [{"v": 10}, {"v": 102}])

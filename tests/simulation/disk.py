@@ -14,8 +14,10 @@ from typing import Any, cast
 
 from cloche.errors import StoreError, StoreUnavailable
 from cloche.history import Kind, Record, RunKey
+from cloche.history.messages import SetTimer
+from cloche.history.output import unpack_command
 from cloche.history.records import genesis, unpack_record
-from cloche.store import Append, MemoryStore, Store, all_records
+from cloche.store import Append, InboxRow, MemoryStore, Store, all_records
 
 ENDS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
 
@@ -45,6 +47,17 @@ class Book:
                 if self.ended[append.key, record.call] > 1:
                     raise Broken(f"{append.key.run}: the step called by record {record.call} ended twice")
 
+    def check_deadlines(self, append: Append, waiting: Sequence[InboxRow]) -> None:
+        """No deadline fires for a wait whose event was there before it."""
+        for fired in append.records:
+            if fired.kind is not Kind.TIMER_FIRED:
+                continue
+            timer = next(unpack_command(one.body) for one in self.records[append.key] if one.call == fired.call)
+            assert isinstance(timer, SetTimer)
+            early = [row.posted_at for row in waiting if row.name == "go" and row.posted_at < timer.due]
+            if early and timer.path.endswith("/timeout"):
+                raise Broken(f"{append.key.run}: its deadline {timer.due} won against an event of {early[0]}")
+
     async def compare(self, store: MemoryStore) -> None:
         """What the store has is what was acknowledged: nothing less, and nothing more."""
         rows = {row.key: row for row in await store.runs()}
@@ -69,9 +82,10 @@ class Book:
 class Disk:
     """What outlives every worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_clock: bool = True) -> None:
         self.store = MemoryStore()
         self.book = Book()
+        self._has_clock = has_clock  # one that is never set back: times of different records can be compared
         self.fault: Broken | None = None  # the first promise that was not kept inside a commit
 
     async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
@@ -79,6 +93,7 @@ class Disk:
         order = list(range(len(appends)))
         chance.shuffle(order)
         rows = [await self.store.run(append.key) for append in appends]
+        events = {append.key: await self.store.requests(append.key) for append in appends}
         outcomes: list[StoreError | None] = [None] * len(appends)
         for place, outcome in zip(order, await handle.commit([appends[place] for place in order]), strict=True):
             outcomes[place] = outcome
@@ -88,6 +103,8 @@ class Disk:
                     continue
                 if row is not None and row.lease != append.lease:
                     raise Broken(f"{append.key.run} was written to by {append.lease}, and belongs to {row.lease}")
+                if self._has_clock:
+                    self.book.check_deadlines(append, events[append.key])
                 self.book.enter(append)
         except AssertionError as broken:
             self.fault = self.fault or Broken(str(broken))

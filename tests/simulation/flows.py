@@ -16,11 +16,15 @@ ANSWER = 7  # what the step "ask" is resumed with
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A workflow and its result by its input; None: it fails. `events` come under the name "go", in order."""
+    """A workflow and its result by its input; None: it fails. `events` come under the name "go", in order.
+
+    `may_be_late`: it fails where the deadline for its event is over before.
+    """
 
     workflow: Workflow
     result: Callable[[int], Any]
     events: tuple[Any, ...] = ()
+    may_be_late: bool = False
 
 
 class Steps:
@@ -74,7 +78,13 @@ def flows(steps: Steps) -> list[Flow]:
         Flow(
             _new("told").then(a).wait_for_event("go").wait_for_event("go", id="again").commit(),
             lambda v: {"v": 2},
-            events=({"v": 1}, {"v": 2}),
+            events=({"v": 1}, {"v": 2}, {"v": 3}),
+        ),
+        Flow(
+            _new("dated").then(a).wait_for_event("go", timeout=8).then(b).commit(),
+            lambda v: {"v": 17},
+            events=({"v": 7},),
+            may_be_late=True,
         ),
         Flow(_new("bad").then(a).then(steps.refuses()).commit(), lambda v: None),
     ]

@@ -18,12 +18,13 @@ from cloche.run.attempts import Attempts
 from cloche.run.commit import Commit
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
-from cloche.store import GRANTED, Append, InboxRow, MemoryStore
+from cloche.store import GRANTED, Append, InboxRow, MemoryStore, WaitingEvent
 from cloche.store.memory import MemoryLeases
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.inbox import Inbox
 from cloche.worker.membership import Membership
+from cloche.worker.run_inbox import RunInboxes
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 MUTATIONS: dict[str, Mutation] = {}
@@ -164,3 +165,19 @@ async def evict_and_do_not_look(true: Any, self: Membership, now: float) -> None
     changes = self.changes
     await true(self, now)
     self.changes = changes
+
+
+@mutation(MemoryStore, "first_events")
+async def let_events_overtake(true: Any, self: MemoryStore, key: Any, names: Sequence[str]) -> Any:
+    newest = {row.name: row for row in await self.requests(key) if row.name in names}
+    return [WaitingEvent(row.id, row.name or "", row.posted_at) for row in newest.values()]
+
+
+@mutation(RunInboxes, "_fire")
+async def let_deadlines_overtake(true: Any, self: RunInboxes, driver: Any, one: Any) -> Any:
+    return await true(self, driver, None)
+
+
+@mutation(MemoryStore, "new_requests")
+async def keep_the_mark_of_a_worker_that_is_gone(true: Any, self: MemoryStore, worker: str, after: Any) -> Any:
+    return await true(self, worker, after and replace(after, departures=self._data.departures))

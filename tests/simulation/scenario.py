@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 WORKERS = 2
-FLOWS = 6
+FLOWS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ KINDS = {
     "crash at commit": 11,  # before it, or behind it and before anybody hears of it
     "resume": 3,
     "event": 3,
+    "outside": 4,  # an event, or data, from a process that is no worker: also while none is running
     "cancel": 1,
     "refuse": 2,  # commits are refused for a while
     "lose answers": 2,  # commits are made, and said to be refused

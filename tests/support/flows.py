@@ -62,6 +62,14 @@ async def marked(data: Any, ctx: StepContext) -> Any:
     return data
 
 
+@step(id="ask")
+async def ask(data: Any, ctx: StepContext) -> Any:
+    if ctx.resume_data is None:
+        ctx.suspend()
+    return {"v": data["v"] + ctx.resume_data["add"]}
+
+
+asking = create_workflow(id="asking").then(ask).commit()
 escaping = create_workflow(id="escaping").then(hostile).commit()
 failing = create_workflow(id="failing").then(refuse).commit()
 slow = create_workflow(id="slow").then(marked).then(hostile).commit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -16,7 +16,13 @@ from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, Ru
 from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
 from cloche.status import RunStatus
-from cloche.store import Append, NewRun, RunRow, Store
+from cloche.store import Append, MemoryStore, NewRun, RunRow, SqliteStore, Store
+
+# The stores that the conformance suite is run against, each made in a folder of its own.
+MAKERS: dict[str, Callable[[FilePath], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "runs.db"),
+}
 
 
 def key(run: str = "r1", tenant: str = DEFAULT_TENANT) -> RunKey:

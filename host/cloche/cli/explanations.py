@@ -83,6 +83,10 @@ same request may be made again.""",
     "queue-full": """
 So many runs of the tenant wait to begin that no more are taken (`queued_runs` of its policy). Nothing was started: try again
 when some have begun, or give the tenant more `concurrent_runs`.""",
+    "inbox-full": """
+So many events wait for the run, or for all runs of its tenant, that this one was not kept: `waiting_events`,
+`waiting_event_bytes`, and the same with `tenant_` before it, of the policy. Nobody waits for them: look at the names with which
+they are sent. Send it again when some were taken, or give the tenant another policy for new runs.""",
     "cell-lost": """
 The process that holds the tenant's cells (`ProcessEngine`, `--isolation process`) ended, did not answer, or answered out of
 form while it was at work for this run. The run was rebuilt in a new process and tried again; this was recorded when it had

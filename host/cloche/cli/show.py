@@ -78,25 +78,29 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
 @tenant_option
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     """Show one run: why it is not moving, its steps, their times, its result."""
-    from cloche.cli.output import print_json, print_result, print_steps
-    from cloche.operations import replay, start_requests, stores
+    from cloche.cli.output import print_json, print_result, print_steps, shown
+    from cloche.operations import on_their_way, replay, start_requests, stores
 
     key = key_of(run_id, tenant)
 
-    async def look_at(found: Store) -> tuple[RunResult, RunRow, str] | tuple[str, str]:
+    async def look_at(found: Store) -> tuple[RunResult, RunRow, str, list[str]] | tuple[str, str]:
         if (request := await start_requests.waiting_start(found, key)) is not None:
             return request.workflow, await start_requests.why_waiting(found, key, request)
         row, result = await replay.row_of(found, key), await replay.result_of(found, key)
-        return result, row, replay.why_not_moving(result, await replay.machine_of(found, key), stores.now())
+        machine = await replay.machine_of(found, key)
+        why = replay.why_not_moving(result, machine, stores.now())
+        return result, row, why, await on_their_way.on_their_way(found, machine)
 
     seen = look(store, look_at)
     if len(seen) == 2:
         return _show_waiting(run_id, *seen, as_json)
-    result, row, why = seen
+    result, row, why, requests = seen
     if as_json:
-        print_json({**result.to_data(), "why": why})
+        print_json({**result.to_data(), "why": why, "on_their_way": requests})
         return 0
     click.echo(why)
+    if requests:
+        click.echo(shown(f"on its way: {', '.join(requests)}; a worker that has the run takes it"))
     click.echo(f"workflow {result.workflow_id}, {row.head_seq} records")
     print_steps(result.steps)
     if result.status in ("success", "failed"):

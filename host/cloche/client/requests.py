@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
 from cloche.history.values import encode, plain
 from cloche.operations import replay
+from cloche.operations.on_their_way import check_first, meant
 from cloche.run.code import load_code
 from cloche.status import FINAL
 from cloche.steps.registry import Registry, workflow_of_graph
@@ -90,10 +91,14 @@ class StoreConnection:
 
         Raises:
             ClocheError: it was refused.
+            NotSuspended: data for the same step is on its way already; nothing was left.
             UsageError: this client was closed before; the request is kept.
         """
         store = self.store
         token = token_of(key, "resume", idempotency_key or self.world.worker_id())
+        machine = await replay.machine_of(store, key)
+        if machine.open.suspended:
+            await check_first(store, machine, await meant(store, machine, request), token)
         body = {**request, "data": plain(request["data"], "resume_data")}
         await store.post(key, "resume", encode(body), token, self.world.now(), kept=True)
         while True:

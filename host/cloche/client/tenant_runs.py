@@ -16,10 +16,11 @@ from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import export, replay
 from cloche.operations.filters import status_of
+from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
-from cloche.run.limits import check_event
+from cloche.run.limits import check_event, inbox_bounds
 from cloche.run.results import RunResult
-from cloche.run.selection import chosen, path_of
+from cloche.run.selection import path_of
 from cloche.status import FINAL
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.worker.answers import token_of
@@ -102,14 +103,16 @@ class Runs:
         """Give data to a suspended run, or let a paused one go on, and wait until it stops again.
 
         Without `step` and `label` the only suspended step is meant; all suspended items of a foreach get the same data
-        unless `foreach_index` names one. `per_step` is for paused runs: one more entry.
+        unless `foreach_index` names one, by its place in the list that `step` names, or in the only one. `per_step` is for
+        paused runs: one more entry.
 
         With an `idempotency_key` it happens once, however often it is asked for, by however many processes, also after a
         crash: later calls with the same key wait for the run like the first.
 
         Raises:
             NotFound: there is no such run.
-            NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
+            NotSuspended: nothing that is meant is suspended, or it is not clear which, or data for it is on its way already;
+                nothing has changed.
             InvalidInput: the data does not fit the step's resume schema; nothing has changed.
         """
         key, connection = self._key(run_id), self.connection
@@ -134,7 +137,9 @@ class Runs:
             The paths of the suspended steps that it is for; None if the `idempotency_key` was accepted before.
 
         Raises:
-            NotFound, NotSuspended: as `resume`. What a worker refuses later is not heard of here.
+            NotFound: as `resume`.
+            NotSuspended: as `resume`; or data for the same step is on its way already. What a worker refuses later is not heard
+                of here.
         """
         key, connection = self._key(run_id), self.connection
         store = connection.store
@@ -142,13 +147,13 @@ class Runs:
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
-        paths: list[str] = [
-            one.path for one in chosen(run_id, (await replay.machine_of(store, key)).open.suspensions(), **named)
-        ]
+        machine = await replay.machine_of(store, key)
+        steps = await meant(store, machine, named)
+        await check_first(store, machine, steps, token)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
-        return paths
+        return [one.path for one in steps]
 
     async def send_event(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
@@ -166,6 +171,7 @@ class Runs:
             InvalidInput: no workflow can wait for an event of that name, or the payload does not fit the schema that the
                 run's workflow has for it.
             LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
+            InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
         """
         key, name = self._key(run_id), event_name(name)
         connection = self.connection
@@ -175,14 +181,16 @@ class Runs:
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return False
         if row is None:  # a worker begins it soon
-            payload = plain(payload, "payload")
+            payload, created = plain(payload, "payload"), None
         elif row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
         else:
             payload = await connection.checked_event(row, name, payload)
-            check_event(await replay.created(store, key), payload)
+            created = await replay.created(store, key)
+            check_event(created, payload)
         body = encode([name, payload])
-        await store.post(key, "event", body, token, connection.world.now(), kept=idempotency_key is not None)
+        kept, now = idempotency_key is not None, connection.world.now()
+        await store.post(key, "event", body, token, now, kept=kept, name=name, bounds=inbox_bounds(created))
         await connection.posted()
         return True
 

@@ -70,7 +70,7 @@ class WorkerConnection:
         await self.worker.cancel(key, reason)
 
     async def posted(self) -> None:
-        await self.worker.inbox.look()
+        await self.worker.inbox.look_soon()
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """Raises as `Registry.checked_event`."""

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
 from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension
+from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
 from cloche.history.messages import CallStep, OpenHook, SetTimer, StartChild, StepResumed, StepSuspended, unpack_event
@@ -86,10 +87,11 @@ class OpenCall:
 class OpenCalls(dict[CallId, OpenCall]):
     """The open calls by number, with the counts that decide what a run is waiting for.
 
-    `active` are the steps and children that are under way, `suspended` the steps that are.
+    `active` are the steps and children that are under way, `suspended` the steps that are. `awaited` has the open hooks by
+    the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "last_call", "suspended")
+    __slots__ = ("_dues", "_under", "active", "awaited", "last_call", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +101,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         self._under: dict[int, set[CallId]] = {}
         self.active = 0
         self.suspended = 0
+        self.awaited = OpenHooks()
 
     def is_new(self, call_id: CallId) -> bool:
         """Whether the guest may give this number to a call."""
@@ -137,7 +140,9 @@ class OpenCalls(dict[CallId, OpenCall]):
         found = []
         for call_id, call in sorted(self.items()):
             if call.phase is StepPhase.SUSPENDED and (event := call.suspension()) is not None:
-                found.append(Suspension(call_id, call.path, event.payload, event.labels))
+                command = unpack_command(call.body)
+                assert isinstance(command, CallStep)
+                found.append(Suspension(call_id, call.path, event.payload, event.labels, command.name))
         return found
 
     def hooks(self) -> list[OpenHook]:
@@ -190,6 +195,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     # ---- what is kept ----
 
     def clear(self) -> None:
+        self.awaited.clear()
         super().clear()
         self._dues.clear()
         self._under.clear()
@@ -208,12 +214,16 @@ class OpenCalls(dict[CallId, OpenCall]):
             calls._enlist(call_id, call.path)
             calls.active += call.phase in _ACTIVE
             calls.suspended += call.phase is StepPhase.SUSPENDED
+            if call.phase is HookPhase.OPEN:
+                calls.awaited.open(_event_of(call), call_id)
             if call.due or call.phase is StepPhase.BACKOFF:
                 calls._note_due(call, call.due, call_id)
         return calls
 
     def close(self, call_id: CallId) -> None:
         """Forget a call that nobody waits for any more."""
+        if self[call_id].phase is HookPhase.OPEN:
+            self.awaited.close(_event_of(self[call_id]), call_id)
         self._move(self[call_id], StepPhase.DONE)
         self._remove(call_id)
 
@@ -235,6 +245,8 @@ class OpenCalls(dict[CallId, OpenCall]):
             return f"record {record.seq}: call {call_id} ({call.path})"
 
         self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what))
+        if call.phase is HookPhase.DONE:
+            self.awaited.close(_event_of(self[call_id]), call_id)
         if call.phase in _DONE:
             self._remove(call_id)
         elif record.kind in _REMEMBERED:
@@ -249,6 +261,8 @@ class OpenCalls(dict[CallId, OpenCall]):
             command = message or unpack_command(record.body)
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
+        elif phase is HookPhase.OPEN:
+            self.awaited.open(_event_of(call), call_id)
 
     def _enlist(self, call_id: CallId, path: str) -> None:
         for place in _places(path):
@@ -290,6 +304,21 @@ class OpenCalls(dict[CallId, OpenCall]):
             self._dues = [entry for entry in self._dues if entry[1] in self]
             heapify(self._dues)
         heappush(self._dues, (due, call_id))
+
+
+def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:
+    """The timers that are due by then, in the order of their times."""
+    if (next_due := calls.next_due) is None or next_due > by:
+        return []
+    due = [(one.due, id) for id, one in calls.items() if isinstance(one.phase, TimerPhase) and one.due <= by]
+    return [StartTimer(id, time) for time, id in sorted(due)]
+
+
+def _event_of(call: OpenCall) -> str:
+    """The name of the event that a hook is open for."""
+    command = unpack_command(call.body)
+    assert isinstance(command, OpenHook)
+    return command.name
 
 
 def _places(path: str) -> list[int]:

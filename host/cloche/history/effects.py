@@ -59,9 +59,10 @@ Effect: TypeAlias = StartStep | StartTimer | StartRun | StopCall
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A step that waits to be resumed: by its path, or by one of its labels."""
+    """A step that waits to be resumed: by its path, or by one of its labels. `step` is the id that it is registered under."""
 
     call: CallId
     path: Path
     payload: Any
     labels: tuple[str, ...]
+    step: str

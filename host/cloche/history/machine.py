@@ -81,6 +81,19 @@ class Batch:
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     abandoned: set[CallId] = field(default_factory=set)  # by commands of this batch
+    awaited: list[str] = field(default_factory=list)  # names of events that are waited for from now on,
+    unawaited: list[str] = field(default_factory=list)  # and those that are no more
+
+    @classmethod
+    def of(cls, machine: RunMachine) -> Batch:
+        """One that begins where the machine stands."""
+        machine.open.awaited.mark()
+        return cls(machine.head_seq)
+
+    def ended(self, machine: RunMachine) -> Batch:
+        """The same, with what the machine waits for now."""
+        self.awaited, self.unawaited = machine.open.awaited.since_mark()
+        return self
 
 
 class Gate(Protocol):
@@ -245,7 +258,7 @@ class RunMachine:
             MalformedOutput: the output is not in the grammar, or asks for what cannot follow. The machine is spoilt.
             LimitExceeded: a bound was met. The machine is spoilt.
         """
-        batch = self._batch = Batch(self.head_seq)
+        batch = self._batch = Batch.of(self)
         delivers, bounds = self._delivers, self.bounds
         outputs = split_output(output, bounds, self.validator)
         for one in inputs:
@@ -266,11 +279,11 @@ class RunMachine:
         self._close(now)
         if bounds is not None and not self.ended:
             bounds.check_log(self.head_seq, self.log_bytes, len(self.open), self.open.counts)
-        return batch
+        return batch.ended(self)
 
     def stop(self, inputs: Sequence[Input], failure: Failure, code: str, now: TimeMs) -> Batch:
         """The batch that ends the run because the guest could not take `inputs`: `code` is the fault's."""
-        batch = self._batch = Batch(self.head_seq)
+        batch = self._batch = Batch.of(self)
         for one in inputs:
             if self.stops_delivery(one):  # it came after the event that did it
                 break
@@ -279,7 +292,7 @@ class RunMachine:
             else:
                 self._add_event(one)
         self.add_note(RunStopped(now, failure, code))
-        return batch
+        return batch.ended(self)
 
     @property
     def _delivers(self) -> bool:

@@ -103,7 +103,8 @@ async def import_run(store: Store, data: bytes, policy_of: Callable[[str], Polic
             return key
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
     new = NewRun(header["workflow"], header["code"], blobs)
-    append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new)
+    awaited = sorted(machine.open.awaited)
+    append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem

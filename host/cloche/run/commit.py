@@ -85,6 +85,7 @@ class Commit:
         if row is None:
             raise lease_lost(run.key)
         self._owner.lease = row.lease
+        self._inputs.not_before(row.updated_at)
         if row.head_hash == run.machine.head_hash:
             return False
         with run.keeping_cell():
@@ -124,6 +125,8 @@ class Commit:
             self._owner.lease,
             release,
             metered=run.meter.amounts(batch.records, run.cell, comes_to_rest=release or machine.ended),
+            awaited=batch.awaited,
+            unawaited=batch.unawaited,
         )
         await self._services.log.append(append)
         if release:

@@ -8,13 +8,15 @@ rebuilt from the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cloche.errors import ClocheError, LeaseLost
+from cloche.errors import ClocheError, LeaseLost, NotSuspended
 from cloche.history import Kind, RunKey, RunMachine
+from cloche.history.effects import StartTimer
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
@@ -106,6 +108,14 @@ class RunDriver:
         recorded = self._waiters.wait_for(one)
         self.tell(one, request)
         await recorded
+
+    async def fire(self, timers: Sequence[StartTimer]) -> bool:
+        """Tell the run that these timers have fired, and wait until that is recorded. False: it was told of all of them."""
+        fired = [event for timer in timers if (event := self._effects.fired(timer.call)) is not None]
+        if fired:
+            with contextlib.suppress(NotSuspended):  # nobody waits for it any more
+                await self._waiters.wait_for(fired[-1])
+        return bool(fired)
 
     @asynccontextmanager
     async def kept_active(self) -> AsyncIterator[None]:

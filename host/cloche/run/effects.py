@@ -9,7 +9,8 @@ from cloche.history import Batch, CallId, Kind, TimeMs
 from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, StopCall
 from cloche.history.lifecycles import RunPhase, TimerPhase
 from cloche.history.machine import Input
-from cloche.history.messages import CancelRequested, TimerFired
+from cloche.history.messages import CancelRequested, OpenHook, TimerFired
+from cloche.history.output import unpack_command
 from cloche.run.attempts import Attempts
 from cloche.run.children import Children
 
@@ -29,6 +30,7 @@ class Effects:
         self._run = run
         self._inputs = inputs
         self._is_driven = is_driven
+        self._fired: set[CallId] = set()  # timers of which the run was told
 
     async def follow(self, batch: Batch, inputs: Sequence[Input]) -> None:
         """Do what a batch asks for, now that it is durable; `inputs` are those that it recorded.
@@ -56,8 +58,14 @@ class Effects:
             self._bound_cancellation()
         if Kind.RUN_CONTINUED in kinds:
             await self.dispatch(machine.pending())
-        if Kind.HOOK_OPENED in kinds:
-            self._services.supervisor.hook_opened(self._run.key)
+        if Kind.RUN_CONTINUED in kinds:  # a paused run is given no event
+            self._services.supervisor.hooks_opened(self._run.key, list(machine.open.awaited))
+        elif Kind.HOOK_OPENED in kinds:
+            opened = (unpack_command(record.body) for record in batch.records if record.kind is Kind.HOOK_OPENED)
+            names = [command.name for command in opened if isinstance(command, OpenHook)]
+            self._services.supervisor.hooks_opened(self._run.key, names)
+        if self._fired:
+            self._fired.intersection_update(machine.open)
 
     async def stop_call(self, call: CallId) -> None:
         """Nobody waits for this call any more."""
@@ -93,10 +101,30 @@ class Effects:
         await self.children.cancel_all()
 
     def fire(self, timer: StartTimer) -> None:
-        """A timer is due: the run is told if it still waits for it, and is still driven here."""
-        call = self._run.machine.open.get(timer.call)
-        if call is not None and call.phase is TimerPhase.SET and self._is_driven():
-            self._inputs.add(TimerFired(self._services.world.now(), timer.call))
+        """A timer is due: the run is told if it still waits for it, and is still driven here.
+
+        Where it waits for something from outside too, what came before the timer's time goes before it: see `worker.run_inbox`.
+        """
+        open = self._run.machine.open
+        if not self._is_set(timer.call) or not self._is_driven():
+            return
+        if open.awaited or open.suspended:
+            self._services.supervisor.timer_due(self._run.key)
+        else:
+            self.fired(timer.call)
+
+    def fired(self, call: CallId) -> TimerFired | None:
+        """Tell the run that this timer has fired, once; the input."""
+        if call in self._fired or not self._is_set(call):
+            return None
+        self._fired.add(call)
+        event = TimerFired(self._services.world.now(), call)
+        self._inputs.add(event)
+        return event
+
+    def _is_set(self, call: CallId) -> bool:
+        found = self._run.machine.open.get(call)
+        return found is not None and found.phase is TimerPhase.SET
 
     def bound_clean_up(self) -> None:
         """The code was told to end: what it has not done by then, it does not do any more. A crash begins the time anew."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
-from cloche.history import CallId, RunMachine
+from cloche.history import CallId, RunMachine, TimeMs
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import (
@@ -36,6 +36,10 @@ class Deferred:
     call: CallId
     end: StepCompleted | StepBailed | StepSuspended
     changes: Sequence[StateChange]
+
+    @property
+    def time(self) -> TimeMs:
+        return self.end.time
 
     def resolved(self, state: Mapping[str, Any]) -> Input:
         try:
@@ -94,6 +98,11 @@ class Inputs:
         self.waiting: deque[Incoming] = deque()  # for whoever looks whether there are any
         self._requests: list[tuple[Incoming, int]] = []  # inputs that accept a request, and its inbox row: one commit
         self._news = asyncio.Event()
+        self._time = TimeMs(0)  # of the last one that was taken
+
+    def not_before(self, time: TimeMs) -> None:
+        """What is taken from now on is not of a time before this one: that of the run's last record."""
+        self._time = max(self._time, time)
 
     def accept(self, one: Incoming, request: int) -> None:
         """The row `request` of the inbox is answered in the commit of this input."""
@@ -113,10 +122,27 @@ class Inputs:
         self._news.set()
 
     def take(self) -> list[Incoming]:
-        """All that wait; what a turn does not take is given back with `put_back`."""
-        taken = list(self.waiting)
-        self.waiting.clear()
+        """What the next turn takes; what it does not take after all is given back with `put_back`.
+
+        That is all that wait up to the next event from outside, which begins a turn of its own: only when the guest has seen
+        what came before is it known whether the event's hook is still open. Else it stays in the inbox for another one.
+        """
+        taken = [self._timed(self.waiting.popleft())] if self.waiting else []
+        while self.waiting and not isinstance(self.waiting[0], HookReceived):
+            taken.append(self._timed(self.waiting.popleft()))
         return taken
+
+    def _timed(self, one: Incoming) -> Incoming:
+        """The same at a time that is not before that of what came before it, whatever is done to the clock."""
+        if one.time >= self._time:
+            self._time = one.time
+            return one
+        if isinstance(one, Deferred):
+            return replace(one, end=replace(one.end, time=self._time))
+        timed = replace(one, time=self._time)
+        self._requests = [(timed if other is one else other, row) for other, row in self._requests]
+        self._waiters.replace(one, timed)
+        return timed
 
     def put_back(self, inputs: Sequence[Incoming]) -> None:
         """These come before all others."""

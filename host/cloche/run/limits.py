@@ -17,6 +17,7 @@ from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
 from cloche.history.notes import Note, RunCreated
 from cloche.history.values import ABI, decode, encode_plain
+from cloche.store import InboxBounds
 from cloche.tenancy import Policy
 
 if TYPE_CHECKING:
@@ -98,6 +99,15 @@ def check_event(created: RunCreated, payload: Any) -> None:
     size = len(HookReceived(TimeMs(_LONGEST), CallId(_LONGEST), payload).pack())
     if size > policy.payload_bytes:
         raise exceeded("payload_bytes", policy.payload_bytes, size, "an event")
+
+
+def inbox_bounds(created: RunCreated | None) -> InboxBounds:
+    """How many events may wait for a run, and for all of its tenant: by the policy that the run is pinned to.
+
+    None: it has not begun yet, and the default holds.
+    """
+    policy = _policy_of(created) if created is not None else Policy()
+    return InboxBounds(**{name: getattr(policy, name) for name in InboxBounds.__dataclass_fields__})
 
 
 def _policy_of(created: RunCreated) -> Policy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -156,8 +156,11 @@ class Supervisor(Protocol):
     def announce(self, key: RunKey) -> None:
         """Its log has grown."""
 
-    def hook_opened(self, key: RunKey) -> None:
-        """It begins to wait for an event that may be here already."""
+    def hooks_opened(self, key: RunKey, names: Sequence[str]) -> None:
+        """It begins to wait for events of these names, which may be here already."""
+
+    def timer_due(self, key: RunKey) -> None:
+        """A timer of it is due, and it waits for something from outside too."""
 
 
 class Listening(Awaitable[None], Protocol):

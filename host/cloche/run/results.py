@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_of
+from cloche.engines import Code, graph_of, is_native
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
@@ -39,6 +39,8 @@ from cloche.store import RunRow
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+_TIMEOUT = "/timeout"  # the timer of a wait for an event stands under it
 
 
 @dataclass(slots=True)
@@ -108,10 +110,12 @@ class RunResult:
 class Outline:
     """The top level of a stored graph. `sequence` are the ids of its single steps, maps, nested workflows and sleeps, whose
     order makes the execution path; `entries` the number of the node that a step, arm or body stands in, in their order.
+    `is_flat`: of a native workflow, which has no other workflow within: its paths are names, whatever is in them.
     """
 
     sequence: frozenset[str] = frozenset()
     entries: Mapping[str, int] = field(default_factory=dict)
+    is_flat: bool = False
 
 
 def outline_of(code: Code) -> Outline:
@@ -120,7 +124,7 @@ def outline_of(code: Code) -> Outline:
 
     graph = graph_of(code)
     if graph is None:
-        return Outline()
+        return Outline(is_flat=is_native(code))
     single = ("step", "workflow", "map", "sleep", "sleep_until")
     nodes = [(node, {node.id: None, **dict.fromkeys(body.id for body in bodies_of(node))}) for node in graph.nodes]
     entries = {name: index for index, (_, names) in enumerate(nodes) for name in names}
@@ -182,7 +186,7 @@ class Folding:
     def _begin(self, command: CallStep | SetTimer | OpenHook | StartChild | Enter, at: datetime) -> None:
         if not isinstance(command, Enter):
             self.paths[command.call] = command.path
-        name, turn = _top(command.path)
+        name, turn = self._top(command.path)
         if name is None:
             return
         if turn is not None and name in self.entered:
@@ -240,7 +244,7 @@ class Folding:
 
     def _step(self, record: Record) -> StepResult | None:
         path = self.paths.get(record.call or 0, record.path or "")
-        name, turn = _top(path)
+        name, turn = self._top(path)
         if name is None or (turn is not None and name in self.entered):
             return None
         return self.out.steps.get(name)
@@ -249,7 +253,7 @@ class Folding:
         if isinstance(message, StepCompleted | StepBailed) and message.state is not None:
             self.out.state.update(message.state)
         step = self._step(record)
-        name, turn = _top(self.paths.get(record.call or 0, record.path or ""))
+        name, turn = self._top(self.paths.get(record.call or 0, record.path or ""))
         if step is None:
             if turn is not None and name is not None and name in self.entered:
                 self.out.steps[name].metadata["completed_count"] += 1
@@ -273,6 +277,12 @@ class Folding:
             if name in self.out.step_execution_path:
                 self.out.step_execution_path.remove(name)
             self.out.step_execution_path.append(name)
+
+    def _top(self, path: str) -> tuple[str | None, int | None]:
+        if not self.outline.is_flat:
+            return _top(path)
+        waits = path.endswith(_TIMEOUT) and path.removesuffix(_TIMEOUT) in self.paths.values()
+        return (None if waits else path), None
 
     def _blamed(self, failure: Failure) -> Failure:
         """The failure with the step that it comes from, where one of the top level failed with the same words.

@@ -23,6 +23,10 @@ class Waiters:
         self._waiting.append((one, waiter))
         return waiter
 
+    def replace(self, one: object, other: Input) -> None:
+        """`other` is recorded instead of `one`."""
+        self._waiting = [(other if known is one else known, waiter) for known, waiter in self._waiting]
+
     def resolve(self, recorded: Iterable[object]) -> None:
         """These inputs are durable."""
         if not self._waiting:

@@ -1,15 +1,13 @@
 """The log: one small protocol, in memory and in SQLite. The only code that knows SQL, and which stores there are."""
 
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
+from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory import MemoryStore
 from cloche.store.pages import all_records, first_record, record_pages, row_pages
 from cloche.store.protocol import (
-    GRANTED,
-    START,
     Append,
     Collected,
     Finding,
-    InboxRow,
     Lease,
     Leases,
     NewCode,
@@ -34,6 +32,8 @@ __all__ = [
     "Checkpoints",
     "Collected",
     "Finding",
+    "InboxBounds",
+    "InboxMark",
     "InboxRow",
     "Lease",
     "Leases",
@@ -41,6 +41,7 @@ __all__ = [
     "MemoryStore",
     "Metered",
     "NewCode",
+    "NewRequests",
     "NewRun",
     "News",
     "RunRow",
@@ -49,6 +50,7 @@ __all__ = [
     "TenantUsage",
     "Usage",
     "Version",
+    "WaitingEvent",
     "WorkerRow",
     "all_records",
     "blob_digest",

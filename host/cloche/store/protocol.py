@@ -22,14 +22,13 @@ from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
+from cloche.store.inbox import Inbox
 from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
 
-GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
 PAGE_RECORDS = 4096  # of a history that is read page by page
-START = "start"  # the kind of a request for a run that is not there yet
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
 RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
 
@@ -109,7 +108,9 @@ class Version:
 class Append:
     """Records (at least one) that follow `expect`, with what they make of the run's row. `new` is given with `expect` 0 only.
 
-    `taken` are the requests in the inbox that these records accept; they go in the same commit. `lease` must be the
+    `taken` are the requests in the inbox that these records accept; they go in the same commit. `awaited` are the names of
+    events that the run waits for from now on and did not before, `unawaited` those that it waits for no more. Where `status`
+    is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
     """
 
@@ -125,19 +126,8 @@ class Append:
     release: bool = False
     code: NewCode | None = None  # what the run continues with after these records
     metered: Metered | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InboxRow:
-    """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR.
-
-    One to start a run (`START`) waits for any worker that can.
-    """
-
-    id: int
-    key: RunKey
-    kind: str
-    body: bytes
+    awaited: Sequence[str] = field(default=())
+    unawaited: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,50 +258,6 @@ class Leases(Protocol):
 
     async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         """Own the run no longer. Nothing happens if the lease was lost."""
-
-
-class Inbox(Protocol):
-    """Requests of other processes to the worker that owns a run. Raises as `Store`."""
-
-    async def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
-        """Leave a request for the owner of the run. The same token again is the same request, until it is accepted.
-
-        `kept`: the answer stays, so that the same token is known for as long as the run is; a request that was refused may
-        be made again.
-        """
-
-    async def requests(self, worker: str | None = None) -> list[InboxRow]:
-        """Those that wait, oldest first; for `worker`: those it may accept, because no other worker owns the run.
-
-        One to start a run may be accepted by every worker, until one of them has taken it.
-        """
-
-    async def request(self, token: str) -> InboxRow | None:
-        """The request that waits under this token."""
-
-    async def take(self, inbox_id: int, worker: str) -> bool:
-        """Make this worker the one that answers a request to start a run, for as long as it lives.
-
-        False: it was answered, another worker has taken it, or this one was evicted.
-        """
-
-    async def withdraw_request(self, inbox_id: int, answer: str) -> bool:
-        """Answer a request that no worker has taken. False: one has, or it was answered."""
-
-    async def answer(self, token: str) -> str | None:
-        """What became of a kept request: GRANTED, or why it was refused, as JSON. None while it waits, or if it is unknown."""
-
-    async def is_waiting(self, inbox_id: int) -> bool:
-        """Whether a request was not answered yet."""
-
-    async def resolve(self, inbox_id: int, answer: str) -> None:
-        """Answer a request that no append accepts: GRANTED if there is nothing to do for it, or why it is refused.
-
-        One that was answered before keeps its answer.
-        """
-
-    async def forget(self, token: str) -> None:
-        """Drop the answer of a request that was kept."""
 
 
 class Blobs(Protocol):

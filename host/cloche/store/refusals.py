@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cloche.errors import LeaseLost, NotFound, SeqConflict, StoreError
+from cloche.errors import InboxFull, LeaseLost, NotFound, NotSuspended, SeqConflict, StoreError
 from cloche.history.ids import RunKey
+from cloche.store.inbox import InboxBounds
 from cloche.store.protocol import Append, RunRow
 
 
@@ -24,3 +25,36 @@ def lease_lost(key: RunKey) -> LeaseLost:
 
 def no_such_run(key: RunKey) -> NotFound:
     return NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
+
+
+def no_event_any_more(key: RunKey, status: str) -> NotSuspended:
+    return NotSuspended(f"run {key} has ended ({status}): it takes no event", run_id=key.run, suspended=[])
+
+
+def check_room(
+    key: RunKey, bounds: InboxBounds, of_run: tuple[int, int], of_tenant: tuple[int, int], size: int
+) -> None:
+    """Whether one more event of `size` bytes may wait. The pairs are how many wait, and their bytes.
+
+    Raises:
+        InboxFull
+    """
+    run, tenant = f"run {key}", f"all runs of tenant {key.tenant}"
+    for limit, whose, waiting, more in (
+        ("waiting_events", run, of_run[0], 1),
+        ("waiting_event_bytes", run, of_run[1], size),
+        ("tenant_waiting_events", tenant, of_tenant[0], 1),
+        ("tenant_waiting_event_bytes", tenant, of_tenant[1], size),
+    ):
+        most = getattr(bounds, limit)
+        if waiting + more > most:
+            counted = "bytes of events" if limit.endswith("bytes") else "events"
+            raise InboxFull(
+                f"{waiting:,} {counted} wait for {whose} already, of at most {most:,} ({limit} of the policy), and this one "
+                "was not kept: send it again when some were taken, or give the tenant another policy",
+                tenant=key.tenant,
+                run_id=key.run,
+                limit=limit,
+                value=most,
+                asked=waiting + more,
+            )

@@ -189,6 +189,20 @@ class Policy(BaseModel):
         description="runs of the tenant that wait to be driven: more are not taken, for the store is everybody's.",
     )
 
+    waiting_events: Count = Field(
+        10_000,
+        description="events that wait until a run waits for them: who sends them need not know that nobody does.",
+    )
+    waiting_event_bytes: Count = Field(
+        64 * _MIB, description="bytes of the events that wait for a run: they lie in the store until they are taken."
+    )
+    tenant_waiting_events: Count = Field(
+        1_000_000, description="events that wait for all runs of the tenant: the store is everybody's."
+    )
+    tenant_waiting_event_bytes: Count = Field(
+        1 * _GIB, description="bytes of the events that wait for all runs of the tenant: the disk is everybody's."
+    )
+
     # ---- rights ----
     steps: tuple[Grant, ...] | None = Field(
         None, description="the steps that may be called, None for those registered: steps run with the host's rights."

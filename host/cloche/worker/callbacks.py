@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import Code
 from cloche.history import RunKey
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus

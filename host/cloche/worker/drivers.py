@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreError
@@ -26,7 +26,8 @@ log = logging.getLogger("cloche")
 class Drivers:
     """Implements `Supervisor` of `run.ports`.
 
-    `on_room` is called when a run has left, `on_hook` with a run that begins to wait for an event.
+    `on_room` is called when a run has left, `on_hooks` with a run and the names of events that it begins to wait for, `on_due`
+    with a run that waits for something from outside and has a timer that is due.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class Drivers:
         listeners: Listeners,
         *,
         on_room: Callable[[], None],
-        on_hook: Callable[[RunKey], None],
+        on_hooks: Callable[[RunKey, Sequence[str]], None],
+        on_due: Callable[[RunKey], None],
     ) -> None:
         self.callbacks = callbacks
         self.is_closing = False
@@ -52,7 +54,8 @@ class Drivers:
         self._listeners = listeners
         self.announce = listeners.announce
         self._on_room = on_room
-        self._on_hook = on_hook
+        self.hooks_opened = on_hooks
+        self.timer_due = on_due
         self._drivers: dict[RunKey, RunDriver] = {}
         self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
 
@@ -133,9 +136,6 @@ class Drivers:
             self._give_place(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
-
-    def hook_opened(self, key: RunKey) -> None:
-        self._on_hook(key)
 
     def _give_place(self, key: RunKey) -> None:
         if key in self._counted:

@@ -1,83 +1,86 @@
 """Requests of other processes: they are left in the store, and the worker that owns the run accepts them.
 
-An event that comes before its run waits for it stays in the inbox until then. A request is taken in the same commit as what
-it led to, so it is accepted once; the answer to one with an idempotency key stays, so it is accepted once however often it is
-made.
-
-The requests of one run are taken one after the other, in the order in which they were posted: events of one name never
-overtake each other. An event leaves the inbox in the commit that delivers it, or when it can never be delivered.
+An event that comes before its run waits for it stays in the inbox until then, and is not looked at. A request is taken in the
+same commit as what it led to, so it is accepted once; the answer to one with an idempotency key stays, so it is accepted once
+however often it is made. What waits for one run is given to it one by one (`worker.run_inbox`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import ClocheError, InvalidInput, LimitExceeded, NotFound, NotSuspended, StoreError, UsageError
-from cloche.history import CallId, RunKey
-from cloche.history.messages import HookReceived
+from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, StoreError, UsageError
+from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
-from cloche.run.selection import open_hooks
-from cloche.status import FINAL, RunStatus
-from cloche.store import GRANTED, START, InboxRow
-from cloche.worker.answers import pack_refusal, refusal_of, token_of
+from cloche.store import GRANTED, START, InboxMark, InboxRow
+from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
+from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
+from cloche.worker.start_request import StartRequest
 
 if TYPE_CHECKING:
-    from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
     from cloche.worker.new_runs import NewRuns
     from cloche.worker.requests import Requests
     from cloche.worker.starting import Starting
 
-AGAIN_MS = 100  # a request that could not be accepted just now is looked at again after this time
-
 log = logging.getLogger("cloche")
 
 
 class Inbox:
-    """Looks at the requests when another process wrote, and when a run begins to wait for an event."""
+    """Looks at what is new when another process wrote. `runs` has what waits for each run."""
 
     def __init__(self, services: RunServices, starting: Starting, requests: Requests, new_runs: NewRuns) -> None:
+        self.runs = RunInboxes(services, starting, self._take)
         self._services = services
         self._store = services.store
-        self._starting = starting
         self._requests = requests
         self._new_runs = new_runs
         self._closed = False
-        self._taking: dict[RunKey, dict[int, InboxRow]] = {}  # what is being answered, or waits for a hook to open
-        self._queues: dict[RunKey, list[InboxRow]] = {}  # what is accepted next, by run, in posting order
+        self._mark: InboxMark | None = None
+        self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet
+        self._early: dict[RunKey, dict[int, InboxRow]] = {}  # requests for runs that are not there yet
+        self._at_work: set[int] = set()  # starts and cancellations that are being accepted
         self._waiting: list[asyncio.Future[None]] = []  # those who asked and wait for an answer
 
-    async def look(self, opened: RunKey | None = None) -> None:
-        """Take the requests that have come. `opened` is a run that waits for an event since just now."""
-        found: dict[RunKey, dict[int, InboxRow]] = {}
-        for row in await self._store.requests(self._services.ownership.worker):
-            if row.kind != START or await self._new_runs.can_accept(
-                row
-            ):  # else it is looked at again: it may be deployed
-                found.setdefault(row.key, {})[row.id] = row
-        before, self._taking = self._taking, found
-        for key, rows in found.items():
-            known = before.get(key, {}) if key != opened else {}
-            for row in rows.values():
-                if row.id not in known:
-                    self._queue(row)
+    async def look(self) -> None:
+        """Take the requests that have come.
+
+        Raises:
+            StoreError: the store did not answer.
+        """
+        new = await self._store.new_requests(self._services.ownership.worker, self._mark)
+        self._mark = new.mark
+        for row in new.requests:
+            if row.kind == START:
+                workflow = StartRequest.unpack(row.body).workflow
+                self._starts.setdefault((row.key.tenant, workflow), {})[row.id] = replace(row, body=b"")
+            else:
+                self._add(row)
+        for key, name in new.events:
+            self.runs.hooks_opened(key, [name])
+        for key in list(self._early):
+            self.begun(key)
+        for tenant, workflow in list(self._starts):
+            if await self._new_runs.has(tenant, workflow):  # else it is looked at again: it may be deployed
+                for row in self._starts.pop((tenant, workflow)).values():
+                    self._spawn(row)
         self.wake_waiting()
 
-    def hook_opened(self, key: RunKey) -> None:
-        """A run begins to wait for an event, which may be here already."""
-        self._services.tasks.spawn(self.look(key))
+    async def look_soon(self) -> None:
+        """As `look`, and again in a moment if the store did not answer."""
+        try:
+            await self.look()
+        except StoreError:
+            self._services.ownership.expect(self._services.world.now() + AGAIN_MS)
 
-    def driven_again(self, key: RunKey) -> None:
-        """This worker drives the run again: what waits for it is looked at again, for it may be possible now.
-
-        A run that is fetched because of a request is not meant: its requests are being accepted.
-        """
-        if key in self._taking and key not in self._queues:
-            del self._taking[key]
-            self._services.ownership.expect(self._services.world.now())
+    def begun(self, key: RunKey) -> None:
+        """A run that was not there may be there now: what was left for it can be accepted."""
+        for row in self._early.pop(key, {}).values():
+            self._add(row)
 
     async def ask(self, key: RunKey, kind: str, body: Any, idempotency_key: str | None = None) -> None:
         """Leave a request for whoever owns the run, and wait until it is accepted. With a key that was accepted before: it is.
@@ -113,54 +116,49 @@ class Inbox:
             if not news.done():
                 news.set_result(None)
 
-    def _queue(self, row: InboxRow) -> None:
+    def _add(self, row: InboxRow) -> None:
         """Accept this request after those of its run that were posted before it. A cancellation waits for none."""
         if row.kind == "cancel":
-            self._services.tasks.spawn(self._take(row))
-            return
-        queue = self._queues.get(row.key)
-        if queue is None:
-            queue = self._queues[row.key] = []
-            self._services.tasks.spawn(self._work(row.key, queue))
-        at = bisect_left(queue, row.id, key=lambda one: one.id)
-        if at == len(queue) or queue[at].id != row.id:
-            queue.insert(at, row)
+            self._spawn(row)
+        else:
+            self.runs.add(row)
 
-    async def _work(self, key: RunKey, queue: list[InboxRow]) -> None:
-        try:
-            while queue:
-                await self._take(queue.pop(0))
-        finally:
-            del self._queues[key]
+    def _spawn(self, row: InboxRow) -> None:
+        if row.id not in self._at_work:
+            self._at_work.add(row.id)
+            self._services.tasks.spawn(self._take(row))
 
     async def _take(self, row: InboxRow) -> None:
         """Accept one request, or see to it that it is not forgotten."""
         try:
-            try:
-                await self._accept(row)
-            except StoreError:
-                raise
-            except ClocheError as error:
-                await self._not_accepted(row, error)
-        except StoreError as error:  # also: another worker was faster with the run, and accepts it
+            await self._accept_or_refuse(row)
+        except (
+            LeasedElsewhere,
+            LeaseLost,
+        ) as error:  # another worker has the run, and accepts it when it takes that up
+            log.info("a request for run %s is another worker's: %s", row.key, error.message)
+        except StoreError as error:
             log.info("a request for run %s waits: %s", row.key, error.message)
-            self._look_again(row.key)
+            due = TimeMs(self._services.world.now() + AGAIN_MS)
+            self._services.timers.at(due, partial(self._spawn if row.kind == START else self._add, row))
         except Exception:
             log.exception("a request for run %s waits: a fault in cloche itself", row.key)
-        if row.kind == START:  # it is answered, or another worker has taken it: then only until that one is dead
-            self._taking.get(row.key, {}).pop(row.id, None)
+        finally:
+            self._at_work.discard(row.id)
         self.wake_waiting()
 
-    async def _not_accepted(self, row: InboxRow, error: ClocheError) -> None:
-        """An event was acknowledged: it stays until its run has ended. Anything else is answered with the error."""
-        found = await self._store.run(row.key)
-        if row.kind != "event" or found is None or found.status in FINAL:
+    async def _accept_or_refuse(self, row: InboxRow) -> None:
+        try:
+            await self._accept(row)
+        except StoreError:
+            raise
+        except NotFound as error:
+            if row.kind != START and await self._store.request(start_token(row.key)) is not None:
+                self._early.setdefault(row.key, {})[row.id] = row
+            else:
+                await self._refuse(row, error)
+        except ClocheError as error:
             await self._refuse(row, error)
-            return
-        log.info("an event for run %s waits: %s", row.key, error.message)
-        if isinstance(error, NotSuspended):  # the hook was closed before the event reached it: another may be open
-            self._look_again(row.key)
-        # Else the run is blocked: `driven_again` says when that has changed.
 
     async def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
@@ -169,13 +167,8 @@ class Inbox:
             row.kind == START and await self._store.run(row.key) is None
         ):  # nothing that was meant for it finds a run now
             gone = NotFound(f"run {row.key} was not started: {error.message}", kind="run", id=row.key.run)
-            for other in await self._store.requests():
-                if other.key == row.key:
-                    await self._store.resolve(other.id, pack_refusal(gone))
-
-    def _look_again(self, key: RunKey) -> None:
-        self._taking.pop(key, None)
-        self._services.ownership.expect(self._services.world.now() + AGAIN_MS)
+            for other in await self._store.requests(row.key):
+                await self._store.resolve(other.id, pack_refusal(gone))
 
     async def _accept(self, row: InboxRow) -> None:
         match row.kind:
@@ -183,45 +176,6 @@ class Inbox:
                 await self._requests.resume(row.key, decode(row.body), row.id)
             case "cancel":
                 await self._requests.cancel(row.key, decode(row.body), row.id)
-            case "start":
-                await self._new_runs.accept(row)
-                self._services.ownership.expect(self._services.world.now())  # what was left for it meanwhile
-            case "event":
-                if not await self._is_queued(row):
-                    await self._send(row)
-
-    async def _is_queued(self, row: InboxRow) -> bool:
-        """Whether the run has not begun: the event waits until it opens a hook."""
-        run = await self._store.run(row.key)
-        return run is not None and run.status == RunStatus.PENDING
-
-    async def _send(self, row: InboxRow) -> None:
-        """Deliver the oldest event of the run for which a hook is open; if that is another one, `row` comes again."""
-        async with self._starting.with_driver(row.key) as driver:
-            if (found := await self._oldest(driver)) is None:
-                return
-            oldest, call = found
-            if oldest.id != row.id:
-                self._queue(row)
-            name, payload = decode(oldest.body)
-            try:
-                payload = self._services.registry.checked_event(driver.code, name, payload)
-                event = HookReceived(self._services.world.now(), call, payload)
-                driver.limits.check_inbound(event)
-            except (InvalidInput, LimitExceeded) as error:
-                await self._refuse(oldest, error)
-            else:
-                await driver.record(event, oldest.id)
-            self._taking.get(row.key, {}).pop(oldest.id, None)
-
-    async def _oldest(self, driver: RunDriver) -> tuple[InboxRow, CallId] | None:
-        """With its hook. One that came before any hook was open may be older than those in the queue."""
-        hooks = open_hooks(driver.machine, driver.inputs)
-        for row in self._taking.get(driver.key, {}).values() if hooks else ():
-            if (
-                row.kind == "event"
-                and (call := hooks.get(decode(row.body)[0]))
-                and await self._requests.is_waiting(driver, row.id)
-            ):
-                return row, call
-        return None
+            case "start" if (body := await self._store.body(row.id)) is not None:
+                await self._new_runs.accept(replace(row, body=body))
+                self.begun(row.key)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import graph_of
 from cloche.errors import NotSuspended
 from cloche.history import RunKey
 from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
-from cloche.run.selection import chosen, id_path, open_suspensions
+from cloche.run.selection import chosen, open_suspensions
 from cloche.status import RunStatus
 from cloche.store import GRANTED
 from cloche.worker import queue
@@ -80,8 +81,10 @@ class Requests:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)
         if driver.machine.status == RunStatus.PAUSED:
             return [RunContinued(now, per_step)]
-        found = chosen(driver.key.run, open_suspensions(driver.machine, driver.inputs), **asked)
+        suspended = open_suspensions(driver.machine, driver.inputs)
+        graph = graph_of(driver.code) if asked.get("foreach_index") is not None else None
+        found = chosen(driver.key.run, suspended, **asked, graph=graph)
         return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
 
     def _checked(self, one: Suspension, data: Any) -> Any:
-        return self._services.registry.checked_resume(id_path(one.path)[-1], one.path, data)
+        return self._services.registry.checked_resume(one.step, one.path, data)

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 
 class Starting:
-    """Makes the drivers of one worker. `on_taken_up` is called with a run that was in the store and is driven here again."""
+    """Makes the drivers of one worker.
+
+    `on_begun` is called with a run that is in the store since now, `on_taken_up` with one that was there and is driven again.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Starting:
         admission: Admission,
         blocks: Blocks,
         *,
+        on_begun: Callable[[RunKey], None],
         on_taken_up: Callable[[RunKey], None],
     ) -> None:
         self.counters = RateCounters(services.world.monotonic)
@@ -58,6 +62,7 @@ class Starting:
         self._cells = cells
         self._admission = admission
         self._blocks = blocks
+        self._on_begun = on_begun
         self._on_taken_up = on_taken_up
 
     # ---- new runs ----
@@ -100,6 +105,7 @@ class Starting:
                 raise
             message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
+        self._on_begun(key)
 
     async def _begin(self, driver: RunDriver, inputs: Sequence[Input], started: Started, new: NewRun) -> None:
         try:
@@ -146,6 +152,7 @@ class Starting:
         try:
             created = unpack_created(await first_record(self._services.store, key))
             driver = self._driver(key, await self._cells.code(row.code), created, row.lease)
+            driver.inputs.not_before(row.updated_at)
             if row.status == RunStatus.PENDING:
                 driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
         except ClocheError as error:

@@ -119,7 +119,8 @@ class Worker:
             self.cells,
             self.admission,
             self.blocks,
-            on_taken_up=lambda key: self.inbox.driven_again(key),
+            on_begun=lambda key: self.inbox.begun(key),
+            on_taken_up=lambda key: self.inbox.runs.taken_up(key),
         )
         self.requests = Requests(self.services, self.starting, listeners)
         self.new_runs = NewRuns(
@@ -137,7 +138,8 @@ class Worker:
             callbacks,
             self.listeners,
             on_room=self.claims.room_again,
-            on_hook=lambda key: self.inbox.hook_opened(key),
+            on_hooks=lambda key, names: self.inbox.runs.hooks_opened(key, names),
+            on_due=lambda key: self.inbox.runs.timer_due(key),
         )
 
     def _services(

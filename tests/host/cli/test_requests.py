@@ -55,3 +55,19 @@ def test_requests_of_the_command_line_leave_no_worker(asked: str) -> None:
     cloche("event", "r1", "paid", "--store", asked)
     cloche("runs", "--store", asked)
     asyncio.run(left())
+
+
+def test_show_says_that_data_is_on_its_way(store: str) -> None:
+    """Without a worker; and a second resume of the same step is told."""
+    assert cloche("run", f"{FLOWS}:asking", "--input", '{"v": 1}', "--run-id", "r1", "--store", store).code == 75
+    data = ("--data", '{"add": 1}', "--store", store)
+    assert cloche("resume", "r1", *data).code == 0
+    ran = cloche("show", "r1", "--store", store)
+    assert "on its way: data for ask; a worker that has the run takes it" in ran.out
+    assert cloche("show", "r1", "--store", store, "--json").json()["on_their_way"] == ["data for ask"]
+    second = cloche("resume", "r1", *data)
+    assert (second.code, second.out) == (2, "")
+    assert "data for ask is on its way" in second.err
+    cloche("cancel", "r1", "--store", store)
+    expected = ["data for ask", "a cancellation"]
+    assert cloche("show", "r1", "--store", store, "--json").json()["on_their_way"] == expected

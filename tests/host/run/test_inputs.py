@@ -84,3 +84,29 @@ def test_a_request_goes_with_its_input_and_is_free_when_that_is_dropped() -> Non
     assert (inputs.accepts(7), inputs.requests(taken)) == (True, (7,))
     inputs.dropped()
     assert (inputs.accepts(7), inputs.requests(taken)) == (False, ())
+
+
+def test_an_event_from_outside_begins_a_turn() -> None:
+    """Whether its hook is still open is known when the guest has seen what came before."""
+    inputs, _ = queue()
+    event = HookReceived(NOW, CallId(9), None)
+    for one in (timer(1), event, timer(2), event, event):
+        inputs.add(one)
+    assert [inputs.take() for _ in range(5)] == [[timer(1)], [event, timer(2)], [event], [event], []]
+
+
+@in_loop
+async def test_the_time_of_an_input_is_never_before_the_last() -> None:
+    inputs, waiters = queue()
+    late = HookReceived(TimeMs(900), CallId(9), None)
+    inputs.not_before(TimeMs(950))
+    inputs.add(timer(1))
+    inputs.add(late, 7)
+    recorded = waiters.wait_for(late)
+    assert inputs.take() == [timer(1)]
+    (taken,) = inputs.take()
+    assert taken == HookReceived(NOW, CallId(9), None)
+    assert inputs.requests([taken]) == (7,)
+    inputs.committed([taken])
+    await recorded
+    assert not inputs.accepts(7)

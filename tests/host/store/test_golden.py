@@ -19,6 +19,7 @@ from cloche.engines import SandboxEngine
 from cloche.history import DEFAULT_TENANT, Kind, Note, RunId, RunKey
 from cloche.history.messages import COMMANDS, Event
 from cloche.history.reading import message_of
+from cloche.history.values import encode
 from cloche.operations import replay
 from cloche.status import RunStatus
 from cloche.store import Finding, SqliteStore, all_records
@@ -140,3 +141,24 @@ async def test_records_of_the_first_version_are_as_they_were_written(tmp_path: P
     completed = [len(record.inline) for record in records if record.kind is Kind.STEP_COMPLETED]
     assert max(completed) > 40_000
     assert not any(record.payload for record in records)
+
+
+@in_loop
+async def test_events_that_wait_keep_their_names(tmp_path: Path) -> None:
+    """They had them in their bodies only, and runs may wait for any of them."""
+    file = golden.unpack(6, tmp_path / "store.db")
+    names = ["paid", "n" * 23, "n" * 24, "€" * 85, "€" * 200]
+    post = "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES ('default', ?, ?, ?, ?, 1)"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        for name in names:
+            db.execute(post, ("hearing", "event", encode([name, {"amount": 1}]), name))
+        db.execute(post, ("asking", "cancel", encode("enough"), "c"))
+    async with closed_after(SqliteStore(file)) as store:
+        key = RunKey(DEFAULT_TENANT, RunId("hearing"))
+        found = [(row.kind, row.name) for row in await store.requests()]
+        assert found == [*(("event", name) for name in names), ("cancel", None)]
+        assert {name for _, name in (await store.new_requests("w", None)).events} == set(names)
+        assert [one.name for one in await store.first_events(key, ["paid"])] == ["paid"]
+    async with Cloche(file, workflows=golden.WORKFLOWS) as app:
+        result = await asyncio.wait_for((await app.get("hearing")).result(), 10)
+        assert (result.status, result.result) == ("success", {"amount": 1})

@@ -225,7 +225,8 @@ async def test_requests_are_for_the_worker_that_may_accept_them(store: Store) ->
     await claimed(store, "A", 0)
     for run in ("r1", "r2"):
         await store.post(key(run), "cancel", b"", run, at(1))
-    assert [[row.key.run for row in await store.requests(worker)] for worker in ("A", "B")] == [["r1", "r2"], ["r2"]]
+    found = [await store.new_requests(worker, None) for worker in ("A", "B")]
+    assert [[row.key.run for row in new.requests] for new in found] == [["r1", "r2"], ["r2"]]
 
 
 @in_loop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from support.histories import at
 from support.stores import begun, key
 
 from cloche.history import Kind
-from cloche.store import GRANTED, START, MemoryStore, SqliteStore, Store
+from cloche.store import GRANTED, START, InboxRow, MemoryStore, SqliteStore, Store
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -33,14 +33,17 @@ async def asked(store: Store, body: bytes = b"x") -> int:
     return found.id
 
 
+async def new(store: Store, worker: str) -> Sequence[InboxRow]:
+    return (await store.new_requests(worker, None)).requests
+
+
 @in_loop
 async def test_every_worker_sees_a_request(store: Store) -> None:
     await asked(store)
-    assert [[row.body for row in await store.requests(worker)] for worker in ("one", "two", None)] == [[b"x"]] * 3
-    await store.post(key("r2"), "event", b"", "e", at(1))
-    assert [row.kind for row in await store.requests("one")] == [
-        START
-    ]  # nobody may accept an event for a run that is not there
+    assert [[row.body for row in await new(store, worker)] for worker in ("one", "two")] == [[b"x"]] * 2
+    await store.post(key("r2"), "event", b"", "e", at(1), name="go")
+    found = await store.new_requests("one", None)
+    assert ([row.kind for row in found.requests], found.events) == ([START], [])  # nobody waits for that event
 
 
 @in_loop
@@ -52,10 +55,10 @@ async def test_one_worker_takes_a_request(store: Store) -> None:
         True,
         False,
     ]
-    assert (len(await store.requests("one")), await store.requests("two")) == (1, [])
+    assert (len(await new(store, "one")), await new(store, "two")) == (1, [])
     assert not await store.withdraw_request(request, "no")
     await store.leases.leave("one")
-    assert (len(await store.requests("two")), await store.take(request, "two")) == (1, True)
+    assert (len(await new(store, "two")), await store.take(request, "two")) == (1, True)
 
 
 @in_loop
@@ -84,7 +87,7 @@ async def test_a_withdrawn_request_may_be_made_again(store: Store) -> None:
     assert (await store.answer("start:r1"), await store.request("start:r1")) == ("no", None)
     assert not await store.withdraw_request(request, "again")
     again = await asked(store, b"y")
-    assert ([row.body for row in await store.requests("two")], await store.answer("start:r1")) == ([b"y"], None)
+    assert ([row.body for row in await new(store, "two")], await store.answer("start:r1")) == ([b"y"], None)
     assert await store.take(again, "two")
 
 

@@ -428,7 +428,8 @@ def test_wider_is_what_allows_more() -> None:
 def test_every_field_has_a_unit_a_reason_and_a_test_that_meets_it() -> None:
     by_name = {"source_bytes", "checkpoint_bytes", "run_lifetime_s", "host_closures", "clean_up_s", "cancel_s"}
     admission = {"concurrent_runs", "queued_runs"}  # host/worker/test_admission.py
-    assert set(Policy.model_fields) == set(CASES) | by_name | admission
+    events = {name for name in Policy.model_fields if "waiting_event" in name}  # host/worker/test_waiting_events.py
+    assert set(Policy.model_fields) == set(CASES) | by_name | admission | events
     for limit in Policy.described():
         assert limit.counts, limit.name
         assert limit.why.endswith("."), limit.name

@@ -12,7 +12,7 @@ from support.guests import needs_python
 
 from cloche import Policy, create_workflow, race, step, wait_for_event, workflow
 from cloche.errors import InvalidInput, LimitExceeded, NotSuspended
-from cloche.history import Kind
+from cloche.history import Kind, TimeMs
 from cloche.history.values import encode
 from cloche.store import MemoryStore
 
@@ -198,7 +198,7 @@ async def test_a_posted_event_that_is_too_large_holds_up_no_other() -> None:
     waits = create_workflow(id="w").wait_for_event("go").commit()
     async with AppOn(MemoryStore(), workflows=[waits], policy=Policy(payload_bytes=1_000)) as app:
         run = await app.start("w")
-        await app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", app._running.services.world.now())
+        await app.store.post(run._key, "event", encode(["go", "x" * 1_000]), "old", TimeMs(0), name="go")
         await app.send_event(run.id, "go", 1)
         assert await asyncio.wait_for(ended(run), 5) == ("success", 1)
         assert await app.store.requests() == []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
-from cloche.store.protocol import InboxRow, RunRow, Version, WorkerRow
+from cloche.store.memory.requests import InboxData
+from cloche.store.protocol import RunRow, Version, WorkerRow
 from cloche.store.usage import Metered
 
 
@@ -23,11 +24,8 @@ class MemoryData:
     metered: dict[RunKey, Metered] = field(default_factory=dict)  # what deleted runs have used stays
     blobs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
-    inbox: dict[str, InboxRow] = field(default_factory=dict)  # by token, in the order in which they were posted
-    kept: dict[str, RunKey] = field(default_factory=dict)  # tokens whose answers stay, and of which run they are
-    takers: dict[int, str] = field(default_factory=dict)  # of requests to start a run
-    answers: dict[str, str] = field(default_factory=dict)
-    posted: int = 0  # the number of the last request: no number is used again
+    inbox: InboxData = field(default_factory=InboxData)
+    departures: int = 0  # how often runs were freed of a worker that was gone
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     workers_lock: threading.RLock = field(default_factory=threading.RLock)  # heartbeats come from other threads
     writes: int = 0  # of all connections
@@ -36,14 +34,6 @@ class MemoryData:
         """Keep blobs by digest; what is there already is never changed."""
         for digest, data in blobs.items():
             self.blobs.setdefault(digest, data)
-
-    def resolve(self, inbox_id: int, answer: str) -> None:
-        """Take a request out of the inbox; its answer stays if its token is a kept one."""
-        self.takers.pop(inbox_id, None)
-        for token in [token for token, item in self.inbox.items() if item.id == inbox_id]:
-            del self.inbox[token]
-            if token in self.kept:
-                self.answers[token] = answer
 
 
 class Connection:

@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloche.history.ids import RunKey, TimeMs
+from cloche.status import FINAL, RunStatus
+from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import GRANTED, START, InboxRow
+from cloche.store.refusals import check_room, no_event_any_more
 
 
 class MemoryInbox(Facet):
     """Implements `Inbox`."""
 
-    async def post(self, key: RunKey, kind: str, body: bytes, token: str, at: TimeMs, *, kept: bool = False) -> None:
-        data = self._data
-        if token in data.inbox or data.answers.get(token) == GRANTED:
+    async def post(
+        self,
+        key: RunKey,
+        kind: str,
+        body: bytes,
+        token: str,
+        at: TimeMs,
+        *,
+        kept: bool = False,
+        name: str | None = None,
+        bounds: InboxBounds | None = None,
+    ) -> None:
+        data = self._data.inbox
+        if token in data.rows or data.answers.get(token) == GRANTED:
             return
+        if name is not None:
+            self._check_event(key, len(body), bounds)
         data.answers.pop(token, None)
         data.posted += 1
         self._connection.count_write()
-        data.inbox[token] = InboxRow(data.posted, key, kind, body)
+        row = InboxRow(data.posted, key, kind, body, name, max(at, data.events.last_posted(key)))
+        data.add(row, token)
         if kept:
             data.kept[token] = key
 
-    async def requests(self, worker: str | None = None) -> list[InboxRow]:
-        items = list(self._data.inbox.values())
-        if worker is None:
-            return items
-        return [item for item in items if self._may_accept(item, worker)]
+    def _check_event(self, key: RunKey, size: int, bounds: InboxBounds | None) -> None:
+        row, events = self._data.rows.get(key), self._data.inbox.events
+        if row is not None and row.status in FINAL:
+            raise no_event_any_more(key, row.status)
+        if bounds is not None:
+            check_room(key, bounds, events.totals(key), events.totals(key.tenant), size)
+
+    async def new_requests(self, worker: str, after: InboxMark | None) -> NewRequests:
+        data = self._data
+        begin = after.row if after is not None and after.departures == data.departures else 0
+        new: list[InboxRow] = []
+        for row in reversed(data.inbox.rows.values()):
+            if row.id <= begin:
+                break
+            new.append(row)
+        new.reverse()
+        requests = [row for row in new if row.name is None and self._may_accept(row, worker)]
+        events = {
+            (row.key, row.name): None for row in new if row.name is not None and self._is_wanted(row, row.name, worker)
+        }
+        return NewRequests(requests, list(events), InboxMark(data.departures, data.inbox.posted))
+
+    async def requests(self, key: RunKey | None = None, *, events: bool = True) -> list[InboxRow]:
+        rows = self._data.inbox.rows.values()
+        return [row for row in rows if key in (None, row.key) and (events or row.name is None)]
+
+    async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
+        found = [row for name in names if (row := self._data.inbox.events.first(key, name)) is not None]
+        found.sort(key=lambda row: row.id)
+        return [WaitingEvent(row.id, row.name or "", row.posted_at) for row in found]
+
+    async def has_events(self, key: RunKey) -> bool:
+        return self._data.inbox.events.totals(key)[0] > 0
+
+    async def body(self, inbox_id: int) -> bytes | None:
+        token = self._data.inbox.tokens.get(inbox_id)
+        return self._data.inbox.rows[token].body if token is not None else None
 
     async def request(self, token: str) -> InboxRow | None:
-        return self._data.inbox.get(token)
+        return self._data.inbox.rows.get(token)
 
     async def take(self, inbox_id: int, worker: str) -> bool:
         if not await self.is_waiting(inbox_id) or self._is_taken(inbox_id, worker) or worker not in self._data.workers:
             return False
-        self._data.takers[inbox_id] = worker
+        self._data.inbox.takers[inbox_id] = worker
         return True
 
     async def withdraw_request(self, inbox_id: int, answer: str) -> bool:
@@ -43,25 +93,31 @@ class MemoryInbox(Facet):
         return True
 
     async def answer(self, token: str) -> str | None:
-        return self._data.answers.get(token)
+        return self._data.inbox.answers.get(token)
 
     async def forget(self, token: str) -> None:
-        self._data.answers.pop(token, None)
+        self._data.inbox.answers.pop(token, None)
 
     async def is_waiting(self, inbox_id: int) -> bool:
-        return any(item.id == inbox_id for item in self._data.inbox.values())
+        return inbox_id in self._data.inbox.tokens
 
     async def resolve(self, inbox_id: int, answer: str) -> None:
         self._connection.count_write()
-        self._data.resolve(inbox_id, answer)
+        self._data.inbox.resolve(inbox_id, answer)
 
     def _may_accept(self, item: InboxRow, worker: str) -> bool:
         if item.kind == START:
             return not self._is_taken(item.id, worker)
         row = self._data.rows.get(item.key)
-        return row is not None and row.owner in (None, worker)
+        return row is None or row.owner in (None, worker)
+
+    def _is_wanted(self, item: InboxRow, name: str, worker: str) -> bool:
+        row = self._data.rows.get(item.key)
+        if row is None or row.owner not in (None, worker) or row.status == RunStatus.BLOCKED:
+            return False
+        return name in self._data.inbox.awaited.get(item.key, ())
 
     def _is_taken(self, inbox_id: int, worker: str | None = None) -> bool:
         """Whether a worker that lives has taken the request, another one than `worker`."""
-        taker = self._data.takers.get(inbox_id)
+        taker = self._data.inbox.takers.get(inbox_id)
         return taker is not None and taker != worker and taker in self._data.workers

@@ -58,6 +58,7 @@ class MemoryLeases(Facet):
         for key, row in self._data.rows.items():
             if row.owner == worker:
                 self._data.rows[key] = replace(row, owner=None, fence=row.fence + 1)
+        self._data.departures += 1
         self._connection.count_write()
 
     async def claim(self, worker: str, key: RunKey) -> RunRow | None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
+from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import GRANTED, PAGE_RECORDS, RESULTS, Append, Lease, NewRun, RunRow
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, refusal
 from cloche.store.usage import NOTHING, Metered
 
@@ -40,7 +41,10 @@ class MemoryLog(Facet):
             if record.kind in RESULTS and record.path is not None:
                 self._data.results[append.key, record.path] = record
         for inbox_id in append.taken:
-            self._data.resolve(inbox_id, GRANTED)
+            self._data.inbox.resolve(inbox_id, GRANTED)
+        self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
+        if append.status in FINAL:
+            self._data.inbox.end_events(append.key)
         return None
 
     def _created(self, append: Append, new: NewRun) -> RunRow:

@@ -41,10 +41,7 @@ class MemoryMaintenance(Facet):
             del data.records[key]
             data.tombstones[key] = at
         data.results = {place: record for place, record in data.results.items() if place[0] not in gone}
-        data.inbox = {token: item for token, item in data.inbox.items() if item.key not in gone}
-        for token in [token for token, key in data.kept.items() if key in gone]:
-            del data.kept[token]
-            data.answers.pop(token, None)
+        data.inbox.delete(gone)
         return found
 
     async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:

@@ -135,3 +135,4 @@ class SqliteLeases(Facet):
 
 def _free(db: sqlite3.Connection, worker: str) -> None:
     db.execute(f"{_LET_GO} WHERE owner = ?", (worker,))
+    db.execute("UPDATE departures SET number = number + 1")

@@ -10,12 +10,14 @@ from typing import TypeVar
 from cloche.errors import BrokenChain, HistoryError, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.status import RunStatus
-from cloche.store.protocol import GRANTED, PAGE_RECORDS, RESULTS, Append, Lease, RunRow
+from cloche.status import FINAL, RunStatus
+from cloche.store.inbox import GRANTED
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, refusal
 from cloche.store.sqlite import metering
 from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
+from cloche.store.sqlite.inbox import end_events, follow_hooks
 from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 
@@ -68,6 +70,9 @@ class SqliteLog(Facet):
             taken = [(row,) for row in append.taken]
             db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
             db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
+        follow_hooks(db, append.key, append.awaited, append.unawaited)
+        if append.status in FINAL:
+            end_events(db, append.key)
         return None
 
     def _find(self, db: sqlite3.Connection, key: RunKey) -> RunRow | None:

@@ -1,19 +1,15 @@
-"""The stores that the suite of this folder is run against: a new one belongs in `MAKERS`."""
+"""The stores that the suite of this folder is run against: a new one belongs in `support.stores.MAKERS`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
+from support.stores import MAKERS
 
-from cloche.store import Finding, MemoryStore, SqliteStore, Store
-
-MAKERS: dict[str, Callable[[FilePath], Store]] = {
-    "memory": lambda folder: MemoryStore(),
-    "sqlite": lambda folder: SqliteStore(folder / "runs.db"),
-}
+from cloche.store import Finding, Store
 
 
 @pytest.fixture(params=MAKERS)

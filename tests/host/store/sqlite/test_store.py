@@ -106,18 +106,20 @@ async def test_a_store_that_was_closed_is_one_file(path: Path) -> None:
 async def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(store: SqliteStore) -> None:
     asked: list[str] = []
     store._database.read = store._database.look  # type: ignore[method-assign]  # what is long has a connection of its own
+    await store.post(key(), "event", b"", "token", at(1), name="go")
     store._database.connection.set_trace_callback(asked.append)
     await store.leases.due_tenants(at(9))
     await store.leases.next_due()
     await store.runs(status=RunStatus.BLOCKED)
-    await store.requests("w")
+    await store.new_requests("w", None)
     await store.result(key(), StepPath("add"))
     store._database.connection.set_trace_callback(None)
     plans = [
         " ".join(row[3] for row in store._database.connection.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked
     ]
-    indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", "inbox_waiting", "records_results"]
-    assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 5, plans
+    new = ["SEARCH inbox", "COVERING INDEX inbox_waiting", "i USING COVERING INDEX inbox_waiting"]
+    indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", *new, "records_results"]
+    assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 7, plans
     assert not any("SCAN runs" in plan and "USING COVERING INDEX" not in plan for plan in plans), plans
 
 

@@ -1,0 +1,156 @@
+"""The facet of a store for requests from outside: what is left there, by whom it may be accepted, and how many may wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloche.history.ids import RunKey, TimeMs
+
+ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
+GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
+START = "start"  # the kind of a request for a run that is not there yet
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR.
+
+    One to start a run (`START`) waits for any worker that can. `name` is that of an event, None of everything else.
+    `posted_at` is in ms since 1970, never below that of the event before it that waits for the run.
+    """
+
+    id: int
+    key: RunKey
+    kind: str
+    body: bytes
+    name: str | None = None
+    posted_at: TimeMs = TimeMs(0)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """An event in the inbox, without what it carries."""
+
+    id: int
+    name: str
+    posted_at: TimeMs
+
+
+@dataclass(frozen=True, slots=True)
+class InboxBounds:
+    """How many events may wait for one run, and how many bytes they may have; and the same for all runs of its tenant.
+
+    The fields are those of `Policy`.
+    """
+
+    waiting_events: int
+    waiting_event_bytes: int
+    tenant_waiting_events: int
+    tenant_waiting_event_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMark:
+    """Up to where the inbox was looked at. What the numbers count is the store's business."""
+
+    departures: int = -1
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequests:
+    """What has come since a mark: the requests that are no events, oldest first, and what runs wait for among the events.
+
+    `events` are pairs of a run and the name of an event that waits for it, each once.
+    """
+
+    requests: Sequence[InboxRow]
+    events: Sequence[tuple[RunKey, str]]
+    mark: InboxMark
+
+
+class Inbox(Protocol):
+    """Requests of other processes to the worker that owns a run. Raises as `Store`.
+
+    `docs/design/inbox.md` says who may send what when, and what becomes of it.
+    """
+
+    async def post(
+        self,
+        key: RunKey,
+        kind: str,
+        body: bytes,
+        token: str,
+        at: TimeMs,
+        *,
+        kept: bool = False,
+        name: str | None = None,
+        bounds: InboxBounds | None = None,
+    ) -> None:
+        """Leave a request for the owner of the run. The same token again is the same request, until it is accepted.
+
+        Args:
+            at: the time, where the store has no clock of its own.
+            kept: the answer stays, so that the same token is known for as long as the run is; a request that was refused may
+                be made again, and is a new one then.
+            name: of an event, which waits until the run waits for an event of that name.
+            bounds: for events, counted in the transaction that keeps it.
+
+        Raises:
+            NotSuspended: it is an event, and the run has ended.
+            InboxFull: as many wait as may; it was not kept.
+        """
+
+    async def new_requests(self, worker: str, after: InboxMark | None) -> NewRequests:
+        """What this worker may accept and has not been given for the mark `after`; None: all that waits.
+
+        Of requests: those to runs that no other worker owns, or that are not there yet, and those to start a run that no other
+        worker has taken. Of
+        events: those that their run waits for (`Append.awaited`), if no other worker owns it and it is not blocked. What
+        nobody waits for is not read, bodies of events never are. Something may be given twice. All is given again after a
+        worker has left or was evicted: what it has not accepted is then anybody's.
+
+        So nothing is missed by a worker that looks again when others wrote, and asks `requests` and `first_events` whenever
+        it begins or takes up a run, and `first_events` whenever a run of its own begins to wait for an event.
+        """
+
+    async def requests(self, key: RunKey | None = None, *, events: bool = True) -> list[InboxRow]:
+        """All that wait, in the order of their posting: of one run, by index, or of all. `events`: those among them too."""
+
+    async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
+        """The oldest event that waits for the run of each of these names, in the order of their posting, by index."""
+
+    async def has_events(self, key: RunKey) -> bool:
+        """Whether any event waits for the run, of whatever name."""
+
+    async def body(self, inbox_id: int) -> bytes | None:
+        """What a request that waits has in it. None: it waits no more."""
+
+    async def request(self, token: str) -> InboxRow | None:
+        """The request that waits under this token."""
+
+    async def take(self, inbox_id: int, worker: str) -> bool:
+        """Make this worker the one that answers a request to start a run, for as long as it lives.
+
+        False: it was answered, another worker has taken it, or this one was evicted.
+        """
+
+    async def withdraw_request(self, inbox_id: int, answer: str) -> bool:
+        """Answer a request that no worker has taken. False: one has, or it was answered."""
+
+    async def answer(self, token: str) -> str | None:
+        """What became of a kept request: GRANTED, or why it was refused, as JSON. None while it waits, or if it is unknown."""
+
+    async def is_waiting(self, inbox_id: int) -> bool:
+        """Whether a request was not answered yet."""
+
+    async def resolve(self, inbox_id: int, answer: str) -> None:
+        """Answer a request that no append accepts: GRANTED if there is nothing to do for it, or why it is refused.
+
+        One that was answered before keeps its answer.
+        """
+
+    async def forget(self, token: str) -> None:
+        """Drop the answer of a request that was kept."""
