@@ -2,7 +2,7 @@
 
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.memory import MemoryStore
-from cloche.store.pages import all_records, first_record, record_pages, row_pages
+from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.protocol import (
     GRANTED,
     START,
@@ -56,6 +56,7 @@ __all__ = [
     "first_record",
     "is_there",
     "open_store",
+    "read_through",
     "record_pages",
     "row_pages",
 ]
