@@ -171,7 +171,7 @@ class Case:
     async def send(self, name: str, payload: Any = None, *, run_id: str = KEY.run, **given: Any) -> None:
         """Send an event, and wait until the run has it if it waits for it now."""
         await self.app.send_event(run_id, name, payload, **given)
-        await self.until(lambda: not self._has_mail(run_id))
+        await self.until(lambda: self._has_mail(run_id), lambda has_mail: not has_mail)
 
     async def until(self, ask: Callable[[], Any], holds: Callable[[Any], Any] = bool) -> None:
         """Wait, through whatever happens to the process, until the answer to `ask` is as it should be."""

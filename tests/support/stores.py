@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from support.histories import at
 
@@ -17,6 +20,7 @@ from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
 from cloche.status import RunStatus
 from cloche.store import Append, MemoryStore, NewRun, RunRow, SqliteStore, Store
+from cloche.store.memory import MemoryLeases
 
 # The stores that the conformance suite is run against, each made in a folder of its own.
 MAKERS: dict[str, Callable[[FilePath], Store]] = {
@@ -123,3 +127,32 @@ def unsynced_file() -> Iterator[FilePath]:
     memory = FilePath("/dev/shm")
     with TemporaryDirectory(prefix="cloche-", dir=memory if memory.is_dir() else None) as folder:
         yield FilePath(folder) / "damaged.db"
+
+
+def _waiting(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    async def call(self: Any, *args: Any, **options: Any) -> Any:
+        await asyncio.sleep(0)
+        answer = await method(self, *args, **options)
+        await asyncio.sleep(0)  # it is written, and nobody knows
+        return answer
+
+    return call
+
+
+def _all_waiting(kind: type[Any]) -> dict[str, Any]:
+    methods = {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_") and name != "connect"}
+    return {name: _waiting(method) for name, method in methods.items() if inspect.iscoroutinefunction(method)}
+
+
+WaitingLeases = type("WaitingLeases", (MemoryLeases,), _all_waiting(MemoryLeases))
+
+
+class _WaitingStore(MemoryStore):
+    def _use(self, connection: Any) -> None:
+        super()._use(connection)
+        self.leases = WaitingLeases(connection)
+
+
+# A store that has to wait for every answer, as one behind a network.
+WaitingStore: type[MemoryStore] = type("WaitingStore", (_WaitingStore,), _all_waiting(MemoryStore))

@@ -197,7 +197,7 @@ class Run:
     async def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
         code = await load_code(store, row.code)
-        out = fold(row, await all_records(store, self._key), outline_of(code))
+        out = await fold(store, row, outline_of(code))
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

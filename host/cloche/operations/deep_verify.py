@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from cloche.engines import CellSource
 from cloche.errors import CheckpointRejected, ClocheError
@@ -39,9 +41,14 @@ async def _checkpoint(store: Store, engine: CellSource, key: RunKey, saved: byte
     records = await all_records(store, key)
     code = await load_code(store, (await row_of(store, key)).code)
     limits = Limits.from_data(unpack_created(records[0]).limits)
-    cell = engine.open(code, await guest_of(store, engine, code), limits, key.tenant)
-    cell.turn(script(records[: checkpoint.seq]).events)
-    if cell.state_hash() != checkpoint.state_hash:
+    open_cell = partial(engine.open, code, await guest_of(store, engine, code), limits, key.tenant)
+
+    def state_hash() -> str:
+        cell = open_cell()
+        cell.turn(script(records[: checkpoint.seq]).events)
+        return cell.state_hash()
+
+    if await asyncio.get_running_loop().run_in_executor(None, state_hash) != checkpoint.state_hash:
         yield Finding(
             key.run, checkpoint.seq, "its checkpoint holds another state than replay ends in; it can be deleted"
         )

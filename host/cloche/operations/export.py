@@ -9,6 +9,7 @@ legal run, and that it was promised no more than a run that begins here.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -28,7 +29,7 @@ from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations.replay import row_of
 from cloche.run.code import load_code, load_guest
-from cloche.store import Append, NewRun, Store, blob_digest, record_pages
+from cloche.store import Append, NewRun, Store, blob_digest, read_through
 from cloche.tenancy import Policy
 
 FORMAT = "cloche-run"
@@ -55,12 +56,17 @@ async def export_run(store: Store, key: RunKey) -> bytes:
         "workflow": row.workflow,
     }
     parts = [encode(header)]
-    parts += [encode_plain(zlib.compress(data, 9)) for data in (code.pack(), await load_guest(store, code.guest))]
+    blobs = [code.pack(), await load_guest(store, code.guest)]
+    loop = asyncio.get_running_loop()
+    parts += [encode_plain(await loop.run_in_executor(None, zlib.compress, data, 9)) for data in blobs]
     written: set[bytes] = set()
-    async for page in record_pages(store, key):
+
+    def take(page: list[Record]) -> None:
         for record in page:
-            parts += [encode_plain(part) for part in _new_parts(record, written)]
+            parts.extend(encode_plain(part) for part in _new_parts(record, written))
             parts.append(encode_plain([record.packed, record.hash]))
+
+    await read_through(store, key, take)
     body = b"".join(parts)
     return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
-from cloche.history import DEFAULT_TENANT, Kind, RunKey, RunMachine
+from cloche.history import DEFAULT_TENANT, Kind, Record, RunKey, RunMachine
 from cloche.history.limits import Limits
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
@@ -17,7 +18,7 @@ from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
-from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, record_pages
+from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, read_through
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
@@ -98,7 +99,7 @@ async def created(store: Store, key: RunKey) -> RunCreated:
 async def result_of(store: Store, key: RunKey) -> RunResult:
     """The run as it stands, values as they are stored."""
     row = await row_of(store, key)
-    return fold(row, await all_records(store, key), outline_of(await load_code(store, row.code)))
+    return await fold(store, row, outline_of(await load_code(store, row.code)))
 
 
 async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | None = None) -> ReplayReport:
@@ -119,14 +120,8 @@ async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | Non
     limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
     open_cell = partial(engine.open, use, await guest_of(store, engine, use), limits, key.tenant)
-    cell = open_cell()
-    begin = time.perf_counter()
-    try:
-        output = cell.turn(events)
-    except GuestFault:  # a guest that has left the history does not know the calls that are answered later
-        cell = open_cell()
-        output = _up_to_the_difference(cell, events, part.expected)
-    seconds = time.perf_counter() - begin
+    fed = await asyncio.get_running_loop().run_in_executor(None, _fed, open_cell, events, part.expected)
+    cell, output, seconds = fed
     expected = b"".join(part.expected[: len(events)])
     divergence = None
     if output != expected:
@@ -143,6 +138,24 @@ async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | Non
         fuel,
         (fuel or 0) // PYTHON_FUEL_SHARE if use.language == "python" else 0,
     )
+
+
+def _fed(
+    open_cell: Callable[[], Cell], events: Sequence[bytes], expected: Sequence[bytes]
+) -> tuple[Cell, bytes, float]:
+    """A fresh cell that was given the events, its output, and the seconds that it took. Blocks; used beside the event loop.
+
+    Raises:
+        GuestFault: the cell was stopped where the history was not.
+    """
+    cell = open_cell()
+    begin = time.perf_counter()
+    try:
+        output = cell.turn(events)
+    except GuestFault:  # a guest that has left the history does not know the calls that are answered later
+        cell = open_cell()
+        output = _up_to_the_difference(cell, events, expected)
+    return cell, output, time.perf_counter() - begin
 
 
 async def _comparable(store: Store, key: RunKey, billed: Metered | None, engine: CellSource) -> int | None:
@@ -184,16 +197,21 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     if row.head_seq == 0:  # no run is without records: this is what a store gives for an entry that it cannot read
         yield f"the entry of run {row.key.run} is not as it was written"
         return
-    machine, workflow, last, tally = RunMachine(row.key), "", None, Tally()
+    machine, workflow, tally = RunMachine(row.key), "", Tally()
+    last: Record | None = None
     metered = await store.metered(row.key)  # before the records: an append that comes between is seen by them
+
+    def take(page: list[Record]) -> None:
+        nonlocal workflow, last
+        for record in page:
+            machine.absorb(record)
+            tally.add(record)
+            if record.kind is Kind.RUN_CREATED:
+                workflow = unpack_created(record).workflow
+            last = record
+
     try:
-        async for page in record_pages(store, row.key):
-            for record in page:
-                machine.absorb(record)
-                tally.add(record)
-                if record.kind is Kind.RUN_CREATED:
-                    workflow = unpack_created(record).workflow
-                last = record
+        await read_through(store, row.key, take)
     except HistoryError as error:
         yield error.message
         return
@@ -227,9 +245,12 @@ async def machine_of(store: Store, key: RunKey) -> RunMachine:
     """
     await row_of(store, key)
     machine = RunMachine(key)
-    async for page in record_pages(store, key):
+
+    def take(page: list[Record]) -> None:
         for record in page:
             machine.absorb(record)
+
+    await read_through(store, key, take)
     return machine
 
 

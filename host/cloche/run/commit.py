@@ -62,7 +62,7 @@ class Commit:
             except StoreUnavailable as error:
                 if self.new is not None and not (batch is not None and await self._was_written(batch)):
                     raise  # there is no run yet: the caller is told, and may start it again
-                # Nothing was written. The inputs are kept: a step that ran is not run again for a full disk.
+                # Whether it was written is seen when the store answers. The inputs are kept: a step that ran is not run again.
                 log.warning("run %s waits for its store: %s", self._run.key, error.message)
                 self._services.supervisor.report(self._run.key, error)
                 self._is_reported = True

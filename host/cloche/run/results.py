@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from cloche.history.notes import AttemptStarted, RunStopped
 from cloche.history.reading import Message, message_of
 from cloche.run.selection import id_path
 from cloche.status import FINAL, RunStatus
-from cloche.store import RunRow
+from cloche.store import RunRow, Store, read_through
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -131,14 +131,18 @@ def outline_of(code: Code) -> Outline:
     return Outline(frozenset(node.id for node, _ in nodes if node.type in single), entries)
 
 
-def fold(row: RunRow, records: Iterable[Record], outline: Outline) -> RunResult:
-    """The result of a run from its records; `outline` is that of its code."""
+async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:
+    """The result of a run from its records; `outline` is that of its code. Raises as `Log.records`."""
     out = RunResult(row.key.run, row.workflow, row.status)
     if row.problem is not None:
         out.blocked = json.loads(row.problem)
     folding = Folding(out, RunMachine(row.key), outline)
-    for record in records:
-        folding.take(record)
+
+    def take(page: list[Record]) -> None:
+        for record in page:
+            folding.take(record)
+
+    await read_through(store, row.key, take)
     folding.finish()
     return out
 

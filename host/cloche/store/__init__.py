@@ -3,7 +3,7 @@
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory import MemoryStore
-from cloche.store.pages import all_records, first_record, record_pages, row_pages
+from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.protocol import (
     Append,
     Collected,
@@ -58,6 +58,7 @@ __all__ = [
     "first_record",
     "is_there",
     "open_store",
+    "read_through",
     "record_pages",
     "row_pages",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 from cloche.history.ids import RunKey, Seq
 from cloche.history.records import Record
@@ -27,6 +28,18 @@ async def record_pages(
         if len(page) < size:
             return
         size = PAGE_RECORDS
+
+
+async def read_through(log: Log, key: RunKey, take: Callable[[list[Record]], None]) -> None:
+    """Hand all records of a run to `take`, in order; of a long run beside the event loop.
+
+    Raises as `Log.records`, and as `take`.
+    """
+    async for page in record_pages(log, key):
+        if len(page) > FIRST_PAGE_RECORDS:
+            await asyncio.get_running_loop().run_in_executor(None, take, page)
+        else:
+            take(page)
 
 
 async def all_records(log: Log, key: RunKey, after: Seq = Seq(0)) -> list[Record]:  # noqa: B008

@@ -12,7 +12,6 @@ from cloche.engines import Code
 from cloche.history import RunKey
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
-from cloche.store import all_records
 
 if TYPE_CHECKING:
     from cloche.engines import Code
@@ -45,7 +44,7 @@ class Callbacks:
     async def _report(self, key: RunKey, code: Code, calls: Sequence[Callable[[RunResult], Any]]) -> None:
         row = await self._store.run(key)
         assert row is not None
-        result = fold(row, await all_records(self._store, key), outline_of(code))
+        result = await fold(self._store, row, outline_of(code))
         for call in calls:
             try:
                 answer = call(result)

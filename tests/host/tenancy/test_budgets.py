@@ -100,7 +100,6 @@ async def test_a_fork_has_the_rest_of_the_budget_that_its_history_leaves(limit: 
     """It hears the history again: the fuel of that is its own, and so are the records."""
     store = MemoryStore()
 
-    @in_loop
     async def live() -> None:
         policy = Policy.model_validate({limit: BUDGETS[limit]})
         steps = [create_step(id="work", execute=lambda data: data)]
@@ -112,7 +111,7 @@ async def test_a_fork_has_the_rest_of_the_budget_that_its_history_leaves(limit: 
             assert (await app.replay("fork")).ok
             assert (await app.verify()).ok
 
-    live()
+    await live()
     first = await all_records(store, KEY)
     forked = await all_records(store, RunKey(TENANT, RunId("fork")))
     if limit == "fuel_per_run":
@@ -147,7 +146,6 @@ async def test_a_stop_stands_behind_the_event_that_did_it_and_only_results_that_
     name, value, body = CULPRITS[limit]
     store, journal = MemoryStore(), Journal()
 
-    @in_loop
     async def live() -> None:
         answers = asyncio.Event()
         steps = [journal.acts(id, lambda data, ctx: answers.wait()) for id in "abc"]
@@ -163,7 +161,7 @@ async def test_a_stop_stands_behind_the_event_that_did_it_and_only_results_that_
             assert (await app.replay("r1")).ok
             assert (await app.verify()).ok
 
-    live()
+    await live()
     *_, first, cause, stop, late = [(record.kind, record.path, record.call) for record in await all_records(store, KEY)]
     assert (first, cause) == ((Kind.STEP_COMPLETED, "a", 1), (Kind.STEP_COMPLETED, "b", 2))
     assert (stop, late) == ((Kind.RUN_STOPPED, None, None), (Kind.LATE_RESULT, None, 3))

@@ -14,8 +14,9 @@ class SqliteBlobs(Facet):
         await self._database.write(lambda db: keep(db, digest, data))
 
     async def blob(self, digest: str) -> bytes | None:
-        rows = await self._database.select("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,))
-        return rows[0][0] if rows else None
+        sql = "SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?"  # megabytes, if it is a guest
+        row = await self._database.read(lambda db: db.execute(sql, (digest,)).fetchone())
+        return row[0] if row else None
 
 
 def keep(db: sqlite3.Connection, digest: str, data: bytes) -> None:
