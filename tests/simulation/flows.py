@@ -6,11 +6,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from cloche import RetryConfig, Step, StepContext, Workflow, create_step, create_workflow
+from cloche.run.driver import PARK_AFTER_MS
 
 RETRIES = 4
+BRINK = timedelta(milliseconds=PARK_AFTER_MS)  # a pause as long as the shortest that is parked
 ANSWER = 7  # what the step "ask" is resumed with
 
 
@@ -47,7 +50,7 @@ class Steps:
 
     def refuses(self) -> Step:
         def refuse(value: int, ctx: StepContext) -> int:
-            raise ValueError("never")
+            raise ValueError("never") if value % 2 else GeneratorExit  # which no attempt can tell: its end is looked at
 
         return self._step("refuse", refuse)
 
@@ -72,7 +75,7 @@ def flows(steps: Steps) -> list[Flow]:
     a, b, c = steps.adds("a", 1), steps.adds("b", 10), steps.adds("c", 100)
     return [
         Flow(_new("row").then(a).then(b).then(c).commit(), lambda v: {"v": v + 111}),
-        Flow(_new("naps").then(a).sleep(1.5).then(b).sleep(40).then(c).commit(), lambda v: {"v": v + 111}),
+        Flow(_new("naps").then(a).sleep(1.5).then(b).sleep(BRINK).then(c).commit(), lambda v: {"v": v + 111}),
         Flow(_new("fan").then(a).parallel([b, c]).commit(), lambda v: {"b": {"v": v + 11}, "c": {"v": v + 101}}),
         Flow(_new("asks").then(a).then(steps.asks()).then(b).commit(), lambda v: {"v": v + 11 + ANSWER}),
         Flow(

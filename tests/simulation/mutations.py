@@ -16,9 +16,10 @@ from cloche.history.machine import Input
 from cloche.history.messages import StepCompleted
 from cloche.run.attempts import Attempts
 from cloche.run.commit import Commit
+from cloche.run.driver import RunDriver, is_far_from_moving
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
-from cloche.store import GRANTED, Append, InboxRow, MemoryStore, WaitingEvent
+from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, WaitingEvent
 from cloche.store.memory import MemoryLeases
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
@@ -88,6 +89,23 @@ def lose_the_end_of_a_step(true: Any, self: Outcomes, end: Any, changes: Any) ->
 def lose_a_retry(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
     true(self, inputs)
     return []
+
+
+@mutation(Attempts, "_ended")
+def look_at_no_end_of_an_attempt(true: Any, self: Attempts, task: asyncio.Task[None]) -> None:
+    self._tasks.pop(task).attempts -= 1
+    if not task.cancelled():
+        task.exception()
+
+
+@mutation(RunDriver, "_may_park")
+def drive_a_run_that_was_let_go(true: Any, self: RunDriver) -> bool:
+    """Its pause is no longer as long as one that is parked, by a second look at the clock: it has two drivers then."""
+    is_far = is_far_from_moving(self.live.machine, self._services.world)
+    if self.lease is None and not is_far and self.live.machine.wake_at is not None:
+        self.lease = Lease(self._services.ownership.worker, 1)
+        return False
+    return bool(true(self))
 
 
 # ---- time ----

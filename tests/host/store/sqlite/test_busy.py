@@ -140,7 +140,7 @@ SHORT: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
     "a run": lambda store: store.run(key()),
     "the beginning of a run": lambda store: store.records(key(), limit=16),
     "a result": lambda store: store.result(key(), StepPath("add")),
-    "what waits": lambda store: store.requests("w"),
+    "what waits": lambda store: store.first_events(key(), ["paid"]),
     "a count": lambda store: store.queued(TenantId("default")),
 }
 
