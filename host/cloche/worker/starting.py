@@ -19,10 +19,11 @@ from cloche.errors import (
     SeqConflict,
     StoreUnavailable,
 )
-from cloche.history import RunKey
+from cloche.history import RunKey, TimeMs
 from cloche.history.machine import Input
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated, unpack_created
+from cloche.history.values import ABI
 from cloche.run.driver import RunDriver
 from cloche.run.limits import RateCounters, RunLimits
 from cloche.run.live_run import LiveRun
@@ -30,6 +31,8 @@ from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
 from cloche.store import Lease, NewRun, RunRow, first_record
 from cloche.worker import queue
+
+NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices
@@ -140,6 +143,9 @@ class Starting:
             raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
         if row.status in (*FINAL, RunStatus.PENDING):
             return None
+        if (await self._cells.code(row.code)).abi > ABI:
+            message = f"run {key} was begun by a newer cloche, and waits for a worker of that"
+            raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         claimed = await self._services.ownership.claim(key)
         if claimed is None:
             message = f"run {key} is executed by another worker, '{row.owner}'"
@@ -147,11 +153,15 @@ class Starting:
         return await self.adopt(claimed)
 
     async def adopt(self, row: RunRow) -> RunDriver | None:
-        """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked."""
+        """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked or left to newer workers."""
         key = row.key
         try:
+            code = await self._cells.code(row.code)
+            if code.abi > ABI:
+                await self._leave_to_newer(row)
+                return None
             created = unpack_created(await first_record(self._services.store, key))
-            driver = self._driver(key, await self._cells.code(row.code), created, row.lease)
+            driver = self._driver(key, code, created, row.lease)
             driver.inputs.not_before(row.updated_at)
             if row.status == RunStatus.PENDING:
                 driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
@@ -164,6 +174,16 @@ class Starting:
         self._services.tasks.spawn(driver.recover())
         self._on_taken_up(key)
         return driver
+
+    async def _leave_to_newer(self, row: RunRow) -> None:
+        """Let go of a run whose guest is newer than this worker, as it was.
+
+        One that is due would be claimed here again at once: it is due in a moment, for whichever worker looks then.
+        """
+        now, due = self._services.world.now(), row.wake_at
+        if row.lease is not None:
+            soon = TimeMs(now + NEWER_MS) if due is None or due <= now else due
+            await self._services.store.leases.release(row.key, row.lease, row.status, soon)
 
     @asynccontextmanager
     async def with_driver(self, key: RunKey) -> AsyncIterator[RunDriver]:
