@@ -2,7 +2,8 @@
 
 A file is a CBOR sequence (RFC 8742): a header `{format, version, tenant, run, workflow, code, guest}`, the two blobs (deflated,
 named by digest), then `[record, hash]` for each record, and last the BLAKE2b-256 of everything before it. In front of a record
-with a large body stand the parts of it that have not been there yet, `[depth, part]` each. Nothing in a file is trusted:
+with a large body stand the parts of it that have not been there yet, `[depth, part]` each. After the records come the requests
+that wait for the run (`operations.exported_requests`). Nothing in a file is trusted:
 importing verifies the digest, each blob and part, the chain, that each record holds what it says, that the records make a
 legal run, and that it was promised no more than a run that begins here.
 """
@@ -27,13 +28,15 @@ from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
+from cloche.operations import exported_requests
 from cloche.operations.replay import row_of
 from cloche.run.code import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest, read_through
 from cloche.tenancy import Policy
 
 FORMAT = "cloche-run"
-VERSION = 2  # 1 had no parts, and is read too
+VERSION = 3  # 1 had no parts and 2 no requests, and both are read too
+WITHOUT_REQUESTS = 2  # which is what a file without them is, so that older versions read it
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
@@ -46,13 +49,14 @@ async def export_run(store: Store, key: RunKey) -> bytes:
     """
     row = await row_of(store, key)
     code = await load_code(store, row.code)
+    requests = await exported_requests.packed(store, key)
     header = {
         "code": row.code,
         "format": FORMAT,
         "guest": code.guest,
         "run": key.run,
         "tenant": key.tenant,
-        "version": VERSION,
+        "version": VERSION if requests else WITHOUT_REQUESTS,
         "workflow": row.workflow,
     }
     parts = [encode(header)]
@@ -67,6 +71,7 @@ async def export_run(store: Store, key: RunKey) -> bytes:
             parts.append(encode_plain([record.packed, record.hash]))
 
     await read_through(store, key, take)
+    parts += [encode_plain(request) for request in requests]
     body = b"".join(parts)
     return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
 
@@ -94,27 +99,37 @@ async def import_run(store: Store, data: bytes, policy_of: Callable[[str], Polic
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
         BrokenChain: its records are not a chain of records.
         RunConflict: the store has this run with other records.
+        LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
-    header, blobs, pairs = _read(data)
+    header, blobs, items = _read(data)
     key = _key_of(header)
+    pairs = [item for item in items if not exported_requests.is_request(item)]
     records, machine = _verified(key, pairs)
     created = unpack_created(records[0])
     if policy_of is not None:
         _check_policy(created, policy_of(key.tenant))
     if created.workflow != header["workflow"]:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
+    requests = exported_requests.unpacked(items[len(pairs) :], key, created)
+    if requests and machine.ended:
+        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+    await _put(store, key, NewRun(header["workflow"], header["code"], blobs), records, machine)
+    await exported_requests.post(store, key, created, requests)
+    return key
+
+
+async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine) -> None:
+    """The run with its records, unless the store has it."""
     row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
-            return key
+            return
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
-    new = NewRun(header["workflow"], header["code"], blobs)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
-    return key
 
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:
@@ -148,7 +163,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
         raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
     try:
         header, code, guest, *pairs = decode_sequence(body)
-        if header["format"] != FORMAT or header["version"] not in (1, VERSION):
+        if header["format"] != FORMAT or header["version"] not in range(1, VERSION + 1):
             raise ForeignFile(
                 f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
             )

@@ -18,7 +18,8 @@ class InboxRow:
     """A request of another process (resume, event, cancel), waiting for the worker that owns the run. `body` is CBOR.
 
     One to start a run (`START`) waits for any worker that can. `name` is that of an event, None of everything else.
-    `posted_at` is in ms since 1970, never below that of the event before it that waits for the run.
+    `posted_at` is in ms since 1970, never below that of the event before it that waits for the run. `token` and `kept` are as
+    they were posted.
     """
 
     id: int
@@ -27,6 +28,8 @@ class InboxRow:
     body: bytes
     name: str | None = None
     posted_at: TimeMs = TimeMs(0)
+    token: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class MemoryInbox(Facet):
         data.answers.pop(token, None)
         data.posted += 1
         self._connection.count_write()
-        row = InboxRow(data.posted, key, kind, body, name, max(at, data.events.last_posted(key)))
+        posted_at = max(at, data.events.last_posted(key))
+        row = InboxRow(data.posted, key, kind, body, name, posted_at, token, kept)
         data.add(row, token)
         if kept:
             data.kept[token] = key

@@ -12,7 +12,7 @@ from cloche.store.inbox import ENDED, GRANTED, START, InboxBounds, InboxMark, In
 from cloche.store.refusals import check_room, no_event_any_more
 from cloche.store.sqlite.database import Facet
 
-_REQUEST = "id, tenant, run, kind, body, name, posted_at"
+_REQUEST = "id, tenant, run, kind, body, name, posted_at, token, kept"
 _UNTAKEN = "(taker IS NULL OR taker IS ?1 OR taker NOT IN (SELECT id FROM workers))"  # by another one than ?1
 _OF_RUN = "FROM inbox WHERE answer IS NULL AND tenant = ?1 AND run = ?2"
 # The index by name: it has the names in it, so that the table with the bodies is not touched. `+` keeps the filter from others.
@@ -181,5 +181,5 @@ def _key(tenant: str, run: str) -> RunKey:
 
 
 def _request_of(row: Sequence[Any]) -> InboxRow:
-    id, tenant, run, kind, body, name, posted_at = row
-    return InboxRow(id, _key(tenant, run), kind, body, name, TimeMs(posted_at))
+    id, tenant, run, kind, body, name, posted_at, token, kept = row
+    return InboxRow(id, _key(tenant, run), kind, body, name, TimeMs(posted_at), token, bool(kept))

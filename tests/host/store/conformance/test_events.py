@@ -115,7 +115,7 @@ async def test_the_requests_of_a_run_are_found_by_it(store: Store) -> None:
     event, resume = await store.requests(key())
     assert (event.kind, event.name) == ("event", "go")
     assert await store.requests(key(), events=False) == [resume]
-    assert resume == InboxRow(resume.id, key(), "resume", b"r", None, at(2))
+    assert resume == InboxRow(resume.id, key(), "resume", b"r", None, at(2), "r")
 
 
 @in_loop

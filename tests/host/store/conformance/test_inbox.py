@@ -20,8 +20,8 @@ async def test_requests_wait_in_order_one_for_each_token(store: Store) -> None:
     await store.post(key("r1"), "cancel", b"other", "token-1", at(2))
     first, second = await store.requests()
     assert (first, second) == (
-        InboxRow(first.id, key("r1"), "cancel", b"1", None, at(1)),
-        InboxRow(second.id, key("r2"), "resume", b"2", None, at(1)),
+        InboxRow(first.id, key("r1"), "cancel", b"1", None, at(1), "token-1"),
+        InboxRow(second.id, key("r2"), "resume", b"2", None, at(1), "token-2"),
     )
 
 

@@ -25,6 +25,7 @@ RUNS = ("r1", "r2")
 NAMES = ("go", "more")
 WORKERS = ("one", "two")
 BOUNDS = InboxBounds(3, 12, 4, 14)
+seldom = st.sampled_from([False, False, False, True])
 runs, names, workers = st.sampled_from(RUNS), st.sampled_from(NAMES), st.sampled_from(WORKERS)
 
 
@@ -173,10 +174,10 @@ class InboxMachine(RuleBasedStateMachine):
         self.do(self.store.resolve(self.place(one), "no"))
         self.model.settle(one, "no")
 
-    @rule(run=runs)
-    def end(self, run: str) -> None:
+    @rule(run=runs, really=seldom)
+    def end(self, run: str, really: bool) -> None:
         model = self.model
-        if run in model.ended or run in model.blocked:
+        if not really or run in model.ended or run in model.blocked:
             return
         append = replace(self.logs[run].append(Kind.RUN_COMPLETED, status="success"), lease=self.leases[run])
         assert self.do(self.store.commit([append])) == [None]
@@ -193,9 +194,9 @@ class InboxMachine(RuleBasedStateMachine):
             self.leases[run], self.model.owners[run] = row.lease, worker
             self.model.blocked.discard(run)
 
-    @rule(run=runs)
-    def block(self, run: str) -> None:
-        if run not in self.model.ended:
+    @rule(run=runs, really=seldom)
+    def block(self, run: str, really: bool) -> None:
+        if really and run not in self.model.ended:
             self.do(self.store.set_problem(key(run), "{}", self.leases[run]))
             self.model.blocked.add(run)
             self.leases[run] = self.model.owners[run] = None
@@ -266,4 +267,4 @@ class InboxMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", MAKERS)
 def test_the_inbox_is_as_its_model(kind: str) -> None:
     machine = type("Machine", (InboxMachine,), {"make": staticmethod(MAKERS[kind])})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))

@@ -1,0 +1,98 @@
+"""The requests that wait for a run, in the file of the run: `["request", kind, name, body, token, kept, posted_at]` each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloche.errors import ForeignFile, MalformedOutput
+from cloche.history.check import check
+from cloche.history.ids import TimeMs, is_name
+from cloche.history.notes import RunCreated
+from cloche.history.values import decode
+from cloche.run.limits import check_event, inbox_bounds
+from cloche.store import START
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.store import Store
+
+MARK = "request"
+KINDS = ("event", "resume", "cancel")
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A request as it is left in a store."""
+
+    kind: str
+    name: str | None
+    body: bytes
+    token: str
+    kept: bool
+    at: TimeMs
+
+
+async def packed(store: Store, key: RunKey) -> list[list[Any]]:
+    """What waits for a run, in the order of posting."""
+    rows = [row for row in await store.requests(key) if row.kind != START]
+    return [[MARK, row.kind, row.name, row.body, row.token, row.kept, row.posted_at] for row in rows]
+
+
+def is_request(item: Any) -> bool:
+    """Whether an item of a file says that it is a request."""
+    return isinstance(item, list) and item[:1] == [MARK]
+
+
+def unpacked(items: Sequence[Sequence[Any]], key: RunKey, created: RunCreated) -> list[Posting]:
+    """What `packed` gave, of a file that anybody may have written.
+
+    Raises:
+        ForeignFile: it is no request that could have been left for this run.
+        LimitExceeded: an event is larger than the run's policy allows.
+    """
+    found = []
+    for item in items:
+        try:
+            _, kind, name, body, token, kept, at = item
+            one = Posting(kind, name, body, token, kept, TimeMs(at))
+            is_one = _is_request(one, key)
+        except (ValueError, TypeError, AttributeError, MalformedOutput) as error:
+            raise ForeignFile(f"a request in this file cannot be read: {error}") from error
+        if not is_one:
+            raise ForeignFile("a request in this file is none that could have been made for its run")
+        if kind == "event":
+            check_event(created, decode(body)[1])
+        found.append(one)
+    return found
+
+
+async def post(store: Store, key: RunKey, created: RunCreated, postings: Sequence[Posting]) -> None:
+    """Leave them for the run, which is in the store. One that waits there already is the same one.
+
+    Raises:
+        InboxFull: more events wait than may, by the policy that the run is pinned to.
+    """
+    bounds = inbox_bounds(created)
+    for one in postings:
+        await store.post(key, one.kind, one.body, one.token, one.at, kept=one.kept, name=one.name, bounds=bounds)
+
+
+def _is_request(one: Posting, key: RunKey) -> bool:
+    if one.kind not in KINDS or type(one.kept) is not bool or type(one.at) is not int or not 0 <= one.at < 1 << 62:
+        return False
+    if not one.token.startswith(f"{key.token}:{one.kind}:") or check(one.body) != len(one.body):
+        return False
+    value = decode(one.body)
+    match one.kind:
+        case "event":
+            return isinstance(one.name, str) and is_name(one.name) and _is_pair(value, one.name)
+        case "resume":
+            return one.name is None and isinstance(value, dict) and "data" in value
+        case _:
+            return one.name is None and isinstance(value, str)
+
+
+def _is_pair(value: Any, name: str) -> bool:
+    return isinstance(value, list) and len(value) == 2 and value[0] == name

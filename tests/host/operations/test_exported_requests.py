@@ -1,0 +1,108 @@
+"""What waits for a run goes with it: delivered elsewhere, once, and nothing else is taken in."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import blake2b
+from typing import Any
+
+import pytest
+from support.apps import KEY, AppOn, Journal, in_loop, until
+
+from cloche import Policy, create_workflow
+from cloche.errors import ClocheError, ForeignFile
+from cloche.history.check import decode_sequence
+from cloche.history.values import encode, encode_plain
+from cloche.store import MemoryStore
+
+
+def sealed(items: list[Any]) -> bytes:
+    body = b"".join(encode_plain(item) for item in items)
+    return body + encode_plain(blake2b(body, digest_size=32).digest())
+
+
+async def exported(journal: Journal, **options: Any) -> bytes:
+    """A run that sleeps, with two events and data that wait for it."""
+    flow = create_workflow(id="w").sleep(3_600).wait_for_event("go").commit()
+    async with AppOn(MemoryStore(), workflows=[flow], **options) as app:
+        run = await app.start("w", 1, run_id="r1")
+        await app.send_event("r1", "go", "first", idempotency_key="k")
+        await app.send_event("r1", "go", "second")
+        await until(lambda: run._key not in app._running.drivers)
+        return await app.export("r1")
+
+
+@in_loop
+async def test_waiting_events_go_with_their_run(journal: Journal) -> None:
+    file = await exported(journal)
+    flow = create_workflow(id="w").sleep(3_600).wait_for_event("go").commit()
+    store = MemoryStore()
+    async with AppOn(store, workflows=[flow]) as app:
+        for _ in range(2):  # the same file again is the same run, and the same events
+            await app.import_(file)
+        assert [(row.name, row.kept) for row in await store.requests(KEY)] == [("go", True), ("go", False)]
+        await app.send_event("r1", "go", "again", idempotency_key="k")
+        assert len(await store.requests(KEY)) == 2
+        assert await app.export("r1") == file
+
+
+@in_loop
+async def test_an_event_wakes_the_run_that_it_came_with(journal: Journal) -> None:
+    flow = create_workflow(id="w").then(journal.step("a")).wait_for_event("go").commit()
+    other, store = MemoryStore(), MemoryStore()
+    async with AppOn(other, workflows=[flow]) as app:
+        await app.start("w", 1, run_id="r1")
+        await until(lambda: KEY not in app._running.drivers)
+    await other.post(KEY, "event", encode(["go", 5]), "default:r1:event:x", 1, name="go")  # type: ignore[arg-type]
+    async with AppOn(other) as app:
+        file = await app.export("r1")
+    async with AppOn(store, workflows=[flow]) as app:
+        await app.import_(file)
+        await app._running.inbox.look()
+        assert (await asyncio.wait_for((await app.get("r1")).result(final=True), 5)).result == 5
+
+
+def forged(file: bytes, **changes: Any) -> bytes:
+    *items, request, _, _ = decode_sequence(file)
+    fields = dict(zip(("mark", "kind", "name", "body", "token", "kept", "at"), request, strict=True))
+    return sealed([*items, list({**fields, **changes}.values())])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "start"},
+        {"kind": 5},
+        {"name": None},
+        {"name": "other"},
+        {"name": "go\x07"},
+        {"body": b"\xff"},
+        {"body": encode(["go"])},
+        {"body": "text"},
+        {"token": "other:r1:event:x"},
+        {"token": 7},
+        {"kept": 1},
+        {"at": -1},
+        {"at": "now"},
+        {"more": 1},
+    ],
+)
+def test_a_forged_request_is_refused(journal: Journal, changes: dict[str, Any]) -> None:
+    @in_loop
+    async def live() -> None:
+        file, store = await exported(journal), MemoryStore()
+        async with AppOn(store) as app:
+            with pytest.raises(ForeignFile):
+                await app.import_(forged(file, **changes))
+            assert (await store.runs(), await store.requests()) == ([], [])
+
+    live()
+
+
+@in_loop
+async def test_a_request_may_not_be_larger_than_the_policy_allows(journal: Journal) -> None:
+    file = await exported(journal, policy=Policy(payload_bytes=1_000))
+    async with AppOn(MemoryStore()) as app:
+        with pytest.raises(ClocheError, match="payload_bytes"):
+            await app.import_(forged(file, body=encode(["go", "x" * 1_000])))
+        assert await app.list() == []
