@@ -154,7 +154,7 @@ def _context(
         writer=Writer(services.write),
         log=sink.log,
         _step=step,
-        _init_data=request.input,
+        _init_data=lambda: request.input,
         _services=services,
         _changes=changes,
     )

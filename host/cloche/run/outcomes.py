@@ -14,6 +14,7 @@ from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AttemptFailed, StepWrote
+from cloche.run import lookups
 from cloche.run.inputs import Deferred
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
 from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
+    from cloche.store import Store
     from cloche_codegen import Step
 
 log = logging.getLogger("cloche.run")
@@ -97,7 +99,7 @@ class Outcomes:
                 writer=Writer(services.write),
                 log=log.getChild(step.id),
                 _step=step,
-                _init_data=started.input,
+                _init_data=self._init_data_of(start),
                 _services=services,
                 _changes=changes,
             )
@@ -105,6 +107,15 @@ class Outcomes:
         return make
 
     # ---- inside ----
+
+    def _init_data_of(self, start: StartStep) -> Callable[[], Any]:
+        """What gives the input of the workflow that a call stands in. In a nested one it is read when it is asked for."""
+        started, log, key = self._run.started, self._services.log, self._run.key
+        assert started is not None
+        entered = self._run.machine.places.seq_of(lookups.scope_of(start.path))
+        if entered is None:
+            return lambda: started.input
+        return lambda: log.ask_now(lambda store: lookups.input_at(store, key, entered))
 
     def _tell_end(self, end: StepCompleted | StepBailed | StepSuspended, changes: list[StateChange]) -> None:
         if not changes:
@@ -138,10 +149,13 @@ class _StepServices:
     start: StartStep
 
     def result_now(self, path: str) -> Any:
-        return self.services.log.result_now(self.run.key, path)
+        return self.services.log.ask_now(lambda store: self._result(store, path))
 
     async def result_of(self, path: str) -> Any:
-        return await self.services.log.result_of(self.run.key, path)
+        return await self._result(self.services.store, path)
+
+    async def _result(self, store: Store, path: str) -> Any:
+        return await lookups.result_of(store, self.run.key, self.run.code, lookups.scope_of(self.start.path), path)
 
     def abort_run(self, reason: str) -> None:
         self._tell(CancelRequested(self.services.world.now(), reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cloche.history import CallId, RunKey, Seq, TenantId
 from cloche.run.clock import Timers, World
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.steps.runner import Runner
     from cloche.store import Append, Checkpoints, Lease, RunRow, Store
 
+T = TypeVar("T")
 Attempt = tuple[RunKey, CallId | None]
 
 
@@ -69,14 +70,11 @@ class Log(Protocol):
     async def append(self, append: Append) -> None:
         """Returns when `append` is durable; raises as `Store.commit` and with the append's own refusal."""
 
-    async def result_of(self, key: RunKey, path: str) -> Any:
-        """The output recorded last at `path` of a run; None if there is none."""
-
-    def result_now(self, key: RunKey, path: str) -> Any:
-        """As `result_of`, for code that cannot await: in any thread, also on the event loop's."""
+    def ask_now(self, question: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """What the store answers, for code that cannot await: in any thread, also on the event loop's."""
 
     async def close(self) -> None:
-        """Nothing is answered by `result_now` any more."""
+        """Nothing is answered by `ask_now` any more."""
 
 
 class Tasks(Protocol):

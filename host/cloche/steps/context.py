@@ -103,7 +103,7 @@ class StepContext:
     writer: Writer
     log: logging.Logger
     _step: Step = field(repr=False)
-    _init_data: Any = field(repr=False)
+    _init_data: Callable[[], Any] = field(repr=False)
     _services: Services = field(repr=False)
     _changes: list[StateChange] = field(default_factory=list, repr=False)
 
@@ -112,11 +112,14 @@ class StepContext:
         return self.attempt - 1
 
     def get_init_data(self) -> Any:
-        """The run's input; a copy, which the step may change."""
-        return copied(self._init_data)
+        """The input of the workflow that the step stands in, nested or not; a copy, which the step may change."""
+        return copied(self._init_data())
 
     def get_step_result(self, step: Any) -> Any:
         """The output of a step that has succeeded, by its id, its path or the step itself; None if there is none.
+
+        In a nested workflow an id means a step of that one. Of a loop's body it is the output of its last turn, of a sleep
+        what it let through, of a wait what its event carried.
 
         It waits for the store, in an async step with the whole event loop: write `await ctx.step_result(…)` there.
         """

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloche.errors import DamagedStore, StoreError
-from cloche.history import Path, Record, RunKey
-from cloche.history.messages import Leave, StepBailed, StepCompleted
-from cloche.history.reading import message_of
 from cloche.store import Append, Store
 
 if TYPE_CHECKING:
     from cloche.worker.store_thread import StoreThread
+
+T = TypeVar("T")
 
 
 class Committer:
@@ -53,17 +52,13 @@ class Committer:
             self._flush_soon()
         await done
 
-    async def result_of(self, key: RunKey, path: str) -> Any:
-        """The output recorded last at `path` of a run; None if it has not succeeded."""
-        return _output(await self._store.result(key, Path(path)))
-
-    def result_now(self, key: RunKey, path: str) -> Any:
-        """As `result_of`, for code that cannot await. From any thread, which waits for it."""
+    def ask_now(self, question: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """What the store answers, for code that cannot await. From any thread, which waits for it."""
         assert self._thread is not None
-        return _output(self._thread.ask(lambda store: store.result(key, Path(path))))
+        return self._thread.ask(question)
 
     async def close(self) -> None:
-        """Nothing is answered by `result_now` any more."""
+        """Nothing is answered by `ask_now` any more."""
         if self._thread is not None:
             await self._thread.close()
 
@@ -109,15 +104,6 @@ class Committer:
                 done.set_result(None)
             else:
                 done.set_exception(outcome)
-
-
-def _output(record: Record | None) -> Any:
-    if record is None:
-        return None
-    match message_of(record):
-        case StepCompleted(value=value) | StepBailed(value=value) | Leave(outcome=[0, value]):
-            return value
-    return None
 
 
 def _own(error: Exception) -> Exception:

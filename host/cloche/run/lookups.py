@@ -1,0 +1,116 @@
+"""What a step may look up of its run: the input and the results of the workflow that it stands in, as the log has them.
+
+In a nested workflow an id means a step of that workflow, and nothing around it is seen; a path (`W/ask`) means the same
+everywhere. The result of a loop's body is that of the last turn that has ended, of a sleep what it let through, of a wait what
+its event carried: as conditions and maps see them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cloche.history import Kind, Path, Record, Seq
+from cloche.history.messages import Enter, HookReceived, Leave, SetTimer, StepBailed, StepCompleted
+from cloche.history.reading import message_of
+from cloche.store import first_record, record_pages
+
+if TYPE_CHECKING:
+    from cloche.engines import Code
+    from cloche.history import RunKey
+    from cloche.store import Store
+    from cloche_codegen import Graph
+    from cloche_codegen.graph import Node
+
+GRAPHS_MAX = 64
+
+
+def scope_of(path: str) -> str:
+    """The path of the nested workflow that a call stands in; empty on the top level."""
+    return path.rpartition("/")[0]
+
+
+async def input_at(store: Store, key: RunKey, entered: Seq) -> Any:
+    """The input of the nested workflow that this record entered."""
+    record = await first_record(store, key, Seq(entered - 1))
+    message = message_of(record) if record is not None else None
+    assert isinstance(message, Enter)
+    return message.value
+
+
+async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str) -> Any:
+    """The output of what `name` means in the workflow at `scope`; None if it has not succeeded, or there is no such thing."""
+    within = [f"{scope}/{name}"] if scope else []
+    for path in [*within, name] if not scope or "/" in name else within:
+        record = await store.result(key, Path(path))
+        if record is None and code.graph:
+            record = await _of_node(store, key, _graph(code.graph), path)
+        if record is not None:
+            return _output(record)
+    return None
+
+
+async def _of_node(store: Store, key: RunKey, graph: Graph, path: str) -> Record | None:
+    """The record with the result of a node that has none at its own path."""
+    node = _node(graph, path)
+    if node is None:
+        return None
+    if node.type == "loop":
+        return await _last_turn(store, key, path)
+    if node.type in ("sleep", "sleep_until"):
+        return await _waited(store, key, path, Kind.TIMER_SET, Kind.TIMER_FIRED)
+    return await _waited(store, key, path, Kind.HOOK_OPENED, Kind.HOOK_RECEIVED)
+
+
+async def _last_turn(store: Store, key: RunKey, path: str) -> Record | None:
+    """Of the turns 1, 2, … that have ended the last: each has ended before the next begins."""
+    found, last, stride, grows = None, 0, 1, True
+    while stride:
+        record = await store.result(key, Path(f"{path}[{last + stride}]"))
+        if record is not None:
+            found, last = record, last + stride
+        else:
+            grows = False
+        stride = stride * 2 if grows else stride // 2
+    return found
+
+
+async def _waited(store: Store, key: RunKey, path: str, begins: Kind, ends: Kind) -> Record | None:
+    """No index has it: the log is read. For a sleep the record that set it, which has what it lets through."""
+    begun: Record | None = None
+    async for page in record_pages(store, key):
+        for record in page:
+            if record.kind is begins and record.path == path:
+                begun = record
+            elif record.kind is ends and begun is not None and record.call == begun.call:
+                return begun if begins is Kind.TIMER_SET else record
+    return None
+
+
+def _output(record: Record) -> Any:
+    match message_of(record):
+        case StepCompleted(value=value) | StepBailed(value=value) | Leave(outcome=[0, value]):
+            return value
+        case SetTimer(value=value) | HookReceived(value=value):
+            return value
+    return None
+
+
+def _node(graph: Graph, path: str) -> Node | None:
+    """The loop or wait that has its results not at `path` itself."""
+    from cloche_codegen.graph import bodies_of
+    from cloche_codegen.nesting import workflows_around
+
+    name = path.rpartition("/")[2]
+    for node in workflows_around(graph, path)[-1].nodes:
+        is_wait = node.type in ("sleep", "sleep_until", "wait_for_event") and node.id == name
+        if is_wait or (node.type == "loop" and bodies_of(node)[0].id == name):
+            return node
+    return None
+
+
+@lru_cache(GRAPHS_MAX)
+def _graph(text: str) -> Graph:
+    from cloche_codegen import Graph
+
+    return Graph.from_json(text)
