@@ -26,10 +26,20 @@ async def _sqlite(rest: str, must_exist: bool) -> Store:
     return SqliteStore(_file(rest), must_exist=must_exist)
 
 
+async def _postgres(rest: str, must_exist: bool) -> Store:
+    try:
+        from cloche.store.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        raise UsageError("a store in PostgreSQL needs its driver: pip install 'cloche[postgres]'") from error
+    return await PostgresStore.open(f"postgresql:{rest}", must_exist=must_exist)
+
+
 # By scheme: the form for people, and what opens it, given what follows the colon.
 _STORES: dict[str, tuple[str, Callable[[str, bool], Awaitable[Store]]]] = {
     "sqlite": ("sqlite:PATH", _sqlite),
     "memory": (MEMORY, _memory),
+    "postgresql": ("postgresql://USER@HOST/DATABASE", _postgres),
+    "postgres": ("postgresql://USER@HOST/DATABASE", _postgres),
 }
 
 
@@ -63,8 +73,8 @@ def parsed(store: str | os.PathLike[str]) -> tuple[str, str]:
     if found is None or os.sep in found[1]:
         return "sqlite", text
     if found[1] not in _STORES:
-        known = ", ".join(f"'{form}'" for form, _ in _STORES.values())
-        raise UsageError(f"no store is known at {text}: give the path of a file, or one of {known}")
+        known = ", ".join(dict.fromkeys(f"'{form}'" for form, _ in _STORES.values()))  # the rest may hold a password
+        raise UsageError(f"no store is known by '{found[1]}:': give the path of a file, or one of {known}")
     return found[1], found[2]
 
 
