@@ -166,6 +166,42 @@ class Server:
         return [*address, "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]
 
 
+@contextmanager
+def pgbouncer(server: Server) -> Iterator[int]:
+    """The port of a pooler before the server, in transaction mode: each transaction has whatever session is free."""
+    folder, port = Path(tempfile.mkdtemp(prefix="cloche-pgbouncer-")), free_port()
+    settings = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "any",
+        "pool_mode": "transaction",
+        "default_pool_size": 3,
+        "logfile": folder / "log",
+    }
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    address = f"host=127.0.0.1 port={server.port} user=postgres dbname=postgres"
+    (folder / "pgbouncer.ini").write_text("\n".join([f"[databases]\npostgres = {address}\n[pgbouncer]", *lines, ""]))
+    if server.as_user:
+        os.chown(folder, server.as_user["user"], server.as_user["group"])
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    assert program is not None, SKIPPED
+    process = subprocess.Popen(
+        [program, "-q", str(folder / "pgbouncer.ini")], cwd="/", stderr=subprocess.DEVNULL, **server.as_user
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not _listens(port):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, "pgbouncer does not listen"
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Schemas:
     """Schemas of a server that are used again, emptied: making one takes half a second, emptying it ten milliseconds."""
 
@@ -215,6 +251,11 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _unprivileged() -> dict[str, Any]:

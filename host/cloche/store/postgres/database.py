@@ -105,10 +105,10 @@ class Database:
     # ---- transactions ----
 
     @asynccontextmanager
-    async def transaction(self, *, is_snapshot: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, is_snapshot: bool = False, is_undone: bool = False) -> AsyncIterator[Transaction]:
         """Several statements, all or nothing, planned for what the tables hold: for what an operator does, and long reads.
 
-        `is_snapshot`: all of them see one moment.
+        `is_snapshot`: all of them see one moment. `is_undone`: nothing of it stays.
         """
         with translated(self.address):
             async with self._pool.lend() as connection:
@@ -120,7 +120,7 @@ class Database:
                 except asyncpg.PostgresError:
                     await connection.execute("ROLLBACK")
                     raise
-                await connection.execute("COMMIT")
+                await connection.execute("ROLLBACK" if is_undone else "COMMIT")
         if xid is not None:
             self._own.add(xid)
 

@@ -21,6 +21,10 @@ from cloche.store.refusals import lease_lost, no_such_run, refusal
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _TRIES = 5
+_CREATE_IN_VAIN = (
+    "INSERT INTO cloche.runs (tenant, run, workflow, code, status, created_at, updated_at, head_seq, head_hash) "
+    "VALUES ($1, $2, '', '', 'failed', 0, 0, 0, '') ON CONFLICT DO NOTHING"
+)
 
 
 class PostgresLog(Facet):
@@ -99,6 +103,10 @@ class PostgresLog(Facet):
             # An append of it may be under way on a connection that was lost: its lock is waited for.
             sql += " FOR NO KEY UPDATE"
         rows = await self._database.read(sql, key.tenant, key.run)
+        if not rows and key in self._in_doubt:  # it may be created there: whoever creates it as well waits for that
+            async with self._database.transaction(is_undone=True) as transaction:
+                await transaction.fetch(_CREATE_IN_VAIN, key.tenant, key.run)
+            rows = await self._database.read(sql, key.tenant, key.run)
         self._in_doubt.discard(key)
         return row_of(rows[0]) if rows else None
 

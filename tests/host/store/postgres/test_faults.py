@@ -131,6 +131,24 @@ async def test_a_lost_commit_that_is_under_way_is_waited_for(server: Server, way
 
 
 @in_loop
+async def test_a_lost_creation_that_is_under_way_is_waited_for(server: Server, way: Proxy) -> None:
+    async with opened(through(server, way)) as store, opened(server.url(store_schema(store))) as holder:
+        log = Log(key())
+        async with holder._database.transaction() as transaction:
+            await transaction.fetch(
+                "LOCK TABLE cloche.records IN SHARE MODE"
+            )  # its trigger waits, after the run is made
+            under_way = asyncio.create_task(store.commit([log.begin()]))
+            await until(lambda: waiting(transaction), lambda count: count == 1)
+            way.cut()
+            with pytest.raises(StoreUnavailable):
+                await under_way
+            looking = asyncio.create_task(store.run(log.key))
+        row = await looking
+        assert row is None or row.head_seq == len(log.records)
+
+
+@in_loop
 async def test_a_lock_that_was_lost_is_held_again(server: Server, way: Proxy) -> None:
     async with opened(through(server, way)) as store, opened(server.url(store_schema(store))) as other:
         await store.leases.join("A")
