@@ -13,6 +13,8 @@ from support.proxy import Proxy, proxy
 from support.stores import Log, key
 
 from cloche.errors import StoreUnavailable
+from cloche.history import Kind
+from cloche.store import NewRun
 from cloche.store.pages import all_records
 from cloche.store.postgres import PostgresStore
 from cloche.store.postgres.database import Transaction
@@ -134,18 +136,25 @@ async def test_a_lost_commit_that_is_under_way_is_waited_for(server: Server, way
 async def test_a_lost_creation_that_is_under_way_is_waited_for(server: Server, way: Proxy) -> None:
     async with opened(through(server, way)) as store, opened(server.url(store_schema(store))) as holder:
         log = Log(key())
-        async with holder._database.transaction() as transaction:
+        append = log.append(Kind.RUN_CREATED, body=bytes(100_000), new=NewRun("orders", "c0de"))
+        payload = append.records[0].payload
+        assert payload is not None
+        async with holder._database.transaction(is_undone=True) as transaction:
+            part = "INSERT INTO cloche.parts (tenant, digest, depth, form, data) VALUES ($1, $2, 0, 0, '')"
             await transaction.fetch(
-                "LOCK TABLE cloche.records IN SHARE MODE"
-            )  # its trigger waits, after the run is made
-            under_way = asyncio.create_task(store.commit([log.begin()]))
+                part, log.key.tenant, payload.root
+            )  # after the run is made, its part waits for this one
+            under_way = asyncio.create_task(store.commit([append]))
             await until(lambda: waiting(transaction), lambda count: count == 1)
             way.cut()
             with pytest.raises(StoreUnavailable):
                 await under_way
             looking = asyncio.create_task(store.run(log.key))
+            await until(lambda: waiting(transaction), lambda count: count == 2)
         row = await looking
-        assert row is None or row.head_seq == len(log.records)
+        assert row is not None
+        assert row.head_seq == 1
+        assert await all_records(store, log.key) == log.records
 
 
 @in_loop

@@ -37,9 +37,8 @@ async def test_a_pooler_is_known_and_no_session_relied_on(server: Server, pooled
         await asyncio.gather(*(stores[n % 3].commit([log.begin()]) for n, log in enumerate(logs)))
         for _ in range(3):  # more connections than the pooler has sessions, all at once
             groups = [logs[n::9] for n in range(9)]
-            found = await asyncio.gather(
-                *(stores[n % 3].commit([log.step() for log in group]) for n, group in enumerate(groups))
-            )
+            steps = [[log.step() for log in group] for group in groups]
+            found = await asyncio.gather(*(stores[n % 3].commit(group) for n, group in enumerate(steps)))
             assert [outcome for group in found for outcome in group] == [None] * 30
         assert [await all_records(stores[0], log.key) == log.records for log in logs] == [True] * 30
         await stores[0].leases.join("A")
