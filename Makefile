@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills simulate fuzz torture docs lock clean
+.PHONY: help demo test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills kills-postgres simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for B
 KILLS ?= 300
 kills: guest guest-python ## kill three workers KILLS times from SEED, while orders start, hear events, are resumed and canceled
 	PYTHONPATH=tests $(BIN)/python -m support.kills $(KILLS) $(SEED)
+
+kills-postgres: guest guest-python ## the same on PostgreSQL, 500 kills: of workers, of the server, of all connections
+	CLOCHE_REQUIRE_POSTGRES=1 CLOCHE_KILLS=500 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/store/postgres/test_kills.py
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug
