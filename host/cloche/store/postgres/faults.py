@@ -25,7 +25,13 @@ _REFUSED = {
     "3D000": "there is no such database: create it",
     _NO_RIGHT: "the role may not use the database: grant it CONNECT",
 }
-_LOST = (OSError, asyncpg.InterfaceError, asyncio.TimeoutError, asyncpg.PostgresConnectionError)
+_LOST = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # the driver's word for a connection that the server ended while it rested
+)
 
 
 def is_lost(error: BaseException) -> bool:
