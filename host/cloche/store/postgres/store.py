@@ -29,6 +29,8 @@ class PostgresStore(
     """Implements `Store` on the schema that `Address` names. Made by `open`; used on one event loop."""
 
     commits_at_once = 4
+    appends_at_once = 256  # what comes meanwhile shares the next one
+    news_every_s = 0.25
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)  # the one that all facets share
