@@ -98,17 +98,15 @@ class PostgresLeases(Facet):
         return [row_of(row) for row in await self._database.write(statement("claim_due"), *values)]
 
     async def next_due(self) -> TimeMs | None:
-        sql = (
-            f"SELECT coalesce(wake_at, 0) AS due FROM cloche.runs WHERE {FREE} AND coalesce(wake_at, 0) > 0 "
-            "ORDER BY coalesce(wake_at, 0) LIMIT 1"
-        )
+        sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} ORDER BY wake_at LIMIT 1"
         rows = await self._database.read(sql)
-        return TimeMs(rows[0]["due"]) if rows else None
+        return TimeMs(rows[0]["wake_at"]) if rows else None
 
     async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         await self._database.change(
+            # Not `owner = $3`: that would be looked up in the index of owners while the table is small, and ever after.
             "UPDATE cloche.runs SET owner = NULL, status = $5, wake_at = $6 "
-            f"WHERE tenant = $1 AND run = $2 AND owner = $3 AND fence = $4 RETURNING {XID}",
+            f"WHERE tenant = $1 AND run = $2 AND owner IS NOT DISTINCT FROM $3 AND fence = $4 RETURNING {XID}",
             *(key.tenant, key.run, lease.worker, lease.fence, str(status), wake_at),
         )
 

@@ -119,6 +119,20 @@ class PostgresLog(Facet):
         limit: int | None = None,
         after: str | None = None,
     ) -> list[RunRow]:
+        sql, values = self._listing(tenant=tenant, status=status, workflow=workflow, limit=limit, after=after)
+        async with self._database.transaction(is_snapshot=True) as transaction:
+            return [row_of(row) for row in await transaction.fetch(sql, *values)]
+
+    def _listing(
+        self,
+        *,
+        tenant: str | None,
+        status: RunStatus | None,
+        workflow: str | None,
+        limit: int | None,
+        after: str | None,
+    ) -> tuple[str, list[Any]]:
+        """The query of a page, and its values."""
         terms, values = [], list[Any]()
         given = {"tenant": tenant, "status": None if status is None else str(status), "workflow": workflow}
         for name, value in given.items():
@@ -126,17 +140,17 @@ class PostgresLog(Facet):
                 values.append(value)
                 collated = ' COLLATE "POSIX"' if name == "tenant" and status is None else ""  # as the indexes have it
                 terms.append(f"{name}{collated} = ${len(values)}")
-        if status not in (None, RunStatus.RUNNING):
-            terms.append("status <> 'running'")  # lets the index runs_listed be used
+        if status is RunStatus.PENDING:  # which index is meant
+            terms.append("status = 'pending'")
+        elif status not in (None, RunStatus.RUNNING):
+            terms.append("status NOT IN ('running', 'pending')")
         if after is not None:
             values.append(after)
             of_tenant = "" if tenant is None else " AND tenant = $1"
             terms.append(f"id < (SELECT min(id) FROM cloche.runs WHERE run = ${len(values)}{of_tenant})")
         where = f"WHERE {' AND '.join(terms)} " if terms else ""
         values.append(limit)
-        sql = f"SELECT {ROW} FROM cloche.runs {where}ORDER BY id DESC LIMIT ${len(values)}::bigint"
-        async with self._database.transaction(is_snapshot=True) as transaction:
-            return [row_of(row) for row in await transaction.fetch(sql, *values)]
+        return f"SELECT {ROW} FROM cloche.runs {where}ORDER BY id DESC LIMIT ${len(values)}::bigint", values
 
     async def records(self, key: RunKey, after: Seq = Seq(0), limit: int = PAGE_RECORDS) -> list[Record]:  # noqa: B008
         rows = await self._page(key, after, limit)

@@ -10,7 +10,7 @@ SQL = Path(__file__).with_name("sql")
 _SCHEMA = re.compile(r"\bcloche\.|(?<=SCHEMA )cloche\b")
 
 ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, owner, fence"
-# As the indexes runs_free and runs_free_of_tenant have it.
+# As the indexes runs_due and runs_free_of_tenant have it.
 FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
 XID = "pg_current_xact_id()::text::bigint AS xid"  # the number of the transaction, for those that tell own writes from others'
 

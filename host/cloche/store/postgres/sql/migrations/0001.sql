@@ -45,19 +45,21 @@ CREATE INDEX runs_of_workflow ON cloche.runs (tenant COLLATE "POSIX", workflow, 
 
 CREATE INDEX runs_owned ON cloche.runs (owner) WHERE owner IS NOT NULL;
 
--- What the next worker may take, by the time when it is due: over all, and of each tenant.
-CREATE INDEX runs_free ON cloche.runs (coalesce(wake_at, 0))
-WHERE owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL));
+-- When the next run is due that no worker owns. Only runs that wait for a time: no claim can be looked up in here, which would
+-- find the runs of all tenants.
+CREATE INDEX runs_due ON cloche.runs (wake_at)
+WHERE wake_at > 0 AND owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL));
 
+-- What the next worker may take, of each tenant by the time when it is due.
 CREATE INDEX runs_free_of_tenant ON cloche.runs (tenant, coalesce(wake_at, 0), id)
 WHERE owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL));
 
 -- Listings by status. A run that stays 'running' is not in here: its appends leave the index alone.
-CREATE INDEX runs_listed ON cloche.runs (status, id) WHERE status <> 'running';
+CREATE INDEX runs_listed ON cloche.runs (status, id) WHERE status NOT IN ('running', 'pending');
 
-CREATE INDEX runs_listed_of_tenant ON cloche.runs (tenant, status, id) WHERE status <> 'running';
+CREATE INDEX runs_listed_of_tenant ON cloche.runs (tenant, status, id) WHERE status NOT IN ('running', 'pending');
 
-CREATE INDEX runs_queued ON cloche.runs (tenant) WHERE status = 'pending';
+CREATE INDEX runs_queued ON cloche.runs (tenant, id) WHERE status = 'pending';
 
 -- Parts of large bodies, compressed before they come here.
 CREATE TABLE cloche.parts (
