@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 from support.apps import in_loop, until
 from support.postgres import Server, own_server
-from support.proxy import Proxy, proxy
 from support.stores import Log, key
 
+from benchmarks.proxy import Proxy, proxy
 from cloche.errors import StoreUnavailable
 from cloche.history import Kind
 from cloche.store import NewRun

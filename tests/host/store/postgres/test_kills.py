@@ -8,7 +8,8 @@ from pathlib import Path
 from support.guests import needs_python
 from support.kills import campaign
 from support.postgres import own_server, require
-from support.proxy import proxy
+
+from benchmarks.proxy import proxy
 
 SEED = int(os.environ.get("CLOCHE_SEED", "20261128"))
 KILLS = int(os.environ.get("CLOCHE_KILLS", "20"))  # `make kills-postgres` takes 500

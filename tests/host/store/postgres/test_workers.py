@@ -16,8 +16,8 @@ from support import kept_busy
 from support.apps import in_loop
 from support.kept_busy import RUNS, slowly
 from support.postgres import Server, own_server
-from support.proxy import proxy
 
+from benchmarks.proxy import proxy
 from cloche import Cloche, Run
 from cloche.history import Kind
 
