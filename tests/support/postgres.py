@@ -82,7 +82,7 @@ class Schemas:
         yield self._server.url(name)
         tables = self._server.psql(
             f"SELECT string_agg('DELETE FROM {name}.' || tablename, ';') FROM pg_tables "
-            f"WHERE schemaname = '{name}' AND tablename <> 'meta'"
+            f"WHERE schemaname = '{name}' AND tablename NOT IN ('meta', 'departures')"
         )
         self._server.psql(f"SET session_replication_role = replica; {tables}")  # without triggers
         self._free.append(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cloche.status import FINAL
+from cloche.store.inbox import ENDED
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
 from cloche.store.protocol import Append
@@ -19,7 +21,8 @@ def is_plain(append: Append) -> bool:
     return (
         append.new is None
         and append.code is None
-        and not append.taken
+        and append.status not in FINAL
+        and not (append.taken or append.awaited or append.unawaited)
         and all(record.payload is None for record in append.records)
     )
 
@@ -98,6 +101,10 @@ class Everything:
             *_columns(records, 8),
             *_columns([(place, id) for place, append in appends for id in append.taken], 2),
             *_columns([(n, place) for n, name in enumerate(self.sent, 1) for place in self._needing[name]], 2),
+            [append.status in FINAL for _, append in appends],
+            *_columns([(place, *_names(append), name) for place, append in appends for name in append.unawaited], 4),
+            *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
+            ENDED,
         ]
 
 
@@ -121,6 +128,10 @@ def _of_run(append: Append) -> tuple[Any, ...]:
 
 def _amounts(metered: Metered | None) -> tuple[Any, ...]:
     return _NO_AMOUNTS if metered is None else (*metered.usage.amounts, metered.meter)
+
+
+def _names(append: Append) -> tuple[str, str]:
+    return append.key.tenant, append.key.run
 
 
 def _path(path: str | None) -> bytes | None:

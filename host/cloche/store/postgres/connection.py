@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from cloche.errors import StoreRefused
+from cloche.errors import ClocheError, StoreRefused
 from cloche.store.postgres.address import ASYNC_COMMIT, FSYNC_OFF, STANDBY, Address
 from cloche.store.postgres.faults import translated_at_connecting
 
@@ -133,7 +133,7 @@ class Pool:
             self._lent.add(connection)
             try:
                 yield connection
-            except asyncpg.PostgresError:
+            except (asyncpg.PostgresError, ClocheError):
                 self._rest(connection)
                 raise
             except BaseException:  # lost, too slow, or its user gave up: what goes on there is not waited for

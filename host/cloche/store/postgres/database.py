@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from cloche.errors import ForeignStore, StoreRefused, StoreUnavailable, UsageError
+from cloche.errors import ClocheError, ForeignStore, StoreRefused, StoreUnavailable, UsageError
 from cloche.store.postgres.address import Address
 from cloche.store.postgres.connection import COLD, HOT, Connection, Pool, Server, connect
 from cloche.store.postgres.faults import AGAIN, is_lost, translated
@@ -117,7 +117,7 @@ class Database:
                 try:
                     yield Transaction(connection, self.address.schema)
                     xid = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text::bigint")
-                except asyncpg.PostgresError:
+                except (asyncpg.PostgresError, ClocheError):
                     await connection.execute("ROLLBACK")
                     raise
                 await connection.execute("ROLLBACK" if is_undone else "COMMIT")

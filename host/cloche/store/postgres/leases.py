@@ -117,3 +117,4 @@ class PostgresLeases(Facet):
 
 async def _free(transaction: Transaction, worker: str) -> None:
     await transaction.fetch(f"{_LET_GO} WHERE owner = $1", worker)
+    await transaction.fetch("UPDATE cloche.departures SET number = number + 1")

@@ -9,7 +9,7 @@ from typing import Any
 from cloche.errors import BrokenChain, HistoryError, StoreError, StoreUnavailable
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.appends import Everything, is_plain, of_many, of_one
 from cloche.store.postgres.blobs import Name
 from cloche.store.postgres.database import Database, Facet
@@ -51,9 +51,20 @@ class PostgresLog(Facet):
             self._in_doubt.update(append.key for append in appends)
             raise
         return [
-            None if is_one_written else refusal(append, await self.run(append.key))
+            None if is_one_written else await self._refused(append)
             for append, is_one_written in zip(appends, is_written, strict=True)
         ]
+
+    async def _refused(self, append: Append) -> StoreError | None:
+        """Why it was not written. One that ends a run is not if an event came meanwhile: it is made again."""
+        for _ in range(_TRIES):
+            row = await self.run(append.key)
+            may_be_written = row is not None and append.new is None and row.lease == append.lease
+            if row is None or not may_be_written or row.head_seq != append.expect or append.status not in FINAL:
+                return refusal(append, row)
+            if (await self._written([append]))[0]:
+                return None
+        raise StoreUnavailable(f"events for run {append.key} come faster than it can be ended: try again")
 
     async def _written(self, appends: Sequence[Append]) -> list[bool]:
         """Which of them were written."""

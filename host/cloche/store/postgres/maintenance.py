@@ -48,7 +48,7 @@ class PostgresMaintenance(Facet):
                 gone[0],
                 [row["run_id"] for row in rows],
             )
-            for table in ("runs", "inbox", "checkpoints"):
+            for table in ("runs", "inbox", "awaited", "checkpoints"):
                 await transaction.fetch(f"DELETE FROM cloche.{table} {_GONE.format(table)}", *gone)
         deleted = {RunKey(TenantId(tenant), RunId(run)) for tenant, run in zip(*gone, strict=True)}
         return [key for key in dict.fromkeys(keys) if key in deleted]

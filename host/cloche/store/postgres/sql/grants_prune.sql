@@ -8,6 +8,8 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
 
 GRANT DELETE ON cloche.records, cloche.parts, cloche.blobs, cloche.runs, cloche.inbox, cloche.checkpoints TO {role};
 
+GRANT UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
+
 GRANT INSERT ON cloche.tombstones TO {role};
 
 GRANT INSERT, UPDATE ON cloche.usage_of_deleted TO {role};

@@ -10,4 +10,8 @@ GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs TO {role};
 
 GRANT INSERT, UPDATE ON cloche.runs TO {role};
 
+GRANT UPDATE ON cloche.departures TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
+
 GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints TO {role};

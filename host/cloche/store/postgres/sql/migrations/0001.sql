@@ -32,8 +32,11 @@ CREATE TABLE cloche.runs (
     steps bigint NOT NULL DEFAULT 0,
     log_bytes bigint NOT NULL DEFAULT 0,
     meter text,
+    posts bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, run)
 ) WITH (fillfactor = 60);
+
+COMMENT ON COLUMN cloche.runs.posts IS 'Grows with each event that is left for the run: who ends it sees whether one came meanwhile.';
 
 CREATE INDEX runs_by_id ON cloche.runs (id);
 
@@ -127,12 +130,66 @@ CREATE TABLE cloche.inbox (
     kept boolean NOT NULL DEFAULT false,
     answer text,
     taker text COLLATE "C",
+    name text COLLATE "C",
+    xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     PRIMARY KEY (id, tenant)
 );
 
+-- What is new to a worker: by the transaction that left it, for numbers of rows are seen in another order than they were given.
+CREATE INDEX inbox_new ON cloche.inbox (xid) WHERE answer IS NULL;
+
 CREATE INDEX inbox_waiting ON cloche.inbox (id) WHERE answer IS NULL;
 
-CREATE INDEX inbox_of_runs ON cloche.inbox (tenant, run);
+-- What waits for one run: its events by name, and everything else under NULL.
+CREATE INDEX inbox_of_runs ON cloche.inbox (tenant, run, name, id);
+
+-- The names of events that a run waits for. They come and go in the commits that open and close its hooks.
+CREATE TABLE cloche.awaited (
+    tenant text COLLATE "C" NOT NULL,
+    run text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant, run, name)
+);
+
+-- How many events wait for a run, how many bytes they have, and when the last was posted. A tenant's are those of its runs: one
+-- row for all of them would be waited for by every commit that takes an event.
+CREATE TABLE cloche.waiting_events (
+    tenant text COLLATE "C" NOT NULL,
+    run text COLLATE "C" NOT NULL,
+    events bigint NOT NULL,
+    bytes bigint NOT NULL,
+    posted_at bigint NOT NULL,
+    PRIMARY KEY (tenant, run)
+);
+
+CREATE FUNCTION cloche.count_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO cloche.waiting_events AS w (tenant, run, events, bytes, posted_at)
+        VALUES (NEW.tenant, NEW.run, 1, length(NEW.body), NEW.posted_at)
+        ON CONFLICT (tenant, run) DO UPDATE SET
+            events = w.events + 1, bytes = w.bytes + excluded.bytes, posted_at = excluded.posted_at;
+    ELSE
+        UPDATE cloche.waiting_events SET events = events - 1, bytes = bytes - length(OLD.body)
+        WHERE tenant = OLD.tenant AND run = OLD.run;
+        DELETE FROM cloche.waiting_events WHERE tenant = OLD.tenant AND run = OLD.run AND events <= 0;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER events_that_come AFTER INSERT ON cloche.inbox
+FOR EACH ROW WHEN (NEW.name IS NOT NULL AND NEW.answer IS NULL) EXECUTE FUNCTION cloche.count_event();
+
+CREATE TRIGGER events_that_are_answered AFTER UPDATE OF answer ON cloche.inbox
+FOR EACH ROW WHEN (OLD.name IS NOT NULL AND OLD.answer IS NULL AND NEW.answer IS NOT NULL) EXECUTE FUNCTION cloche.count_event();
+
+CREATE TRIGGER events_that_go AFTER DELETE ON cloche.inbox
+FOR EACH ROW WHEN (OLD.name IS NOT NULL AND OLD.answer IS NULL) EXECUTE FUNCTION cloche.count_event();
+
+-- How often runs were freed of a worker that was gone: what it has not accepted is anybody's then.
+CREATE TABLE cloche.departures (number bigint NOT NULL);
+
+INSERT INTO cloche.departures (number) VALUES (0);
 
 -- A worker that executes runs. `lock` is the advisory lock that its session holds on the server that began at `server`.
 CREATE TABLE cloche.workers (

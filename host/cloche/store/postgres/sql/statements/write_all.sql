@@ -6,10 +6,10 @@ WITH a AS MATERIALIZED (
     SELECT *, CASE WHEN workflow IS NOT NULL THEN nextval('cloche.runs_id_seq') END AS new_id FROM unnest(
         $1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[], $9::text[],
         $10::bigint[], $11::boolean[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[],
-        $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::text[], $23::text[]
+        $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::text[], $23::text[], $48::boolean[]
     ) WITH ORDINALITY AS a(
         tenant, run, expect, status, wake_at, at, head_seq, head_hash, owner, fence, release, fuel, overhead_fuel, turns, wall_us,
-        memory_kib_ms, events, steps, log_bytes, meter, workflow, code, upgraded, ord
+        memory_kib_ms, events, steps, log_bytes, meter, workflow, code, upgraded, is_final, ord
     )
 ), ready AS MATERIALIZED (
     SELECT
@@ -32,6 +32,11 @@ WITH a AS MATERIALIZED (
     FROM a, ready
     WHERE is_ready AND a.workflow IS NULL AND runs.tenant = a.tenant AND runs.run = a.run AND runs.head_seq = a.expect
         AND runs.owner IS NOT DISTINCT FROM a.owner AND runs.fence = coalesce(a.fence, runs.fence)
+        -- Whoever ends a run takes away its events. One that was left while this statement waited is not seen by it, and the row
+        -- that it then finds has another number: nothing is written, and the statement is made again.
+        AND (NOT a.is_final OR runs.posts = (
+            SELECT seen.posts FROM cloche.runs AS seen WHERE seen.tenant = a.tenant AND seen.run = a.run
+        ))
     RETURNING a.ord, runs.id
 ), created AS (
     INSERT INTO cloche.runs (
@@ -77,5 +82,25 @@ WITH a AS MATERIALIZED (
 ), granted AS (
     UPDATE cloche.inbox SET answer = 'granted', body = '' FROM outcome, unnest($44::bigint[], $45::bigint[]) AS t(ord, id)
     WHERE inbox.id = t.id AND ids[t.ord] <> 0 AND inbox.kept
+), awaited_no_more AS (
+    DELETE FROM cloche.awaited USING outcome, unnest($49::bigint[], $50::text[], $51::text[], $52::text[]) AS u(ord, tenant, run, name)
+    WHERE awaited.tenant = u.tenant AND awaited.run = u.run AND awaited.name = u.name AND ids[u.ord] <> 0
+), awaited_now AS (
+    INSERT INTO cloche.awaited (tenant, run, name)
+    SELECT w.tenant, w.run, w.name
+    FROM outcome, unnest($53::bigint[], $54::text[], $55::text[], $56::text[]) AS w(ord, tenant, run, name) WHERE ids[w.ord] <> 0
+    ON CONFLICT DO NOTHING
+), ended AS MATERIALIZED (
+    SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
+), awaited_by_ended AS (
+    DELETE FROM cloche.awaited USING ended WHERE awaited.tenant = ended.tenant AND awaited.run = ended.run
+), events_of_ended AS (
+    DELETE FROM cloche.inbox USING ended
+    WHERE inbox.tenant = ended.tenant AND inbox.run = ended.run AND name IS NOT NULL AND answer IS NULL AND NOT kept
+        AND inbox.id <> ALL($45)
+), kept_events_of_ended AS (
+    UPDATE cloche.inbox SET answer = $57, body = '' FROM ended
+    WHERE inbox.tenant = ended.tenant AND inbox.run = ended.run AND name IS NOT NULL AND answer IS NULL AND kept
+        AND inbox.id <> ALL($45)
 )
 SELECT ids, is_ready, pg_current_xact_id_if_assigned()::text::bigint AS xid FROM outcome, ready
