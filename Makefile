@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills simulate fuzz torture docs lock clean
+.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills kills-postgres simulate fuzz torture docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ wheel-python: guest-python ## the wheel cloche-python, with the built Python gue
 demo: guest ## run the orders workflow, kill it half way, finish it, show what the log proves
 	$(BIN)/python -m cloche_guest python || echo "The demo goes on without the Python guest: it does not need it." >&2
 	$(BIN)/python host/examples/demo/demo.py
+
+demo-postgres: guest ## 1,000 orders by three workers on one PostgreSQL; a worker is killed, then the server
+	PYTHONPATH=. $(BIN)/python host/examples/demo/many_machines.py
 
 test: guest guest-python ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
@@ -72,6 +75,9 @@ torture: guest ## kill -9 200 times, flip and cut off the bytes of a store for B
 KILLS ?= 300
 kills: guest guest-python ## kill three workers KILLS times from SEED, while orders start, hear events, are resumed and canceled
 	PYTHONPATH=tests $(BIN)/python -m support.kills $(KILLS) $(SEED)
+
+kills-postgres: guest guest-python ## the same on PostgreSQL, 500 kills: of workers, of the server, of all connections
+	CLOCHE_REQUIRE_POSTGRES=1 CLOCHE_KILLS=500 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/store/postgres/test_kills.py
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug

@@ -28,6 +28,7 @@ SUITE = {
     "concurrent-runs": ("durable", "many runs at once, which share commits"),
     "start-latency": ("durable", "until a run's beginning is durable, and until its end"),
     "payloads": ("durable", "steps that take and give 100 B to 4 MB"),
+    "postgres": ("postgres", "the store in PostgreSQL: steps, many runs, claims, a server far away"),
     "conversation": ("conversation", "a run that passes on a growing conversation of 1 MB"),
     "foreach": ("durable", "a foreach over many items"),
     "isolation-tax": ("tax", "the same workflow in process and under glass"),

@@ -47,8 +47,8 @@ def handing_on(length: int) -> Workflow:
     return workflow.commit()
 
 
-def app(store: Path | None, workflow: Workflow, engine: CellSource | None = None) -> Cloche:
-    """On the file `store`, or in memory."""
+def app(store: str | Path | None, workflow: Workflow, engine: CellSource | None = None) -> Cloche:
+    """On the file or URL `store`, or in memory."""
     return Cloche(store if store is not None else "memory:", workflows=[workflow], engine=engine)
 
 

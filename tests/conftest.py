@@ -20,3 +20,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{len(skipped)} tests of the Python guest did not run, for it is not built: make guest-python", yellow=True
         )
+    without = [
+        one for one in terminalreporter.stats.get("skipped", ()) if "there is no PostgreSQL" in str(one.longrepr)
+    ]
+    if without:
+        terminalreporter.write_line(
+            f"{len(without)} tests of the store in PostgreSQL did not run, for there is none", yellow=True
+        )

@@ -41,6 +41,7 @@ FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in laye
 # codegen; `history` uses it inside functions only, for values that are models, and never needs it otherwise.
 MAY_KNOW = {
     "sqlite3": {"cloche.store"},
+    "asyncpg": {"cloche.store.postgres"},
     "wasmtime": {"cloche.sandbox", "cloche_guest"},
     "cbor2": {"cloche.history", "cloche_guest"},
     "click": {"cloche.cli"},

@@ -35,6 +35,9 @@ def test_the_wheel_holds_the_three_packages_and_one_guest(wheel: Path) -> None:
     assert roots == {"cloche", "cloche_codegen", "cloche_guest"}
     assert len([name for name in names if name.endswith(".wasm")]) == 1
     assert "cloche/store/sqlite/sql/0001.sql" in names
+    assert {f"cloche/store/postgres/sql/{name}.sql" for name in ("migrations/0001", "statements/write_all")} <= set(
+        names
+    )
     assert wheel.name.endswith("-py3-none-any.whl")
 
 

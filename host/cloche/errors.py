@@ -35,6 +35,7 @@
           StoreFull             the disk is full; runs go on when there is room
         StoreFailed           the disk did not confirm a write: this handle is not used any more
         ForeignStore          the file is not a cloche store, or of a newer version
+        StoreRefused          the server does not let us in, or does not keep what it acknowledges
         DamagedStore          the file is a cloche store that can no longer be read
 
 A message says what happened, where, and what to do next. `code` is stable and meant for programs; the facts are
@@ -313,6 +314,13 @@ class StoreFailed(StoreError):
 
 class ForeignStore(StoreError):
     code = "foreign-store"
+
+
+class StoreRefused(StoreError):
+    """It stays so until somebody changes something: a password, a right, a setting of the server. Facts: `store` (its URL,
+    without secrets)."""
+
+    code = "store-refused"
 
 
 class DamagedStore(StoreError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.guests import needs_python
+from support.postgres import require
 
 EXAMPLES = Path(__file__).parents[2] / "host" / "examples"
 PRINTED = {
@@ -31,6 +32,9 @@ PRINTED = {
 }
 
 IN_PYTHON = ("06_native.py",)
+
+
+ROOT = EXAMPLES.parents[1]
 
 
 def _output(file: Path, **environment: str) -> str:
@@ -75,3 +79,12 @@ def test_the_demo_is_killed_and_finishes_without_running_a_completed_step_again(
     assert max(map(len, timeline.splitlines())) <= 80
     assert "What to try next" in printed
     assert all((EXAMPLES.parents[1] / file).exists() for file in re.findall(r"host/examples/[\w/]+\.py", printed))
+
+
+def test_the_demo_of_many_machines_loses_nothing_and_repeats_nothing() -> None:
+    require()
+    printed = _output(EXAMPLES / "demo" / "many_machines.py", CLOCHE_DEMO_ORDERS="60", PYTHONPATH=str(ROOT))
+    assert re.search(r"\d+ orders have ended: a worker is killed", printed)
+    assert re.search(r"\d+ orders have ended: the server is killed, and starts again", printed)
+    assert "runs: {'success': 60}; steps completed: 180, more than once: 0; findings: 0" in printed
+    assert "nothing was lost, and no completed step ran twice" in printed

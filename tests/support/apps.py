@@ -10,9 +10,10 @@ import asyncio
 import functools
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from cloche import Cloche, Run, Step, StepContext, create_step
 from cloche.errors import StoreError, StoreUnavailable
@@ -23,6 +24,7 @@ from cloche.testing import TestApp
 from cloche.testing.clock import START
 
 P = ParamSpec("P")
+T = TypeVar("T")
 PATIENCE_S = 60.0
 KEY = RunKey(TenantId("default"), RunId("r1"))
 
@@ -32,9 +34,29 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
     @functools.wraps(test)
     def run(*args: P.args, **options: P.kwargs) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **options), PATIENCE_S))
+        run_in_loop(asyncio.wait_for(test(*args, **options), PATIENCE_S))
 
     return run
+
+
+def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What `coroutine` gives, on the loop of `one_loop`, or on one of its own."""
+    return asyncio.run(coroutine) if _Runner.shared is None else _Runner.shared.run(coroutine)
+
+
+@contextmanager
+def one_loop() -> Iterator[None]:
+    """What `run_in_loop` and `in_loop` run meanwhile is on one loop, to which connections to a server belong."""
+    with asyncio.Runner() as runner:
+        _Runner.shared = runner
+        try:
+            yield
+        finally:
+            _Runner.shared = None
+
+
+class _Runner:
+    shared: asyncio.Runner | None = None
 
 
 async def until(

@@ -14,42 +14,48 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from support import kill_workload
 from support.kill_workload import EVENTS
 
 from cloche import Client, Run
-from cloche.errors import NotSuspended, RunFailed
+from cloche.errors import NotSuspended, RunFailed, StoreUnavailable
 from cloche.history import Kind
 from cloche.status import FINAL
+
+T = TypeVar("T")
 
 WORKERS = 3
 ORDERS_AT_ONCE = 12
 CANCELED_OF = 5  # every fifth order is canceled at some moment
 GAP_S = (0.2, 1.2)  # between two kills
+FAULTS_SHARE = 0.5  # of the kills, where there are faults of a server
 PATIENCE_S = 120.0
 WORKLOAD = Path(kill_workload.__file__)
 
 
 @dataclass
 class Campaign:
-    """What was asked for, and acknowledged, on the store in `folder`."""
+    """What was asked for, and acknowledged, on the store at `store`, of which a file lies in `folder`.
+
+    `faults`: what may go wrong beside a worker that is killed; each counts as a kill, and is over when the call is.
+    """
 
     folder: Path
     chance: random.Random
+    store: str
+    faults: Sequence[Callable[[], None]] = ()
     killed: int = 0
     canceled: set[str] = field(default_factory=set)
     orders: list[Run] = field(default_factory=list)
 
-    @property
-    def store(self) -> Path:
-        return self.folder / "kill.db"
-
     def worker(self) -> subprocess.Popen[bytes]:
-        places = {"KILL_STORE": str(self.store), "KILL_JOURNAL": str(self.folder / "journal.txt")}
+        places = {"KILL_STORE": self.store, "KILL_JOURNAL": str(self.folder / "journal.txt")}
         path = os.pathsep.join(filter(None, sys.path))
         log = (self.folder / "workers.log").open("ab")
         with log:
@@ -58,14 +64,19 @@ class Campaign:
             )
 
 
-def campaign(folder: Path, kills: int, seed: int) -> Campaign:
+def campaign(
+    folder: Path, kills: int, seed: int, store: str | None = None, faults: Sequence[Callable[[], None]] = ()
+) -> Campaign:
     """Kill workers `kills` times, then let them finish what there is, and prove that it is right.
+
+    `store`: a URL; a file in `folder` if it is not given.
 
     Raises:
         AssertionError: something that was acknowledged was lost, repeated or overtaken.
     """
-    done = asyncio.run(_campaign(Campaign(folder, random.Random(seed)), kills))
-    verify = [sys.executable, "-m", "cloche.cli", "verify", "--store", str(done.store)]
+    made = Campaign(folder, random.Random(seed), store or str(folder / "kill.db"), faults)
+    done = asyncio.run(_campaign(made, kills))
+    verify = [sys.executable, "-m", "cloche.cli", "verify", "--store", done.store]
     found = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return done
@@ -89,6 +100,10 @@ async def _campaign(all: Campaign, kills: int) -> Campaign:
 async def _kill(all: Campaign, workers: list[subprocess.Popen[bytes]], kills: int) -> None:
     while all.killed < kills:
         await asyncio.sleep(all.chance.uniform(*GAP_S))
+        if all.faults and all.chance.random() < FAULTS_SHARE:
+            await asyncio.to_thread(all.chance.choice(all.faults))
+            all.killed += 1
+            continue
         victim = all.chance.randrange(WORKERS)
         workers[victim].send_signal(signal.SIGKILL)
         all.killed += await asyncio.to_thread(workers[victim].wait) == -signal.SIGKILL
@@ -105,23 +120,34 @@ async def _ask(all: Campaign, client: Client, lane: int, killing: asyncio.Future
 
 async def _order(all: Campaign, client: Client, number: int) -> None:
     """Start an order and do all that it waits for; what is asked for with a key is asked for twice."""
-    run = await client.start("order", number, run_id=f"order-{number}")
+    run = await _insist(lambda: client.start("order", number, run_id=f"order-{number}"))
     all.orders.append(run)
     is_canceled = number % CANCELED_OF == CANCELED_OF - 1
     for event in range(all.chance.randrange(EVENTS) if is_canceled else EVENTS):
         for _ in range(all.chance.choice((1, 2))):
             await _moment(all)
             with suppress(NotSuspended):  # the second time: it may have ended
-                await client.send_event(run.id, "paid", event, idempotency_key=f"{run.id} {event}")
+                await _insist(
+                    lambda: client.send_event(run.id, "paid", event, idempotency_key=f"{run.id} {event}")  # noqa: B023
+                )
     if is_canceled:
         await _moment(all)
-        await client.cancel(run.id)
+        await _insist(lambda: client.cancel(run.id))
         all.canceled.add(run.id)
-    while (status := await run.status()) not in FINAL:
+    while (status := await _insist(run.status)) not in FINAL:
         if status == "suspended":
             with suppress(NotSuspended):  # the data is on its way
-                await client.request_resume(run.id, resume_data=number * 10, idempotency_key=run.id)
+                await _insist(lambda: client.request_resume(run.id, resume_data=number * 10, idempotency_key=run.id))
         await _moment(all)
+
+
+async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the store answers: it may be away, and what it was asked for may have been done. All have keys of their own."""
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailable:
+            await asyncio.sleep(0.05)
 
 
 async def _moment(all: Campaign) -> None:

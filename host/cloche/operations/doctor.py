@@ -16,7 +16,7 @@ from cloche.operations.stores import opened
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
 from cloche.status import RunStatus
-from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, WorkerRow, is_there
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, WorkerRow, is_there, shown
 from cloche.worker.offers import hung_steps
 
 
@@ -114,7 +114,7 @@ def _policy(name: str, differs: Mapping[str, Any]) -> Check:
 async def _store(where: str) -> list[Check]:
     try:
         if not is_there(where):
-            return [Check("store", None, f"there is none at {where} yet")]
+            return [Check("store", None, f"there is none at {shown(where)} yet")]
         async with opened(where) as store:
             rows, promised = await store.runs(), await pinned(store)
             findings = (await verify(store, None)).findings
@@ -123,7 +123,7 @@ async def _store(where: str) -> list[Check]:
         return [Check("store", False, error.message)]
     blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
     open_count = len([row for row in rows if row.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)])
-    sound = f"{where}, {len(rows)} runs, {open_count} open, all records as written"
+    sound = f"{shown(where)}, {len(rows)} runs, {open_count} open, all records as written"
     damage = f"{len(findings)} findings, the first: {findings[0].problem}; see 'cloche verify'" if findings else ""
     return [
         Check("store", not findings, damage or sound),

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from cloche.history.ids import TimeMs
 from cloche.run.clock import SystemWorld
-from cloche.store import Collected, Finding, Metered, Store, is_there, open_store
+from cloche.store import Collected, Finding, Metered, Store, is_there, migrate, migrations, open_store, shown
 
-__all__ = ["Collected", "Finding", "Metered", "Store", "is_there", "now", "opened"]
+__all__ = ["Collected", "Finding", "Metered", "Store", "is_there", "migrate", "migrations", "now", "opened", "shown"]
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from cloche.store.protocol import (
     WorkerRow,
 )
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
-from cloche.store.urls import MEMORY, check_url, is_there, open_store
+from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
@@ -57,8 +57,11 @@ __all__ = [
     "check_url",
     "first_record",
     "is_there",
+    "migrate",
+    "migrations",
     "open_store",
     "read_through",
     "record_pages",
     "row_pages",
+    "shown",
 ]

@@ -351,6 +351,14 @@ class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
     def commits_at_once(self) -> int:
         """How many calls of `commit` are worth having under way at a time."""
 
+    @property
+    def appends_at_once(self) -> int:
+        """How many appends are worth having in one call of `commit`."""
+
+    @property
+    def news_every_s(self) -> float:
+        """How often it is worth asking for `news`."""
+
     async def connect(self) -> Self:
         """Another connection to the same store, to be closed by itself: for another event loop, or another worker."""
 

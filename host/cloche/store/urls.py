@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from cloche.errors import UsageError
 from cloche.store.memory import MemoryStore
@@ -13,6 +15,7 @@ from cloche.store.protocol import Store
 from cloche.store.sqlite import SqliteStore
 
 MEMORY = "memory:"
+POSTGRES = ("postgresql", "postgres")
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(.*)", re.DOTALL)  # one letter is a Windows drive
 
 
@@ -26,10 +29,24 @@ async def _sqlite(rest: str, must_exist: bool) -> Store:
     return SqliteStore(_file(rest), must_exist=must_exist)
 
 
+def _driver() -> ModuleType:
+    """What is there of PostgreSQL: nobody pays for it who has no store there."""
+    try:
+        return import_module("cloche.store.postgres")
+    except ModuleNotFoundError as error:
+        raise UsageError("a store in PostgreSQL needs its driver: pip install 'cloche[postgres]'") from error
+
+
+async def _postgres(rest: str, must_exist: bool) -> Store:
+    store: Store = await _driver().PostgresStore.open(f"postgresql:{rest}", must_exist=must_exist)
+    return store
+
+
 # By scheme: the form for people, and what opens it, given what follows the colon.
 _STORES: dict[str, tuple[str, Callable[[str, bool], Awaitable[Store]]]] = {
     "sqlite": ("sqlite:PATH", _sqlite),
     "memory": (MEMORY, _memory),
+    **dict.fromkeys(POSTGRES, ("postgresql://USER@HOST/DATABASE", _postgres)),
 }
 
 
@@ -63,9 +80,55 @@ def parsed(store: str | os.PathLike[str]) -> tuple[str, str]:
     if found is None or os.sep in found[1]:
         return "sqlite", text
     if found[1] not in _STORES:
-        known = ", ".join(f"'{form}'" for form, _ in _STORES.values())
-        raise UsageError(f"no store is known at {text}: give the path of a file, or one of {known}")
+        known = ", ".join(dict.fromkeys(f"'{form}'" for form, _ in _STORES.values()))  # the rest may hold a password
+        raise UsageError(f"no store is known by '{found[1]}:': give the path of a file, or one of {known}")
     return found[1], found[2]
+
+
+def shown(store: str) -> str:
+    """A path or URL as it may be printed: without a password.
+
+    Raises:
+        UsageError: as `open_store`.
+    """
+    scheme, rest = parsed(store)
+    return str(_driver().Address.parse(f"postgresql:{rest}").shown) if scheme in POSTGRES else store
+
+
+async def migrate(store: str, *, worker_role: str | None = None, prune_role: str | None = None) -> list[int]:
+    """Bring a store to the version of this cloche; returns the versions that it went through. A file is when it is opened.
+
+    Raises:
+        UsageError: as `open_store`; or it knows no roles.
+        StoreError: it cannot be opened, or the role may not change it.
+    """
+    scheme, rest = parsed(store)
+    if scheme in POSTGRES:
+        driver = _driver()
+        address = driver.Address.parse(f"postgresql:{rest}")
+        return list(await driver.migrate(address, worker_role=worker_role, prune_role=prune_role))
+    _refuse_roles(worker_role, prune_role)
+    await (await open_store(store)).close()
+    return []
+
+
+def migrations(store: str, *, worker_role: str | None = None, prune_role: str | None = None) -> str:
+    """What `migrate` does to an empty database, as SQL.
+
+    Raises:
+        UsageError: as `migrate`; or it is not a database that people change by SQL.
+    """
+    scheme, rest = parsed(store)
+    if scheme not in POSTGRES:
+        raise UsageError("only a store in PostgreSQL is migrated by SQL; a file is when it is opened")
+    driver = _driver()
+    schema = driver.Address.parse(f"postgresql:{rest}").schema
+    return str(driver.printed(schema, worker_role=worker_role, prune_role=prune_role))
+
+
+def _refuse_roles(*roles: str | None) -> None:
+    if any(roles):
+        raise UsageError("only a store in PostgreSQL has roles")
 
 
 def is_there(store: str) -> bool:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cloche.worker.membership import Membership
     from cloche.worker.ports import Work
 
-INTERVAL_S = 0.1  # how often the store is asked whether another process wrote
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
@@ -127,7 +126,7 @@ class Claims:
 
     async def _watch(self) -> None:
         while True:
-            await self._world.pause(INTERVAL_S)
+            await self._world.pause(self._store.news_every_s)
             try:
                 await self._keep()
                 if await self._has_news():

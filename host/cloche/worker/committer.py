@@ -74,10 +74,13 @@ class Committer:
 
     async def _flush(self) -> None:
         self._is_planned = False
-        waiting, self._waiting = self._waiting, []
+        most = self._store.appends_at_once
+        waiting, self._waiting = self._waiting[:most], self._waiting[most:]
         if not waiting:
             return
         self._under_way += 1
+        if self._waiting:
+            self._flush_soon()
         try:
             await self._commit(waiting)
         finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,15 +11,8 @@ from support.apps import in_loop
 from support.stores import closed_after, key
 
 from cloche.history import Seq
-from cloche.store import Checkpoints, MemoryCheckpoints
+from cloche.store import Checkpoints
 from cloche.store.checkpoints import CheckpointFile
-
-
-@pytest.fixture(params=["memory", "file"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Checkpoints]:
-    made: Checkpoints = MemoryCheckpoints() if request.param == "memory" else CheckpointFile(tmp_path / "c")
-    yield made
-    asyncio.run(made.close())
 
 
 @in_loop

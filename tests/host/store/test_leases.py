@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path as FilePath
 
 import pytest
 from support.apps import in_loop
@@ -16,17 +14,9 @@ from support.stores import Log, begun, key
 from cloche.errors import LeaseLost, SeqConflict
 from cloche.history import DEFAULT_TENANT, Kind, TenantId
 from cloche.status import RunStatus
-from cloche.store import GRANTED, Lease, MemoryStore, SqliteStore, Store, WorkerRow, all_records
+from cloche.store import GRANTED, Lease, Store, WorkerRow, all_records
 
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: FilePath) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "runs.db")
-    asyncio.run(made.leases.join("A"))
-    asyncio.run(made.leases.join("B"))
-    yield made
-    assert asyncio.run(made.audit()) == []
-    asyncio.run(made.close())
+WORKERS = ("A", "B")
 
 
 async def committed(store: Store, run: str, status: str = "running", wake_at: int | None = None) -> Log:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from support.apps import in_loop
 from support.histories import at
 from support.stores import begun, key
 
 from cloche.history import Kind
-from cloche.store import GRANTED, START, InboxRow, MemoryStore, SqliteStore, Store
+from cloche.store import GRANTED, START, InboxRow, Store
 
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "runs.db")
-    for worker in ("one", "two"):
-        asyncio.run(made.leases.join(worker))
-    yield made
-    asyncio.run(made.close())
+WORKERS = ("one", "two")
 
 
 async def asked(store: Store, body: bytes = b"x") -> int:

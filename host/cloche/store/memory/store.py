@@ -27,6 +27,8 @@ class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, Memory
         self.leases = MemoryLeases(connection)
 
     commits_at_once = 1
+    appends_at_once = 4096
+    news_every_s = 0.1
     url = "memory:"
 
     async def connect(self) -> Self:

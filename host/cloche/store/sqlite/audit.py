@@ -18,8 +18,9 @@ from cloche.errors import HistoryError
 from cloche.history.ids import RunId, RunKey, Seq, TenantId
 from cloche.history.payloads import part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
+from cloche.store.packing import unpacked
 from cloche.store.protocol import Finding
-from cloche.store.sqlite.parts import part, unpacked
+from cloche.store.sqlite.parts import part
 
 Find: TypeAlias = Callable[[bytes], bytes | None]
 

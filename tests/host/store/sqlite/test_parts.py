@@ -18,7 +18,7 @@ from support.stores import Log, begun, key
 from cloche.errors import BrokenChain
 from cloche.history import Kind, Seq, TimeMs
 from cloche.store import Finding, SqliteStore, all_records
-from cloche.store.sqlite.parts import unpacked
+from cloche.store.packing import unpacked
 
 BODY = random.Random(4).randbytes(300_000)
 TEXT = b"a sentence that is said again and again; " * 3000

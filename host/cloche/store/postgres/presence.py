@@ -1,0 +1,103 @@
+"""Whether the process of a worker still lives: its session holds an advisory lock, which the server lets go of when it ends.
+
+An optimisation beside the heartbeat, never the truth: a process that was killed is noticed at once, one that hangs by its
+silence. Behind a pooler there are no sessions, and so no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from hashlib import blake2b
+from typing import Any
+
+import asyncpg
+
+from cloche.errors import StoreError
+from cloche.store.postgres.connection import Connection, connect
+from cloche.store.postgres.database import Database
+from cloche.store.postgres.faults import translated
+from cloche.store.postgres.statements import in_schema
+
+_RETRY_S = 0.5
+
+log = logging.getLogger("cloche")
+
+
+class Presence:
+    """The locks of the workers of this process, on a connection of their own. One that is lost is made again at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._held: set[str] = set()  # workers
+        self._restoring: asyncio.Task[None] | None = None
+
+    async def hold(self, worker: str) -> tuple[int | None, Any]:
+        """Hold a worker's lock; its number and when the server began, None where there are no locks."""
+        if self._database.server.is_pooled:
+            return None, None
+        if self._connection is None:
+            self._connection = await self._connected()
+        lock = self._lock(worker)
+        with translated(self._database.address):
+            rows = await self._connection.fetch(
+                "SELECT pg_try_advisory_lock($1) AS is_held, pg_postmaster_start_time() AS server", lock
+            )
+        if not rows[0]["is_held"]:
+            return None, None
+        self._held.add(worker)
+        return lock, rows[0]["server"]
+
+    async def release(self, worker: str) -> None:
+        """Let go of a worker's lock, and of the connection with the last one."""
+        self._held.discard(worker)
+        if self._connection is None:
+            return
+        if not self._held:
+            self.let_go()
+            return
+        with translated(self._database.address):
+            await self._connection.execute(f"SELECT pg_advisory_unlock({self._lock(worker)})")
+
+    def let_go(self) -> None:
+        if self._restoring is not None:
+            self._restoring.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _connected(self) -> Connection:
+        connection = await connect(self._database.address, self._database.server)
+        connection.add_termination_listener(self._is_lost)
+        return connection
+
+    def _is_lost(self, connection: Connection) -> None:
+        if connection is self._connection:
+            self._connection = None
+            self._restoring = asyncio.ensure_future(self._restore())
+
+    async def _restore(self) -> None:
+        """Hold all locks again, and say on which server: before others look a second time, if it is there."""
+        while True:
+            try:
+                for worker in sorted(self._held):
+                    lock, server = await self.hold(worker)
+                    if lock is not None:
+                        text = in_schema(
+                            "UPDATE cloche.workers SET server = $2 WHERE id = $1", self._database.address.schema
+                        )
+                        with translated(self._database.address):
+                            assert self._connection is not None
+                            await self._connection.execute(text, worker, server)
+                return
+            except (StoreError, asyncpg.InterfaceError) as error:
+                log.info("the store does not hold the lock of this worker yet: %s", error)
+                if self._connection is not None:
+                    connection, self._connection = self._connection, None
+                    connection.terminate()
+            await asyncio.sleep(_RETRY_S)
+
+    def _lock(self, worker: str) -> int:
+        name = f"{self._database.address.schema} {worker}".encode()
+        return int.from_bytes(blake2b(name, digest_size=8, person=b"cloche worker").digest(), signed=True)

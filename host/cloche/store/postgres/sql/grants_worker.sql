@@ -1,0 +1,17 @@
+-- What a role needs that runs workers, clients and the command line. `{role}` is replaced by its name.
+
+GRANT USAGE ON SCHEMA cloche TO {role};
+
+GRANT SELECT ON ALL TABLES IN SCHEMA cloche TO {role};
+
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
+
+GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs TO {role};
+
+GRANT INSERT, UPDATE ON cloche.runs TO {role};
+
+GRANT UPDATE ON cloche.departures TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints TO {role};

@@ -1,0 +1,27 @@
+"""The SQL of the store: texts in which `cloche` is the schema. They lie in `sql/`, or stand beside the code that uses them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+SQL = Path(__file__).with_name("sql")
+_SCHEMA = re.compile(r"\bcloche\.|(?<=SCHEMA )cloche\b")
+
+ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, owner, fence"
+# As the indexes runs_due and runs_free_of_tenant have it.
+FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
+XID = "pg_current_xact_id()::text::bigint AS xid"  # the number of the transaction, for those that tell own writes from others'
+
+
+@lru_cache(maxsize=4096)
+def in_schema(sql: str, schema: str) -> str:
+    """`sql` with the name of the schema in place of `cloche`."""
+    return _SCHEMA.sub(lambda found: f'"{schema}"' + "." * found[0].endswith("."), sql)
+
+
+@lru_cache
+def statement(name: str) -> str:
+    """A text of `sql/statements/`; `{row}` in it is `ROW`."""
+    return (SQL / "statements" / f"{name}.sql").read_text("utf-8").replace("{row}", ROW)
