@@ -15,6 +15,7 @@ from cloche_codegen import graph as g
 from cloche_codegen.arguments import Problems, condition_of
 from cloche_codegen.errors import GraphError, NotCommitted
 from cloche_codegen.host_closures import HostClosures
+from cloche_codegen.parameters import Parameters
 from cloche_codegen.schemas import json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
 from cloche_codegen.validate import problems_of
@@ -38,6 +39,8 @@ class Draft(Schematic):
 
     resume_schema = None
     suspend_schema = None
+
+    parameters: Parameters | None = None  # of a native one
 
     def __init__(
         self,

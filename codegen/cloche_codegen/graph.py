@@ -288,13 +288,15 @@ class Definition(Frozen):
 class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
-    It takes the input, and what was given beside it where it has two `parameters`. A step it calls is defined in the source
-    as `name = _step("id")`.
+    It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
+    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`.
     """
 
     name: str
     source: str
-    parameters: Literal[1, 2] = 1
+    parameters: Literal[0, 1, 2] = 1
+    input: Literal["value", "names", "nothing"] | None = None
+    given: str | None = None
 
 
 class Graph(Definition):

@@ -20,6 +20,7 @@ from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
 from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
 from cloche_codegen.errors import GraphError, Problem
+from cloche_codegen.parameters import Parameters, mapping_type, type_of, workflow_parameters
 from cloche_codegen.steps import Step, annotation_of
 from cloche_codegen.validate import problems_of
 
@@ -40,7 +41,8 @@ def workflow(
 def workflow(
     function: Coroutines | None = None, /, *, id: str | None = None, workflow_class: type[W], **options: Any
 ) -> W | Callable[[Coroutines], W]:
-    """Make an `async def` a workflow: `(input)`, or `(input, given)` with the state and request context it began with.
+    """Make an `async def` a workflow. Its parameter is its input; where several need a value, the input is a mapping of them by
+    name. One named `given` gets the state and request context it began with.
 
     Args:
         id: defaults to the name of the function.
@@ -62,22 +64,24 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
     name = function.__name__ if id is None else id
     fields = {"description": described, "guest": "python", **_schemas(name, function, options), **options}
     made = workflow_class(id=name, **fields)
+    made.parameters = workflow_parameters(function)
     made._late = lambda: _graph(made, function)
     return made
 
 
 def _schemas(id: str, function: FunctionType, options: dict[str, Any]) -> dict[str, Any]:
     """The annotations, where no schema is given. Those that cannot be resolved yet say nothing."""
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    annotations = {
-        "input_schema": parameters[0].annotation if parameters else inspect.Parameter.empty,
-        "output_schema": signature.return_annotation,
-    }
-    found = {}
-    for name, annotation in annotations.items():
-        if name not in options:
-            found[name] = annotation_of(id, function, annotation, {})
+    parameters = workflow_parameters(function)
+    found: dict[str, Any] = {}
+    if "input_schema" not in options:
+        own = parameters.own.parameters.items()
+        types = {name: type_of(one, annotation_of(id, function, one.annotation, {})) for name, one in own}
+        if parameters.is_by_name:
+            found["input_schema"] = mapping_type(parameters.name, parameters, types)
+        else:
+            found["input_schema"] = types.get(parameters.first or "")
+    if "output_schema" not in options:
+        found["output_schema"] = annotation_of(id, function, parameters.whole.return_annotation, {})
     return found
 
 
@@ -89,7 +93,7 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
         problem = Problem("python_function", made.id, f"the function cannot go under glass: {error}")
         raise GraphError.all(f"workflow {made.id!r} cannot be used", [problem]) from error
     made._native_lines = _places(found)
-    native = g.NativeText(name=found.name, source=found.source, parameters=found.parameters)
+    native = g.NativeText(name=found.name, source=found.source, **_calling(made.parameters))
     graph = made._make_graph(native)
     problems = [*made._problems, *(problems_of(graph) if graph else ())]
     if graph is None or problems:
@@ -97,20 +101,42 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
     return graph
 
 
+def _calling(parameters: Parameters | None) -> dict[str, Any]:
+    """How the guest calls the function, where that does not follow from its being `(input)` or `(input, given)`."""
+    assert parameters is not None
+    own = parameters.own.parameters
+    if (
+        len(own) == 1
+        and parameters.context in (None, "given")
+        and not parameters.is_by_name
+        and parameters.first in own
+    ):
+        return {"parameters": 2 if parameters.context else 1}
+    how = "names" if parameters.is_by_name else "nothing" if parameters.first is None else "value"
+    return {"parameters": 0, "input": how, "given": parameters.context}
+
+
 def _crossing(made: Workflow, name: str, value: Any) -> str | None:
     """What an object of the host becomes inside: a call of a step, or the guest's own of the same name."""
     if isinstance(value, Step):
         made._register(value)
-        return f"{name} = _step({value.id!r})"
+        return f"{name} = _step({value.id!r}, signature={value.parameters.definition!r})"
     if isinstance(value, Workflow):
         _add_child(made, value)
-        return f"{name} = _child({value.id!r})"
+        return f"{name} = _child({value.id!r}{_signature(value.parameters)})"
     if isinstance(value, ModuleType) and value.__name__ == "cloche":
         return "import cloche" if name == "cloche" else f"import cloche as {name}"
     named, home = getattr(value, "__name__", None), getattr(value, "__module__", None) or ""
     if named in _INSIDE and home.partition(".")[0] in ("cloche", "cloche_codegen"):
         return f"from cloche import {named}" + ("" if named == name else f" as {name}")
     return None
+
+
+def _signature(parameters: Parameters | None) -> str:
+    """Of a workflow that is called as a child; nothing for one of the builder, which takes its input alone."""
+    if parameters is None:
+        return ""
+    return f", {parameters.definition!r}" + (", by_name=True" if parameters.is_by_name else "")
 
 
 def _add_child(made: Workflow, child: Workflow) -> None:

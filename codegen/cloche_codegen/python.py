@@ -27,11 +27,7 @@ _HELPER_OF_FUNCTION: Final = {"value": "applied", "truth": "holds", "seconds": "
 _DECIMAL_DIGITS_MAX: Final = 4000  # Python reads no decimal literal of more than 4,300 digits
 
 
-_CHILD: Final = (
-    "from cloche import start_child as _start_child",
-    "def _child(id):",
-    "    return lambda input=None: _start_child(id, input)",
-)
+_CHILD: Final = ("from cloche._native import child as _child",)
 
 
 def python(module: t.Module) -> Source:
@@ -54,7 +50,9 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
     ]
     if named(opened(graph.native.source, graph.native.name, graph.native.parameters), "_child"):
         head += _CHILD
-    code = "\n".join([*head, graph.native.source + f"_workflow({graph.native.name})", ""])
+    asked = graph.native
+    calling = f", input={asked.input!r}, given={asked.given!r}" if asked.input is not None else ""
+    code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", ""])
     return source_of(code, {line + len(head): place for line, place in places.items()})
 
 

@@ -1,12 +1,14 @@
 """What a step is: a function with an id, schemas and a retry policy. Calling it is the host's work.
 
-Schemas are read from the annotations of the function: the first parameter is the input, the return type the output.
-A second parameter (without a default) receives the step's context.
+Schemas are read from the annotations of the function: the parameter is the input, the return type the output. A step may have
+any number of parameters; where several need a value, the input is a mapping of them by name. One receives the step's context
+(`parameters.parameters_of`).
 """
 
 from __future__ import annotations
 
 import builtins
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -17,10 +19,12 @@ from pydantic import Field, TypeAdapter, field_validator
 
 from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
+from cloche_codegen.parameters import Parameters, mapping_type, parameters_of, type_of
 from cloche_codegen.schemas import adapter_of
 
 Execute = Callable[..., Any]
 S = TypeVar("S", bound="Step")
+_DATA = parameters_of(lambda data: None)
 
 
 class RetryConfig(Frozen):
@@ -104,9 +108,27 @@ class Step(Schematic):
     retry_config: RetryConfig | None = None  # None: as the workflow says; `retries` overrides its attempts
     timeout_s: float | None = None  # of one attempt
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    takes_context: bool = False  # whether `execute` has a second parameter
     at_most_once: bool = False  # never repeated, also not after a crash in the middle of it
     is_async: bool = False  # whether `execute` is an `async def`; anything else may still return an awaitable
+    parameters: Parameters = field(default=_DATA, repr=False)
+
+    def __post_init__(self) -> None:
+        """It has the name, the text and the signature of its function, as what `functools.wraps` makes."""
+        for name in functools.WRAPPER_ASSIGNMENTS:
+            if hasattr(self.execute, name):
+                object.__setattr__(self, name, getattr(self.execute, name))
+        object.__setattr__(self, "__wrapped__", self.execute)
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether its function has a second parameter: that was the context, in runs begun under ABI 1."""
+        return self.parameters.has_second
+
+    def argument_adapter(self, parameter: str) -> TypeAdapter[Any] | None:
+        """Validates an argument; None where nothing is said of it."""
+        if parameter == self.parameters.first:
+            return self.input_adapter()
+        return adapter_of(self.parameters.types.get(parameter), f"{self.id}.{parameter}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, outside any run: for tests of a step alone."""
@@ -129,14 +151,16 @@ def create_step(
     metadata: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
 ) -> Step:
-    """A step out of a function `(data)` or `(data, ctx)`, sync or async. Schemas given here win over annotations.
+    """A step out of a function, sync or async: `(data)`, `(data, ctx)`, or any number of parameters.
+
+    Schemas given here win over annotations.
 
     A step may run more than once for one call: after a failure as its retries say, and after a crash. `at_most_once` is for
     what must not: it has no retries, and one that a crash cut off fails with `UnknownOutcome` and is never repeated.
 
     Raises:
-        GraphError: `execute` cannot be called with one or two arguments, an annotation cannot be resolved, or a step that is
-            to run at most once has retries.
+        GraphError: `execute` is no function but a method, an annotation cannot be resolved, or a step that is to run at most
+            once has retries.
     """
     return _create(Step, sys._getframe(1).f_locals, **locals())
 
@@ -195,27 +219,43 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
         if retries or (config is not None and config.attempts):
             raise GraphError.one("bad_step", str(id), "a step with at_most_once=True has no retries: give it retries=0")
         given["retries"] = 0  # whatever its workflow says
-    parameters = _positional(id, execute)
-    given.setdefault("input_schema", annotation_of(id, execute, parameters[0].annotation, scope))
+    _refuse_method(id, execute)
+    parameters = parameters_of(execute)
+    types = _types(id, execute, parameters, scope)
+    if parameters.is_by_name:
+        given.setdefault("input_schema", mapping_type(parameters.name, parameters, types))
+    elif parameters.first is not None:
+        given.setdefault("input_schema", types.get(parameters.first))
     given.setdefault("output_schema", annotation_of(id, execute, _returns(execute), scope))
-    takes_context = len(parameters) > 1 and parameters[1].default is inspect.Parameter.empty
-    return kind(**given, takes_context=takes_context, is_async=inspect.iscoroutinefunction(execute))
+    is_async = inspect.iscoroutinefunction(execute)
+    return kind(**given, is_async=is_async, parameters=replace(parameters, types=types))
 
 
-def _positional(id: str, execute: Execute) -> list[inspect.Parameter]:
-    """The parameters that are filled by position: the data, and perhaps the context."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    every = list(inspect.signature(execute).parameters.values())
-    found = [one for one in every if one.kind in kinds]
-    needed = sum(one.default is inspect.Parameter.empty for one in found)
-    if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in every) and not found:
-        return [inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY)]
-    if not found or needed > 2:
-        name = getattr(execute, "__qualname__", repr(execute))
+def _refuse_method(id: str, execute: Execute) -> None:
+    """A function of a class that wants the object: there is none when the step runs."""
+    name = getattr(execute, "__qualname__", "")
+    home = name.rpartition(".")[0]
+    first = next(iter(inspect.signature(execute).parameters), None)
+    if inspect.isfunction(execute) and home and not home.endswith("<locals>") and first in ("self", "cls"):
         raise GraphError.one(
-            "bad_step", str(id), f"{name} takes {needed} arguments; a step takes (data) or (data, ctx)"
+            "bad_step",
+            str(id),
+            f"{name} is a method: a step may run in another process, where there is no {first}. Make it a function, or put "
+            "@staticmethod above @step, and pass what it needs",
         )
-    return found
+
+
+def _types(id: str, execute: Execute, parameters: Parameters, scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations of the parameters as types. One that cannot be resolved is an error where it is the input's."""
+    types: dict[str, Any] = {}
+    for name, one in parameters.own.parameters.items():
+        is_input = parameters.is_by_name or name == parameters.first
+        try:
+            types[name] = type_of(one, annotation_of(id, execute, one.annotation, scope))
+        except GraphError:
+            if is_input:
+                raise
+    return types
 
 
 def _returns(execute: Execute) -> Any:

@@ -49,8 +49,8 @@ from cloche import workflow as _workflow
 from cloche import gather
 from cloche import sleep
 import cloche
-create_account = _step('create-account')
-send_mail = _step('send_mail')
+create_account = _step('create-account', signature='create_account(user)')
+send_mail = _step('send_mail', signature='send_mail(address)')
 RATE = {'fee': 2}
 
 
@@ -119,7 +119,7 @@ def test_the_tree_is_not_for_it() -> None:
     ("before", "after", "message"),
     [
         ("async def onboard", "def onboard", "does not end with an async function"),
-        ("_step('send_mail')", "_step('send-mail')", "the graph has no step 'send-mail'; did you mean 'send_mail'?"),
+        ("_step('send_mail'", "_step('send-mail'", "the graph has no step 'send-mail'; did you mean 'send_mail'?"),
         ("import cloche\\n", "import os\\n", "is no import, no data and no definition"),
         ('"nodes":[]', '"nodes":[{"type":"step","id":"send_mail","step":"send_mail"}]', "has neither nodes nor nested"),
         ('"guest":"python"', '"guest":"javascript"', 'and guest="javascript" was asked for'),

@@ -35,7 +35,8 @@ class LoopDriver:
         self.names = {
             "Promise": promise, "Lazy": lazy, "Task": task, "Call": call, "StepCall": step_call,
             "open_calls": self.open_calls, "put": self.put, "drop": self.drop, "free_path": self.free_path,
-            "finish": self.finish, "is_finished": lambda: self.finished, "now_ms": lambda: self.now,
+            "finish": self.finish, "is_finished": lambda: self.finished,
+            "never_awaited": lambda: None, "now_ms": lambda: self.now,
         }  # fmt: skip
 
     def deliver(self, event: list[Any]) -> list[Any]:
@@ -210,14 +211,22 @@ def _calls(driver: LoopDriver, lazy: Any) -> tuple[type, type]:
                 driver.drop(self, True)
             return True
 
-    class StepCall(Call):
-        def __init__(self, name: Any, path: Any, /, *arguments: Any) -> None:
-            self.name, self.path, self.arguments = name, path, arguments
+    return Call, _step_call(driver, Call)
+
+
+def _step_call(driver: LoopDriver, call: Any) -> type:
+    class StepCall(call):  # type: ignore[misc]
+        def __init__(self, name: Any, path: Any, /, *arguments: Any, **keywords: Any) -> None:
+            if isinstance(name, tuple):
+                name, _, stub = name
+                stub(*arguments, **keywords)
+            self.name, self.path, self.arguments, self.keywords = name, path, arguments, keywords
 
         def named(self) -> Any:
             return self.name
 
         def rest(self) -> tuple[Any, ...]:
-            return (self.name, driver.encoded(self.arguments, "arguments"))
+            keywords = (driver.encoded(self.keywords, "arguments"),) if self.keywords else ()
+            return (self.name, driver.encoded(self.arguments, "arguments"), *keywords)
 
-    return Call, StepCall
+    return StepCall

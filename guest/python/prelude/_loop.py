@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from inspect import CO_VARARGS
 from types import CodeType, CoroutineType, ModuleType
 from typing import Any, Final
 
@@ -21,12 +20,14 @@ from _cloche import (
     fault,
     finish,
     is_finished,
+    never_awaited,
     now_ms,
     open_calls,
     put,
     trace,
 )
 
+from ._calls import Taking
 from ._failures import Bail, crossing, know, raised
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
@@ -36,6 +37,7 @@ _FATAL: Final = (MemoryError,)  # the driver ends the cell; no workflow may go o
 
 _state: dict[str, Any] = {}
 _entry: Callable[..., Any] | None = None
+_taking: Taking | None = None  # how it is called
 _main: Task | None = None
 _started = False
 _is_native = False
@@ -173,10 +175,10 @@ def load(source: str) -> None:
     _is_native = getattr(_entry, "is_native", False)
 
 
-def entry(function: Callable[..., Any]) -> None:
+def entry(function: Callable[..., Any], taking: Taking | None = None) -> None:
     """The function that `load` was looking for."""
-    global _entry
-    _entry = function
+    global _entry, _taking
+    _entry, _taking = function, taking or Taking(function)
 
 
 def log(level: int, text: str) -> None:
@@ -261,20 +263,30 @@ async def _whole(function: Callable[..., Any], value: Any, given: dict[str, Any]
 
 
 async def _called(function: Callable[..., Any], value: Any, given: dict[str, Any]) -> Any:
-    made = function(value, given) if _takes_given(function) else function(value)
+    made = _taking.call(function, value, given) if _taking is not None else function(value)
     return await made if hasattr(made, "__await__") else made
 
 
-def _takes_given(function: Callable[..., Any]) -> bool:
-    code: CodeType | None = getattr(function, "__code__", None)
-    return code is None or code.co_argcount > 1 or bool(code.co_flags & CO_VARARGS)
-
-
 def _end(value: Any) -> None:
+    if _is_native and (forgotten := never_awaited()) is not None:
+        _end_forgotten(*forgotten)
+        return
     try:
         put((COMPLETE, encoded(value, "result")))
     except Exception as error:  # it cannot cross, or the author's own code for it raises
         put((FAIL, crossing(error)))
+    finish()
+
+
+def _end_forgotten(name: str, code: CodeType, offset: int) -> None:
+    """A call that was made and never awaited was never asked for: the run has not done what its code says."""
+    line = next((at for start, end, at in code.co_lines() if start <= offset < end), None)
+    where = "" if line is None else f" in line {line}"
+    message = f"'{name}' was called{where} and never awaited, so it never ran: write await {name}(...)"
+    made: dict[str, Any] = {"name": "RuntimeError", "message": message}
+    if line is not None:
+        made["trace"] = [[line, code.co_qualname]]
+    put((FAIL, made))
     finish()
 
 

@@ -16,26 +16,65 @@ from _cloche import Lazy, Promise, StepCall, free_path, now_ms
 
 from . import _loop, flow
 from ._blocks import failed_as, succeeded_as
+from ._calls import Taking, shape_of, signature_of, stub_of
 from ._failures import Bail, Canceled
 from ._loop import ChildCall, TimerCall, promise_of
 
 
-def step(target: Any = None, path: str | None = None, /, *, id: str | None = None, **options: Any) -> Any:
-    """`step("name")(data)` asks for a step by name. As a decorator, with the options it has on the host, it makes of the
-    function that is the step the call of it."""
-    if isinstance(target, str):
-        return partial(StepCall, target, path)
+def step(
+    target: Any = None,
+    path: str | None = None,
+    /,
+    *,
+    id: str | None = None,
+    signature: str | None = None,
+    **options: Any,
+) -> Any:
+    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError. As a
+    decorator, with the options it has on the host, it makes of the function that is the step the call of it."""
     if target is None:
-        return lambda function: partial(StepCall, id or function.__name__, None)
-    return partial(StepCall, id or target.__name__, None)
+        return partial(_decorated, id)
+    if not isinstance(target, str):
+        return _decorated(id, target)
+    return partial(StepCall, target if signature is None else shape_of(target, signature), path)
 
 
-def workflow(function: Any = None, /, *, id: str | None = None, **options: Any) -> Any:
-    """Marks the function that is the workflow, `(input)` or `(input, given)`; the last one marked is the module's."""
+def _decorated(id: str | None, function: Any) -> Any:
+    return partial(StepCall, shape_of(id or function.__name__, signature_of(function, "ctx", "context")), None)
+
+
+def child(id: str, signature: str | None = None, *, by_name: bool = False) -> Any:
+    """What a workflow of the host is inside: called like a function, it is a run of its own. Its input is its argument, or
+    `by_name` a mapping of all of them."""
+    if signature is None:
+        return partial(start_child, id)
+    stub = stub_of(signature)
+
+    def call(*arguments: Any, **keywords: Any) -> ChildCall:
+        named = {name: value for name, value in stub(*arguments, **keywords).items() if value is not ...}
+        return start_child(id, named if by_name else next(iter(named.values()), None))
+
+    return call
+
+
+def workflow(
+    function: Any = None,
+    /,
+    *,
+    id: str | None = None,
+    input: str | None = None,
+    given: str | None = None,
+    **options: Any,
+) -> Any:
+    """Marks the function that is the workflow; the last one marked is the module's.
+
+    Its parameters are its input: the value itself if there is one, else a mapping of them. One that is named `given`, or the
+    second of two without annotations, gets what was given beside it.
+    """
     if function is None:
-        return workflow
+        return partial(workflow, input=input, given=given)
     function.is_native = True
-    _loop.entry(function)
+    _loop.entry(function, Taking(function, input, given))
     return function
 
 
@@ -110,7 +149,7 @@ class _Several(Lazy):
         self.outcome = (value, error)
         for awaitable in self.awaitables[self.following :]:
             if hasattr(awaitable, "close"):
-                awaitable.close()  # a coroutine that never began
+                awaitable.close()  # what never began, a coroutine or a call
         if isinstance(error, Bail):
             self.active = 0  # what stands around ends with it, and all that is open there
             return

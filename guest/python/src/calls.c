@@ -65,9 +65,14 @@ static bool is_step(const struct promise *call) { return call->head.type == gues
 static PyObject *rest_of(struct promise *call) {
     if (!is_step(call))
         return call_method(&call->head, names.rest);
-    PyObject *arguments = encoded_value(call->arguments, "arguments", 0);
-    PyObject *rest = arguments ? PyTuple_Pack(2, call->name, arguments) : NULL;
+    PyObject *arguments = encoded_value(call->arguments, "arguments", 0), *rest = NULL;
+    PyObject *keywords = arguments && call->keywords ? encoded_value(call->keywords, "arguments", 0) : NULL;
+    if (keywords)
+        rest = PyTuple_Pack(3, call->name, arguments, keywords);
+    else if (arguments && !call->keywords)
+        rest = PyTuple_Pack(2, call->name, arguments);
     Py_DecRef(arguments);
+    Py_DecRef(keywords);
     return rest;
 }
 
@@ -219,26 +224,85 @@ static PyObject *is_finished(PyObject *self, PyObject *const *arguments, Py_ssiz
 
 /* ---- definitions ---- */
 
+/* A shape is (name, least and most as bytes, function): so many arguments by position fit; of others the function says, when it is
+ * called. */
+static int check_call(PyObject *shape, PyObject *const *values, Py_ssize_t count, PyObject *keywords) {
+    char *bytes;
+    Py_ssize_t size;
+    int32_t bounds[2];
+    if (PyBytes_AsStringAndSize(PyTuple_GetItem(shape, 1), &bytes, &size) || size != sizeof bounds)
+        return wrong_use("a shape has bounds") ? 0 : -1;
+    memcpy(bounds, bytes, sizeof bounds);
+    if (!keywords && count >= bounds[0] && count <= bounds[1])
+        return 0;
+    PyObject *done = PyObject_Vectorcall(PyTuple_GetItem(shape, 2), values, (size_t)count, keywords);
+    Py_DecRef(done);
+    return done ? 0 : -1;
+}
+
+static PyObject *tuple_of(PyObject *const *values, Py_ssize_t count) {
+    PyObject *made = PyTuple_New(count);
+    for (Py_ssize_t i = 0; made && i < count; i++) {
+        Py_IncRef(values[i]);
+        PyTuple_SetItem(made, i, values[i]);
+    }
+    return made;
+}
+
+/* The values that follow those by position, by their names. */
+static PyObject *named_values(PyObject *names, PyObject *const *values) {
+    PyObject *made = PyDict_New();
+    for (Py_ssize_t i = 0; made && i < PyTuple_Size(names); i++) {
+        if (PyDict_SetItem(made, PyTuple_GetItem(names, i), values[i])) {
+            Py_DecRef(made);
+            return NULL;
+        }
+    }
+    return made;
+}
+
+/* Where the call stands, for the one that is never awaited. */
+static void note_place(struct promise *call) {
+    PyObject *frame = PyEval_GetFrame();
+    if (frame) {
+        call->code = PyFrame_GetCode(frame);
+        call->place = PyFrame_GetLasti(frame);
+    }
+}
+
+/* StepCall(name or shape, path or None, *arguments, **keywords) */
 static PyObject *step_call_new(PyObject *type, PyObject *const *arguments, size_t flags, PyObject *keywords) {
     Py_ssize_t count = (Py_ssize_t)(flags & VECTORCALL_COUNT) - 2;
     (void)type;
-    if (count < 0 || keywords)
-        return wrong_use("a step is called with positional arguments alone");
-    PyObject *made = PyType_GenericAlloc(guest.step_call_type, 0), *given = made ? PyTuple_New(count) : NULL;
-    if (!given) {
+    if (count < 0)
+        return wrong_use("wanted: a name and a path");
+    bool has_shape = arguments[0]->type == guest.tuple_type;
+    if (keywords && !PyTuple_Size(keywords))
+        keywords = NULL;
+    if (has_shape && check_call(arguments[0], arguments + 2, count, keywords))
+        return NULL;
+    PyObject *made = PyType_GenericAlloc(guest.step_call_type, 0);
+    struct promise *call = (struct promise *)made;
+    if (!made)
+        return NULL;
+    call->arguments = tuple_of(arguments + 2, count);
+    call->keywords = keywords ? named_values(keywords, arguments + 2 + count) : NULL;
+    if (!call->arguments || (keywords && !call->keywords)) {
         Py_DecRef(made);
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_IncRef(arguments[2 + i]);
-        PyTuple_SetItem(given, i, arguments[2 + i]);
-    }
-    struct promise *call = (struct promise *)made;
-    call->arguments = given;
-    hold(&call->name, arguments[0]);
+    hold(&call->name, has_shape ? PyTuple_GetItem(arguments[0], 0) : arguments[0]);
     if (arguments[1] != guest.none)
         hold(&call->path, arguments[1]);
+    note_place(call);
     return made;
+}
+
+static PyObject *never_awaited(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self, (void)arguments, (void)count;
+    PyObject *found = guest.never_awaited ? guest.never_awaited : guest.none;
+    Py_IncRef(found);
+    return found;
 }
 
 #define MEMBER(name, type, flags) {#name, type, offsetof(struct promise, name), flags, NULL}
@@ -259,6 +323,7 @@ static PyMethodDef functions[] = {
     {"drop", drop, METH_FASTCALL, "drop(call, tell_host): what comes of it is not wanted"},
     {"free_path", free_path, METH_FASTCALL, "free_path(name): the name, or with a number what was not used yet"},
     {"finish", finish, METH_FASTCALL, "finish(): the run has its last command"},
+    {"never_awaited", never_awaited, METH_FASTCALL, "never_awaited(): (name, code, offset) of a step call that never began"},
     {"is_finished", is_finished, METH_FASTCALL, "is_finished(): whether it has"},
     {.name = NULL},
 };

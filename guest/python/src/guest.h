@@ -37,6 +37,7 @@ struct guest {
     PyObject *open;                                /* the calls that have no answer yet, by number */
     PyObject *paths;                               /* how often a name was used as a path */
     PyObject *commands;                            /* those of the event that is acted on */
+    PyObject *never_awaited;                       /* (name, code, place) of the first step call that was dropped before it began */
     long long last_call;
     bool finished; /* the run has its last command */
     uint64_t random[4];
@@ -85,6 +86,7 @@ PyObject *new_none(void);
 /* ---- promises.c ---- */
 
 /* One layout for everything that is awaited. */
+enum { OWN_MAX = 5 };
 struct promise {
     PyObject head;
     bool done, abandoned, suspended; /* the last two of calls */
@@ -96,10 +98,11 @@ struct promise {
             PyObject *coroutine, *on; /* of tasks: `on` is what is waited for */
         };
         struct {
-            PyObject *path, *name, *arguments; /* of calls, the last two of steps */
+            PyObject *path, *name, *arguments, *keywords, *code; /* of calls, the last four of steps: `code` is whose call it is, */
         };
-        PyObject *own[3];
+        PyObject *own[OWN_MAX];
     };
+    int place; /* and this is where in it */
     long long id; /* of lazy ones: 0 until they have begun, then the number of the call, or -1 */
 };
 

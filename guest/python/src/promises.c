@@ -191,13 +191,13 @@ static PyObject *abandon(PyObject *self, PyObject *const *arguments, Py_ssize_t 
 
 static int promise_traverse(PyObject *self, visitproc visit, void *with) {
     struct promise *p = (struct promise *)self;
-    PyObject *held[] = {(PyObject *)self->type, p->value, p->error, p->waiters, p->own[0], p->own[1], p->own[2]};
-    for (size_t i = 0; i < sizeof held / sizeof *held; i++) {
-        int stop = held[i] ? visit(held[i], with) : 0;
-        if (stop)
-            return stop;
-    }
-    return 0;
+    PyObject *held[] = {(PyObject *)self->type, p->value, p->error, p->waiters};
+    int stop = 0;
+    for (size_t i = 0; !stop && i < sizeof held / sizeof *held; i++)
+        stop = held[i] ? visit(held[i], with) : 0;
+    for (size_t i = 0; !stop && i < OWN_MAX; i++)
+        stop = p->own[i] ? visit(p->own[i], with) : 0;
+    return stop;
 }
 
 static int promise_clear(PyObject *self) {
@@ -205,14 +205,18 @@ static int promise_clear(PyObject *self) {
     hold(&p->value, NULL);
     hold(&p->error, NULL);
     hold(&p->waiters, NULL);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < OWN_MAX; i++)
         hold(&p->own[i], NULL);
     return 0;
 }
 
 static void promise_free(PyObject *self) {
     PyObject *type = (PyObject *)self->type;
+    struct promise *p = (struct promise *)self;
     PyObject_GC_UnTrack(self);
+    /* Dropped without being awaited, and not because an exception passes. */
+    if (!p->id && self->type == guest.step_call_type && !guest.never_awaited && p->code && !PyErr_Occurred())
+        guest.never_awaited = PyTuple_Pack(3, p->name, p->code, PyLong_FromLongLong(p->place));
     promise_clear(self);
     PyObject_GC_Del(self);
     Py_DecRef(type);
@@ -347,6 +351,17 @@ static PyMethodDef promise_methods[] = {
      "abandon(): nobody wants this any more. True if nothing will come of it; else it ends soon, after cleaning up"},
     {.name = NULL},
 };
+static PyObject *lazy_close(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct promise *p = (struct promise *)self;
+    (void)arguments, (void)count;
+    p->id = p->id ? p->id : -1;
+    return new_none();
+}
+
+static PyMethodDef lazy_methods[] = {
+    {"close", lazy_close, METH_FASTCALL, "close(): it is not wanted any more, and does not begin"},
+    {.name = NULL},
+};
 static PyMemberDef lazy_members[] = {MEMBER(id, MEMBER_LONG, 0), {.name = NULL}};
 
 static PyMemberDef task_members[] = {MEMBER(on, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
@@ -385,7 +400,7 @@ int promises_define(PyObject *module, int (*begin)(struct promise *call)) {
     guest.promise_type = promise_type(
         module, &(struct promise_spec){"_cloche.Promise", NULL, promise_methods, promise_members, NULL});
     guest.lazy_type =
-        promise_type(module, &(struct promise_spec){"_cloche.Lazy", guest.promise_type, NULL, lazy_members, NULL});
+        promise_type(module, &(struct promise_spec){"_cloche.Lazy", guest.promise_type, lazy_methods, lazy_members, NULL});
     guest.task_type = promise_type(
         module, &(struct promise_spec){"_cloche.Task", guest.promise_type, task_methods, task_members, task_new});
     return guest.promise_type && guest.lazy_type && guest.task_type ? 0 : -1;

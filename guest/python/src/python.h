@@ -96,6 +96,10 @@ PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument);
 PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject *const *arguments, size_t count, PyObject *names);
 int PyObject_SetAttr(PyObject *o, PyObject *name, PyObject *value);
 enum { SENT_RETURN = 0, SENT_ERROR = -1, SENT_NEXT = 1 };
+PyObject *PyObject_Vectorcall(PyObject *callable, PyObject *const *arguments, size_t count, PyObject *names);
+PyObject *PyEval_GetFrame(void); /* borrowed */
+PyObject *PyFrame_GetCode(PyObject *frame);
+int PyFrame_GetLasti(PyObject *frame);
 int PyIter_Send(PyObject *iterator, PyObject *value, PyObject **result);
 int _PyGen_SetStopIterationValue(PyObject *value); /* raises it, whatever the value */
 enum { VECTORCALL_COUNT = 0x7fffffff }; /* the highest bit of a vectorcall's count is a flag */

@@ -34,7 +34,7 @@ class Workflow(codegen.Workflow):
         """What runs its code, where the workflow says."""
         return None if isinstance(self.execution_engine, ExecutionEngine) else self.execution_engine
 
-    def __call__(self, input_data: Any = None) -> Awaitable[Any]:
+    def __call__(self, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
         """Inside of a native workflow: the result of a child run of this one, or its failure raised.
 
         Raises:

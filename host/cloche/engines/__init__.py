@@ -1,6 +1,6 @@
 """What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
-from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of
+from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, is_written, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource, pinned_guest
@@ -23,6 +23,7 @@ __all__ = [
     "bundle_of",
     "graph_of",
     "is_native",
+    "is_written",
     "mode_of",
     "pinned_guest",
 ]

@@ -80,6 +80,11 @@ def is_native(code: Code) -> bool:
     return code.language == "python" and (not code.graph or _mode_and_nativeness(code.graph)[1])
 
 
+def is_written(code: Code) -> bool:
+    """Whether somebody wrote the code, in any language; else it was generated from a graph."""
+    return not code.graph or _mode_and_nativeness(code.graph)[1]
+
+
 def mode_of(code: Code) -> str:
     """What its author allowed functions to do: `strict`, also of hand-written code, or `host-closures`."""
     return _mode_and_nativeness(code.graph)[0] if code.graph else "strict"

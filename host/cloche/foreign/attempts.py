@@ -25,6 +25,7 @@ from cloche.history.ids import Path
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.values import decode, encode
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended, attempt
+from cloche.steps.binding import Arguments
 from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
@@ -45,7 +46,7 @@ class Request:
     call: CallId
     path: str
     name: str
-    arguments: list[Any]
+    asked: list[Any]  # the arguments of the call, and those by keyword
     attempt: int  # from 1
     state: dict[str, Any]
     state_version: int
@@ -84,7 +85,8 @@ async def attempted(hosted: Hosted, request: Request, sink: Sink, bytes_max: int
     made: dict[str, Any] = {"path": request.path}
     try:
         context = partial(_context, hosted, request, step, services, sink)
-        outcome = await attempt(hosted.runner, step, DEFAULT_TENANT, request.arguments, context, hosted.checks())
+        asked = Arguments(*request.asked)
+        outcome = await attempt(hosted.runner, step, DEFAULT_TENANT, asked, context, hosted.checks())
         made |= _ended(request, outcome, bytes_max)
     except _NeedsResults:
         return made | {"needs": "results"}

@@ -14,8 +14,9 @@ from cloche.foreign.refusals import refuse
 from cloche.history import DEFAULT_TENANT
 from cloche.history.retry import RetryPolicy
 from cloche.history.values import plain
-from cloche.steps.registry import retry_policy_of
-from cloche.steps.runner import Checks, LocalRunner, Runner
+from cloche.steps.binding import Checks
+from cloche.steps.registry import calls_of, retry_policy_of
+from cloche.steps.runner import LocalRunner, Runner
 from cloche.steps.schemas import validated
 from cloche.steps.threads import StepThreads
 from cloche_codegen import Step, Workflow
@@ -80,7 +81,7 @@ class Hosted:
         return max([0, *nested, *(max(policy.retries, policy.retries_if_asked) for policy in policies)])
 
     def checks(self) -> Checks:
-        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs)
+        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs, calls_of(self.code))
 
     def checked_input(self, value: Any) -> Any:
         """The input as the workflow's schema has it.

@@ -305,7 +305,7 @@ def request_of(run: Conductor, call: Call, run_id: str, identity: str, results: 
         asked.call,
         asked.path,
         asked.name,
-        asked.arguments,
+        [asked.arguments, asked.keywords],
         call.attempt,
         dict(run.state),
         run.state_version,

@@ -17,6 +17,7 @@ from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepS
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import attempt
+from cloche.steps.binding import Arguments
 from cloche.steps.context import AbortSignal
 from cloche.steps.failing import failure_of
 from cloche.steps.filling import filled
@@ -272,7 +273,8 @@ class Attempts:
         try:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
-            outcomes.tell(start, await attempt(services.runner, step, tenant, start.given, context, checks))
+            asked = Arguments(start.given, start.keywords)
+            outcomes.tell(start, await attempt(services.runner, step, tenant, asked, context, checks))
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise
@@ -340,8 +342,9 @@ class Attempts:
 
 
 def _filled(services: RunServices, run: LiveRun, step: Step, start: StartStep) -> Any:
-    has_checks = services.registry.checks(run.code).inputs
-    return filled(step, start.arguments, run.limits.policy.payload_bytes) if has_checks else None
+    checks = services.registry.checks(run.code)
+    is_one = not (step.parameters.is_by_name and checks.calls == "call")  # else the schema is of all arguments together
+    return filled(step, start.arguments, run.limits.policy.payload_bytes) if checks.inputs and is_one else None
 
 
 def _working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:

@@ -11,7 +11,8 @@ from cloche.history.failures import leaves
 from cloche.steps.context import Bail, StateChange, StepContext, Suspension
 
 if TYPE_CHECKING:
-    from cloche.steps.runner import Checks, Runner
+    from cloche.steps.binding import Arguments, Checks
+    from cloche.steps.runner import Runner
     from cloche_codegen import Step
 
 
@@ -47,7 +48,7 @@ async def attempt(
     runner: Runner,
     step: Step,
     tenant: TenantId,
-    arguments: list[Any],
+    asked: Arguments,
     context: Callable[[Any, list[StateChange]], StepContext],
     checks: Checks,
 ) -> Outcome:
@@ -58,7 +59,7 @@ async def attempt(
     """
     changes: list[StateChange] = []
     try:
-        value = await runner.perform(step, tenant, arguments, lambda data: context(data, changes), checks)
+        value = await runner.perform(step, tenant, asked, lambda data: context(data, changes), checks)
     except BaseException as error:
         match _meant(error):
             case Suspension(payload=payload, labels=labels):

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_of
+from cloche.engines import Code, graph_of, is_written
 from cloche.errors import UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
-from cloche.steps.runner import Checks
+from cloche.steps.binding import Calls, Checks
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ class Registry:
     def checks(self, code: Code) -> Checks:
         """Which schemas are applied to the steps of the runs of a code."""
         workflow = self.workflow_of(code)
-        return Checks(workflow.validate_inputs, workflow.validate_outputs) if workflow is not None else Checks()
+        calls = calls_of(code)
+        if workflow is None:
+            return Checks(calls=calls)
+        return Checks(workflow.validate_inputs, workflow.validate_outputs, calls)
 
     def checked_resume(self, step_id: str, path: str, data: Any) -> Any:
         """The data that a suspended step at `path` is resumed with, as the step's schema has it.
@@ -103,6 +106,13 @@ class Registry:
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
         return plain(payload, "payload")
+
+
+def calls_of(code: Code) -> Calls:
+    """What the arguments of a step's calls are in runs of `code`."""
+    if code.abi == 1:
+        return "first"
+    return "call" if is_written(code) else "value"
 
 
 def _add(table: dict[str, Any], id: str, thing: Any, what: str) -> None:

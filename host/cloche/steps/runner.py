@@ -5,26 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.history import TenantId
 from cloche.history.values import plain
+from cloche.steps.binding import Arguments, Checks, bound
 from cloche.steps.schemas import validated
 from cloche.steps.threads import OutOfTime, StepThreads
 
 if TYPE_CHECKING:
     from cloche.steps.context import StepContext
     from cloche_codegen import Step
-
-
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """Which values are compared with the steps' schemas."""
-
-    inputs: bool = True
-    outputs: bool = False
 
 
 class Runner(Protocol):
@@ -38,14 +29,15 @@ class Runner(Protocol):
         self,
         step: Step,
         tenant: TenantId,
-        arguments: list[Any],
+        asked: Arguments,
         context: Callable[[Any], StepContext],
         checks: Checks,
     ) -> Any:
         """Run the step on its arguments and return its result as a plain value; `context` makes its context of its input.
 
         Raises:
-            InvalidInput: the argument does not fit the step's input schema, or the result cannot cross.
+            InvalidInput: an argument does not fit the step's schema, or the result cannot cross.
+            TypeError: the arguments are not those that the step's function takes.
             TimeoutError: it took longer than `step.timeout_s`.
             Suspension, Bail: the step ended so.
             BaseException: whatever the step raised, as it is.
@@ -75,17 +67,12 @@ class LocalRunner:
         self,
         step: Step,
         tenant: TenantId,
-        arguments: list[Any],
+        asked: Arguments,
         context: Callable[[Any], StepContext],
         checks: Checks,
     ) -> Any:
         """As `Runner.perform`."""
-        argument = arguments[0] if arguments else None
-        adapter = step.input_adapter() if checks.inputs else None
-        data = validated(adapter, argument, f"the input of step '{step.id}'") if adapter else argument
-        call: Callable[[], Any] = partial(step.execute, data)
-        if step.takes_context:
-            call = partial(step.execute, data, context(data))
+        call = bound(step, asked, context, checks)
         if step.is_async:
             result = await (call() if step.timeout_s is None else self._within(step, call(), step.timeout_s))
         else:

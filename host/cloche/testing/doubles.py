@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloche.client.workflows import Workflow
 from cloche.errors import UsageError
 from cloche.steps.context import StepContext
+
+if TYPE_CHECKING:
+    from cloche_codegen import Step
 
 _UNSET: Any = object()
 
@@ -45,13 +48,17 @@ class StepDouble:
         """What it was called with, an entry per attempt."""
         return [call.data for call in self.calls]
 
-    async def perform(self, real: Callable[..., Any], takes_context: bool, data: Any, ctx: StepContext) -> Any:
-        """Record the attempt, and answer it."""
+    async def perform(self, real: Step, named: Mapping[str, Any], ctx: StepContext) -> Any:
+        """Record the attempt, and answer it. Several arguments are a mapping of them by name."""
+        data = real.parameters.input_of(named)
         self.calls.append(Call(ctx.run_id, ctx.path, ctx.attempt, data, ctx.resume_data))
         if self._failures:
             raise self._failures.pop(0)
-        answer = self._answer or (real if takes_context else lambda data, ctx: real(data))
-        result = answer(data, ctx)
+        if self._answer is not None:
+            result = self._answer(data, ctx)
+        else:
+            arguments, keywords = real.parameters.spread(named, ctx)
+            result = real.execute(*arguments, **keywords)
         return await result if inspect.isawaitable(result) else result
 
 
@@ -103,8 +110,11 @@ def with_doubles(workflow: Workflow, doubles: Iterable[StepDouble]) -> Workflow:
 
 
 def _doubled(step: Any, by: StepDouble) -> Any:
-    async def execute(data: Any, ctx: StepContext) -> Any:
-        return await by.perform(step.execute, step.takes_context, data, ctx)
+    parameters = step.parameters.with_context()
+
+    async def execute(*arguments: Any, **keywords: Any) -> Any:
+        named = dict(parameters.whole.bind(*arguments, **keywords).arguments)
+        return await by.perform(step, named, named.pop(parameters.context))
 
     execute.__wrapped__ = step.execute  # type: ignore[attr-defined]  # what it stands for
-    return replace(step, execute=execute, takes_context=True, is_async=True)
+    return replace(step, execute=execute, parameters=parameters, is_async=True)

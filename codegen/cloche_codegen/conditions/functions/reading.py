@@ -173,5 +173,5 @@ def named(found: Opened, maker: Literal["_step", "_child"]) -> list[str]:
     calls = [
         one for one in values if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == maker
     ]
-    ids = [one.args[0] for one in calls if len(one.args) == 1]
+    ids = [one.args[0] for one in calls if one.args]
     return [one.value for one in ids if isinstance(one, ast.Constant) and isinstance(one.value, str)]

@@ -140,7 +140,8 @@ class _Taking:
         for one in made:
             count = one.text.count("\n") + 1
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
-        return Taken(name, text, _parameters(function, source), tuple(lines), self.values)
+        count = 1 if self.is_workflow else _parameters(function, source)
+        return Taken(name, text, count, tuple(lines), self.values)
 
     def _own_name(self, source: Written) -> str:
         """Its own name, unless it captures something else under that."""
