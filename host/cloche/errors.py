@@ -12,6 +12,7 @@
       QueueFull             as many runs of the tenant wait to begin as may
         InboxFull             … or as many events for a run, or a tenant's runs
       MissingStep           a run needs a step that this process does not have
+        SchemaChanged         … or has with another schema, which old data does not fit
       ForeignFile           a file to import is not an exported run, or is damaged
       TargetError           a command-line TARGET does not name a workflow
       GuestUnavailable      the installation: there is no guest, and none could be built
@@ -150,6 +151,16 @@ class MissingWorkflow(MissingStep):
 
     code = "missing-workflow"
     what_to_do = "start a worker that has this workflow, or deploy it; the run goes on by itself"
+
+
+class SchemaChanged(MissingStep):
+    """What a step is given fits the schema that the run began with, and not the one that the step has here.
+
+    Facts: `run_id`, `step`, `problems` (list of texts).
+    """
+
+    code = "schema-changed"
+    what_to_do = "give what was added a default, or take the change back, and start a worker with that"
 
 
 class ForeignFile(UsageError):

@@ -32,6 +32,10 @@ or `steps=` include the step, under the same id, and the run goes on by itself."
     "missing-workflow": """
 An open run asks for a child of a workflow that this process does not have. The run is blocked, not failed: start a process
 whose workflows include it, under the same id, or deploy it for the tenant, and the run goes on by itself.""",
+    "schema-changed": """
+A step's schema was changed by a deploy, and an open run has data that fits the schema it began with and not the new one. The
+run is blocked, not failed: give the new field a default, or take the change back, and start a process with that; the run goes
+on by itself. Data that fits neither schema is the run's own fault, and fails its step.""",
     "foreign-file": """
 The file to import was not written by `cloche export`, was damaged on its way, or comes from a newer version. Export the run
 again and compare the sizes.""",

@@ -85,7 +85,7 @@ class Attempts:
         """Begin an attempt, or wait until its time has come.
 
         Raises:
-            MissingStep: this process does not have the step.
+            MissingStep: this process does not have the step, or has it with a schema that what it is given does not fit.
         """
         if self._draining and not start.is_recorded:
             return
@@ -252,6 +252,7 @@ class Attempts:
                 run_id=self._run.key.run,
                 step=start.name,
             )
+        self._services.registry.check_pinned(step, self._run.code, start.given, start.resume_data)
         return step
 
     def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:

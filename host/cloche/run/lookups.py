@@ -7,12 +7,12 @@ its event carried: as conditions and maps see them.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.history import Kind, Path, Record, Seq
 from cloche.history.messages import Enter, HookReceived, Leave, SetTimer, StepBailed, StepCompleted
 from cloche.history.reading import message_of
+from cloche.steps.registry import pinned_graph
 from cloche.store import first_record, record_pages
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cloche.store import Store
     from cloche_codegen import Graph
     from cloche_codegen.graph import Node
-
-GRAPHS_MAX = 64
 
 
 def scope_of(path: str) -> str:
@@ -44,7 +42,7 @@ async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str
     for path in [*within, name] if not scope or "/" in name else within:
         record = await store.result(key, Path(path))
         if record is None and code.graph:
-            record = await _of_node(store, key, _graph(code.graph), path)
+            record = await _of_node(store, key, pinned_graph(code.graph), path)
         if record is not None:
             return _output(record)
     return None
@@ -107,10 +105,3 @@ def _node(graph: Graph, path: str) -> Node | None:
         if is_wait or (node.type == "loop" and bodies_of(node)[0].id == name):
             return node
     return None
-
-
-@lru_cache(GRAPHS_MAX)
-def _graph(text: str) -> Graph:
-    from cloche_codegen import Graph
-
-    return Graph.from_json(text)

@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of, is_written
-from cloche.errors import UsageError
+from cloche.errors import InvalidInput, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
+from cloche.steps.context import copied
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
@@ -83,6 +84,22 @@ class Registry:
             return Checks(calls=calls)
         return Checks(workflow.validate_inputs, workflow.validate_outputs, calls)
 
+    def check_pinned(self, step: Step, code: Code, given: list[Any], resume_data: Any) -> None:
+        """That a deploy did not change what a step takes; of what never fitted, the step's attempt says so itself.
+
+        Raises:
+            SchemaChanged: something fits the schema that is pinned with the run, and not today's.
+        """
+        if code.owner or not code.graph or not self.checks(code).inputs:
+            return
+        pinned = pinned_graph(code.graph).steps.get(step.id)
+        if pinned is None:
+            return
+        if given:
+            _check_pinned(step, "input", step.input_schema, pinned.input_schema, given[0])
+        if resume_data is not None:
+            _check_pinned(step, "resume data", step.resume_schema, pinned.resume_schema, resume_data)
+
     def checked_resume(self, step_id: str, path: str, data: Any) -> Any:
         """The data that a suspended step at `path` is resumed with, as the step's schema has it.
 
@@ -113,6 +130,29 @@ def calls_of(code: Code) -> Calls:
     if code.abi == 1:
         return "first"
     return "call" if is_written(code) else "value"
+
+
+def _check_pinned(step: Step, what: str, today: Any, pinned: dict[str, Any] | None, value: Any) -> None:
+    from cloche_codegen.schemas import accepted_adapter, adapter_of, json_schema_of
+
+    adapter = adapter_of(today, step.id)
+    if adapter is None or json_schema_of(today, "validation", step.id) == pinned:
+        return
+    try:
+        validated(adapter, copied(value), what)
+    except InvalidInput as misfit:
+        before = accepted_adapter(pinned)
+        if before is not None:
+            try:
+                validated(before, copied(value), what)
+            except InvalidInput:
+                return
+        raise SchemaChanged(
+            f"the {what} of step '{step.id}' fits the schema that the run began with, and not the one it has here: "
+            f"{'; '.join(misfit.problems)}",
+            step=step.id,
+            problems=misfit.problems,
+        ) from None
 
 
 def _add(table: dict[str, Any], id: str, thing: Any, what: str) -> None:
@@ -189,6 +229,14 @@ def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
         config.jitter,
         getattr(config, "retry_on", None),
     )
+
+
+@lru_cache(GRAPHS_MAX)
+def pinned_graph(text: str) -> Graph:
+    """The graph of a run's code, from its JSON."""
+    from cloche_codegen import Graph
+
+    return Graph.from_json(text)
 
 
 @lru_cache(GRAPHS_MAX)
