@@ -54,8 +54,8 @@ async def test_an_event_wakes_the_run_that_it_came_with(journal: Journal) -> Non
         await app.start("w", 1, run_id="r1")
         await until(lambda: KEY not in app._running.drivers)
     await other.post(KEY, "event", encode(["go", 5]), "default:r1:event:x", 1, name="go")  # type: ignore[arg-type]
-    async with AppOn(other) as app:
-        file = await app.export("r1")
+    async with Client(other) as client:  # no worker: the event still waits
+        file = await client.export("r1")
     async with AppOn(store, workflows=[flow]) as app:
         await app.import_(file)
         await app._running.inbox.look()

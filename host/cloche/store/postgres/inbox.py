@@ -12,7 +12,7 @@ from cloche.store.postgres.database import Facet, Transaction
 from cloche.store.postgres.statements import XID
 from cloche.store.refusals import check_room, no_event_any_more
 
-_REQUEST = "id, tenant, run, kind, body, name, posted_at"
+_REQUEST = "id, tenant, run, kind, body, name, posted_at, token, kept"
 # By another worker than $1.
 _UNTAKEN = "(taker IS NULL OR taker IS NOT DISTINCT FROM $1 OR taker NOT IN (SELECT workers.id FROM cloche.workers))"
 # Below this number no transaction is under way: nothing can appear there any more.
@@ -167,4 +167,6 @@ def _request_of(row: Any) -> InboxRow:
         row["body"],
         row["name"],
         TimeMs(row["posted_at"]),
+        row["token"],
+        row["kept"],
     )
