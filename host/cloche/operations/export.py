@@ -37,6 +37,7 @@ from cloche.tenancy import Policy
 FORMAT = "cloche-run"
 VERSION = 3  # 1 had no parts and 2 no requests, and both are read too
 WITHOUT_REQUESTS = 2  # which is what a file without them is, so that older versions read it
+TRIES = 10  # to read a run while nothing of what waits for it is taken
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
@@ -46,10 +47,11 @@ async def export_run(store: Store, key: RunKey) -> bytes:
     Raises:
         NotFound: there is no such run.
         HistoryError: its records, code or guest are damaged.
+        UsageError: it takes one event after the other just now; try again.
     """
     row = await row_of(store, key)
     code = await load_code(store, row.code)
-    requests = await exported_requests.packed(store, key)
+    entries, requests = await _moment(store, key)
     header = {
         "code": row.code,
         "format": FORMAT,
@@ -63,17 +65,33 @@ async def export_run(store: Store, key: RunKey) -> bytes:
     blobs = [code.pack(), await load_guest(store, code.guest)]
     loop = asyncio.get_running_loop()
     parts += [encode_plain(await loop.run_in_executor(None, zlib.compress, data, 9)) for data in blobs]
+    parts += [*entries, *(encode_plain(request) for request in requests)]
+    body = b"".join(parts)
+    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+
+
+async def _moment(store: Store, key: RunKey) -> tuple[list[bytes], list[list[Any]]]:
+    """Records, and the requests that waited all the while they were read: one that is delivered meanwhile would be in both."""
+    for _ in range(TRIES):
+        requests = await exported_requests.packed(store, key)
+        entries = await _entries(store, key)
+        if not requests or (await exported_requests.packed(store, key))[: len(requests)] == requests:
+            return entries, requests
+    raise UsageError(f"run {key} takes events faster than it can be exported: try again when it rests")
+
+
+async def _entries(store: Store, key: RunKey) -> list[bytes]:
+    """The records of a run, and in front of each the parts of its body that have not been there yet."""
+    found: list[bytes] = []
     written: set[bytes] = set()
 
     def take(page: list[Record]) -> None:
         for record in page:
-            parts.extend(encode_plain(part) for part in _new_parts(record, written))
-            parts.append(encode_plain([record.packed, record.hash]))
+            found.extend(encode_plain(part) for part in _new_parts(record, written))
+            found.append(encode_plain([record.packed, record.hash]))
 
     await read_through(store, key, take)
-    parts += [encode_plain(request) for request in requests]
-    body = b"".join(parts)
-    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+    return found
 
 
 def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:

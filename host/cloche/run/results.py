@@ -128,7 +128,8 @@ def outline_of(code: Code) -> Outline:
     single = ("step", "workflow", "map", "sleep", "sleep_until")
     nodes = [(node, {node.id: None, **dict.fromkeys(body.id for body in bodies_of(node))}) for node in graph.nodes]
     entries = {name: index for index, (_, names) in enumerate(nodes) for name in names}
-    return Outline(frozenset(node.id for node, _ in nodes if node.type in single), entries)
+    sequence = frozenset(node.id for node, _ in nodes if node.type in single)
+    return Outline(sequence, entries, is_flat=is_native(code))
 
 
 async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:

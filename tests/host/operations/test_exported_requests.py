@@ -11,9 +11,12 @@ from support.apps import KEY, AppOn, Journal, in_loop, until
 
 from cloche import Client, Policy, create_workflow
 from cloche.errors import ClocheError, ForeignFile
+from cloche.history import RunKey
 from cloche.history.check import decode_sequence
 from cloche.history.values import encode, encode_plain
-from cloche.store import MemoryStore
+from cloche.operations.export import export_run
+from cloche.operations.exported_requests import is_request
+from cloche.store import InboxRow, MemoryStore
 
 
 def sealed(items: list[Any]) -> bytes:
@@ -106,3 +109,27 @@ async def test_a_request_may_not_be_larger_than_the_policy_allows(journal: Journ
         with pytest.raises(ClocheError, match="payload_bytes"):
             await app.import_(forged(file, body=encode(["go", "x" * 1_000])))
         assert await app.list() == []
+
+
+class TakenMeanwhile(MemoryStore):
+    """An event is delivered after the requests were read, and before the records are."""
+
+    takes = True
+
+    async def requests(self, key: RunKey | None = None, *, events: bool = True) -> list[InboxRow]:
+        found = await super().requests(key, events=events)
+        if self.takes and found:
+            self.takes = False
+            await self.resolve(found[0].id, "taken")
+        return found
+
+
+@in_loop
+async def test_what_is_delivered_meanwhile_is_not_in_the_file_twice(journal: Journal) -> None:
+    store = TakenMeanwhile()
+    async with AppOn(store) as app:
+        await app.import_(await exported(journal))
+        store.takes = True
+        assert [item[2:4] for item in decode_sequence(await export_run(store, KEY)) if is_request(item)] == [
+            ["go", encode(["go", "second"])]
+        ]
