@@ -18,13 +18,14 @@ _UNTAKEN = "(taker IS NULL OR taker IS NOT DISTINCT FROM $1 OR taker NOT IN (SEL
 # Below this number no transaction is under way: nothing can appear there any more.
 _MARK = "SELECT number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS row FROM cloche.departures"
 _OTHERS = (
-    f"SELECT {_REQUEST} FROM cloche.inbox WHERE answer IS NULL AND name IS NULL AND xid >= $2 AND CASE WHEN kind = '{START}' "
-    f"THEN {_UNTAKEN} ELSE $1 = coalesce((SELECT owner FROM cloche.runs "
+    f"SELECT {_REQUEST} FROM cloche.inbox WHERE answer IS NULL AND name IS NULL AND xid > 0 AND xid >= $2 "
+    f"AND CASE WHEN kind = '{START}' THEN {_UNTAKEN} ELSE $1 = coalesce((SELECT owner FROM cloche.runs "
     "WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run), $1) END ORDER BY id"
 )
 _EVENTS = (
     "SELECT DISTINCT i.tenant, i.run, i.name FROM cloche.inbox AS i JOIN cloche.runs AS r USING (tenant, run) "
-    "WHERE i.answer IS NULL AND i.name IS NOT NULL AND i.xid >= $2 AND coalesce(r.owner, $1) = $1 AND r.status <> 'blocked' "
+    "WHERE i.answer IS NULL AND i.name IS NOT NULL AND i.xid > 0 AND i.xid >= $2 "
+    "AND coalesce(r.owner, $1) = $1 AND r.status <> 'blocked' "
     "AND EXISTS (SELECT FROM cloche.awaited AS a WHERE a.tenant = i.tenant AND a.run = i.run AND a.name IN (i.name, ''))"
 )
 _FIRST = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
@@ -14,11 +15,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from support.histories import at
-from support.stores import MAKERS, Log, key
+from support.stores import Log, key
+from support.stores_of_all_kinds import STORES, Maker
 
 from cloche.errors import InboxFull, NotSuspended
 from cloche.history import Kind, RunKey
-from cloche.store import GRANTED, InboxBounds, InboxMark, Lease, Store
+from cloche.store import GRANTED, InboxBounds, InboxMark, Lease
 
 T = TypeVar("T")
 RUNS = ("r1", "r2")
@@ -83,13 +85,14 @@ class Model:
 class InboxMachine(RuleBasedStateMachine):
     """A store and the model of its inbox, side by side."""
 
-    make: Callable[[FilePath], Store]
+    make: Maker
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = TemporaryDirectory(prefix="cloche-")
-        self.store = type(self).make(FilePath(self.folder.name))
+        self.held = ExitStack()
+        folder = self.held.enter_context(TemporaryDirectory(prefix="cloche-"))
+        self.store = self.held.enter_context(type(self).make(FilePath(folder), self.loop.run_until_complete))
         self.model = Model()
         self.logs = {run: Log(key(run)) for run in RUNS}
         self.leases: dict[str, Lease | None] = dict.fromkeys(RUNS)
@@ -109,7 +112,7 @@ class InboxMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.do(self.store.close())
         self.loop.close()
-        self.folder.cleanup()
+        self.held.close()
 
     # ---- what happens ----
 
@@ -264,7 +267,7 @@ class InboxMachine(RuleBasedStateMachine):
             assert "not-suspended" in found if answer == "ended" else found == answer
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", STORES)
 def test_the_inbox_is_as_its_model(kind: str) -> None:
-    machine = type("Machine", (InboxMachine,), {"make": staticmethod(MAKERS[kind])})
+    machine = type("Machine", (InboxMachine,), {"make": staticmethod(STORES[kind])})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))

@@ -46,8 +46,19 @@ USES: dict[str, tuple[Use, set[str]]] = {
     "many appends": (lambda store: _append(store, 3), {"runs_pkey"}),
     "a start": (
         lambda store: store.commit([Log(key("new")).append(Kind.RUN_CREATED, new=NewRun("w", "c", {}))]),
-        {"runs_pkey", "parts_pkey", "blobs_pkey", "tombstones_pkey", "workers_pkey", "inbox_pkey"},
+        {
+            "runs_pkey",
+            "parts_pkey",
+            "blobs_pkey",
+            "tombstones_pkey",
+            "workers_pkey",
+            "inbox_pkey",
+            "inbox_of_runs",
+            "awaited_pkey",
+        },
     ),
+    "first events": (lambda store: store.first_events(key(), ["go"]), {"inbox_of_runs"}),
+    "whether events wait": (lambda store: store.has_events(key()), {"waiting_events_pkey"}),
     "a run": (lambda store: store.run(key()), {"runs_pkey"}),
     "a page": (lambda store: store.records(key()), {"runs_pkey", "records_pkey"}),
     "a result": (lambda store: store.result(key(), Path("a")), {"runs_pkey", "records_pkey", "records_results"}),
@@ -127,6 +138,16 @@ async def test_hot_statements_go_by_index(server: Server, is_filled: bool) -> No
             assert (name, scanned) == (name, [])
             assert (name, used - indexes) == (name, set())
             assert used, name
+
+
+@in_loop
+async def test_what_is_new_is_found_by_its_transaction(server: Server) -> None:
+    async with opened(server, is_filled=False) as store:
+        texts = await statements_of(store, lambda store: store.new_requests("A", None))
+        for text in texts[1:]:
+            used = {node["Index Name"] for node in nodes(await plan_of(store, text)) if "Index Name" in node}
+            assert "inbox_new" in used
+            assert used <= {"inbox_new", "runs_pkey", "workers_pkey", "awaited_pkey"}
 
 
 @in_loop

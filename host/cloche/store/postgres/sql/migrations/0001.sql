@@ -136,9 +136,8 @@ CREATE TABLE cloche.inbox (
 );
 
 -- What is new to a worker: by the transaction that left it, for numbers of rows are seen in another order than they were given.
-CREATE INDEX inbox_new ON cloche.inbox (xid) WHERE answer IS NULL;
-
-CREATE INDEX inbox_waiting ON cloche.inbox (id) WHERE answer IS NULL;
+-- `xid > 0` is always so, and keeps the index from statements that look for what waits for one run: it has what waits for all.
+CREATE INDEX inbox_new ON cloche.inbox (xid) WHERE answer IS NULL AND xid > 0;
 
 -- What waits for one run: its events by name, and everything else under NULL.
 CREATE INDEX inbox_of_runs ON cloche.inbox (tenant, run, name, id);
