@@ -8,7 +8,8 @@ A workflow is a Restate workflow of its id, and a run's id is its key. Handlers:
     run      {"input": …, "state": {…}, "context": {…}}   starts a run and gives its result; all but `input` may be left out
     event    {"name": …, "payload": …}                    for `wait_for_event`
     resume   {"step" or "label": …, "foreach_index": …, "data": …}
-    cancel                                                 as Restate's own cancellation: native code cleans up
+    cancel                                                 as Restate's own cancellation: native code cleans up; gives false
+                                                           if the run has not begun
 
 Steps are actions in the journal, in the process of the handler. A run whose journal grows long goes on in further invocations
 (`piece`), from its frozen cell.
@@ -18,6 +19,7 @@ Entries are named by the numbers of calls, not by their paths: so a run of chang
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -62,6 +64,7 @@ EVENTS_MAX = 2_000  # of a run in one journal: a suspended one is led through th
 EVENT_BYTES_MAX = 6_000_000  # a message of Restate's ingress has at most 10 MB; base64 and JSON are in it
 CANCELED = 409  # the status with which Restate cancels
 OTHER_CODE = 570  # and that with which it ends a run whose journal is of other code
+CANCEL_TRIES = 100
 LOOK, LOOK_FOR_BEGINNING = timedelta(seconds=2), timedelta(milliseconds=50)
 
 log = logging.getLogger("cloche.foreign.restate")
@@ -120,9 +123,13 @@ class RestateExecutionEngine:
 
         Raises:
             UsageError: the engine has no ingress.
-            RunFailed: the run has not begun.
+            RunFailed: the run did not begin within five seconds.
         """
-        await self._call(workflow, run_id, "cancel", None)
+        for _ in range(CANCEL_TRIES):  # what was started just now begins at once
+            if await self._call(workflow, run_id, "cancel", None):
+                return
+            await asyncio.sleep(LOOK_FOR_BEGINNING.total_seconds())
+        raise ended_by_engine(RESTATE, run_id, Failure("NotBegun", "there is no run to cancel"), "pending")
 
     async def _stop(self, workflow: Workflow, run_id: str, after: int) -> RunResult:
         """The first stop of a run after so many. Asked for again and again: a client of the ingress waits for five seconds."""
@@ -317,11 +324,12 @@ def _add_messages(service: restate.Workflow) -> None:
         await _put(ctx, name, given.get("data"))
 
     @service.handler()
-    async def cancel(ctx: restate.WorkflowSharedContext) -> None:
+    async def cancel(ctx: restate.WorkflowSharedContext) -> bool:
+        """Whether there is a run to cancel."""
         invocation = await ctx.get("invocation", type_hint=str)
-        if invocation is None:
-            raise TerminalError(f"run '{ctx.key()}' has not begun", 404)
-        ctx.cancel_invocation(invocation)
+        if invocation is not None:
+            ctx.cancel_invocation(invocation)
+        return invocation is not None
 
     @service.handler()
     async def message(ctx: restate.WorkflowSharedContext, given: dict[str, Any]) -> int:

@@ -307,6 +307,15 @@ def on_its_engine(server: Temporal, workflow: Any, test: Callable[[Any], Awaitab
     return asyncio.run(tested())
 
 
+async def once_begun(call: Callable[[], Awaitable[None]]) -> None:
+    """Make a call to a run that is being started: Temporal does not find it before."""
+    for _ in range(200):
+        with suppress(RPCError):
+            return await call()
+        await asyncio.sleep(0.05)
+    raise TimeoutError("the run does not begin")
+
+
 @pytest.mark.parametrize("history_events_max", [2_500, 10], ids=["one history", "many histories"])
 def test_a_workflow_with_this_engine_runs_there(server: Temporal, history_events_max: int) -> None:
     workflow = create_workflow(id="own").then(asks).wait_for_event("go").then(plus).commit()
@@ -326,8 +335,7 @@ def test_a_workflow_with_this_engine_runs_there(server: Temporal, history_events
 def test_an_engine_cancels_a_run_that_cleans_up(server: Temporal) -> None:
     async def canceled(run: Any) -> RunResult:
         running = asyncio.create_task(run.start(input_data={"x": 1}))
-        await asyncio.sleep(0.5)
-        await run.cancel()
+        await once_begun(run.cancel)
         result: RunResult = await running
         return result
 
@@ -340,8 +348,8 @@ def test_what_temporal_ends_itself_is_a_typed_error(server: Temporal) -> None:
 
     async def terminated(run: Any) -> None:
         running = asyncio.create_task(run.start(input_data={"x": 1}))
-        await asyncio.sleep(0.5)
-        await (await connected(server)).get_workflow_handle(run.id).terminate()
+        client = await connected(server)
+        await once_begun(lambda: client.get_workflow_handle(run.id).terminate())
         with pytest.raises(RunFailed, match=r"Temporal ended run .*: TerminatedError: "):
             await running
 
