@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from support.apps import KEY, AppOn, in_loop, until
 from support.guests import needs_python
-from support.stores import MAKERS
 
 from cloche import Client, Policy, create_workflow, wait_for_event, workflow
 from cloche.errors import InboxFull
 from cloche.store import MemoryStore, SqliteStore, Store
 
+# PostgreSQL's bounds and figures are in the suite of stores: `conformance/test_events.py`, `postgres/test_plans.py`.
+MAKERS: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "runs.db"),
+}
 waits = create_workflow(id="w").wait_for_event("go").commit()
 
 
