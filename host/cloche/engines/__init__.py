@@ -1,6 +1,6 @@
 """What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
-from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of
+from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, mode_of, outline_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource
@@ -24,4 +24,5 @@ __all__ = [
     "graph_of",
     "is_native",
     "mode_of",
+    "outline_of",
 ]

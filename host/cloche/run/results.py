@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_of
+from cloche.engines import Code, outline_of
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
@@ -106,9 +106,8 @@ class RunResult:
 
 def top_level(code: Code) -> list[str]:
     """The ids of the single steps, maps, nested workflows and sleeps on the top level of a stored graph."""
-    graph = graph_of(code)
     single = ("step", "workflow", "map", "sleep", "sleep_until")
-    return [node.id for node in graph.nodes if node.type in single] if graph is not None else []
+    return [node.names[0] for node in outline_of(code).nodes if node.type in single]
 
 
 def fold(row: RunRow, records: Iterable[Record], top_level: Iterable[str]) -> RunResult:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of
 from cloche.errors import UsageError
 from cloche.history.retry import DELAY_MS_MAX, RetryPolicy
 from cloche.history.values import plain
+from cloche.steps.contracts import contract_of
 from cloche.steps.runner import Checks
 from cloche.steps.schemas import validated
+from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
     from cloche_codegen import Graph, Step, Workflow
 
-log = logging.getLogger("cloche")
-
-GRAPHS_MAX = 256  # deployed graphs whose schemas are at hand
+RETRIES_BYTES_MAX = 64 << 20  # of graphs whose retries are at hand
 
 
 class Registry:
@@ -29,7 +27,7 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._retries: dict[tuple[str, str, str], RetryPolicy] = {}  # by (graph, owner, step)
+        self._retries: TenantCache[tuple[str, str, str], RetryPolicy] = TenantCache(RETRIES_BYTES_MAX)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Workflows with their steps and children, and further steps.
@@ -66,7 +64,8 @@ class Registry:
         key = (code.graph, code.owner, step.id)
         known = self._retries.get(key)
         if known is None:
-            known = self._retries[key] = retry_policy_of(code, step)
+            known = retry_policy_of(code, step)
+            self._retries.put(key, known, len(code.graph) + 1000, code.owner)
         return known
 
     def checks(self, code: Code) -> Checks:
@@ -92,8 +91,8 @@ class Registry:
         Raises:
             InvalidInput: it does not fit, or cannot cross.
         """
-        owner = workflow_of_graph(code.graph) if code.owner and code.graph else self.workflow_of(code)
-        adapter = owner.event_adapter(name) if owner is not None else None
+        of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
+        adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
         return plain(payload, "payload")
@@ -111,22 +110,13 @@ def retry_policy_of(code: Code, step: Step) -> RetryPolicy:
     In the host's own code they are as the pinned graph has them. In code that a tenant brought the host's step is the upper
     bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is never repeated.
     """
-    graph = graph_of(code)
     if step.at_most_once:
         return RetryPolicy()
-    asked = _as_configured(graph, step)
     if not code.owner:
-        return asked
+        return _as_configured(graph_of(code), step)
     allowed = _as_configured(None, step)
-    has_asked = graph is not None and _configures(graph, step)
-    return replace(allowed, retries=min(asked.retries, allowed.retries)) if has_asked else allowed
-
-
-def _configures(graph: Graph, step: Step) -> bool:
-    """Whether a graph says how often a step is tried, itself or for all of its steps."""
-    spec = graph.steps.get(step.id)
-    own = spec is not None and (spec.retries is not None or spec.retry_config is not None)
-    return own or graph.retry_config is not None
+    asked = contract_of(code).retries(step.id) if code.graph else None
+    return allowed if asked is None else replace(allowed, retries=min(asked, allowed.retries))
 
 
 def _as_configured(graph: Graph | None, step: Step) -> RetryPolicy:
@@ -147,38 +137,3 @@ def _as_configured(graph: Graph | None, step: Step) -> RetryPolicy:
         config.jitter,
         getattr(config, "retry_on", None),
     )
-
-
-@lru_cache(GRAPHS_MAX)
-def workflow_of_graph(graph: str) -> Workflow:
-    """The workflow of a deployed graph, for its schemas and its source. Its steps are known by id alone: nothing runs here.
-
-    A pattern in it that can no longer be used says nothing, so that what was deployed before goes on; a warning names it.
-
-    Raises:
-        GraphError: it is no graph, or has problems.
-    """
-    from cloche_codegen.errors import PROBLEMS_MAX
-    from cloche_codegen.factories import schema_problems
-
-    workflow = load_graph(graph, is_accepted=True)
-    for problem in schema_problems(workflow.graph)[:PROBLEMS_MAX]:
-        log.warning("a deployed graph is not checked by all of its schema: %s", problem)
-    return workflow
-
-
-def load_graph(graph: str, *, is_accepted: bool) -> Workflow:
-    """As `workflow_of_graph`. `is_accepted`: it was deployed before, and what of its schemas cannot be used is passed over.
-
-    Raises:
-        GraphError: it is no graph, or has problems.
-    """
-    from cloche_codegen import Graph, Workflow, create_step, load_workflow
-
-    loaded = Graph.from_json(graph)
-    steps = [create_step(id=id, execute=_nothing) for id in loaded.steps]
-    return load_workflow(loaded, steps, workflow_class=Workflow, is_accepted=is_accepted)
-
-
-def _nothing(_: Any) -> None:
-    """The steps of a deployed graph are those that a worker has registered."""
