@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.runs import Run
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
-from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import export, replay
 from cloche.operations.filters import status_of
@@ -110,9 +110,10 @@ class Runs:
         Raises:
             NotFound: there is no such run.
             NotSuspended: nothing that is meant is suspended, or it is not clear which; nothing has changed.
-            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+            InvalidInput: the data does not fit the step's resume schema, or the key is no name; nothing has changed.
         """
         key, connection = self._key(run_id), self.connection
+        check_idempotency_key(idempotency_key)
         run = await self._run(await replay.row_of(connection.store, key))
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
@@ -137,6 +138,7 @@ class Runs:
             NotFound, NotSuspended: as `resume`. What a worker refuses later is not heard of here.
         """
         key, connection = self._key(run_id), self.connection
+        check_idempotency_key(idempotency_key)
         store = connection.store
         named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
@@ -168,6 +170,7 @@ class Runs:
             LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
         """
         key, name = self._key(run_id), event_name(name)
+        check_idempotency_key(idempotency_key)
         connection = self.connection
         store = connection.store
         token = token_of(key, "event", idempotency_key or connection.world.run_id())
