@@ -11,25 +11,28 @@ from typing import assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen.errors import Problem
-from cloche_codegen.schemas import JsonSchema, items_of, misfit, never_a_list
+from cloche_codegen.schemas import JsonSchema, Pairs, items_of, misfit, never_a_list
 
 
-def misfits(graph: g.Graph, definition: g.Definition) -> Iterator[Problem]:
-    """Every place of a workflow where what flows in can provably not be taken."""
-    return _Flow(graph, definition).problems()
+def misfits(graph: g.Graph) -> Iterator[Problem]:
+    """Every place of a graph's workflows where what flows in can provably not be taken."""
+    pairs = Pairs()
+    for definition in graph.definitions().values():
+        yield from _Flow(graph, definition, pairs).problems()
 
 
 class _Flow:
-    def __init__(self, graph: g.Graph, definition: g.Definition) -> None:
+    def __init__(self, graph: g.Graph, definition: g.Definition, pairs: Pairs) -> None:
         self.graph = graph
         self.definition = definition
+        self.pairs = pairs
 
     def problems(self) -> Iterator[Problem]:
         flowing, source = self.definition.input_schema, "the input of the workflow"
         for node in self.definition.nodes:
             yield from self._into(node, flowing, source)
             flowing, source = self._out_of(node, flowing), f"what {node.id!r} gives"
-        if reason := misfit(flowing, self.definition.output_schema):
+        if reason := misfit(flowing, self.definition.output_schema, self.pairs):
             yield Problem(
                 "schema_misfit",
                 self.definition.id,
@@ -39,15 +42,15 @@ class _Flow:
     def _into(self, node: g.Node, flowing: JsonSchema | None, source: str) -> Iterator[Problem]:
         path = f"{self.definition.id}/{node.id}"
         if isinstance(node, g.ForeachNode):
-            if reason := never_a_list(flowing):
+            if reason := never_a_list(flowing, self.pairs):
                 yield Problem("not_a_list", path, f"foreach needs a list, and {source} is none: {reason}")
                 return
             flowing, source = items_of(flowing), f"an item of {source}"
         for body in g.bodies_of(node):
             place = path if body is node else f"{path}/{body.id}"
-            if reason := misfit(flowing, self._takes(body)):
+            if reason := misfit(flowing, self._takes(body), self.pairs):
                 yield self._misfit(place, source, body.id, reason)
-            elif isinstance(node, g.LoopNode) and (reason := misfit(self._gives(body), self._takes(body))):
+            elif isinstance(node, g.LoopNode) and (reason := misfit(self._gives(body), self._takes(body), self.pairs)):
                 yield self._misfit(place, f"what {body.id!r} gives, its own next input,", body.id, reason)
 
     @staticmethod

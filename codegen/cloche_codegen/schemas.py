@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
@@ -145,72 +145,112 @@ _TAKES: Final[Mapping[str, frozenset[str]]] = {
 _DEPTH_MAX: Final = 12  # deeper than people nest models; a recursive model answers "unknown" there
 
 
-def misfit(gives: JsonSchema | None, takes: JsonSchema | None) -> str | None:
+PAIRS_MAX: Final = 1_000_000  # of places in two schemas, compared for one graph: a second
+
+
+class Pairs:
+    """How many pairs of places may still be compared. Where none is left, nothing is claimed: unions are free to be large."""
+
+    def __init__(self) -> None:
+        self.left = PAIRS_MAX
+
+
+def misfit(gives: JsonSchema | None, takes: JsonSchema | None, pairs: Pairs | None = None) -> str | None:
     """Why what `gives` describes can never be what `takes` asks for, or None: it may, or the schemas do not say.
 
-    The text begins with the place in the value (`.items[].price`), empty for the whole.
+    The text begins with the place in the value (`.items[].price`), empty for the whole. `pairs` are shared by all calls of
+    one graph.
     """
     if gives is None or takes is None:
         return None
-    return _misfit(gives, takes, _Roots(gives, takes), "", 0)
+    found = _Comparison(gives, takes, pairs or Pairs()).misfit(gives, takes, 0)
+    return None if found is None else found.text()
 
 
-class _Roots:
-    """Where `$ref` of either side is looked up, and whose property names are aliases."""
+class _Reason(NamedTuple):
+    """Why two places misfit: where, from the pair that was compared downwards, and what is there."""
 
-    def __init__(self, gives: JsonSchema, takes: JsonSchema) -> None:
-        self.gives, self.takes = gives, takes
-        self.aliased = bool(gives.get(_ALIASED) or takes.get(_ALIASED))
+    place: str
+    why: str  # to follow the place
+    is_kind: bool  # whether `why` is about the value itself, which has a name where the place is empty
 
+    def below(self, place: str) -> _Reason:
+        return self._replace(place=place + self.place)
 
-def _misfit(gives: Any, takes: Any, roots: _Roots, place: str, depth: int) -> str | None:
-    gives, takes = _resolve(gives, roots.gives), _resolve(takes, roots.takes)
-    if depth > _DEPTH_MAX or gives is None or takes is None:
-        return None
-    for side, other in (("gives", gives), ("takes", takes)):
-        if alternatives := _alternatives(other):
-            return _none_fits(side, alternatives, gives, takes, roots, place, depth)
-    given, taken = gives.get("type"), takes.get("type")
-    if not isinstance(given, str) or not isinstance(taken, str) or taken not in _TAKES:
-        return None
-    allowed = _TAKES[taken]
-    if taken == "string" and ("format" in takes or "contentMediaType" in takes):
-        allowed = allowed | {"integer", "number"}  # dates and durations are taken from numbers too
-    if given not in allowed:
-        return f"{place or 'the value'} is {given}, not {taken}"
-    if taken == "object":
-        return _object_misfit(gives, takes, roots, place, depth)
-    if taken == "array":
-        return _misfit(gives.get("items"), takes.get("items"), roots, f"{place}[]", depth + 1)
-    return None
+    def text(self) -> str:
+        return f"{self.place or 'the value'}{self.why}" if self.is_kind else f"{self.place}{self.why}"
 
 
-def _none_fits(
-    side: str, alternatives: list[Any], gives: Any, takes: Any, roots: _Roots, place: str, depth: int
-) -> str | None:
-    """A union on either side misfits only when each of its alternatives does; the first reason is given."""
-    reasons = []
-    for one in alternatives:
-        pair = (one, takes) if side == "gives" else (gives, one)
-        reason = _misfit(*pair, roots, place, depth + 1)
-        if reason is None:
+class _Comparison:
+    """Of two documents. What is known of a pair of places is remembered: unions of unions ask again and again."""
+
+    def __init__(self, gives: JsonSchema, takes: JsonSchema, pairs: Pairs) -> None:
+        self._roots = gives, takes
+        self._aliased = bool(gives.get(_ALIASED) or takes.get(_ALIASED))
+        self._pairs = pairs
+        self._known: dict[tuple[int, int, int], _Reason | None] = {}  # by identity of both places, and depth
+        self._alternatives: dict[int, tuple[Any, list[Any]]] = {}  # by identity of the place, which is kept with them
+
+    def misfit(self, gives: Any, takes: Any, depth: int) -> _Reason | None:
+        gives, takes = _resolve(gives, self._roots[0]), _resolve(takes, self._roots[1])
+        if depth > _DEPTH_MAX or gives is None or takes is None:
             return None
-        reasons.append(reason)
-    return reasons[0]
+        key = id(gives), id(takes), depth
+        if key not in self._known:
+            if self._pairs.left <= 0:
+                return None
+            self._pairs.left -= 1
+            self._known[key] = self._compared(gives, takes, depth)
+        return self._known[key]
 
-
-def _object_misfit(gives: Any, takes: Any, roots: _Roots, place: str, depth: int) -> str | None:
-    given, taken = gives.get("properties"), takes.get("properties")
-    if roots.aliased or not isinstance(given, Mapping) or not isinstance(taken, Mapping):
+    def _compared(self, gives: Any, takes: Any, depth: int) -> _Reason | None:
+        if alternatives := self._alternatives_of(gives):
+            return self._none_fits([(one, takes) for one in alternatives], depth)
+        if alternatives := self._alternatives_of(takes):
+            return self._none_fits([(gives, one) for one in alternatives], depth)
+        given, taken = gives.get("type"), takes.get("type")
+        if not isinstance(given, str) or not isinstance(taken, str) or taken not in _TAKES:
+            return None
+        allowed = _TAKES[taken]
+        if taken == "string" and ("format" in takes or "contentMediaType" in takes):
+            allowed = allowed | {"integer", "number"}  # dates and durations are taken from numbers too
+        if given not in allowed:
+            return _Reason("", f" is {given}, not {taken}", True)
+        if taken == "object":
+            return self._objects(gives, takes, depth)
+        if taken == "array":
+            found = self.misfit(gives.get("items"), takes.get("items"), depth + 1)
+            return None if found is None else found.below("[]")
         return None
-    closed = gives.get("additionalProperties", False) is False and "patternProperties" not in gives
-    for name in takes.get("required", ()):
-        if name not in given and closed:
-            return f"{place}.{name} is required and never given"
-    for name, wanted in taken.items():
-        if name in given and (reason := _misfit(given[name], wanted, roots, f"{place}.{name}", depth + 1)):
-            return reason
-    return None
+
+    def _none_fits(self, pairs: list[tuple[Any, Any]], depth: int) -> _Reason | None:
+        """A union on either side misfits only when each of its alternatives does; the first reason is given."""
+        first = None
+        for gives, takes in pairs:
+            reason = self.misfit(gives, takes, depth + 1)
+            if reason is None:
+                return None
+            first = first or reason
+        return first
+
+    def _objects(self, gives: Any, takes: Any, depth: int) -> _Reason | None:
+        given, taken = gives.get("properties"), takes.get("properties")
+        if self._aliased or not isinstance(given, Mapping) or not isinstance(taken, Mapping):
+            return None
+        closed = gives.get("additionalProperties", False) is False and "patternProperties" not in gives
+        for name in takes.get("required", ()):
+            if name not in given and closed:
+                return _Reason(f".{name}", " is required and never given", False)
+        for name, wanted in taken.items():
+            if name in given and (reason := self.misfit(given[name], wanted, depth + 1)):
+                return reason.below(f".{name}")
+        return None
+
+    def _alternatives_of(self, schema: Any) -> list[Any]:
+        known = self._alternatives.get(id(schema))
+        if known is None:
+            known = self._alternatives[id(schema)] = schema, _alternatives(schema)
+        return known[1]
 
 
 def _alternatives(schema: Any) -> list[Any]:
@@ -238,9 +278,9 @@ def _resolve(schema: Any, root: JsonSchema) -> Any:
     return None
 
 
-def never_a_list(schema: JsonSchema | None) -> str | None:
+def never_a_list(schema: JsonSchema | None, pairs: Pairs | None = None) -> str | None:
     """Why a value of this schema is provably no list, or None."""
-    return misfit(schema, {"type": "array"}) if schema else None
+    return misfit(schema, {"type": "array"}, pairs) if schema else None
 
 
 def items_of(schema: JsonSchema | None) -> JsonSchema | None:

@@ -28,20 +28,21 @@ from cloche_codegen.paths import BrokenPath, keys_of, where
 from cloche_codegen.templates import BrokenTemplate, Place, parse
 
 PREDICATE_DEPTH_MAX: Final = 64
+_NEAR_NAMES_MAX: Final = 500  # among which it is searched what a wrong name was to be,
+_NEAR_SIZE_MAX: Final = 60  # and how long names are for it
 _NOT_IN_IDS: Final = re.compile(r"[/#\[\]]")  # they build call paths: `W/inc[3]`, `inc#2`
 
 
 def problems_of(graph: g.Graph) -> list[Problem]:
     """Every problem of a graph and of the workflows nested in it; empty if there is none.
 
-    What was perhaps meant by a wrong name is said of those that are told: the search looks at thousands of names.
+    What was perhaps meant by a wrong name is said of those that are told: the search looks at hundreds of names.
     """
     found: list[Problem] = []
     for one in _problems(graph):
         found.append(one.plain(with_names=len(found) < PROBLEMS_MAX) if isinstance(one, _Unknown) else one)
     if not found and graph.native is None:
-        for definition in graph.definitions().values():
-            found.extend(misfits(graph, definition))
+        found.extend(misfits(graph))
     return found
 
 
@@ -355,10 +356,12 @@ def _step(id: str, path: str, known: Mapping[str, None], ids: set[str]) -> Itera
 
 
 def _near(name: str, table: Iterable[str]) -> str:
-    """What was perhaps meant, or a few of what there is."""
+    """What was perhaps meant, or a few of what there is. Comparing two names takes 20 µs, or 5 ms where they are long."""
     names = list(table)
-    if close := get_close_matches(name, names[:5000], n=1):
-        return f"; did you mean {close[0]!r}?"
+    if len(name) <= _NEAR_SIZE_MAX:
+        some = [one for one in names[:_NEAR_NAMES_MAX] if len(one) <= _NEAR_SIZE_MAX]
+        if close := get_close_matches(name, some, n=1):
+            return f"; did you mean {close[0]!r}?"
     shown = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
     return f"; there is {shown}" if names else "; there is none"
 

@@ -83,7 +83,8 @@ class UsageError(ClocheError):
 
 
 class InvalidInput(UsageError):
-    """Facts: `path` (where in the value), `problems` (list of texts)."""
+    """Facts: `path` (where in the value), `problems` (list of texts, the first 20), and where a schema was met
+    `problem_count` (how many there are)."""
 
     code = "invalid-input"
 

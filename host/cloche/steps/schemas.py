@@ -8,24 +8,43 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
+
+
+PROBLEMS_MAX = 20  # that are told of one value
+PROBLEMS_READ_MAX = 10_000  # of which pydantic makes texts: it makes them of all, at 3 µs and 1 KB each
 
 
 def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
-    """`value` as the schema sees it, defaults filled in.
+    """`value` as the schema sees it, defaults filled in. What alternatives of alternatives may cost is bounded.
 
     Raises:
-        InvalidInput: `problems` lists every place that does not fit, as `field: reason`.
+        InvalidInput: it does not fit; `problems` lists the first places, as `field: reason`, `problem_count` is how many
+            there are. Or a stored schema has so many alternatives that it is not known whether it fits.
     """
     from pydantic import ValidationError
 
+    from cloche_codegen.json_schemas import Budget, OverBudget
+
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_python(value, context=Budget(value))
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
-        raise InvalidInput(
-            f"{what} does not fit its schema: {'; '.join(problems)}", path="", problems=problems
-        ) from None
+        raise _misfit(error, what) from None
+    except OverBudget as error:
+        message = f"{what} cannot be compared with its schema: {error}"
+        raise InvalidInput(message, path="", problems=[], problem_count=0) from None
+
+
+def _misfit(error: ValidationError, what: str) -> InvalidInput:
+    count = error.error_count()
+    if count > PROBLEMS_READ_MAX:
+        told = f"{count:,} places"
+        return InvalidInput(f"{what} does not fit its schema: {told}", path="", problems=[told], problem_count=count)
+    found = error.errors(include_url=False, include_context=False)
+    problems = [_problem(item) for item in found[:PROBLEMS_MAX]]
+    more = [f"and {count - PROBLEMS_MAX} more"] if count > PROBLEMS_MAX else []
+    message = f"{what} does not fit its schema: {'; '.join([*problems, *more])}"
+    return InvalidInput(message, path="", problems=problems, problem_count=count)
 
 
 def _problem(item: Mapping[str, Any]) -> str:

@@ -21,6 +21,9 @@ from cloche_codegen.conditions.functions.reading import CONTEXT, BrokenFunction,
 
 Expression = list[Any]
 _DEPTH_MAX: Final = 50
+SIZE_MAX: Final = (
+    50_000  # parts, and 8 characters of a text count as one: each mention of a constant writes it out again
+)
 _OPERATORS: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%"}
 _COMPARISONS: Final = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
@@ -76,9 +79,11 @@ class _Reader:
         self.context = found.parameters[1] if len(found.parameters) > 1 else None
         self.constants = found.constants
         self.shadows = {*found.parameters, *found.constants, *found.others}
+        self.left = SIZE_MAX
 
     def read(self, node: ast.expr, depth: int, *, as_members: bool = False) -> Expression:
-        if depth > _DEPTH_MAX:
+        self.left -= 1 + (len(node.value) // 8 if isinstance(node, ast.Constant) and isinstance(node.value, str) else 0)
+        if depth > _DEPTH_MAX or self.left < 0:
             raise _Outside
         depth += 1
         match node:
