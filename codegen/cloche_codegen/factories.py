@@ -8,7 +8,8 @@ from typing import Any, TypeVar, overload
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
 from cloche_codegen.errors import GraphError, Problem, UnknownReference
-from cloche_codegen.schemas import JsonSchema, accepted_adapter, adapter_of
+from cloche_codegen.json_schemas import Room
+from cloche_codegen.schemas import adapter_or_flaw
 from cloche_codegen.steps import Step
 from cloche_codegen.validate import problems_of
 
@@ -48,27 +49,23 @@ def load_workflow(
     steps: Mapping[str, Step] | Iterable[Step],
     *,
     workflow_class: type[W],
-    is_accepted: bool = False,
 ) -> W: ...
 def load_workflow(
     graph: g.Graph | str | bytes,
     steps: Mapping[str, Step] | Iterable[Step],
     *,
     workflow_class: type[Workflow] = Workflow,
-    is_accepted: bool = False,
 ) -> Workflow:
     """The workflow of a stored graph, with the functions of its steps.
 
     Args:
         steps: every step the graph uses, by id or as a collection. Their schemas win over the stored ones.
-        is_accepted: runs go by the graph already. What can no longer be checked of its schemas says nothing then.
 
     Raises:
         GraphError: The graph has problems, or steps are missing (all are named).
     """
     loaded = graph if isinstance(graph, g.Graph) else g.Graph.from_json(graph)
-    problems = problems_of(loaded)
-    if problems or (not is_accepted and (problems := schema_problems(loaded))):
+    if problems := problems_of(loaded) or schema_problems(loaded):
         raise GraphError.all(f"graph {loaded.id!r} cannot be loaded", problems)
     given = steps if isinstance(steps, Mapping) else {step.id: step for step in steps}
     if missing := [id for id in loaded.steps if id not in given]:
@@ -77,12 +74,11 @@ def load_workflow(
             loaded.id,
             f"no function is given for {', '.join(map(repr, missing))}; pass them in steps=",
         )
-    schema_of = accepted_adapter if is_accepted else _as_it_is
     workflow = workflow_class(
         id=loaded.id,
-        input_schema=schema_of(loaded.input_schema),
-        output_schema=schema_of(loaded.output_schema),
-        state_schema=schema_of(loaded.state_schema),
+        input_schema=loaded.input_schema,
+        output_schema=loaded.output_schema,
+        state_schema=loaded.state_schema,
         description=loaded.description,
         metadata=loaded.metadata,
         guest=loaded.guest,
@@ -91,14 +87,10 @@ def load_workflow(
     )
     workflow.steps.update({id: given[id] for id in loaded.steps})
     for _, node in _waits(loaded):
-        workflow.event_schemas.setdefault(node.event, schema_of(node.payload_schema))
+        workflow.event_schemas.setdefault(node.event, node.payload_schema)
     workflow._nodes.extend(loaded.nodes)
     workflow._graph = loaded
     return workflow
-
-
-def _as_it_is(schema: JsonSchema | None) -> Any:
-    return schema
 
 
 def _waits(graph: g.Graph) -> Iterator[tuple[str, g.WaitForEventNode]]:
@@ -117,10 +109,6 @@ def schema_problems(graph: g.Graph) -> list[Problem]:
     whole = ("input_schema", "output_schema", "state_schema")
     used = [(graph.id, name, getattr(graph, name)) for name in whole]
     used += [(place, "payload_schema", node.payload_schema) for place, node in _waits(graph)]
-    found = []
-    for place, name, schema in used:
-        try:
-            adapter_of(schema, name)
-        except GraphError as error:
-            found += [Problem(one.code, place, f"{name}: {one.message}") for one in error.problems]
-    return found
+    room = Room()
+    flaws = ((place, name, adapter_or_flaw(schema, room)[1]) for place, name, schema in used)
+    return [Problem("bad_schema", place, f"{name}: {flaw}") for place, name, flaw in flaws if flaw is not None]

@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, SchemaError, core_schema
 from cloche_codegen.patterns import PATTERNS_KB_MAX, UnusablePattern, flaw_of_pattern, size_kb
 
 JsonSchema = Mapping[str, Any]
-PARTS_MAX: Final = 10_000  # of a schema: 0.15 s to build
+PARTS_MAX: Final = 5_000  # of a schema, or of all schemas of a stored graph: 0.05 s to build
 # At parts of a value, by all unions of its schema: so many, and so many more for each part that the value has. A look takes
 # 0.1 µs, one that finds a misfit 10 µs and 0.3 KB.
 LOOKS_MAX: Final = 10_000
@@ -108,15 +108,28 @@ def _charged(value: Any, handler: Any, info: Any, *, alternatives: int) -> Any:
         raise
 
 
-def adapter_of_json(schema: JsonSchema, *, is_accepted: bool = False) -> TypeAdapter[Any] | None:
+class Room:
+    """What the schemas of one graph may still take: parts, and kilobytes of patterns."""
+
+    def __init__(self) -> None:
+        self.parts = PARTS_MAX
+        self.patterns_kb = PATTERNS_KB_MAX
+
+
+def adapter_of_json(
+    schema: JsonSchema, *, is_accepted: bool = False, room: Room | None = None
+) -> TypeAdapter[Any] | None:
     """The validator of a JSON Schema; None if it says nothing.
 
     Args:
         is_accepted: runs go by it already. A pattern that cannot be used says nothing then.
+        room: the schema is one of a graph that somebody else has written: it is built for this call alone, with what is left.
 
     Raises:
-        BrokenSchema: a pattern or a bound in it cannot be used.
+        BrokenSchema: a pattern or a bound in it cannot be used, or it is too large.
     """
+    if room is not None:
+        return _made(schema, is_accepted, room)
     text = json.dumps(schema, sort_keys=True)
     try:
         return _adapter(text, False)
@@ -128,9 +141,12 @@ def adapter_of_json(schema: JsonSchema, *, is_accepted: bool = False) -> TypeAda
 
 @lru_cache(maxsize=512)  # each may hold PATTERNS_KB_MAX
 def _adapter(text: str, is_accepted: bool) -> TypeAdapter[Any] | None:
-    schema = json.loads(text)
+    return _made(json.loads(text), is_accepted, Room())
+
+
+def _made(schema: JsonSchema, is_accepted: bool, room: Room) -> TypeAdapter[Any] | None:
     try:
-        return _built(_Building(schema, is_accepted).whole())
+        return _built(_Building(schema, is_accepted, room).whole())
     except UnusablePattern as error:
         raise BrokenSchema(f"{_place_of(error.pattern, schema)}: {error}") from error
     except TooManyParts as error:
@@ -169,11 +185,10 @@ def _built(built: CoreSchema) -> TypeAdapter[Any] | None:
 class _Building:
     """One document: its definitions are built once, when something refers to them, and may refer to themselves."""
 
-    def __init__(self, document: JsonSchema, is_accepted: bool) -> None:
+    def __init__(self, document: JsonSchema, is_accepted: bool, room: Room) -> None:
         self._document = document
         self._is_accepted = is_accepted
-        self._patterns_kb = 0
-        self._parts = 0
+        self._room = room
         self._definitions: dict[str, CoreSchema | None] = {}
 
     def whole(self) -> CoreSchema:
@@ -182,9 +197,9 @@ class _Building:
         return core_schema.definitions_schema(built, definitions) if definitions else built
 
     def of(self, schema: Any) -> CoreSchema:
-        self._parts += 1
-        if self._parts > PARTS_MAX:
-            raise TooManyParts(f"it has more than {PARTS_MAX:,} parts")
+        self._room.parts -= 1
+        if self._room.parts < 0:
+            raise TooManyParts(f"there are more than {PARTS_MAX:,} parts")
         if not isinstance(schema, Mapping):
             return core_schema.any_schema()
         if isinstance(schema.get("$ref"), str):
@@ -231,8 +246,8 @@ class _Building:
         if not isinstance(pattern, str):
             return None
         flaw = flaw_of_pattern(pattern)
-        if flaw is None and self._patterns_kb + (size := size_kb(pattern)) <= PATTERNS_KB_MAX:
-            self._patterns_kb += size
+        if flaw is None and (size := size_kb(pattern)) <= self._room.patterns_kb:
+            self._room.patterns_kb -= size
             return pattern
         if self._is_accepted:
             return None

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
 
 from cloche_codegen.errors import GraphError
-from cloche_codegen.json_schemas import BrokenSchema, adapter_of_json
+from cloche_codegen.json_schemas import BrokenSchema, Room, adapter_of_json
 
 JsonSchema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
@@ -46,12 +46,20 @@ def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
         raise _unusable(schema, what, error.__cause__) from error
 
 
-def accepted_adapter(schema: JsonSchema | None) -> TypeAdapter[Any] | None:
+def accepted_adapter(schema: JsonSchema | None, room: Room | None = None) -> TypeAdapter[Any] | None:
     """As `adapter_of`, of a stored graph that runs go by already: what can no longer be checked of it says nothing."""
     try:
-        return None if schema is None or schema.get(_ALIASED) else adapter_of_json(schema, is_accepted=True)
+        return None if schema is None or schema.get(_ALIASED) else adapter_of_json(schema, is_accepted=True, room=room)
     except BrokenSchema:
         return None
+
+
+def adapter_or_flaw(schema: JsonSchema | None, room: Room) -> tuple[TypeAdapter[Any] | None, str | None]:
+    """The adapter of a schema of a stored graph, and why there is none where nothing can be checked with it."""
+    try:
+        return None if schema is None or schema.get(_ALIASED) else adapter_of_json(schema, room=room), None
+    except BrokenSchema as error:
+        return None, f"its JSON Schema cannot be used: {error}"
 
 
 def _adapter_of_json(schema: Mapping[str, Any], what: str) -> TypeAdapter[Any] | None:

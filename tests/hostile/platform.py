@@ -21,6 +21,7 @@ from cloche import Limits, Run, Workflow, create_step, create_workflow, path
 from cloche.engines import Cell, CellSource, Code, Language, ProcessEngine, SandboxEngine
 from cloche.history import Kind, RunId, RunKey, TenantId
 from cloche.store import MemoryStore, all_records
+from cloche.testing import TestApp
 
 Mode = Literal["in-process", "process"]
 ENGINES: dict[Mode, Callable[[Limits], CellSource]] = {
@@ -147,7 +148,7 @@ class Neighbour:
         wanted = len(self.steps) + count
         await until(lambda: len(self.steps) >= wanted)
 
-    async def ends(self, app: AppOn, run: Run) -> None:
+    async def ends(self, app: TestApp, run: Run) -> None:
         """It ends as it would have alone, and its records lead to the same again."""
         self.is_told = True
         result = await run.result()

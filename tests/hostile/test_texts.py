@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hostile.platform import ENGINES, LIMITS, Mode
+from hostile.platform import AROUND, ENGINES, LIMITS, Mode, Neighbour
 from support.apps import AppOn, in_loop
 
 from cloche import Cloche, create_workflow
 from cloche.errors import DeployRefused, InvalidInput
+from cloche.sandbox import images
+from cloche.sandbox.process import grants, readers
 from cloche.store import MemoryStore
+from cloche.tenancy.cache import TenantCache
 from cloche_codegen.conditions.functions.subset import SIZE_MAX, expression_of
 from cloche_codegen.json_schemas import PARTS_MAX
 from cloche_codegen.schemas import Pairs, misfit
@@ -108,7 +111,7 @@ def test_a_schema_of_too_many_parts_is_refused(mode: Mode) -> None:
     async def live() -> None:
         async with app_on(mode) as app:
             error = await refusal(app, graph(schema))
-            assert f"it has more than {PARTS_MAX:,} parts" in error.message
+            assert f"there are more than {PARTS_MAX:,} parts" in error.message
 
     live()
 
@@ -186,5 +189,114 @@ def test_what_was_meant_is_looked_for_among_few(mode: Mode) -> None:
             nodes[0]["step"] = "y" * 181
             error = await refusal(app, graph(nodes=nodes[:1], steps=known))
             assert "did you mean" not in error.message
+
+    live()
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+COSTLY = f"k = [{'1,' * 400_000}]\nf = lambda d: d\n"  # 0.8 MB: two seconds and 300 MB for Python's parser
+
+
+def mapping(*sources: str) -> str:
+    values = [{"type": "function", "name": "f", "source": source, "parameters": 1} for source in sources]
+    return graph(nodes=[{"type": "map", "id": f"m{n}", "value": value} for n, value in enumerate(values)])
+
+
+def test_a_text_that_is_slow_to_read_holds_up_nobody(mode: Mode) -> None:
+    """Python's parser holds the interpreter's lock: in this process nothing else would run."""
+
+    @in_loop
+    async def live() -> None:
+        neighbour = Neighbour("javascript")
+        async with app_on(mode, workflows=[neighbour.workflow], tenant="neighbour") as app:
+            working = await app.start("neighbour", {"n": 0, "left": 1})
+            await neighbour.makes(AROUND)
+            before = len(neighbour.steps)
+            await refusal(app, mapping(COSTLY + "f = \n"))
+            assert len(neighbour.steps) - before > 50
+            await neighbour.ends(app, working)
+
+    live()
+
+
+COSTS = {
+    "cpu": (mapping(COSTLY, COSTLY + "\n", COSTLY + "\n\n"), readers, "READ_S", 1.0),
+    "memory": (
+        graph(nodes=[{"type": "sleep", "id": f"n{n}", "ms": 1} for n in range(80_000)]),
+        grants,
+        "OWN_BYTES",
+        96 << 20,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "module", "bound", "value"), COSTS.values(), ids=COSTS)
+def test_a_text_that_takes_too_much_is_refused(
+    mode: Mode, text: str, module: Any, bound: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, bound, value)
+
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            assert (await refusal(app, text)).reason == "too-costly"
+            monkeypatch.undo()
+            await app.deploy("mallory", graph())
+
+    live()
+
+
+def test_a_top_level_is_evaluated_in_a_process_of_its_tenant(mode: Mode) -> None:
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            held = dict(images.kept.sizes)
+            for n in range(3):
+                source = f"const a = new Uint8Array({n} + (4 << 20)).fill(7); export default async () => a.length;"
+                await app.deploy("mallory", source, workflow=f"w{n}", language="javascript")
+            assert images.kept.sizes == held
+            assert set(app._running.services.lanes.readers.processes()) == {"mallory"}
+
+    live()
+
+
+def test_no_process_reads_for_two_tenants(mode: Mode) -> None:
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            for tenant in ("mallory", "other", "mallory"):
+                await app.deploy(tenant, graph())
+            found = app._running.services.lanes.readers.processes()
+            assert len({child.pid for child in found.values()}) == len(found) == 2
+
+    live()
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_has_a_share_of_what_is_kept() -> None:
+    kept: TenantCache[int, str] = TenantCache(400)
+    kept.put(0, "host's", 90, "")
+    kept.put(1, "other's", 90, "other")
+    for n in range(2, 50):
+        kept.put(n, "mallory's", 30, "mallory")
+    assert (kept.get(0), kept.get(1), kept.sizes) == ("host's", "other's", {"": 90, "other": 90, "mallory": 90})
+    kept.put(50, "too large", 101, "mallory")
+    assert 50 not in kept
+    assert kept.sizes["mallory"] == 90
+    for n in range(51, 60):
+        kept.put(n, "others'", 90, f"t{n}")
+    assert sum(kept.sizes.values()) <= 400
+
+
+def test_a_language_that_there_is_not_is_refused(mode: Mode) -> None:
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            with pytest.raises(DeployRefused, match="not in 'ruby'") as refused:
+                await app.deploy("mallory", "puts 1", workflow="w", language="ruby")  # type: ignore[arg-type]
+            assert refused.value.reason == "bad-language"
 
     live()

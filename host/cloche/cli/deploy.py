@@ -26,8 +26,8 @@ _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascri
 def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bool) -> None:
     """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py).
 
-    It is loaded once, under glass and within limits, and nothing of it is run on the host. Any worker that has the steps
-    can start it then.
+    It is read and loaded once, in a process of its own, under glass and within limits, and nothing of it is run on the
+    host. Any worker that has the steps can start it then.
     """
     from cloche.cli.output import moment, print_json, shown
     from cloche.engines import SandboxEngine
@@ -128,11 +128,15 @@ async def _move(store: Store, engine: CellSource, code: Code, keys: list[Any], a
 
 
 def _today(target: str, steps: str | None) -> tuple[CellSource, Code]:
+    """The engine, and the code of TARGET: a graph is read in a process of its own, and needs no steps here."""
     from cloche.cli.targets import find_workflow
     from cloche.engines import SandboxEngine
+    from cloche.operations.deploy import read_graph
     from cloche.run.code import code_of
 
     engine = SandboxEngine()
+    if target.endswith(".json"):
+        return engine, read_graph(engine, read_file(target, "the graph"), target)
     return engine, code_of(find_workflow(target, steps), engine)
 
 

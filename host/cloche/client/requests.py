@@ -11,7 +11,8 @@ from cloche.operations import replay
 from cloche.operations.on_their_way import check_first, meant
 from cloche.run.code import load_code
 from cloche.status import FINAL
-from cloche.steps.registry import Registry, workflow_of_graph
+from cloche.steps.contracts import contract_of
+from cloche.steps.registry import Registry
 from cloche.steps.schemas import validated
 from cloche.store import GRANTED, START, Version
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
@@ -202,7 +203,7 @@ async def _input_adapter(
 
     if (version := await store.version_of(tenant, name)) is not None:
         code = await load_code(store, version.digest)
-        return workflow_of_graph(code.graph).input_adapter() if code.graph else None
+        return contract_of(code).input_adapter() if code.graph else None
     workers = await published(store)
     if (offer := workers.offers.get(name)) is not None:
         return accepted_adapter(offer.input_schema)

@@ -5,7 +5,6 @@ One process serves many tenants on one store.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.client.client import TenantRuns
@@ -108,8 +107,8 @@ class Tenant(TenantRuns, HostedRuns):
     ) -> Version:
         """Keep code that was brought at run time; `start` takes its version, or its workflow for the last one deployed.
 
-        It is loaded once, under glass and within the limits of a turn, and pinned in the store with its guest: a later
-        process needs the steps alone. The same content is the same version. Runs go on under what they began with.
+        It is read and loaded once, in a process of the tenant's own, within limits, and pinned in the store with its guest: a
+        later process needs the steps alone. The same content is the same version. Runs go on under what they began with.
 
         Args:
             content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
@@ -118,11 +117,12 @@ class Tenant(TenantRuns, HostedRuns):
 
         Raises:
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
+            GuestUnavailable: no process can be started to read it in.
         """
         one = Deployment(self._tenant, content, workflow, language, self.policy)
         worker, engine = self._host._running, self._host.engine
-        code = await worker.services.lanes.beside(self._tenant, partial(baked, engine, one))
-        version = await keep(worker.store, engine, one, code, worker.services.world.now())
+        bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
+        version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 

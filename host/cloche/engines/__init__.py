@@ -1,6 +1,6 @@
 """What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
-from cloche.engines.code import Code, Language, bundle_of, graph_of, is_native, is_written, mode_of
+from cloche.engines.code import Code, Language, bundle_of, graph_of, graph_outline, is_native, is_written, mode_of
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource, pinned_guest
@@ -22,6 +22,7 @@ __all__ = [
     "WorkflowExecutionEngine",
     "bundle_of",
     "graph_of",
+    "graph_outline",
     "is_native",
     "is_written",
     "mode_of",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloche.history.values import ABI, decode, encode
+from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
     from cloche_codegen import Graph, Workflow
 
 Language = Literal["javascript", "python"]
+OUTLINES_BYTES_MAX = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +77,59 @@ def graph_of(code: Code) -> Graph | None:
     return Graph.from_json(code.graph) if code.graph else None
 
 
+@dataclass(frozen=True, slots=True)
+class GraphOutline:
+    """What the host asks of a stored graph again and again. `nodes` are those of its top level, in order."""
+
+    mode: str
+    is_native: bool
+    nodes: tuple[OutlineNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineNode:
+    """`names` are the ids under which its calls stand: its own, and those of its arms or its body."""
+
+    type: str
+    names: tuple[str, ...]
+
+
 def is_native(code: Code) -> bool:
     """Whether the code is a workflow that its author wrote as Python: such code is told when its run is canceled."""
-    return code.language == "python" and (not code.graph or _mode_and_nativeness(code.graph)[1])
+    return code.language == "python" and (not code.graph or graph_outline(code).is_native)
 
 
 def is_written(code: Code) -> bool:
     """Whether somebody wrote the code, in any language; else it was generated from a graph."""
-    return not code.graph or _mode_and_nativeness(code.graph)[1]
+    return not code.graph or graph_outline(code).is_native
 
 
 def mode_of(code: Code) -> str:
     """What its author allowed functions to do: `strict`, also of hand-written code, or `host-closures`."""
-    return _mode_and_nativeness(code.graph)[0] if code.graph else "strict"
+    return graph_outline(code).mode
 
 
-@lru_cache(1_000)
-def _mode_and_nativeness(graph: str) -> tuple[str, bool]:
-    """Of a graph as JSON: its mode, and whether it is a native workflow."""
-    read = json.loads(graph)
-    return read.get("mode", "strict"), read.get("native") is not None
+_outlines: TenantCache[str, GraphOutline] = TenantCache(OUTLINES_BYTES_MAX)
+_NO_GRAPH = GraphOutline("strict", False, ())
+
+
+def graph_outline(code: Code) -> GraphOutline:
+    """That of the graph that the code was made of; of hand-written code one without nodes.
+
+    The graph may be a stranger's: it is read as JSON, and nothing is made of its nodes.
+    """
+    if not code.graph:
+        return _NO_GRAPH
+    found = _outlines.get(code.graph)
+    if found is None:
+        read = json.loads(code.graph)
+        nodes = tuple(OutlineNode(node["type"], tuple(_names(node))) for node in read.get("nodes", ()))
+        found = GraphOutline(read.get("mode", "strict"), read.get("native") is not None, nodes)
+        _outlines.put(code.graph, found, 2 * len(code.graph), code.owner)
+    return found
+
+
+def _names(node: dict[str, Any]) -> Iterator[str]:
+    yield node["id"]
+    arms = [arm.get("body", arm) for arm in node.get("arms", ())]
+    yield from (body["id"] for body in (*arms, node.get("otherwise"), node.get("body")) if body is not None)

@@ -56,7 +56,7 @@ class SandboxEngine:
         return SandboxCell.thaw(self._image(code, guest, limits), limits, frozen)
 
     def _image(self, code: Code, guest: Callable[[], bytes], limits: Limits) -> Image:
-        return load_image(base_image(code.guest, self._wasm(code, guest)), code.source, limits)
+        return load_image(base_image(code.guest, self._wasm(code, guest)), code.source, limits, code.owner)
 
     def _wasm(self, code: Code, guest: Callable[[], bytes]) -> bytes:
         """That of this engine's guest if the code is pinned to it; a run goes on without it, under the one in the store."""

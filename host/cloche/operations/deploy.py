@@ -1,21 +1,22 @@
 """Code that a tenant brings at run time: checked, loaded once under glass, kept with its guest, and started by name.
 
-Nothing that a tenant brings is evaluated outside of the glass, and nothing of it is kept that does not load: a top level that
-spins or allocates meets the limits of a turn. What is kept is a code bundle like that of any run, with its owner's name in it.
+What a tenant brings is read in a process of its own (`sandbox.process.readers`) and evaluated there, under glass; nothing of it
+is kept that does not load. A graph that is slow to read, or a top level that spins or allocates, meets limits and ends in
+`DeployRefused`. What is kept is a code bundle like that of any run, with its owner's name in it.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from cloche.engines import CellSource, Code, Language, pinned_guest
-from cloche.errors import DeployRefused, GuestFault, LimitExceeded, LoadFailed, UsageError
-from cloche.history import TenantId, TimeMs
-from cloche.history.ids import is_valid_id
-from cloche.run.code import code_of
-from cloche.steps.registry import load_graph
+from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
+from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
+from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
+from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
+from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
 
@@ -54,42 +55,72 @@ class Deployment:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Code that was loaded, and its bytes as they are stored: to pack 4 MB takes time that the event loop does not have."""
+
+    code: Code
+    packed: bytes
+
+
 async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> Version:
-    """Check, load and keep it; the same content is the same version. Blocks for as long as the code takes to load.
+    """Check, load and keep it, with a reader for it alone; the same content is the same version. Blocks meanwhile.
 
     Raises:
         DeployRefused: it is no such code, does not load, or met a limit. Nothing was kept.
         StoreUnavailable: the store did not take it.
+        GuestUnavailable: no process can be started to read it in.
     """
-    return await keep(store, engine, one, baked(engine, one), now)
+    with closing(Readers(has_spare=False)) as readers:
+        return await keep(store, engine, one, baked(engine, readers, one), now)
 
 
-def baked(engine: CellSource, one: Deployment) -> Code:
-    """The bundle of what is to be deployed, once it has been loaded under glass, within the limits of a turn.
+def read_graph(engine: CellSource, text: bytes, target: str) -> Code:
+    """The code of a stored graph as a run of it would begin now, read as a tenant's is. `target` is what messages call it.
 
     Raises:
-        DeployRefused
+        TargetError: it is no graph, or it took more than a text may take to find out.
     """
-    code = _code(engine, one)
+    with closing(Readers(has_spare=False)) as readers:
+        try:
+            found = readers.read(DEFAULT_TENANT, text.decode(errors="replace"))
+        except CellLost as error:
+            raise TargetError(f"{target} could not be read: {error.message}", target=target) from error
+    if isinstance(found, NoGraph):
+        raise TargetError(f"{target}: {found.message}", target=target)
+    return _as_code(engine, found)
+
+
+def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
+    """The bundle of what is to be deployed, once it has been read and loaded in a process of its tenant, within limits.
+
+    Raises:
+        DeployRefused, GuestUnavailable
+    """
     try:
-        engine.load(code, lambda: engine.guest(code.language)[1], one.policy.limits(), one.tenant)
+        code = _code(engine, readers, one)
+        _load(engine, readers, one, code)
     except LoadFailed as error:
         place = getattr(error.facts.get("failure"), "data", None)
         line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))
         raise one.refused(error.message, error.code, line, column=column) from error
+    except CellLost as error:
+        raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
+    except DeployRefused:
+        raise
     except (GuestFault, UsageError) as error:
         met = {name: error.facts[name] for name in ("limit", "value", "asked") if name in error.facts}
         raise one.refused(error.message, error.code, **met) from error
-    return code
+    return Bundle(code, code.pack())
 
 
-async def keep(store: Store, engine: CellSource, one: Deployment, code: Code, now: TimeMs) -> Version:
+async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle, now: TimeMs) -> Version:
     """Keep a bundle that was baked, and its guest, as what its workflow starts with from now on.
 
     Raises:
         DeployRefused: the tenant has as many versions as it may.
     """
-    packed = code.pack()
+    code, packed = bundle.code, bundle.packed
     digest = blob_digest(packed)
     guest_digest, wasm = engine.guest(code.language)
     version = Version(one.tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
@@ -98,36 +129,50 @@ async def keep(store: Store, engine: CellSource, one: Deployment, code: Code, no
     return await store.deploy(version, {guest_digest: wasm, digest: packed})
 
 
-def _code(engine: CellSource, one: Deployment) -> Code:
-    size = len(one.content.encode("utf-8", "surrogatepass")) if isinstance(one.content, str) else 0
-    if size > (most := one.policy.source_bytes):
-        why = f"it has {size} bytes, and the policy allows {most} (source_bytes)"
-        raise one.refused(why, LimitExceeded.code, limit="source_bytes", value=most, asked=size)
-    text = one.content
-    if one.language is None:
-        code = _of_graph(engine, one)
+def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> None:
+    """Where cells are made of wasm it is loaded in the process that has read it, and nothing of it is kept."""
+    limits = one.policy.limits()
+    if isinstance(engine, SandboxEngine):
+        readers.evaluate(one.tenant, code.guest, lambda: engine.guest(code.language)[1], code.source, limits)
     else:
-        assert isinstance(text, str)
+        engine.load(code, lambda: engine.guest(code.language)[1], limits, one.tenant)
+
+
+def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
+    _check_size(one, one.content, "it")
+    if one.language is None:
+        code = _of_graph(engine, readers, one)
+    elif one.language in get_args(Language):
+        assert isinstance(one.content, str)
         guest, abi = pinned_guest(engine, one.language)
-        code = Code(one.workflow or "", guest, text, {}, "", one.language, abi=abi)
+        code = Code(one.workflow or "", guest, one.content, {}, "", one.language, abi=abi)
+    else:
+        known = " or ".join(get_args(Language))
+        raise one.refused(f"source is in {known}, and not in {str(one.language)[:NAME_SIZE_MAX]!r}", "bad-language")
     if not is_valid_id(code.workflow):
         raise one.refused("give the workflow an id of 1 to 200 bytes without control characters", "bad-id")
     return replace(code, owner=one.tenant)
 
 
-def _of_graph(engine: CellSource, one: Deployment) -> Code:
-    from cloche_codegen import GraphError
-    from cloche_codegen.errors import PROBLEMS_MAX
+def _check_size(one: Deployment, content: str | Graph, what: str) -> None:
+    size = len(content.encode("utf-8", "surrogatepass")) if isinstance(content, str) else 0
+    if size > (most := one.policy.source_bytes):
+        why = f"{what} has {size} bytes, and the policy allows {most} (source_bytes)"
+        raise one.refused(why, LimitExceeded.code, limit="source_bytes", value=most, asked=size)
 
-    try:
-        graph = one.content if isinstance(one.content, str) else one.content.to_json()
-        workflow = load_graph(graph, is_accepted=False)
-        if one.workflow not in (None, workflow.id):
-            raise one.refused(f"its graph is that of workflow '{workflow.id}'", "bad-id")
-        return code_of(workflow, engine)
-    except GraphError as error:
-        told = error.problems[:PROBLEMS_MAX]
-        problems = [{"code": found.code, "path": found.path, "message": found.message} for found in told]
-        raise one.refused(error.message, error.code, problems=problems, problem_count=len(error.problems)) from error
-    except (RecursionError, ValueError) as error:
-        raise one.refused(f"its graph cannot be read: {error}", "bad-graph") from error
+
+def _of_graph(engine: CellSource, readers: Readers, one: Deployment) -> Code:
+    graph = one.content if isinstance(one.content, str) else one.content.to_json()
+    found = readers.read(one.tenant, graph)
+    if isinstance(found, NoGraph):
+        problems = [{"code": code, "path": path, "message": message} for code, path, message in found.problems]
+        raise one.refused(found.message, found.code, problems=problems, problem_count=found.count)
+    if one.workflow not in (None, found.workflow):
+        raise one.refused(f"its graph is that of workflow '{found.workflow}'", "bad-id")
+    _check_size(one, found.source, "the source that its graph becomes")
+    return _as_code(engine, found)
+
+
+def _as_code(engine: CellSource, found: GraphRead) -> Code:
+    guest, abi = pinned_guest(engine, found.language)
+    return Code(found.workflow, guest, found.source, found.lines, found.graph, found.language, abi=abi)

@@ -6,7 +6,8 @@ nobody else for longer than that, once in many turns. Code is loaded in the heav
 top level too.
 
 In both lanes tenants take turns (`fairness.Turns`): whoever comes waits for no more than one turn of each other tenant, and for
-those that have begun. Where only one tenant has runs, nobody waits for a turn on the loop's thread.
+those that have begun. There is one thread more than cores, and no tenant has more of them than there are cores: one is left for
+others, whatever a tenant computes. Where only one tenant has runs, nobody waits for a turn on the loop's thread.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cloche.engines import Cell, Code
 from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
 from cloche.history.limits import Limits
+from cloche.sandbox.process.readers import Readers
 from cloche.tenancy.fairness import Turns
 
 T = TypeVar("T")
@@ -32,18 +34,75 @@ LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 HEAVY_TURNS = 100  # how many turns of a code are taken as heavy after one that was
 CODES_MAX = 1_000
 LIGHT_TURNS_A_PASS = 16  # a commit for each would cost more than the turns; all that wait would hold up who comes now
-LOADED_MAX = 256  # as many images as the sandbox keeps
+LOADED_MAX = 256
+READINGS = 2  # texts of tenants that are read at one time, each of another tenant, in processes of theirs
+
+
+class Lane:
+    """Threads that tenants share: each has at most `each` of `places` at a time, the rest is for others."""
+
+    def __init__(self, pool: ThreadPoolExecutor, places: int, each: int) -> None:
+        self.free = places
+        self.turns = Turns()
+        self._pool = pool
+        self._each = each
+        self._busy: dict[TenantId, int] = {}
+
+    async def call(self, tenant: TenantId, action: Callable[[], T]) -> T:
+        """Call `action` in a thread, when it is the tenant's turn."""
+        if self.free and self._may_have_more(tenant):
+            self._take(tenant)
+        else:
+            await self._turn(tenant)
+        done = asyncio.get_running_loop().run_in_executor(self._pool, action)
+        # Not before it is done: who gives up waiting does not end what the thread does.
+        done.add_done_callback(partial(self._is_done, tenant))
+        return await asyncio.shield(done)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _turn(self, tenant: TenantId) -> None:
+        place = self.turns.wait(tenant)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given, and nobody takes it
+                self._give_back(tenant)
+            raise
+
+    def _is_done(self, tenant: TenantId, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever asked has the error already, or does not wait any more
+        self._give_back(tenant)
+
+    def _give_back(self, tenant: TenantId) -> None:
+        self.free += 1
+        left = self._busy.pop(tenant) - 1
+        if left:
+            self._busy[tenant] = left
+        if (following := self.turns.give(self._may_have_more)) is not None:
+            self._take(following)
+
+    def _take(self, tenant: TenantId) -> None:
+        self.free -= 1
+        self._busy[tenant] = self._busy.get(tenant, 0) + 1
+
+    def _may_have_more(self, tenant: TenantId) -> bool:
+        return self._busy.get(tenant, 0) < self._each
 
 
 class Lanes:
     """`tenants`: those that have runs, kept up by its owner."""
 
     def __init__(self, tenants: Collection[TenantId] = ()) -> None:
-        threads = os.cpu_count() or 2
-        self.pool = ThreadPoolExecutor(threads, "cloche-turn")
+        cores = os.cpu_count() or 2
+        self.pool = ThreadPoolExecutor(cores + 1, "cloche-turn")
+        self.heavy = Lane(self.pool, cores + 1, cores)
+        self.readers = Readers()
+        self.reading = Lane(ThreadPoolExecutor(READINGS, "cloche-read"), READINGS, 1)
         self._tenants = tenants
-        self._free_threads = threads
-        self._heavy_turns, self._light_turns = Turns(), Turns()
+        self._light_turns = Turns()
         self._gives_light_turns = False
         self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
         self._loading: dict[tuple[str, str, Limits], asyncio.Future[Cell]] = {}
@@ -89,33 +148,11 @@ class Lanes:
 
     async def beside(self, tenant: TenantId, action: Callable[[], T]) -> T:
         """Call `action` in a thread of the heavy lane, when it is the tenant's turn."""
-        if self._free_threads:
-            self._free_threads -= 1
-        else:
-            await self._heavy_turn(tenant)
-        done = asyncio.get_running_loop().run_in_executor(self.pool, action)
-        done.add_done_callback(
-            self._thread_is_free
-        )  # not before: who gives up waiting does not end what the thread does
-        return await asyncio.shield(done)
+        return await self.heavy.call(tenant, action)
 
-    async def _heavy_turn(self, tenant: TenantId) -> None:
-        place = self._heavy_turns.wait(tenant)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if not place.cancelled():  # it was given, and nobody takes it
-                self._pass_on()
-            raise
-
-    def _thread_is_free(self, done: asyncio.Future[Any]) -> None:
-        if not done.cancelled():
-            done.exception()  # whoever asked has the error already, or does not wait any more
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        if not self._heavy_turns.give():
-            self._free_threads += 1
+    async def read(self, tenant: TenantId, action: Callable[[Readers], T]) -> T:
+        """As `beside`, for what waits for a reader and computes little: it takes no place of a turn."""
+        return await self.reading.call(tenant, partial(action, self.readers))
 
     async def _light_turn(self, tenant: TenantId) -> None:
         if not self._gives_light_turns:
@@ -125,7 +162,7 @@ class Lanes:
 
     def _give_light_turns(self) -> None:
         """A few in one pass of the loop, so that they share a commit; those that come meanwhile wait for these alone."""
-        self._gives_light_turns = all(self._light_turns.give() for _ in range(LIGHT_TURNS_A_PASS))
+        self._gives_light_turns = all(self._light_turns.give() is not None for _ in range(LIGHT_TURNS_A_PASS))
         if self._gives_light_turns:
             asyncio.get_running_loop().call_soon(self._give_light_turns)
 
@@ -149,7 +186,9 @@ class Lanes:
             self._heavy.popitem(last=False)
 
     def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        for lane in (self.heavy, self.reading):
+            lane.close()
+        self.readers.close()
 
 
 def _timed(cell: Cell, events: Sequence[bytes], *, light: bool = False) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_of, is_native
+from cloche.engines import Code, graph_outline, is_native
 from cloche.errors import RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
@@ -120,16 +120,11 @@ class Outline:
 
 def outline_of(code: Code) -> Outline:
     """Empty for code that has no nodes."""
-    from cloche_codegen.graph import bodies_of
-
-    graph = graph_of(code)
-    if graph is None:
-        return Outline(is_flat=is_native(code))
+    is_flat = is_native(code)
+    nodes = graph_outline(code).nodes
     single = ("step", "workflow", "map", "sleep", "sleep_until")
-    nodes = [(node, {node.id: None, **dict.fromkeys(body.id for body in bodies_of(node))}) for node in graph.nodes]
-    entries = {name: index for index, (_, names) in enumerate(nodes) for name in names}
-    sequence = frozenset(node.id for node, _ in nodes if node.type in single)
-    return Outline(sequence, entries, is_flat=is_native(code))
+    entries = {name: index for index, node in enumerate(nodes) for name in dict.fromkeys(node.names)}
+    return Outline(frozenset(node.names[0] for node in nodes if node.type in single), entries, is_flat)
 
 
 async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cloche.engines.code import Outline
 from cloche.history.calls import OpenCalls
-from cloche_codegen import Graph
-from cloche_codegen.graph import bodies_of
 
 
 class EntryGate:
@@ -16,12 +15,8 @@ class EntryGate:
     Maps run inside the guest and are no entry to stop at.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self._entries = {
-            name: index
-            for index, node in enumerate(graph.nodes)
-            for name in (node.id, *(body.id for body in bodies_of(node)))
-        }
+    def __init__(self, graph: Outline) -> None:
+        self._entries = {name: index for index, node in enumerate(graph.nodes) for name in node.names}
         self._open: int | None = None
         self._holds_nothing = False
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,10 +28,11 @@ from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+from cloche.tenancy.cache import TenantCache
 
 PAGE_BYTES = 4096
 WASM_PAGE_BYTES = 65536
-IMAGES_MAX = 256
+IMAGES_BYTES_MAX = 256 << 20  # of a process: a Python workflow's takes 1 to 3 MB, a JavaScript one's 0.1
 ABI_VERSIONS = (1, 2)
 
 _LAYOUT = struct.Struct("<7I")
@@ -167,7 +167,7 @@ class Image:
         return bytes(state)
 
 
-_images: OrderedDict[tuple[str, str, Limits], Image] = OrderedDict()
+kept: TenantCache[tuple[str, str, Limits], Image] = TenantCache(IMAGES_BYTES_MAX)  # by guest, digest of source, limits
 _bases: dict[str, BaseImage] = {}
 _lock = Lock()
 
@@ -180,8 +180,8 @@ def base_image(digest: str, guest_wasm: bytes) -> BaseImage:
         return _bases[digest]
 
 
-def load_image(base: BaseImage, source: str, limits: Limits) -> Image:
-    """The image of a workflow's generated or hand-written source. The newest 256 are kept in the process.
+def load_image(base: BaseImage, source: str, limits: Limits, owner: str = "") -> Image:
+    """The image of a workflow's generated or hand-written source, which `owner` has brought. Those used last are `kept`.
 
     Raises:
         LoadFailed: the source does not parse, or raised while it was evaluated.
@@ -189,15 +189,10 @@ def load_image(base: BaseImage, source: str, limits: Limits) -> Image:
     """
     source_digest = digest_of_source(source)
     key = (base.digest, source_digest, limits)
-    with _lock:
-        if key in _images:
-            _images.move_to_end(key)
-            return _images[key]
-    image = _evaluate(base, source.encode(), source_digest, limits)
-    with _lock:
-        _images[key] = image
-        while len(_images) > IMAGES_MAX:
-            _images.popitem(last=False)
+    image = kept.get(key)
+    if image is None:
+        image = _evaluate(base, source.encode(), source_digest, limits)
+        kept.put(key, image, image.page_count * PAGE_BYTES, owner)
     return image
 
 

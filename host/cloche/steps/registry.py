@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of, is_written
@@ -16,15 +14,16 @@ from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
+from cloche.steps.contracts import contract_of
 from cloche.steps.schemas import validated
+from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
     from cloche_codegen import Graph, RetryConfig, Step, Workflow
 
-log = logging.getLogger("cloche")
-
-GRAPHS_MAX = 256  # deployed graphs whose schemas are at hand
-RETRIES_KEPT = 10_000
+RETRIES_BYTES_MAX = 64 << 20  # of graphs whose retries are at hand
+GRAPHS_BYTES_MAX = 256 << 20
+_BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -34,7 +33,8 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._retries: dict[tuple[str, str, str, str], RetryPolicy] = {}  # by (graph, owner, workflow around, step)
+        # By graph, owner, workflow around and step: paths are a guest's to choose.
+        self._retries: TenantCache[tuple[str, str, str, str], RetryPolicy] = TenantCache(RETRIES_BYTES_MAX)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Workflows with their steps and children, and further steps.
@@ -71,9 +71,8 @@ class Registry:
         key = (code.graph, code.owner, _INDEX.sub("", path).rpartition("/")[0], step.id)
         known = self._retries.get(key)
         if known is None:
-            if len(self._retries) >= RETRIES_KEPT:  # paths are a guest's to choose
-                self._retries.clear()
-            known = self._retries[key] = retry_policy_of(code, step, path)
+            known = retry_policy_of(code, step, path)
+            self._retries.put(key, known, len(code.graph) + len(path) + 1000, code.owner)
         return known
 
     def checks(self, code: Code) -> Checks:
@@ -92,7 +91,7 @@ class Registry:
         """
         if code.owner or not code.graph or not self.checks(code).inputs:
             return
-        pinned = pinned_graph(code.graph).steps.get(step.id)
+        pinned = pinned_graph(code).steps.get(step.id)
         if pinned is None:
             return
         if given:
@@ -118,8 +117,8 @@ class Registry:
         Raises:
             InvalidInput: it does not fit, or cannot cross.
         """
-        owner = workflow_of_graph(code.graph) if code.owner and code.graph else self.workflow_of(code)
-        adapter = owner.event_adapter(name) if owner is not None else None
+        of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
+        adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
         return plain(payload, "payload")
@@ -180,28 +179,16 @@ def retry_policy_of(code: Code, step: Step, path: str = "") -> RetryPolicy:
     In the host's own code they are as the pinned graph has them. In code that a tenant brought the host's step is the upper
     bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is never repeated.
     """
-    graph = graph_of(code)
     if step.at_most_once:
         return RetryPolicy()
-    asked = _as_configured(graph, step, path)
     if not code.owner:
-        return asked
+        return _as_configured(graph_of(code), step, path)
     allowed = _as_configured(None, step, path)
-    if graph is None or not _configures(graph, step, path):
+    asked = contract_of(code).retries(step.id, path) if code.graph else None
+    if asked is None:
         return allowed
-    if_asked = max(asked.retries, asked.retries_if_asked)
-    return replace(
-        allowed,
-        retries=min(asked.retries, allowed.retries),
-        retries_if_asked=min(if_asked, allowed.retries_if_asked),
-    )
-
-
-def _configures(graph: Graph, step: Step, path: str) -> bool:
-    """Whether a graph says how often a step is tried, itself or for all steps of its workflow."""
-    spec = graph.steps.get(step.id)
-    own = spec is not None and (spec.retries is not None or spec.retry_config is not None)
-    return own or _around(graph, path) is not None
+    if_asked = min(asked, allowed.retries_if_asked)
+    return replace(allowed, retries=min(asked, allowed.retries), retries_if_asked=if_asked)
 
 
 def _around(graph: Graph, path: str) -> RetryConfig | None:
@@ -231,44 +218,15 @@ def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
     )
 
 
-@lru_cache(GRAPHS_MAX)
-def pinned_graph(text: str) -> Graph:
-    """The graph of a run's code, from its JSON."""
+_graphs: TenantCache[str, Graph] = TenantCache(GRAPHS_BYTES_MAX)
+
+
+def pinned_graph(code: Code) -> Graph:
+    """The graph of a run's code, which has one, from its JSON."""
     from cloche_codegen import Graph
 
-    return Graph.from_json(text)
-
-
-@lru_cache(GRAPHS_MAX)
-def workflow_of_graph(graph: str) -> Workflow:
-    """The workflow of a deployed graph, for its schemas and its source. Its steps are known by id alone: nothing runs here.
-
-    A pattern in it that can no longer be used says nothing, so that what was deployed before goes on; a warning names it.
-
-    Raises:
-        GraphError: it is no graph, or has problems.
-    """
-    from cloche_codegen.errors import PROBLEMS_MAX
-    from cloche_codegen.factories import schema_problems
-
-    workflow = load_graph(graph, is_accepted=True)
-    for problem in schema_problems(workflow.graph)[:PROBLEMS_MAX]:
-        log.warning("a deployed graph is not checked by all of its schema: %s", problem)
-    return workflow
-
-
-def load_graph(graph: str, *, is_accepted: bool) -> Workflow:
-    """As `workflow_of_graph`. `is_accepted`: it was deployed before, and what of its schemas cannot be used is passed over.
-
-    Raises:
-        GraphError: it is no graph, or has problems.
-    """
-    from cloche_codegen import Graph, Workflow, create_step, load_workflow
-
-    loaded = Graph.from_json(graph)
-    steps = [create_step(id=id, execute=_nothing) for id in loaded.steps]
-    return load_workflow(loaded, steps, workflow_class=Workflow, is_accepted=is_accepted)
-
-
-def _nothing(_: Any) -> None:
-    """The steps of a deployed graph are those that a worker has registered."""
+    found = _graphs.get(code.graph)
+    if found is None:
+        found = Graph.from_json(code.graph)
+        _graphs.put(code.graph, found, _BYTES_EACH * len(code.graph), code.owner)
+    return found

@@ -83,7 +83,7 @@ class StepThreads:
             raise
 
     def _pass_on(self) -> None:
-        if not self._turns.give():
+        if self._turns.give() is None:
             self._free += 1
 
     def _give_up(self, work: asyncio.Future[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
@@ -54,12 +54,13 @@ class Turns:
         self._waiting.setdefault(tenant, deque()).append(place)
         return place
 
-    def give(self) -> bool:
-        """Give the next place; False if nobody waits."""
-        while self._waiting:
-            tenant, places = next(iter(self._waiting.items()))
+    def give(self, may: Callable[[TenantId], bool] = lambda _: True) -> TenantId | None:
+        """Give the next place to a tenant that `may` have one: which it was, or None if none of them waits."""
+        for tenant, places in list(self._waiting.items()):
             while places and places[0].done():  # who gave up does not cost the tenant its turn
                 places.popleft()
+            if places and not may(tenant):
+                continue
             place = places.popleft() if places else None
             if places:
                 self._waiting.move_to_end(tenant)
@@ -67,5 +68,5 @@ class Turns:
                 del self._waiting[tenant]
             if place is not None:
                 place.set_result(None)
-                return True
-        return False
+                return tenant
+        return None

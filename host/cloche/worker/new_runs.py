@@ -16,7 +16,8 @@ from cloche.history.notes import RunCreated
 from cloche.history.values import plain
 from cloche.run.code import code_of
 from cloche.run.limits import check_start
-from cloche.steps.registry import is_same, workflow_of_graph
+from cloche.steps.contracts import Contract, contract_of
+from cloche.steps.registry import is_same
 from cloche.steps.schemas import validated
 from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker.start_request import StartRequest, check_same, digest_of
@@ -84,7 +85,7 @@ class NewRuns:
             given["state"] = _checked_state(found, initial_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         await self._start(key, found, code, value, given, digest, {"per_step": per_step, "depth": depth})
-        return None if code.owner else found
+        return None if code.owner or isinstance(found, Contract) else found
 
     async def accept(self, row: InboxRow) -> None:
         """Begin the run that a client has asked for; the request is answered in the same commit.
@@ -120,7 +121,7 @@ class NewRuns:
         pinned = (code.workflow, code.guest, self._engine.name, policy.limits().to_data(), policy.pinned())
         return RunCreated(self._services.world.now(), *pinned, **more)
 
-    async def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | None, Code]:
+    async def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | Contract | None, Code]:
         """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
 
         Raises:
@@ -132,7 +133,7 @@ class NewRuns:
             name = workflow if isinstance(workflow, str) else workflow.id
             if (version := await services.store.version_of(tenant, name)) is not None:
                 code = await self._cells.code(version.digest)
-                return workflow_of_graph(code.graph) if code.graph else None, code
+                return contract_of(code) if code.graph else None, code
             found = services.registry.workflow(name)
             if found is None:
                 raise _no_such_workflow(tenant, name)
@@ -154,7 +155,7 @@ class NewRuns:
     async def _start(
         self,
         key: RunKey,
-        workflow: Workflow | None,
+        workflow: Workflow | Contract | None,
         code: Code,
         value: Any,
         given: dict[str, Any],
@@ -238,14 +239,14 @@ def _as_it_came(input_data: Any, value: Any) -> Any:
         return value
 
 
-def _checked_input(workflow: Workflow | None, value: Any) -> Any:
+def _checked_input(workflow: Workflow | Contract | None, value: Any) -> Any:
     adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
     if adapter is not None and workflow is not None:
         value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
     return plain(value, "input")
 
 
-def _checked_state(workflow: Workflow | None, state: dict[str, Any]) -> Any:
+def _checked_state(workflow: Workflow | Contract | None, state: dict[str, Any]) -> Any:
     adapter = workflow.state_adapter() if workflow is not None else None
     if adapter is not None and workflow is not None:
         state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")

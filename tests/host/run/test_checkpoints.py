@@ -313,10 +313,10 @@ async def test_few_events_that_compute_much_are_worth_a_checkpoint_too(journal: 
 async def test_what_was_loaded_beforehand_is_not_loaded_by_the_first_run(journal: Journal) -> None:
     workflow = create_workflow(id="w").map({"v": code("inputData.v + 41 /* loaded beforehand */")}).commit()
     broken = create_workflow(id="broken").map({"v": code("(() => { throw 1 })()")}).commit()
-    before = set(images._images)
+    before = set(images.kept._values)
     async with AppOn(MemoryStore(), workflows=[workflow, broken]) as app:
         await app.prewarm()
-        loaded = set(images._images) - before
+        loaded = set(images.kept._values) - before
         assert len(loaded) == 2
         assert await ended(await app.start(workflow, {"v": 1})) == ("success", {"v": 42})
-        assert set(images._images) - before == loaded
+        assert set(images.kept._values) - before == loaded

@@ -132,7 +132,7 @@ async def test_places_go_to_tenants_in_turns_and_past_those_who_gave_up() -> Non
     waiting = [(tenant, turns.wait(TenantId(tenant))) for tenant in ("a", "a", "a", "a", "b", "c", "c")]
     waiting[1][1].cancel()
     order = []
-    while turns.give():
+    while turns.give() is not None:
         order += [tenant for tenant, place in waiting if place.done() and not place.cancelled()]
         waiting = [one for one in waiting if not one[1].done()]
     assert order == ["a", "b", "c", "a", "c", "a"]
@@ -146,31 +146,52 @@ async def test_a_heavy_turn_waits_for_one_of_each_other_tenant_and_not_for_all_o
         began.append(tenant)
         gate.wait(30)
 
-    places = lanes._free_threads
+    places, each = lanes.heavy.free, lanes.heavy.free - 1
     tasks = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(deed, "flood"))) for _ in range(50)]
-    await until(lambda: len(began) == places)
+    await until(lambda: len(began) == each)
     tasks.append(asyncio.create_task(lanes.beside(TenantId("small"), partial(deed, "small"))))
     await asyncio.sleep(0)
-    tasks[places].cancel()  # it waits: its place goes to the next
+    tasks[each].cancel()  # it waits: its place goes to the next
     gate.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert began.index("small") <= places + 1
-    assert (len(began), lanes._free_threads) == (50, places)
+    assert (len(began), lanes.heavy.free) == (50, places)
     lanes.close()
 
 
 @in_loop
 async def test_who_gives_up_as_its_place_is_given_passes_it_on() -> None:
     lanes, gate = Lanes(), threading.Event()
-    places = lanes._free_threads
-    at_work = [asyncio.create_task(lanes.beside(TenantId("a"), partial(gate.wait, 30))) for _ in range(places)]
+    places = lanes.heavy.free
+    at_work = [asyncio.create_task(lanes.beside(TenantId(f"a{n}"), partial(gate.wait, 30))) for n in range(places)]
     waiting = asyncio.create_task(lanes.beside(TenantId("b"), partial(gate.wait, 30)))
     await asyncio.sleep(0.01)
-    lanes._heavy_turns.give()
+    assert lanes.heavy.turns.give() == TenantId("b")
+    lanes.heavy._take(TenantId("b"))  # one more than there are
     waiting.cancel()
     gate.set()
     await asyncio.gather(*at_work, waiting, return_exceptions=True)
-    assert lanes._free_threads == places + 1  # one was given here that no thread had left
+    assert lanes.heavy.free == places
+    lanes.close()
+
+
+@in_loop
+async def test_one_thread_is_left_for_other_tenants() -> None:
+    lanes, began, gate = Lanes(), list[str](), threading.Event()
+
+    def deed(tenant: str) -> None:
+        began.append(tenant)
+        if tenant == "flood":
+            gate.wait(30)
+
+    each = lanes.heavy.free - 1
+    flood = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(deed, "flood"))) for _ in range(50)]
+    await until(lambda: len(began) == each)
+    for name in ("small", "other"):
+        await lanes.beside(TenantId(name), partial(deed, name))
+    assert began[each:] == ["small", "other"]
+    gate.set()
+    await asyncio.gather(*flood)
     lanes.close()
 
 

@@ -31,13 +31,14 @@ from cloche.history.ids import TenantId
 from cloche.history.values import decode, encode_plain
 from cloche.sandbox import Limits
 from cloche.sandbox.cells import RESIDENT_BYTES
-from cloche.sandbox.images import IMAGES_MAX, digest_of_source, image_digest, portable
+from cloche.sandbox.images import digest_of_source, image_digest, portable
 from cloche.sandbox.process.child import TEXT_BYTES_MAX, Child, gone
 from cloche.sandbox.process.pool import Pool
 from cloche.sandbox.process.wire import BODY_BYTES_MAX, Answer, Op, Status, Timeout, joined
 from cloche.sandbox.saved import read
 
 EVENT_BYTES_MAX = (8 << 20) + 1  # the output window of a guest, and the mark that closes an event
+CODES_MAX = 256  # that a process is taken to have at hand
 LIGHT_OPENING_BYTES = 64 << 10  # of a frozen cell that is thawed on the event loop's thread
 _STATE_HASH = re.compile(rb"[0-9a-f]{64}")
 _FAULTS: dict[str, type[ClocheError]] = {
@@ -147,7 +148,7 @@ class ProcessCell:
         opening, limits = self._opening, self._opening.limits
         body = self._asked(Op.PACK, 2 * limits.memory_bytes, copy)
         state_hash, frozen = body[:64], body[64:]
-        if not _STATE_HASH.fullmatch(state_hash) or not _is_one_item(frozen):
+        if not _STATE_HASH.fullmatch(state_hash) or not is_one_item(frozen):
             raise self._distrusted("a frozen cell that is none")
         read(image_digest(opening.guest, digest_of_source(opening.source)), frozen, limits.memory_bytes)
         return state_hash.decode(), frozen
@@ -204,7 +205,7 @@ class Opening:
         CheckpointRejected: that is of other code, another guest or format.
     """
 
-    __slots__ = ("_pool", "_tenant", "_wasm", "frozen", "fuel_used", "guest", "limits", "source")
+    __slots__ = ("_pool", "_source_digest", "_tenant", "_wasm", "frozen", "fuel_used", "guest", "limits", "source")
 
     def __init__(
         self,
@@ -218,9 +219,10 @@ class Opening:
     ) -> None:
         self._pool, self._tenant, self._wasm = pool, tenant, wasm
         self.guest, self.source = guest, source
+        self._source_digest = digest_of_source(source)
         self.limits, self.frozen, self.fuel_used = limits, frozen, 0
         if frozen:
-            digest = image_digest(guest, digest_of_source(source))
+            digest = image_digest(guest, self._source_digest)
             self.fuel_used = read(digest, frozen, limits.memory_bytes).fuel_used
 
     def made(self) -> tuple[Child, int]:
@@ -261,14 +263,14 @@ class Opening:
             child.guests.add(guest)
         cell = child.admit(self.limits.memory_bytes)
         _done(child.ask(Op.OPEN, cell, self._body(), 0, wait_s=2 * wall_s, bytes_max=0), child, cell)
-        if len(child.codes) >= IMAGES_MAX:
+        if len(child.codes) >= CODES_MAX:
             child.codes.clear()
         child.codes.add(self._key)
         return cell
 
     @property
     def _key(self) -> tuple[str, str, Limits]:
-        return self.guest, self.source, self.limits
+        return self.guest, self._source_digest, self.limits
 
     def _body(self) -> bytes:
         limits = self.limits.to_data()
@@ -284,7 +286,7 @@ def _done(answer: Answer, child: Child, cell: int) -> None:
 def raise_fault(answer: Answer, child: Child) -> NoReturn:
     """Raise the fault that an answer reports. Only the kinds in `_FAULTS` are taken from a process, with facts in `_FACTS`."""
     body = answer.body if answer.status is Status.FAULT and len(answer.body) <= TEXT_BYTES_MAX else b""
-    wire = decode(body) if _is_one_item(body) else None
+    wire = decode(body) if is_one_item(body) else None
     match wire:
         case [str(code), str(message), dict(facts)] if code in _FAULTS and facts.keys() <= _FACTS:
             if isinstance(failure := facts.pop("failure", None), dict):
@@ -298,7 +300,8 @@ def _distrusted(child: Child, what: str) -> CellLost:
     return CellLost(f"the process of the workflow's cell answered with {what}, and was ended")
 
 
-def _is_one_item(data: bytes) -> bool:
+def is_one_item(data: bytes) -> bool:
+    """Whether these bytes, which came out of a process, can be decoded."""
     try:
         return check(data) == len(data)
     except MalformedOutput:

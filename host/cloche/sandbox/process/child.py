@@ -13,7 +13,7 @@ from itertools import chain
 
 from cloche.errors import CellGone, CellLost, GuestUnavailable
 from cloche.sandbox import Limits
-from cloche.sandbox.process.grants import Grants
+from cloche.sandbox.process.grants import Grants, limit_cpu
 from cloche.sandbox.process.lockdown import Confinement
 from cloche.sandbox.process.started import Interpreter
 from cloche.sandbox.process.wire import Answer, Channel, Ended, Op, ProtocolError, Status, Timeout, dropping, request
@@ -27,16 +27,17 @@ log = logging.getLogger("cloche.sandbox")
 
 
 class Child:
-    """A process that is ready to be asked. `patience_s` is what it is given beyond the time that a question may take.
+    """A process that is ready to be asked. `patience_s` is what it is given beyond the time that a question may take, `entry`
+    the module that it runs.
 
     Raises:
         GuestUnavailable: it does not start.
     """
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, entry: str = "cloche.sandbox.process.serve") -> None:
         self._patience_s = patience_s
         self.guests: set[str] = set()  # that it has loaded,
-        self.codes: set[tuple[str, str, Limits]] = set()  # and the images: guest, source, limits
+        self.codes: set[tuple[str, str, Limits]] = set()  # and the images: guest, digest of source, limits
         self.used_at = time.monotonic()
         self._grants = Grants()
         ours, theirs = _pairs(1 + LANES)
@@ -46,7 +47,7 @@ class Child:
         self._heavy: queue.SimpleQueue[Channel] = queue.SimpleQueue()
         for channel in heavy:
             self._heavy.put(channel)
-        self._interpreter = Interpreter(theirs, self._close_channels)
+        self._interpreter = Interpreter(theirs, self._close_channels, entry)
         self.confinement = self._greeted()
 
     @property
@@ -86,6 +87,10 @@ class Child:
     def admit(self, memory_bytes: int) -> int:
         """The number of a new cell, whose memory it may write to from now on."""
         return self._grants.add(memory_bytes, None if self.has_ended else self.pid)
+
+    def allow_cpu(self, seconds: float) -> None:
+        """It is ended once it has used so much more CPU than until now."""
+        limit_cpu(self.pid, seconds)
 
     def forget(self, cell: int) -> None:
         """The cell is not used any more; the next question tells the process. Takes no lock."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import resource
 import sys
 import threading
 from collections import deque
+from pathlib import Path
 
 OWN_BYTES = 512 << 20  # what a process may write to besides its cells
 COPIES = 4  # of a cell's memory, while it is frozen
@@ -56,3 +59,17 @@ class Grants:
             resource.prlimit(pid, resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
         except (OSError, ValueError):  # it has just ended, or a lower limit is in force here
             log.debug("process %d has no limit of its memory", pid)
+
+
+def limit_cpu(pid: int, seconds: float) -> None:
+    """End the process once it has used so much more CPU than until now, in whole seconds."""
+    if sys.platform != "linux":
+        return
+    try:
+        behind_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        used_s = (int(behind_name[11]) + int(behind_name[12])) / os.sysconf("SC_CLK_TCK")
+        _, most = resource.prlimit(pid, resource.RLIMIT_CPU)
+        soft = math.ceil(used_s + seconds)
+        resource.prlimit(pid, resource.RLIMIT_CPU, (soft if most < 0 else min(soft, most), most))
+    except (OSError, ValueError, IndexError):
+        log.debug("process %d has no limit of its CPU time", pid)

@@ -29,7 +29,7 @@ DIGEST_BYTES = 64
 TEXT_CHARS_MAX = 4_000
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], serving: Callable[[], Cells] | None = None) -> None:
     """Serve until the host is gone. `arguments`: the host's process id, and the sockets' numbers, that for light turns first.
 
     The order matters: the ticker's thread and the serving threads start before limits and seccomp forbid new threads, and
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     patched_images.stop()
     engine().start()
     landlock = lockdown.close_files()
-    cells = Cells()
+    cells = (serving or Cells)()
     for channel in channels[1:]:
         threading.Thread(target=_serve, args=(cells, channel), daemon=True).start()
     lockdown.limit()

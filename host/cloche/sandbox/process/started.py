@@ -11,10 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cloche.sandbox.process.serve import main; main(sys.argv[2:])"
-)
+_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from ENTRY import main; main(sys.argv[2:])"
 
 log = logging.getLogger("cloche.sandbox")
 
@@ -24,11 +21,12 @@ class Interpreter:
 
     A thread of its own starts it and waits for its end: the kernel ends a process with the thread that started it
     (`lockdown.die_with`), so the event loop's or a pool's thread must not be that one; and a process that was waited for leaves
-    no zombie behind. `on_end` is called in that thread.
+    no zombie behind. `on_end` is called in that thread. `entry` is the module whose `main` it runs.
     """
 
-    def __init__(self, sockets: list[socket.socket], on_end: Callable[[], None]) -> None:
+    def __init__(self, sockets: list[socket.socket], on_end: Callable[[], None], entry: str) -> None:
         self.has_ended = False
+        self._entry = entry
         self._sockets = sockets
         self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,7 +70,16 @@ class Interpreter:
         """Nothing of this process but the sockets goes along: no environment, no other file, no terminal."""
         path = json.dumps([os.path.abspath(one) for one in sys.path])
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, path, str(os.getpid()), *map(str, numbers)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                _BOOT.replace("ENTRY", self._entry),
+                path,
+                str(os.getpid()),
+                *map(str, numbers),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=None if "CLOCHE_DEBUG" in os.environ else subprocess.DEVNULL,

@@ -32,6 +32,7 @@ class Op(IntEnum):
     PACK = 6  # that copy, which is not kept any more: state hash (64 characters) and frozen cell
     STATE_HASH = 7
     DROP = 8  # cells, 8 bytes each; there is no answer
+    READ = 9  # a stored graph, UTF-8: of a reader alone
 
 
 class Status(IntEnum):
