@@ -34,6 +34,7 @@ FLOORS: list[set[str]] = [
     {"tenancy"},
     {"history"},
     {"errors", "status"},
+    {"text"},
 ]
 FLOOR = {layer: number for number, layers in enumerate(FLOORS) for layer in layers}
 
@@ -79,6 +80,7 @@ CLI_MAY_KNOW = {
     "cloche.operations",
     "cloche.testing",
     "cloche.errors",
+    "cloche.text",
     "cloche.status",
     "cloche.tenancy",
     "cloche.engines",
@@ -220,7 +222,7 @@ def test_history_needs_errors_statuses_the_standard_library_and_the_codec_only()
         lazy = found.in_function or found.for_types
         known = {"cbor2", *sys.stdlib_module_names}
         return (
-            layer_of(found.name) in ("history", "errors", "status")
+            layer_of(found.name) in ("history", "errors", "status", "text")
             or found.root in known
             or (lazy and found.root in ("pydantic", "pydantic_core"))
         )

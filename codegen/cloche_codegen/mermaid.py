@@ -201,5 +201,8 @@ _ENTITIES: Final = {ord(c): f"#{ord(c)};" for c in '"#&<>`|\n\r\u2028\u2029'}
 
 
 def _quoted(text: str) -> str:
-    """A label in quotes; characters that mean something to Mermaid or HTML become its numeric entities."""
-    return '"' + text.translate(_ENTITIES) + '"'
+    """A label in quotes; characters that mean something to Mermaid or HTML become its numeric entities.
+
+    It obeys a directive (`%%{init: …}%%`) wherever in the text that stands. Plain percent signs stay.
+    """
+    return '"' + text.translate(_ENTITIES).replace("%%", "#37;#37;") + '"'

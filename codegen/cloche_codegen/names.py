@@ -7,10 +7,17 @@ from typing import Final
 from unicodedata import is_normalized
 
 NAME_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
-# Line ends, controls, and the marks that cannot be seen or turn the direction of text: with them one name looks like another,
-# and a comment shows a reader something else than what runs.
+# Line ends, controls, and the marks that cannot be seen or turn the direction of text: in generated code a comment would show a
+# reader something else than what runs. It stands in sources, so it does not change.
 UNSEEN: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+# What no name may have, for one name must not look like another (Unicode TR 36): these, and all else that leaves no mark of its
+# own: fillers, variation selectors, tags, format controls, noncharacters, and spaces other than the common one.
+NOT_IN_NAMES: Final = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000"
+    r"\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001345f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
@@ -25,7 +32,7 @@ def flaw_of(name: str) -> str | None:
         return "is empty or padded with spaces"
     if len(name) > NAME_SIZE_MAX:
         return f"has {len(name)} characters; at most {NAME_SIZE_MAX} are allowed"
-    if found := UNSEEN.search(name):
+    if found := NOT_IN_NAMES.search(name):
         return f"contains {found[0]!r}; control characters and marks that do not show are not allowed"
     if not is_normalized("NFC", name):
         return "is not in the normal form of Unicode (NFC)"

@@ -101,7 +101,8 @@ def _own_fault(error: Exception) -> int:
 
 def exit_code_of(error: Exception, as_json: bool) -> int:
     from cloche import errors
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     code = getattr(error, "code", "graph")
     message = str(error)

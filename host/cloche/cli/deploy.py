@@ -29,11 +29,12 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     It is read and loaded once, in a process of its own, under glass and within limits, and nothing of it is run on the
     host. Any worker that has the steps can start it then.
     """
-    from cloche.cli.output import moment, print_json, shown
+    from cloche.cli.output import moment, print_json
     from cloche.engines import SandboxEngine
     from cloche.errors import UsageError
     from cloche.history.ids import tenant_id
     from cloche.operations import deploy, stores
+    from cloche.text import shown
 
     path = Path(file)
     if path.suffix not in _LANGUAGES:
@@ -112,8 +113,9 @@ def upgrade(
 
 
 async def _move(store: Store, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.operations.upgrade import upgrade_each
+    from cloche.text import shown
 
     moved_all = True
     async for key, problem in upgrade_each(store, engine, keys, code):
@@ -141,7 +143,8 @@ def _today(target: str, steps: str | None) -> tuple[CellSource, Code]:
 
 
 def _show(fit: Fit, as_json: bool) -> None:
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if as_json:
         print_json(fit.to_data())

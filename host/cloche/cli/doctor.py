@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 @store_option
 def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
     """Look at versions, guests, the cache, the store and the policies in force, and say what is not well."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.cli.targets import find_policies
     from cloche.operations.doctor import examine
+    from cloche.text import shown
 
     policies = find_policies(app) if app else None
     if every:
@@ -46,9 +47,10 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
     """Each field of `Policy`; with policies, also what they have there."""
     from dataclasses import asdict
 
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.operations.policies import InForce, brief
     from cloche.tenancy import Policy
+    from cloche.text import shown
 
     in_force = policies or InForce(Policy())
     values = in_force.policy.model_dump(mode="json")
@@ -70,7 +72,8 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
 def explain(code: str | None, as_json: bool) -> int:
     """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
     from cloche.cli.explanations import EXPLANATIONS, explanation
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if code is None:
         for name in EXPLANATIONS:

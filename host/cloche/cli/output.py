@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloche.status import RunStatus
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche import RunResult, StepResult
@@ -20,25 +22,38 @@ if TYPE_CHECKING:
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
 WIDE_CHARS = 120  # from here on a line has room for long paths
+INTEGER_BITS_MAX = (
+    14_000  # below 4,300 digits, which is what Python writes: more would take time that grows with their square
+)
 LAST_MS = 253_402_300_799_000  # the last second that Python's calendar has
-
-
-def shown(text: str) -> str:
-    """Text from a guest, a store or a step, fit for a terminal: control characters become visible."""
-    return "".join(c if c.isprintable() or c in "\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def as_json(value: Any) -> str:
     """One line, fit for a terminal: what it would obey is written as `\\u…`.
 
-    What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`, numbers that are not finite by name.
+    What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`, numbers that are not finite by name, integers that
+    have more digits than Python writes as `0x…`.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, default=_not_json, allow_nan=False)
     except ValueError:
-        named = json.loads(json.dumps(value, default=_not_json), parse_constant=str)
-        text = json.dumps(named, ensure_ascii=False)
+        text = json.dumps(_named(value), ensure_ascii=False)
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _named(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _named(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_named(one) for one in value]
+        case float() if not math.isfinite(value):
+            return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+        case int() if value.bit_length() > INTEGER_BITS_MAX:
+            return f"{value:#x}"
+        case None | bool() | int() | float() | str():
+            return value
+    return _named(_not_json(value))
 
 
 def _not_json(value: Any) -> Any:

@@ -235,7 +235,8 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
 
 
 def _say_moved(row: RunRow, as_json: bool) -> None:
-    from cloche.cli.output import MARKS, print_json, row_data, shown
+    from cloche.cli.output import MARKS, print_json, row_data
+    from cloche.text import shown
 
     if as_json:
         print_json(row_data(row))

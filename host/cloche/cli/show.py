@@ -55,8 +55,9 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 @tenant_option
 def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
     """List runs, newest first."""
-    from cloche.cli.output import MARKS, moment, print_json, row_data, shown
+    from cloche.cli.output import MARKS, moment, print_json, row_data
     from cloche.operations.stores import is_there
+    from cloche.text import shown
 
     if not is_there(store):
         return
@@ -110,7 +111,8 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
 
 def _show_waiting(run_id: str, workflow: str, why: str, as_json: bool) -> int:
     """A run that no worker has begun."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if as_json:
         print_json({"run_id": run_id, "workflow_id": workflow, "status": "pending", "why": why})
@@ -167,9 +169,9 @@ def graph(
     target: str, form: str, run_id: str | None, store: str, tenant: str, steps: str | None, as_json: bool
 ) -> None:
     """Print the graph of TARGET."""
-    from cloche.cli.output import shown
     from cloche.cli.targets import find_workflow
     from cloche.errors import UsageError
+    from cloche.text import shown
 
     if run_id is not None and form != "svg":
         raise UsageError("--run goes with --format svg: the other forms show the graph alone")

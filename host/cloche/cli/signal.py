@@ -103,7 +103,8 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
 
 
 def _say_accepted(run_id: str, key: str | None, as_json: bool) -> None:
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if as_json:
         print_json({"run_id": run_id, "key": key, "granted_before": True})
@@ -112,7 +113,8 @@ def _say_accepted(run_id: str, key: str | None, as_json: bool) -> None:
 
 
 def _say(store: str, run_id: str, workers: Sequence[str], as_json: bool, what: str, **facts: Any) -> None:
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if as_json:
         print_json({"run_id": run_id, **facts, "executed_by": list(workers)})

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 @tenant_option
 def replay(run_id: str, store: str, target: str | None, steps: str | None, tenant: str, as_json: bool) -> int:
     """Feed a run's history to a fresh guest and compare every command."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.cli.targets import find_workflow
     from cloche.engines import SandboxEngine
     from cloche.operations import replay
     from cloche.run.code import code_of
+    from cloche.text import shown
 
     engine = SandboxEngine()
     code = code_of(find_workflow(target, steps), engine) if target else None
@@ -87,8 +88,9 @@ def verify(
     run_id: str | None, deep: bool, heads: str | None, public_key: str | None, store: str, tenant: str, as_json: bool
 ) -> int:
     """Check the hash chains of one run, or of everything in the store."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.operations import replay
+    from cloche.text import shown
 
     key = key_of(run_id, tenant) if run_id else None
 
@@ -137,9 +139,10 @@ async def _deep_findings(store: Store, key: RunKey | None) -> list[Finding]:
 @tenant_option
 def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
     """Write one run to a file that verifies anywhere: records, code and guest."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.errors import InvalidInput
     from cloche.operations.export import export_run
+    from cloche.text import shown
 
     data = look(store, lambda found: export_run(found, key_of(run_id, tenant)))
     if output == "-":
@@ -162,19 +165,25 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
 @click.option(
     "--any-limits", is_flag=True, help="Take a run whose policy allows more than that of runs which begin here."
 )
+@click.option(
+    "--own-code",
+    is_flag=True,
+    help="Its code is the host's own; else it is its tenant's, unless the store has it already.",
+)
 @store_option
-def import_(file: str, any_limits: bool, store: str, as_json: bool) -> None:
+def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bool) -> None:
     """Put an exported run into a store, after checking every record. A run that is there already is left alone."""
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.operations.export import import_run
     from cloche.operations.replay import row_of
     from cloche.tenancy import Policy
+    from cloche.text import shown
 
     data = read_file(file, "the file")
     policy_of = None if any_limits else lambda tenant: Policy()
 
     async def put(found: Store) -> RunRow:
-        return await row_of(found, await import_run(found, data, policy_of))
+        return await row_of(found, await import_run(found, data, policy_of, lambda _: own_code))
 
     row = look(store, put, must_exist=False)
     if as_json:
@@ -191,7 +200,8 @@ def backup(file: str, store: str, as_json: bool) -> None:
 
     A plain copy of the file lacks what is in the write-ahead log beside it.
     """
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     size = look(store, lambda found: found.back_up(Path(file)))
     if as_json:
@@ -222,10 +232,11 @@ def prune(
 
     Tombstones keep the ids of deleted runs from being used again. A worker may be at work meanwhile.
     """
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
     from cloche.history.ids import TimeMs
     from cloche.operations import prune, stores
     from cloche.operations.filters import status_of
+    from cloche.text import shown
 
     now = stores.now()
     before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)

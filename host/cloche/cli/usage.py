@@ -41,7 +41,8 @@ def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> 
 def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from cloche.cli.output import print_json, shown
+    from cloche.cli.output import print_json
+    from cloche.text import shown
 
     if as_json:
         print_json({**of, **asdict(used)})

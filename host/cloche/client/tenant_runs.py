@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.runs import Run
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
-from cloche.history.ids import event_name, new_run_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import export, replay
 from cloche.operations.filters import status_of
@@ -113,9 +113,10 @@ class Runs:
             NotFound: there is no such run.
             NotSuspended: nothing that is meant is suspended, or it is not clear which, or data for it is on its way already;
                 nothing has changed.
-            InvalidInput: the data does not fit the step's resume schema; nothing has changed.
+            InvalidInput: the data does not fit the step's resume schema, or the key is no name; nothing has changed.
         """
         key, connection = self._key(run_id), self.connection
+        check_idempotency_key(idempotency_key)
         run = await self._run(await replay.row_of(connection.store, key))
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
@@ -142,6 +143,7 @@ class Runs:
                 of here.
         """
         key, connection = self._key(run_id), self.connection
+        check_idempotency_key(idempotency_key)
         store = connection.store
         named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
@@ -174,6 +176,7 @@ class Runs:
             InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
         """
         key, name = self._key(run_id), event_name(name)
+        check_idempotency_key(idempotency_key)
         connection = self.connection
         store = connection.store
         token = token_of(key, "event", idempotency_key or connection.world.run_id())

@@ -13,6 +13,7 @@ from cloche.history.ids import TimeMs
 from cloche.operations import export, prune, replay, upgrade
 from cloche.operations.filters import status_of
 from cloche.run.code import code_of
+from cloche.store import blob_digest
 
 if TYPE_CHECKING:
     from cloche_codegen import Workflow
@@ -82,15 +83,22 @@ class Upkeep(HostedRuns):
         """Check one run, or everything in the store, against its hashes."""
         return await replay.verify(self.connection.store, self._key(run_id) if run_id else None)
 
+    def _is_registered(self, digest: str) -> bool:
+        """Whether a workflow that is registered here has code of this digest."""
+        workflows = self._host._running.registry.workflows()
+        return any(blob_digest(code_of(one, self._host.engine).pack()) == digest for one in workflows if one.committed)
+
     async def import_(self, data: bytes) -> Run:
         """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
+
+        Code that is not registered here, and was never in this store, is its tenant's, not the host's.
 
         Raises:
             ForeignFile, BrokenChain: the file is not what was exported.
             RunConflict: this store has another run of that id.
         """
         worker = self._host._running
-        key = await export.import_run(worker.store, data, self._host.policy_of)
+        key = await export.import_run(worker.store, data, self._host.policy_of, self._is_registered)
         await worker.starting.wake(key)
         await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)

@@ -122,14 +122,22 @@ def graph_outline(code: Code) -> GraphOutline:
         return _NO_GRAPH
     found = _outlines.get(code.graph)
     if found is None:
-        read = json.loads(code.graph)
-        nodes = tuple(OutlineNode(node["type"], tuple(_names(node))) for node in read.get("nodes", ()))
-        found = GraphOutline(read.get("mode", "strict"), read.get("native") is not None, nodes)
+        found = _outline(code.graph)
         _outlines.put(code.graph, found, 2 * len(code.graph), code.owner)
     return found
 
 
+def _outline(graph: str) -> GraphOutline:
+    """What does not look like a graph has no nodes: an imported file may hold anything."""
+    try:
+        read = json.loads(graph)
+        nodes = tuple(OutlineNode(node["type"], tuple(_names(node))) for node in read.get("nodes", ()))
+        return GraphOutline(str(read.get("mode", "strict")), read.get("native") is not None, nodes)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return GraphOutline("host-closures", False, ())
+
+
 def _names(node: dict[str, Any]) -> Iterator[str]:
-    yield node["id"]
+    yield str(node["id"])
     arms = [arm.get("body", arm) for arm in node.get("arms", ())]
-    yield from (body["id"] for body in (*arms, node.get("otherwise"), node.get("body")) if body is not None)
+    yield from (str(body["id"]) for body in (*arms, node.get("otherwise"), node.get("body")) if body is not None)

@@ -8,6 +8,7 @@ from typing import NewType, TypeAlias
 from unicodedata import is_normalized, normalize
 
 from cloche.errors import InvalidInput, UsageError
+from cloche.text import ID_SEPARATOR, shown
 
 TenantId = NewType("TenantId", str)
 RunId = NewType("RunId", str)
@@ -23,13 +24,26 @@ NAME_SIZE_MAX = 200  # characters, as the ids of a graph
 PATH_SIZE_MAX = 8_192  # characters: a call is found by every place it stands in, so both cost the host
 PATH_PLACES_MAX = 128
 
-# What does not show, or shows what follows in another order: one name must not look like another (Unicode TR 36). Stands in
-# `cloche_codegen.names` as well, for neither package knows the other; a test compares the two.
-UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+# What leaves no mark of its own, or shows what follows in another order: one name must not look like another (Unicode TR 36).
+# Stands in `cloche_codegen.names` as well, for neither package knows the other; a test compares the two.
+NOT_IN_NAMES = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000"
+    r"\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001345f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# These two were allowed once, so stores may hold runs, steps and events that are named with them.
-_ONCE_ALLOWED = str.maketrans("\ufffe\uffff", "__")
+# What was refused at first. The rest was allowed once, so stores may hold runs, steps and events that are named with it.
+_NEVER_ALLOWED = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+# What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
+# No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
+CHILD, STARTED_BY_STEP = "c", "s"
+DERIVED_BYTES_MAX = 1_000
+_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}][1-9][0-9]*)+\Z")
+_SHOWN = re.compile(rf" › ({STARTED_BY_STEP}?)([1-9][0-9]*)(?=\Z| › )")
+_SHOWN_AT_END = re.compile(rf"( › {STARTED_BY_STEP}?[1-9][0-9]*)+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +55,14 @@ class RunKey:
 
     def __str__(self) -> str:
         """For messages, after the word run: `r1`, `r1 of tenant acme`."""
-        return self.run if self.tenant == DEFAULT_TENANT else f"{self.run} of tenant {self.tenant}"
+        run = shown(self.run)
+        return run if self.tenant == DEFAULT_TENANT else f"{run} of tenant {self.tenant}"
 
     @property
     def token(self) -> str:
         """`tenant:run` as a part of longer names; a colon in an id must not make it the name of something else."""
-        return ":".join(part.replace("%", "%25").replace(":", "%3A") for part in (self.tenant, self.run))
+        parts = (part.replace("%", "%25").replace(":", "%3A") for part in (self.tenant, self.run))
+        return ":".join(parts).replace(ID_SEPARATOR, "%1F")
 
 
 def is_valid_id(text: str) -> bool:
@@ -60,12 +76,19 @@ def is_name(text: str) -> bool:
         return False
     if text.isascii():
         return text.isprintable()
-    return text == text.strip() and not UNSEEN.search(text) and is_normalized("NFC", text)
+    return text == text.strip() and not NOT_IN_NAMES.search(text) and is_normalized("NFC", text)
 
 
 def was_name(text: str) -> bool:
     """Whether it is a name, or was one when it was recorded: what is read from a log."""
-    return is_name(text) or is_name(text.translate(_ONCE_ALLOWED))
+    return is_name(text) or is_name(_as_once(text))
+
+
+def _as_once(text: str) -> str:
+    """`text` as a name of today, where it was a name once."""
+    if text.isascii() or text != text.strip():
+        return text
+    return NOT_IN_NAMES.sub(lambda found: found[0] if _NEVER_ALLOWED.match(found[0]) else "_", text)
 
 
 def event_name(text: object) -> str:
@@ -85,6 +108,21 @@ def event_name(text: object) -> str:
     return name
 
 
+def check_idempotency_key(text: object) -> None:
+    """A key by which a request is known, as its sender gives it (or None): it is kept, printed and compared like a name.
+
+    Raises:
+        InvalidInput: it is no name.
+    """
+    if text is not None and not (isinstance(text, str) and is_name(text)):
+        raise InvalidInput(
+            f"the idempotency key {_brief(text)} is not 1 to {NAME_SIZE_MAX} characters of text without control characters "
+            "and marks that do not show: take the digest of what it stands for",
+            path="idempotency_key",
+            problems=[],
+        )
+
+
 def _brief(value: object) -> str:
     return repr(value[:NAME_SIZE_MAX] if isinstance(value, str) else value)[: NAME_SIZE_MAX + 2]
 
@@ -99,10 +137,34 @@ def is_path(text: str) -> bool:
 def run_key(run: str, tenant: str) -> RunKey:
     """The key of a run that may be there, as callers name it. Texts that are the same to Unicode (NFC) are the same name.
 
+    An id that the system has given may be written as it is stored, or as it is shown.
+
     Raises:
         UsageError: one of the two is not a valid id.
     """
-    return RunKey(tenant_id(tenant), RunId(_checked("run id", run)))
+    found = _SHOWN_AT_END.search(run)
+    if found is not None:
+        run = run[: found.start()] + _SHOWN.sub(lambda part: f"{ID_SEPARATOR}{part[1] or CHILD}{part[2]}", found[0])
+    derived = _DERIVED.search(run)
+    if derived is None:
+        return RunKey(tenant_id(tenant), RunId(_checked("run id", run)))
+    if len(run.encode("utf-8", "surrogatepass")) > DERIVED_BYTES_MAX:
+        raise UsageError(f"run id {shown(run[:ID_BYTES_MAX])!r}… is longer than {DERIVED_BYTES_MAX} bytes")
+    return RunKey(tenant_id(tenant), RunId(_checked("run id", run[: derived.start()]) + derived[0]))
+
+
+def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
+    """The key of the run that a call of `parent` begins.
+
+    Raises:
+        UsageError: runs are nested so deep that it is too long.
+    """
+    return run_key(f"{parent.run}{ID_SEPARATOR}{kind}{call}", parent.tenant)
+
+
+def is_derived(run: str) -> bool:
+    """Whether the system has given this id."""
+    return _DERIVED.search(run) is not None
 
 
 def new_run_key(run: str, tenant: str) -> RunKey:
@@ -117,7 +179,9 @@ def tenant_id(text: str) -> TenantId:
 
 def _checked(what: str, text: str, *, is_new: bool = False) -> str:
     text = normalize("NFC", text)
-    if not is_valid_id(text if is_new else text.translate(_ONCE_ALLOWED)):
+    if is_new and _SHOWN_AT_END.search(text):
+        raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")
+    if not is_valid_id(text if is_new else _as_once(text)):
         raise UsageError(
             f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters and marks that do not show"
         )

@@ -60,6 +60,10 @@ class RunCreated(Note):
     per_step: bool = False
     queued: bytes = b""
     forked_from: Mapping[str, str] = field(default_factory=dict)  # run, at
+    derived_ids: bool = (
+        False  # whether its children have ids that no caller can give; runs of older releases do not say
+    )
+    parent: Mapping[str, Any] = field(default_factory=dict)  # run, call: of a run with an id that follows from them
     request: bytes = b""  # the digest of the request that it was started with; runs of older releases have none
 
     def _content(self) -> dict[str, Any]:
@@ -81,6 +85,8 @@ _OF_CREATION = (
     "per_step",
     "queued",
     "forked_from",
+    "derived_ids",
+    "parent",
     "request",
 )
 

@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from cloche.engines import Code
+from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
-from cloche.history import Record, RunKey, RunMachine, Seq
+from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq
 from cloche.history.check import decode_sequence
-from cloche.history.ids import run_key
+from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, run_key
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
@@ -107,11 +108,20 @@ def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
         depth -= 1
 
 
-async def import_run(store: Store, data: bytes, policy_of: Callable[[str], Policy] | None = None) -> RunKey:
+async def import_run(
+    store: Store,
+    data: bytes,
+    policy_of: Callable[[str], Policy] | None = None,
+    is_ours: Callable[[str], bool] = lambda _: False,
+) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
+
+    A file could call any code the host's. So code without an owner is from then on that of the run's tenant, unless it is in
+    this store already or `is_ours`.
 
     Args:
         policy_of: what the runs of a tenant may be pinned to here; None takes any.
+        is_ours: whether a bundle of this digest is the host's own.
 
     Raises:
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
@@ -123,15 +133,19 @@ async def import_run(store: Store, data: bytes, policy_of: Callable[[str], Polic
     key = _key_of(header)
     pairs = [item for item in items if not exported_requests.is_request(item)]
     records, machine = _verified(key, pairs)
-    created = unpack_created(records[0])
+    created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
+    _check_created(key, created, header["workflow"])
     if policy_of is not None:
-        _check_policy(created, policy_of(key.tenant))
-    if created.workflow != header["workflow"]:
-        raise ForeignFile("the records in this file are not of the workflow that its header says")
+        _check_policy(created, code, policy_of(key.tenant))
     requests = exported_requests.unpacked(items[len(pairs) :], key, created)
     if requests and machine.ended:
         raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
-    await _put(store, key, NewRun(header["workflow"], header["code"], blobs), records, machine)
+    digest = header["code"]
+    if not code.owner and not is_ours(digest) and await store.blob(digest) is None:
+        packed = replace(code, owner=key.tenant).pack()
+        digest = blob_digest(packed)
+        blobs = {code.guest: blobs[code.guest], digest: packed}
+    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
     await exported_requests.post(store, key, created, requests)
     return key
 
@@ -160,8 +174,42 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
     return key
 
 
-def _check_policy(created: RunCreated, most: Policy) -> None:
-    """A file could promise its run a year of computing, all memory, and every step."""
+def _check_created(key: RunKey, created: RunCreated, workflow: str) -> None:
+    if created.workflow != workflow:
+        raise ForeignFile("the records in this file are not of the workflow that its header says")
+    if is_derived(key.run) and not _is_child(key, created):
+        raise ForeignFile("the run in this file has an id of a child, and was begun by no call of its parent")
+
+
+def _is_child(key: RunKey, created: RunCreated) -> bool:
+    parent, call = created.parent.get("run"), created.parent.get("call")
+    if not isinstance(parent, str) or type(call) is not int:
+        return False
+    return any(
+        derived_key(RunKey(key.tenant, RunId(parent)), kind, CallId(call)) == key for kind in (CHILD, STARTED_BY_STEP)
+    )
+
+
+def _code_of(packed: bytes) -> Code:
+    """A bundle that somebody else has packed.
+
+    Raises:
+        ForeignFile: its parts are not what they are called.
+    """
+    code = Code.unpack(packed)
+    texts = (code.workflow, code.guest, code.source, code.graph, code.owner)
+    is_whole = all(isinstance(text, str) for text in texts) and code.language in get_args(Language)
+    if not is_whole or not all(type(line) is int and isinstance(node, str) for line, node in code.lines.items()):
+        raise ForeignFile("the code in this file is no code of a workflow")
+    return code
+
+
+def _check_policy(created: RunCreated, code: Code, most: Policy) -> None:
+    """A file could promise its run a year of computing, all memory, and every step; and functions that run on the host."""
+    if mode_of(code) == "host-closures" and not most.host_closures:
+        raise ForeignFile(
+            "the run in this file has functions that run on the host, which its tenant's policy does not allow"
+        )
     try:
         promised = Policy.of(created.limits, created.policy)
     except (ValidationError, TypeError) as error:

@@ -1,8 +1,10 @@
 """The child runs that one run waits for: each is started once, and what comes of it comes back as an input.
 
-A child is a run like any other, under an id that follows from its parent and the call, so that starting it again (after a
-crash) finds the one there is. It goes on without its parent; only its end is waited for, and it is canceled once nobody
-wants it any more. A run that waits for a child counts as running: whichever worker has it looks after the child.
+A child is a run like any other, under an id that follows from its parent and the call and that no caller can give
+(`history.ids`), so that starting it again (after a crash) finds the one there is. Its first record names both. Its workflow is
+looked up where the calling code is from: the host's among what is registered, a tenant's first among its own.
+It goes on without its parent; only its end is waited for, and it is canceled once nobody wants it any more. A run that waits
+for a child counts as running: whichever worker has it looks after the child.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from typing import TYPE_CHECKING
 from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
 from cloche.history import CallId, Failure, Kind, RunId, RunKey
 from cloche.history.effects import StartRun
+from cloche.history.ids import CHILD, derived_key
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
-from cloche.history.notes import RunStopped
+from cloche.history.notes import RunStopped, unpack_created
 from cloche.history.reading import message_of
 from cloche.history.records import ENDS
+from cloche.run.ports import ChildStart
 from cloche.status import FINAL
-from cloche.store import all_records
+from cloche.store import all_records, first_record
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from typing import Any
@@ -50,9 +55,8 @@ class Children:
             MissingWorkflow: this process does not have the workflow.
         """
         key = self._run.key
-        if await self._row(start.call) is None and not await self._services.child_runs.has_workflow(
-            key.tenant, start.workflow
-        ):
+        owner, runs = self._run.code.owner, self._services.child_runs
+        if await self._row(start.call) is None and not await runs.has_workflow(key.tenant, start.workflow, owner):
             raise MissingWorkflow(
                 f"run {key} needs workflow '{start.workflow}' for a child, which this process does not have: "
                 "open the store with it among its workflows, or deploy it",
@@ -65,7 +69,9 @@ class Children:
         """Nobody wants this child any more."""
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
-            if await self._row(call) is not None:  # else its start is on its way, and it is canceled after that
+            if await self._row(call) is not None and await self._is_ours(
+                call
+            ):  # else it begins now, and is canceled then
                 self._services.tasks.spawn(self._cancel(call))
 
     async def cancel_all(self) -> None:
@@ -87,7 +93,9 @@ class Children:
 
     def _key(self, call: CallId) -> RunKey:
         parent = self._run.key
-        return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
+        if self._run.limits.derived_ids:
+            return derived_key(parent, CHILD, call)
+        return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))  # of a parent of an older release, for life
 
     async def _row(self, call: CallId) -> Any:
         return await self._services.store.run(self._key(call))
@@ -109,19 +117,31 @@ class Children:
         self._inputs.add(self._fitting(start.call, outcome))
 
     async def _outcome(self, start: StartRun) -> list[Any]:
-        known = await self._row(start.call) is not None
+        run, known = self._run, await self._row(start.call) is not None
+        if known and not await self._is_ours(start.call):
+            name = shown(self._key(start.call).run)
+            return _failed(Failure("RunConflict", f"run {name} is there, and this call has not begun it"))
         if start.call in self._unwanted:
             if not known:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
             await self._cancel(start.call)
         elif not known:
-            run_id = self._key(start.call).run
             await self._services.child_runs.start_child(
-                self._run.key, self._run.limits, start.workflow, start.input, run_id
+                ChildStart(
+                    self._key(start.call), start.workflow, start.input, self._run.code.owner, run.key, start.call
+                ),
+                run.limits,
             )
             if start.call in self._unwanted:
                 await self._cancel(start.call)
         return await self._end(self._key(start.call))
+
+    async def _is_ours(self, call: CallId) -> bool:
+        """Whether the run of this call's id was begun by it. Of the plain ids of older releases that is not recorded."""
+        if not self._run.limits.derived_ids:
+            return True
+        created = unpack_created(await first_record(self._services.store, self._key(call)))
+        return dict(created.parent) == {"run": self._run.key.run, "call": call}
 
     async def _cancel(self, call: CallId) -> None:
         with contextlib.suppress(NotFound):  # it was deleted: there is nothing to cancel
@@ -133,7 +153,7 @@ class Children:
             with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
                 row = await self._services.store.run(key)
                 if row is None:
-                    return _failed(Failure("NotFound", f"child run {key.run} was deleted before its end was seen"))
+                    return _failed(Failure("NotFound", f"child run {shown(key.run)} was deleted before its end was seen"))
                 if row.status in FINAL:
                     return await _read(self._services.store, key)
                 await stopped
@@ -156,7 +176,7 @@ async def _read(store: Store, key: RunKey) -> list[Any]:
                 return [0, value]
             case FailRun(failure) | RunStopped(failure=failure):
                 return _failed(failure)
-    return _failed(Failure("Canceled", f"child run {key.run} was canceled"))
+    return _failed(Failure("Canceled", f"child run {shown(key.run)} was canceled"))
 
 
 def _failed(failure: Failure) -> list[Any]:

@@ -126,10 +126,15 @@ class RunLimits:
     @classmethod
     def of(cls, created: RunCreated, key: RunKey, counters: RateCounters) -> RunLimits:
         """That of a run, by its first record."""
-        return cls(_policy_of(created), key, counters, created.depth)
+        return cls(_policy_of(created), key, counters, created.depth, derived_ids=created.derived_ids)
 
-    def __init__(self, policy: Policy, key: RunKey, counters: RateCounters, depth: int) -> None:
+    def __init__(
+        self, policy: Policy, key: RunKey, counters: RateCounters, depth: int, *, derived_ids: bool = True
+    ) -> None:
         self.policy = policy
+        self.derived_ids = (
+            derived_ids  # else the run is one of an older release, in its names and in its children's ids
+        )
         self.depth = depth  # how many runs stand above this one
         self.abi = ABI  # of the run's guest, which decides how large a message is
         self._key = key

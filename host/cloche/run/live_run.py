@@ -153,6 +153,7 @@ class LiveRun:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
         machine.bounds = self.limits.policy.bounds
+        machine.has_old_names = not self.limits.derived_ids
         machine.validator = self._services.cells.validator
         machine.handles_cancel = self._handles_cancel
         machine.abi = self.code.abi

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from cloche.history import Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.failures import traceback_of
+from cloche.history.ids import STARTED_BY_STEP, derived_key, new_run_key
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AttemptFailed, StepWrote
 from cloche.run import lookups
 from cloche.run.inputs import Deferred
+from cloche.run.ports import ChildStart
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
 from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
 from cloche.steps.failing import failure_of, next_delay_ms
@@ -164,9 +166,16 @@ class _StepServices:
         self.run.limits.check_written(value)
         self._tell(StepWrote(self.services.world.now(), self.start.call, value))
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any:
-        run = self.run
-        return await self.services.child_runs.start_child(run.key, run.limits, workflow, input_data, run_id)
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any:
+        """A step is the host's: a workflow of the host is meant before one of the tenant."""
+        run, call = self.run, self.start.call
+        if run_id is not None or not run.limits.derived_ids:
+            key = new_run_key(run_id or f"{run.key.run}:{self.start.path}", run.key.tenant)
+        else:
+            key = derived_key(run.key, STARTED_BY_STEP, call)
+        is_registered = isinstance(workflow, str) and self.services.registry.workflow(workflow) is not None
+        start = ChildStart(key, workflow, input_data, "" if is_registered else None, run.key, call)
+        return await self.services.child_runs.start_child(start, run.limits)
 
     def _tell(self, one: Input) -> None:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))

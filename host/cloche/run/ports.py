@@ -168,15 +168,30 @@ class Listening(Awaitable[None], Protocol):
         """Listen no more: nothing is kept of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChildStart:
+    """A run that another one begins: `key` is its own.
+
+    `owner` says where its workflow's name is looked up: whose the calling code is (a tenant, or "" for the host); None where
+    both are meant, the tenant's first.
+    """
+
+    key: RunKey
+    workflow: Any
+    input: Any
+    owner: str | None
+    parent: RunKey
+    call: CallId
+
+
 class ChildRuns(Protocol):
     """Starting, watching and canceling other runs."""
 
-    async def start_child(
-        self, parent: RunKey, limits: RunLimits, workflow: Any, input_data: Any, run_id: str
-    ) -> Any: ...
+    async def start_child(self, start: ChildStart, limits: RunLimits) -> Any:
+        """Begin it, or find it; `limits` are its parent's."""
 
-    async def has_workflow(self, tenant: TenantId, id: str) -> bool:
-        """Whether a run of this workflow can be started here."""
+    async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
+        """Whether a run of this workflow can be started here, where code of `owner` names it."""
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         """Cancel a run, whoever executes it."""

@@ -65,7 +65,7 @@ class Services(Protocol):
 
     def write(self, value: Any) -> None: ...
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str) -> Any: ...
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class StepContext:
 
         Without `run_id` it is named after this call: it is started once, however often that is asked for.
         """
-        return await self._services.start_child(workflow, input_data, run_id or f"{self.run_id}:{self.path}")
+        return await self._services.start_child(workflow, input_data, run_id)
 
     def abort(self) -> None:
         """Cancel this run. The step itself goes on and is recorded with its own result; nothing starts after it."""

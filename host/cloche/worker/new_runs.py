@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -23,13 +24,31 @@ from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
 if TYPE_CHECKING:
-    from cloche.run.ports import RunServices
+    from cloche.run.ports import ChildStart, RunServices
     from cloche.tenancy import Policy
     from cloche.worker.admission import Admission
     from cloche.worker.cells import WorkerCells
     from cloche.worker.claims import Claims
     from cloche.worker.starting import Starting
     from cloche_codegen import Workflow
+
+
+HOST = ""  # as the owner of code
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """By another run: `owner` is whose code has named the workflow, `parent` which call of which run it was (as in record 1),
+    `depth` how many runs stand above.
+    """
+
+    owner: str | None
+    parent: Mapping[str, Any]
+    depth: int
+
+    @classmethod
+    def by(cls, start: ChildStart, depth: int) -> Begun:
+        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth)
 
 
 class NewRuns:
@@ -65,18 +84,18 @@ class NewRuns:
         request_context: dict[str, Any] | None = None,
         *,
         per_step: bool = False,
-        depth: int = 0,
+        begun: Begun | None = None,
     ) -> Workflow | None:
         """Begin a run, once; returns when that is durable, with the workflow as it is registered here.
 
-        `depth` is how many runs stand above this one.
+        `begun` is given for a run that another one begins.
 
         Raises:
             NotFound: the tenant has deployed no such workflow, and none is registered here.
             InvalidInput, RunConflict, LimitExceeded, QueueFull, StoreUnavailable: see `Cloche.start`.
             Exception: what `on_start` raised.
         """
-        found, code = await self.find(key.tenant, workflow)
+        found, code = await self.find(key.tenant, workflow, begun.owner if begun else None)
         value = _checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
@@ -84,7 +103,8 @@ class NewRuns:
         if initial_state:
             given["state"] = _checked_state(found, initial_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
-        await self._start(key, found, code, value, given, digest, {"per_step": per_step, "depth": depth})
+        more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
+        await self._start(key, found, code, value, given, digest, more)
         return None if code.owner or isinstance(found, Contract) else found
 
     async def accept(self, row: InboxRow) -> None:
@@ -108,21 +128,25 @@ class NewRuns:
         """Whether this worker has the workflow that a client wants to start."""
         return await self.has(row.key.tenant, StartRequest.unpack(row.body).workflow)
 
-    async def has(self, tenant: TenantId, name: str) -> bool:
-        """Whether a run of this workflow can be started here: it is registered, or the tenant has deployed it."""
-        return (
-            self._services.registry.workflow(name) is not None
-            or await self._services.store.version_of(tenant, name) is not None
-        )
+    async def has(self, tenant: TenantId, name: str, owner: str | None = None) -> bool:
+        """Whether a run of this workflow can be started here, by code of `owner`: see `find`."""
+        if self._services.registry.workflow(name) is not None:
+            return True
+        return owner != HOST and await self._services.store.version_of(tenant, name) is not None
 
     def created(self, tenant: TenantId, code: Code, **more: Any) -> RunCreated:
         """The first record of a run: what it is pinned to, by the policy of this worker for its tenant."""
         policy = self._policy_of(tenant)
         pinned = (code.workflow, code.guest, self._engine.name, policy.limits().to_data(), policy.pinned())
-        return RunCreated(self._services.world.now(), *pinned, **more)
+        return RunCreated(self._services.world.now(), *pinned, derived_ids=True, **more)
 
-    async def find(self, tenant: TenantId, workflow: str | Version | Workflow) -> tuple[Workflow | Contract | None, Code]:
+    async def find(
+        self, tenant: TenantId, workflow: str | Version | Workflow, owner: str | None = None
+    ) -> tuple[Workflow | Contract | None, Code]:
         """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
+
+        A name means what the tenant has deployed, else what is registered here. In code of the host (`owner` is "") it means
+        what is registered alone: a tenant could deploy its own under that name.
 
         Raises:
             NotFound: there is no such workflow.
@@ -131,7 +155,8 @@ class NewRuns:
         services = self._services
         if isinstance(workflow, (str, Version)):
             name = workflow if isinstance(workflow, str) else workflow.id
-            if (version := await services.store.version_of(tenant, name)) is not None:
+            version = await services.store.version_of(tenant, name) if owner != HOST else None
+            if version is not None:
                 code = await self._cells.code(version.digest)
                 return contract_of(code) if code.graph else None, code
             found = services.registry.workflow(name)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import CellSource
 from cloche.errors import HistoryError, LeasedElsewhere, LeaseLost
 from cloche.history import RunKey, TenantId
-from cloche.history.ids import new_run_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
-from cloche.run.ports import Listening, RunServices
+from cloche.run.ports import ChildStart, Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
@@ -39,7 +38,7 @@ from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
-from cloche.worker.new_runs import NewRuns
+from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
@@ -299,18 +298,18 @@ class _ChildRuns:
         self._worker = worker
         self._handle = handle
 
-    async def start_child(self, parent: RunKey, limits: RunLimits, workflow: Any, input_data: Any, run_id: str) -> Any:
+    async def start_child(self, start: ChildStart, limits: RunLimits) -> Any:
         """
         Raises:
             LimitExceeded: the parent may not start it.
         """
-        key = new_run_key(run_id, parent.tenant)
-        depth = limits.child_depth(workflow, is_new=await self._worker.store.run(key) is None)
-        found = await self._worker.new_runs.start(key, workflow, input_data, depth=depth)
-        return self._handle(key, found)
+        is_new = await self._worker.store.run(start.key) is None
+        depth = limits.child_depth(start.workflow, is_new=is_new)
+        found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=Begun.by(start, depth))
+        return self._handle(start.key, found)
 
-    async def has_workflow(self, tenant: TenantId, id: str) -> bool:
-        return await self._worker.new_runs.has(tenant, id)
+    async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
+        return await self._worker.new_runs.has(tenant, id, owner)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
         await self._worker.cancel(key, reason)

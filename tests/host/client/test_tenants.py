@@ -111,7 +111,7 @@ async def test_a_child_is_a_run_of_its_parents_tenant(journal: Journal) -> None:
     async with AppOn(MemoryStore(), workflows=[parent, child]) as app:
         acme = app.tenant("acme")
         assert await ended(await acme.start("parent", {"v": 1}, run_id="r1")) == ("success", {"v": 2})
-        assert {row.key.run for row in await acme.list()} == {"r1", "r1:begin"}
+        assert {row.key.run for row in await acme.list()} == {"r1", "r1\x1fs1"}
         assert await app.list() == []
 
 

@@ -101,9 +101,9 @@ async def test_children_run_on_their_own_and_what_they_give_is_recorded(tmp_path
         assert (await run.result()).unwrap() == [{"v": 2}, {"v": 11}, {"v": 21}]
         assert {row.key.run: (row.workflow, row.status) for row in await app.list()} == {
             "r1": ("adds", "success"),
-            "r1.1": ("small", "success"),
-            "r1.2": ("small", "success"),
-            "r1.3": ("small", "success"),
+            "r1\x1fc1": ("small", "success"),
+            "r1\x1fc2": ("small", "success"),
+            "r1\x1fc3": ("small", "success"),
         }
         ended = [record.content()[2:] for record in await run.history() if record.kind is Kind.CHILD_ENDED]
         assert sorted(ended) == [[1, [0, {"v": 2}]], [2, [0, {"v": 11}]], [3, [0, {"v": 21}]]]
@@ -117,7 +117,7 @@ async def test_the_failure_of_a_child_is_raised_where_it_is_awaited(tmp_path: Pa
     async with opened(tmp_path, store, survives) as app:
         run = await app.start(survives, {}, run_id="r1")
         assert (await run.result()).unwrap() == {"was": "no more"}
-        assert await (await app.get("r1.1")).status() == "failed"
+        assert await (await app.get("r1 › 1")).status() == "failed"
         assert (await app.replay("r1")).ok
 
 
@@ -147,11 +147,11 @@ async def test_code_that_is_not_told_of_a_cancellation_ends_behind_its_children(
         version = await app.deploy("default", source, workflow="w", language="javascript")
         run = await app.start(version, {}, run_id="r1")
         await until(
-            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1\x1fc1" and row.status == "running" for row in rows)
         )
         await run.cancel()
         assert (await run.result()).status == "canceled"
-        assert await (await app.get("r1.1")).status() == "canceled"
+        assert await (await app.get("r1 › 1")).status() == "canceled"
         kinds = [record.kind for record in await run.history()]
         assert kinds[-3:] == [Kind.CANCEL_REQUESTED, Kind.CHILD_ENDED, Kind.RUN_CANCELED]
         assert (await app.replay("r1")).ok
@@ -191,11 +191,11 @@ async def test_canceling_a_run_cancels_its_children(tmp_path: Path, store: str) 
     async with opened(tmp_path, store, stays) as app:
         run = await app.start(stays, {}, run_id="r1")
         await until(
-            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1\x1fc1" and row.status == "running" for row in rows)
         )
         await run.cancel()
         assert (await run.result()).status == "canceled"
-        assert (await (await app.get("r1.1")).result(final=True)).status == "canceled"
+        assert (await (await app.get("r1 › 1")).result(final=True)).status == "canceled"
         kinds = [record.kind for record in await run.history()]
         assert kinds[-3:] == [Kind.CANCEL_DELIVERED, Kind.CALL_ABANDONED, Kind.RUN_CANCELED_BY_CODE]
         assert (await app.replay("r1")).ok
@@ -206,11 +206,11 @@ async def test_a_child_that_lost_a_race_is_canceled(tmp_path: Path) -> None:
     async with opened(tmp_path, "memory", hurries) as app:
         run = await app.start(hurries, {}, run_id="r1")
         await until(
-            lambda: _rows(app), lambda rows: any(row.key.run == "r1.1" and row.status == "running" for row in rows)
+            lambda: _rows(app), lambda rows: any(row.key.run == "r1\x1fc1" and row.status == "running" for row in rows)
         )
         await app.send_event("r1", "enough", "soon")
         assert (await run.result()).unwrap() == "soon"
-        assert (await (await app.get("r1.1")).result(final=True)).status == "canceled"
+        assert (await (await app.get("r1 › 1")).result(final=True)).status == "canceled"
         assert (await app.replay("r1")).ok
 
 
@@ -229,11 +229,11 @@ async def test_a_process_that_comes_back_finds_the_child_that_was_started(tmp_pa
         await app.start(stays, {}, run_id="r1")
         await until(lambda: _rows(app), lambda rows: len(rows) == 2)
     async with opened(tmp_path, "sqlite", stays) as app:
-        await app.cancel("r1.1")
+        await app.cancel("r1 › 1")
         result = await (await app.get("r1")).result()
         assert result.error is not None
         assert (result.status, result.error.name) == ("failed", "Canceled")
-        assert result.error.message == "child run r1.1 was canceled"
+        assert result.error.message == "child run r1 › 1 was canceled"
         assert len(await _rows(app)) == 2
 
 
@@ -294,7 +294,7 @@ def test_a_parent_is_killed_again_and_again_and_starts_each_child_once(tmp_path:
         started, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(done.stdout) == list(range(1, 13))
-    assert asyncio.run(_what_there_is(tmp_path)) == sorted(["r1", *(f"r1.{n}" for n in range(1, 13))])
+    assert asyncio.run(_what_there_is(tmp_path)) == sorted(["r1", *(f"r1\x1fc{n}" for n in range(1, 13))])
 
 
 async def _what_there_is(tmp_path: Path) -> list[str]:

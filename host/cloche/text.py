@@ -1,0 +1,21 @@
+"""Text for people: what guests, tenants, steps and stores say, fit for a terminal, a log or a message."""
+
+from __future__ import annotations
+
+import re
+
+ID_SEPARATOR = "\x1f"  # between the id of a run and what it has begun, as it is stored: see `history.ids.child_id`
+_DERIVED = re.compile(rf"{ID_SEPARATOR}c?(s?\d+)")  # of the kinds of such ids, children go without a letter
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """`text` with what is no visible character spelled out (`\\x1b`). Tabs stay, and with `lines` line ends.
+
+    An id that the system has given reads `order-17 › 3`.
+    """
+    if text.isprintable():
+        return text
+    if ID_SEPARATOR in text:
+        text = _DERIVED.sub(r" › \1", text)
+    kept = "\t\n" if lines else "\t"
+    return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
