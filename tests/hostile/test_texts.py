@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from hostile.platform import AROUND, ENGINES, LIMITS, Mode, Neighbour
 from support.apps import AppOn, in_loop
 
-from cloche import Cloche, create_workflow
+from cloche import Cloche, Limits, create_workflow
+from cloche.engines import Code
 from cloche.errors import DeployRefused, InvalidInput
+from cloche.history import TenantId
+from cloche.run.lanes import Lanes
 from cloche.sandbox import images
 from cloche.sandbox.process import grants, readers
 from cloche.store import MemoryStore
@@ -300,3 +304,18 @@ def test_a_language_that_there_is_not_is_refused(mode: Mode) -> None:
             assert refused.value.reason == "bad-language"
 
     live()
+
+
+@in_loop
+async def test_what_is_not_kept_is_loaded_beside_the_loop() -> None:
+    """A tenant could have its own image displaced, and the next cell of it evaluate its top level on the loop's thread."""
+    lanes, threads = Lanes(), list[str]()
+
+    def make() -> Any:
+        threads.append(threading.current_thread().name)
+
+    code = Code("w", "guest", "source", {}, "", owner="mallory")
+    for is_kept in (True, True, False):
+        await lanes.open(TenantId("mallory"), code, Limits(), make, lambda is_kept=is_kept: is_kept)  # type: ignore[misc]
+    assert [name.startswith("cloche-turn") for name in threads] == [True, False, True]
+    lanes.close()

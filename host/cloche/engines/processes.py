@@ -55,6 +55,10 @@ class ProcessEngine(SandboxEngine):
         """A cell that is made when it is first used: its process may have to be started."""
         return self._cell(code, guest, limits, tenant)
 
+    def keeps(self, code: Code, limits: Limits) -> bool:
+        """A cell is made where nobody waits for it."""
+        return True
+
     def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> Cell:
         """Likewise. Whether the bytes are of this code is seen at once."""
         return self._cell(code, guest, limits, tenant, frozen)

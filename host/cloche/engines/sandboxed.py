@@ -15,7 +15,8 @@ from cloche.errors import GuestUnavailable
 from cloche.history.check import Validator
 from cloche.history.ids import TenantId
 from cloche.sandbox import Cell as SandboxCell
-from cloche.sandbox import Image, Limits, base_image, load_image, meter, walk
+from cloche.sandbox import Image, Limits, base_image, images, load_image, meter, walk
+from cloche.sandbox.images import digest_of_source
 
 log = logging.getLogger("cloche.sandbox")
 
@@ -51,6 +52,10 @@ class SandboxEngine:
 
     def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
         return SandboxCell(self._image(code, guest, limits), limits)
+
+    def keeps(self, code: Code, limits: Limits) -> bool:
+        """Whether the image of some code is at hand, so that a cell of it is made without evaluating anything."""
+        return (code.guest, digest_of_source(code.source), limits) in images.kept
 
     def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> Cell:
         return SandboxCell.thaw(self._image(code, guest, limits), limits, frozen)

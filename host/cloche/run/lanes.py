@@ -104,20 +104,31 @@ class Lanes:
         self._tenants = tenants
         self._light_turns = Turns()
         self._gives_light_turns = False
-        self._heavy: OrderedDict[str, int] = OrderedDict()  # source -> turns that it is still taken as heavy for
-        self._loading: dict[tuple[str, str, Limits], asyncio.Future[Cell]] = {}
-        self._loaded: OrderedDict[tuple[str, str, Limits], None] = OrderedDict()  # guest, source and limits
+        # By the hash of the source, for so many sources take as much memory as somebody likes. Two of one hash share a
+        # lane, and nothing else.
+        self._heavy: OrderedDict[int, int] = OrderedDict()  # turns that it is still taken as heavy for
+        self._loading: dict[tuple[str, int, Limits], asyncio.Future[Cell]] = {}
+        self._loaded: OrderedDict[tuple[str, int, Limits], None] = OrderedDict()  # guest, source and limits
 
-    async def open(self, tenant: TenantId, code: Code, limits: Limits, make: Callable[[], Cell]) -> Cell:
+    async def open(
+        self,
+        tenant: TenantId,
+        code: Code,
+        limits: Limits,
+        make: Callable[[], Cell],
+        is_kept: Callable[[], bool] = lambda: True,
+    ) -> Cell:
         """The cell that `make` gives: here if its code was loaded before, which takes a fifth of a millisecond.
+
+        `is_kept` says whether what was loaded is still there: the engine may have had no room for it.
 
         Raises:
             GuestFault: it does not load. The next time is in the heavy lane as well.
         """
-        key = (code.guest, code.source, limits)
+        key = (code.guest, hash(code.source), limits)
         while (loading := self._loading.get(key)) is not None:  # many runs of new code: one of them loads it
             await asyncio.wait([loading])
-        if key in self._loaded:
+        if key in self._loaded and is_kept():
             self._loaded.move_to_end(key)
             return make()
         loading = self._loading[key] = asyncio.ensure_future(self.beside(tenant, make))
@@ -170,18 +181,20 @@ class Lanes:
         """Whether the next turn of this code is tried on the loop's thread: a hop costs more than a light one."""
         if events > LIGHT_TURN_EVENTS:
             return False
-        left = self._heavy.get(code.source)
+        key = hash(code.source)
+        left = self._heavy.get(key)
         if left is None:
             return True
         if left > 1:
-            self._heavy[code.source] = left - 1
+            self._heavy[key] = left - 1
         else:
-            del self._heavy[code.source]
+            del self._heavy[key]
         return False
 
     def mark_heavy(self, code: Code) -> None:
-        self._heavy[code.source] = HEAVY_TURNS
-        self._heavy.move_to_end(code.source)
+        key = hash(code.source)
+        self._heavy[key] = HEAVY_TURNS
+        self._heavy.move_to_end(key)
         while len(self._heavy) > CODES_MAX:
             self._heavy.popitem(last=False)
 

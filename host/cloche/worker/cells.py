@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cloche.engines import Cell, CellSource, Code
+from cloche.engines import Cell, CellSource, Code, SandboxEngine
 from cloche.errors import ClocheError, LimitExceeded
 from cloche.history import RunKey, Seq, TenantId
 from cloche.history.check import Validator
@@ -16,6 +16,7 @@ from cloche.history.limits import Limits
 from cloche.run.code import guest_of, load_code
 from cloche.sandbox.switch_interval import switch_interval
 from cloche.store import Checkpoints, NewRun, Store, blob_digest
+from cloche.tenancy.cache import TenantCache
 from cloche.worker.cell_cache import CellCache
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cloche.run.ports import CellOwner
 
 GUESTS_MAX = 4  # kept, of those that runs are pinned to: some MB each
+CODES_BYTES_MAX = 256 << 20  # of bundles that are at hand
 CHECKPOINTS_S_MAX = 2.0  # how long the end of a worker waits for those on their way
 
 log = logging.getLogger("cloche")
@@ -49,7 +51,7 @@ class WorkerCells:
         self._store = store
         self._lanes = lanes
         self._checkpoints = checkpoints
-        self._codes: dict[str, Code] = {}
+        self._codes: TenantCache[str, Code] = TenantCache(CODES_BYTES_MAX)
         self._guests: dict[str, Callable[[], bytes]] = {}
         self._writes: set[asyncio.Task[None]] = set()  # checkpoints on their way
         self._switch_interval_s = switch_interval_s
@@ -82,15 +84,21 @@ class WorkerCells:
         Raises:
             HistoryError: it is not there, or damaged.
         """
-        if digest not in self._codes:
-            self._codes[digest] = await load_code(self._store, digest)
-        return self._codes[digest]
+        code = self._codes.get(digest)
+        if code is None:
+            code = await load_code(self._store, digest)
+            self._keep(digest, code)
+        return code
+
+    def _keep(self, digest: str, code: Code) -> None:
+        self._codes.put(digest, code, len(code.source) + len(code.graph), code.owner)
 
     def new_run(self, code: Code) -> NewRun:
         """A run that is pinned to the code and its guest, which go into the store with it if they are not there."""
         packed = code.pack()
         digest = blob_digest(packed)
-        self._codes.setdefault(digest, code)
+        if digest not in self._codes:
+            self._keep(digest, code)
         guest_digest, wasm = self.engine.guest(code.language)
         return NewRun(code.workflow, digest, {guest_digest: wasm, digest: packed})
 
@@ -111,7 +119,10 @@ class WorkerCells:
     async def open(self, tenant: TenantId, code: Code, limits: Limits) -> Cell:
         """A fresh cell of a run; raises as `Lanes.open`."""
         guest = await self._guest(code)
-        return await self._lanes.open(tenant, code, limits, partial(self.engine.open, code, guest, limits, tenant))
+        make = partial(self.engine.open, code, guest, limits, tenant)
+        if isinstance(self.engine, SandboxEngine):
+            return await self._lanes.open(tenant, code, limits, make, partial(self.engine.keeps, code, limits))
+        return await self._lanes.open(tenant, code, limits, make)
 
     async def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None:
         """The cell of a checkpoint; raises as `CellSource.thaw`."""
