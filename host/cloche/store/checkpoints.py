@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cloche.history.ids import RunKey, Seq
+from cloche.store.private import make_private
 
 T = TypeVar("T")
 
@@ -150,6 +151,8 @@ class CheckpointFile:
     def _opened(self) -> sqlite3.Connection | None:
         db = None
         try:
+            with suppress(OSError):  # SQLite says what is wrong
+                make_private(self._path)
             db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = OFF")

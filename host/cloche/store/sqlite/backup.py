@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from cloche.errors import BrokenChain, StoreUnavailable
+from cloche.store.private import make_private
 from cloche.store.protocol import Finding
 from cloche.store.sqlite.audit import audit
 from cloche.store.sqlite.database import Database
@@ -51,6 +52,7 @@ def _first_finding(part: Path) -> Finding | None:
 def _copy(source: Path, part: Path) -> None:
     """All of one read transaction, so a writer beside it never makes it begin again; synced."""
     part.unlink(missing_ok=True)
+    make_private(part)
     with closing(sqlite3.connect(source, isolation_level=None)) as reader, closing(sqlite3.connect(part)) as writer:
         reader.execute("BEGIN")
         reader.execute("SELECT 1 FROM sqlite_schema").fetchall()

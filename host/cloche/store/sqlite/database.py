@@ -8,11 +8,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from cloche.errors import DamagedStore, ForeignStore, StoreFailed, StoreFull, StoreUnavailable
+from cloche.store.private import make_private
 from cloche.store.sqlite import wal
 from cloche.store.sqlite.files import StoreFiles, check_life, check_path
 
@@ -112,6 +113,8 @@ class Database:
         self.connection.execute("COMMIT")
 
     def _connected(self) -> sqlite3.Connection:
+        with suppress(OSError):  # SQLite says what is wrong
+            make_private(self.path)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         db.text_factory = _text
         db.execute(_PATIENT)

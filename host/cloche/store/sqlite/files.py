@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloche.errors import DamagedStore, StoreFailed, StoreUnavailable
+from cloche.store.private import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +216,7 @@ def _life_in_lock(path: Path) -> int:
 @contextmanager
 def _lock_file(path: Path) -> Iterator[int]:
     try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     except OSError as error:
         raise StoreUnavailable(f"the store {path} cannot be locked: {error}", path=str(path)) from error
     try:
