@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from support.apps import in_loop
 
-from cloche import Cloche, create_step, create_workflow
+from cloche import Cloche, ProcessEngine, create_step, create_workflow
+from cloche.engines import Code
 from cloche.errors import StoreUnavailable
+from cloche.history import TenantId
+from cloche.sandbox.process.lockdown import NOBODY
+from cloche.sandbox.process.readers import Readers
 from cloche.store.sqlite import lock
 
 workflow = create_workflow(id="w").then(create_step(id="s", execute=lambda data: data)).commit()
@@ -54,3 +58,24 @@ async def test_who_may_read_the_lock_keeps_no_worker_waiting_for_ever(
     os.close(other)
     async with Cloche(tmp_path / "s.db", workflows=[workflow]) as app:
         await (await app.start("w", 1)).result()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to lose")
+def test_no_process_of_a_tenant_has_a_capability() -> None:
+    """And it is nobody's, where its host can still set its limits."""
+    readers, engine = Readers(has_spare=False), ProcessEngine()
+    code = Code("w", engine.guest()[0], "export default async () => 1", {}, "")
+    engine.load(code, lambda: engine.guest()[1], engine.limits(), TenantId("mallory"))
+    readers.read(TenantId("mallory"), workflow.graph.to_json())
+    expected = str(NOBODY) if int(_status(os.getpid())["CapEff"], 16) >> 24 & 1 else "0"
+    for child in (*engine.processes().values(), *readers.processes().values()):
+        status = _status(child.pid)
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}
+        assert set(status["Uid"].split()) == set(status["Gid"].split()) == {expected}
+    readers.close()
+    engine.close()
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)

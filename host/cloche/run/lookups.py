@@ -42,7 +42,7 @@ async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str
     for path in [*within, name] if not scope or "/" in name else within:
         record = await store.result(key, Path(path))
         if record is None and code.graph:
-            record = await _of_node(store, key, pinned_graph(code.graph), path)
+            record = await _of_node(store, key, pinned_graph(code), path)
         if record is not None:
             return _output(record)
     return None

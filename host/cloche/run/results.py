@@ -120,11 +120,11 @@ class Outline:
 
 def outline_of(code: Code) -> Outline:
     """Empty for code that has no nodes."""
+    is_flat = is_native(code)
     nodes = graph_outline(code).nodes
     single = ("step", "workflow", "map", "sleep", "sleep_until")
-    entries = {name: index for index, node in enumerate(nodes) for name in node.names}
-    sequence = frozenset(node.names[0] for node in nodes if node.type in single)
-    return Outline(sequence, entries, is_flat=is_native(code))
+    entries = {name: index for index, node in enumerate(nodes) for name in dict.fromkeys(node.names)}
+    return Outline(frozenset(node.names[0] for node in nodes if node.type in single), entries, is_flat)
 
 
 async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:

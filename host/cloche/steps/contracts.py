@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.tenancy.cache import TenantCache
@@ -24,6 +25,22 @@ _BYTES_EACH: Final = 4  # that a contract takes for each byte of its graph, at m
 log = logging.getLogger("cloche")
 
 
+@dataclass(frozen=True, slots=True)
+class _Nested:
+    """A workflow of the graph: its attempts, where it says, and which workflow stands behind which of its names."""
+
+    retries: int | None
+    nested: dict[str, str]
+
+    @classmethod
+    def of(cls, definition: Any) -> _Nested:
+        found: dict[str, str] = {}
+        for body in _bodies(_mapping(definition)):
+            if body.get("type") == "workflow":
+                found[str(body.get("id"))] = str(body.get("workflow"))
+        return cls(_attempts(_mapping(definition).get("retry_config")), found)
+
+
 class Contract:
     """That of one graph. It has what `client.Workflow` has for whoever starts a run."""
 
@@ -33,7 +50,7 @@ class Contract:
     def __init__(self, graph: str) -> None:
         from cloche_codegen.json_schemas import Room
 
-        self._read = read = _read(graph)
+        read = _read(graph)
         self.id: str = str(read.get("id", ""))
         self._room = Room()
         self._input = self._adapter("input_schema", read.get("input_schema"))
@@ -43,6 +60,8 @@ class Contract:
             if node["event"] not in self._events:
                 self._events[node["event"]] = self._adapter(f"event '{node['event']}'", node["payload_schema"])
         self._steps = {id: one for id, one in _mapping(read.get("steps")).items() if isinstance(one, Mapping)}
+        self._workflows = {id: _Nested.of(one) for id, one in _mapping(read.get("workflows")).items()}
+        self._whole = _Nested.of(read)
 
     def input_adapter(self) -> TypeAdapter[Any] | None:
         return self._input
@@ -54,27 +73,23 @@ class Contract:
         return self._events.get(name)
 
     def retries(self, step: str, path: str) -> int | None:
-        """How often the graph wants a step tried again where it is called at `path`; None if it does not say."""
+        """How often the graph wants a step that is called at `path` tried again; None if it does not say."""
         spec = self._steps.get(step, {})
         own = spec.get("retries")
         if isinstance(own, int):
             return max(0, own)
         of_step = _attempts(spec.get("retry_config"))
-        if of_step is not None:
-            return of_step
-        configs = (_attempts(workflow.get("retry_config")) for workflow in reversed(self._around(path)))
-        return next((attempts for attempts in configs if attempts is not None), None)
+        return self._retries_around(path) if of_step is None else of_step
 
-    def _around(self, path: str) -> list[Mapping[str, Any]]:
-        """The workflows that a call at `path` stands in, the outermost first."""
-        around = [self._read]
+    def _retries_around(self, path: str) -> int | None:
+        """What the innermost workflow around `path` says that says something; as `cloche_codegen.nesting`."""
+        around, said = self._whole, self._whole.retries
         for part in path.split("/")[:-1]:
-            nested = _nested(around[-1]).get(part.partition("[")[0])
-            found = _mapping(self._read.get("workflows")).get(str(nested))
-            if not isinstance(found, Mapping):
+            nested = self._workflows.get(around.nested.get(part.partition("[")[0], ""))
+            if nested is None:
                 break
-            around.append(found)
-        return around
+            around, said = nested, said if nested.retries is None else nested.retries
+        return said
 
     def _adapter(self, what: str, schema: Any) -> TypeAdapter[Any] | None:
         """Of what was deployed before there were bounds, what is beyond them says nothing."""
@@ -127,20 +142,13 @@ def _waits(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield node
 
 
-def _nested(definition: Mapping[str, Any]) -> dict[Any, Any]:
-    """Of a workflow as JSON: which one each of its nodes runs, by the id of the node or body."""
+def _bodies(definition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The single calls of its nodes: they themselves, their arms, or their bodies."""
     nodes = definition.get("nodes")
-    bodies: list[Any] = []
-    for node in nodes if isinstance(nodes, list) else ():
-        one = _mapping(node)
-        arms = one.get("arms")
-        bodies += [one, one.get("body"), one.get("otherwise")]
-        bodies += [_mapping(arm).get("body", arm) for arm in arms] if isinstance(arms, list) else []
-    return {
-        body["id"]: body.get("workflow")
-        for body in map(_mapping, bodies)
-        if body.get("type") == "workflow" and isinstance(body.get("id"), str)
-    }
+    for node in map(_mapping, nodes if isinstance(nodes, list) else ()):
+        arms = node.get("arms")
+        inside = [_mapping(arm).get("body", arm) for arm in arms] if isinstance(arms, list) else []
+        yield from map(_mapping, (node, *inside, node.get("body"), node.get("otherwise")))
 
 
 def _attempts(retry_config: Any) -> int | None:

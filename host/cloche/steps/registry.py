@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of, is_written
@@ -22,8 +21,9 @@ from cloche.tenancy.cache import TenantCache
 if TYPE_CHECKING:
     from cloche_codegen import Graph, RetryConfig, Step, Workflow
 
-GRAPHS_MAX = 256  # graphs that are pinned with runs, as they are looked at again
 RETRIES_BYTES_MAX = 64 << 20  # of graphs whose retries are at hand
+GRAPHS_BYTES_MAX = 256 << 20
+_BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -33,6 +33,7 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
+        # By graph, owner, workflow around and step: paths are a guest's to choose.
         self._retries: TenantCache[tuple[str, str, str, str], RetryPolicy] = TenantCache(RETRIES_BYTES_MAX)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
@@ -71,7 +72,7 @@ class Registry:
         known = self._retries.get(key)
         if known is None:
             known = retry_policy_of(code, step, path)
-            self._retries.put(key, known, len(code.graph) + 1000, code.owner)
+            self._retries.put(key, known, len(code.graph) + len(path) + 1000, code.owner)
         return known
 
     def checks(self, code: Code) -> Checks:
@@ -90,7 +91,7 @@ class Registry:
         """
         if code.owner or not code.graph or not self.checks(code).inputs:
             return
-        pinned = pinned_graph(code.graph).steps.get(step.id)
+        pinned = pinned_graph(code).steps.get(step.id)
         if pinned is None:
             return
         if given:
@@ -217,9 +218,15 @@ def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
     )
 
 
-@lru_cache(GRAPHS_MAX)
-def pinned_graph(text: str) -> Graph:
-    """The graph of a run's code, from its JSON."""
+_graphs: TenantCache[str, Graph] = TenantCache(GRAPHS_BYTES_MAX)
+
+
+def pinned_graph(code: Code) -> Graph:
+    """The graph of a run's code, which has one, from its JSON."""
     from cloche_codegen import Graph
 
-    return Graph.from_json(text)
+    found = _graphs.get(code.graph)
+    if found is None:
+        found = Graph.from_json(code.graph)
+        _graphs.put(code.graph, found, _BYTES_EACH * len(code.graph), code.owner)
+    return found

@@ -23,8 +23,10 @@ from dataclasses import dataclass
 
 CPU_S_MAX = 3_600  # a process that has computed for so long is ended, and its runs are rebuilt in a new one
 FILES_MAX = 64
+NOBODY = 65_534  # user and group that own nothing
 FILE_BYTES_MAX = 256 << 20  # no file is there to be written to but wasmtime's own, in memory: a guest's first memory
 
+_CAP_SYS_RESOURCE, _CAPABILITIES_VERSION = 24, 0x20080522
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF, _LANDLOCK_VERSION = 444, 446, 1
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_TSYNC = 1, 1
@@ -86,6 +88,29 @@ def die_with(parent: int) -> None:
         _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it had ended before
         os._exit(0)
+
+
+def drop_privileges(parent: int) -> None:
+    """Under root: give up all capabilities, and become nobody, so that a broken process reaches what nobody reaches.
+
+    It stays root by name where its host could not set its limits any more: those of another user need CAP_SYS_RESOURCE.
+    `parent` as of `die_with`: the kernel forgets that when the user changes. Files are opened and modules imported before.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return
+    if _effective_capabilities() >> _CAP_SYS_RESOURCE & 1:
+        with suppress(OSError):  # in a container that may not, the layers below hold
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+    _libc().capset(struct.pack("Ii", _CAPABILITIES_VERSION, 0), bytes(24))
+    die_with(parent)
+
+
+def _effective_capabilities() -> int:
+    with open("/proc/self/status") as file:
+        found = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
+    return int(found.split()[1], 16)
 
 
 def raise_oom_score() -> None:

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str], serving: Callable[[], Cells] | None = None) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channels = [socket.socket(fileno=number) for number in numbers]
     lockdown.raise_oom_score()
+    lockdown.drop_privileges(parent)
     patched_images.stop()
     engine().start()
     landlock = lockdown.close_files()
