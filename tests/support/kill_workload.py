@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cloche import Cloche, StepContext, create_workflow, step, wait_for_event, workflow
+from cloche.errors import StoreUnavailable
 
 STORE = os.environ.get("KILL_STORE", "kill.db")
 JOURNAL = Path(os.environ.get("KILL_JOURNAL", "journal.txt"))
@@ -59,8 +60,12 @@ async def order(number: int) -> dict[str, Any]:
 
 
 async def main() -> None:
-    async with Cloche(STORE, workflows=[order, shipping]):
-        await asyncio.Event().wait()
+    while True:  # as whatever starts services does: a server may be away when its worker begins
+        try:
+            async with Cloche(STORE, workflows=[order, shipping]):
+                await asyncio.Event().wait()
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

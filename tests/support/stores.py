@@ -19,8 +19,14 @@ from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, Ru
 from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
 from cloche.status import RunStatus
-from cloche.store import Append, MemoryStore, NewRun, RunRow, Store
+from cloche.store import Append, MemoryStore, NewRun, RunRow, SqliteStore, Store
 from cloche.store.memory import MemoryLeases
+
+# The stores that need no server, each made in a folder of its own. All there are: `support.stores_of_all_kinds`.
+MAKERS: dict[str, Callable[[FilePath], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "runs.db"),
+}
 
 
 def key(run: str = "r1", tenant: str = DEFAULT_TENANT) -> RunKey:

@@ -102,7 +102,7 @@ class Everything:
             *_columns([(place, id) for place, append in appends for id in append.taken], 2),
             *_columns([(n, place) for n, name in enumerate(self.sent, 1) for place in self._needing[name]], 2),
             [append.status in FINAL for _, append in appends],
-            *_columns([(place, *_names(append), name) for place, append in appends for name in append.unawaited], 4),
+            *_columns([(place, *_names(append), name) for place, append in appends for name in _closed(append)], 4),
             *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
             ENDED,
         ]
@@ -128,6 +128,11 @@ def _of_run(append: Append) -> tuple[Any, ...]:
 
 def _amounts(metered: Metered | None) -> tuple[Any, ...]:
     return _NO_AMOUNTS if metered is None else (*metered.usage.amounts, metered.meter)
+
+
+def _closed(append: Append) -> set[str]:
+    """The names that it waits for no more. One that it also waits for anew stays as it is."""
+    return set(append.unawaited) - set(append.awaited)
 
 
 def _names(append: Append) -> tuple[str, str]:
