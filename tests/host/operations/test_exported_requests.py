@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.apps import KEY, AppOn, Journal, in_loop, until
 
-from cloche import Policy, create_workflow
+from cloche import Client, Policy, create_workflow
 from cloche.errors import ClocheError, ForeignFile
 from cloche.history import RunKey
 from cloche.history.check import decode_sequence
