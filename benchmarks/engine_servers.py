@@ -94,7 +94,17 @@ class Temporal:
     def restart(self) -> None:
         self.server.kill()
         self.server.start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it serves: its port is open before."""
         wait_for_port(self.port)
+        command = [self.server.command[0], "operator", "cluster", "health", "--address", self.address]
+        give_up = time.monotonic() + PATIENCE_S
+        while subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            if time.monotonic() > give_up:
+                raise TimeoutError("Temporal's server does not serve")
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -106,8 +116,9 @@ def temporal(folder: Path) -> Iterator[Temporal]:
     server = Server(command, folder / "temporal.log")
     server.start()
     try:
-        wait_for_port(port)
-        yield Temporal(server, port)
+        running = Temporal(server, port)
+        running.wait()
+        yield running
     finally:
         server.stop()
 
