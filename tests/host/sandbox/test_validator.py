@@ -58,7 +58,7 @@ def weighed(data: bytes, at: int) -> tuple[int, int]:
     return items, depth
 
 
-WIDE = Bounds(*[1 << 60 for field in fields(Bounds) if field.type == "int"])
+WIDE = Bounds(*[1 << 60 for field in fields(Bounds) if field.type == "int"])  # type: ignore[arg-type]
 
 
 def over(data: bytes, at: int, **bound: int) -> int | None:
