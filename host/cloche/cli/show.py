@@ -79,8 +79,9 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
 @tenant_option
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     """Show one run: why it is not moving, its steps, their times, its result."""
-    from cloche.cli.output import print_json, print_result, print_steps, shown
+    from cloche.cli.output import print_json, print_result, print_steps
     from cloche.operations import on_their_way, replay, start_requests, stores
+    from cloche.text import shown
 
     key = key_of(run_id, tenant)
 

@@ -22,6 +22,9 @@ class Bounds:
     pending_steps: int
     timers: int
     hooks: int
+    has_old_names: bool = (
+        False  # whether new commands may have names as they were allowed once: in runs of older releases
+    )
 
     def check_log(self, records: int, size: int, open_count: int, counts: Callable[[], Mapping[str, int]]) -> None:
         """Of a run as it stands after a turn: `records` and `size` (bytes) of its log, and how many calls are open.

@@ -125,7 +125,6 @@ class RunMachine:
         "bounds",
         "gate",
         "handles_cancel",
-        "has_old_names",
         "head_hash",
         "head_seq",
         "key",
@@ -148,7 +147,6 @@ class RunMachine:
         self.log_bytes = 0  # of all records, with their payloads
         self.gate: Gate | None = None
         self.bounds: Bounds | None = None  # for what is new
-        self.has_old_names = False  # whether new commands may have names as they were allowed once
         self.validator: Validator | None = None  # of what the guest writes, where compiled code does it
         self.abi = ABI  # of the run's guest: what it is told is packed for it
         self.handles_cancel = False  # whether the code can clean up; for what is new
@@ -364,7 +362,7 @@ class RunMachine:
             self.bounds.check_console(console_bytes(commands))
 
     def _add_command(self, body: bytes, time: TimeMs) -> None:
-        command: Command = unpack_command(body, is_new=not self.has_old_names)
+        command: Command = unpack_command(body, is_new=self.bounds is None or not self.bounds.has_old_names)
         call = getattr(command, "call", None)
         if self.bounds is not None:
             for name in NAMES[type(command)]:

@@ -153,7 +153,9 @@ class Children:
             with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
                 row = await self._services.store.run(key)
                 if row is None:
-                    return _failed(Failure("NotFound", f"child run {shown(key.run)} was deleted before its end was seen"))
+                    return _failed(
+                        Failure("NotFound", f"child run {shown(key.run)} was deleted before its end was seen")
+                    )
                 if row.status in FINAL:
                     return await _read(self._services.store, key)
                 await stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloche.engines import Code, is_native
@@ -152,8 +153,7 @@ class LiveRun:
     def _new_machine(self) -> RunMachine:
         machine = RunMachine(self.key)
         machine.gate = self._gate() if self._gate is not None else None
-        machine.bounds = self.limits.policy.bounds
-        machine.has_old_names = not self.limits.derived_ids
+        machine.bounds = replace(self.limits.policy.bounds, has_old_names=not self.limits.derived_ids)
         machine.validator = self._services.cells.validator
         machine.handles_cancel = self._handles_cancel
         machine.abi = self.code.abi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloche.engines.code import Outline
+from cloche.engines.code import GraphOutline
 from cloche.history.calls import OpenCalls
 
 
@@ -15,7 +15,7 @@ class EntryGate:
     Maps run inside the guest and are no entry to stop at.
     """
 
-    def __init__(self, graph: Outline) -> None:
+    def __init__(self, graph: GraphOutline) -> None:
         self._entries = {name: index for index, node in enumerate(graph.nodes) for name in node.names}
         self._open: int | None = None
         self._holds_nothing = False

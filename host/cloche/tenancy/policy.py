@@ -242,7 +242,8 @@ class Policy(BaseModel):
     @cached_property
     def bounds(self) -> Bounds:
         """What bounds a run's machine."""
-        return Bounds(**{name: getattr(self, name) for name in Bounds.__dataclass_fields__})
+        names = Bounds.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        return Bounds(**{name: getattr(self, name) for name in names})
 
     def wider_than(self, other: Policy) -> str | None:
         """The first field in which this allows what `other` does not."""

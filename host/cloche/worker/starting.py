@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, outline_of
+from cloche.engines import Code, graph_outline
 from cloche.errors import (
     ClocheError,
     LeasedElsewhere,
@@ -207,5 +207,5 @@ class Starting:
 
     def _driver(self, key: RunKey, code: Code, created: RunCreated, lease: Lease | None) -> RunDriver:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
-        gate = partial(EntryGate, outline_of(code)) if created.per_step and code.graph else None
+        gate = partial(EntryGate, graph_outline(code)) if created.per_step and code.graph else None
         return RunDriver(self._services, key, code, RunLimits.of(created, key, self.counters), gate, lease)

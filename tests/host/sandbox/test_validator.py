@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloche.errors import GuestUnavailable, LimitExceeded, MalformedOutput
-from cloche.history.bounds import Bounds
 from cloche.history.check import check
 from cloche.history.output import split_output
 from cloche.history.values import encode
 from cloche.sandbox.validator import Checker, checker
 from cloche.sandbox.validator import walk as walk_or_not
+from cloche.tenancy import Policy
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 TIMES = [
@@ -57,10 +58,12 @@ def weighed(data: bytes, at: int) -> tuple[int, int]:
     return items, depth
 
 
+WIDE = replace(Policy().bounds, value_depth=1 << 60, value_items=1 << 60, payload_bytes=1 << 60)
+
+
 def over(data: bytes, at: int, **bound: int) -> int | None:
-    most = dict.fromkeys(Bounds.__dataclass_fields__, 1 << 60)
     try:
-        check(data, at, Bounds(**{**most, **bound}))
+        check(data, at, replace(WIDE, **bound))  # type: ignore[arg-type]
     except LimitExceeded as error:
         return int(error.facts["asked"])
     return None
@@ -182,7 +185,7 @@ def test_a_large_output_is_split_as_a_small_one() -> None:
 
 
 def test_what_is_wrong_in_a_large_output_is_named_as_in_a_small_one() -> None:
-    bounds = Bounds(**{**dict.fromkeys(Bounds.__dataclass_fields__, 1 << 60), "value_items": 3_000})
+    bounds = replace(WIDE, value_items=3_000)
     with pytest.raises(LimitExceeded, match="value_items"):
         list(split_output(encode([0, 1, "p", "step", [LARGE]]) + b"\xf6", bounds))
     broken = encode([0, 1, "p", "step", [LARGE]]) + b"\xf6" + struct.pack(">BH", 0xF9, 1)
