@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloche.errors import GuestUnavailable, LimitExceeded, MalformedOutput
-from cloche.history.bounds import Bounds
 from cloche.history.check import check
 from cloche.history.output import split_output
 from cloche.history.values import encode
 from cloche.sandbox.validator import Checker, checker
 from cloche.sandbox.validator import walk as walk_or_not
+from cloche.tenancy import Policy
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 TIMES = [
@@ -58,7 +58,7 @@ def weighed(data: bytes, at: int) -> tuple[int, int]:
     return items, depth
 
 
-WIDE = Bounds(*[1 << 60 for field in fields(Bounds) if field.type == "int"])  # type: ignore[arg-type]
+WIDE = replace(Policy().bounds, value_depth=1 << 60, value_items=1 << 60, payload_bytes=1 << 60)
 
 
 def over(data: bytes, at: int, **bound: int) -> int | None:
