@@ -132,6 +132,10 @@ written half. Runs wait and try again by themselves; free the disk or unlock the
     "store-full": """
 The disk of the store is full. Nothing was written half, and no step that ran is run again for it: runs keep what they have and
 try again by themselves until there is room.""",
+    "store-refused": """
+A database server that cannot keep what it acknowledges, or does not let this user in: it runs with `fsync` or
+`synchronous_commit` off, it is a standby, its version is too old, or the password, the rights or the encryption do not fit. The
+message says which, and what to set. Nothing was written.""",
     "store-failed": """
 The disk did not confirm a write (fsync failed). Nobody can say what of it is there, so this process stops using the store:
 end it, look at the disk, start again. What was acknowledged is checked when the store is opened.""",

@@ -340,7 +340,7 @@ async def test_a_closed_client_says_so(journal: Journal) -> None:
         await client.list()
 
 
-@pytest.mark.parametrize("store", ["memory:", "postgresql://app@db/cloche"])
+@pytest.mark.parametrize("store", ["memory:", "mysql://app@db/cloche"])
 def test_a_store_that_no_client_can_open_is_refused(store: str) -> None:
     with pytest.raises(UsageError):
         Client(store)
