@@ -61,6 +61,7 @@ class RunDriver:
         self.lease = lease  # None: the run was let go, and is claimed again if anything comes for it
         self.turns = 0  # since the run was last reported to its callbacks
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.leaving: asyncio.Future[None] | None = None  # set when it takes nothing more, done when it has let go
         self._services = services
         self._waiters = Waiters(key)
         self.inputs = Inputs(self._waiters)
@@ -178,9 +179,13 @@ class RunDriver:
             log.exception("run %s stopped by a fault of cloche itself", self.key)
             await self._block(ClocheError(f"a fault in cloche itself stopped the run: {error!r}"))
         finally:
+            self.leaving = asyncio.get_running_loop().create_future()
             self.stop()
             self._waiters.reject()
-            await self._leave(parked=parked)
+            try:
+                await self._leave(parked=parked)
+            finally:
+                self.leaving.set_result(None)
 
     def lose(self) -> None:
         """The worker was evicted: nothing more comes of this driver."""

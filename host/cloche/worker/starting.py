@@ -136,8 +136,12 @@ class Starting:
             NotFound: there is no such run.
             LeasedElsewhere: another worker executes it.
         """
-        if (driver := self._drivers.get(key)) is not None:
-            return driver
+        while (driver := self._drivers.get(key)) is not None:
+            if driver.leaving is None:
+                return driver
+            await asyncio.shield(driver.leaving)  # it takes nothing any more: the next one does
+            if self._drivers.get(key) is driver:
+                break
         row = await self._services.store.run(key)
         if row is None:
             raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)

@@ -14,6 +14,7 @@ from support.guests import needs_python
 from cloche import Client, Policy, create_workflow, wait_for_event, workflow
 from cloche.errors import InboxFull
 from cloche.store import MemoryStore, SqliteStore, Store
+from cloche.store.memory import MemoryLeases
 
 # PostgreSQL's bounds and figures are in the suite of stores: `conformance/test_events.py`, `postgres/test_plans.py`.
 MAKERS: dict[str, Callable[[Path], Store]] = {
@@ -152,3 +153,26 @@ async def test_an_event_of_a_run_that_is_parked_reaches_it_from_a_client() -> No
         async with Client(await store.connect()) as client:
             await client.send_event("r1", "go", 5)
         assert (await asyncio.wait_for(run.result(final=True), 5)).result == 5
+
+
+@in_loop
+async def test_an_event_is_not_given_to_a_driver_that_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that waits lets the loop go on while a run that was parked is let go; what comes then is for the next driver."""
+    releasing, goes_on = asyncio.Event(), asyncio.Event()
+    release = MemoryLeases.release
+
+    async def slow(leases: MemoryLeases, *which: Any) -> None:
+        releasing.set()
+        await goes_on.wait()
+        await release(leases, *which)
+
+    monkeypatch.setattr(MemoryLeases, "release", slow)
+    twice = create_workflow(id="twice").wait_for_event("go", id="first").wait_for_event("go", id="second").commit()
+    async with AppOn(MemoryStore(), workflows=[twice]) as app:
+        run = await app.start("twice", None, run_id="r1")
+        await app.send_event("r1", "go", 1)
+        await releasing.wait()
+        await app.send_event("r1", "go", 2)
+        await asyncio.sleep(0.05)
+        goes_on.set()
+        assert (await run.result()).status == "success"
