@@ -40,7 +40,10 @@ def refused(ran: Ran, code: int, *said: str) -> None:
         ("no_such_module:math", "No module named 'no_such_module'; give a file as path/to/file.py:name"),
         ("json:math", "json has no 'math'; it defines no workflow"),
         ("json", "json does not say which workflow; it defines no workflow"),
-        (f"{FLOWS}:nothing", "has no 'nothing'; its workflows are: asking, changed_math, endless, escaping"),
+        (
+            f"{FLOWS}:nothing",
+            "has no 'nothing'; its workflows are: asking, changed_math, endless, escaping, failing, math",
+        ),
         (FLOWS, "does not say which workflow; its workflows are:"),
         (f"{FLOWS}:not_a_workflow", "is a module, not a workflow"),
         (f"{FLOWS}:double", "is a Step, not a workflow"),
