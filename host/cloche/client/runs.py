@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import RunFailed, UsageError
+from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
 from cloche.history.values import plain
@@ -143,6 +143,10 @@ class Run:
                 row = await self._found(connection.store)
             except RunFailed as error:  # it was canceled before a worker began it
                 return RunStatus(error.facts["status"])
+            except NotFound as error:
+                if error.facts.get("kind") != "run":  # what its start was refused with
+                    raise
+                row = None
         return row.status if row is not None else RunStatus.PENDING
 
     async def cancel(self) -> None:
