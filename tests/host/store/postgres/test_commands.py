@@ -50,7 +50,7 @@ def test_runs_move_between_stores_with_their_chains(url: str, tmp_path: Path) ->
     file, other = str(tmp_path / "r1.cloche"), str(tmp_path / "other.db")
     said("run", MATH, "--input", '{"x": 5}', "--store", other, "--run-id", "r1")
     said("export", "r1", "-o", file, "--store", other)
-    said("import", file, "--store", url)
+    said("import", "--own-code", file, "--store", url)
     said("export", "r1", "-o", f"{file}.again", "--store", url)
     assert Path(file).read_bytes() == Path(f"{file}.again").read_bytes()
     said("verify", "--store", url)
