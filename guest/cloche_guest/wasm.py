@@ -211,20 +211,23 @@ def constant_of(module: bytes, export: str) -> int:
 
 
 def bytes_at(module: bytes, address: int, size: int) -> bytes:
-    """`size` bytes of the memory that the one segment of `data_section` makes.
+    """`size` bytes of the memory that the module begins with, which lie in one of its segments.
 
     Raises:
-        MalformedModule: they are not in it.
+        MalformedModule: they do not.
     """
-    body = find_section(module, DATA) or b""
-    if body[:3] != b"\x01\x00\x41":
-        raise MalformedModule("the module's memory is not one segment")
-    begin, at = read_signed(body, 3)
-    length, at = read_unsigned(body, at + 1)
-    offset = address - begin
-    if offset < 0 or offset + size > length:
-        raise MalformedModule(f"there is nothing at address {address}")
-    return body[at + offset : at + offset + size]
+    body = find_section(module, DATA) or b"\0"
+    count, at = read_unsigned(body, 0)
+    for _ in range(count):
+        if body[at : at + 2] != b"\x00\x41":  # active, at a constant
+            break
+        begin, at = read_signed(body, at + 2)
+        length, at = read_unsigned(body, at + 1)
+        offset = address - begin
+        if 0 <= offset <= length - size:
+            return body[at + offset : at + offset + size]
+        at += length
+    raise MalformedModule(f"there is nothing at address {address}")
 
 
 def read_signed(data: bytes, at: int) -> tuple[int, int]:

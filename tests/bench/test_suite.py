@@ -11,7 +11,12 @@ from support.commands import cloche
 from benchmarks import SUITE, Scale, run_suite
 
 COMPILING = ("metering", "cold-start")  # guests, for many seconds
-ENGINES = ("inngest", "restate", "temporal")  # need servers and packages of other engines, and run for long: by hand
+ENGINES = (
+    "inngest",
+    "restate",
+    "temporal",
+    "postgres",
+)  # need servers and packages of others, and run for long: by hand
 
 
 @pytest.mark.parametrize("name", [name for name in SUITE if name not in (*COMPILING, *ENGINES)])

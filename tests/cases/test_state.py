@@ -50,14 +50,14 @@ async def test_a_step_that_raises_changes_no_state(case: Case) -> None:
 
 
 @everywhere
-async def test_a_step_that_suspends_changes_no_state(case: Case) -> None:
+async def test_what_a_step_sets_before_it_suspends_is_kept(case: Case) -> None:
     def act(_: Any, ctx: StepContext) -> Any:
         ctx.set_state(tries=ctx.state.get("tries", 0) + 1)
         return ctx.resume_data or ctx.suspend()
 
     result = await case.start(create_workflow(id="w").then(case.journal.acts("s", act)))
-    assert (result.status, result.state) == ("suspended", {})
-    assert (await case.resume("r")).state == {"tries": 1}
+    assert (result.status, result.state) == ("suspended", {"tries": 1})
+    assert (await case.resume("r")).state == {"tries": 2}
 
 
 @everywhere

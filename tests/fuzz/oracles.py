@@ -6,11 +6,14 @@ JavaScript makes of a value is known beforehand. `judge_value` and `judge_output
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import CodeType, FrameType, ModuleType
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 import cbor2
 
@@ -20,6 +23,7 @@ from cloche.history.output import split_output, unpack_command
 
 REFUSED, CAME_BACK, CANNOT_CROSS = range(3)
 SAFE_MAX: Final = 2**53 - 1
+_TEXT: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d)")
 T = TypeVar("T")
 
 
@@ -50,23 +54,35 @@ def through_javascript(data: bytes) -> tuple[int, int, bytes] | None:
         return None
     value = values.decode(data[:size])
     try:
-        return CAME_BACK, size, values.encode_plain(_back(value))
+        return CAME_BACK, size, values.encode_plain(_back(value, data[:size]))
     except OverflowError:
         return CANNOT_CROSS, size, b""
 
 
-def _back(value: Any) -> Any:
-    """Integral numbers have no other form there, and instants have milliseconds and no offset."""
+def _back(value: Any, data: bytes) -> Any:
+    """Integral numbers have no other form there, and instants have milliseconds and no offset, unless they have more digits."""
     match value:
         case float() if value.is_integer() and abs(value) <= SAFE_MAX and (value or str(value) == "0.0"):
             return int(value)
         case datetime():
-            return _javascript_date(value)
+            return _instant(value, data)
         case list():
-            return [_back(item) for item in value]
+            return [_back(item, data) for item in value]
         case dict():
-            return {key: _back(item) for key, item in value.items()}
+            return {key: _back(item, data) for key, item in value.items()}
     return value
+
+
+def _instant(moment: datetime, data: bytes) -> Any:
+    """One with more digits than a Date has comes back in the text that it came in, somewhere in `data`; one in a zone as it is."""
+    if isinstance(moment.tzinfo, ZoneInfo):
+        return moment
+    if moment.microsecond % 1000:
+        for text in _TEXT.findall(data):
+            with suppress(ValueError):
+                if datetime.fromisoformat(text.decode()) == moment:
+                    return cbor2.CBORTag(0, text.decode())
+    return _javascript_date(moment)
 
 
 def _javascript_date(moment: datetime) -> cbor2.CBORTag:
@@ -105,20 +121,20 @@ def judge_output(output: bytes) -> None:
     except MalformedOutput as error:
         raise Finding(f"{output.hex()}\n{error}") from error
     for command in (command for commands in events for command in commands):
-        again = values.encode_plain(_with_milliseconds(values.decode(command)))
+        again = values.encode_plain(_with_milliseconds(values.decode(command), command))
         if again != command:
             raise Finding(f"{command.hex()}\nPython writes {again.hex()}")
         read_command(command)
 
 
-def _with_milliseconds(value: Any) -> Any:
+def _with_milliseconds(value: Any, data: bytes) -> Any:
     match value:
         case datetime():
-            return _javascript_date(value)
+            return _instant(value, data)
         case list():
-            return [_with_milliseconds(item) for item in value]
+            return [_with_milliseconds(item, data) for item in value]
         case dict():
-            return {key: _with_milliseconds(item) for key, item in value.items()}
+            return {key: _with_milliseconds(item, data) for key, item in value.items()}
     return value
 
 

@@ -71,7 +71,11 @@ HOUR = timezone(timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
-    "moment", [datetime.min.replace(tzinfo=HOUR), datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))]
+    "moment",
+    [
+        datetime.min.replace(tzinfo=HOUR),
+        datetime.max.replace(microsecond=999_000, tzinfo=timezone(-timedelta(hours=1))),
+    ],
 )
 def test_an_instant_that_leaves_the_calendar_in_utc_cannot_go_out_again(moment: datetime) -> None:
     failed, _ = sequence(give_back(encode([moment])))
