@@ -74,7 +74,7 @@ def _back(value: Any, data: bytes) -> Any:
 
 
 def _instant(moment: datetime, data: bytes) -> Any:
-    """One with more digits than a Date has comes back in the text that it came in, somewhere in `data`; one in a zone as it is."""
+    """One with more digits than a Date has comes back in the text that it came in, somewhere in `data`; a zone stays."""
     if isinstance(moment.tzinfo, ZoneInfo):
         return moment
     if moment.microsecond % 1000:
