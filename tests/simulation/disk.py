@@ -13,12 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from cloche.errors import StoreError, StoreUnavailable
+from cloche.errors import StoreUnavailable
 from cloche.history import Kind, Record, RunKey
 from cloche.history.messages import SetTimer
 from cloche.history.output import unpack_command
 from cloche.history.records import genesis, unpack_record
-from cloche.store import Append, InboxRow, MemoryStore, Store, all_records
+from cloche.store import Append, InboxRow, MemoryStore, Outcome, Store, all_records
 
 ENDS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
 
@@ -89,13 +89,13 @@ class Disk:
         self._has_clock = has_clock  # one that is never set back: times of different records can be compared
         self.fault: Broken | None = None  # the first promise that was not kept inside a commit
 
-    async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
+    async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[Outcome]:
         """One transaction of a handle on the store, its appends in any order: they are of different runs."""
         order = list(range(len(appends)))
         chance.shuffle(order)
         rows = [await self.store.run(append.key) for append in appends]
         events = {append.key: await self.store.requests(append.key) for append in appends}
-        outcomes: list[StoreError | None] = [None] * len(appends)
+        outcomes: list[Outcome] = [None] * len(appends)
         for place, outcome in zip(order, await handle.commit([appends[place] for place in order]), strict=True):
             outcomes[place] = outcome
         try:
@@ -139,7 +139,7 @@ class Connection:
         if self.is_dead or self.is_cut:
             raise StoreUnavailable("there is no way to the store")
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         self.check()
         if self.refuses:
             self.refuses -= 1

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from cloche.errors import SeqConflict, StoreError
+from cloche.errors import SeqConflict
 from cloche.history import Batch, Kind
 from cloche.history.machine import Input
 from cloche.history.messages import StepCompleted
@@ -19,7 +19,7 @@ from cloche.run.commit import Commit
 from cloche.run.driver import RunDriver, is_far_from_moving
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
-from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, WaitingEvent
+from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, Outcome, WaitingEvent
 from cloche.store.memory import MemoryLeases
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
@@ -140,8 +140,8 @@ def ignore_the_fence(true: Any, self: MemoryStore, append: Append) -> Any:
 
 
 @mutation(MemoryStore, "commit")
-async def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[StoreError | None]:
-    outcomes: list[StoreError | None] = await true(self, appends[: (len(appends) + 1) // 2])
+async def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[Outcome]:
+    outcomes: list[Outcome] = await true(self, appends[: (len(appends) + 1) // 2])
     return [*outcomes, *[None] * (len(appends) - len(outcomes))]
 
 

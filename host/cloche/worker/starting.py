@@ -95,8 +95,8 @@ class Starting:
             QueueFull: too many wait already; there is no such run.
             RunConflict, SeqConflict, StoreUnavailable: as `start`.
         """
-        async with self._admission.queueing(key.tenant):
-            await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request))
+        most = self._admission.queue_max(key.tenant)
+        await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request, most))
         self._services.ownership.queued(key.tenant)
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:

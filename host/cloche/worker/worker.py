@@ -97,7 +97,7 @@ class Worker:
         self.membership = Membership(
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
-        self.admission = Admission(store, policy_of)
+        self.admission = Admission(policy_of)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
