@@ -257,6 +257,9 @@ class Leases(Protocol):
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
 
+    async def owned(self, worker: str) -> list[RunRow]:
+        """The runs of this worker that have not ended, by index: what a claim has given whose answer was lost is among them."""
+
     async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""
 

@@ -21,6 +21,9 @@ class Admission:
     def __init__(self, policy_of: Callable[[str], Policy]) -> None:
         self._policy_of = policy_of
         self.driven: Counter[TenantId] = Counter()
+        self.claimed: Counter[TenantId] = (
+            Counter()
+        )  # places of runs that are being claimed, or were and are not driven yet
 
     def entered(self, tenant: TenantId) -> None:
         self.driven[tenant] += 1
@@ -35,14 +38,17 @@ class Admission:
 
         A worker that is full of the runs of one tenant has an even share of its places left for each of the others.
         """
-        driven = self.driven[tenant]
+        driven = self._taken(tenant)
         even = DRIVEN_MAX // max(len(self.driven), tenants, 1)
-        places = max(DRIVEN_MAX - self.driven.total(), even - driven)
+        places = max(DRIVEN_MAX - self.driven.total() - self.claimed.total(), even - driven)
         return max(0, min(places, self._policy_of(tenant).concurrent_runs - driven))
 
     def admits(self, tenant: TenantId) -> bool:
         """Whether a new run of a tenant may begin at once."""
-        return self.driven[tenant] < self._policy_of(tenant).concurrent_runs
+        return self._taken(tenant) < self._policy_of(tenant).concurrent_runs
+
+    def _taken(self, tenant: TenantId) -> int:
+        return self.driven[tenant] + self.claimed[tenant]
 
     def queue_max(self, tenant: TenantId) -> int:
         """How many runs of a tenant may wait to begin. The store counts them, where it keeps the next one."""

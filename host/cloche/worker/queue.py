@@ -28,13 +28,16 @@ async def queue(
 
 
 async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
-    """End a run that has not begun.
+    """End a run that has not begun. Nobody here drives it meanwhile.
 
     Raises:
         LeasedElsewhere: a worker has just taken it.
     """
     claimed = await services.ownership.claim(row.key)
-    if claimed is None or claimed.head_seq != row.head_seq:
+    if claimed is not None and claimed.lease is not None and claimed.head_seq != row.head_seq:
+        await services.store.leases.release(row.key, claimed.lease, claimed.status, claimed.wake_at)
+        claimed = None
+    if claimed is None:
         raise LeasedElsewhere(f"run {row.key} begins just now", run_id=row.key.run, owner=None)
     machine = RunMachine(row.key)
     for record in await all_records(services.store, row.key):

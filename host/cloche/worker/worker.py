@@ -278,8 +278,8 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def adopt(self, row: RunRow) -> object:
-        return await self._worker.starting.adopt(row)
+    async def adopt(self, row: RunRow) -> None:
+        await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
         worker = self._worker
@@ -288,7 +288,7 @@ class _Work:
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
-        self._worker.drivers.lose_all()
+        self._worker.drivers.lose_all(but=self._worker.name)
 
 
 class _ChildRuns:
