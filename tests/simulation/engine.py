@@ -167,9 +167,10 @@ class Simulation:
             case "start":
                 self._call(worker, self._start, action.run)
             case "resume":
-                for other in self._workers:  # all of them at once
-                    if other is not None:
-                        self._call(other, self._resume, action.run)
+                for other in self._workers:  # all of them at once, or two callers of each
+                    for ask in (self._resume,) if action.kept else (self._resume_here, self._resume_here):
+                        if other is not None:
+                            self._call(other, ask, action.run)
             case "event":
                 for other in self._workers:
                     if other is not None:
@@ -308,6 +309,10 @@ class Simulation:
         row = await self._disk.store.run(_key(run))
         if row is not None and row.status == "suspended":
             await app.resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+
+    async def _resume_here(self, app: Cloche, run: int) -> None:
+        """Whatever state it is in: the worker has to look."""
+        await app.resume(_name(run), resume_data=ANSWER)
 
     async def _leave_data(self, client: Client, run: int) -> None:
         await client.request_resume(_name(run), resume_data=ANSWER, idempotency_key="answer")

@@ -25,7 +25,6 @@ from cloche.store.refusals import queue_full
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.drivers import Drivers
-from cloche.worker.due_runs import DueRuns
 from cloche.worker.inbox import Inbox
 from cloche.worker.looks import OneAtATime
 from cloche.worker.membership import Membership
@@ -224,15 +223,6 @@ def keep_runs_that_are_others(true: Any, self: Drivers, *, but: str) -> None:
     return None
 
 
-@mutation(Attempts, "start")
-def begin_what_was_lost_meanwhile(true: Any, self: Attempts, start: Any) -> None:
-    stopped, self._stopped = self._stopped, False
-    try:
-        true(self, start)
-    finally:
-        self._stopped = stopped
-
-
 @mutation(Committer, "append")
 async def count_before_the_insert(true: Any, self: Committer, append: Append) -> None:
     tenant, most = append.key.tenant, append.queue_max
@@ -243,9 +233,4 @@ async def count_before_the_insert(true: Any, self: Committer, append: Append) ->
 
 @mutation(Claims, "_look_for_strays")
 def forget_what_a_lost_answer_gave(true: Any, self: Claims) -> None:
-    return None
-
-
-@mutation(DueRuns, "room_again")
-def forget_room_that_a_look_did_not_see(true: Any, self: DueRuns) -> None:
     return None
