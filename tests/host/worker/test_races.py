@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
+from support.stores import Log, key
 
 from cloche import Client, DirectEngine, create_workflow
 from cloche.errors import NotSuspended, StoreUnavailable
-from cloche.history import DEFAULT_TENANT
-from cloche.store import MemoryStore
+from cloche.history import DEFAULT_TENANT, Kind, TenantId, TimeMs
+from cloche.store import MemoryStore, NewRun, RunRow
 from cloche.store.memory import MemoryLeases
 from cloche.tenancy import Policy
 from cloche.testing import TestApp, VirtualTime
+from cloche.worker.admission import Admission
+from cloche.worker.due_runs import DueRuns
 from cloche.worker.looks import OneAtATime
 
 
@@ -140,6 +143,42 @@ async def test_places_that_are_being_claimed_are_taken(journal: Journal, monkeyp
     gate.set()
     assert await ended(later) == ("success", True)
     await app.__aexit__(None, None, None)
+
+
+class NoWork:
+    """Implements `Work`: runs that are claimed are not driven."""
+
+    async def adopt(self, row: RunRow) -> None:
+        pass
+
+    async def look(self) -> None:
+        pass
+
+    def lose_all(self) -> None:
+        pass
+
+
+@in_loop
+async def test_room_that_is_made_during_a_look_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant's only run leaves while those of another one are claimed: its next one is looked for."""
+    store, claiming = MemoryStore(), Gate(monkeypatch, MemoryLeases, "claim_due")
+    acme, umbra = TenantId("acme"), TenantId("umbra")
+    await store.leases.join("w1")
+    for tenant in (acme, umbra):
+        log = Log(key("r1", tenant))
+        await store.commit([log.append(Kind.RUN_CREATED, status="pending", new=NewRun("w", "c0de"))])
+    admission = Admission(lambda tenant: Policy(concurrent_runs=1 if tenant == acme else 5))
+    admission.entered(acme)
+    due = DueRuns(store.leases, admission, NoWork(), lambda: "w1")
+    claiming.shut()
+    look = asyncio.ensure_future(due.take(TimeMs(1)))
+    await claiming.reached.wait()
+    admission.left(acme)
+    due.room_again()
+    claiming.open()
+    assert (await look, due.held) == (True, {acme})
+    await due.take(TimeMs(1))
+    assert [row.owner for row in await store.runs(tenant=acme)] == ["w1"]
 
 
 @pytest.mark.parametrize("method", ["claim_due", "claim", "set_problem"])
