@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.tenancy.fairness import divided, in_turns
+from cloche.worker.skew import SKEW_MAX_S, Skew
 
 if TYPE_CHECKING:
     from cloche.run.clock import Timers, World
     from cloche.run.ports import Tasks
-    from cloche.store import RunRow, Store
+    from cloche.store import News, RunRow, Store
     from cloche.worker.admission import Admission
     from cloche.worker.membership import Membership
     from cloche.worker.ports import Work
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
+HINTS_EVERY_S = 0.02  # however often somebody says that there is something to see
 
 log = logging.getLogger("cloche")
 
@@ -44,6 +47,7 @@ class Claims:
         membership: Membership,
         admission: Admission,
         work: Work,
+        skew_max_s: float = SKEW_MAX_S,
     ) -> None:
         self.held: set[TenantId] = set()  # of whom there may be more than was taken
         self._store = store
@@ -53,6 +57,7 @@ class Claims:
         self._membership = membership
         self._admission = admission
         self._work = work
+        self._skew = Skew(skew_max_s)
         self._mark: int | None = None  # of the store's news, as of the last look
         self._changes = -1  # of the membership, likewise
         self._due: TimeMs | None = None  # when a look is planned
@@ -78,6 +83,11 @@ class Claims:
         return [self._watcher]
 
     @property
+    def takes_runs(self) -> bool:
+        """Whether its clock is near enough to the store's."""
+        return not self._skew.is_too_large
+
+    @property
     def is_idle(self) -> bool:
         """Whether the last look found no more than was taken."""
         return not self.held
@@ -96,7 +106,12 @@ class Claims:
             return False
 
     async def claim(self, key: RunKey) -> RunRow | None:
-        """Own the run, if no other worker does; None otherwise."""
+        """Own the run, if no other worker does; None otherwise.
+
+        Raises:
+            StoreUnavailable: the clock of this machine is wrong; or the store did not answer.
+        """
+        self._skew.check()
         return await self._store.leases.claim(self._membership.worker, key)
 
     def expect(self, due: int | None) -> None:
@@ -126,7 +141,7 @@ class Claims:
 
     async def _watch(self) -> None:
         while True:
-            await self._world.pause(self._store.news_every_s)
+            await self._pause()
             try:
                 await self._keep()
                 if await self._has_news():
@@ -136,9 +151,25 @@ class Claims:
             except Exception:
                 log.exception("a look for work failed by a fault of cloche itself")
 
+    async def _pause(self) -> None:
+        """Until it is time for a look, or somebody says that there is something to see."""
+        hint = self._store.hint
+        if hint is None or not self._world.is_real_time:
+            await self._world.pause(self._store.news_every_s)
+            return
+        await self._world.pause(HINTS_EVERY_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hint.wait(), self._store.news_every_s - HINTS_EVERY_S)
+        hint.clear()
+
     async def _has_news(self) -> bool:
         """Whether others wrote, or this worker freed the runs of one it evicted: a store does not tell of own writes."""
-        return self._membership.changes != self._changes or (await self._store.news(self._mark)).is_any
+        if self._membership.changes != self._changes:
+            return True
+        news = await self._store.news(self._mark)
+        if not news.is_any:
+            self._mark = news.mark  # a store knows its last marks best
+        return news.is_any
 
     async def _look_when_due(self) -> None:
         self._due = None
@@ -150,14 +181,21 @@ class Claims:
 
     async def _look(self) -> None:
         leases, now = self._store.leases, self._world.now()
-        mark, changes = (await self._store.news(None)).mark, self._membership.changes
-        if await self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
+        news, changes = await self._store.news(None), self._membership.changes
+        self._compare_clocks(news, now)
+        if not self.takes_runs:
+            self.expect(now + STORE_RETRY_MS)
+        elif await self._take(now):  # the rest in a moment: what was taken runs first, and others take their share
             self.expect(now + 1)
         if (due := await leases.next_due()) is not None:
             # One that is due already was not to be had just now.
             self.expect(due if due > now else now + CLAIM_RETRY_MS)
         await self._work.look()
-        self._mark, self._changes = mark, changes
+        self._mark, self._changes = news.mark, changes
+
+    def _compare_clocks(self, news: News, asked: TimeMs) -> None:
+        if self._world.is_real_time:
+            self._skew.compare(news.time, asked, self._world.now())
 
     async def _take(self, now: TimeMs) -> bool:
         """Take a page of the runs that are due, the tenants in turns; whether there is room for what may be left."""

@@ -52,7 +52,8 @@ class Inbox:
         Raises:
             StoreError: the store did not answer.
         """
-        new = await self._store.new_requests(self._services.ownership.worker, self._mark)
+        ownership = self._services.ownership
+        new = await self._store.new_requests(ownership.worker, self._mark)
         self._mark = new.mark
         for row in new.requests:
             if row.kind == START:
@@ -65,7 +66,9 @@ class Inbox:
         for key in list(self._early):
             self.begun(key)
         for tenant, workflow in list(self._starts):
-            if await self._new_runs.has(tenant, workflow):  # else it is looked at again: it may be deployed
+            if ownership.takes_runs and await self._new_runs.has(
+                tenant, workflow
+            ):  # else it is looked at again: it may be deployed
                 for row in self._starts.pop((tenant, workflow)).values():
                     self._spawn(row)
         self.wake_waiting()

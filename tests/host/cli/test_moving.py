@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -63,11 +64,7 @@ async def all_of(url: str) -> tuple[list[RunRow], dict[str, list[Record]], list[
     async with stores.opened(url) as store:
         rows = await store.runs()
         records = {row.key.run: await all_records(store, row.key) for row in rows}
-        return rows, records, [InboxRow(0, *list_of(row)) for row in await store.requests()]
-
-
-def list_of(row: InboxRow) -> tuple[object, ...]:
-    return (row.key, row.kind, row.body, row.name, row.posted_at, row.token, row.kept)
+        return rows, records, [replace(row, id=0) for row in await store.requests()]
 
 
 def done(*arguments: str, code: int = 0) -> Ran:

@@ -15,7 +15,7 @@ from cloche.status import RunStatus
 from cloche.store.postgres.database import Database, Facet, Transaction
 from cloche.store.postgres.presence import Presence
 from cloche.store.postgres.rows import row_of
-from cloche.store.postgres.statements import FREE, ROW, XID, statement
+from cloche.store.postgres.statements import FREE, ROW, XID, XID_NOW, statement
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
 # A lock that is not held may belong to a process whose connection was cut, and which is about to hold it again.
@@ -47,7 +47,7 @@ class PostgresLeases(Facet):
         )
 
     async def heartbeat(self, worker: str) -> bool:
-        beat = f"UPDATE cloche.workers SET beat = beat + 1 WHERE id = $1 RETURNING {XID}"
+        beat = f"UPDATE cloche.workers SET beat = beat + 1, beat_xid = {XID_NOW} WHERE id = $1 RETURNING {XID}"
         return await self._database.change(beat, worker) == 1
 
     async def workers(self) -> list[WorkerRow]:
