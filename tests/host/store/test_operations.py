@@ -18,7 +18,7 @@ from cloche.operations import prune, replay
 from cloche.operations.export import export_run
 from cloche.operations.export_all import export_all, import_all
 from cloche.operations.signing import check_heads, new_key, sign_heads
-from cloche.store import SqliteStore, Store, Usage, all_records
+from cloche.store import MemoryStore, SqliteStore, Store, Usage, all_records
 from cloche.store.sqlite.database import VERSION
 from cloche.testing.clock import START
 
@@ -89,7 +89,8 @@ async def test_old_runs_go_with_what_only_they_needed(store: Store, file: Path) 
     assert [deleted async for some in prune.delete(store, keys, LATER) for deleted in some] == keys
     collected = await prune.collect(store)
     open_codes = {row.code for row in await store.runs()}
-    assert (collected.parts > 0, collected.blobs) == (True, len(codes - open_codes))
+    assert collected.parts > 0 or isinstance(store, MemoryStore)  # where bodies are whole
+    assert collected.blobs == len(codes - open_codes)
     assert {row.key.run for row in await store.runs()} == OPEN
     assert all([await store.blob(code) is not None for code in open_codes])
     assert (await replay.verify(store, None)).findings == []
@@ -116,6 +117,7 @@ async def test_usage_stays_when_runs_are_deleted(store: Store, journal: Journal)
         assert (before.tenant, before.runs) == (TenantId("default"), 3)
         assert before.usage.fuel > 0
         assert before.usage.steps == 3 * 4
+        await asyncio.sleep(0.01)  # they ended before now
         assert len((await app.prune(older_than_s=0)).runs) == 3
     assert await store.usage() == [before]
     assert await store.usage(TenantId("nobody")) == []
