@@ -68,14 +68,19 @@ struct tm *localtime_r(const time_t *restrict time, struct tm *restrict broken_d
 
 /* ---- chance ---- */
 
+/* Libraries draw numbers while they are loaded, and want no more than that they look random: until a run starts they come
+ * from this seed, the same for all. Whoever asks for unguessable bytes must not get those: every run would have the same. */
+static const uint8_t seed_of_loading[17] = "before the start";
+
 static int check_seeded(void) {
-    static const char why[] = "there is no randomness before the run starts: use it inside the workflow function";
+    static const char why[] = "there are no random bytes before the run starts, for they would be the same in every run: use "
+                              "crypto inside the workflow function (Math.random is there, from a constant seed)";
     return guest.started ? 0 : throw_type_error(why, sizeof why - 1);
 }
 
 static JSValue random_number(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc, (void)argv;
-    return check_seeded() ? JS_EXCEPTION : JS_NewFloat64(ctx, (double)(chance_next(guest.random) >> 11) * 0x1p-53);
+    return JS_NewFloat64(ctx, (double)(chance_next(guest.random) >> 11) * 0x1p-53);
 }
 
 static JSValue random_values(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
@@ -122,11 +127,18 @@ static JSValue random_uuid(JSContext *ctx, JSValueConst this_value, int argc, JS
     return JS_NewStringLen(ctx, text, sizeof text);
 }
 
+static JSValue has_started(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)ctx, (void)this_value, (void)argc, (void)argv;
+    return JS_NewBool(ctx, guest.started);
+}
+
 int ambient_define(void) {
     static const JSCFunctionListEntry functions[] = {
         JS_CFUNC_DEF("random", 0, random_number),
         JS_CFUNC_DEF("getRandomValues", 1, random_values),
         JS_CFUNC_DEF("randomUUID", 0, random_uuid),
+        JS_CFUNC_DEF("hasStarted", 0, has_started),
     };
-    return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, 3);
+    chance_seed(guest.random, seed_of_loading);
+    return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, 4);
 }

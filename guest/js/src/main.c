@@ -46,27 +46,22 @@ int64_t EXPORT(turn)(uint32_t size) {
 
 static JSModuleDef *refuse_import(JSContext *ctx, const char *name, void *opaque) {
     (void)opaque;
-    JS_ThrowTypeError(ctx, "cannot import '%.100s': a workflow is one file, with nothing beside it", name);
+    const char *advice = strncmp(name, "node:", 5) ? "a bundler makes one of several (esbuild --bundle --format=esm --platform=browser)"
+                                                   : "Node's own modules are not there: bundle for browsers "
+                                                     "(esbuild --bundle --format=esm --platform=browser), and do such work in a step";
+    JS_ThrowTypeError(ctx, "cannot import '%.100s': a workflow is one file, with nothing beside it; %s", name, advice);
     return NULL;
 }
 
-/* Where in the source it happened, from the innermost line of the stack that is in it, as the error's data. */
+/* Where in the source it happened, as the error's data. */
 static void locate(JSValueConst error) {
-    if (!JS_IsObject(error) || JS_GetClassID(error) != guest.class_error)
+    uint32_t line, column;
+    if (!find_place(error, &line, &column))
         return;
-    JSValue stack = JS_GetPropertyStr(guest.ctx, error, "stack");
-    const char *text = JS_IsString(stack) ? JS_ToCString(guest.ctx, stack) : NULL;
-    const char *at = text ? strstr(text, "workflow.js:") : NULL;
-    if (at) {
-        char *end;
-        JSValue where = JS_NewObject(guest.ctx);
-        long line = strtol(at + 12, &end, 10), column = *end == ':' ? strtol(end + 1, NULL, 10) : 1;
-        JS_SetPropertyStr(guest.ctx, where, "line", JS_NewInt32(guest.ctx, (int32_t)line));
-        JS_SetPropertyStr(guest.ctx, where, "column", JS_NewInt32(guest.ctx, (int32_t)column));
-        JS_DefinePropertyValueStr(guest.ctx, error, "data", where, JS_PROP_C_W_E);
-    }
-    JS_FreeCString(guest.ctx, text);
-    JS_FreeValue(guest.ctx, stack);
+    JSValue where = JS_NewObject(guest.ctx);
+    JS_SetPropertyStr(guest.ctx, where, "line", JS_NewUint32(guest.ctx, line));
+    JS_SetPropertyStr(guest.ctx, where, "column", JS_NewUint32(guest.ctx, column));
+    JS_DefinePropertyValueStr(guest.ctx, error, "data", where, JS_PROP_C_W_E);
 }
 
 /* Leaves the pending exception as a failure in the output window. */
@@ -169,7 +164,30 @@ static void learn_classes(void) {
     guest.class_array_buffer = class_of(JS_NewArrayBufferCopy(guest.ctx, (const uint8_t *)"", 1));
 }
 
-/* No performance, no WeakRef, no FinalizationRegistry: what they answer depends on time and on the garbage collector. */
+/* `Promise.prototype.constructor` is what `await` looks at to see that a promise is one: changed, workflow code could come between
+ * a promise and a helper. So it answers the same for ever; what inherits from it may have one of its own (ES5 subclasses). */
+static JSValue get_constructor(JSContext *ctx, JSValueConst this_value) {
+    (void)this_value;
+    return JS_DupValue(ctx, guest.promise);
+}
+
+static JSValue set_constructor(JSContext *ctx, JSValueConst this_value, JSValueConst value) {
+    static const char why[] = "the constructor of Promise.prototype cannot be changed: await looks at it";
+    if (!JS_IsObject(this_value) || JS_VALUE_GET_PTR(this_value) == JS_VALUE_GET_PTR(guest.promise_prototype)) {
+        throw_type_error(why, sizeof why - 1);
+        return JS_EXCEPTION;
+    }
+    int defined = JS_DefinePropertyValueStr(ctx, this_value, "constructor", JS_DupValue(ctx, value), JS_PROP_C_W_E | JS_PROP_THROW);
+    return defined < 0 ? JS_EXCEPTION : JS_UNDEFINED;
+}
+
+static int tame_promise(void) {
+    static const JSCFunctionListEntry accessor[] = {JS_CGETSET_DEF2("constructor", get_constructor, set_constructor, 0)};
+    return JS_SetPropertyFunctionList(guest.ctx, guest.promise_prototype, accessor, 1);
+}
+
+/* No performance, no WeakRef, no FinalizationRegistry: what they answer depends on time and on the garbage collector. The prelude
+ * has those of its own, which do not. */
 static int add_intrinsics(JSContext *ctx) {
     return JS_AddIntrinsicBaseObjects(ctx) || JS_AddIntrinsicDate(ctx) || JS_AddIntrinsicEval(ctx) ||
            JS_AddIntrinsicRegExp(ctx) || JS_AddIntrinsicJSON(ctx) || JS_AddIntrinsicProxy(ctx) ||
@@ -187,15 +205,20 @@ __attribute__((constructor)) static void create(void) {
     JS_SetModuleLoaderFunc(guest.rt, NULL, refuse_import, NULL);
     JSValue global = JS_GetGlobalObject(guest.ctx);
     guest.workflow = guest.state = JS_UNDEFINED;
+    guest.on_unhandled = guest.trace_of = JS_UNDEFINED;
     guest.on_suspended = guest.on_bailed = guest.bail_value = guest.on_cancel_requested = guest.on_patches = JS_UNDEFINED;
     guest.type_error = intrinsic(global, "TypeError", NULL);
     guest.date_get_time = intrinsic(global, "Date", "getTime");
-    guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);
     guest.namespace_object = JS_NewObject(guest.ctx);
+    guest.promise = intrinsic(global, "Promise", NULL);
+    guest.promise_prototype = JS_GetPropertyStr(guest.ctx, guest.promise, "prototype");
+    guest.object_prototype = JS_GetPrototype(guest.ctx, guest.namespace_object);
+    guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);
     JS_FreeValue(guest.ctx, global);
     learn_classes();
-    if (commands_define() || ambient_define())
+    if (commands_define() || ambient_define() || encoding_define() || tame_promise())
         abort();
+    rejections_watch();
 }
 
 /* Evaluates `size` bytes of the input window, an expression `(cloche) => { … }`, and calls it with the namespace. Without
