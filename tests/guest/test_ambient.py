@@ -27,7 +27,8 @@ def test_the_globals_are_known_by_name() -> None:
 
     assert beyond == [
         "AbortController", "AbortSignal", "CustomEvent", "DOMException", "Event", "EventTarget", "Iterator",
-        "Symbol(Symbol.toStringTag)", "Symbol(WORKFLOW_USE_STEP)", "TextDecoder", "TextEncoder", "atob", "btoa",
+        "Symbol(Symbol.toStringTag)", "Symbol(WORKFLOW_USE_STEP)", "TextDecoder", "TextEncoder", "URL",
+        "URLSearchParams", "atob", "btoa",
         "clearInterval", "clearTimeout", "cloche", "console", "crypto", "performance", "queueMicrotask", "self",
         "setInterval", "setTimeout", "structuredClone",
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def test_each_timer_has_a_path_of_its_own() -> None:
 
 
 def test_a_timeout_that_is_cleared_is_abandoned_and_calls_nobody() -> None:
-    body = "const id = setTimeout(() => console.log('no'), 5); clearTimeout(id); clearTimeout(id); clearTimeout(); clearInterval({})"
+    body = "const id = setTimeout(() => console.log(1), 5); clearTimeout(id); clearTimeout(id); clearTimeout(); clearInterval()"
     cell = Cell(workflow(body + FOREVER))
 
     assert [command[:2] for command in cell.start()] == [[TIMER, 1], [ABANDON, 1]]

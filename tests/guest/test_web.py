@@ -41,7 +41,8 @@ def node() -> str:
 def judged(body: str, given: Any) -> Any:
     """What Node.js answers to the same code."""
     script = f"const input = {json.dumps(given)}; process.stdout.write(JSON.stringify((() => {{ {body} }})()))"
-    return json.loads(subprocess.run([node(), "-e", script], capture_output=True, check=True, text=True).stdout)
+    done = subprocess.run([node(), "-"], input=script, capture_output=True, check=True, text=True)
+    return json.loads(done.stdout)
 
 
 def test_bytes_are_decoded_as_node_decodes_them() -> None:
@@ -139,12 +140,14 @@ const own = new Own(); own.addEventListener("x", () => log("own")); own.go();
 const controller = new AbortController(); const { signal } = controller;
 target.addEventListener("c", () => log("gone"), { signal });
 signal.addEventListener("abort", (e) => log(["abort", e.type, signal.aborted])); signal.onabort = () => log("handler");
-const any = AbortSignal.any([signal, new AbortController().signal]); any.onabort = () => log(["any", any.reason === signal.reason]);
+const any = AbortSignal.any([signal, new AbortController().signal]); any.onabort = () => log(["any",
+  any.reason === signal.reason]);
 controller.abort(); controller.abort("again"); target.dispatchEvent(new Event("c"));
 log([signal.reason.name, signal.reason.message, signal.reason instanceof DOMException, String(signal), String(controller)]);
 try { signal.throwIfAborted() } catch (e) { log(e === signal.reason) }
 const done = AbortSignal.abort("why"); log([done.aborted, done.reason]);
-for (const bad of [() => new AbortSignal(), () => new Event(), () => target.dispatchEvent({}), () => target.addEventListener("a", 5)])
+for (const bad of [() => new AbortSignal(), () => new Event(), () => target.dispatchEvent({}),
+  () => target.addEventListener("a", 5)])
   try { bad(); log("no error") } catch (e) { log(e.name) }
 log([Object.keys(AbortController.prototype), Object.keys(EventTarget.prototype)]);
 return out;"""

@@ -21,8 +21,11 @@ static void *allocate_zeroed(void *opaque, size_t count, size_t size) {
     return or_fault(calloc(count, size));
 }
 
+static uint32_t allocations;
+
 static void *allocate(void *opaque, size_t size) {
     (void)opaque;
+    allocations++;
     return or_fault(malloc(size));
 }
 
@@ -39,6 +42,25 @@ static void *reallocate(void *opaque, void *memory, size_t size) {
 static size_t usable_size(const void *memory) { return malloc_usable_size((void *)memory); }
 
 const JSMallocFunctions allocator = {allocate_zeroed, allocate, release, reallocate, usable_size};
+
+/* QuickJS cuts small blocks out of arenas of 4 KiB, one size in each, makes an arena when all of that size are full, and frees it
+ * with its last block. Where the prelude happens to fill the last arena of a size, a workflow that takes and gives back one block
+ * at a time would make and free an arena each time (a quarter of what an `await` costs). So every size gets some room to spare: a
+ * block that stays for ever in an arena that is new. */
+void spare_room(void) {
+    enum { SIZES_STEP = 8, SMALL_MAX = 504, SPARE = 8 };
+    void *blocks[SPARE];
+    for (size_t size = SIZES_STEP; size <= SMALL_MAX; size += SIZES_STEP) {
+        for (int i = 0; i < SPARE; i++) {
+            uint32_t before = allocations;
+            blocks[i] = js_malloc(guest.ctx, size);
+            if (allocations != before)
+                blocks[i] = NULL; /* the first of a new arena: it stays */
+        }
+        for (int i = 0; i < SPARE; i++)
+            js_free(guest.ctx, blocks[i]);
+    }
+}
 
 /* ---- time: these take the place of the C library's, which would ask the world ---- */
 

@@ -128,6 +128,8 @@ int deliver(struct reader *r);
 
 extern const JSMallocFunctions allocator;
 int ambient_define(void);
+/* At the end of baking: no arena of the engine's is full. */
+void spare_room(void);
 
 /* ---- trace.c: where an error was made ---- */
 

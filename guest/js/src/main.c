@@ -222,9 +222,14 @@ __attribute__((constructor)) static void create(void) {
 }
 
 /* Evaluates `size` bytes of the input window, an expression `(cloche) => { … }`, and calls it with the namespace. Without
- * source it finishes: 0, or -1 with the error's text in the output window. */
+ * source it closes the baking. 0, or a fault with the error in the output window. */
 int32_t EXPORT(prelude)(uint32_t size) {
     begin_turn();
+    if (!size) {
+        JS_RunGC(guest.rt);
+        spare_room();
+        return 0;
+    }
     INPUT_WINDOW[size] = 0;
     JSValue function = JS_Eval(guest.ctx, (const char *)INPUT_WINDOW, size, "prelude.js", JS_EVAL_FLAG_STRICT);
     JSValue done = JS_Call(guest.ctx, function, JS_UNDEFINED, 1, &guest.namespace_object);
