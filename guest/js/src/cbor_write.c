@@ -329,7 +329,7 @@ static int write_error(JSValueConst error, int depth, const struct place *up) {
     int data, cause, trace = 0;
     if (write_head(5, 2) || (data = write_data(error, depth, &here)) < 0 || write_key("name") ||
         write_text_property(error, "name", "Error") || (cause = write_cause(error, depth, &here)) < 0 ||
-        (!depth && !up && (trace = write_trace(error)) < 0) || write_key("message") || write_text_property(error, "message", ""))
+        (!depth && !up && !guest.is_generated && (trace = write_trace(error)) < 0) || write_key("message") || write_text_property(error, "message", ""))
         return -1;
     *head = (uint8_t)(0xa2 + data + cause + trace);
     return 0;

@@ -47,6 +47,7 @@ struct guest {
     double now_ms;
     uint64_t random[4];
     bool started, finished;
+    bool is_generated; /* the code is cloche's own, made from a graph: engines of all kinds must lead it alike */
 };
 extern struct guest guest;
 

@@ -46,6 +46,8 @@ static void take_back(JSValueConst promise) {
 
 static void track(JSContext *ctx, JSValueConst promise, JSValueConst reason, bool is_handled, void *opaque) {
     (void)opaque;
+    if (guest.is_generated)
+        return;
     if (is_handled)
         take_back(promise);
     else
