@@ -63,8 +63,9 @@
     }
     const dash = indexOf(text, "-");
     if (dash < 0) return text;
-    const region = slice(text, dash + 1);
-    return slice(text, 0, dash + 1) + (region.length === 2 ? toUpperCase(region) : region);
+    const rest = slice(text, dash + 1);
+    const isRegion = rest.length === 2 || rest[2] === "-";
+    return slice(text, 0, dash + 1) + (isRegion ? toUpperCase(slice(rest, 0, 2)) + slice(rest, 2) : rest);
   };
   const canonicals = (locales) => {
     const all = [];
@@ -73,11 +74,16 @@
     else for (let i = 0; i < locales.length; i++) push(all, canonical(locales[i]));
     return all;
   };
-  const isKnown = (tag) => tag === "en" || tag === "en-US";
+  // A calendar that a locale asks for (`-u-ca-…`) and that is not there is left out, as the standard says; the option is refused.
+  const withoutCalendar = (tag) => {
+    const at = indexOf(tag, "-u-ca-");
+    return at < 0 ? tag : slice(tag, 0, at);
+  };
+  const isKnown = (tag) => withoutCalendar(tag) === "en" || withoutCalendar(tag) === "en-US";
   const localeOf = (locales) => {
     const all = canonicals(locales);
     if (all.length === 0) return "en-US";
-    for (let i = 0; i < all.length; i++) if (isKnown(all[i])) return all[i];
+    for (let i = 0; i < all.length; i++) if (isKnown(all[i])) return withoutCalendar(all[i]);
     refuse("locale", all[0]);
   };
   const supported = (locales) => {
