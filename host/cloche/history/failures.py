@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
+from pathlib import PurePath
+from types import TracebackType
 from typing import Any
 
 from cloche.errors import ClocheError, GuestFault
@@ -32,6 +34,7 @@ ATTRIBUTE_CHARS_MAX = 8_192  # of an attribute that is text or bytes
 DATA_BYTES_MAX = 64 << 10  # of all attributes of one exception
 TRACEBACK_CHARS_MAX = 64 << 10
 _UNREADABLE = (Exception, SystemExit, GeneratorExit)  # what code of an author's may raise where it is only looked at
+_CLOCHE = PurePath(__file__).parents[1]
 _OF_A_LIMIT = ("limit", "value", "asked")
 _OF_OS_ERROR = (
     "errno",
@@ -185,7 +188,7 @@ def name_of(error: BaseException) -> str:
 def traceback_of(error: BaseException) -> str:
     """For people, with source lines, causes, groups and notes. Of one that is too long the beginning and the end."""
     try:
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(type(error), error, _outside_of_cloche(error.__traceback__)))
     except _UNREADABLE:  # it reads attributes, which a class may have made into functions that raise
         return f"{name_of(error)} (its traceback could not be made)\n"
     half = TRACEBACK_CHARS_MAX // 2
@@ -226,6 +229,14 @@ def _without(failure: Failure, causes: int) -> Failure:
     cause = _without(failure.cause, causes - 1) if failure.cause is not None and causes > 0 else None
     members = failure.members if causes > 1 else ()
     return replace(failure, cause=cause, members=members, step=None, trace=(), traceback=None)
+
+
+def _outside_of_cloche(at: TracebackType | None) -> TracebackType | None:
+    """From the first frame on that is not the host's own: how a step is called says nothing of why it failed."""
+    first = at
+    while first is not None and _CLOCHE in PurePath(first.tb_frame.f_code.co_filename).parents:
+        first = first.tb_next
+    return at if first is None else first
 
 
 def _list(value: Any) -> list[Any]:
