@@ -292,7 +292,7 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`.
+    which gets the other. A step is `name = _step("id", …)` in there. `exceptions`: its classes, and how steps call them.
     """
 
     name: str
@@ -300,6 +300,7 @@ class NativeText(Frozen):
     parameters: Literal[0, 1, 2] = 1
     input: Literal["value", "names", "nothing"] | None = None
     given: str | None = None
+    exceptions: dict[str, str] | None = None
 
 
 class Graph(Definition):

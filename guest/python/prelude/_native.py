@@ -17,7 +17,7 @@ from _cloche import Lazy, Promise, StepCall, free_path, now_ms
 from . import _loop, flow
 from ._blocks import failed_as, succeeded_as
 from ._calls import Taking, shape_of, signature_of, stub_of
-from ._failures import Bail, Canceled
+from ._failures import Bail, Canceled, declare
 from ._loop import ChildCall, TimerCall, promise_of
 
 
@@ -64,16 +64,20 @@ def workflow(
     id: str | None = None,
     input: str | None = None,
     given: str | None = None,
+    exceptions: dict[str, type[BaseException]] | None = None,
     **options: Any,
 ) -> Any:
     """Marks the function that is the workflow; the last one marked is the module's.
 
     Its parameters are its input: the value itself if there is one, else a mapping of them. One that is named `given`, or the
     second of two without annotations, gets what was given beside it.
+    `exceptions` are those of the author's that it has, by their qualified names.
     """
     if function is None:
         return partial(workflow, input=input, given=given)
     function.is_native = True
+    if exceptions:
+        declare(exceptions)
     _loop.entry(function, Taking(function, input, given))
     return function
 

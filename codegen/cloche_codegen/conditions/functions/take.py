@@ -39,6 +39,7 @@ from cloche_codegen.conditions.functions.names import (
 )
 from cloche_codegen.conditions.functions.source import NoSource, Place, Written, underlined, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
+from cloche_codegen.names import qualified_name
 
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
@@ -74,6 +75,7 @@ class Taken:
         parameters: how many it takes by position: its data, and its context.
         lines: for each line of `source` the file and line it is from; None for those that were made.
         values: the plain data it captured, by name.
+        exceptions: the classes of exceptions that have come along: their names in `source`, and their qualified ones.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Taken:
     parameters: int
     lines: tuple[tuple[str, int] | None, ...]
     values: dict[str, Any]
+    exceptions: dict[str, str]
 
 
 def taken(function: Any, *, is_workflow: bool = False, crossing: Crossing | None = None) -> Taken:
@@ -115,6 +118,7 @@ class _Taking:
     constants: dict[str, str] = field(default_factory=dict)
     crossed: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
+    exceptions: dict[str, str] = field(default_factory=dict)
 
     @property
     def modules(self) -> frozenset[str]:
@@ -141,7 +145,7 @@ class _Taking:
             count = one.text.count("\n") + 1
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
         count = 1 if self.is_workflow else _parameters(function, source)
-        return Taken(name, text, count, tuple(lines), self.values)
+        return Taken(name, text, count, tuple(lines), self.values, self.exceptions)
 
     def _own_name(self, source: Written) -> str:
         """Its own name, unless it captures something else under that."""
@@ -188,6 +192,8 @@ class _Taking:
         for free in at_once:
             self._capture(free, look_up, source)
         self.definitions[name] = _Definition(text, source.file, source.first_line)
+        if issubclass(given, Exception):
+            self.exceptions[name] = qualified_name(given)
         for free in later:
             self._capture(free, look_up, source)
 
