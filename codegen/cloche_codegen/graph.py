@@ -289,11 +289,16 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`.
+    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `takes` and `state`
+    describe the types of its parameters and of the keys of its state, `returns` that of its result, where a value is more than
+    its wire form (`types`).
     """
 
     name: str
     source: str
+    takes: dict[str, JsonValue] | None = None
+    returns: JsonValue = None
+    state: dict[str, JsonValue] | None = None
     parameters: Literal[0, 1, 2] = 1
     input: Literal["value", "names", "nothing"] | None = None
     given: str | None = None

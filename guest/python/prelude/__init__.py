@@ -4,11 +4,12 @@ from typing import Any
 
 from ._failures import Canceled, EventTimeout, Failure
 from ._loop import patched
+from ._models import Model
 from ._native import gather, log, now, race, sleep, sleep_until, start_child, step, wait_for_event, workflow
 
 __all__ = [
-    "Canceled", "EventTimeout", "Failure", "gather", "log", "now", "patched", "race", "sleep", "sleep_until", "start_child",
-    "step", "wait_for_event", "workflow",
+    "Canceled", "EventTimeout", "Failure", "Model", "gather", "log", "now", "patched", "race", "sleep", "sleep_until",
+    "start_child", "step", "wait_for_event", "workflow",
 ]  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class Hosted:
         return max([0, *nested, *(max(policy.retries, policy.retries_if_asked) for policy in policies)])
 
     def checks(self) -> Checks:
-        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs, calls_of(self.code))
+        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs is not False, calls_of(self.code))
 
     def checked_input(self, value: Any) -> Any:
         """The input as the workflow's schema has it.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of, is_written
-from cloche.errors import InvalidInput, SchemaChanged, UsageError
+from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
@@ -80,8 +80,24 @@ class Registry:
         workflow = self.workflow_of(code)
         calls = calls_of(code)
         if workflow is None:
-            return Checks(calls=calls)
-        return Checks(workflow.validate_inputs, workflow.validate_outputs, calls)
+            return Checks(outputs=code.typed, calls=calls)
+        outputs = code.typed if workflow.validate_outputs is None else workflow.validate_outputs
+        return Checks(workflow.validate_inputs, outputs, calls)
+
+    def check_result(self, code: Code, value: Any) -> None:
+        """That a run of `code` may end with `value`.
+
+        Raises:
+            InvalidResult: the workflow says that it returns something else.
+        """
+        workflow = self.workflow_of(code)
+        adapter = workflow.output_adapter() if workflow is not None and self.checks(code).outputs else None
+        if adapter is None:
+            return
+        try:
+            validated(adapter, value, f"the result of workflow '{code.workflow}'")
+        except InvalidInput as misfit:
+            raise InvalidResult(misfit.message, problems=misfit.problems) from None
 
     def check_pinned(self, step: Step, code: Code, given: list[Any], resume_data: Any) -> None:
         """That a deploy did not change what a step takes; of what never fitted, the step's attempt says so itself.

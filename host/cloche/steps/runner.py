@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.history import TenantId
-from cloche.history.values import plain
+from cloche.history.values import plain, with_text_keys
 from cloche.steps.binding import Arguments, Checks, bound
+from cloche.steps.reading import keys_are_odd
 from cloche.steps.schemas import validated
 from cloche.steps.threads import OutOfTime, StepThreads
 
@@ -36,7 +37,7 @@ class Runner(Protocol):
         """Run the step on its arguments and return its result as a plain value; `context` makes its context of its input.
 
         Raises:
-            InvalidInput: an argument does not fit the step's schema, or the result cannot cross.
+            InvalidInput: an argument does not fit the step's schema, or the result is of another type, or cannot cross.
             TypeError: the arguments are not those that the step's function takes.
             TimeoutError: it took longer than `step.timeout_s`.
             Suspension, Bail: the step ended so.
@@ -77,10 +78,7 @@ class LocalRunner:
             result = await (call() if step.timeout_s is None else self._within(step, call(), step.timeout_s))
         else:
             result = await self._in_thread(step, tenant, call)
-        value = plain(result, "result")
-        if checks.outputs and (output := step.output_adapter()) is not None:
-            validated(output, value, f"the result of step '{step.id}'")
-        return value
+        return _crossing(step, result) if checks.outputs else plain(result, "result")
 
     def close(self) -> None:
         self._threads.close()
@@ -133,6 +131,26 @@ async def _outcome(work: Awaitable[Any]) -> tuple[Any, SystemExit | None]:
         return await work, None
     except SystemExit as error:
         return None, error
+
+
+def _crossing(step: Step, result: Any) -> Any:
+    """What a step returned as a plain value of the type that its annotation says.
+
+    Raises:
+        InvalidInput: it is of another type, or cannot cross.
+    """
+    from pydantic import ValidationError
+
+    adapter = step.output_adapter()
+    if adapter is None:
+        return plain(result, "result")
+    has_odd_keys = keys_are_odd(adapter)
+    try:
+        found = adapter.validate_python(result)
+    except ValidationError:  # its wire form may still be one of that type: a model for a dict, a path for a text
+        value = plain(with_text_keys(result) if has_odd_keys else result, "result")
+        found = validated(adapter, value, f"the result of step '{step.id}'")
+    return plain(with_text_keys(found) if has_odd_keys else found, "result")
 
 
 def _took_too_long(step: Step) -> TimeoutError:

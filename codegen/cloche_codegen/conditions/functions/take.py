@@ -9,12 +9,17 @@ with the file, the line, and the expression underlined.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
+
+from pydantic import BaseModel
 
 from cloche_codegen.conditions.functions.captures import (
     FROZEN_SIZE_MAX,
@@ -28,6 +33,14 @@ from cloche_codegen.conditions.functions.captures import (
     why_not_inside,
 )
 from cloche_codegen.conditions.functions.classes import class_text, class_written, is_takeable
+from cloche_codegen.conditions.functions.models import (
+    BASE,
+    PYDANTICS_OWN,
+    fields_text,
+    is_model,
+    model_text,
+    own_fields,
+)
 from cloche_codegen.conditions.functions.names import (
     MISSING,
     Lookup,
@@ -37,8 +50,11 @@ from cloche_codegen.conditions.functions.names import (
     names_in_function,
     use_of,
 )
+from cloche_codegen.conditions.functions.reading import TYPES
 from cloche_codegen.conditions.functions.source import NoSource, Place, Written, underlined, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
+from cloche_codegen.schemas import adapter_of
+from cloche_codegen.types import Types
 
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
@@ -46,6 +62,7 @@ _BLOCKS: Final = ("def ", "async ", "class ", "@")
 _LAMBDA: Final = "function"  # what a lambda is called inside
 
 Crossing = Callable[[str, Any], str | None]
+OnEvent = Callable[[str | None, Any], None]
 
 
 class NotUnderGlass(Exception):
@@ -83,17 +100,26 @@ class Taken:
     values: dict[str, Any]
 
 
-def taken(function: Any, *, is_workflow: bool = False, crossing: Crossing | None = None) -> Taken:
+def taken(
+    function: Any,
+    *,
+    is_workflow: bool = False,
+    crossing: Crossing | None = None,
+    types: Types | None = None,
+    on_event: OnEvent | None = None,
+) -> Taken:
     """A function and all it needs.
 
     Args:
         is_workflow: it may be a coroutine function, and so may what it calls.
         crossing: what an object of the host becomes in there: the statement that defines it under a name, or None.
+        types: the types of what it is given: their classes come along where they can, and their descriptions.
+        on_event: is told of each `wait_for_event(name, schema=…)`: its name, where that is written there, and the schema.
 
     Raises:
         NotUnderGlass: It, or something it needs, cannot go there.
     """
-    return _Taking(is_workflow, crossing).take(function)
+    return _Taking(is_workflow, crossing, types or Types(), on_event).take(function)
 
 
 @dataclass(slots=True)
@@ -109,6 +135,8 @@ class _Taking:
 
     is_workflow: bool
     crossing: Crossing | None
+    types: Types
+    on_event: OnEvent | None
     objects: dict[str, Any] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
@@ -128,10 +156,11 @@ class _Taking:
         name = self._own_name(source)
         self.objects[name] = function
         own = self._define(name, function, source)
+        self._bring_types()
         made = [_Definition(text) for text in sorted(set(self.imports.values()))]
         made += [_Definition(text) for text in self.crossed.values()]
         made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
-        for one in (*self.definitions.values(), own):
+        for one in (*self.definitions.values(), *self._descriptions(), own):
             if made and (one.text.startswith(_BLOCKS) or made[-1].text.startswith(_BLOCKS)):
                 made += [_Definition("")] * 2
             made.append(one)
@@ -175,6 +204,8 @@ class _Taking:
     def _define(self, name: str, function: FunctionType, source: Written) -> _Definition:
         """The text of a function under `name`; everything it needs is defined on the way."""
         self._check_statements(set(function.__code__.co_freevars), source)
+        if self.on_event is not None:
+            self._learn_events(function, source)
         text = cut_out(source, [*bare(source), *self._defaults(function, source)], name)
         for free in names_in_function(text):
             self._capture(free, in_function(function), source)
@@ -183,7 +214,11 @@ class _Taking:
     def _define_class(self, name: str, given: type, source: Written) -> None:
         """The text of a class, after what it needs to be defined; what its methods need may come later."""
         self._check_statements(set(), source)
-        text, look_up = class_text(source), in_class(given)
+        look_up = in_class(given)
+        if is_model(given):
+            self._define_model(name, given, source, look_up)
+            return
+        text = class_text(source)
         at_once, later = names_in_class(text)
         for free in at_once:
             self._capture(free, look_up, source)
@@ -207,6 +242,9 @@ class _Taking:
                         self._check_import(alias.name, node, source)
                 case ast.ImportFrom():
                     self._check_import("." * node.level + (node.module or ""), node, source)
+                case ast.Attribute(attr=attr) if self.is_workflow and attr in PYDANTICS_OWN:
+                    advice = "make the model by its name (Order(…)): its values are validated where they arrive. Or use a step"
+                    raise _refused(source, node, f"it uses {attr}, which is pydantic's and not inside", advice)
 
     def _check_import(self, module: str, node: ast.stmt, source: Written) -> None:
         if module not in self.modules and not (self.is_workflow and module == "cloche"):
@@ -273,7 +311,9 @@ class _Taking:
             self.imports[name] = imported
             return
         inner = _unwrapped(value)
-        if isinstance(inner, FunctionType):
+        if self.is_workflow and is_model(inner):
+            self._bring_class(name, inner, source)
+        elif isinstance(inner, FunctionType):
             self.definitions[name] = self._define(name, inner, self._checked(inner))
         elif is_takeable(inner):
             self._bring_class(name, inner, source)
@@ -289,6 +329,95 @@ class _Taking:
         except NoSource as error:
             raise _refused(source, use_of(name, source), f"{what}, whose source cannot be found", str(error)) from None
         self._define_class(name, given, written_there)
+        if is_model(given):
+            self.types.of(adapter_of(given, name))
+
+    # ── types ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _bring_types(self) -> None:
+        """The classes of what it is given, with their methods. One that cannot go is there as its fields alone."""
+        for name in sorted(self.types.objects):
+            kind = self.types.objects[name]
+            if kind.__name__ != name or self.objects.get(name) is not None or not (is_model(kind) or is_takeable(kind)):
+                continue
+            before = [(table, dict(table)) for table in self._tables]
+            self.objects[name] = kind
+            try:
+                self._define_class(name, kind, class_written(kind))
+            except (NotUnderGlass, NoSource):
+                for table, kept in before:
+                    table.clear()
+                    table.update(kept)
+
+    @property
+    def _tables(self) -> list[dict[str, Any]]:
+        return [self.objects, self.imports, self.values, self.constants, self.crossed, self.definitions]
+
+    def _descriptions(self) -> Iterator[_Definition]:
+        classes = {
+            name: {**described, "defined": True} if self._is_defined(name) else described
+            for name, described in sorted(self.types.classes.items())
+        }
+        if self.is_workflow and classes:
+            lines = "".join(f"    {name!r}: {described!r},\n" for name, described in classes.items())
+            yield _Definition(f"{TYPES} = {{\n{lines}}}")
+
+    def _is_defined(self, name: str) -> bool:
+        return name in self.definitions and self.objects.get(name) is self.types.objects[name]
+
+    def _define_model(self, name: str, given: type[BaseModel], source: Written, look_up: Lookup) -> None:
+        assert isinstance(source.node, ast.ClassDef)
+        self.imports[BASE] = f"from cloche import {BASE}"
+        self.objects.setdefault(BASE, BaseModel)
+        at_once, later = names_in_class(model_text(source, look_up, {}))
+        for free in at_once:
+            if free != BASE:
+                self._capture(free, look_up, source)
+        own = fields_text(given, own_fields(source.node), self._frozen_or_none, partial(self._factory, name))
+        text = model_text(source, look_up, own)
+        self.definitions[name] = _Definition(text, source.file, source.first_line)
+        for free in later:
+            if free != BASE:
+                self._capture(free, look_up, source)
+
+    def _frozen_or_none(self, value: Any) -> str | None:
+        """The text of a default, where it has one; a URL is a text inside."""
+        if type(value).__module__.startswith("pydantic."):
+            return repr(str(value))
+        try:
+            return self._frozen(value)
+        except NotPlain:
+            return None
+
+    def _factory(self, kind: str, field: str, factory: Any) -> str | None:
+        """The name of what makes a default, which comes along."""
+        if getattr(builtins, getattr(factory, "__name__", ""), None) is factory:
+            return str(factory.__name__)
+        name = f"_{kind}_{field}"
+        if imported := import_of(name, factory, self.modules):
+            self.imports[name] = imported
+            return name
+        if not isinstance(factory, FunctionType):
+            return None
+        try:
+            self.definitions[name] = self._define(name, factory, self._checked(factory))
+        except NotUnderGlass:
+            return None
+        return name
+
+    def _learn_events(self, function: FunctionType, source: Written) -> None:
+        scope = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+        for node in ast.walk(source.node):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] != "wait_for_event":
+                continue
+            schema = next((one.value for one in node.keywords if one.arg == "schema"), None)
+            if schema is None or self.on_event is None:
+                continue
+            try:
+                found = eval(compile(ast.Expression(schema), "<schema>", "eval"), scope)
+            except Exception:  # it is computed: the guest knows what it is when it waits
+                continue
+            first = node.args[0] if node.args else None
+            self.on_event(first.value if isinstance(first, ast.Constant) else None, found)
 
     def _bring_value(self, name: str, value: Any, source: Written) -> None:
         try:
