@@ -289,9 +289,8 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `takes` and `state`
-    describe the types of its parameters and of the keys of its state, `returns` that of its result, where a value is more than
-    its wire form (`types`).
+    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `takes`, `state` and
+    `returns` describe the types of its parameters, keys of its state and its result, where they need it (`types`).
     """
 
     name: str

@@ -21,7 +21,8 @@ from pydantic import TypeAdapter
 
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
-from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass
+from cloche_codegen.conditions.functions.take import Taken, taken
 from cloche_codegen.errors import GraphError, Problem
 from cloche_codegen.parameters import Parameters, mapping_type, type_of, workflow_parameters
 from cloche_codegen.schemas import adapter_of, fields_of

@@ -102,7 +102,7 @@ def is_more(described: Type) -> bool:
             return described["keys"] not in ("str", ANY) or is_more(described["values"])
         case "union":
             return any(map(is_more, described["arms"]))
-    return described["kind"] != "literal"
+    return bool(described["kind"] != "literal")
 
 
 def has_odd_keys(types: Types, described: Type) -> bool:
@@ -115,7 +115,7 @@ def _odd(one: Any) -> bool:
         return any(map(_odd, one))
     if not isinstance(one, dict):
         return False
-    is_odd = one.get("kind") == "dict" and one["keys"] not in ("str", ANY)
+    is_odd: bool = one.get("kind") == "dict" and one["keys"] not in ("str", ANY)
     return is_odd or any(_odd(inner) for key, inner in one.items() if key != "members")
 
 
@@ -246,7 +246,7 @@ class _Walk:
             self.types.is_plain = False
         if (extra := config.get("extra_fields_behavior")) in ("allow", "forbid"):
             made["extra"] = extra
-        if schema.get("frozen"):
+        if getattr(schema["cls"], "model_config", {}).get("frozen"):
             made["frozen"] = True
         return made
 
@@ -331,7 +331,7 @@ def _has_default(field: Schema) -> bool:
     inner = field["schema"]
     while inner["type"] in ("function-before", "function-after", "function-wrap"):
         inner = inner["schema"]
-    return inner["type"] == "default"
+    return str(inner["type"]) == "default"
 
 
 def _places(alias: Any) -> list[Any]:

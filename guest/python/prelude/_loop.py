@@ -238,6 +238,8 @@ def _answer(id: int, kind: int, value: Any, error: BaseException | None) -> None
         if error is None and types is not None and types[0] is not None:
             try:
                 value = types[0](value)
+            except _FATAL:
+                raise
             except Exception as misfit:
                 value, error = None, misfit
         call.settle(value, error)

@@ -12,21 +12,20 @@ import re
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, Final
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 from _cloche import Data
 
 from ._models import Model
+from ._scalars import CLASSES, SCALARS, Type, fits, spread
 
-Type = Any  # a name, or a mapping with a "kind"
 Read = Callable[[Any], Any]
 NAME: Final = "_cloche_types"  # under which the descriptions of classes stand in a source
 _new: Final[Any] = object.__new__
-_classes: dict[str, dict[str, Any]] = {}
 _kinds: dict[str, type] = {}  # the classes themselves
 _names: dict[type, str] = {}
 _readers: dict[str, Read] = {}
@@ -47,11 +46,11 @@ def resolve(names: dict[str, Any]) -> None:
     """The module is loaded: its classes are there now."""
     descriptions = names.get(NAME)
     if isinstance(descriptions, dict):
-        _classes.update(descriptions)
-        for name, described in _classes.items():
+        CLASSES.update(descriptions)
+        for name, described in CLASSES.items():
             found = names.get(name) if described.get("defined") else None
             _bind(name, found if isinstance(found, type) else _stand_in(name, described))
-        for name, described in _classes.items():
+        for name, described in CLASSES.items():
             if _has_odd_keys(described):
                 _odd.add(_kinds[name])
     for cell, returns, takes in _pending:
@@ -63,7 +62,7 @@ def resolve(names: dict[str, Any]) -> None:
 def _bind(name: str, kind: type) -> None:
     _kinds[name], _names[kind] = kind, name
     if issubclass(kind, Model):
-        kind.__described__ = _classes[name]
+        kind.__described__ = CLASSES[name]
 
 
 def _stand_in(name: str, described: dict[str, Any]) -> Any:
@@ -74,7 +73,7 @@ def _stand_in(name: str, described: dict[str, Any]) -> Any:
             return type(name, (Model,), {"__module__": "workflow"})
         case "dataclass":
             made: list[Any] = [(field, object) for field in fields]
-            return dataclasses.make_dataclass(name, made, module="workflow")
+            return dataclasses.make_dataclass(name, made, namespace={"__module__": "workflow"})
         case "namedtuple":
             return namedtuple(name, list(fields), module="workflow")
         case "enum":
@@ -92,7 +91,7 @@ def _hashable(value: Any) -> Any:
 def reader(type_: Type) -> Read | None:
     """What makes a value of its wire form; None where it is the value already."""
     if isinstance(type_, str):
-        return _SCALARS.get(type_)
+        return SCALARS.get(type_)
     match type_["kind"]:
         case "list":
             return _list(reader(type_["items"]))
@@ -114,7 +113,10 @@ def _list(item: Read | None) -> Read | None:
 
 
 def _collected(made: Any, item: Read | None) -> Read:
-    return made if item is None else lambda value: made(map(item, value))
+    if item is None:
+        return made  # type: ignore[no-any-return]
+    read = item
+    return lambda value: made(map(read, value))
 
 
 def _tuple(items: list[Type], rest: int | None) -> Read:
@@ -126,14 +128,10 @@ def _tuple(items: list[Type], rest: int | None) -> Read:
         return lambda value: tuple(map(item, value))
 
     def tuple_(value: Any) -> Any:
-        used = readers if rest is None else _spread(readers, rest, len(value))
+        used = readers if rest is None else spread(readers, rest, len(value))
         return tuple([one if read is None else read(one) for one, read in zip(value, used, strict=True)])
 
     return tuple_
-
-
-def _spread(items: list[Any], rest: int, count: int) -> list[Any]:
-    return items[:rest] + [items[rest]] * max(count - len(items) + 1, 0) + items[rest + 1 :]
 
 
 def _dict(key: Read | None, value: Read | None) -> Read | None:
@@ -153,9 +151,9 @@ def _key_reader(type_: Type) -> Read | None:
     """Of a key, which crossed as text."""
     if type_ in ("int", "float"):
         return int if type_ == "int" else float
-    if isinstance(type_, dict) and type_["kind"] == "class" and _classes[type_["name"]]["kind"] == "enum":
+    if isinstance(type_, dict) and type_["kind"] == "class" and CLASSES[type_["name"]]["kind"] == "enum":
         member = _class(type_["name"])
-        by_text = {str(value): value for value in _classes[type_["name"]]["members"].values()}
+        by_text = {str(value): value for value in CLASSES[type_["name"]]["members"].values()}
         return lambda key: member(by_text.get(key, key))
     if isinstance(type_, dict) and type_["kind"] == "union":
         arms = [(one, _key_reader(one)) for one in type_["arms"]]
@@ -195,7 +193,7 @@ def _class(name: str) -> Read:
 
 
 def _class_reader(name: str) -> Read:
-    described, kind = _classes[name], _kinds[name]
+    described, kind = CLASSES[name], _kinds[name]
     match described["kind"]:
         case "enum":
             return _enum(kind, described["members"])
@@ -332,124 +330,6 @@ def _default_of(kind: Any, field: str) -> Any:
         if one.name == field and one.default_factory is not dataclasses.MISSING:
             return one.default_factory()
     return _NOTHING
-
-
-# ── scalars ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-_set_int: Final[Any] = vars(UUID)["int"].__set__
-_set_safe: Final[Any] = vars(UUID)["is_safe"].__set__
-_UNKNOWN: Final = SafeUUID.unknown
-
-
-def _uuid(text: str) -> UUID:
-    """A third of the time that `UUID(text)` takes, which looks at what the host has looked at."""
-    if len(text) != 36:
-        return UUID(text)
-    made = _new(UUID)
-    _set_int(made, int(text.replace("-", ""), 16))
-    _set_safe(made, _UNKNOWN)
-    return made  # type: ignore[no-any-return]
-
-
-def _datetime(value: Any) -> Any:
-    """One with an offset crossed as itself."""
-    return value if type(value) is datetime else datetime.fromisoformat(value)
-
-
-_DURATION: Final = re.compile(
-    r"([+-])?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,6}))?S)?)?",
-    re.ASCII,
-)
-
-
-def _timedelta(text: Any) -> timedelta:
-    found = _DURATION.fullmatch(text)
-    if found is None or found[2] or found[3]:
-        raise ValueError(f"{text!r} is no duration")
-    weeks, days, hours, minutes, seconds = (int(found[index] or 0) for index in (4, 5, 6, 7, 8))
-    micro = int((found[9] or "").ljust(6, "0"))
-    made = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micro)
-    return -made if found[1] == "-" else made
-
-
-_SCALARS: Final[dict[str, Any]] = {
-    "decimal": Decimal,
-    "date": date.fromisoformat,
-    "time": time.fromisoformat,
-    "datetime": _datetime,
-    "timedelta": _timedelta,
-    "uuid": _uuid,
-}
-_EXACT: Final = {"bool": bool, "int": int, "float": float, "str": str, "bytes": bytes, "none": NoneType}
-
-
-def fits(type_: Type, value: Any, *, exactly: bool) -> bool:
-    """Whether a wire form looks like one of this type. `exactly`: an integer is no float, and a mapping has no key too many."""
-    if isinstance(type_, str):
-        return _fits_scalar(type_, value, exactly)
-    match type_["kind"]:
-        case "list" | "set" | "frozenset":
-            return isinstance(value, list) and all(fits(type_["items"], one, exactly=exactly) for one in value)
-        case "tuple":
-            return isinstance(value, list) and _fits_tuple(type_, value, exactly)
-        case "dict":
-            return isinstance(value, dict) and all(
-                fits(type_["values"], one, exactly=exactly) for one in dict.values(value)
-            )
-        case "union":
-            return any(fits(arm, value, exactly=exactly) for arm in type_["arms"])
-        case "literal":
-            return any(one == value and type(one) is type(value) for one in type_["values"])
-    return _fits_class(_classes[type_["name"]], value, exactly)
-
-
-def _fits_scalar(type_: str, value: Any, exactly: bool) -> bool:
-    if type_ in _EXACT:
-        return type(value) is _EXACT[type_] or (type_ == "float" and not exactly and type(value) is int)
-    if type_ == "datetime" and isinstance(value, datetime):
-        return True
-    parse = _SCALARS.get(type_)
-    if parse is None:
-        return True
-    if (
-        not isinstance(value, str)
-        or (type_ == "uuid" and len(value) != 36)
-        or (type_ == "datetime" and len(value) < 16)
-    ):
-        return False
-    try:
-        parse(value)
-    except (ValueError, InvalidOperation):
-        return False
-    return True
-
-
-def _fits_tuple(type_: dict[str, Any], value: list[Any], exactly: bool) -> bool:
-    items = type_["items"] if "rest" not in type_ else _spread(type_["items"], type_["rest"], len(value))
-    return len(items) == len(value) and all(
-        fits(item, one, exactly=exactly) for item, one in zip(items, value, strict=True)
-    )
-
-
-def _fits_class(described: dict[str, Any], value: Any, exactly: bool) -> bool:
-    if described["kind"] == "enum":
-        return any(one == value and type(one) is type(value) for one in described["members"].values())
-    if "root" in described:
-        return fits(described["root"], value, exactly=exactly)
-    fields = described["fields"]
-    if described["kind"] == "namedtuple":
-        is_one = isinstance(value, list) and len(value) == len(fields)
-        given = dict(zip(fields, value, strict=False)) if is_one else {}
-    else:
-        is_one, given = isinstance(value, dict), value
-    if not is_one:
-        return False
-    keys = {one.get("key", name): one for name, one in fields.items()}
-    if exactly and not dict.keys(given) <= {*keys, *described.get("computed", ())}:
-        return False
-    return all(
-        fits(one.get("type", "any"), given[key], exactly=exactly) if key in given else one.get("optional", False)
-        for key, one in keys.items()
-    )
 
 
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────

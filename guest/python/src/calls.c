@@ -127,7 +127,8 @@ static PyObject *command_of(const struct promise *call, PyObject *id, PyObject *
 /* What cannot be asked, or read, fails; the name of what was not asked counts as not used. */
 static int not_asked(struct promise *call) {
     PyObject *error = PyErr_GetRaisedException();
-    if (TURN->fault || !PyErr_GivenExceptionMatches(error, guest.exception)) {
+    if (TURN->fault || !PyErr_GivenExceptionMatches(error, guest.exception) ||
+        PyErr_GivenExceptionMatches(error, guest.memory_error)) {
         PyErr_SetRaisedException(error);
         return -1;
     }

@@ -90,8 +90,9 @@ def convert(value: Any) -> tuple[int, Any]:
             return _failure(value)
     if not isinstance(value, type) and dataclasses.is_dataclass(value):
         return PLAIN, _typed(value, {one.name: getattr(value, one.name) for one in dataclasses.fields(value)})
-    if hasattr(type(value), "__crossing__"):
-        made = value.__crossing__()
+    crossing = getattr(type(value), "__crossing__", None)
+    if crossing is not None:
+        made = crossing(value)
         return (PLAIN, _typed(value, made)) if isinstance(made, dict) else _again(made)
     return REFUSED, _kind(value)
 

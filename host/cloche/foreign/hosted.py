@@ -13,11 +13,10 @@ from cloche.errors import MissingStep, NotFound
 from cloche.foreign.refusals import refuse
 from cloche.history import DEFAULT_TENANT
 from cloche.history.retry import RetryPolicy
-from cloche.history.values import plain
 from cloche.steps.binding import Checks
 from cloche.steps.registry import calls_of, retry_policy_of
 from cloche.steps.runner import LocalRunner, Runner
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.steps.threads import StepThreads
 from cloche_codegen import Step, Workflow
 
@@ -92,7 +91,7 @@ class Hosted:
         adapter = self.workflow.input_adapter() if self.workflow.validate_inputs else None
         if adapter is not None:
             value = validated(adapter, value, f"the input of workflow '{self.id}'")
-        return plain(value, "input")
+        return as_plain(adapter, value, "input")
 
     def checked_state(self, state: Mapping[str, Any]) -> Any:
         """As `checked_input`, for the state that a run begins with."""
@@ -100,7 +99,7 @@ class Hosted:
         value: Any = dict(state)
         if adapter is not None:
             value = validated(adapter, value, f"the initial state of workflow '{self.id}'")
-        return plain(value, "initial_state")
+        return as_plain(adapter, value, "initial_state")
 
 
 class Hosting:

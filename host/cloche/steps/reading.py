@@ -236,18 +236,17 @@ def _rebuilt(kind: type) -> Read:
 
     from pydantic import TypeAdapter, ValidationError
 
-    names = [one.name for one in fields(kind)] if is_dataclass(kind) else []
-    types = {one.name: one.type for one in fields(kind)} if is_dataclass(kind) else {}
+    types: dict[str, Any] = {one.name: one.type for one in fields(kind)} if is_dataclass(kind) else {}
 
     def rebuilt(made: dict[str, Any]) -> Any:
-        if not set(names) <= made.keys():
+        if not types.keys() <= made.keys():
             return made
-        found = object.__new__(kind)
-        for name in names:
+        found: Any = object.__new__(kind)
+        for name, annotation in types.items():
             value = made[name]
-            if not isinstance(types[name], str):
+            if not isinstance(annotation, str):
                 try:
-                    value = TypeAdapter(types[name]).validate_python(value)
+                    value = TypeAdapter(annotation).validate_python(value)
                 except ValidationError:
                     return made
             object.__setattr__(found, name, value)

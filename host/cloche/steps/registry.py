@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import Code, graph_of, is_written
 from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
-from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Registry:
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
             data = validated(adapter, data, f"the resume data of step '{path}'")
-        return plain(data, "resume_data")
+        return as_plain(adapter, data, "resume_data")
 
     def checked_event(self, code: Code, name: str, payload: Any) -> Any:
         """What an event carries, as the workflow's schema for it has it.
@@ -137,7 +136,7 @@ class Registry:
         adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
-        return plain(payload, "payload")
+        return as_plain(adapter, payload, "payload")
 
 
 def calls_of(code: Code) -> Calls:

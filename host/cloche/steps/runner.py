@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.history import TenantId
-from cloche.history.values import plain, with_text_keys
+from cloche.history.values import plain
 from cloche.steps.binding import Arguments, Checks, bound
-from cloche.steps.reading import keys_are_odd
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.steps.threads import OutOfTime, StepThreads
 
 if TYPE_CHECKING:
@@ -144,13 +143,11 @@ def _crossing(step: Step, result: Any) -> Any:
     adapter = step.output_adapter()
     if adapter is None:
         return plain(result, "result")
-    has_odd_keys = keys_are_odd(adapter)
     try:
         found = adapter.validate_python(result)
     except ValidationError:  # its wire form may still be one of that type: a model for a dict, a path for a text
-        value = plain(with_text_keys(result) if has_odd_keys else result, "result")
-        found = validated(adapter, value, f"the result of step '{step.id}'")
-    return plain(with_text_keys(found) if has_odd_keys else found, "result")
+        found = validated(adapter, as_plain(adapter, result, "result"), f"the result of step '{step.id}'")
+    return as_plain(adapter, found, "result")
 
 
 def _took_too_long(step: Step) -> TimeoutError:

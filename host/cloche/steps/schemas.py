@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import InvalidInput
-from cloche.steps.reading import read
+from cloche.history.values import plain, with_text_keys
+from cloche.steps.reading import keys_are_odd, read
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -35,6 +36,15 @@ def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
     except OverBudget as error:
         message = f"{what} cannot be compared with its schema: {error}"
         raise InvalidInput(message, path="", problems=[], problem_count=0) from None
+
+
+def as_plain(adapter: TypeAdapter[Any] | None, value: Any, what: str) -> Any:
+    """`value`, which `adapter` has validated, as a plain value; keys that are no texts become texts where it knows them.
+
+    Raises:
+        InvalidInput: it cannot cross.
+    """
+    return plain(with_text_keys(value) if adapter is not None and keys_are_odd(adapter) else value, what)
 
 
 def _misfit(error: ValidationError, what: str) -> InvalidInput:

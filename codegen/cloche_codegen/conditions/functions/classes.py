@@ -17,6 +17,8 @@ from enum import EnumType
 from types import FunctionType
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from cloche_codegen.conditions.functions.source import NoSource, Written, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
 
@@ -125,7 +127,7 @@ def _fits(node: ast.ClassDef, taken: type, methods: list[FunctionType]) -> bool:
     if not all(first <= one.__code__.co_firstlineno <= (node.end_lineno or 0) for one in methods):
         return False
     known = {*vars(taken), *vars(taken).get("__annotations__", ()), *getattr(taken, "__members__", ())}
-    if hasattr(taken, "model_fields"):  # of pydantic, which takes some names out of the class
+    if isinstance(taken, type) and issubclass(taken, BaseModel):  # pydantic takes some names out of the class
         known |= {*taken.model_fields, *taken.__private_attributes__, "model_config", "Config"}
     return {_mangled(name, node.name) for name in _defined(node)} <= known
 

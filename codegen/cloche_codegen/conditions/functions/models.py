@@ -16,8 +16,10 @@ from pydantic_core import PydanticUndefined
 
 from cloche_codegen.conditions.functions.classes import annotation_edits
 from cloche_codegen.conditions.functions.names import Lookup
+from cloche_codegen.conditions.functions.reading import TYPES
 from cloche_codegen.conditions.functions.source import Written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
+from cloche_codegen.types import Types
 
 BASE: Final = "Model"  # of the guest's `cloche`
 _OUTSIDE: Final = (
@@ -146,3 +148,12 @@ def _takes_data(factory: Any) -> bool:
         )
     except (TypeError, ValueError):  # a class written in C: it makes an empty one
         return False
+
+
+def descriptions(types: Types, defined: set[str]) -> str:
+    """The statement with the descriptions of all classes; of those that are `defined` the source has the class itself."""
+    lines = []
+    for name, described in sorted(types.classes.items()):
+        said = {**described, "defined": True} if name in defined else described
+        lines.append(f"    {name!r}: {said!r},\n")
+    return f"{TYPES} = {{\n{''.join(lines)}}}"
