@@ -115,7 +115,7 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
         problem = Problem("python_function", made.id, f"the function cannot go under glass: {error}")
         raise GraphError.all(f"workflow {made.id!r} cannot be used", [problem]) from error
     made._native_lines = _places(found)
-    native = g.NativeText(name=found.name, source=found.source, **_calling(made.parameters), **own)
+    native = g.NativeText(name=found.name, source=found.source, types=own, **_calling(made.parameters))
     graph = made._make_graph(native)
     problems = [*made._problems, *(problems_of(graph) if graph else ())]
     if graph is None or problems:
@@ -123,7 +123,7 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
     return graph
 
 
-def _own_types(made: Workflow, types: Types) -> dict[str, Any]:
+def _own_types(made: Workflow, types: Types) -> dict[str, Any] | None:
     """The types of the workflow's own parameters, result and state, where values of them are more than their wire forms."""
     parameters = made.parameters
     assert parameters is not None
@@ -134,11 +134,8 @@ def _own_types(made: Workflow, types: Types) -> dict[str, Any]:
     takes = {name: found for name, one in adapters.items() if is_more(found := types.of(one))}
     returns = types.of(made.output_adapter())
     state = {name: found for name, one in fields_of(made.state_schema).items() if is_more(found := types.of(one))}
-    return {
-        "takes": takes or None,
-        "returns": returns if has_odd_keys(types, returns) else None,
-        "state": state or None,
-    }
+    said = {"takes": takes, "returns": returns if has_odd_keys(types, returns) else None, "state": state}
+    return {name: one for name, one in said.items() if one} or None
 
 
 def _typed(types: Types, adapter: TypeAdapter[Any] | None, takes: Mapping[str, TypeAdapter[Any] | None]) -> str:

@@ -18,6 +18,8 @@ from typing import Any, Final, TypeAlias
 
 from pydantic import TypeAdapter
 
+from cloche_codegen.json_schemas import OF_JSON
+
 Type: TypeAlias = "str | dict[str, Any]"
 Schema: TypeAlias = Mapping[str, Any]
 ANY: Final = "any"
@@ -50,8 +52,9 @@ class Types:
         self._names: dict[type, str] = {}
 
     def of(self, adapter: TypeAdapter[Any] | None) -> Type:
-        """The description of what an adapter validates; `any` for none."""
-        return ANY if adapter is None else _Walk(self).of(adapter.core_schema)
+        """The description of what an adapter validates; `any` for none, and for a JSON Schema, which names no types.
+        A stranger's may have as many parts as its author likes."""
+        return ANY if adapter is None or adapter in OF_JSON else _Walk(self, {}, []).of(adapter.core_schema)
 
     def used_by(self, types: Iterable[Type]) -> dict[str, dict[str, Any]]:
         """The classes that these descriptions name, and those that they name, in the order of their names."""
@@ -124,7 +127,8 @@ class _Walk:
     """One schema of pydantic, walked from its root."""
 
     types: Types
-    definitions: dict[str, Schema] | None = None
+    definitions: dict[str, Schema]
+    walking: list[str]  # the definitions that are being walked: one may be within itself
 
     def of(self, schema: Schema) -> Type:
         kind = schema["type"]
@@ -192,12 +196,23 @@ class _Walk:
     # ── definitions ─────────────────────────────────────────────────────────────────────────────────────────────────
     def _definitions(self, schema: Schema) -> Type:
         known = {one["ref"]: one for one in schema["definitions"]}
-        self.definitions = {**(self.definitions or {}), **known}
+        self.definitions.update(known)
         return self.of(schema["schema"])
 
     def _definition_ref(self, schema: Schema) -> Type:
-        target = (self.definitions or {}).get(schema["schema_ref"])
-        return ANY if target is None else self.of(target)
+        ref = schema["schema_ref"]
+        target = self.definitions.get(ref)
+        if target is None:
+            return ANY
+        if ref in self.walking:
+            while target["type"] in _AROUND:
+                target = target[_AROUND[target["type"]]]
+            known = self.types._names.get(target.get("cls"))  # type: ignore[arg-type]
+            return ANY if known is None else {"kind": "class", "name": known}
+        self.walking.append(ref)
+        found = self.of(target)
+        self.walking.pop()
+        return found
 
     # ── classes ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _class(self, kind: type, described: Any) -> Type:
@@ -228,7 +243,7 @@ class _Walk:
         if schema.get("root_model"):
             return self._class(schema["cls"], lambda: {"kind": "model", "root": self.of(inner), "fields": {}})
         if inner["type"] == "definition-ref":
-            inner = (self.definitions or {})[inner["schema_ref"]]
+            inner = self.definitions[inner["schema_ref"]]
         return self._class(schema["cls"], lambda: self._fields_of_model(schema, inner))
 
     def _fields_of_model(self, schema: Schema, inner: Schema) -> dict[str, Any]:

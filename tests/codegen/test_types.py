@@ -12,9 +12,20 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel, TypeAdapter, computed_field, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    JsonValue,
+    RootModel,
+    TypeAdapter,
+    computed_field,
+    field_serializer,
+)
 
 from cloche import create_workflow, step
+from cloche_codegen.json_schemas import adapter_of_json
 from cloche_codegen.types import Types, has_odd_keys, is_more, lookalikes
 
 
@@ -126,6 +137,14 @@ def _class(name: str) -> dict[str, str]:
 
 def test_a_class_may_be_within_itself() -> None:
     assert described(Tree)[1]["Tree"]["fields"]["below"]["type"] == {"kind": "list", "items": _class("Tree")}
+
+
+def test_what_is_within_itself_without_a_class_is_anything() -> None:
+    assert described(dict[str, JsonValue]) == ({"kind": "dict", "keys": "str", "values": "any"}, {})
+    schema = {"$ref": "#/$defs/L", "$defs": {"L": {"type": "array", "items": {"$ref": "#/$defs/L"}}}}
+    adapter = adapter_of_json(schema)
+    assert adapter is not None
+    assert Types().of(adapter) == "any"
 
 
 def test_a_model_may_be_one_value() -> None:

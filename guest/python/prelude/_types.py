@@ -124,8 +124,7 @@ def _tuple(items: list[Type], rest: int | None) -> Read:
     if not any(readers):
         return tuple
     if rest is not None and len(items) == 1:
-        (item,) = readers
-        return lambda value: tuple(map(item, value))
+        return _collected(tuple, readers[0])
 
     def tuple_(value: Any) -> Any:
         used = readers if rest is None else spread(readers, rest, len(value))

@@ -166,7 +166,8 @@ async def orders(start: Money, day: dt.date) -> Order:
         False,
         {"phase": Phase.DONE, "tags": []},
     )
-    return await check(changed)
+    checked: Order = await check(changed)
+    return checked
 
 
 @cloche.workflow(id="containers")
@@ -187,7 +188,7 @@ async def made(n: int) -> list[Order]:
     problems = []
     for fields in ({}, {"total": Money(Decimal(1)), "totl": 1}):
         try:
-            Order(**fields)  # type: ignore[arg-type]
+            Order(**fields)
         except TypeError as error:
             problems.append(str(error))
     assert problems == ["Order() is missing 'total'", "Order() has no field 'totl'"]
