@@ -31,9 +31,9 @@ def step(
     signature: str | None = None,
     **options: Any,
 ) -> Any:
-    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError, and `returns`
-    and `takes` describe the types of its result and its arguments. As a decorator, with the options it has on the host, it makes
-    of the function that is the step the call of it."""
+    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError; `returns` and
+    `takes` describe then the types of its result and its arguments. As a decorator, with the options it has on the host, it
+    makes of the function that is the step the call of it."""
     if target is None:
         return partial(_decorated, id)
     if not isinstance(target, str):
