@@ -30,7 +30,7 @@ from cloche import Client
 from cloche.history import Kind
 from cloche.store.postgres import PostgresStore, migrations
 from cloche.store.postgres.address import Address
-from cloche.store.postgres.statements import in_schema
+from cloche.store.postgres.statements import SQL, in_schema
 
 ROOT = Path(__file__).parents[4]
 HISTORIES = ROOT / "tests" / "histories"
@@ -39,8 +39,6 @@ FLOW = """
 import asyncio
 from cloche import create_step, create_workflow
 from cloche.store.postgres.migrations import VERSION
-from cloche.store.postgres.statements import SQL
-from cloche.store.postgres.statements import SQL
 
 async def version(data):
     await asyncio.sleep(0.02)
