@@ -295,7 +295,7 @@ class Attempts:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             # It told nobody, or its failure could not be told: without this its run would wait for ever.
             log.error("an attempt of run %s ended without a result", self._run.key, exc_info=error)
-            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error)))
+            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error).told_to(None)))
 
     def _start_isolated(self, start: StartStep) -> bool:
         machine = self._run.machine

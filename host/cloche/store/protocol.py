@@ -13,6 +13,7 @@ Every store passes the same conformance suite (`tests/host/store/conformance/`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -136,10 +137,14 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one."""
+    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one.
+
+    `time` is the store's own clock, in ms since 1970; None if it has none but this machine's.
+    """
 
     mark: int
     is_any: bool
+    time: TimeMs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +370,13 @@ class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
     @property
     def news_every_s(self) -> float:
         """How often it is worth asking for `news`."""
+
+    @property
+    def hint(self) -> asyncio.Event | None:
+        """Set when another connection has left a request, as far as somebody says so; whoever waits for it clears it.
+
+        Never the truth, which is `news`. None: nobody ever says so.
+        """
 
     async def connect(self) -> Self:
         """Another connection to the same store, to be closed by itself: for another event loop, or another worker."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cloche.errors import StoreError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.worker.due_runs import DueRuns
 from cloche.worker.looks import OneAtATime
+from cloche.worker.skew import SKEW_MAX_S, Skew
 
 if TYPE_CHECKING:
     from cloche.run.clock import Timers, World
     from cloche.run.ports import Tasks
-    from cloche.store import RunRow, Store
+    from cloche.store import News, RunRow, Store
     from cloche.worker.admission import Admission
     from cloche.worker.membership import Membership
     from cloche.worker.ports import Work
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
 LATE_CLAIM_MS = (
-    60_000  # a store that has lost the way to its worker has done, or dropped, what it was asked for by then
+    60_000  # a store that has lost the way to its worker has done, or dropped, by then what it was asked for
 )
+HINTS_EVERY_S = 0.02  # however often somebody says that there is something to see
 
 log = logging.getLogger("cloche")
 
@@ -47,6 +50,7 @@ class Claims:
         membership: Membership,
         admission: Admission,
         work: Work,
+        skew_max_s: float = SKEW_MAX_S,
     ) -> None:
         self._store = store
         self._world = world
@@ -55,6 +59,7 @@ class Claims:
         self._membership = membership
         self._work = work
         self._due_runs = DueRuns(store.leases, admission, work, lambda: membership.worker)
+        self._skew = Skew(skew_max_s)
         self._mark: int | None = None  # of the store's news, as of the last look
         self._changes = -1  # of the membership, likewise
         self._due: TimeMs | None = None  # when a look is planned
@@ -87,6 +92,11 @@ class Claims:
         return self._due_runs.held
 
     @property
+    def takes_runs(self) -> bool:
+        """Whether its clock is near enough to the store's."""
+        return not self._skew.is_too_large
+
+    @property
     def is_idle(self) -> bool:
         """Whether the last look found no more than was taken."""
         return not self.held
@@ -108,7 +118,12 @@ class Claims:
         return self.worker == worker
 
     async def claim(self, key: RunKey) -> RunRow | None:
-        """Own the run, if no other worker does; None otherwise, and if this one was evicted meanwhile."""
+        """Own the run, if no other worker does; None otherwise, and if this one was evicted meanwhile.
+
+        Raises:
+            StoreUnavailable: the clock of this machine is wrong; or the store did not answer.
+        """
+        self._skew.check()
         worker = self.worker
         try:
             row = await self._store.leases.claim(worker, key)
@@ -143,7 +158,7 @@ class Claims:
 
     async def _watch(self) -> None:
         while True:
-            await self._world.pause(self._store.news_every_s)
+            await self._pause()
             try:
                 await self._keep()
                 if await self._has_news():
@@ -153,9 +168,25 @@ class Claims:
             except Exception:
                 log.exception("a look for work failed by a fault of cloche itself")
 
+    async def _pause(self) -> None:
+        """Until it is time for a look, or somebody says that there is something to see."""
+        hint = self._store.hint
+        if hint is None or not self._world.is_real_time:
+            await self._world.pause(self._store.news_every_s)
+            return
+        await self._world.pause(HINTS_EVERY_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hint.wait(), self._store.news_every_s - HINTS_EVERY_S)
+        hint.clear()
+
     async def _has_news(self) -> bool:
         """Whether others wrote, or this worker freed the runs of one it evicted: a store does not tell of own writes."""
-        return self._membership.changes != self._changes or (await self._store.news(self._mark)).is_any
+        if self._membership.changes != self._changes:
+            return True
+        news = await self._store.news(self._mark)
+        if not news.is_any:
+            self._mark = news.mark  # a store knows its last marks best
+        return news.is_any
 
     async def _look_when_due(self) -> None:
         self._due = None
@@ -171,10 +202,19 @@ class Claims:
         Raises:
             StoreError: the store did not answer.
         """
-        mark, changes = (await self._store.news(None)).mark, self._membership.changes
-        await self._claim_more()
+        asked = self._world.now()
+        news, changes = await self._store.news(None), self._membership.changes
+        self._compare_clocks(news, asked)
+        if self.takes_runs:
+            await self._claim_more()
+        else:
+            self.expect(asked + STORE_RETRY_MS)
         await self._work.look()
-        self._mark, self._changes = mark, changes
+        self._mark, self._changes = news.mark, changes
+
+    def _compare_clocks(self, news: News, asked: TimeMs) -> None:
+        if self._world.is_real_time:
+            self._skew.compare(news.time, asked, self._world.now())
 
     async def _claim_what_is_due(self) -> None:
         now = self._world.now()
@@ -182,10 +222,8 @@ class Claims:
             if self._may_have_strays:
                 await self._due_runs.drive_strays()
                 self._may_have_strays = False
-            if await self._due_runs.take(
-                now
-            ):  # the rest in a moment: what was taken runs first, and others take their share
-                self.expect(now + 1)
+            if await self._due_runs.take(now):
+                self.expect(now + 1)  # the rest in a moment: what was taken runs first, and others take their share
         except BaseException:
             self._look_for_strays()
             raise

@@ -56,7 +56,8 @@ class Inbox:
             StoreError: the store did not answer.
         """
         # What is another worker's was not given to the name that asked: under a new one it is asked for from the beginning.
-        worker = self._services.ownership.worker
+        ownership = self._services.ownership
+        worker = ownership.worker
         new = await self._store.new_requests(worker, self._mark if self._marked_by == worker else None)
         self._mark, self._marked_by = new.mark, worker
         for row in new.requests:
@@ -70,7 +71,9 @@ class Inbox:
         for key in list(self._early):
             self.begun(key)
         for tenant, workflow in list(self._starts):
-            if await self._new_runs.has(tenant, workflow):  # else it is looked at again: it may be deployed
+            if ownership.takes_runs and await self._new_runs.has(
+                tenant, workflow
+            ):  # else it is looked at again: it may be deployed
                 for row in self._starts.pop((tenant, workflow)).values():
                     self._spawn(row)
         self.wake_waiting()
