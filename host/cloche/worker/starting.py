@@ -103,6 +103,21 @@ class Starting:
         await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request, most))
         self._services.ownership.queued(key.tenant)
 
+    async def cancel_queued(self, row: RunRow, request: int | None) -> None:
+        """End a run that has not begun.
+
+        Raises:
+            LeasedElsewhere: a worker has just taken it.
+            SeqConflict: this one has.
+            StoreUnavailable: it may have ended or not; if not, it begins in its turn.
+        """
+        async with self.alone(row.key):
+            try:
+                await queue.cancel(self._services, row, request)
+            except StoreUnavailable as error:  # it may be this worker's, and nobody drives it
+                self._blocks.try_again(row.key, error)
+                raise
+
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: a caller who gives up leaves a whole run, or none."""
         try:
@@ -171,7 +186,7 @@ class Starting:
         row = await self._services.store.run(key)
         if row is None:
             raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
-        if row.status in (*FINAL, RunStatus.PENDING):
+        if row.status in FINAL or (row.status == RunStatus.PENDING and row.owner != self._services.ownership.worker):
             return None
         if (await self._cells.code(row.code)).abi > ABI:
             message = f"run {key} was begun by a newer cloche, and waits for a worker of that"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -14,7 +14,7 @@ from support.stores import Log, key
 from cloche import Client, DirectEngine, create_workflow
 from cloche.errors import NotSuspended, StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, TenantId, TimeMs
-from cloche.store import MemoryStore, NewRun, RunRow
+from cloche.store import Append, MemoryStore, NewRun, Outcome, RunRow
 from cloche.store.memory import MemoryLeases
 from cloche.tenancy import Policy
 from cloche.testing import TestApp, VirtualTime
@@ -108,11 +108,11 @@ async def test_what_an_evicted_worker_has_claimed_is_not_its_own(
         drivers, name = app._running.drivers, app._running.name
         enter = drivers.enter
 
-        def enter_and_tell(driver: Any) -> None:
+        def seen(driver: Any) -> None:
             entered.append(driver.lease.worker == name)
             enter(driver)
 
-        monkeypatch.setattr(drivers, "enter", enter_and_tell)
+        monkeypatch.setattr(drivers, "enter", seen)
         claiming.shut()
         resume = asyncio.ensure_future(app.resume("r1", resume_data={"add": 10}))
         await claiming.reached.wait()
@@ -258,6 +258,32 @@ async def test_a_look_that_fails_is_made_again_by_the_next() -> None:
     once = OneAtATime(look)
     outcomes = await asyncio.gather(once(), once(), once(), return_exceptions=True)
     assert ([type(one) for one in outcomes], looks) == ([StoreUnavailable, type(None), type(None)], 2)
+
+
+@in_loop
+async def test_a_cancellation_that_was_not_answered_holds_up_nobody(journal: Journal) -> None:
+    """Of a run that waits to begin: it was claimed for that, and is not driven. It begins in its turn, or has ended."""
+
+    class Refusing(MemoryStore):
+        refuses = False
+
+        async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+            if Refusing.refuses:
+                Refusing.refuses = False
+                raise StoreUnavailable("the disk is full")
+            return await super().commit(appends)
+
+    gate = asyncio.Event()
+    workflow = create_workflow(id="w").then(journal.acts("held", lambda data, ctx: gate.wait())).commit()
+    policies = {DEFAULT_TENANT: Policy(concurrent_runs=1)}
+    async with AppOn(Refusing(), workflows=[workflow], policies=policies) as app:
+        await app.start("w", 0, run_id="r0")
+        later = await app.start("w", 1, run_id="r1")
+        Refusing.refuses = True
+        with pytest.raises(StoreUnavailable):
+            await later.cancel()
+        gate.set()
+        await until(later.status, lambda status: status == "success")
 
 
 async def evicted(app: Any, store: MemoryStore, world: ManualWorld) -> None:
