@@ -33,7 +33,8 @@ from cloche_codegen.validate import problems_of
 W = TypeVar("W", bound=Workflow)
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
-    "Canceled", "EventTimeout", "FatalError", "RetryableError", "gather", "now", "patched", "race", "sleep", "sleep_until",
+    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "NotGranted",
+    "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "now", "patched", "race", "sleep", "sleep_until",
     "start_child", "wait_for_event",
 ])  # fmt: skip
 
@@ -115,7 +116,13 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
         problem = Problem("python_function", made.id, f"the function cannot go under glass: {error}")
         raise GraphError.all(f"workflow {made.id!r} cannot be used", [problem]) from error
     made._native_lines = _places(found)
-    native = g.NativeText(name=found.name, source=found.source, types=own, **_calling(made.parameters))
+    native = g.NativeText(
+        name=found.name,
+        source=found.source,
+        exceptions=found.exceptions or None,
+        types=own,
+        **_calling(made.parameters),
+    )
     graph = made._make_graph(native)
     problems = [*made._problems, *(problems_of(graph) if graph else ())]
     if graph is None or problems:

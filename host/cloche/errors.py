@@ -368,6 +368,19 @@ class RetryableError(Exception):
         self.retry_after = retry_after
 
 
+class UnknownOutcome(Exception):
+    """Caught in a workflow: a step that is to run at most once began, and nobody will hear how it ended. It may have done its
+    work: look where it works, then decide."""
+
+
+class RedispatchedTooOften(Exception):
+    """Caught in a workflow: a step was begun again and again, and each time its process ended before it did."""
+
+
+class CompletionError(Exception):
+    """Caught in a workflow: of several things at once, fewer have succeeded than had to."""
+
+
 class HeavyTurn(Exception):
     """A turn took longer than the thread that asked for it can wait. Never seen by users: it is made again in another."""
 

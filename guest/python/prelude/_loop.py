@@ -148,7 +148,7 @@ def left(path: str, value: Any) -> None:
 
 
 def left_failed(path: str, error: BaseException) -> None:
-    put((LEFT, path, [1, crossing(error, 1)]))
+    put((LEFT, path, [1, crossing(error, 1, with_own=_is_native)]))
 
 
 # ── patches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -308,7 +308,7 @@ def _end(value: Any) -> None:
         is_odd = _result_types is not None and _result_types[1] is not None
         put((COMPLETE, encoded(with_text_keys(value) if is_odd else value, "result")))
     except Exception as error:  # it cannot cross, or the author's own code for it raises
-        put((FAIL, crossing(error)))
+        put((FAIL, crossing(error, with_own=_is_native)))
     finish()
 
 
@@ -325,7 +325,7 @@ def _end_forgotten(name: str, code: CodeType, offset: int) -> None:
 
 
 def _end_failed(error: BaseException) -> None:
-    made = crossing(error)
+    made = crossing(error, with_own=_is_native)
     if _is_native and (frames := trace(error)):
         made["trace"] = frames
     put((FAIL, made))

@@ -17,7 +17,7 @@ from _cloche import Lazy, Promise, StepCall, free_path, now_ms
 from . import _loop, flow
 from ._blocks import failed_as, succeeded_as
 from ._calls import Taking, shape_of, signature_of, stub_of
-from ._failures import Bail, Canceled
+from ._failures import Bail, Canceled, declare
 from ._loop import ChildCall, TimerCall, promise_of
 from ._types import of_annotation, reader, typed
 
@@ -74,6 +74,7 @@ def workflow(
     id: str | None = None,
     input: str | None = None,
     given: str | None = None,
+    exceptions: dict[str, type[BaseException]] | None = None,
     returns: Any = None,
     takes: Any = None,
     state: Any = None,
@@ -82,12 +83,15 @@ def workflow(
     """Marks the function that is the workflow; the last one marked is the module's.
 
     Its parameters are its input: the value itself if there is one, else a mapping of them. One that is named `given`, or the
-    second of two without annotations, gets what was given beside it. `returns`, `takes` and `state` describe types: of its
-    result, of its parameters and of the keys of its state, by their names.
+    second of two without annotations, gets what was given beside it. `exceptions` are those of the author's that it has, by
+    their qualified names. `returns`, `takes` and `state` describe types: of its result, of its parameters and of the keys of
+    its state, by their names.
     """
     if function is None:
         return partial(workflow, input=input, given=given)
     function.is_native = True
+    if exceptions:
+        declare(exceptions)
     readers = {name: typed(one) for name, one in (takes or {}).items()}
     keys = {name: typed(one) for name, one in (state or {}).items()}
     written = None if returns is None else typed(None, {"return": returns})

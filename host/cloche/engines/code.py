@@ -86,6 +86,7 @@ class GraphOutline:
     mode: str
     is_native: bool
     nodes: tuple[OutlineNode, ...]
+    exceptions: frozenset[str] = frozenset()  # qualified names of those that it may catch beside Python's and cloche's
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,12 @@ def is_native(code: Code) -> bool:
 def is_written(code: Code) -> bool:
     """Whether somebody wrote the code, in any language; else it was generated from a graph."""
     return not code.graph or graph_outline(code).is_native
+
+
+def exceptions_of(code: Code) -> frozenset[str] | None:
+    """The qualified names of exceptions that the code holds the classes of. None of a tenant's, which is told of Python's and
+    cloche's alone: see `Failure.told_to`."""
+    return None if code.owner else graph_outline(code).exceptions
 
 
 def mode_of(code: Code) -> str:
@@ -134,7 +141,9 @@ def _outline(graph: str) -> GraphOutline:
     try:
         read = json.loads(graph)
         nodes = tuple(OutlineNode(node["type"], tuple(_names(node))) for node in read.get("nodes", ()))
-        return GraphOutline(str(read.get("mode", "strict")), read.get("native") is not None, nodes)
+        native = read.get("native")
+        exceptions = frozenset((native or {}).get("exceptions", {}).values())
+        return GraphOutline(str(read.get("mode", "strict")), native is not None, nodes, exceptions)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return GraphOutline("host-closures", False, ())
 

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cloche.engines import exceptions_of
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, CallId, TimeMs
 from cloche.history.bounds import exceeded
@@ -203,7 +204,11 @@ def _failed(hosted: Hosted, request: Request, step: Step, error: Exception, byte
     now = _now()
     if delay is not None:
         return {"again": now + delay, "why": str(failure_of(error))[:1_000]}
-    return {"event": _text(StepFailed(now, request.call, failure_of(error, bytes_max)).pack())}
+    return {
+        "event": _text(
+            StepFailed(now, request.call, failure_of(error, bytes_max).told_to(exceptions_of(hosted.code))).pack()
+        )
+    }
 
 
 def check_size(what: str, size: int, bytes_max: int) -> None:

@@ -53,6 +53,7 @@ from cloche_codegen.conditions.functions.names import (
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass, function_in, parameters_of, refused, unwrapped
 from cloche_codegen.conditions.functions.source import NoSource, Place, Written, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
+from cloche_codegen.names import qualified_name
 from cloche_codegen.schemas import adapter_of
 from cloche_codegen.types import Types
 
@@ -75,6 +76,7 @@ class Taken:
         parameters: how many it takes by position: its data, and its context.
         lines: for each line of `source` the file and line it is from; None for those that were made.
         values: the plain data it captured, by name.
+        exceptions: the classes of exceptions that have come along: their names in `source`, and their qualified ones.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Taken:
     parameters: int
     lines: tuple[tuple[str, int] | None, ...]
     values: dict[str, Any]
+    exceptions: dict[str, str]
 
 
 def taken(
@@ -127,6 +130,7 @@ class _Taking:
     constants: dict[str, str] = field(default_factory=dict)
     crossed: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
+    exceptions: dict[str, str] = field(default_factory=dict)
 
     @property
     def modules(self) -> frozenset[str]:
@@ -156,7 +160,7 @@ class _Taking:
             count = one.text.count("\n") + 1
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
         count = 1 if self.is_workflow else parameters_of(function, source)
-        return Taken(name, text, count, tuple(lines), self.values)
+        return Taken(name, text, count, tuple(lines), self.values, self.exceptions)
 
     def _own_name(self, source: Written) -> str:
         """Its own name, unless it captures something else under that."""
@@ -210,6 +214,8 @@ class _Taking:
         for free in at_once:
             self._capture(free, look_up, source)
         self.definitions[name] = _Definition(text, source.file, source.first_line)
+        if issubclass(given, Exception):
+            self.exceptions[name] = qualified_name(given)
         for free in later:
             self._capture(free, look_up, source)
 
