@@ -73,15 +73,21 @@ SCALARS: list[Kind] = [
 ]  # fmt: skip
 
 
+a_list: Any = list  # their arguments are known at run time only
+a_set: Any = set
+a_tuple: Any = tuple
+a_dict: Any = dict
+
+
 def containers(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
     keys = st.sampled_from(KEYS)
     return st.one_of(
-        inner.map(lambda one: (list[one[0]], st.lists(one[1], max_size=3))),  # type: ignore[name-defined]
+        inner.map(lambda one: (a_list[one[0]], st.lists(one[1], max_size=3))),
         inner.map(lambda one: (one[0] | None, st.none() | one[1])),
-        keys.map(lambda one: (set[one[0]], st.sets(one[1], max_size=3))),  # type: ignore[name-defined]
-        st.tuples(inner, inner).map(lambda two: (tuple[two[0][0], two[1][0]], st.tuples(two[0][1], two[1][1]))),  # type: ignore[name-defined]
+        keys.map(lambda one: (a_set[one[0]], st.sets(one[1], max_size=3))),
+        st.tuples(inner, inner).map(lambda two: (a_tuple[two[0][0], two[1][0]], st.tuples(two[0][1], two[1][1]))),
         st.tuples(keys, inner).map(
-            lambda two: (dict[two[0][0], two[1][0]], st.dictionaries(two[0][1], two[1][1], max_size=3))  # type: ignore[name-defined]
+            lambda two: (a_dict[two[0][0], two[1][0]], st.dictionaries(two[0][1], two[1][1], max_size=3))
         ),
     )
 
@@ -126,7 +132,7 @@ async def restarted(workflow: Workflow) -> RunResult:
         await run.result()
     async with Cloche(store, workflows=[workflow]) as app:
         await app.send_event("r", "go", None)
-        return await app.get("r").result()
+        return await (await app.get("r")).result()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
