@@ -30,7 +30,7 @@ from cloche import Client
 from cloche.history import Kind
 from cloche.store.postgres import PostgresStore, migrations
 from cloche.store.postgres.address import Address
-from cloche.store.postgres.statements import in_schema
+from cloche.store.postgres.statements import SQL, in_schema
 
 ROOT = Path(__file__).parents[4]
 HISTORIES = ROOT / "tests" / "histories"
@@ -138,7 +138,7 @@ def test_kept_statements_of_a_version_that_is_served_are_served(server: Server, 
     """On a store that it made, and for a role that it granted its rights."""
     kept = json.loads((HISTORIES / f"postgres-{version}.json").read_text())
     schema, role = f"s{uuid4().hex[:12]}", f"r{uuid4().hex[:12]}"
-    scripts = [(migrations.SQL / "migrations" / f"{number:04}.sql").read_text() for number in range(1, version + 1)]
+    scripts = [(SQL / "migrations" / f"{number:04}.sql").read_text() for number in range(1, version + 1)]
     meta = f"INSERT INTO cloche.meta (version, serves) VALUES ({version}, {migrations.SERVES[version]})"
     grants = [grant.replace("{role}", role) for grant in kept["grants"]]
     made = [f'CREATE SCHEMA "{schema}"; CREATE ROLE {role} LOGIN', *scripts, meta, *grants]
