@@ -17,9 +17,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from cloche.errors import StoreError
+from cloche.errors import QueueFull, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
@@ -28,6 +28,8 @@ from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
+
+Outcome: TypeAlias = StoreError | QueueFull | None  # what became of an append; None: it is written
 
 PAGE_RECORDS = 4096  # of a history that is read page by page
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
@@ -113,6 +115,7 @@ class Append:
     events that the run waits for from now on and did not before, `unawaited` those that it waits for no more. Where `status`
     is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
+    `queue_max` is given with a new run that waits to begin: how many of its tenant may wait, this one too.
     """
 
     key: RunKey
@@ -129,6 +132,7 @@ class Append:
     metered: Metered | None = None
     awaited: Sequence[str] = field(default=())
     unawaited: Sequence[str] = field(default=())
+    queue_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +167,12 @@ class Collected:
 class Log(Protocol):
     """Runs and their records. Raises as `Store`."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        """Write all of `appends` in one durable transaction and return what became of each, in order.
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write all of `appends` durably and return what became of each, in order.
 
-        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`
-        or `LeaseLost`: this one was not written, the others were. A run has one append under way at a time; appends of
-        other runs may be under way in other calls.
+        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`, `LeaseLost`
+        or `QueueFull` (`Append.queue_max`, counted in the transaction that would have kept it): this one was not written, the
+        others were. A run has one append under way at a time; appends of other runs may be under way in other calls.
 
         Raises:
             StoreUnavailable: all of it was written or nothing, and it is not known which: the answer may have been lost on
@@ -257,6 +261,9 @@ class Leases(Protocol):
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        """The runs of this worker that have not ended, by index: what a claim has given whose answer was lost is among them."""
 
     async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""

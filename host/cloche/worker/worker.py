@@ -100,7 +100,7 @@ class Worker:
         self.membership = Membership(
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
-        self.admission = Admission(store, policy_of)
+        self.admission = Admission(policy_of)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
@@ -281,8 +281,8 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def adopt(self, row: RunRow) -> object:
-        return await self._worker.starting.adopt(row)
+    async def adopt(self, row: RunRow) -> None:
+        await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
         worker = self._worker
@@ -291,7 +291,7 @@ class _Work:
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
-        self._worker.drivers.lose_all()
+        self._worker.drivers.lose_all(but=self._worker.name)
 
 
 class _ChildRuns:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.database import Database, Facet, Transaction
 from cloche.store.postgres.presence import Presence
 from cloche.store.postgres.rows import row_of
@@ -96,6 +96,10 @@ class PostgresLeases(Facet):
             return []
         values: tuple[Any, ...] = (worker, now, list(shares), list(shares.values()))
         return [row_of(row) for row in await self._database.write(statement("claim_due"), *values)]
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        rows = await self._database.read(f"SELECT {ROW} FROM cloche.runs WHERE owner = $1 ORDER BY id", worker)
+        return [run for run in map(row_of, rows) if run.status not in FINAL]
 
     async def next_due(self) -> TimeMs | None:
         sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} ORDER BY wake_at LIMIT 1"
