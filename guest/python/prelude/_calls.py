@@ -109,8 +109,9 @@ class Taking:
         if self.how == "nothing":
             return function(**extra)
         if self.how == "value":
-            for one in self.readers.values():
-                value = _read(one, value)
+            if self.readers:
+                (types,) = self.readers.values()
+                value = _read(types, value)
             return function(value, **extra)
         if not isinstance(value, Mapping):
             raise TypeError(f"{function.__name__}() takes a mapping of its arguments, not a {type(value).__name__}")

@@ -273,7 +273,8 @@ def _on_start(event: list[Any]) -> None:
         raise fault(_NO_WORKFLOW if _entry is None else _MALFORMED)
     value, given = event[3], event[4]
     _state = dict.setdefault(given, "state", {})
-    _merge(dict(dict.items(_state)))
+    if _state_types:
+        _merge(dict(dict.items(_state)))
     dict.setdefault(given, "context", {})
     _started = True
     _main = Task(_whole(_entry, value, given))

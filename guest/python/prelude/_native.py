@@ -29,18 +29,21 @@ def step(
     *,
     id: str | None = None,
     signature: str | None = None,
-    returns: Any = None,
-    takes: Any = None,
     **options: Any,
 ) -> Any:
-    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError. `returns` and
-    `takes` describe the types of its result and its arguments. As a decorator, with the options it has on the host, it makes of
-    the function that is the step the call of it."""
+    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError; `returns` and
+    `takes` describe then the types of its result and its arguments. As a decorator, with the options it has on the host, it
+    makes of the function that is the step the call of it."""
     if target is None:
         return partial(_decorated, id)
     if not isinstance(target, str):
         return _decorated(id, target)
-    return partial(StepCall, target if signature is None else shape_of(target, signature, typed(returns, takes)), path)
+    if signature is None:
+        return partial(StepCall, target, path)
+    types = typed(
+        options.get("returns"), options.get("takes")
+    )  # no parameters: they would cost each call that has neither
+    return partial(StepCall, shape_of(target, signature, types), path)
 
 
 def _decorated(id: str | None, function: Any) -> Any:

@@ -61,9 +61,9 @@ static PyObject *free_path(PyObject *self, PyObject *const *arguments, Py_ssize_
 
 static bool is_step(const struct promise *call) { return call->head.type == guest.step_call_type; }
 
-/* What reads the result of a step (0) or writes its arguments (1), or NULL. */
+/* What reads the result of a step that has types (0), or writes its arguments (1); or NULL. */
 static PyObject *helper_of(const struct promise *call, Py_ssize_t which) {
-    PyObject *found = call->typed ? PyList_GetItemRef(call->typed, which) : NULL;
+    PyObject *found = PyList_GetItemRef(call->typed, which);
     if (found != guest.none)
         return found;
     Py_DecRef(found);
@@ -91,7 +91,7 @@ static int write_arguments(struct promise *call) {
 static PyObject *rest_of(struct promise *call) {
     if (!is_step(call))
         return call_method(&call->head, names.rest);
-    if (write_arguments(call))
+    if (call->typed && write_arguments(call))
         return NULL;
     PyObject *arguments = encoded_value(call->arguments, "arguments", 0), *rest = NULL;
     PyObject *keywords = arguments && call->keywords ? encoded_value(call->keywords, "arguments", 0) : NULL;
@@ -195,7 +195,7 @@ int call_completed(uint64_t id, PyObject *value) {
         Py_DecRef(done);
     }
     if (!failed && !call->abandoned && !guest.finished)
-        failed = settle_typed(call, value);
+        failed = call->typed ? settle_typed(call, value) : promise_settle(call, value, NULL);
     Py_DecRef(found);
     return failed;
 }

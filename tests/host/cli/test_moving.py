@@ -18,6 +18,7 @@ from support.stores import key
 
 from cloche.cli import store as cli_store
 from cloche.history import Record
+from cloche.history.ids import RunId
 from cloche.history.values import encode
 from cloche.operations import stores
 from cloche.store import InboxRow, RunRow, all_records
@@ -59,7 +60,7 @@ async def fill(url: str) -> None:
         await store.post(key("new"), "event", encode(["go", 1]), token_of(key("new"), "event", "k"), START, name="go")
 
 
-async def all_of(url: str) -> tuple[list[RunRow], dict[str, list[Record]], list[InboxRow]]:
+async def all_of(url: str) -> tuple[list[RunRow], dict[RunId, list[Record]], list[InboxRow]]:
     """What can be told of a store, without the numbers that it gives."""
     async with stores.opened(url) as store:
         rows = await store.runs()

@@ -172,6 +172,7 @@ async def test_a_model_arrives_as_it_was(value: BaseModel, guest: str) -> None:
     assert seen == value
     assert type(seen) is type(value)
     if isinstance(value, When):
+        assert isinstance(seen, When)
         assert type(seen.value) is type(value.value)
 
 

@@ -107,7 +107,12 @@ async def test_what_an_evicted_worker_has_claimed_is_not_its_own(
         await until(lambda: KEY not in app._running.drivers)
         drivers, name = app._running.drivers, app._running.name
         enter = drivers.enter
-        monkeypatch.setattr(drivers, "enter", lambda one: entered.append(one.lease.worker == name) or enter(one))
+
+        def enter_and_tell(driver: Any) -> None:
+            entered.append(driver.lease.worker == name)
+            enter(driver)
+
+        monkeypatch.setattr(drivers, "enter", enter_and_tell)
         claiming.shut()
         resume = asyncio.ensure_future(app.resume("r1", resume_data={"add": 10}))
         await claiming.reached.wait()

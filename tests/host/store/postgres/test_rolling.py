@@ -39,6 +39,8 @@ FLOW = """
 import asyncio
 from cloche import create_step, create_workflow
 from cloche.store.postgres.migrations import VERSION
+from cloche.store.postgres.statements import SQL
+from cloche.store.postgres.statements import SQL
 
 async def version(data):
     await asyncio.sleep(0.02)
