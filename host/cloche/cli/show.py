@@ -66,18 +66,17 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
       cloche runs --status failed --workflow order
     """
     from cloche.cli.output import MARKS, moment, print_json, row_data
-    from cloche.operations.stores import is_there
+    from cloche.operations import stores
     from cloche.text import shown
 
-    if not is_there(store):
-        click.echo(
-            f"there is no store at {shown(store)} yet, so there are no runs; another is named with --store", err=True
-        )
+    where = shown(stores.shown(store))  # without a password
+    if not stores.is_there(store):
+        click.echo(f"there is no store at {where} yet, so there are no runs; another is named with --store", err=True)
         return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     if not rows:
         such = " such" if status or workflow else ""
-        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {shown(store)}", err=True)
+        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {where}", err=True)
     for row in rows:
         if as_json:
             print_json(row_data(row))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -71,8 +70,9 @@ async def test_a_creation_is_one_round_trip(server: Server, way: Proxy) -> None:
 
 
 @in_loop
-async def test_a_start_takes_three_and_a_step_one(server: Server, way: Proxy) -> None:
-    """The worker's own looks fall in between now and then: the median of some is what it takes."""
+async def test_a_start_takes_three_and_a_step_one(server: Server, way: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does not look for work meanwhile; a heartbeat may fall in between, so the least of some is what it takes."""
+    monkeypatch.setattr(PostgresStore, "news_every_s", 600.0)
     async with Cloche(through(server, way), workflows=[one_step, ten]) as app:
 
         async def trips(workflow: Workflow) -> tuple[int, int]:
@@ -87,8 +87,8 @@ async def test_a_start_takes_three_and_a_step_one(server: Server, way: Proxy) ->
             await trips(workflow)
         short = [await trips(one_step) for _ in range(5)]
         long = [await trips(ten) for _ in range(5)]
-        assert statistics.median(start for start, _ in short + long) <= 3
-        ends = [statistics.median(rest for _, rest in each) for each in (short, long)]
+        assert min(start for start, _ in short + long) <= 3
+        ends = [min(rest for _, rest in each) for each in (short, long)]
         assert ends[1] - ends[0] == 9  # steps more, one append each
         assert ends[0] <= 5  # the append, and what the result is read from
 
