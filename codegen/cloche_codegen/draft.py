@@ -214,10 +214,15 @@ class Draft(Schematic):
             "guest": self.guest,
             "mode": self.mode,
             "steps": {id: spec for id, step in self.steps.items() if (spec := _spec(step, self.id, self._problems))},
-            "workflows": {id: g.Definition(**one._fields()) for id, one in self.workflows.items()},
+            "workflows": {id: one._as_nested() for id, one in self.workflows.items()},
             "native": native,
         }
         return self._problems.build(g.Graph, self.id, **fields)
+
+    def _as_nested(self) -> g.Definition:
+        fields = self._fields()
+        checks = True if self.validate_inputs and fields["input_schema"] is not None else None
+        return g.Definition(**fields, checks_input=checks)
 
     def _fields(self) -> dict[str, Any]:
         return {

@@ -108,6 +108,7 @@ def schema_problems(graph: g.Graph) -> list[Problem]:
     """
     whole = ("input_schema", "output_schema", "state_schema")
     used = [(graph.id, name, getattr(graph, name)) for name in whole]
+    used += [(id, whole[0], one.input_schema) for id, one in graph.workflows.items() if one.checks_input]
     used += [(place, "payload_schema", node.payload_schema) for place, node in _waits(graph)]
     room = Room()
     flaws = ((place, name, adapter_or_flaw(schema, room)[1]) for place, name, schema in used)

@@ -273,12 +273,15 @@ class StepSpec(Frozen):
 
 
 class Definition(Frozen):
-    """One workflow: its schemas and its nodes in order."""
+    """One workflow: its schemas and its nodes in order. `checks_input`: where it is nested, `input_schema` is held to.
+
+    Graphs from before that do not say so, and are entered with anything."""
 
     id: str
     description: str | None = None
     metadata: dict[str, JsonValue] | None = None
     input_schema: JsonSchema | None = None
+    checks_input: Literal[True] | None = None
     output_schema: JsonSchema | None = None
     state_schema: JsonSchema | None = None
     retry_config: RetryConfig | None = None

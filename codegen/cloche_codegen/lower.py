@@ -29,6 +29,7 @@ from cloche_codegen.conditions.predicates import (
     bare_path,
 )
 from cloche_codegen.errors import GraphError
+from cloche_codegen.names import INPUT_CHECK
 from cloche_codegen.paths import keys_of, where
 from cloche_codegen.templates import Place, parse
 
@@ -44,7 +45,7 @@ def lower(graph: g.Graph) -> t.Module:
     if graph.native is not None:
         message = "a native workflow is a Python function, which only the Python guest can run: use SandboxEngine"
         raise GraphError.one("native_workflow", graph.id, message)
-    functions = tuple(_function(graph.workflows[id]) for id in inner_first(graph))
+    functions = tuple(_function(graph.workflows[id], is_nested=True) for id in inner_first(graph))
     return t.Module(functions, _function(graph))
 
 
@@ -75,6 +76,7 @@ class _Scope:
     """What names mean at one place of a workflow."""
 
     node: str
+    initial: t.Value
     flowing: t.Value
     results: MutableMapping[str, t.Value]
     in_loop: bool = False
@@ -84,7 +86,7 @@ class _Scope:
             case "inputData":
                 return self.flowing
             case "initData":
-                return t.Input()
+                return self.initial
             case "state":
                 return t.State()
             case "requestContext":
@@ -96,12 +98,17 @@ class _Scope:
         return self.results.get(id) or t.Literal_(None)
 
 
-def _function(definition: g.Definition) -> t.Function:
-    flowing: t.Value = t.Input()
+def _function(definition: g.Definition, *, is_nested: bool = False) -> t.Function:
+    initial: t.Value = t.Input()
     results: dict[str, t.Value] = {}
     lines: list[t.Line] = []
+    if is_nested and definition.checks_input:
+        check = t.Perform(INPUT_CHECK, t.Call(INPUT_CHECK, INPUT_CHECK, is_workflow=False), initial)
+        lines.append(t.Line("check", "by the input schema of the workflow", check))
+        initial = t.Result(INPUT_CHECK)
+    flowing = initial
     for node in definition.nodes:
-        scope = _Scope(node.id, flowing, results)
+        scope = _Scope(node.id, initial, flowing, results)
         lines.append(t.Line(_kind(node), node.description, _statement(node, scope)))
         if not (isinstance(node, g.StepNode) and node.tap):
             flowing = t.Result(node.id)
@@ -272,7 +279,7 @@ def _code(text: str, scope: _Scope) -> t.Value:
         if name in ("inputData", "initData", "state", "requestContext") or (name == "iterationCount" and scope.in_loop)
     )
     if "getInitData" in mentioned:
-        names = (*names, ("getInitData", t.Input()))
+        names = (*names, ("getInitData", scope.initial))
     by_name, by_call = "stepResults" in mentioned, "getStepResult" in mentioned
     results: tuple[tuple[str, t.Value], ...] = ()
     if by_name or by_call:

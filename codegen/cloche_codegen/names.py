@@ -6,6 +6,7 @@ import re
 from typing import Final
 from unicodedata import is_normalized
 
+INPUT_CHECK: Final = "cloche:input"  # the step that the host performs where a nested workflow with a schema is entered
 NAME_SIZE_MAX: Final = 200  # an id is part of every call path below it, and paths are stored with each record
 # Line ends, controls, and the marks that cannot be seen or turn the direction of text: in generated code a comment would show a
 # reader something else than what runs. It stands in sources, so it does not change.

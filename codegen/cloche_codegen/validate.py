@@ -23,13 +23,14 @@ from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, 
 from cloche_codegen.errors import PROBLEMS_MAX, Problem
 from cloche_codegen.flow import misfits
 from cloche_codegen.languages import misplaced
-from cloche_codegen.names import NAME_SIZE_MAX, flaw_of
+from cloche_codegen.names import INPUT_CHECK, NAME_SIZE_MAX, flaw_of
 from cloche_codegen.paths import BrokenPath, keys_of, where
 from cloche_codegen.templates import BrokenTemplate, Place, parse
 
 PREDICATE_DEPTH_MAX: Final = 64
 _NEAR_NAMES_MAX: Final = 500  # among which it is searched what a wrong name was to be,
 _NEAR_SIZE_MAX: Final = 60  # and how long names are for it
+_RESERVED: Final = {INPUT_CHECK: "is cloche's own"}
 _NOT_IN_IDS: Final = re.compile(r"[/#\[\]]")  # they build call paths: `W/inc[3]`, `inc#2`
 
 
@@ -95,7 +96,7 @@ def _tables(graph: g.Graph) -> Iterator[Problem]:
         if definition.id != id:
             yield Problem("bad_graph", id, f"the table of workflows holds {definition.id!r} under {id!r}")
     for step in graph.steps:
-        if (flaw := flaw_of(step)) is not None:
+        if (flaw := _RESERVED.get(step) or flaw_of(step)) is not None:
             yield Problem("bad_id", graph.id, f"the id {step[:NAME_SIZE_MAX]!r} of a step {flaw}")
     yield from _cycles(graph)
 
@@ -162,7 +163,7 @@ def _ids(definition: g.Definition) -> Iterator[Problem]:
 
 
 def _id(id: str, path: str) -> Iterator[Problem]:
-    flaw = flaw_of(id)
+    flaw = _RESERVED.get(id) or flaw_of(id)
     if flaw is None and (found := _NOT_IN_IDS.search(id)):
         flaw = f"contains {found[0]!r}; / # [ ] build call paths and are not allowed in ids"
     if flaw is not None:

@@ -1,6 +1,20 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
-from cloche.cli import run, serve, signal, show, store, doctor, sign, deploy, usage, migrate, bench  # isort: skip  # the order of the help
+from cloche.cli import run, serve, signal, show, store, doctor, warm, sign, deploy, usage, migrate, bench  # isort: skip  # the order of the help
 from cloche.cli.base import main
 
-__all__ = ["bench", "deploy", "doctor", "main", "migrate", "run", "serve", "show", "sign", "signal", "store", "usage"]
+__all__ = [
+    "bench",
+    "deploy",
+    "doctor",
+    "main",
+    "migrate",
+    "run",
+    "serve",
+    "show",
+    "sign",
+    "signal",
+    "store",
+    "usage",
+    "warm",
+]

@@ -31,17 +31,38 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-class _InOrder(click.Group):
-    """Commands in the order in which they are defined, the most wanted first."""
+TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
+    "Write and try a workflow": ("run", "graph", "codegen", "replay"),
+    "Execute runs": ("worker", "serve"),
+    "Look at runs": ("runs", "show", "log", "usage"),
+    "Move a run on": ("resume", "event", "cancel"),
+    "Change the code of open runs": ("check", "upgrade", "deploy"),
+    "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
+    "This installation": ("doctor", "warm", "explain", "completion", "bench"),
+}
+
+
+class _ByTask(click.Group):
+    """The commands under the task that each is for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        named = [name for names in TASKS.values() for name in names if name in self.commands]
+        return [*named, *(name for name in self.commands if name not in named)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        named = {name for names in TASKS.values() for name in names}
+        others = tuple(name for name in self.commands if name not in named)
+        for title, names in {**TASKS, "Other": others}.items():
+            there = [(name, self.commands[name]) for name in names if name in self.commands]
+            if there:
+                with formatter.section(title):
+                    formatter.write_dl([(name, one.get_short_help_str(limit=96)) for name, one in there])
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=_ByTask, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="cloche", prog_name="cloche")
 def main() -> None:
-    """Durable workflows under glass.
+    """Durable workflows under glass. 'cloche COMMAND --help' has an example of each.
 
     \b
     TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps. The name is a workflow's,
@@ -132,6 +153,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     return asyncio.run(work)
+
+
+def tell_of_compiling() -> None:
+    """From here on say on standard error when a guest is compiled: for seconds nothing else moves."""
+    import logging
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(f"{logging.getLevelName(record.levelno).lower()}: {record.getMessage()}", err=True)
+
+    sandbox = logging.getLogger("cloche.sandbox")
+    if not sandbox.hasHandlers():  # whoever has set logging up is told there
+        sandbox.setLevel(logging.INFO)
+        sandbox.addHandler(Teller())
 
 
 def look(store: str, question: Callable[[Store], Awaitable[T]], *, must_exist: bool = True) -> T:

@@ -21,6 +21,10 @@ def bench(names: tuple[str, ...], only_list: bool, most: int, keep: Path | None,
     """Measure this machine: every figure beside a baseline of the same run.
 
     All benchmarks (15 minutes), or those named. Stores are made in the working directory, and removed.
+
+    \b
+    Example:
+      cloche bench replay --most 10000
     """
     from cloche.cli.output import print_json
     from cloche.errors import NotFound

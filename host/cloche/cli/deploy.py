@@ -28,6 +28,10 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
 
     It is read and loaded once, in a process of its own, under glass and within limits, and nothing of it is run on the
     host. Any worker that has the steps can start it then.
+
+    \b
+    Example:
+      cloche deploy order.js --tenant acme --store platform.db
     """
     from cloche.cli.output import moment, print_json
     from cloche.engines import SandboxEngine
@@ -62,19 +66,30 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
 @steps_option
 @tenant_option
 def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool) -> int:
-    """Before a deploy: which open runs of TARGET fit its code of today, and which do not, since which record."""
+    """Before a deploy: which open runs of TARGET fit its code of today, and which do not, since which record.
+
+    \b
+    Example:
+      cloche check orders.py:order --store orders.db
+    """
     from cloche.operations import upgrade
+    from cloche.text import shown
 
     engine, code = _today(target, steps)
 
-    async def check_all(found: Store) -> bool:
-        found_misfit = False
+    async def check_all(found: Store) -> list[bool]:
+        fitting = []
         async for fit in upgrade.fits(found, engine, code, tenant):
-            found_misfit = found_misfit or not fit.ok
+            fitting.append(fit.ok)
             _show(fit, as_json)
-        return found_misfit
+        return fitting
 
-    return EXIT_DIVERGED if look(store, check_all) else 0
+    fitting = look(store, check_all)
+    if not fitting:
+        click.echo(
+            f"workflow {shown(code.workflow)} has no open runs of tenant {shown(tenant)}: nothing can misfit", err=True
+        )
+    return 0 if all(fitting) else EXIT_DIVERGED
 
 
 @command
@@ -90,6 +105,10 @@ def upgrade(
     """Let open runs go on under the code that TARGET has today, where it replays their whole history.
 
     Runs that a worker executes are left out: stop it first, or wait until they come to rest.
+
+    \b
+    Example:
+      cloche upgrade orders.py:order --all --store orders.db
     """
     from cloche.errors import UsageError
     from cloche.operations import upgrade

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--policy", "every", is_flag=True, help="List every bound instead: unit, value, default and reason.")
 @store_option
 def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
-    """Look at versions, guests, the cache, the store and the policies in force, and say what is not well."""
+    """Look at versions, guests, the cache, the store and the policies in force, and say what is not well.
+
+    \b
+    Example:
+      cloche doctor --store orders.db
+    """
     from cloche.cli.output import print_json
     from cloche.cli.targets import find_policies
     from cloche.operations.doctor import examine
@@ -70,7 +75,12 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
 @command
 @click.argument("code", required=False)
 def explain(code: str | None, as_json: bool) -> int:
-    """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them."""
+    """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them.
+
+    \b
+    Example:
+      cloche explain divergence
+    """
     from cloche.cli.explanations import EXPLANATIONS, explanation
     from cloche.cli.output import print_json
     from cloche.text import shown
@@ -90,7 +100,12 @@ def explain(code: str | None, as_json: bool) -> int:
 @command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str, as_json: bool) -> None:
-    """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file."""
+    """Print the completion script of a shell: put `eval "$(cloche completion bash)"` into its start file.
+
+    \b
+    Example:
+      cloche completion bash
+    """
     from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
     from cloche.cli.base import main

@@ -16,6 +16,10 @@ def migrate(url: str, is_printed: bool, worker_role: str | None, prune_role: str
     """Make the store at URL, or bring it to the version of this cloche.
 
     Workers of the version before go on meanwhile: migrate first, then start the new ones.
+
+    \b
+    Example:
+      cloche migrate postgresql://admin@db/cloche --worker-role app
     """
     from cloche.cli.output import print_json
     from cloche.operations import stores

@@ -19,6 +19,7 @@ from cloche.cli.base import (
     json_input,
     steps_option,
     store_option,
+    tell_of_compiling,
     tenant_option,
 )
 from cloche.status import RESTING, RunStatus
@@ -73,10 +74,16 @@ def run(
     """Start a run of TARGET and follow it to its end.
 
     Ctrl-C leaves a run that `cloche worker` goes on with, once the step that runs has ended; a second one does not wait.
+
+    \b
+    Example:
+      cloche run orders.py:order --input '{"id": "o-1"}' --run-id order-1
+      cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable, workflow_of
 
+    tell_of_compiling()
     found = find_runnable([target], steps)
     workflow = workflow_of(found[0], target)
     value = json_input(input_text, "--input")
@@ -199,10 +206,16 @@ def worker(
 
     The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
     end and are recorded. A second one does not wait.
+
+    \b
+    Example:
+      cloche worker orders.py:order --store orders.db
+      cloche worker app.py:app --once
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
+    tell_of_compiling()
     app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
 
     async def whole(leaving: Leaving) -> int:
@@ -218,7 +231,9 @@ def worker(
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:
     """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
     last: dict[RunKey, str] = {}
+    idle = _Idle(quiet=once or as_json)
     while True:
+        await idle.look(app)
         done = stop.is_set() or (once and app.is_idle and await app.next_due() is None)
         for row in [*taken, *await app.moved()]:
             if last.get(row.key) != row.status:
@@ -232,6 +247,28 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
             return await _exit_code_of_all(app) if once else 0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.2)
+
+
+class _Idle:
+    """Says once that there is nothing to do, and what would end that, after a second in which nothing moved."""
+
+    _LOOKS = 5  # at 0.2 s each
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._looks = 0
+
+    async def look(self, app: Cloche) -> None:
+        self._looks = self._looks + 1 if app.is_idle else 0
+        if self._quiet or self._looks != self._LOOKS:
+            return
+        from cloche.cli.output import moment
+
+        due = await app.next_due()
+        timer = f"; the next timer is due at {moment(due)}" if due is not None else ""
+        click.secho(
+            f"idle: waiting for starts, events and resumes{timer} (Ctrl-C ends this worker)", dim=True, err=True
+        )
 
 
 def _say_moved(row: RunRow, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloche.cli.base import command, steps_option, store_option, tenant_option
-from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
+from cloche.cli.run import app_of, drain_option, engine_of, isolation_option, tell_of_compiling
 
 if TYPE_CHECKING:
     from cloche.cli.leaving import Leaving
@@ -38,6 +38,10 @@ def serve(
     """Serve the runs of a store over HTTP; with TARGETs, execute them in this process too.
 
     SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
+
+    \b
+    Example:
+      cloche serve orders.py:workflow --store orders.db --port 4700
     """
     from cloche.cli.leaving import run_to_end
     from cloche.cli.targets import find_runnable
@@ -45,6 +49,7 @@ def serve(
 
     client: Client | Cloche
     if targets:
+        tell_of_compiling()
         client = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
         drain = client.drain_timeout_s
     else:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--map", "with_map", is_flag=True, help="Put the graph node in front of each line.")
 @steps_option
 def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> None:
-    """Print the source that TARGET becomes."""
+    """Print the source that TARGET becomes.
+
+    \b
+    Example:
+      cloche codegen orders.py:order --map
+    """
     from cloche.cli.output import print_json
     from cloche.cli.targets import find_workflow
 
@@ -53,14 +58,25 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @tenant_option
 def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    \b
+    Example:
+      cloche runs --status failed --workflow order
+    """
     from cloche.cli.output import MARKS, moment, print_json, row_data
     from cloche.operations.stores import is_there
     from cloche.text import shown
 
     if not is_there(store):
+        click.echo(
+            f"there is no store at {shown(store)} yet, so there are no runs; another is named with --store", err=True
+        )
         return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
+    if not rows:
+        such = " such" if status or workflow else ""
+        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {shown(store)}", err=True)
     for row in rows:
         if as_json:
             print_json(row_data(row))
@@ -77,7 +93,12 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
 @store_option
 @tenant_option
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
-    """Show one run: why it is not moving, its steps, their times, its result."""
+    """Show one run: why it is not moving, its steps, their times, its result.
+
+    \b
+    Example:
+      cloche show order-1
+    """
     from cloche.cli.output import print_json, print_result, print_steps
     from cloche.text import shown
 
@@ -111,7 +132,12 @@ def _not_begun(seen: RunView) -> dict[str, Any]:
 @click.option("--width", type=click.IntRange(40), help="Cut lines to so many characters; by default to the terminal's.")
 @tenant_option
 def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, as_json: bool) -> None:
-    """Print the records of a run."""
+    """Print the records of a run.
+
+    \b
+    Example:
+      cloche log order-1 --follow
+    """
     from cloche.cli.output import line_chars_max, print_json, record_data, record_line
 
     def show_one(record: Record) -> None:
@@ -151,7 +177,12 @@ async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], N
 def graph(
     target: str, form: str, run_id: str | None, store: str, tenant: str, steps: str | None, as_json: bool
 ) -> None:
-    """Print the graph of TARGET."""
+    """Print the graph of TARGET.
+
+    \b
+    Example:
+      cloche graph orders.py:order --format mermaid
+    """
     from cloche.cli.targets import find_workflow
     from cloche.errors import UsageError
     from cloche.text import shown

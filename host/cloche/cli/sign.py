@@ -19,6 +19,10 @@ def sign(key: str | None, output: str | None, new_key: str | None, store: str, a
     """Sign the heads of all runs: kept elsewhere, they tell a history that was rewritten or put back.
 
     'cloche verify --heads FILE --public-key FILE' compares.
+
+    \b
+    Example:
+      cloche sign --key sign.pem -o heads.cbor --store orders.db
     """
     from cloche.cli.output import print_json
     from cloche.errors import UsageError

@@ -41,7 +41,12 @@ def resume(
     tenant: str,
     as_json: bool,
 ) -> None:
-    """Give a suspended RUN the data it waits for."""
+    """Give a suspended RUN the data it waits for.
+
+    \b
+    Example:
+      cloche resume order-1 --step approve --data '{"ok": true}'
+    """
     value = json_input(data, "--data")
 
     async def leave(client: Client) -> tuple[list[str] | None, Sequence[str]]:
@@ -65,7 +70,12 @@ def resume(
 @store_option
 @tenant_option
 def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant: str, as_json: bool) -> None:
-    """Send the event NAME to a RUN that waits for it, or will."""
+    """Send the event NAME to a RUN that waits for it, or will.
+
+    \b
+    Example:
+      cloche event order-1 paid --data '{"amount": 3}'
+    """
     value = json_input(data, "--data")
 
     async def leave(client: Client) -> tuple[bool, Sequence[str]]:
@@ -86,6 +96,10 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
     """Ask a RUN to end: running steps end and are recorded, nothing starts after them.
 
     Asking again for one that is canceled is no mistake.
+
+    \b
+    Example:
+      cloche cancel order-1
     """
     from cloche.errors import NotSuspended
     from cloche.status import FINAL

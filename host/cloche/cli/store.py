@@ -24,7 +24,7 @@ from cloche.cli.base import (
 if TYPE_CHECKING:
     from cloche.client import RunRow
     from cloche.history.ids import RunKey
-    from cloche.operations.replay import VerifyReport
+    from cloche.operations.replay import ReplayReport, VerifyReport
     from cloche.operations.stores import Collected, Finding, Store
 
 
@@ -35,17 +35,28 @@ if TYPE_CHECKING:
 @steps_option
 @tenant_option
 def replay(run_id: str, store: str, target: str | None, steps: str | None, tenant: str, as_json: bool) -> int:
-    """Feed a run's history to a fresh guest and compare every command."""
-    from cloche.cli.output import print_json
+    """Feed a run's history to a fresh guest and compare every command.
+
+    \b
+    Example:
+      cloche replay order-1 --with orders.py:order
+    """
     from cloche.cli.targets import find_workflow
     from cloche.engines import SandboxEngine
     from cloche.operations import replay
     from cloche.run.code import code_of
-    from cloche.text import shown
 
     engine = SandboxEngine()
     code = code_of(find_workflow(target, steps), engine) if target else None
     report = look(store, lambda found: replay.replay(found, key_of(run_id, tenant), engine, code))
+    _show_replay(report, run_id, as_json)
+    return 0 if report.ok else EXIT_DIVERGED
+
+
+def _show_replay(report: ReplayReport, run_id: str, as_json: bool) -> None:
+    from cloche.cli.output import print_json
+    from cloche.text import shown
+
     if as_json:
         print_json(
             {
@@ -74,7 +85,6 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
         click.echo(f"{click.style('✗ divergence', fg='red')}: {shown(str(report.divergence))}", err=True)
         for item in report.divergence.differences:
             click.echo(f"  {item['at'] or 'command'}: then {item['expected']!r}, now {item['actual']!r}", err=True)
-    return 0 if report.ok else EXIT_DIVERGED
 
 
 @command
@@ -87,7 +97,12 @@ def replay(run_id: str, store: str, target: str | None, steps: str | None, tenan
 def verify(
     run_id: str | None, deep: bool, heads: str | None, public_key: str | None, store: str, tenant: str, as_json: bool
 ) -> int:
-    """Check the hash chains of one run, or of everything in the store."""
+    """Check the hash chains of one run, or of everything in the store.
+
+    \b
+    Example:
+      cloche verify --deep --store orders.db
+    """
     from cloche.cli.output import print_json
     from cloche.operations import replay
     from cloche.text import shown
@@ -138,7 +153,12 @@ async def _deep_findings(store: Store, key: RunKey | None) -> list[Finding]:
 @store_option
 @tenant_option
 def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
-    """Write one run to a file that verifies anywhere: records, code and guest."""
+    """Write one run to a file that verifies anywhere: records, code and guest.
+
+    \b
+    Example:
+      cloche export order-1 -o order-1.cloche
+    """
     from cloche.cli.output import print_json
     from cloche.errors import InvalidInput
     from cloche.operations.export import export_run
@@ -172,7 +192,12 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
 )
 @store_option
 def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bool) -> None:
-    """Put an exported run into a store, after checking every record. A run that is there already is left alone."""
+    """Put an exported run into a store, after checking every record. A run that is there already is left alone.
+
+    \b
+    Example:
+      cloche import order-1.cloche --store elsewhere.db
+    """
     from cloche.cli.output import print_json
     from cloche.operations.export import import_run
     from cloche.operations.replay import row_of
@@ -199,6 +224,10 @@ def backup(file: str, store: str, as_json: bool) -> None:
     """Copy the store to a new FILE while it is used: one moment of it, verified.
 
     A plain copy of the file lacks what is in the write-ahead log beside it.
+
+    \b
+    Example:
+      cloche backup orders-2027-01-31.db --store orders.db
     """
     from cloche.cli.output import print_json
     from cloche.text import shown
@@ -231,6 +260,10 @@ def prune(
     """Delete old finished runs, and payloads, code and guests that no run needs. Without --older-than: only the latter.
 
     Tombstones keep the ids of deleted runs from being used again. A worker may be at work meanwhile.
+
+    \b
+    Example:
+      cloche prune --older-than 90d --status success --dry-run
     """
     from cloche.cli.output import print_json
     from cloche.history.ids import TimeMs
@@ -255,6 +288,8 @@ def prune(
         return
     for key in keys if dry_run else ():
         click.echo(shown(key.run))
+    if not keys and older_than is None:
+        click.echo("no runs are deleted without --older-than: say how long ago they must have ended, as 90d", err=True)
     what = "would be deleted" if dry_run else f"deleted, with {parts} parts of payloads and {blobs} bundles of code"
     click.echo(f"{len(keys)} runs {what}", err=dry_run)
 

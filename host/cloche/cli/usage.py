@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.option("--tenant", help="Only this tenant; for a RUN: whose it is.")
 @store_option
 def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> None:
-    """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums."""
+    """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums.
+
+    \b
+    Example:
+      cloche usage --tenant acme
+    """
     from cloche.history.ids import DEFAULT_TENANT
     from cloche.operations import replay
     from cloche.operations.stores import is_there

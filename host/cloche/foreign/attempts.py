@@ -80,7 +80,7 @@ async def attempted(hosted: Hosted, request: Request, sink: Sink, bytes_max: int
         MissingStep: this process does not have the step.
         BaseException: the process is ending, or the engine stopped the attempt.
     """
-    step = hosted.step(request.name)
+    step = hosted.step(request.name, request.path)
     services = _Services(request, sink)
     made: dict[str, Any] = {"path": request.path}
     try:

@@ -15,7 +15,8 @@ from cloche.history import DEFAULT_TENANT
 from cloche.history.retry import RetryPolicy
 from cloche.history.values import plain
 from cloche.steps.binding import Checks
-from cloche.steps.registry import calls_of, retry_policy_of
+from cloche.steps.entries import entry_step
+from cloche.steps.registry import calls_of, pinned_graph, retry_policy_of
 from cloche.steps.runner import LocalRunner, Runner
 from cloche.steps.schemas import validated
 from cloche.steps.threads import StepThreads
@@ -59,9 +60,9 @@ class Hosted:
     def guest(self) -> bytes:
         return self.cells.guest(self.code.language)[1]
 
-    def step(self, id: str) -> Step:
+    def step(self, id: str, path: str) -> Step:
         """Raises MissingStep: this process does not have it; the engine may try again in another."""
-        step = self.steps.get(id)
+        step = entry_step(self.code, pinned_graph, self.workflow, path) or self.steps.get(id)
         if step is None:
             raise MissingStep(
                 f"workflow '{self.id}' calls step '{id}', which this process does not have: give it to the engine with steps=",

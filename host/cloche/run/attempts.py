@@ -89,7 +89,8 @@ class Attempts:
         """
         if self._draining and not start.is_recorded:
             return
-        if not start.is_recorded and (refusal := self._run.limits.refusal(start)) is not None:
+        is_own = self._services.registry.entry(self._run.code, start.path) is not None
+        if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
             self._inputs.add(StepFailed(self._services.world.now(), start.call, refusal))
             return
         call = self._calls.setdefault(start.call, StepCall(start))
@@ -244,7 +245,7 @@ class Attempts:
     # ---- inside ----
 
     def _step(self, start: StartStep) -> Step:
-        step = self._services.registry.step(start.name)
+        step = self._services.registry.step_at(start.name, self._run.code, start.path)
         if step is None:
             raise MissingStep(
                 f"run {self._run.key} needs step '{start.name}', which this process does not have: "
@@ -252,7 +253,7 @@ class Attempts:
                 run_id=self._run.key.run,
                 step=start.name,
             )
-        self._services.registry.check_pinned(step, self._run.code, start.given, start.resume_data)
+        self._services.registry.check_pinned(step, self._run.code, start.path, start.given, start.resume_data)
         return step
 
     def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:

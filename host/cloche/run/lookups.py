@@ -28,8 +28,13 @@ def scope_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-async def input_at(store: Store, key: RunKey, entered: Seq) -> Any:
-    """The input of the nested workflow that this record entered."""
+async def input_at(store: Store, key: RunKey, scope: str, entered: Seq) -> Any:
+    """The input of the nested workflow at `scope` that this record entered, as its schema has it where there is one."""
+    from cloche_codegen.names import INPUT_CHECK
+
+    checked = await store.result(key, Path(f"{scope}/{INPUT_CHECK}"))
+    if checked is not None:
+        return _output(checked)
     record = await first_record(store, key, Seq(entered - 1))
     message = message_of(record) if record is not None else None
     assert isinstance(message, Enter)

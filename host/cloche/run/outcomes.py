@@ -114,10 +114,11 @@ class Outcomes:
         """What gives the input of the workflow that a call stands in. In a nested one it is read when it is asked for."""
         started, log, key = self._run.started, self._services.log, self._run.key
         assert started is not None
-        entered = self._run.machine.places.seq_of(lookups.scope_of(start.path))
+        scope = lookups.scope_of(start.path)
+        entered = self._run.machine.places.seq_of(scope)
         if entered is None:
             return lambda: started.input
-        return lambda: log.ask_now(lambda store: lookups.input_at(store, key, entered))
+        return lambda: log.ask_now(lambda store: lookups.input_at(store, key, scope, entered))
 
     def _tell_end(self, end: StepCompleted | StepBailed | StepSuspended, changes: list[StateChange]) -> None:
         if not changes:

@@ -70,6 +70,11 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
     return module
 
 
+def is_compiled(digest: str) -> bool:
+    """Whether the cache has this guest's module for this engine, so that `compiled` takes milliseconds."""
+    return (cache_directory() / f"{_name(digest)}.cwasm").exists()
+
+
 @lru_cache(2)
 def artefact(digest: str, guest_wasm: bytes) -> bytes:
     """The compiled guest as bytes, for another process of this engine: what `wasmtime` deserializes there."""

@@ -29,16 +29,18 @@ log = logging.getLogger("cloche")
 class _Nested:
     """A workflow of the graph: its attempts, where it says, and which workflow stands behind which of its names."""
 
+    id: str
     retries: int | None
     nested: dict[str, str]
+    checks_input: bool
 
     @classmethod
-    def of(cls, definition: Any) -> _Nested:
+    def of(cls, id: str, definition: Mapping[str, Any]) -> _Nested:
         found: dict[str, str] = {}
-        for body in _bodies(_mapping(definition)):
+        for body in _bodies(definition):
             if body.get("type") == "workflow":
                 found[str(body.get("id"))] = str(body.get("workflow"))
-        return cls(_attempts(_mapping(definition).get("retry_config")), found)
+        return cls(id, _attempts(definition.get("retry_config")), found, definition.get("checks_input") is True)
 
 
 class Contract:
@@ -60,8 +62,14 @@ class Contract:
             if node["event"] not in self._events:
                 self._events[node["event"]] = self._adapter(f"event '{node['event']}'", node["payload_schema"])
         self._steps = {id: one for id, one in _mapping(read.get("steps")).items() if isinstance(one, Mapping)}
-        self._workflows = {id: _Nested.of(one) for id, one in _mapping(read.get("workflows")).items()}
-        self._whole = _Nested.of(read)
+        nested = {id: _mapping(one) for id, one in _mapping(read.get("workflows")).items()}
+        self._workflows = {id: _Nested.of(id, one) for id, one in nested.items()}
+        self._whole = _Nested.of(self.id, read)
+        self._entries = {
+            id: self._adapter(f"input_schema of '{id}'", one.get("input_schema"))
+            for id, one in nested.items()
+            if self._workflows[id].checks_input
+        }
 
     def input_adapter(self) -> TypeAdapter[Any] | None:
         return self._input
@@ -71,6 +79,11 @@ class Contract:
 
     def event_adapter(self, name: str) -> TypeAdapter[Any] | None:
         return self._events.get(name)
+
+    def entry(self, path: str) -> tuple[str, TypeAdapter[Any] | None] | None:
+        """The nested workflow that a call at `path` enters and the validator of its input, if that is to be checked."""
+        *_, last = self._around(path)
+        return (last.id, self._entries[last.id]) if last.id in self._entries else None
 
     def retries(self, step: str, path: str) -> int | None:
         """How often the graph wants a step that is called at `path` tried again; None if it does not say."""
@@ -82,14 +95,20 @@ class Contract:
         return self._retries_around(path) if of_step is None else of_step
 
     def _retries_around(self, path: str) -> int | None:
-        """What the innermost workflow around `path` says that says something; as `cloche_codegen.nesting`."""
-        around, said = self._whole, self._whole.retries
+        """What the innermost workflow around `path` says that says something."""
+        said = [one.retries for one in self._around(path) if one.retries is not None]
+        return said[-1] if said else None
+
+    def _around(self, path: str) -> Iterator[_Nested]:
+        """The workflows that a call at `path` stands in, the outermost first; as `cloche_codegen.nesting`."""
+        around = self._whole
+        yield around
         for part in path.split("/")[:-1]:
             nested = self._workflows.get(around.nested.get(part.partition("[")[0], ""))
             if nested is None:
                 break
-            around, said = nested, said if nested.retries is None else nested.retries
-        return said
+            around = nested
+            yield around
 
     def _adapter(self, what: str, schema: Any) -> TypeAdapter[Any] | None:
         """Of what was deployed before there were bounds, what is beyond them says nothing."""

@@ -15,6 +15,7 @@ from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
+from cloche.steps.entries import changed_entry, entry_step
 from cloche.steps.schemas import validated
 from cloche.tenancy.cache import TenantCache
 
@@ -62,6 +63,14 @@ class Registry:
     def step(self, id: str) -> Step | None:
         return self._steps.get(id)
 
+    def step_at(self, id: str, code: Code, path: str) -> Step | None:
+        """What a call of `id` at `path` in runs of `code` performs: a step of this process, or the check of an entry."""
+        return self.entry(code, path) or self._steps.get(id)
+
+    def entry(self, code: Code, path: str) -> Step | None:
+        """The check of what a nested workflow is entered with, where `path` is that of one: see `entries`."""
+        return entry_step(code, pinned_graph, self.workflow_of(code), path)
+
     def workflow_of(self, code: Code) -> Workflow | None:
         """The workflow of a run's code as it is registered here."""
         return None if code.owner else self._workflows.get(code.workflow)
@@ -83,21 +92,26 @@ class Registry:
             return Checks(calls=calls)
         return Checks(workflow.validate_inputs, workflow.validate_outputs, calls)
 
-    def check_pinned(self, step: Step, code: Code, given: list[Any], resume_data: Any) -> None:
-        """That a deploy did not change what a step takes; of what never fitted, the step's attempt says so itself.
+    def check_pinned(self, step: Step, code: Code, path: str, given: list[Any], resume_data: Any) -> None:
+        """That a deploy did not change what a step, or a nested workflow that it enters, takes; of what never fitted, the
+        step's attempt says so itself.
 
         Raises:
             SchemaChanged: something fits the schema that is pinned with the run, and not today's.
         """
         if code.owner or not code.graph or not self.checks(code).inputs:
             return
-        pinned = pinned_graph(code).steps.get(step.id)
-        if pinned is None:
-            return
-        if given:
-            _check_pinned(step, "input", step.input_schema, pinned.input_schema, given[0])
-        if resume_data is not None:
-            _check_pinned(step, "resume data", step.resume_schema, pinned.resume_schema, resume_data)
+        graph = pinned_graph(code)
+        pinned = graph.steps.get(step.id)
+        if pinned is not None:
+            if given:
+                _check_pinned(step, f"input of step '{step.id}'", step.input_schema, pinned.input_schema, given[0])
+            if resume_data is not None:
+                what = f"resume data of step '{step.id}'"
+                _check_pinned(step, what, step.resume_schema, pinned.resume_schema, resume_data)
+        elif given and (entry := changed_entry(graph, self.workflow_of(code), path)) is not None:
+            id, today, before = entry
+            _check_pinned(step, f"input of workflow '{id}'", today, before, given[0])
 
     def checked_resume(self, step_id: str, path: str, data: Any) -> Any:
         """The data that a suspended step at `path` is resumed with, as the step's schema has it.
@@ -147,7 +161,7 @@ def _check_pinned(step: Step, what: str, today: Any, pinned: dict[str, Any] | No
             except InvalidInput:
                 return
         raise SchemaChanged(
-            f"the {what} of step '{step.id}' fits the schema that the run began with, and not the one it has here: "
+            f"the {what} fits the schema that the run began with, and not the one it has here: "
             f"{'; '.join(misfit.problems)}",
             step=step.id,
             problems=misfit.problems,

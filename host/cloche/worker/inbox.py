@@ -41,6 +41,7 @@ class Inbox:
         self._new_runs = new_runs
         self._closed = False
         self._mark: InboxMark | None = None
+        self._marked_by = ""  # the name that the mark was given to
         self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet
         self._early: dict[RunKey, dict[int, InboxRow]] = {}  # requests for runs that are not there yet
         self._at_work: set[int] = set()  # starts and cancellations that are being accepted
@@ -52,8 +53,10 @@ class Inbox:
         Raises:
             StoreError: the store did not answer.
         """
-        new = await self._store.new_requests(self._services.ownership.worker, self._mark)
-        self._mark = new.mark
+        # What is another worker's was not given to the name that asked: under a new one it is asked for from the beginning.
+        worker = self._services.ownership.worker
+        new = await self._store.new_requests(worker, self._mark if self._marked_by == worker else None)
+        self._mark, self._marked_by = new.mark, worker
         for row in new.requests:
             if row.kind == START:
                 workflow = StartRequest.unpack(row.body).workflow
