@@ -84,11 +84,31 @@ class Server:
                 cwd="/",
                 **self.as_user,
             )
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the server does not take connections"
             time.sleep(0.05)
+
+    def process_of(self, kind: str) -> int:
+        """The id of its process of this kind, as the server calls it."""
+        return int(self.psql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'"))
+
+    def wait_for_recovery(self, pid: int) -> None:
+        """Wait until a process of the server is gone that was killed, and the server has recovered from that."""
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
+            assert time.monotonic() < deadline, "the process was not ended"
+            time.sleep(0.005)
+        recovered = "all server processes terminated; reinitializing"
+        while recovered not in (self.folder / "log").read_text():
+            assert time.monotonic() < deadline, "the server does not recover"
+            time.sleep(0.01)
+        self.wait_until_it_answers()
 
     def _answers(self) -> bool:
         isready = subprocess.run(

@@ -17,7 +17,7 @@ from cloche.store.postgres.connection import COLD, HOT, Connection, Pool, Server
 from cloche.store.postgres.faults import AGAIN, is_lost, translated
 from cloche.store.postgres.migrations import check_version
 from cloche.store.postgres.snapshots import Snapshot
-from cloche.store.postgres.statements import in_schema
+from cloche.store.postgres.statements import EPOCH, EPOCH_OF_STANDBY, XID, in_schema
 
 CONNECTIONS = 6  # of a process: four lanes of commits, and reads beside them
 STATEMENT_TIMEOUT_S = 30.0  # of one that is short; then the server, or the way to it, is taken for gone
@@ -39,6 +39,7 @@ class Database:
         self._pool = Pool(self._connected, CONNECTIONS)
         self._own: set[int] = set()  # numbers of own transactions since the last look for those of others
         self._snapshots: dict[int, Snapshot] = {}  # the last ones, by the mark that was given for each
+        self._epoch = ""  # of those
 
     async def _connected(self) -> Connection:
         """Another connection. What is refused now was accepted when the store was opened, so it is waited for."""
@@ -102,6 +103,17 @@ class Database:
         settings = HOT.format(local="LOCAL") if self.server.is_pooled else ""
         await connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {settings}", timeout=STATEMENT_TIMEOUT_S)
 
+    async def read_in_epoch(self, sql: str) -> Any:
+        """The row of a query that asks for `EPOCH`, which is given a name if it has none."""
+        if self.server.is_standby:
+            sql = sql.replace(EPOCH, EPOCH_OF_STANDBY)
+        for _ in range(_TRIES):
+            [row] = await self.read(sql)
+            if row["epoch"] is not None:
+                return row
+            await self.write(f"INSERT INTO cloche.epoch DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING {XID}")
+        raise StoreUnavailable("the server crashes again and again", store=self.address.shown)
+
     # ---- transactions ----
 
     @asynccontextmanager
@@ -128,11 +140,13 @@ class Database:
 
     async def news(self, since: int | None) -> tuple[int, bool]:
         """A mark for the next call, and whether any transaction but our own has ended since the call that gave `since`."""
-        rows = await self.read("SELECT pg_current_snapshot()::text AS now")
-        now = Snapshot.parse(rows[0]["now"])
+        row = await self.read_in_epoch(f"SELECT pg_current_snapshot()::text AS now, {EPOCH}")
+        if row["epoch"] != self._epoch:  # numbers from before may be others' now
+            self._epoch, self._snapshots, self._own = row["epoch"], {}, set()
+        now = Snapshot.parse(row["now"])
         before = None if since is None else self._snapshots.get(since)
         is_any = since is not None and (before is None or now.ended_since(before, self._own) > 0)
-        mark = int.from_bytes(blake2b(rows[0]["now"].encode(), digest_size=7).digest())
+        mark = int.from_bytes(blake2b(f"{row['now']} {row['epoch']}".encode(), digest_size=7).digest())
         self._snapshots = {**dict(list(self._snapshots.items())[-7:]), mark: now}
         oldest = min(snapshot.xmin for snapshot in self._snapshots.values())
         self._own = {xid for xid in self._own if xid >= oldest}

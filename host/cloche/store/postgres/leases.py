@@ -32,10 +32,10 @@ class PostgresLeases(Facet):
         self._presence = Presence(database)
 
     async def join(self, worker: str, offers: str | None = None) -> None:
-        lock, server = await self._presence.hold(worker)
+        lock, epoch = await self._presence.hold(worker)
         async with self._database.transaction() as transaction:
-            insert = "INSERT INTO cloche.workers (id, offers, lock, server) VALUES ($1, $2, $3, $4)"
-            await transaction.fetch(insert, worker, offers, lock, server)
+            insert = "INSERT INTO cloche.workers (id, offers, lock, epoch) VALUES ($1, $2, $3, $4)"
+            await transaction.fetch(insert, worker, offers, lock, epoch)
             # Whose owner is no worker (the store was restored, or changed by hand): no worker would ever evict it.
             await transaction.fetch(
                 f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM cloche.workers)"
