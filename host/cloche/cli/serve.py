@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import command, steps_option, store_option, tenant_option
-from cloche.cli.run import app_of, drain_option, engine_of, isolation_option, tell_of_compiling
+from cloche.cli.base import command, steps_option, store_option, tell_of_compiling, tenant_option
+from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
 
 if TYPE_CHECKING:
     from cloche.cli.leaving import Leaving
     from cloche.client import Client, Cloche
+    from cloche.http import Auth
+    from cloche.http.server import Server
 
 
 @command
@@ -37,7 +40,8 @@ def serve(
 ) -> int:
     """Serve the runs of a store over HTTP; with TARGETs, execute them in this process too.
 
-    SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
+    Where the store has tokens ('cloche token create'), those who hold one are let in. Where it has none, only this machine
+    reaches the server. SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
 
     \b
     Example:
@@ -70,15 +74,38 @@ async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving
     async with client:
         if isinstance(client, Cloche):
             leaving.watch(client)
-        server = Server(http.app(client, auth=http.local), host, port)
-        if as_json:
-            print_json({"url": server.url})
-        else:
-            click.echo(f"serving on {server.url} (Ctrl-C ends it)")
-        serving = asyncio.create_task(server.run())
-        asked = asyncio.create_task(leaving.asked.wait())
-        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        server.end()
-        await serving
+        with contextlib.closing(Server(host, port)) as server:
+            auth = await _auth(client, host, server)
+            if as_json:
+                print_json({"url": server.url, "auth": "local" if auth is http.local else "tokens"})
+            else:
+                click.echo(f"serving on {server.url} (Ctrl-C ends it)")
+                if auth is http.local:
+                    click.echo("everybody on this machine is let in: the store has no tokens", err=True)
+            serving = asyncio.create_task(server.run(http.app(client, auth=auth)))
+            asked = asyncio.create_task(leaving.asked.wait())
+            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if not serving.done():
+                server.end()
+            await serving
     return 0
+
+
+async def _auth(client: Client | Cloche, host: str, server: Server) -> Auth:
+    """Who is let in: holders of tokens, where the store has any.
+
+    Raises:
+        UsageError: it has none, and others than this machine could reach the server.
+    """
+    from cloche import http
+    from cloche.errors import UsageError
+
+    if await client.connection.store.has_tokens():
+        return http.by_token(client)
+    if not server.is_local:
+        raise UsageError(
+            f"{host} can be reached by others, and the store has no token by which they would be known: make one with "
+            "'cloche token create', or leave --host out"
+        )
+    return http.local

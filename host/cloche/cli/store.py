@@ -12,6 +12,7 @@ import click
 
 from cloche.cli.base import (
     EXIT_DIVERGED,
+    ask,
     command,
     key_of,
     look,
@@ -161,10 +162,9 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
     """
     from cloche.cli.output import print_json
     from cloche.errors import InvalidInput
-    from cloche.operations.export import export_run
     from cloche.text import shown
 
-    data = look(store, lambda found: export_run(found, key_of(run_id, tenant)))
+    data = ask(store, tenant, lambda client: client.export(run_id))
     if output == "-":
         sys.stdout.buffer.write(data)
         return
@@ -272,7 +272,7 @@ def prune(
     from cloche.text import shown
 
     now = stores.now()
-    before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
+    before = TimeMs(now - milliseconds(older_than, "--older-than")) if older_than is not None else TimeMs(0)
 
     async def delete(found: Store) -> tuple[list[RunKey], Collected | None]:
         keys = await prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
@@ -294,11 +294,16 @@ def prune(
     click.echo(f"{len(keys)} runs {what}", err=dry_run)
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str, option: str) -> int:
+    """A time as people write it.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     from cloche.errors import InvalidInput
 
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or not number.isascii() or unit not in units:
-        raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
+        raise InvalidInput(f"{option} {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
     return int(number) * units[unit] * 1000

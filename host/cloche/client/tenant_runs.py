@@ -267,7 +267,7 @@ class Runs:
         """What the tenant has deployed, the last first."""
         return await self.connection.store.versions(self._tenant, workflow)
 
-    async def workflows(self) -> Sequence[Startable]:
+    async def startable(self) -> Sequence[Startable]:
         """What the tenant can start, in the order of the ids: what workers have registered, and what it has deployed."""
         return await startable(self.connection.store, self._tenant)
 

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 
 from cloche.client import Client
 from cloche.errors import ClocheError
-from cloche.http import about, moving, problems, runs, streams, workflows
+from cloche.http import about, moving, problems, runs, streams, tokens, workflows
 from cloche.http.gate import OPEN, Gate
 from cloche.http.models import Problem
-from cloche.http.principals import Auth
+from cloche.http.principals import Auth, by_token
 from cloche.http.rates import Rates
 from cloche.http.service import Service, executes
 
@@ -60,7 +60,7 @@ class App(FastAPI):
 def app(
     client: Client,
     *,
-    auth: Auth,
+    auth: Auth | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     requests_per_s: float = REQUESTS_PER_S,
     burst: int = BURST,
@@ -72,12 +72,14 @@ def app(
 
     Args:
         client: a `Client`, or a `Cloche`, which executes what it serves.
-        auth: tells who asks: given the ASGI scope of a request it returns its `Principal`, or None. It may be async. `local`
-            lets in everybody who reaches the server, and is for an address of this machine alone.
+        auth: tells who asks: given the ASGI scope of a request it returns its `Principal`, or None. It may be async. Without:
+            who holds a token of the client's store. `local` lets in everybody who reaches the server, and is for an address of
+            this machine alone.
         body_bytes_max: of one request.
         requests_per_s: of one principal, in this process; `burst` of them at once.
     """
-    service = Service(client, auth, Rates(time.monotonic, per_s=requests_per_s, burst=burst), body_bytes_max)
+    rates = Rates(time.monotonic, per_s=requests_per_s, burst=burst)
+    service = Service(client, auth or by_token(client), rates, body_bytes_max)
     made = App(
         title="cloche",
         version=version("cloche"),
@@ -93,7 +95,7 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in (runs.router, streams.router, moving.router, workflows.router, about.router):
+    for router in (runs.router, streams.router, moving.router, workflows.router, tokens.router, about.router):
         made.include_router(router, prefix="/v1")
     if executes(client):
         made.include_router(workflows.executing, prefix="/v1")

@@ -270,5 +270,38 @@ class PrincipalOut(Shown):
     tenant: str | None
 
 
+class TokenBody(Given):
+    """A token that is to be made, of the tenant that the request is about, or of all of them."""
+
+    role: Literal["viewer", "operator", "admin"] = "viewer"
+    label: str = Field("", max_length=200)
+    lasts_s: float | None = Field(
+        None, gt=0, lt=1e10, description="For how long it is valid; null: until it is revoked."
+    )
+    all_tenants: bool = Field(False, strict=True)
+
+
+class TokenOut(Shown):
+    """`tenant` is null where all of them are reached. Times as RFC 3339."""
+
+    id: str
+    tenant: str | None
+    role: str
+    label: str
+    created_at: str
+    expires_at: str | None
+    used_at: str | None
+
+
+class TokenMade(TokenOut):
+    """`token` is shown this once: the store has its digest alone."""
+
+    token: str
+
+
+class TokenList(Shown):
+    tokens: list[TokenOut]
+
+
 class Health(Shown):
     is_ok: bool

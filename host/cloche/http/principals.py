@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cloche.operations import tokens
+
+if TYPE_CHECKING:
+    from cloche.client import Client
 
 Scope: TypeAlias = MutableMapping[str, Any]  # of ASGI
 PRINCIPAL = "cloche.principal"  # under this name it is in the scope of a request that was let in
@@ -36,6 +41,24 @@ class Principal:
 
 # What an app is given: the principal that a request comes from, or None. The scope is that of ASGI.
 Auth: TypeAlias = Callable[[Scope], "Principal | None | Awaitable[Principal | None]"]
+
+
+def by_token(client: Client) -> Auth:
+    """Who holds a token of the client's store (`cloche token create`), sent as `Authorization: Bearer TOKEN`.
+
+    The store is asked for each request, so that a token which is revoked lets nobody in any more.
+    """
+
+    async def auth(scope: Scope) -> Principal | None:
+        text = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
+        scheme, _, shown = text.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        connection = client.connection
+        row = await tokens.whose(connection.store, shown.strip(), connection.world.now())
+        return Principal(f"token {row.id}", Role[row.role.upper()], row.tenant) if row is not None else None
+
+    return auth
 
 
 def local(scope: Scope) -> Principal:

@@ -43,6 +43,10 @@ class Rates:
                 headers={"Retry-After": str(wait_s)},
             )
 
+    def streams(self, principal: str) -> int:
+        """How many it holds open."""
+        return self._streams.get(principal, 0)
+
     @contextmanager
     def stream(self, principal: str) -> Iterator[None]:
         """Hold a stream open.
@@ -50,7 +54,7 @@ class Rates:
         Raises:
             Refused: it is one too many.
         """
-        count = self._streams.get(principal, 0)
+        count = self.streams(principal)
         if count >= STREAMS_MAX:
             raise Refused(429, "too-many-streams", f"{STREAMS_MAX} streams are open already")
         self._streams[principal] = count + 1

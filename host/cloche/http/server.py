@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from cloche.http.app import App
 
 HEAD_BYTES_MAX = 64 << 10
 DRAIN_S = 10
+BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -23,17 +25,24 @@ class _Server(uvicorn.Server):
 
 
 class Server:
-    """Serves `app` on an address; `url` is known once it is made."""
+    """Serves an app on an address, which it has once it is made. `is_local`: only this machine reaches it."""
 
-    def __init__(self, app: App, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """
         Raises:
             UsageError: the address cannot be had.
         """
-        self._app = app
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
+        self.is_local: bool = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0]).is_loopback
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def close(self) -> None:
+        """Let go of the address, if it was not served on."""
+        self._socket.close()
+
+    async def run(self, app: App) -> None:
+        """Serve the app until `end`."""
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -44,10 +53,7 @@ class Server:
             lifespan="off",  # whoever runs it has the client open
             ws="none",
         )
-        self._server = _Server(config)
-
-    async def run(self) -> None:
-        """Until `end`."""
+        self._app, self._server = app, _Server(config)
         await self._server.serve([self._socket])
 
     def end(self) -> None:
@@ -63,6 +69,7 @@ def _listening(host: str, port: int) -> socket.socket:
             made = undone.enter_context(socket.socket(family, kind, protocol))
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)
+            made.listen(BACKLOG)  # whoever is told the address may connect at once
         except OSError as error:
             raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from error
         undone.pop_all()

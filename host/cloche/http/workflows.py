@@ -30,7 +30,7 @@ async def list_workflows(request: Request, runs: Tenant) -> Response:
             "is_registered": one.is_registered,
             "versions": list(one.versions),
         }
-        for one in await runs.workflows()
+        for one in await runs.startable()
     ]
     return answer(request, {"workflows": found})
 

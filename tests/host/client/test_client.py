@@ -73,7 +73,7 @@ async def test_a_client_is_no_worker(journal: Journal, tmp_path: Path) -> None:
 async def test_a_worker_on_a_file_sees_itself(journal: Journal, tmp_path: Path) -> None:
     async with AppOn(SqliteStore(tmp_path / "runs.db"), workflows=[adding(journal)]) as app:
         assert await app.workers() == [app._running.name]
-        assert [(one.id, one.is_registered) for one in await app.workflows()] == [("adding", True)]
+        assert [(one.id, one.is_registered) for one in await app.startable()] == [("adding", True)]
 
 
 @in_loop

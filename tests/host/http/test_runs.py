@@ -49,9 +49,10 @@ async def test_runs_are_listed_page_by_page(journal: Journal) -> None:
         for number in range(5):
             await started(ask, "adding", {"v": number}, f"r{number}")
         await started(ask, "asking", {"v": 1}, "other")
-        seen, cursor = [], None
+        seen: list[str] = []
+        cursor: str | None = None
         while True:
-            given = {"cursor": cursor} if cursor else {}
+            given: dict[str, str] = {"cursor": cursor} if cursor else {}
             page = await ask.get("/v1/runs", params={"limit": 2, "workflow": "adding", **given})
             seen += [run["id"] for run in page.json()["runs"]]
             cursor = page.json()["next"]

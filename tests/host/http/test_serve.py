@@ -46,3 +46,34 @@ def test_an_address_that_is_taken_is_said(store: str) -> None:
     with Serving(store=store) as server:
         ran = cloche("serve", "--store", store, "--port", str(server.port))
         assert (ran.code, f"127.0.0.1:{server.port} cannot be listened on" in ran.err) == (2, True)
+
+
+def test_others_reach_a_server_that_knows_them_alone(store: str) -> None:
+    ran = cloche("serve", "--store", store, "--host", "0.0.0.0", "--port", "0")
+    assert (ran.code, "0.0.0.0 can be reached by others" in ran.err) == (2, True)
+    token = cloche("token", "create", "--tenant", "default", "--role", "operator", "--store", store).out.strip()
+    with Serving(MATH, store=store, options=["--host", "0.0.0.0"], token=token) as server:
+        started = server.post("/v1/workflows/math/runs", {"input": {"x": 5}}, Prefer="wait=30")
+        assert started.json()["result"] == {"x": 20}
+        assert server.get("/v1/runs", Authorization="Bearer nobody").status_code == 401
+        assert server.get("/v1/workers").status_code == 403
+    rows = cloche("token", "list", "--store", store, "--json").lines()
+    assert [(row["tenant"], row["role"], row["used_at"] is not None) for row in rows] == [("default", "operator", True)]
+    assert cloche("token", "revoke", rows[0]["id"], "--store", store).code == 0
+    assert cloche("token", "list", "--store", store).out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create"], "--tenant ID, or --all-tenants"),
+        (["create", "--tenant", "a", "--all-tenants"], "--tenant ID, or --all-tenants"),
+        (["create", "--tenant", "a", "--expires", "soon"], "--expires 'soon' is not a time"),
+        (["revoke"], "say which token to revoke"),
+        (["rotate", "nobody"], "there is no token 'nobody'"),
+    ],
+)
+def test_a_token_that_cannot_be_meant_is_said(store: str, arguments: list[str], said: str) -> None:
+    cloche("token", "create", "--all-tenants", "--store", store)
+    ran = cloche("token", *arguments, "--store", store)
+    assert (ran.code in (2, 4), said in ran.err) == (True, True)

@@ -15,7 +15,7 @@ from cloche.store.postgres.address import Address
 
 def migrated(server: Server, **roles: str) -> Address:
     address = Address.parse(server.url())
-    assert asyncio.run(migrations.migrate(address, **roles)) == [1, 2]
+    assert asyncio.run(migrations.migrate(address, **roles)) == [1, 2, 3]
     return address
 
 
@@ -42,8 +42,8 @@ def test_it_is_made_once_whoever_asks(server: Server) -> None:
     async def together() -> list[list[int]]:
         return list(await asyncio.gather(*(migrations.migrate(address) for _ in range(3))))
 
-    assert sorted(asyncio.run(together())) == [[], [], [1, 2]]
-    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "2|1"
+    assert sorted(asyncio.run(together())) == [[], [], [1, 2, 3]]
+    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "3|1"
 
 
 def test_what_is_printed_makes_the_same(server: Server) -> None:
