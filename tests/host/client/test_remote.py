@@ -47,7 +47,9 @@ async def both(*workflows: Any, **options: Any) -> AsyncIterator[tuple[Any, AppO
 
 
 @pytest.mark.parametrize(
-    ("local", "remote"), [(Client, RemoteClient), (TenantRuns, RemoteTenant), (Run, RemoteRun)], ids=lambda one: one.__name__
+    ("local", "remote"),
+    [(Client, RemoteClient), (TenantRuns, RemoteTenant), (Run, RemoteRun)],
+    ids=lambda one: one.__name__,
 )
 def test_it_has_the_names_and_parameters_of_the_one_on_a_store(local: Any, remote: Any) -> None:
     ours = {name: one for name, one in inspect.getmembers(local) if not name.startswith("_") and name != "connection"}
