@@ -26,8 +26,8 @@ class Serving:
         assert said, f"the server ended with {self.process.wait(PATIENCE_S)}"
         self.url: str = json.loads(said)["url"]
         self.port = int(self.url.rpartition(":")[2])
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_S, headers=headers)
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_S, headers=self.headers)
 
     def __enter__(self) -> Self:
         return self

@@ -87,6 +87,8 @@ class Gate:
             raise _too_large(self._service.body_bytes_max)
         if _path(scope) in OPEN:
             return
+        if not self._service.client.is_open:
+            raise Refused(503, "not-open", "the app was mounted, and whoever mounted it has not opened its client")
         principal = await self._principal(scope)
         self._service.rates.take(principal.id)
         scope[PRINCIPAL] = principal

@@ -59,6 +59,7 @@ _WHAT_TO_DO = {
     "unknown-host": "reach the server by the name of this machine, or start it with tokens",
     "method-not-allowed": "use one of the methods of the Allow header",
     "no-such-path": "see /openapi.json for the paths that there are",
+    "not-open": "open the client in the lifespan of the outer app: 'async with client: yield'",
     "internal": "report it, with the id; the server's log has more under it",
 }
 _BY_STATUS = {404: "no-such-path", 405: "method-not-allowed"}

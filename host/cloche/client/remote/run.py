@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.client.remote.forms import row_of
 from cloche.client.remote.transport import segment, values
@@ -21,7 +22,9 @@ from cloche.run.results import RunResult
 from cloche.status import FINAL, RESTING, RunStatus
 
 if TYPE_CHECKING:
-    from cloche.client.remote.client import RemoteRuns
+    import httpx
+
+    from cloche.operations.view import RunView
     from cloche.store import RunRow
 
 WAIT_S = 30
@@ -30,10 +33,26 @@ BROKEN_MAX = 5  # times running that a stream may break before anything came
 PAUSE_S = 0.5  # before a stream is opened again
 
 
+class Asking(Protocol):
+    """Who asks the server for the runs of a tenant: `RemoteRuns`."""
+
+    async def ask(self, method: str, place: str, body: Any = None, **options: Any) -> httpx.Response: ...
+
+    def stream(
+        self, place: str, headers: Mapping[str, str], parameters: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[httpx.Response]: ...
+
+    async def seen(self, run_id: str, headers: Mapping[str, str]) -> tuple[bool, RunView]: ...
+
+    async def resume(self, run_id: str) -> RunResult: ...
+
+    async def cancel(self, run_id: str) -> None: ...
+
+
 class RemoteRun(Run):
     """Made by `start` and `get` of a `Client` of a server."""
 
-    def __init__(self, owner: RemoteRuns, key: RunKey, world: World) -> None:
+    def __init__(self, owner: Asking, key: RunKey, world: World) -> None:
         self._runs = owner
         self._key = key
         self._world = world
@@ -42,7 +61,9 @@ class RemoteRun(Run):
         raise UsageError(f"run {self.id} is there already: start another one with Client.start")
 
     async def resume(self, **options: Any) -> RunResult:
-        return await self._runs.resume(self.id, **options)
+        resume: Any = self._runs.resume  # it has the options of `Run.resume`
+        result: RunResult = await resume(self.id, **options)
+        return result
 
     async def cancel(self) -> None:
         await self._runs.cancel(self.id)

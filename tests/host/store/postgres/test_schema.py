@@ -108,8 +108,8 @@ def test_who_may_not_make_it_is_told(server: Server) -> None:
 
 def test_a_newer_one_is_left_alone(server: Server) -> None:
     address = migrated(server)
-    server.psql(f"UPDATE {address.schema}.meta SET version = 4, serves = 3")
-    with pytest.raises(ForeignStore, match=r"newer cloche \(version 4, this one knows 2\): upgrade cloche"):
+    server.psql(f"UPDATE {address.schema}.meta SET version = 5, serves = 4")
+    with pytest.raises(ForeignStore, match=r"newer cloche \(version 5, this one knows 3\): upgrade cloche"):
         asyncio.run(migrations.migrate(address))
 
 
