@@ -125,13 +125,21 @@ def _check_site(headers: dict[bytes, str]) -> None:
 
 
 def _keep_slashes(scope: Scope) -> None:
-    """An id may hold a `/`, which is sent as `%2F`; the path that is routed must not be cut there."""
+    """Say where the path is as the client has sent it, whatever an outer app has made of it.
+
+    An id may hold a `/`, which is sent as `%2F`: the path that is routed must not be cut there. Some apps take the prefix away
+    that this one is mounted at without saying so, and add a slash at the end.
+    """
     raw = (scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]
-    if "%2f" in raw.lower():
-        kept = unquote(re.sub("%2f", SLASH, raw, flags=re.IGNORECASE))
-        path: str = scope["path"]
-        if kept.replace(SLASH, "/").endswith(path):  # a server may have taken a prefix away
-            scope["path"] = kept[len(kept) - len(path) :]
+    kept = unquote(re.sub("%2f", SLASH, raw, flags=re.IGNORECASE))
+    sent, path = kept.replace(SLASH, "/"), scope["path"]
+    if path.endswith("/") and not sent.endswith("/"):
+        path = path[:-1]
+    if path and sent.endswith(path):
+        prefix = sent[: len(sent) - len(path)]
+        scope["path"] = kept[len(prefix) :]
+        if prefix and not scope.get("root_path"):
+            scope["root_path"] = prefix
 
 
 def _with_security(headers: Any) -> list[tuple[bytes, bytes]]:
