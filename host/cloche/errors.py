@@ -6,6 +6,7 @@
         NotFound              no such run or workflow
         RunConflict           this run id exists with another input
         NotSuspended          a run does not wait for what it was given
+        AccessRefused         a server does not let us in, or not to this
       DeployRefused         a tenant's code does not load, or is not what it should be
       StartRefused          the workflow's `on_start` raised, in a worker
       RefusedByEngine       a foreign engine cannot say something of a workflow
@@ -110,6 +111,12 @@ class NotSuspended(UsageError):
     """Facts: `run_id`, `suspended` (what does wait: paths and labels)."""
 
     code = "not-suspended"
+
+
+class AccessRefused(UsageError):
+    """A server knows nobody by the token, or its role or tenant does not allow what was asked. Facts: `status` (of HTTP)."""
+
+    code = "access-refused"
 
 
 class DeployRefused(UsageError):

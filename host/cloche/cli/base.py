@@ -28,13 +28,14 @@ EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAU
     75,
 )
 
+TOKEN = "CLOCHE_TOKEN"  # in the environment, and never in an argument, which other users of the machine can read
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("run", "graph", "codegen", "replay"),
-    "Execute runs": ("worker",),
+    "Execute runs": ("worker", "serve", "token"),
     "Look at runs": ("runs", "show", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel"),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
@@ -106,7 +107,7 @@ store_option = click.option(
     envvar="CLOCHE_STORE",
     default="cloche.db",
     show_default=True,
-    help="The store's file, or its URL (CLOCHE_STORE).",
+    help="The store's file, its URL, or that of a server, http://… (CLOCHE_STORE; CLOCHE_TOKEN has the token).",
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
@@ -191,9 +192,11 @@ def look(store: str, question: Callable[[Store], Awaitable[T]], *, must_exist: b
 def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> T:
     """What a client of the store answers, which is opened for this question."""
     from cloche.client import Client
+    from cloche.operations.stores import is_server
 
     async def whole() -> T:
-        async with Client(store, tenant=tenant, must_exist=True) as client:
+        token = {"token": os.environ.get(TOKEN)} if is_server(store) else {}
+        async with Client(store, tenant=tenant, must_exist=True, **token) as client:
             return await question(client)
 
     return run(whole())

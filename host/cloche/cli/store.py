@@ -14,6 +14,7 @@ import click
 
 from cloche.cli.base import (
     EXIT_DIVERGED,
+    ask,
     code_of,
     command,
     key_of,
@@ -175,14 +176,14 @@ def export(run_id: str | None, is_all: bool, output: str, store: str, tenant: st
     """
     from cloche.cli.output import print_json
     from cloche.errors import InvalidInput, UsageError
-    from cloche.operations.export import export_run
     from cloche.text import shown
 
     if is_all != (run_id is None):
         raise UsageError("name one run, or give --all")
     if run_id is None:
         return _export_all(store, output, tenant, as_json)
-    data = look(store, lambda found: export_run(found, key_of(run_id, tenant or "default")))
+    one = run_id
+    data = ask(store, tenant or "default", lambda client: client.export(one))
     if output == "-":
         sys.stdout.buffer.write(data)
         return None
@@ -345,7 +346,7 @@ def prune(
     from cloche.text import shown
 
     now = stores.now()
-    before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
+    before = TimeMs(now - milliseconds(older_than, "--older-than")) if older_than is not None else TimeMs(0)
 
     async def delete(found: Store) -> tuple[list[RunKey], Collected | None]:
         keys = await prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
@@ -367,11 +368,16 @@ def prune(
     click.echo(f"{len(keys)} runs {what}", err=dry_run)
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str, option: str) -> int:
+    """A time as people write it.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     from cloche.errors import InvalidInput
 
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or not number.isascii() or unit not in units:
-        raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
+        raise InvalidInput(f"{option} {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
     return int(number) * units[unit] * 1000

@@ -28,6 +28,7 @@ from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
+    from cloche.engines import Code
     from cloche.foreign import ExecutionEngine
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
@@ -178,9 +179,24 @@ class Run:
                 return native_traceback(failure, code) if is_native(code) else None
         return None
 
-    async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
-        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops."""
-        seq = Seq(from_seq)
+    async def code(self) -> Code:
+        """What the run is pinned to: source, graph and guest.
+
+        Raises:
+            NotFound: it has not begun.
+        """
+        async with self._open() as connection:
+            row = await replay.row_of(connection.store, self._key)
+            return await load_code(connection.store, row.code)
+
+    async def records(self, after: int = 0, limit: int = 100) -> list[Record]:
+        """A page: up to `limit` records after number `after`, verified. Fewer: there are no more."""
+        async with self._open() as connection:
+            return await connection.store.records(self._key, Seq(after), limit)
+
+    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[Record]:
+        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`."""
+        seq, stops = Seq(from_seq), (*FINAL, RunStatus.BLOCKED) if final else RESTING
         async with self._open() as connection:
             while not connection.closed:
                 with closing(await connection.changed(self._key)) as changed:
@@ -189,7 +205,7 @@ class Run:
                             for record in page:
                                 seq = record.seq
                                 yield record
-                        if row.status in RESTING:
+                        if row.status in stops:
                             return
                     await changed
 

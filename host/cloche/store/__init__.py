@@ -20,6 +20,7 @@ from cloche.store.protocol import (
     WorkerRow,
 )
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
+from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, TenantUsage, Usage
 
@@ -50,6 +51,7 @@ __all__ = [
     "SqliteStore",
     "Store",
     "TenantUsage",
+    "TokenRow",
     "Usage",
     "Version",
     "WaitingEvent",

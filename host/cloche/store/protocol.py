@@ -24,6 +24,7 @@ from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.inbox import Inbox
+from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
+class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Tokens, Protocol):
     """One connection to a store, with all facets.
 
     Raises:

@@ -19,7 +19,7 @@ def url(server: Server) -> str:
     server.psql(f"CREATE ROLE {role} LOGIN")
     plain = server.url()
     migrated = cloche("migrate", plain, "--worker-role", role, "--prune-role", role)
-    assert migrated.out.endswith("is of version 2 now\n")
+    assert migrated.out.endswith("is of version 3 now\n")
     assert cloche("migrate", plain).out.endswith("is of this version already\n")
     return plain.replace("postgres@", f"{role}:{SECRET}@")
 

@@ -14,4 +14,4 @@ GRANT UPDATE ON cloche.departures TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 
-GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints TO {role};
+GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints, cloche.tokens TO {role};
