@@ -19,7 +19,7 @@
       RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
         FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
-        MalformedOutput · OutputTooLarge · LoadFailed
+        MalformedOutput · OutputTooLarge · LoadFailed · InvalidResult
         LimitExceeded         a bound of the tenant's policy was met
           NotGranted            the policy does not allow this step or workflow
         CellLost              the process of its cell ended, or hung, in a turn
@@ -235,6 +235,13 @@ class LoadFailed(GuestFault):
     """The workflow's code could not be evaluated. Facts: `failure`."""
 
     code = "load-failed"
+
+
+class InvalidResult(GuestFault):
+    """What a workflow returned is of another type than its annotation or output schema says. Facts: `problems`, as those of
+    `InvalidInput`."""
+
+    code = "invalid-result"
 
 
 class LimitExceeded(GuestFault):

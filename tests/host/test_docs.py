@@ -150,3 +150,13 @@ def _is_there(file: str, name: str) -> bool:
             return False
         body = node.body
     return True
+
+
+def test_the_page_of_what_crosses_runs_as_it_says(tmp_path: Path) -> None:
+    needs_python()
+    text = (ROOT / "docs" / "concepts" / "what-crosses-the-glass.md").read_text()
+    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "shop.py").write_text(program)
+    [[given, printed]] = re.findall(r"\$ cloche run shop.py:shop --input '(.*)'\n(.*)\n", text)
+    done = _cloche("run", "shop.py:shop", "--input", given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, printed + "\n"), done.stderr

@@ -23,7 +23,7 @@ class Code:
 
     `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
     `language` is what `source` is written in. `abi` is the version of the boundary that the guest speaks: what the run is
-    told is packed for it.
+    told is packed for it. `typed` runs hold what comes back to its annotations; older ones began without.
     """
 
     workflow: str
@@ -34,6 +34,7 @@ class Code:
     language: Language = "javascript"
     owner: str = ""  # the tenant that brought it; none for the host's own
     abi: int = ABI
+    typed: bool = True
 
     def pack(self) -> bytes:
         """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
@@ -51,6 +52,8 @@ class Code:
             wire["owner"] = self.owner
         if self.abi != 1:
             wire["abi"] = self.abi
+        if self.typed:
+            wire["typed"] = True
         return encode(wire)
 
     @classmethod
@@ -59,9 +62,8 @@ class Code:
         wire: dict[str, Any] = decode(data)
         language = wire.get("language", "javascript")
         lines, owner = dict(wire["lines"]), wire.get("owner", "")
-        return cls(
-            wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner, wire.get("abi", 1)
-        )
+        abi, typed = wire.get("abi", 1), wire.get("typed", False)
+        return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner, abi, typed)
 
 
 def bundle_of(workflow: Workflow, guest: str, abi: int) -> Code:

@@ -27,7 +27,16 @@ from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepS
 from cloche.history.values import decode, encode
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended, attempt
 from cloche.steps.binding import Arguments
-from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
+from cloche.steps.context import (
+    AbortSignal,
+    StateChange,
+    StepContext,
+    Writer,
+    frozen,
+    merged,
+    state_adapter,
+    typed_state,
+)
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
 
@@ -140,6 +149,7 @@ def _context(
 ) -> StepContext:
     adapter = step.resume_adapter() if request.is_resumed and request.resume_data is not None else None
     resumed = validated(adapter, request.resume_data, "resume data") if adapter else request.resume_data
+    schema = state_adapter(step) or state_adapter(hosted.workflow)
     return StepContext(
         input_data=data,
         run_id=request.run_id,
@@ -149,7 +159,7 @@ def _context(
         path=request.path,
         attempt=request.attempt,
         idempotency_key=f"{request.identity}:{request.call}",
-        state=frozen(request.state),
+        state=frozen(request.state) if schema is None else typed_state(schema, request.state),
         request_context=frozen(request.context),
         resume_data=resumed,
         suspend_data=request.suspend_data,
@@ -160,6 +170,7 @@ def _context(
         _init_data=lambda: request.input,
         _services=services,
         _changes=changes,
+        _state_schema=schema,
     )
 
 

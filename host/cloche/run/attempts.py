@@ -87,7 +87,7 @@ class Attempts:
         Raises:
             MissingStep: this process does not have the step, or has it with a schema that what it is given does not fit.
         """
-        if self._draining and not start.is_recorded:
+        if self._stopped or (self._draining and not start.is_recorded):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
         if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:

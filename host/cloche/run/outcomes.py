@@ -21,12 +21,23 @@ from cloche.run import lookups
 from cloche.run.inputs import Deferred
 from cloche.run.ports import ChildStart
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
-from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
+from cloche.steps.context import (
+    AbortSignal,
+    StateChange,
+    StepContext,
+    Writer,
+    frozen,
+    merged,
+    state_adapter,
+    typed_state,
+)
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
 from cloche.text import shown
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -89,6 +100,7 @@ class Outcomes:
             adapter = step.resume_adapter() if start.is_resumed and start.resume_data is not None else None
             resumed = validated(adapter, start.resume_data, "resume data") if adapter else start.resume_data
             services = _StepServices(run, self._inputs, self._services, start)
+            schema = self._state_schema(step)
             return StepContext(
                 input_data=data,
                 run_id=run.key.run,
@@ -98,7 +110,7 @@ class Outcomes:
                 path=start.path,
                 attempt=start.attempt,
                 idempotency_key=f"{run.key.token}:{start.call}",
-                state=frozen(run.machine.state),
+                state=frozen(run.machine.state) if schema is None else typed_state(schema, run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
                 suspend_data=start.suspend_data,
@@ -109,11 +121,19 @@ class Outcomes:
                 _init_data=self._init_data_of(start),
                 _services=services,
                 _changes=changes,
+                _state_schema=schema,
             )
 
         return make
 
     # ---- inside ----
+
+    def _state_schema(self, step: Step) -> TypeAdapter[Any] | None:
+        """What the step's view of the state is held to; nothing in a run that began before there were types."""
+        code = self._run.code
+        if not code.typed:
+            return None
+        return state_adapter(step) or state_adapter(self._services.registry.workflow_of(code))
 
     def _init_data_of(self, start: StartStep) -> Callable[[], Any]:
         """What gives the input of the workflow that a call stands in. In a nested one it is read when it is asked for."""

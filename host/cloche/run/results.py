@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_outline, is_native
-from cloche.errors import RunFailed
+from cloche.errors import InvalidInput, RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
     AbandonCall,
@@ -36,6 +36,7 @@ from cloche.history.reading import Message, message_of
 from cloche.run.selection import id_path
 from cloche.run.tracebacks import Tracebacks
 from cloche.status import FINAL, RunStatus
+from cloche.steps.schemas import validated
 from cloche.store import RunRow, Store, read_through
 
 if TYPE_CHECKING:
@@ -340,9 +341,7 @@ def revive(out: RunResult, result: TypeAdapter[Any] | None, steps: dict[str, Typ
 
 
 def _revived(adapter: TypeAdapter[Any], value: Any) -> Any:
-    from pydantic import ValidationError
-
     try:
-        return adapter.validate_python(value)
-    except ValidationError:
+        return validated(adapter, value, "the value")
+    except InvalidInput:
         return value

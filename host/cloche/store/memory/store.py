@@ -29,6 +29,7 @@ class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, Memory
     commits_at_once = 1
     appends_at_once = 4096
     news_every_s = 0.1
+    hint = None
     url = "memory:"
 
     async def connect(self) -> Self:
