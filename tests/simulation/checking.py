@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simulation.engine import simulate
-from simulation.mutations import MUTATIONS
-from simulation.scenario import Scenario, generated
+from simulation.mutations import MUTATIONS, OF_PARENTS
+from simulation.scenario import FLOWS, PARENTS, Scenario, generated
 
 
 def failure(scenario: Scenario) -> str | None:
@@ -20,5 +20,6 @@ def failure(scenario: Scenario) -> str | None:
 
 def caught(mutation: str, seeds: Iterable[int]) -> int | None:
     """The first of `seeds` that fails while the bug is planted."""
+    among = PARENTS if mutation in OF_PARENTS else FLOWS
     with MUTATIONS[mutation]():
-        return next((seed for seed in seeds if failure(generated(seed)) is not None), None)
+        return next((seed for seed in seeds if failure(generated(seed, among)) is not None), None)

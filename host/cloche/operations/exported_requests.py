@@ -12,7 +12,6 @@ from cloche.history.ids import TimeMs, is_name
 from cloche.history.notes import RunCreated
 from cloche.history.values import decode
 from cloche.run.limits import check_event, inbox_bounds
-from cloche.store import START
 
 if TYPE_CHECKING:
     from cloche.history import RunKey
@@ -36,7 +35,7 @@ class Posting:
 
 async def packed(store: Store, key: RunKey) -> list[list[Any]]:
     """What waits for a run, in the order of posting."""
-    rows = [row for row in await store.requests(key) if row.kind != START]
+    rows = [row for row in await store.requests(key) if row.kind in KINDS]
     return [[MARK, row.kind, row.name, row.body, row.token, row.kept, row.posted_at] for row in rows]
 
 

@@ -22,7 +22,7 @@ from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
-from cloche.store.inbox import Inbox
+from cloche.store.inbox import Inbox, Post
 from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Append:
     events that the run waits for from now on and did not before, `unawaited` those that it waits for no more. Where `status`
     is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
+    `posts` are left in the inbox for other runs; one whose token waits there already is the same one.
     """
 
     key: RunKey
@@ -128,6 +129,7 @@ class Append:
     metered: Metered | None = None
     awaited: Sequence[str] = field(default=())
     unawaited: Sequence[str] = field(default=())
+    posts: Sequence[Post] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
