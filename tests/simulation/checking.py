@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from simulation.engine import simulate
-from simulation.mutations import MUTATIONS
-from simulation.scenario import Scenario, generated
+from simulation.mutations import MUTATIONS, OF_PARENTS
+from simulation.scenario import FLOWS, PARENTS, Scenario, generated
 
 
 def failure(scenario: Scenario) -> str | None:
@@ -28,7 +28,8 @@ CHOSEN = {
 
 def tried(mutation: str, count: int) -> Iterator[Scenario]:
     """The scenarios that are to catch a planted bug: at most so many."""
-    return iter([CHOSEN[mutation]]) if mutation in CHOSEN else map(generated, range(count))
+    among = PARENTS if mutation in OF_PARENTS else FLOWS
+    return iter([CHOSEN[mutation]]) if mutation in CHOSEN else (generated(seed, among) for seed in range(count))
 
 
 def caught(mutation: str, scenarios: Iterable[Scenario]) -> int | None:

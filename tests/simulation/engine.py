@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cloche import Client, Cloche, DirectEngine
+from cloche import Client, Cloche, Workflow
+from cloche.engines import Code
 from cloche.errors import ClocheError, HistoryError
-from cloche.history import DEFAULT_TENANT, Kind, RunKey
-from cloche.history.ids import run_key
+from cloche.history import DEFAULT_TENANT, CallId, Kind, RunKey
+from cloche.history.ids import CHILD, derived_key, parent_of, run_key
 from cloche.history.messages import HookReceived, unpack_event
 from cloche.operations import replay
 from cloche.run.attempts import REDISPATCHES_MAX
@@ -24,14 +25,13 @@ from cloche.tenancy import Policy
 from cloche.testing import StandStill, TestApp, VirtualTime
 from cloche.testing.clock import VirtualWorld
 from simulation.disk import Broken, Connection, Disk, Way
-from simulation.flows import ANSWER, Flow, Steps, flows
+from simulation.flows import ANSWER, ENGINE, Flow, Steps, deploy, flows
 from simulation.scenario import WORKERS, Action, Scenario
 
 LEASE_TTL_S = 4.0
 LONGEST_S = 4_000.0  # of virtual time, for what is left to do when nothing goes wrong any more
 ROUND_S = 20.0
 PAUSE_S_MAX = 1.0  # between two looks of a worker at the store: well below a lease
-ENGINE = DirectEngine()
 
 
 @dataclass(slots=True)
@@ -131,6 +131,9 @@ class Simulation:
 
     async def live(self) -> Outcome:
         try:
+            for run in range(len(self._scenario.flows)):
+                if isinstance(code := self._flow(run).workflow, Code):
+                    await deploy(self._disk.store, code)
             for number in range(WORKERS):
                 await self._boot(number)
             for action in self._scenario.actions:
@@ -226,7 +229,7 @@ class Simulation:
             await asyncio.sleep(ROUND_S)
             await self._check()
             rows = await self._disk.store.runs()
-            if len(rows) == len(self._scenario.flows) and all(row.status in FINAL for row in rows):
+            if self._started >= set(range(len(self._scenario.flows))) and all(row.status in FINAL for row in rows):
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(
@@ -238,7 +241,7 @@ class Simulation:
     async def _boot(self, number: int) -> None:
         connection = await Connection.to(self._disk, self._chance, lambda: self._died(number))
         app = TestApp(
-            *(flow.workflow for flow in self._flows[number]),
+            *(flow.workflow for flow in self._flows[number] if isinstance(flow.workflow, Workflow)),
             on=connection.as_store,
             engine=ENGINE,
             world=self._time.world,
@@ -302,20 +305,20 @@ class Simulation:
             self._fault = self._fault or broken
 
     async def _start(self, app: Cloche, run: int) -> None:
-        await app.start(self._flow(run).workflow.id, {"v": run}, run_id=_name(run))
+        await app.start(self._flow(run).id, {"v": run}, run_id=_name(run))
         self._started.add(run)
 
     async def _resume(self, app: Cloche, run: int) -> None:
-        row = await self._disk.store.run(_key(run))
+        row = await self._disk.store.run(self._asking(run))
         if row is not None and row.status == "suspended":
-            await app.resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+            await app.resume(row.key.run, resume_data=ANSWER, idempotency_key="answer")
 
     async def _resume_here(self, app: Cloche, run: int) -> None:
         """Whatever state it is in: the worker has to look."""
         await app.resume(_name(run), resume_data=ANSWER)
 
     async def _leave_data(self, client: Client, run: int) -> None:
-        await client.request_resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+        await client.request_resume(self._asking(run).run, resume_data=ANSWER, idempotency_key="answer")
 
     async def _tell(self, app: Client | Cloche, run: int) -> None:
         """Send the next event, when the one before it was acknowledged: whether the run waits for it or not."""
@@ -370,6 +373,9 @@ class Simulation:
 
     async def _prove_ends(self) -> None:
         for row in await self._disk.store.runs():
+            if parent_of(row.key) is not None:
+                await self._prove_replay(row)
+                continue
             run = int(row.key.run.removeprefix("run-"))
             expected = self._flow(run).result(run)
             result = await replay.result_of(self._disk.store, row.key)
@@ -383,14 +389,21 @@ class Simulation:
                 raise Broken(f"{row.key.run} ended as {row.status}: {result.error}")
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
-            try:
-                replayed = await replay.replay(self._disk.store, row.key, ENGINE)
-            except (HistoryError, ClocheError) as error:
-                raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
-            if replayed.divergence is not None:
-                raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
+            await self._prove_replay(row)
         for finding in await self._disk.store.audit():
             raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
+
+    async def _prove_replay(self, row: RunRow) -> None:
+        try:
+            replayed = await replay.replay(self._disk.store, row.key, ENGINE)
+        except (HistoryError, ClocheError) as error:
+            raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
+        if replayed.divergence is not None:
+            raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
+
+    def _asking(self, run: int) -> RunKey:
+        """Which run has the step that asks: the flow's own, or its child."""
+        return derived_key(_key(run), CHILD, CallId(1)) if self._flow(run).is_parent else _key(run)
 
     def _flow(self, run: int) -> Flow:
         return self._flows[0][self._scenario.flows[run]]

@@ -33,6 +33,7 @@ from cloche.worker.starting import Starting
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 MUTATIONS: dict[str, Mutation] = {}
+OF_PARENTS = {"forget the request of a child"}  # those that show where runs wait for children
 
 
 def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -174,6 +175,11 @@ async def drop_a_request_before_the_commit(true: Any, self: Inbox, row: InboxRow
 @mutation(MemoryStore, "_append")
 def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
     return true(self, replace(append, taken=()))
+
+
+@mutation(Commit, "_posts")
+def forget_the_request_of_a_child(true: Any, self: Commit) -> Any:
+    return []
 
 
 @mutation(Claims, "look")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 WORKERS = 2
-FLOWS = 7
+FLOWS = range(7)
+PARENTS = range(7, 9)  # the flows that wait for a child
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ KINDS = {
 }
 
 
-def generated(seed: int) -> Scenario:
+def generated(seed: int, among: range = FLOWS) -> Scenario:
     chance = random.Random(seed)
-    flows = tuple(chance.randrange(FLOWS) for _ in range(chance.randint(2, 5)))
+    flows = tuple(chance.randrange(among.start, among.stop) for _ in range(chance.randint(2, 5)))
     kinds, weights = list(KINDS), list(KINDS.values())
     first = [Action("start", worker=chance.randrange(WORKERS), run=run) for run in range(len(flows))]
     rest = [_action(chance, chance.choices(kinds, weights)[0], len(flows)) for _ in range(chance.randint(10, 30))]

@@ -10,9 +10,10 @@ from simulation.checking import caught, failure, tried
 from simulation.disk import Broken
 from simulation.engine import simulate
 from simulation.mutations import MUTATIONS
-from simulation.scenario import Action, Scenario, generated, shrunk
+from simulation.scenario import PARENTS, Action, Scenario, generated, shrunk
 
 SEEDS = 100
+SEEDS_OF_PARENTS = 30
 SEEDS_PER_MUTATION = 80
 
 FOUND = {
@@ -55,6 +56,11 @@ def test_no_promise_is_broken() -> None:
     outcomes = [simulate(generated(seed)) for seed in range(SEEDS)]
     assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS
     assert sum(outcome.records for outcome in outcomes) > 20 * SEEDS
+
+
+def test_no_promise_to_those_who_wait_for_children_is_broken() -> None:
+    outcomes = [simulate(generated(seed, PARENTS)) for seed in range(SEEDS_OF_PARENTS)]
+    assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS_OF_PARENTS
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -19,6 +19,7 @@ from ._blocks import failed_as, succeeded_as
 from ._calls import Taking, shape_of, signature_of, stub_of
 from ._failures import Bail, Canceled, declare
 from ._loop import ChildCall, TimerCall, promise_of
+from ._names import check_event
 from ._types import of_annotation, reader, typed
 
 
@@ -253,7 +254,11 @@ def sleep_until(when: datetime) -> TimerCall:
 
 
 async def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | None = None) -> Any:
-    """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta)."""
+    """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta).
+
+    What is no name is a ValueError, or a TypeError if it is no text.
+    """
+    check_event(name)
     read = None if schema is None else reader(of_annotation(schema))
     value = await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout))
     return value if read is None else read(value)

@@ -137,6 +137,10 @@ def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: b
     code = _finish(result, as_json)
     if result.status == RunStatus.SUSPENDED and not as_json:
         click.echo(f"to go on: cloche resume {id} --data JSON{where}, and cloche worker {target}", err=True)
+    if result.waiting_for and result.status == RunStatus.WAITING and not as_json:
+        from cloche.operations.replay import waiting_for
+
+        click.echo(waiting_for(result.waiting_for), err=True)
     return code
 
 

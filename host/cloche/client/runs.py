@@ -18,6 +18,7 @@ from cloche.history.reading import message_of
 from cloche.history.values import plain
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
+from cloche.run.child_waits import WaitingRun
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
 from cloche.run.tracebacks import native_traceback
@@ -106,14 +107,16 @@ class Run:
     async def result(self, *, final: bool = False) -> RunResult:
         """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
 
-        A run that sleeps, waits for retries or for an event is waited for; with `final` also one that is suspended or
-        paused, until somebody has resumed it. `unwrap()` of the result gives the value or raises.
+        A run that sleeps, waits for retries or for an event is waited for. One that waits for a child which is suspended,
+        paused or blocked is not: `waiting_for` says which. With `final` the run is waited for in any case, until somebody has
+        resumed it (or the child), unless it is blocked. `unwrap()` of the result gives the value or raises.
 
         Raises:
             UsageError: this `Cloche` or `Client` was closed before; the run goes on where a worker has its store.
             ClocheError: a worker refused to start it, as `Client.start` says.
         """
         async with self._open() as connection:
+            waiting = WaitingRun(connection.store, self._key)
             while True:
                 if connection.closed:
                     raise UsageError(
@@ -123,7 +126,8 @@ class Run:
                     if (row := await self._found(connection.store)) is None:
                         await stopped
                         continue
-                    if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
+                    stops = (*FINAL, RunStatus.BLOCKED) if final else RESTING
+                    if row.status in stops or (not final and await waiting.needs_somebody(row)):
                         await connection.reported(self._key)
                         return await self._folded(row)
                     if (error := connection.last_error(row)) is not None:

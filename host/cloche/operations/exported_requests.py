@@ -38,8 +38,7 @@ class Posting:
 
 async def packed(store: Store, key: RunKey) -> list[list[Any]]:
     """What waits for a run, in the order of posting."""
-    rows = [row for row in await store.requests(key) if row.kind != START]
-    return [_packed(row) for row in rows]
+    return [_packed(row) for row in await store.requests(key) if row.kind in KINDS]
 
 
 def _packed(row: InboxRow) -> list[Any]:

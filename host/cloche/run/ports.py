@@ -161,6 +161,12 @@ class Supervisor(Protocol):
     def hooks_opened(self, key: RunKey, names: Sequence[str]) -> None:
         """It begins to wait for events of these names, which may be here already."""
 
+    def child_ended(self, parent: RunKey, call: CallId) -> None:
+        """The child of this call has ended, and has left a request for the run."""
+
+    def left_to_children(self) -> None:
+        """A run was let go while its children go on: one that ended meanwhile has left its request, and told nobody."""
+
     def timer_due(self, key: RunKey) -> None:
         """A timer of it is due, and it waits for something from outside too."""
 

@@ -33,6 +33,7 @@ from cloche.history.messages import (
 )
 from cloche.history.notes import AttemptFailed, AttemptStarted, RunStopped
 from cloche.history.reading import Message, message_of
+from cloche.run.child_waits import ChildWait, child_waits, told
 from cloche.run.selection import id_path
 from cloche.run.tracebacks import Tracebacks
 from cloche.status import FINAL, RunStatus
@@ -65,8 +66,9 @@ class StepResult:
 class RunResult:
     """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked.
 
-    `blocked` says {reason, message, what_to_do}. `steps` holds the top level by id; what happened inside nested workflows is in
-    the log. `step_execution_path` lists steps and sleeps of the top level in the order in which they ended.
+    `blocked` says {reason, message, what_to_do}, `waiting_for` which child runs it waits for and how they stand. `steps` holds
+    the top level by id; what happened inside nested workflows is in the log. `step_execution_path` lists steps and sleeps of
+    the top level in the order in which they ended.
     """
 
     run_id: str
@@ -82,6 +84,7 @@ class RunResult:
     suspend_payload: dict[str, Any] = field(default_factory=dict)
     resume_labels: dict[str, Any] = field(default_factory=dict)
     step_execution_path: list[str] = field(default_factory=list)
+    waiting_for: list[ChildWait] = field(default_factory=list)
 
     def unwrap(self) -> Any:
         """The result of a run that succeeded.
@@ -97,7 +100,8 @@ class RunResult:
         elif self.blocked is not None:
             message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
         else:
-            message = f"run {self.run_id} is {self.status} and has no result"
+            waits = f": it waits for {told(self.waiting_for)}" if self.waiting_for else ""
+            message = f"run {self.run_id} is {self.status} and has no result{waits}"
         raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error) from self.error
 
     def to_data(self) -> dict[str, Any]:
@@ -146,6 +150,8 @@ async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:
 
     await read_through(store, row.key, take)
     folding.finish()
+    if row.status not in FINAL:
+        out.waiting_for = await child_waits(store, folding.machine)
     return out
 
 

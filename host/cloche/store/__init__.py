@@ -1,7 +1,18 @@
 """The log: one small protocol, in memory and in SQLite. The only code that knows SQL, and which stores there are."""
 
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
-from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
+from cloche.store.inbox import (
+    CHILD_ENDED,
+    GRANTED,
+    START,
+    InboxBounds,
+    InboxMark,
+    InboxRow,
+    NewRequests,
+    Post,
+    WaitingEvent,
+    child_ended,
+)
 from cloche.store.memory import MemoryStore
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.protocol import (
@@ -25,6 +36,7 @@ from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, 
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
+    "CHILD_ENDED",
     "GRANTED",
     "MEMORY",
     "SQLITE_REQUIRED",
@@ -47,6 +59,7 @@ __all__ = [
     "NewRun",
     "News",
     "Outcome",
+    "Post",
     "RunRow",
     "SqliteStore",
     "Store",
@@ -59,6 +72,7 @@ __all__ = [
     "all_records",
     "blob_digest",
     "check_url",
+    "child_ended",
     "first_record",
     "is_there",
     "migrate",

@@ -23,7 +23,7 @@ from cloche.errors import QueueFull, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
-from cloche.store.inbox import Inbox
+from cloche.store.inbox import Inbox, Post
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
 
@@ -117,6 +117,7 @@ class Append:
     is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
     `queue_max` is given with a new run that waits to begin: how many of its tenant may wait, this one too.
+    `posts` are left in the inbox for other runs; one whose token waits there already is the same one.
     """
 
     key: RunKey
@@ -134,6 +135,7 @@ class Append:
     awaited: Sequence[str] = field(default=())
     unawaited: Sequence[str] = field(default=())
     queue_max: int | None = None
+    posts: Sequence[Post] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreError
-from cloche.history import RunKey
+from cloche.history import CallId, RunKey
+from cloche.history.ids import parent_of
+from cloche.history.resting import row_at_rest
 from cloche.run.driver import RunDriver
 from cloche.store import Lease, Store
 
@@ -28,7 +30,8 @@ class Drivers:
     """Implements `Supervisor` of `run.ports`.
 
     `on_room` is called when a run has left, `on_hooks` with a run and the names of events that it begins to wait for, `on_due`
-    with a run that waits for something from outside and has a timer that is due.
+    with a run that waits for something from outside and has a timer that is due, `on_child` when a child has left a request for
+    a run that is not driven here.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Drivers:
         on_room: Callable[[], None],
         on_hooks: Callable[[RunKey, Sequence[str]], None],
         on_due: Callable[[RunKey], None],
+        on_child: Callable[[], None],
     ) -> None:
         self.callbacks = callbacks
         self.is_closing = False
@@ -57,6 +61,7 @@ class Drivers:
         self._on_room = on_room
         self.hooks_opened = on_hooks
         self.timer_due = on_due
+        self._on_child = on_child
         self._drivers: dict[RunKey, RunDriver] = {}
         self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for
         self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
@@ -121,7 +126,7 @@ class Drivers:
         if lease is None or self.is_closing:  # at the end all of them are let go at once
             return
         machine = run.machine
-        status, wake_at = machine.status, machine.wake_at
+        status, wake_at = row_at_rest(machine)
         try:
             row = await self._store.run(run.key)
             if row is not None and row.head_hash != machine.head_hash:  # it is ahead: its last append was not written
@@ -148,6 +153,20 @@ class Drivers:
             self._give_place(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
+        waits = parent_of(run.key)
+        while waits is not None:  # what those wait for stands otherwise now
+            self._listeners.wake(waits[0])
+            waits = parent_of(waits[0])
+
+    def child_ended(self, parent: RunKey, call: CallId) -> None:
+        driver = self._drivers.get(parent)
+        if (
+            driver is None or driver.leaving is not None or call not in driver.machine.open
+        ):  # else it follows the child itself
+            self._on_child()
+
+    def left_to_children(self) -> None:
+        self._on_child()
 
     def _give_place(self, key: RunKey) -> None:
         if key in self._counted:

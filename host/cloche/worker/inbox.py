@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, StoreError, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
-from cloche.store import GRANTED, START, InboxMark, InboxRow
+from cloche.store import CHILD_ENDED, GRANTED, START, InboxMark, InboxRow
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.looks import OneAtATime
 from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
@@ -84,6 +84,10 @@ class Inbox:
             await self.look()
         except StoreError:
             self._services.ownership.expect(self._services.world.now() + AGAIN_MS)
+
+    def look_beside(self) -> None:
+        """As `look_soon`, in a task of its own."""
+        self._services.tasks.spawn(self.look_soon())
 
     def begun(self, key: RunKey) -> None:
         """A run that was not there may be there now: what was left for it can be accepted."""
@@ -184,6 +188,8 @@ class Inbox:
                 await self._requests.resume(row.key, decode(row.body), row.id)
             case "cancel":
                 await self._requests.cancel(row.key, decode(row.body), row.id)
+            case kind if kind == CHILD_ENDED:
+                await self._requests.child_ended(row.key, decode(row.body), row.id)
             case "start" if (body := await self._store.body(row.id)) is not None:
                 await self._new_runs.accept(replace(row, body=body))
                 self.begun(row.key)

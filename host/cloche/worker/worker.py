@@ -142,6 +142,7 @@ class Worker:
             on_room=self.claims.room_again,
             on_hooks=lambda key, names: self.inbox.runs.hooks_opened(key, names),
             on_due=lambda key: self.inbox.runs.timer_due(key),
+            on_child=lambda: self.inbox.look_beside(),
         )
 
     def _services(

@@ -43,6 +43,8 @@ class MemoryLog(Facet):
                 self._data.results[append.key, record.path] = record
         for inbox_id in append.taken:
             self._data.inbox.resolve(inbox_id, GRANTED)
+        for post in append.posts:
+            self._data.inbox.post(post, append.at)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
         if append.status in FINAL:
             self._data.inbox.end_events(append.key)

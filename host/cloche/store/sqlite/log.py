@@ -17,7 +17,7 @@ from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.sqlite import metering
 from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
-from cloche.store.sqlite.inbox import end_events, follow_hooks
+from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 
@@ -73,6 +73,8 @@ class SqliteLog(Facet):
             taken = [(row,) for row in append.taken]
             db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
             db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
+        if append.posts:
+            leave(db, append.posts, append.at)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
         if append.status in FINAL:
             end_events(db, append.key)
