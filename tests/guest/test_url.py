@@ -71,7 +71,8 @@ BASES = [
 
 
 def agreement(ours: list[Any], theirs: list[Any]) -> float:
-    return sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(ours)
+    equal: int = sum(one == other for one, other in zip(ours, theirs, strict=True))
+    return equal / len(ours)
 
 
 def test_addresses_are_taken_apart_as_node_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from libraries.campaign import PROGRAMS, Unavailable, compared, prepare
 
 SLICE = [
