@@ -71,8 +71,7 @@ BASES = [
 
 
 def agreement(ours: list[Any], theirs: list[Any]) -> float:
-    equal: int = sum(one == other for one, other in zip(ours, theirs, strict=True))
-    return equal / len(ours)
+    return len([one for one, other in zip(ours, theirs, strict=True) if one == other]) / len(ours)
 
 
 def test_addresses_are_taken_apart_as_node_does() -> None:

@@ -33,7 +33,6 @@ _HEAD = re.compile(r"/\*---.*?---\*/", re.DOTALL)
 BY_EVAL = {"test/language/expressions/delete/11.4.1-5-3.js"}  # holds for a script, and not where it is evaluated
 DRIVER = """
 globalThis.$262 = { global: globalThis, gc() {}, evalScript: (0, eval),
-globalThis.$262 = { global: globalThis, gc() {}, evalScript: (0, eval),
   AbstractModuleSource: function () { throw new TypeError() },
   createRealm() { throw new Error("no realms") }, detachArrayBuffer: (buffer) => { buffer.transfer() } };
 globalThis.print = (text) => console.log(String(text));

@@ -216,7 +216,7 @@ int try_value(JSValueConst value, int depth, const struct place *place) {
     return 0;
 }
 
-/* ---- errors, as failures: {name, message, ? data, ? cause}, and of what ends the run its place in the source ---- */
+/* ---- errors, as failures: `failure` of ABI.md; of what ends the run its place in the source. Nothing else of its stack crosses ---- */
 
 static const char *const standard[] = {"name", "message", "cause", "stack", "data"};
 
@@ -323,15 +323,66 @@ static int write_cause(JSValueConst error, int depth, const struct place *here) 
     return written;
 }
 
+enum { LISTED_MAX = 16 };
+
+static bool is_error(JSValueConst value) { return JS_IsObject(value) && JS_GetClassID(value) == guest.class_error; }
+
+/* One item of a list that an error has: a text, or an error that is not being written already. */
+static int write_listed(JSValueConst item, bool of_errors, int depth, const struct place *here) {
+    if (!of_errors)
+        return JS_IsString(item) ? write_string(item) ? -1 : 1 : 0;
+    bool wanted = is_error(item) && depth < DEPTH_MAX;
+    for (const struct place *p = here; wanted && p; p = p->up)
+        wanted = p->object != JS_VALUE_GET_PTR(item);
+    return wanted ? write_failure(item, depth, here) ? -1 : 1 : 0;
+}
+
+/* What a failure that came in has beside the rest: the first texts, or errors, of an array that is the error's own property.
+ * 1 if there are any, else 0; -1 on a fault. */
+static int write_items(const char *key, JSValueConst error, const char *name, bool of_errors, int depth,
+                       const struct place *here) {
+    JSValue list = JS_GetPropertyStr(guest.ctx, error, name);
+    uint8_t *mark = TURN->at, *head;
+    int count = 0, written = 0;
+    if (JS_IsException(list))
+        drop_exception();
+    if (!JS_IsArray(list)) {
+        JS_FreeValue(guest.ctx, list);
+        return 0;
+    }
+    if (write_key(key) || (head = TURN->at, write_head(4, LISTED_MAX)))
+        written = -1;
+    for (int64_t i = 0; written >= 0 && i < LISTED_MAX; i++) {
+        JSValue item = JS_GetPropertyInt64(guest.ctx, list, i);
+        if (JS_IsException(item))
+            drop_exception();
+        written = write_listed(item, of_errors, depth + 2, here);
+        count += written > 0;
+        JS_FreeValue(guest.ctx, item);
+    }
+    JS_FreeValue(guest.ctx, list);
+    if (written < 0)
+        return -1;
+    *head = (uint8_t)(0x80 + count);
+    if (!count)
+        TURN->at = mark;
+    return count > 0;
+}
+
 static int write_error(JSValueConst error, int depth, const struct place *up) {
     struct place here = {.up = up, .key = "error", .key_size = 5, .object = JS_VALUE_GET_PTR(error)};
     uint8_t *head = TURN->at;
-    int data, cause, trace = 0;
+    int data, bases, cause, notes, members, trace = 0;
     if (write_head(5, 2) || (data = write_data(error, depth, &here)) < 0 || write_key("name") ||
-        write_text_property(error, "name", "Error") || (cause = write_cause(error, depth, &here)) < 0 ||
-        (!depth && !up && !guest.is_generated && (trace = write_trace(error)) < 0) || write_key("message") || write_text_property(error, "message", ""))
+        write_text_property(error, "name", "Error") ||
+        (bases = write_items("bases", error, "bases", false, depth, &here)) < 0 ||
+        (cause = write_cause(error, depth, &here)) < 0 ||
+        (notes = write_items("notes", error, "notes", false, depth, &here)) < 0 ||
+        (!depth && !up && !guest.is_generated && (trace = write_trace(error)) < 0) ||
+        (members = write_items("members", error, "errors", true, depth, &here)) < 0 || write_key("message") ||
+        write_text_property(error, "message", ""))
         return -1;
-    *head = (uint8_t)(0xa2 + data + cause + trace);
+    *head = (uint8_t)(0xa2 + data + bases + cause + notes + trace + members);
     return 0;
 }
 

@@ -22,6 +22,10 @@ another id, or read the run that is there with `cloche show`.""",
 A run was given data or an event that it does not wait for, or was asked to go on and is not paused. The message lists what does
 wait: name it with `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller
 wins.""",
+    "access-refused": """
+A server of `cloche serve` was asked without a token that it knows (status 401), or the token's role or tenant does not allow
+this (403). The command line sends the token in `CLOCHE_TOKEN`; `cloche token list`, where the store is, shows role, tenant and
+expiry of each, and `cloche token create` makes another one.""",
     "refused-by-engine": """
 A workflow was added to an engine that keeps runs elsewhere (Inngest, Restate, Temporal), and something in it has no counterpart
 there. The message names the node and the reason; `docs/engines/` has the whole table. Change that node, or run the workflow on

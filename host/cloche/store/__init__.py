@@ -13,12 +13,14 @@ from cloche.store.protocol import (
     NewCode,
     NewRun,
     News,
+    Outcome,
     RunRow,
     Store,
     Version,
     WorkerRow,
 )
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
+from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, TenantUsage, Usage
 
@@ -44,10 +46,12 @@ __all__ = [
     "NewRequests",
     "NewRun",
     "News",
+    "Outcome",
     "RunRow",
     "SqliteStore",
     "Store",
     "TenantUsage",
+    "TokenRow",
     "Usage",
     "Version",
     "WaitingEvent",

@@ -10,6 +10,7 @@ from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
 from cloche.store.memory.requests import InboxData
 from cloche.store.protocol import RunRow, Version, WorkerRow
+from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
 
 
@@ -25,6 +26,7 @@ class MemoryData:
     blobs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: InboxData = field(default_factory=InboxData)
+    tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
     departures: int = 0  # how often runs were freed of a worker that was gone
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     workers_lock: threading.RLock = field(default_factory=threading.RLock)  # heartbeats come from other threads
