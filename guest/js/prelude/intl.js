@@ -582,7 +582,7 @@
     return left.length === right.length ? 0 : left.length < right.length ? -1 : 1;
   };
   const compareTexts = (left, right, how) => {
-    if (left === right) return 0;
+    if (left === right || normalize(left, "NFC") === normalize(right, "NFC")) return 0;
     const a = keysOf(left, how);
     const b = keysOf(right, how);
     const first = listOrder(a.first, b.first);

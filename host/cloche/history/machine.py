@@ -394,20 +394,9 @@ class RunMachine:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
-                "child is open, and it has neither returned nor raised" + self._last_words(),
+                "child is open, and it has neither returned nor raised" + _last_error(self._batch.records),
             )
             self.add_note(RunStopped(now, failure))
-
-    def _last_words(self) -> str:
-        """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
-        for record in reversed(self._batch.records):
-            if record.kind in EVENTS:
-                break
-            if record.kind is Kind.LOG_LINE:
-                line = unpack_command(record.body)
-                if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
-                    return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
-        return ""
 
     def _add(
         self, kind: Kind, time: TimeMs, call: CallId | None, path: Path | None, body: bytes, message: Message
@@ -426,6 +415,17 @@ class RunMachine:
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
+
+
+def _last_error(records: Sequence[Record]) -> str:
+    """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
+    for record in reversed(records):
+        if record.kind in EVENTS:
+            break
+        line = unpack_command(record.body) if record.kind is Kind.LOG_LINE else None
+        if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
+            return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
+    return ""
 
 
 def _effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
