@@ -41,7 +41,8 @@ def binaries() -> Path | None:
 class Server:
     """One server with its data. `url()` names a schema of its own in it."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, *, primary: Server | None = None) -> None:
+        """With `primary`, which is up, a standby of it."""
         found = binaries()
         if found is None:
             raise NotInstalled(NONE)
@@ -53,9 +54,12 @@ class Server:
         if self.as_user:
             os.chown(self.folder, self.as_user["user"], self.as_user["group"])
         self.data = self.folder / "data"
-        self.run(
-            "initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N"
-        )
+        if primary is None:
+            how = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+            self.run("initdb", "-D", str(self.data), *how)
+        else:
+            where = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+            self.run("pg_basebackup", "-D", str(self.data), *where, "-R", "-X", "stream", "-c", "fast")
         self.settings = {"listen_addresses": "127.0.0.1", "shared_buffers": "64MB", "max_connections": "200"}
         self.settings |= {"unix_socket_directories": str(self.folder), "log_line_prefix": "%m [%p] "} | (settings or {})
         (self.data / "pg_hba.conf").write_text(ACCESS)

@@ -57,6 +57,8 @@ def print_result(result: RunResult) -> None:
     if result.error is not None:
         where = f" (step {shown(result.error.step)})" if result.error.step else ""
         click.echo(f"error: {shown(str(result.error))}{where}", err=True)
+        if result.error.traceback:
+            click.echo(result.error.traceback, err=True, nl=False)
     if result.blocked is not None:
         click.echo(f"blocked: {shown(result.blocked['message'])}", err=True)
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)

@@ -82,6 +82,7 @@ def run(
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable, workflow_of
+    from cloche.operations import stores
 
     tell_of_compiling()
     found = find_runnable([target], steps)
@@ -95,7 +96,7 @@ def run(
             started = await app.start(workflow, value, run_id=run_id)
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
-    where = "" if app in found else f" --store {store}"
+    where = "" if app in found else f" --store {stores.shown(store)}"
     return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
 
 

@@ -65,18 +65,17 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
       cloche runs --status failed --workflow order
     """
     from cloche.cli.output import MARKS, moment, print_json, row_data
-    from cloche.operations.stores import is_there
+    from cloche.operations import stores
     from cloche.text import shown
 
-    if not is_there(store):
-        click.echo(
-            f"there is no store at {shown(store)} yet, so there are no runs; another is named with --store", err=True
-        )
+    where = shown(stores.shown(store))  # without a password
+    if not stores.is_there(store):
+        click.echo(f"there is no store at {where} yet, so there are no runs; another is named with --store", err=True)
         return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     if not rows:
         such = " such" if status or workflow else ""
-        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {shown(store)}", err=True)
+        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {where}", err=True)
     for row in rows:
         if as_json:
             print_json(row_data(row))
@@ -146,11 +145,14 @@ def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, a
         else:
             click.echo(record_line(record, chars_max=width or line_chars_max()))
 
-    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow))
+    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow, with_tracebacks=not as_json))
 
 
-async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool) -> None:
+async def _print_log(
+    client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool, with_tracebacks: bool
+) -> None:
     import asyncio
+    from textwrap import indent
 
     from cloche.status import FINAL
 
@@ -160,6 +162,8 @@ async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], N
         for record in await run.history(seq):
             seq = record.seq
             show_one(record)
+            if with_tracebacks and (traceback := await run.traceback_of(record)) is not None:
+                click.echo(indent(traceback.rstrip("\n"), " " * 7))
         if not follow or status in FINAL:
             return
         await asyncio.sleep(0.1)

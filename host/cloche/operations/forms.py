@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import InvalidInput, MalformedOutput
 from cloche.history.check import decode_sequence
-from cloche.history.values import decode, encode, encode_plain
+from cloche.history.values import decode, encode, encode_plain, plain, with_text_keys
 
 if TYPE_CHECKING:
     from cloche.history import Record
@@ -30,6 +31,8 @@ def to_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, default=_not_json, allow_nan=False)
     except ValueError:
         return json.dumps(_named(value), ensure_ascii=False)
+    except TypeError:  # keys that are dates, members of enums …
+        return json.dumps(_as_it_crosses(with_text_keys(value)), ensure_ascii=False, default=_not_json)
 
 
 def instant(time_ms: int) -> str:
@@ -114,5 +117,13 @@ def _not_json(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return str(value)
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return _as_it_crosses(value)
+
+
+def _as_it_crosses(value: Any) -> Any:
+    """A value of a type that crosses: an enum as its value, a set as a list. Else its text."""
+    try:
+        return plain(value)
+    except InvalidInput:
+        return str(value)

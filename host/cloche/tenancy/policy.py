@@ -95,6 +95,10 @@ class Policy(BaseModel):
         2_000_000_000,
         description="wasm instructions for one delivered event: ends loops, the same everywhere; this is about 0.15 s.",
     )
+    fuel_per_load: Count = Field(
+        20_000_000_000,
+        description="wasm instructions for evaluating a workflow's code: bundles are large; this is about 1.5 s.",
+    )
     fuel_per_run: Count = Field(
         10**13,
         description="wasm instructions of a whole run: ends what computes a little at each event; this is about 12 minutes.",
@@ -263,4 +267,4 @@ class Policy(BaseModel):
         return any(grant.step == step and grant.allows(value) for grant in self.steps)
 
 
-CELL = ("fuel_per_event", "wall_ms_per_event", "memory_bytes", "image_bytes")
+CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

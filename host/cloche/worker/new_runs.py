@@ -19,7 +19,7 @@ from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
@@ -268,11 +268,11 @@ def _checked_input(workflow: Workflow | Contract | None, value: Any) -> Any:
     adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
     if adapter is not None and workflow is not None:
         value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
-    return plain(value, "input")
+    return as_plain(adapter, value, "input")
 
 
 def _checked_state(workflow: Workflow | Contract | None, state: dict[str, Any]) -> Any:
     adapter = workflow.state_adapter() if workflow is not None else None
     if adapter is not None and workflow is not None:
         state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
-    return plain(state, "initial_state")
+    return as_plain(adapter, state, "initial_state")

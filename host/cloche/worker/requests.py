@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import graph_of
-from cloche.errors import NotSuspended
+from cloche.errors import NotSuspended, SeqConflict
 from cloche.history import RunKey
 from cloche.history.effects import Suspension
 from cloche.history.machine import Input
@@ -15,7 +15,6 @@ from cloche.history.notes import RunContinued
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import RunStatus
 from cloche.store import GRANTED
-from cloche.worker import queue
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
@@ -43,7 +42,7 @@ class Requests:
         try:
             row = await self._services.store.run(key) if driver is None else None
             if row is not None and row.status == RunStatus.PENDING:
-                await queue.cancel(self._services, row, request)
+                await self._starting.cancel_queued(row, request)
                 self._listeners.announce(key, stopped=True)
                 return
             if driver is not None:
@@ -51,6 +50,9 @@ class Requests:
                 return
         except NotSuspended:
             pass
+        except SeqConflict:  # it begins here just now
+            await self.cancel(key, reason, request)
+            return
         if request is not None:
             await self._services.store.resolve(request, GRANTED)
 

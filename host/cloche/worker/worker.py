@@ -42,6 +42,7 @@ from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
+from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
@@ -64,6 +65,7 @@ class Worker:
         checkpoint_every: events of a run after which its cell is saved.
         cached_bytes_max: memory that live cells may take, in bytes.
         lease_ttl_s: how long other workers wait for a heartbeat until they evict this one.
+        skew_max_s: how far the clock may be from that of a store on another machine.
         loop_stall_max_s: how long a step may block the event loop before the heartbeats end.
         switch_interval_s: what Python's switch interval, a setting of the whole process, is shortened to while a guest runs for
             more than some milliseconds, so that it is stopped in time whatever other threads compute; None leaves it alone.
@@ -82,6 +84,7 @@ class Worker:
         checkpoint_every: int = EVENTS_BETWEEN,
         cached_bytes_max: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        skew_max_s: float = SKEW_MAX_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         switch_interval_s: float | None = SWITCH_INTERVAL_S,
         policy_of: Callable[[str], Policy] = lambda _: Policy(),
@@ -97,8 +100,8 @@ class Worker:
         self.membership = Membership(
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
-        self.admission = Admission(store, policy_of)
-        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
+        self.admission = Admission(policy_of)
+        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
             store,
@@ -278,8 +281,8 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def adopt(self, row: RunRow) -> object:
-        return await self._worker.starting.adopt(row)
+    async def adopt(self, row: RunRow) -> None:
+        await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
         worker = self._worker
@@ -288,7 +291,7 @@ class _Work:
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
-        self._worker.drivers.lose_all()
+        self._worker.drivers.lose_all(but=self._worker.name)
 
 
 class _ChildRuns:

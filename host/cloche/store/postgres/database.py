@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 
@@ -25,6 +26,12 @@ _TRIES = 5
 
 Rows = list[Any]
 
+_NOW = (
+    "SELECT pg_current_snapshot()::text AS now, "
+    f"ARRAY(SELECT beat_xid FROM cloche.workers WHERE beat_xid > 0) AS beats, {EPOCH}, "
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time"
+)
+
 
 class Database:
     """Used on one event loop. A statement that is not in a transaction is one, and one round trip.
@@ -40,6 +47,9 @@ class Database:
         self._own: set[int] = set()  # numbers of own transactions since the last look for those of others
         self._snapshots: dict[int, Snapshot] = {}  # the last ones, by the mark that was given for each
         self._epoch = ""  # of those
+        self.hint = asyncio.Event()  # others have left a request: said by `post`, heard by `presence`
+        self.channel = f"cloche_{blake2b(address.schema.encode(), digest_size=16).hexdigest()}"
+        self.name = uuid4().hex  # own requests are nothing new
 
     async def _connected(self) -> Connection:
         """Another connection. What is refused now was accepted when the store was opened, so it is waited for."""
@@ -77,6 +87,8 @@ class Database:
         return len(await self.write(sql, *values))
 
     async def _run(self, sql: str, values: Sequence[Any]) -> Rows:
+        if self.server.is_standby:
+            sql = sql.replace(EPOCH, EPOCH_OF_STANDBY)
         text = in_schema(sql, self.address.schema)
         for attempt in range(1, _TRIES + 1):
             try:
@@ -105,8 +117,6 @@ class Database:
 
     async def read_in_epoch(self, sql: str) -> Any:
         """The row of a query that asks for `EPOCH`, which is given a name if it has none."""
-        if self.server.is_standby:
-            sql = sql.replace(EPOCH, EPOCH_OF_STANDBY)
         for _ in range(_TRIES):
             [row] = await self.read(sql)
             if row["epoch"] is not None:
@@ -138,19 +148,20 @@ class Database:
 
     # ---- others ----
 
-    async def news(self, since: int | None) -> tuple[int, bool]:
-        """A mark for the next call, and whether any transaction but our own has ended since the call that gave `since`."""
-        row = await self.read_in_epoch(f"SELECT pg_current_snapshot()::text AS now, {EPOCH}")
+    async def news(self, since: int | None) -> tuple[int, bool, int]:
+        """A mark for the next call, and whether others' transactions have ended since the call that gave `since`, which were
+        more than a heartbeat; and the server's clock, in ms since 1970."""
+        row = await self.read_in_epoch(_NOW)
         if row["epoch"] != self._epoch:  # numbers from before may be others' now
             self._epoch, self._snapshots, self._own = row["epoch"], {}, set()
         now = Snapshot.parse(row["now"])
         before = None if since is None else self._snapshots.get(since)
-        is_any = since is not None and (before is None or now.ended_since(before, self._own) > 0)
+        is_any = since is not None and (before is None or now.ended_since(before, self._own.union(row["beats"])) > 0)
         mark = int.from_bytes(blake2b(f"{row['now']} {row['epoch']}".encode(), digest_size=7).digest())
         self._snapshots = {**dict(list(self._snapshots.items())[-7:]), mark: now}
         oldest = min(snapshot.xmin for snapshot in self._snapshots.values())
         self._own = {xid for xid in self._own if xid >= oldest}
-        return mark, is_any
+        return mark, is_any, row["time"]
 
     async def close(self) -> None:
         await self._pool.close()

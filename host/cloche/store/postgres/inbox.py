@@ -66,6 +66,8 @@ class PostgresInbox(Facet):
                 "WHERE w.tenant = $1 AND w.run = $2) END), $7, $8) ON CONFLICT (token) DO NOTHING",
                 *(key.tenant, key.run, kind, body, token, at, kept, name),
             )
+            # Only here, where a person or another program waits: commits that notify go one after the other.
+            await transaction.fetch("SELECT pg_notify($1, $2)", self._database.channel, self._database.name)
 
     async def new_requests(self, worker: str, after: InboxMark | None) -> NewRequests:
         found = await self._database.read_in_epoch(_MARK)

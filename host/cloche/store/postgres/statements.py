@@ -15,7 +15,8 @@ FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waitin
 # In which the numbers of transactions are what they were: see `0002.sql`. NULL until somebody gives it a name.
 EPOCH = "(SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || id FROM cloche.epoch) AS epoch"
 EPOCH_OF_STANDBY = "extract(epoch FROM pg_postmaster_start_time())::text AS epoch"  # it has no unlogged tables
-XID = "pg_current_xact_id()::text::bigint AS xid"  # the number of the transaction, for those that tell own writes from others'
+XID_NOW = "pg_current_xact_id()::text::bigint"
+XID = f"{XID_NOW} AS xid"  # the number of the transaction, for those that tell own writes from others'
 
 
 @lru_cache(maxsize=4096)

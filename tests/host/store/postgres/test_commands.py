@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.commands import MATH, Ran, cloche
+from support.commands import FLOWS, MATH, Ran, cloche
 from support.postgres import Server
 
 SECRET = "s3cret-word"
@@ -44,6 +44,15 @@ def test_commands_take_a_url(url: str, tmp_path: Path) -> None:
     said("verify", "--heads", heads, "--public-key", f"{key}.pub", "--store", url)
     assert said("prune", "--older-than", "0s", "--store", url, "--json").code == 0
     assert said("runs", "--store", url).out.count("r1") == 0
+    said("cancel", "none", "--store", url, code=4)
+
+
+def test_what_is_to_be_done_next_is_said_without_the_password(url: str) -> None:
+    ask = [f"{FLOWS}:asking", "--input", '{"x": 1}', "--store", url, "--run-id", "r2"]
+    ran = said("run", *ask, code=75)
+    assert "--store postgresql://" in ran.out + ran.err
+    ran = said("cancel", "r2", "--store", url)
+    assert "--store postgresql://" in ran.out + ran.err
 
 
 def test_runs_move_between_stores_with_their_chains(url: str, tmp_path: Path) -> None:

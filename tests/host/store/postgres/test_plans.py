@@ -69,6 +69,7 @@ USES: dict[str, tuple[Use, set[str]]] = {
     ),
     "whose is due": (lambda store: store.leases.due_tenants(at(0)), {"runs_free_of_tenant"}),
     "the next due": (lambda store: store.leases.next_due(), {"runs_due"}),
+    "what it owns": (lambda store: store.leases.owned("A"), {"runs_owned"}),
     "a release": (lambda store: store.leases.release(key(), Lease("A", 1), RunStatus.WAITING, None), {"runs_pkey"}),
     "a heartbeat": (lambda store: store.leases.heartbeat("A"), {"workers_pkey"}),
     "how many wait": (lambda store: store.queued(TenantId("t")), {"runs_queued"}),

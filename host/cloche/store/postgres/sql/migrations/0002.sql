@@ -12,6 +12,9 @@ CREATE UNLOGGED TABLE cloche.epoch (
 -- written any more: workers of version 1 notice by silence that one of version 2 has died, and the other way round.
 ALTER TABLE cloche.workers ADD COLUMN epoch text;
 
+-- The transaction of the last heartbeat, which is news to nobody.
+ALTER TABLE cloche.workers ADD COLUMN beat_xid bigint;
+
 -- Whoever runs workers may do so on.
 DO $$
 DECLARE
