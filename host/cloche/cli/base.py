@@ -195,8 +195,8 @@ def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> 
     from cloche.operations.stores import is_server
 
     async def whole() -> T:
-        token = {"token": os.environ.get(TOKEN)} if is_server(store) else {}
-        async with Client(store, tenant=tenant, must_exist=True, **token) as client:
+        token = os.environ.get(TOKEN) if is_server(store) else None
+        async with Client(store, tenant=tenant, must_exist=True, token=token) as client:
             return await question(client)
 
     return run(whole())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from cloche.client import Client, Cloche
     from cloche.http import Auth
     from cloche.http.server import Server
+
+LOCAL_RATES: Any = {
+    "requests_per_s": 1e6,
+    "burst": 10**6,
+}  # all of this machine are one principal, and may do what they like
 
 
 @command
@@ -82,7 +87,8 @@ async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving
                 click.echo(f"serving on {server.url} (Ctrl-C ends it)")
                 if auth is http.local:
                     click.echo("everybody on this machine is let in: the store has no tokens", err=True)
-            serving = asyncio.create_task(server.run(http.app(client, auth=auth)))
+            rates = LOCAL_RATES if auth is http.local else {}
+            serving = asyncio.create_task(server.run(http.app(client, auth=auth, **rates)))
             asked = asyncio.create_task(leaving.asked.wait())
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()

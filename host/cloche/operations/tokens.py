@@ -16,6 +16,8 @@ from cloche.errors import NotFound, UsageError
 from cloche.history.ids import TimeMs, tenant_id
 from cloche.store import Store, TokenRow
 
+__all__ = ["ROLES", "Made", "TokenRow", "create", "listed", "revoke", "rotate", "whose"]
+
 ROLES = ("viewer", "operator", "admin")
 LABEL_CHARS_MAX = 200
 USE_EVERY_MS = 60_000  # a use is noted so often, and not with each request

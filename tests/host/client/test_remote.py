@@ -38,11 +38,11 @@ URL = "http://127.0.0.1:4700"
 
 
 @asynccontextmanager
-async def both(*workflows: Any, **options: Any) -> AsyncIterator[tuple[Any, AppOn]]:
+async def both(*workflows: Any, **options: Any) -> AsyncIterator[tuple[Any, Any]]:
     """A client of a server, and the worker that it serves."""
     async with AppOn(MemoryStore(), workflows=workflows, world=SystemWorld(), **options) as worker:
         transport = httpx.ASGITransport(app=http.app(worker, auth=http.local), raise_app_exceptions=False)
-        async with Client(URL, transport=transport) as client:
+        async with RemoteClient(URL, transport=transport) as client:
             yield client, worker
 
 

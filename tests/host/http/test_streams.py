@@ -95,8 +95,8 @@ async def test_what_a_slow_reader_has_not_taken_is_not_read(journal: Journal) ->
                 asked.append(record.seq)
                 yield record
 
-        run.stream = counted  # type: ignore[method-assign]
-        texts = streams._events(service, run, 0, "none", final=False)
+        run.stream = counted
+        texts: Any = streams._events(service, run, 0, "none", final=False)
         for _ in range(5):
             await anext(texts)
         assert len(asked) <= 6

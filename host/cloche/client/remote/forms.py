@@ -49,11 +49,10 @@ def _step(data: dict[str, Any]) -> StepResult:
 def _failure(data: dict[str, Any] | None) -> Failure | None:
     if data is None:
         return None
-    members = tuple(one for member in data.get("members", ()) if (one := _failure(member)) is not None)
-    texts = {name: tuple(data.get(name, ())) for name in ("bases", "notes")}
-    return Failure(
-        data["name"], data["message"], data["data"], _failure(data["cause"]), data["step"], members=members, **texts
-    )
+    members = tuple(one for member in data.pop("members", ()) if (one := _failure(member)) is not None)
+    texts: dict[str, Any] = {name: tuple(data.pop(name, ())) for name in ("bases", "notes")}
+    texts["trace"] = tuple((line, name) for line, name in data.pop("trace", ()))
+    return Failure(**{**data, "cause": _failure(data["cause"]), "members": members, **texts})
 
 
 def _time(text: str | None) -> TimeMs | None:
