@@ -130,7 +130,7 @@ async def restarted(workflow: Workflow) -> RunResult:
     store = MemoryStore()
     async with Cloche(store, workflows=[workflow]) as app:
         run = await app.start(workflow, 1, run_id="r")
-        while await run.status() != "waiting":  # for the event: until then its step is under way
+        while await run.status() != "waiting":  # noqa: ASYNC110 - nobody is told when it waits for the event
             await asyncio.sleep(0.01)
     async with Cloche(store, workflows=[workflow]) as app:
         await app.send_event("r", "go", None)
