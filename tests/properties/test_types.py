@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import enum
@@ -129,7 +130,8 @@ async def restarted(workflow: Workflow) -> RunResult:
     store = MemoryStore()
     async with Cloche(store, workflows=[workflow]) as app:
         run = await app.start(workflow, 1, run_id="r")
-        await run.result()
+        while await run.status() != "waiting":  # noqa: ASYNC110 - nobody is told when it waits for the event
+            await asyncio.sleep(0.01)
     async with Cloche(store, workflows=[workflow]) as app:
         await app.send_event("r", "go", None)
         return await (await app.get("r")).result()

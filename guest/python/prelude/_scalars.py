@@ -42,7 +42,7 @@ _DURATION: Final = re.compile(
 def _timedelta(text: Any) -> timedelta:
     """Days and seconds, as the host writes them, or any other text of ISO 8601."""
     days, _, clock = text.partition("T")
-    if days[-1:] in ("P", "D") and clock[-1:] in ("S", ""):
+    if days[:1] == "P" and days[-1:] in ("P", "D") and clock[-1:] in ("S", ""):
         try:  # quicker than contextlib.suppress, which is a call more
             return timedelta(int(days[1:-1] or 0), float(clock[:-1] or 0))
         except ValueError:
