@@ -32,6 +32,7 @@ RISK = "export default async function workflow(input) { return cloche.child('c',
 
 def app_on(mode: Mode, store: MemoryStore | None = None, **options: Any) -> AppOn:
     engine = options.pop("engine", None) or ENGINES[mode](LIMITS["javascript"])
+    options.setdefault("policy", Policy())  # what is tried here is names
     return AppOn(store or MemoryStore(), tenant="mallory", engine=engine, **options)
 
 

@@ -201,14 +201,14 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
     from cloche.cli.output import print_json
     from cloche.operations.export import import_run
     from cloche.operations.replay import row_of
-    from cloche.tenancy import Policy
+    from cloche.tenancy import InForce
     from cloche.text import shown
 
     data = read_file(file, "the file")
-    policy_of = None if any_limits else lambda tenant: Policy()
+    policies = None if any_limits else InForce.given(None)
 
     async def put(found: Store) -> RunRow:
-        return await row_of(found, await import_run(found, data, policy_of, lambda _: own_code))
+        return await row_of(found, await import_run(found, data, policies, lambda _: own_code))
 
     row = look(store, put, must_exist=False)
     if as_json:

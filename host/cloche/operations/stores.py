@@ -8,9 +8,36 @@ from contextlib import asynccontextmanager
 
 from cloche.history.ids import TimeMs
 from cloche.run.clock import SystemWorld
-from cloche.store import Collected, Finding, Metered, Store, is_there, migrate, migrations, open_store, shown
+from cloche.store import (
+    AuditEntry,
+    Collected,
+    Finding,
+    Hold,
+    Metered,
+    Store,
+    Version,
+    is_there,
+    migrate,
+    migrations,
+    open_store,
+    shown,
+)
 
-__all__ = ["Collected", "Finding", "Metered", "Store", "is_there", "migrate", "migrations", "now", "opened", "shown"]
+__all__ = [
+    "AuditEntry",
+    "Collected",
+    "Finding",
+    "Hold",
+    "Metered",
+    "Store",
+    "Version",
+    "is_there",
+    "migrate",
+    "migrations",
+    "now",
+    "opened",
+    "shown",
+]
 
 
 @asynccontextmanager

@@ -65,7 +65,6 @@ class Turn:
     def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
         batch = self._run.machine.accept(inputs, output, now)
         self._prepare(batch)
-        self._run.limits.check_append(batch.records)
         return batch
 
     async def _pass(self, events: list[bytes]) -> bytes:

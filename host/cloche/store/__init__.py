@@ -3,6 +3,7 @@
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory import MemoryStore
+from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.protocol import (
     Append,
@@ -29,9 +30,11 @@ __all__ = [
     "SQLITE_VERSION",
     "START",
     "Append",
+    "AuditEntry",
     "Checkpoints",
     "Collected",
     "Finding",
+    "Hold",
     "InboxBounds",
     "InboxMark",
     "InboxRow",

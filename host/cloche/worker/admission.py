@@ -7,13 +7,17 @@ oldest first. A queue that is full refuses the next run with an error; that is t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from cloche.errors import QueueFull
 from cloche.history import TenantId
 from cloche.store import Store
-from cloche.tenancy import Policy
+
+if TYPE_CHECKING:
+    from cloche.worker.holds import Holds
+    from cloche.worker.policies import Policies
 
 DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants together, beside the even share of each
 
@@ -21,9 +25,10 @@ DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants to
 class Admission:
     """Counts the runs that this worker drives, by tenant, and holds them against `concurrent_runs` and `queued_runs`."""
 
-    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
+    def __init__(self, store: Store, policies: Policies, holds: Holds) -> None:
         self._store = store
-        self._policy_of = policy_of
+        self.holds = holds
+        self.policies = policies
         self.driven: Counter[TenantId] = Counter()
         self._on_their_way: Counter[TenantId] = Counter()  # into the queue: not in the store yet
 
@@ -35,19 +40,20 @@ class Admission:
         if not self.driven[tenant]:
             del self.driven[tenant]
 
-    def room(self, tenant: TenantId, tenants: int) -> int:
+    async def room(self, tenant: TenantId, tenants: int) -> int:
         """How many more runs of a tenant this worker may drive. `tenants`: how many have some that are due.
 
         A worker that is full of the runs of one tenant has an even share of its places left for each of the others.
         """
+        most = (await self.policies.of_tenant(tenant)).concurrent_runs
         driven = self.driven[tenant]
         even = DRIVEN_MAX // max(len(self.driven), tenants, 1)
         places = max(DRIVEN_MAX - self.driven.total(), even - driven)
-        return max(0, min(places, self._policy_of(tenant).concurrent_runs - driven))
+        return max(0, min(places, most - driven))
 
-    def admits(self, tenant: TenantId) -> bool:
+    async def admits(self, tenant: TenantId) -> bool:
         """Whether a new run of a tenant may begin at once."""
-        return self.driven[tenant] < self._policy_of(tenant).concurrent_runs
+        return self.driven[tenant] < (await self.policies.of_tenant(tenant)).concurrent_runs
 
     @asynccontextmanager
     async def queueing(self, tenant: TenantId) -> AsyncIterator[None]:
@@ -56,7 +62,7 @@ class Admission:
         Raises:
             QueueFull: it has no room; nothing was done.
         """
-        most = self._policy_of(tenant).queued_runs
+        most = (await self.policies.of_tenant(tenant)).queued_runs
         waiting = await self._store.queued(tenant) + self._on_their_way[tenant]
         if waiting >= most:
             raise QueueFull(

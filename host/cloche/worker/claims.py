@@ -163,7 +163,7 @@ class Claims:
         """Take a page of the runs that are due, the tenants in turns; whether there is room for what may be left."""
         leases, admission = self._store.leases, self._admission
         due = await leases.due_tenants(now)
-        shares = divided(PAGE, {tenant: admission.room(tenant, len(due)) for tenant in due}, self._last)
+        shares = divided(PAGE, {tenant: await admission.room(tenant, len(due)) for tenant in due}, self._last)
         rows = await leases.claim_due(self._membership.worker, now, shares) if shares else []
         taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
         for row in rows:

@@ -52,12 +52,13 @@ class Drivers:
         self._blocks = blocks
         self._cached = cached
         self._listeners = listeners
-        self.announce = listeners.announce
         self._on_room = on_room
         self.hooks_opened = on_hooks
         self.timer_due = on_due
         self._drivers: dict[RunKey, RunDriver] = {}
-        self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
+        self._counted: set[RunKey] = (
+            set()
+        )  # those that take a place of their tenant: not ended, nor waiting for children alone
 
     # ---- the table ----
 
@@ -79,8 +80,7 @@ class Drivers:
     def enter(self, driver: RunDriver) -> None:
         """From now on this one drives its run here."""
         self._drivers[driver.key] = driver
-        self._counted.add(driver.key)
-        self._admission.entered(driver.key.tenant)
+        self._take_place(driver.key)
 
     @property
     def is_idle(self) -> bool:
@@ -130,12 +130,24 @@ class Drivers:
         self._on_room()
         self.stopped_moving(run)
 
+    def announce(self, key: RunKey) -> None:
+        driver = self._drivers.get(key)
+        if driver is not None and not driver.machine.ended:
+            # Its children take places of their own: they would wait for those that their parents hold.
+            self._give_place(key) if driver.only_waits else self._take_place(key)
+        self._listeners.announce(key)
+
     def stopped_moving(self, run: DrivenRun) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
         if run.machine.ended and self.is_driver(run):
             self._give_place(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
+
+    def _take_place(self, key: RunKey) -> None:
+        if key not in self._counted:
+            self._counted.add(key)
+            self._admission.entered(key.tenant)
 
     def _give_place(self, key: RunKey) -> None:
         if key in self._counted:

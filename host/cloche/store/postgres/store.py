@@ -20,11 +20,18 @@ from cloche.store.postgres.log import PostgresLog
 from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
 from cloche.store.postgres.migrations import prepare
+from cloche.store.postgres.operators import PostgresOperators
 from cloche.store.protocol import News
 
 
 class PostgresStore(
-    PostgresLog, PostgresInbox, PostgresBlobs, PostgresDeployments, PostgresMetering, PostgresMaintenance
+    PostgresLog,
+    PostgresInbox,
+    PostgresBlobs,
+    PostgresDeployments,
+    PostgresMetering,
+    PostgresOperators,
+    PostgresMaintenance,
 ):
     """Implements `Store` on the schema that `Address` names. Made by `open`; used on one event loop."""
 

@@ -19,9 +19,12 @@ from cloche.store.sqlite.leases import SqliteLeases
 from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
+from cloche.store.sqlite.operators import SqliteOperators
 
 
-class SqliteStore(SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, SqliteMetering, SqliteMaintenance):
+class SqliteStore(
+    SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, SqliteMetering, SqliteOperators, SqliteMaintenance
+):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 
     Used on one event loop at a time. `must_exist` refuses to make a new file; `is_open` says that this process has it open
