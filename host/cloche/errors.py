@@ -19,7 +19,7 @@
       RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
         FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
-        MalformedOutput · OutputTooLarge · LoadFailed
+        MalformedOutput · OutputTooLarge · LoadFailed · InvalidResult
         LimitExceeded         a bound of the tenant's policy was met
           NotGranted            the policy does not allow this step or workflow
         CellLost              the process of its cell ended, or hung, in a turn
@@ -238,6 +238,13 @@ class LoadFailed(GuestFault):
     code = "load-failed"
 
 
+class InvalidResult(GuestFault):
+    """What a workflow returned is of another type than its annotation or output schema says. Facts: `problems`, as those of
+    `InvalidInput`."""
+
+    code = "invalid-result"
+
+
 class LimitExceeded(GuestFault):
     """A bound of the policy was met. Facts: `limit` (the field of `Policy`), `value` (the bound), `asked`."""
 
@@ -366,6 +373,19 @@ class RetryableError(Exception):
     def __init__(self, message: str = "", *, retry_after: float | timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnknownOutcome(Exception):
+    """Caught in a workflow: a step that is to run at most once began, and nobody will hear how it ended. It may have done its
+    work: look where it works, then decide."""
+
+
+class RedispatchedTooOften(Exception):
+    """Caught in a workflow: a step was begun again and again, and each time its process ended before it did."""
+
+
+class CompletionError(Exception):
+    """Caught in a workflow: of several things at once, fewer have succeeded than had to."""
 
 
 class HeavyTurn(Exception):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import operator
 import threading
 import weakref
 from typing import Any
@@ -14,7 +16,7 @@ from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
 from cloche import Limits, Policy
 from cloche.errors import MissingStep
-from cloche.history import machine
+from cloche.history import machine, output
 from cloche.operations import export, replay
 from cloche.run.limits import RateCounters
 from cloche.run.live_run import LiveRun
@@ -37,11 +39,10 @@ def test_cheap_commands_by_the_thousand_are_not_even_read(
 ) -> None:
     """Each cost the host 70 times what it cost the guest."""
     read: list[bytes] = []
-    unpack = machine.unpack_command
 
     def noted(body: bytes, *, is_new: bool = False) -> Any:
         read.append(body)
-        return unpack(body, is_new=is_new)
+        return output.unpack_command(body, is_new=is_new)
 
     monkeypatch.setattr(machine, "unpack_command", noted)
 
@@ -77,7 +78,7 @@ def test_steps_that_come_too_fast_wait_and_none_is_lost(mode: Mode) -> None:
             await app.deploy("mallory", javascript(AT_ONCE), workflow="w", language="javascript")
             run = await app.tenant("mallory").start("w", 1)
             for begun in range(4, 10):
-                await until(lambda begun=begun: len(journal.began) == begun)
+                await until(lambda: len(journal.began), functools.partial(operator.eq, begun))
                 world.move(0.25, app)
             assert (await run.result()).unwrap() == 9
 

@@ -13,6 +13,7 @@ from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 from cloche import Client, Grant, Policy
 from cloche.errors import HeldBack, NotFound
 from cloche.store import MemoryStore
+from cloche.testing import TestApp
 
 FOREVER = "for (;;) await step('tick')(1);"
 ASKS = "return await cloche.waitForEvent('w', 'go', 0);"
@@ -24,7 +25,7 @@ def app_on(mode: Mode, store: MemoryStore, journal: Journal, **options: Any) -> 
     return AppOn(store, engine=engine, steps=[journal.step("tick")], policy=GRANTED, **options)
 
 
-async def deployed(app: AppOn, body: str, workflow: str = "w") -> Any:
+async def deployed(app: TestApp, body: str, workflow: str = "w") -> Any:
     return await app.deploy("mallory", javascript(body), workflow=workflow, language="javascript")
 
 

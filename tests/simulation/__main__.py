@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 
-from simulation.checking import caught, failure
+from simulation.checking import caught, failure, tried
 from simulation.engine import simulate
 from simulation.mutations import MUTATIONS
 from simulation.scenario import generated, shrunk
@@ -47,7 +47,7 @@ def planted() -> bool:
     """Whether every planted bug is caught."""
     missed = []
     for name in MUTATIONS:
-        seed = caught(name, range(SEEDS_PER_MUTATION))
+        seed = caught(name, tried(name, SEEDS_PER_MUTATION))
         print(f"{name}: {'NOT CAUGHT' if seed is None else f'caught by seed {seed}'}", flush=True)
         missed += [name] if seed is None else []
     return not missed

@@ -179,15 +179,22 @@
     return value;
   };
 
+  // A list that an Error has, or undefined.
+  const itemsOf = (list, of = (item) => item) =>
+    isArray(list) && list.length > 0 ? from({ __proto__: null, length: list.length }, (_, index) => of(list[index])) : undefined;
+
   // A failure as data: what an Error becomes when it crosses the glass.
   const failureOf = (error) => {
     if (!(error instanceof ErrorOf)) return defined({ name: "Error", message: StringOf(error), data: error });
-    const { name, message, data, cause } = error;
+    const { name, message, data, bases, cause, notes, errors } = error;
     return defined({
       name: StringOf(name),
       message: StringOf(message),
       data,
+      bases: itemsOf(bases),
       cause: cause instanceof ErrorOf ? failureOf(cause) : undefined,
+      notes: itemsOf(notes),
+      members: itemsOf(errors, failureOf),
     });
   };
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -122,7 +123,7 @@ def _own_fault(error: Exception) -> int:
 
 
 def exit_code_of(error: Exception, as_json: bool) -> int:
-    from cloche import errors
+    """Say what is wrong; the exit code."""
     from cloche.cli.output import print_json
     from cloche.text import shown
 
@@ -132,6 +133,13 @@ def exit_code_of(error: Exception, as_json: bool) -> int:
         print_json({"error": {"code": code, "message": message}})
     else:
         click.echo(f"{click.style('error', fg='red')}: {_lines(shown, message)}", err=True)
+    return code_of(error)
+
+
+def code_of(error: Exception) -> int:
+    """The exit code for an error."""
+    from cloche import errors
+
     match error:
         case errors.NotFound():
             return EXIT_NOT_FOUND
@@ -220,6 +228,22 @@ def read_file(name: str, what: str) -> bytes:
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error
+
+
+def opened_file(name: str, what: str) -> BinaryIO:
+    """A file to read, which may be large; what comes by standard input for `-` is kept in memory.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    from cloche.errors import InvalidInput
+
+    if name == "-":
+        return io.BytesIO(sys.stdin.buffer.read())
+    try:
+        return Path(name).open("rb")
     except OSError as error:
         raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error
 

@@ -62,7 +62,8 @@ would have taken (`asked`). A run is pinned to the policy it began with: give th
 The tenant's `Policy` does not allow this step, this input for it, or this child workflow. A step that does not exist fails in
 the same way. Add a `Grant` to `Policy.steps`, or the workflow's id to `Policy.child_workflows`.""",
     "fuel-exhausted": """
-One event made the workflow compute longer than its limit (`Limits.fuel_per_event`, about one unit for a wasm instruction).
+One event made the workflow compute longer than its limit (`fuel_per_event` of its policy, about one unit for a wasm
+instruction), or its code did while it was loaded (`fuel_per_load`).
 Usually an endless loop. Work that takes long belongs in a step; limits are pinned when a run starts.""",
     "time-exhausted": """
 A turn ran longer than its wall time (`Limits.wall_ms_per_event`) without using up its fuel. It was tried three times, each

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,10 @@ def as_json(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=_not_json, allow_nan=False)
     except ValueError:
         text = json.dumps(_named(value), ensure_ascii=False)
+    except TypeError:  # keys that are dates, members of enums …
+        from cloche.history.values import with_text_keys
+
+        text = json.dumps(_as_it_crosses(with_text_keys(value)), ensure_ascii=False, default=_not_json)
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
@@ -64,8 +69,19 @@ def _not_json(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return str(value)
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return _as_it_crosses(value)
+
+
+def _as_it_crosses(value: Any) -> Any:
+    """A value of a type that crosses: an enum as its value, a set as a list. Else its text."""
+    from cloche.errors import InvalidInput
+    from cloche.history.values import plain
+
+    try:
+        return plain(value)
+    except InvalidInput:
+        return str(value)
 
 
 def print_json(value: Any) -> None:
@@ -95,6 +111,8 @@ def print_result(result: RunResult) -> None:
     if result.error is not None:
         where = f" (step {shown(result.error.step)})" if result.error.step else ""
         click.echo(f"error: {shown(str(result.error))}{where}", err=True)
+        if result.error.traceback:
+            click.echo(result.error.traceback, err=True, nl=False)
     if result.blocked is not None:
         click.echo(f"blocked: {shown(result.blocked['message'])}", err=True)
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)

@@ -164,11 +164,14 @@ def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, a
         else:
             click.echo(record_line(record, chars_max=width or line_chars_max()))
 
-    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow))
+    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow, with_tracebacks=not as_json))
 
 
-async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool) -> None:
+async def _print_log(
+    client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool, with_tracebacks: bool
+) -> None:
     import asyncio
+    from textwrap import indent
 
     from cloche.status import FINAL
 
@@ -178,6 +181,8 @@ async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], N
         for record in await run.history(seq):
             seq = record.seq
             show_one(record)
+            if with_tracebacks and (traceback := await run.traceback_of(record)) is not None:
+                click.echo(indent(traceback.rstrip("\n"), " " * 7))
         if not follow or status in FINAL:
             return
         await asyncio.sleep(0.1)

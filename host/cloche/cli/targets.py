@@ -145,7 +145,9 @@ def _imported(place: str, target: str, *, is_file: bool) -> ModuleType:
 def _from_file(file: Path, target: str) -> ModuleType:
     if not file.is_file():
         raise TargetError(f"there is no file {file}", target=target)
-    spec = importlib.util.spec_from_file_location(f"cloche_target_{file.stem}", file)
+    from cloche_codegen.names import TARGET_PREFIX
+
+    spec = importlib.util.spec_from_file_location(f"{TARGET_PREFIX}{file.stem}", file)
     if spec is None or spec.loader is None:
         raise TargetError(f"{file} is not a Python file", target=target)
     module = importlib.util.module_from_spec(spec)

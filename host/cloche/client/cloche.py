@@ -27,6 +27,7 @@ from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.membership import LEASE_TTL_S
+from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Cloche(Client, Upkeep):
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
+        skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
+            the log says so.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -84,6 +87,7 @@ class Cloche(Client, Upkeep):
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
+        skew_max_s: float = SKEW_MAX_S,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
@@ -100,6 +104,7 @@ class Cloche(Client, Upkeep):
             cached_bytes_max=warm_bytes,
             lease_ttl_s=lease_ttl_s,
             loop_stall_max_s=loop_stall_max_s,
+            skew_max_s=skew_max_s,
         )
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None

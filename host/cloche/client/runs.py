@@ -8,17 +8,23 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import is_native
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
+from cloche.history.messages import FailRun
+from cloche.history.notes import AttemptFailed
+from cloche.history.reading import message_of
 from cloche.history.values import plain
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
+from cloche.run.tracebacks import native_traceback
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
@@ -158,6 +164,19 @@ class Run:
         """All records so far, verified; those after number `from_seq`."""
         async with self._open() as connection:
             return await all_records(connection.store, self._key, Seq(from_seq))
+
+    async def traceback_of(self, record: Record) -> str | None:
+        """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
+        native workflow failed. None of other records."""
+        match message_of(record):
+            case AttemptFailed(traceback=text):
+                return shown(text, lines=True) or None
+            case FailRun(failure) if failure.trace:
+                async with self._open() as connection:
+                    row = await replay.row_of(connection.store, self._key)
+                    code = await load_code(connection.store, row.code)
+                return native_traceback(failure, code) if is_native(code) else None
+        return None
 
     async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
         """The records after number `from_seq`, then each new one as it becomes durable, until the run stops."""

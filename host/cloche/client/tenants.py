@@ -83,7 +83,7 @@ class HostedRuns(Runs):
         records = await all_records(store, row.key)
         inputs = fork.inputs_before(records, at, input_data)
         code = await load_code(store, row.code)
-        policy = await worker.admission.policies.of_fork(self._tenant, code, row.code)
+        policy = await worker.new_runs.policies.of_fork(self._tenant, code, row.code)
         check_start(policy, code, next(one for one in inputs if isinstance(one, Started)))
         depth = unpack_created(records[0]).depth
         origin = {"run": run_id, "at": at}
@@ -147,7 +147,7 @@ class Tenant(TenantRuns, HostedRuns):
         await holds.check(worker.store, self._tenant)
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
-        worker.admission.policies.look()
+        worker.new_runs.policies.look()
         if bundle.not_granted:
             log.warning(
                 "version %s of tenant %s names steps that its policy does not grant, and a call of one fails: %s. "

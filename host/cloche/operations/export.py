@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, get_args
 
@@ -50,6 +50,29 @@ async def export_run(store: Store, key: RunKey) -> bytes:
         HistoryError: its records, code or guest are damaged.
         UsageError: it takes one event after the other just now; try again.
     """
+    return (await packed_run(store, key, deflated)).whole
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRun:
+    """A run as a file, in pieces: `blobs` are its code and guest by digest, as they stand between `head` and `rest`."""
+
+    head: bytes
+    blobs: Mapping[str, bytes]
+    rest: bytes
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join([self.head, *self.blobs.values(), self.rest])
+
+
+async def deflated(digest: str, data: bytes) -> bytes:
+    """A blob as it stands in a file."""
+    return encode_plain(await asyncio.get_running_loop().run_in_executor(None, zlib.compress, data, 9))
+
+
+async def packed_run(store: Store, key: RunKey, pack: Callable[[str, bytes], Awaitable[bytes]]) -> PackedRun:
+    """`pack` gives a blob as it stands in the file, by its digest. Raises as `export_run`."""
     row = await row_of(store, key)
     code = await load_code(store, row.code)
     entries, requests = await _moment(store, key)
@@ -62,13 +85,11 @@ async def export_run(store: Store, key: RunKey) -> bytes:
         "version": VERSION if requests else WITHOUT_REQUESTS,
         "workflow": row.workflow,
     }
-    parts = [encode(header)]
-    blobs = [code.pack(), await load_guest(store, code.guest)]
-    loop = asyncio.get_running_loop()
-    parts += [encode_plain(await loop.run_in_executor(None, zlib.compress, data, 9)) for data in blobs]
-    parts += [*entries, *(encode_plain(request) for request in requests)]
-    body = b"".join(parts)
-    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+    blobs = {row.code: code.pack(), code.guest: await load_guest(store, code.guest)}
+    head, rest = encode(header), b"".join([*entries, *(encode_plain(request) for request in requests)])
+    packed = PackedRun(head, {digest: await pack(digest, data) for digest, data in blobs.items()}, rest)
+    closing = blake2b(packed.whole, digest_size=HASH_BYTES).digest()
+    return replace(packed, rest=rest + encode_plain(closing))
 
 
 async def _moment(store: Store, key: RunKey) -> tuple[list[bytes], list[list[Any]]]:

@@ -87,7 +87,7 @@ class Attempts:
         Raises:
             MissingStep: this process does not have the step, or has it with a schema that what it is given does not fit.
         """
-        if self._draining and not start.is_recorded:
+        if self._stopped or (self._draining and not start.is_recorded):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
         if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
@@ -315,7 +315,7 @@ class Attempts:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             # It told nobody, or its failure could not be told: without this its run would wait for ever.
             log.error("an attempt of run %s ended without a result", self._run.key, exc_info=error)
-            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error)))
+            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error).told_to(None)))
 
     def _start_isolated(self, start: StartStep) -> bool:
         if not _may_begin(self._run.machine, start, is_ending=self._stopped or self._draining):

@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
+from cloche.engines import exceptions_of
+from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, RunConflict, StoreUnavailable
 from cloche.history import CallId, Failure, Kind, RunId, RunKey
 from cloche.history.effects import StartRun
 from cloche.history.ids import CHILD, derived_key
@@ -120,7 +121,7 @@ class Children:
         run, known = self._run, await self._row(start.call) is not None
         if known and not await self._is_ours(start.call):
             name = shown(self._key(start.call).run)
-            return _failed(Failure("RunConflict", f"run {name} is there, and this call has not begun it"))
+            return _failed(Failure.of(RunConflict, f"run {name} is there, and this call has not begun it"))
         if start.call in self._unwanted:
             if not known:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
@@ -154,7 +155,7 @@ class Children:
                 row = await self._services.store.run(key)
                 if row is None:
                     return _failed(
-                        Failure("NotFound", f"child run {shown(key.run)} was deleted before its end was seen")
+                        Failure.of(NotFound, f"child run {shown(key.run)} was deleted before its end was seen")
                     )
                 if row.status in FINAL:
                     return await _read(self._services.store, key)
@@ -162,6 +163,9 @@ class Children:
 
     def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
         """What came of it as it can enter the glass."""
+        which, value = outcome
+        if which == 1:
+            outcome = _failed(Failure.from_wire(value).told_to(exceptions_of(self._run.code)))
         event = ChildEnded(self._services.world.now(), call, outcome)
         try:
             self._run.limits.check_inbound(event)

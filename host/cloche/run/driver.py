@@ -269,10 +269,12 @@ class RunDriver:
 
     async def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
-        if self.live.machine.ended:
-            await self.live.forget()
-        await self._services.supervisor.release(self)
-        self._services.supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
+        try:
+            if self.live.machine.ended:
+                await self.live.forget()
+            await self._services.supervisor.release(self)
+        finally:
+            self._services.supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""

@@ -98,6 +98,10 @@ class Ownership(Protocol):
     @property
     def worker(self) -> str: ...
 
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it may have more: its clock may be wrong."""
+
     async def is_safe(self) -> bool:
         """Whether no other worker can have taken the runs of this one."""
 

@@ -60,6 +60,7 @@ class InboxMark:
 
     departures: int = -1
     row: int = 0
+    epoch: str = ""  # in which these numbers count; those of another one say nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ Every store passes the same conformance suite (`tests/host/store/conformance/`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from cloche.errors import StoreError
+from cloche.errors import QueueFull, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
@@ -28,6 +29,8 @@ from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
+
+Outcome: TypeAlias = StoreError | QueueFull | None  # what became of an append; None: it is written
 
 PAGE_RECORDS = 4096  # of a history that is read page by page
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
@@ -115,6 +118,7 @@ class Append:
     events that the run waits for from now on and did not before, `unawaited` those that it waits for no more. Where `status`
     is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
+    `queue_max` is given with a new run that waits to begin: how many of its tenant may wait, this one too.
     """
 
     key: RunKey
@@ -131,14 +135,19 @@ class Append:
     metered: Metered | None = None
     awaited: Sequence[str] = field(default=())
     unawaited: Sequence[str] = field(default=())
+    queue_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one."""
+    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one.
+
+    `time` is the store's own clock, in ms since 1970; None if it has none but this machine's.
+    """
 
     mark: int
     is_any: bool
+    time: TimeMs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +170,12 @@ class Collected:
 class Log(Protocol):
     """Runs and their records. Raises as `Store`."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        """Write all of `appends` in one durable transaction and return what became of each, in order.
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write all of `appends` durably and return what became of each, in order.
 
-        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`
-        or `LeaseLost`: this one was not written, the others were. A run has one append under way at a time; appends of
-        other runs may be under way in other calls.
+        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`, `LeaseLost`
+        or `QueueFull` (`Append.queue_max`, counted in the transaction that would have kept it): this one was not written, the
+        others were. A run has one append under way at a time; appends of other runs may be under way in other calls.
 
         Raises:
             StoreUnavailable: all of it was written or nothing, and it is not known which: the answer may have been lost on
@@ -260,6 +269,9 @@ class Leases(Protocol):
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        """The runs of this worker that have not ended, by index: what a claim has given whose answer was lost is among them."""
 
     async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""
@@ -366,6 +378,13 @@ class Store(Log, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Pr
     @property
     def news_every_s(self) -> float:
         """How often it is worth asking for `news`."""
+
+    @property
+    def hint(self) -> asyncio.Event | None:
+        """Set when another connection has left a request, as far as somebody says so; whoever waits for it clears it.
+
+        Never the truth, which is `news`. None: nobody ever says so.
+        """
 
     async def connect(self) -> Self:
         """Another connection to the same store, to be closed by itself: for another event loop, or another worker."""

@@ -100,6 +100,10 @@ class Policy(BaseModel):
         2_000_000_000,
         description="wasm instructions for one delivered event: ends loops, the same everywhere; this is about 0.15 s.",
     )
+    fuel_per_load: Count = Field(
+        20_000_000_000,
+        description="wasm instructions for evaluating a workflow's code: bundles are large; this is about 1.5 s.",
+    )
     fuel_per_run: Count = Field(
         10**13,
         description="wasm instructions of a whole run: ends what computes a little at each event; this is about 12 minutes.",
@@ -339,4 +343,4 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
 }
 
-CELL = ("fuel_per_event", "wall_ms_per_event", "memory_bytes", "image_bytes")
+CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

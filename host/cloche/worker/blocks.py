@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, StoreError
+from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, StoreError, StoreUnavailable
 from cloche.history import RunKey, TimeMs
 from cloche.status import RunStatus
 from cloche.store import Lease, Store
@@ -87,13 +86,20 @@ class Blocks:
             self.try_again(key, error)
         elif isinstance(error, DamagedStore) or not isinstance(error, StoreError):
             problem = {"reason": error.code, "message": error.message, "what_to_do": error.what_to_do}
-            with contextlib.suppress(StoreError):
+            try:
                 await self._store.set_problem(key, json.dumps(problem), lease)
+            except StoreUnavailable:  # it may be this worker's still, and nobody drives it
+                self._try_later(key)
+            except StoreError:
+                pass
         self._listeners.announce(key, stopped=True)
 
     def try_again(self, key: RunKey, error: StoreError) -> None:
         """Take the run up in a moment: the store did not answer."""
         self.report(key, error)
+        self._try_later(key)
+
+    def _try_later(self, key: RunKey) -> None:
         due = TimeMs(self._world.now() + STORE_RETRY_MS)
         self._timers.at(due, lambda: self._tasks.spawn(self.try_now(key)))
 

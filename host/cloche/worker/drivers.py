@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -56,9 +57,9 @@ class Drivers:
         self.hooks_opened = on_hooks
         self.timer_due = on_due
         self._drivers: dict[RunKey, RunDriver] = {}
-        self._counted: set[RunKey] = (
-            set()
-        )  # those that take a place of their tenant: not ended, nor waiting for children alone
+        self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for
+        # Those that take a place of their tenant: they have not ended, and do not wait for children alone.
+        self._counted: set[RunKey] = set()
 
     # ---- the table ----
 
@@ -78,9 +79,16 @@ class Drivers:
         return self._drivers.get(key)
 
     def enter(self, driver: RunDriver) -> None:
-        """From now on this one drives its run here."""
+        """From now on this one drives its run here. No other one does: see `Starting.alone`."""
+        assert driver.key not in self._drivers
         self._drivers[driver.key] = driver
         self._take_place(driver.key)
+
+    async def left(self, driver: RunDriver) -> None:
+        """Until this one drives its run no more."""
+        if self._drivers.get(driver.key) is driver:
+            left = self._leaving.setdefault(driver, asyncio.get_running_loop().create_future())
+            await asyncio.shield(left)
 
     @property
     def is_idle(self) -> bool:
@@ -90,10 +98,11 @@ class Drivers:
     def drives_one(self) -> bool:
         return len(self._drivers) == 1
 
-    def lose_all(self) -> None:
-        """This worker was evicted: its runs are others' now, and whatever it still does for them is late."""
+    def lose_all(self, *, but: str) -> None:
+        """Runs are others' now, and whatever is still done for them is late: those that are not owned by the name `but`."""
         for driver in self:
-            driver.lose()
+            if driver.lease is not None and driver.lease.worker != but:
+                driver.lose()
 
     # ---- as their supervisor ----
 
@@ -123,8 +132,10 @@ class Drivers:
 
     def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
         if self.is_driver(run):
-            del self._drivers[run.key]
+            driver = self._drivers.pop(run.key)
             self._give_place(run.key)
+            if (left := self._leaving.pop(driver, None)) is not None:
+                left.set_result(None)
         if not keeps_cell:
             self._cached.drop(run.live)
         self._on_room()

@@ -20,9 +20,10 @@ from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker import holds
+from cloche.worker.holds import Holds
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cloche.worker.admission import Admission
     from cloche.worker.cells import WorkerCells
     from cloche.worker.claims import Claims
+    from cloche.worker.policies import Policies
     from cloche.worker.starting import Starting
     from cloche_codegen import Workflow
 
@@ -67,6 +69,7 @@ class NewRuns:
         claims: Claims,
         cells: WorkerCells,
         engine: CellSource,
+        policies: Policies,
         on_registered: Callable[[], None],
     ) -> None:
         self._services = services
@@ -75,7 +78,8 @@ class NewRuns:
         self._claims = claims
         self._cells = cells
         self._engine = engine
-        self._policies = admission.policies
+        self.policies = policies
+        self.holds = Holds(services.store, services.tasks)  # what it may not begin, nor the worker drive
         self._on_registered = on_registered
         self._locks: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
@@ -166,7 +170,7 @@ class NewRuns:
             await holds.check(services.store, tenant, version.digest if version is not None else "")
             if version is not None:
                 code = await self._cells.code(version.digest)
-                policy = self._policies.of_code(tenant, code, is_wide=version.is_wide)
+                policy = self.policies.of_code(tenant, code, is_wide=version.is_wide)
                 return contract_of(code) if code.graph else None, code, policy
             found = services.registry.workflow(name)
             if found is None:
@@ -189,7 +193,7 @@ class NewRuns:
 
     def _registered(self, tenant: TenantId, workflow: Workflow) -> tuple[Workflow, Code, Policy]:
         code = code_of(workflow, self._engine)
-        return workflow, code, self._policies.of_code(tenant, code)
+        return workflow, code, self.policies.of_code(tenant, code)
 
     async def _start(
         self,
@@ -239,7 +243,8 @@ class NewRuns:
         waits: bool,
     ) -> None:
         """At once where the tenant has room, else in its turn if it `waits`: children too, for whose parents see `Drivers`."""
-        has_room = await self._admission.admits(key.tenant) and key.tenant not in self._claims.held
+        await self._admission.learn([key.tenant])
+        has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
         if has_room or not waits:
             await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
         else:
@@ -290,11 +295,11 @@ def _checked_input(workflow: Workflow | Contract | None, value: Any) -> Any:
     adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
     if adapter is not None and workflow is not None:
         value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
-    return plain(value, "input")
+    return as_plain(adapter, value, "input")
 
 
 def _checked_state(workflow: Workflow | Contract | None, state: dict[str, Any]) -> Any:
     adapter = workflow.state_adapter() if workflow is not None else None
     if adapter is not None and workflow is not None:
         state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
-    return plain(state, "initial_state")
+    return as_plain(adapter, state, "initial_state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cloche.tenancy import InForce, Policy
@@ -32,15 +33,25 @@ class Policies:
         is_wide = any(version.digest == digest and version.is_wide for version in versions)
         return self.of_code(tenant, code, is_wide=is_wide)
 
-    async def of_tenant(self, tenant: TenantId) -> Policy:
-        """What bounds all its runs together: that of deployed code, once it has deployed any that is not wide."""
-        found = self._has_deployed.get(tenant)
-        if found is None:
-            found = any(not version.is_wide for version in await self._store.versions(tenant))
-            if len(self._has_deployed) >= KNOWN_MAX:
-                self._has_deployed.clear()
-            self._has_deployed[tenant] = found
-        return self.in_force.of(tenant, is_deployed=found)
+    def known(self, tenant: TenantId) -> Policy:
+        """What bounds all its runs together: that of deployed code, once it has deployed any that is not wide.
+
+        As far as it was learnt.
+        """
+        return self.in_force.of(tenant, is_deployed=self._has_deployed.get(tenant, False))
+
+    async def learn(self, tenants: Iterable[TenantId]) -> None:
+        """See which of these tenants have deployed.
+
+        Raises:
+            StoreError: the store did not answer.
+        """
+        for tenant in tenants:
+            if tenant not in self._has_deployed:
+                found = any(not version.is_wide for version in await self._store.versions(tenant))
+                if len(self._has_deployed) >= KNOWN_MAX:
+                    self._has_deployed.clear()
+                self._has_deployed[tenant] = found
 
     def look(self) -> None:
         """Others may have deployed, or this process has."""

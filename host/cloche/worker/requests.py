@@ -43,7 +43,8 @@ class Requests:
         try:
             row = await self._services.store.run(key) if driver is None else None
             if row is not None and row.status == RunStatus.PENDING:
-                await queue.cancel(self._services, row, request)
+                async with self._starting.alone(key):
+                    await queue.cancel(self._services, row, request)
                 self._listeners.announce(key, stopped=True)
                 return
             if driver is not None:

@@ -37,7 +37,6 @@ from cloche.worker.committer import Committer
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
-from cloche.worker.holds import Holds
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
@@ -46,6 +45,7 @@ from cloche.worker.offers import pack_offers
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
+from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
@@ -68,6 +68,7 @@ class Worker:
         checkpoint_every: events of a run after which its cell is saved.
         cached_bytes_max: memory that live cells may take, in bytes.
         lease_ttl_s: how long other workers wait for a heartbeat until they evict this one.
+        skew_max_s: how far the clock may be from that of a store on another machine.
         loop_stall_max_s: how long a step may block the event loop before the heartbeats end.
         switch_interval_s: what Python's switch interval, a setting of the whole process, is shortened to while a guest runs for
             more than some milliseconds, so that it is stopped in time whatever other threads compute; None leaves it alone.
@@ -86,6 +87,7 @@ class Worker:
         checkpoint_every: int = EVENTS_BETWEEN,
         cached_bytes_max: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        skew_max_s: float = SKEW_MAX_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         switch_interval_s: float | None = SWITCH_INTERVAL_S,
         policies: InForce | None = None,
@@ -101,9 +103,9 @@ class Worker:
         self.membership = Membership(
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
-        in_force = policies or InForce(Policy())
-        self.admission = Admission(store, Policies(store, in_force), Holds(store, tasks))
-        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
+        policies_of = Policies(store, policies or InForce(Policy()))
+        self.admission = Admission(policies_of.known, policies_of.learn)
+        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
             store,
@@ -135,6 +137,7 @@ class Worker:
             self.claims,
             self.cells,
             engine,
+            policies_of,
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
@@ -196,14 +199,14 @@ class Worker:
         self.cells.begin()
         try:
             await self.claims.begin()
-            await policies_in_force(self.store, self.services.world.now(), self.admission.policies.in_force)
+            await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
         except BaseException:
             self.cells.end()
             raise
 
     async def look_at_holds(self) -> None:
         """Let go of runs that an operator holds back. What has come for those that are not any more is looked at anew."""
-        if await self.admission.holds.look(self.drivers):
+        if await self.new_runs.holds.look(self.drivers):
             self.inbox.look_at_all()
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
@@ -298,19 +301,19 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def adopt(self, row: RunRow) -> object:
-        return await self._worker.starting.adopt(row)
+    async def adopt(self, row: RunRow) -> None:
+        await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
         worker = self._worker
-        worker.admission.policies.look()
+        worker.new_runs.policies.look()
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
-        self._worker.drivers.lose_all()
+        self._worker.drivers.lose_all(but=self._worker.name)
 
 
 class _ChildRuns:

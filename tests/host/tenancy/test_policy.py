@@ -64,11 +64,10 @@ WAITS = "const { waitForEvent } = globalThis.cloche; await Promise.all([1, 2, 3]
 
 CASES: dict[str, Case] = {
     "fuel_per_event": Case(20_000_000, "for (;;) {}", "FuelExhausted"),
+    "fuel_per_load": Case(10_000_000, "} for (let i = 0; i < 1e6; i++); {", "FuelExhausted"),
     "fuel_per_run": Case(30_000_000, f"for (let i = 0; i < 99; i++) {{ for (let k = 0; k < 1e5; k++); {CALLS} }}"),
     "wall_ms_per_event": Case(30, "for (;;) {}", "TimeExhausted", given={"fuel_per_event": 10**15}),
-    "memory_bytes": Case(
-        24 << 20, "const a = []; for (;;) a.push(new Uint8Array(1 << 20).fill(1));", "MemoryExhausted"
-    ),
+    "memory_bytes": Case(24 << 20, "const a = []; for (;;) a.push(new Uint8Array(1e6).fill(1));", "MemoryExhausted"),
     "image_bytes": Case(8_192, "return 1;"),
     "events_per_run": Case(40, CALLS),
     "log_bytes_per_run": Case(2_000, CALLS),

@@ -14,6 +14,7 @@ from cloche.errors import DeployRefused, ForeignFile
 from cloche.history.notes import unpack_created
 from cloche.store import MemoryStore, first_record
 from cloche.tenancy.policy import STRICT
+from cloche.testing import TestApp
 
 INC = 'const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];\nexport default async (v) => await step("inc")(v);\n'
 
@@ -22,7 +23,7 @@ async def deployed(app: Cloche, source: str = INC, tenant: str = "acme") -> Any:
     return await app.deploy(tenant, source, workflow="w", language="javascript")
 
 
-async def pinned(app: AppOn, tenant: str = "acme") -> Policy:
+async def pinned(app: TestApp, tenant: str = "acme") -> Policy:
     """What a new run of the tenant's is pinned to."""
     run = await app.tenant(tenant).start("w", {"v": 1})
     await run.result()

@@ -14,12 +14,9 @@ from cloche.errors import NotSuspended, QueueFull, RunConflict, UsageError
 from cloche.history import Kind, TenantId
 from cloche.operations import replay
 from cloche.store import MemoryStore
-from cloche.tenancy import InForce, Policy
+from cloche.tenancy import Policy
 from cloche.tenancy.fairness import divided, in_turns
 from cloche.worker.admission import DRIVEN_MAX, Admission
-from cloche.worker.holds import Holds
-from cloche.worker.policies import Policies
-from cloche.worker.tasks import WorkerTasks
 
 NARROW = Policy(concurrent_runs=1, queued_runs=2)
 FLOOD, SMALL = TenantId("flood"), TenantId("small")
@@ -105,17 +102,14 @@ def test_what_was_taken_begins_in_turns() -> None:
     assert in_turns([["a1", "a2", "a3"], [], ["b1"], ["c1", "c2"]]) == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
 
-@in_loop
-async def test_each_tenant_has_an_even_share_of_a_full_worker() -> None:
-    store = MemoryStore()
-    policies = Policies(store, InForce(Policy(), {"small": Policy(concurrent_runs=700)}))
-    admission = Admission(store, policies, Holds(store, WorkerTasks()))
+def test_each_tenant_has_an_even_share_of_a_full_worker() -> None:
+    admission = Admission(lambda tenant: Policy(concurrent_runs=700 if tenant == "small" else 10_000))
     for _ in range(DRIVEN_MAX):
         admission.entered(FLOOD)
-    assert (await admission.room(FLOOD, 2), await admission.room(SMALL, 2)) == (0, DRIVEN_MAX // 2)
+    assert (admission.room(FLOOD, 2), admission.room(SMALL, 2)) == (0, DRIVEN_MAX // 2)
     for _ in range(DRIVEN_MAX):
         admission.left(FLOOD)
-    assert (await admission.room(FLOOD, 2), await admission.room(SMALL, 2)) == (DRIVEN_MAX, 700)
+    assert (admission.room(FLOOD, 2), admission.room(SMALL, 2)) == (DRIVEN_MAX, 700)
 
 
 # ---- waiting -------------------------------------------------------------------------------------------------------------

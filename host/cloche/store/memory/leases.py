@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.memory.data import Facet
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
@@ -82,6 +82,9 @@ class MemoryLeases(Facet):
             due.sort(key=lambda row: row.wake_at or 0)
             taken += [await self.claim(worker, row.key) for row in due[:share]]
         return [row for row in taken if row is not None]
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        return [row for row in self._data.rows.values() if row.owner == worker and row.status not in FINAL]
 
     async def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, RunRow
-from cloche.store.refusals import lease_lost, no_such_run, refusal
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, Outcome, RunRow
+from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.usage import NOTHING, Metered
 from cloche.text import ID_SEPARATOR
 
@@ -21,11 +20,11 @@ from cloche.text import ID_SEPARATOR
 class MemoryLog(Facet):
     """Implements `Log`."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         self._connection.count_write()
         return [self._append(append) for append in appends]
 
-    def _append(self, append: Append) -> StoreError | None:
+    def _append(self, append: Append) -> Outcome:
         row = self._data.rows.get(append.key)
         if (row.head_seq if row else 0) != append.expect or (row is None) != (append.new is not None):
             return refusal(append, row)
@@ -34,6 +33,8 @@ class MemoryLog(Facet):
         if append.new is not None:
             if append.key in self._data.tombstones:
                 return refusal(append, row)
+            if append.queue_max is not None and (waiting := self._queued(append.key.tenant)) >= append.queue_max:
+                return queue_full(append.key.tenant, waiting, append.queue_max)
             row = self._created(append, append.new)
         assert row is not None
         self._meter(append)
@@ -146,4 +147,7 @@ class MemoryLog(Facet):
         return sum(1 for _ in islice(found, most))
 
     async def queued(self, tenant: TenantId) -> int:
+        return self._queued(tenant)
+
+    def _queued(self, tenant: TenantId) -> int:
         return sum(key.tenant == tenant and row.status == RunStatus.PENDING for key, row in self._data.rows.items())

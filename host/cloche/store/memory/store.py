@@ -32,6 +32,7 @@ class MemoryStore(
     commits_at_once = 1
     appends_at_once = 4096
     news_every_s = 0.1
+    hint = None
     url = "memory:"
 
     async def connect(self) -> Self:

@@ -17,7 +17,11 @@ NOT_HELD = (
     "(NOT EXISTS (SELECT FROM cloche.holds) OR NOT EXISTS "
     "(SELECT FROM cloche.holds WHERE holds.tenant = runs.tenant AND holds.code IN ('', runs.code)))"
 )
-XID = "pg_current_xact_id()::text::bigint AS xid"  # the number of the transaction, for those that tell own writes from others'
+# In which the numbers of transactions are what they were: see `0002.sql`. NULL until somebody gives it a name.
+EPOCH = "(SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || id FROM cloche.epoch) AS epoch"
+EPOCH_OF_STANDBY = "extract(epoch FROM pg_postmaster_start_time())::text AS epoch"  # it has no unlogged tables
+XID_NOW = "pg_current_xact_id()::text::bigint"
+XID = f"{XID_NOW} AS xid"  # the number of the transaction, for those that tell own writes from others'
 
 
 @lru_cache(maxsize=4096)
@@ -28,6 +32,6 @@ def in_schema(sql: str, schema: str) -> str:
 
 @lru_cache
 def statement(name: str) -> str:
-    """A text of `sql/statements/`; `{row}` in it is `ROW`, and `{not_held}` is `NOT_HELD`."""
+    """A text of `sql/statements/`; `{row}` in it is `ROW`, `{epoch}` is `EPOCH`, `{not_held}` is `NOT_HELD`."""
     text = (SQL / "statements" / f"{name}.sql").read_text("utf-8")
-    return text.replace("{row}", ROW).replace("{not_held}", NOT_HELD)
+    return text.replace("{row}", ROW).replace("{epoch}", EPOCH).replace("{not_held}", NOT_HELD)

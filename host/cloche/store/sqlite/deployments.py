@@ -55,4 +55,5 @@ class SqliteDeployments(Facet):
 
 
 def _version_of(row: tuple[Any, ...]) -> Version:
-    return Version(*row[:-1], is_wide=bool(row[-1]))
+    tenant, id, workflow, code, deployed_at, is_wide = row
+    return Version(tenant, id, workflow, code, deployed_at, bool(is_wide))

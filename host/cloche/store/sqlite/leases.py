@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 from cloche.store.sqlite.database import Database, Facet
 from cloche.store.sqlite.lock import Presence
@@ -113,6 +113,10 @@ class SqliteLeases(Facet):
             return rows
 
         return await self._database.write(write)
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        rows = await self._database.select(f"SELECT {ROW} FROM runs WHERE owner = ? ORDER BY id", (worker,))
+        return [run for run in map(row_of, rows) if run.status not in FINAL]
 
     async def next_due(self) -> TimeMs | None:
         found = await self._database.select(

@@ -39,6 +39,7 @@ class SqliteStore(
     commits_at_once = 1
     appends_at_once = 4096
     news_every_s = 0.1
+    hint = None
 
     def __init__(self, path: str | Path, *, must_exist: bool = False, is_open: bool = False) -> None:
         super().__init__(Database(path, must_exist=must_exist, is_open=is_open))  # the one that all facets share

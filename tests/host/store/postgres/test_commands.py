@@ -19,7 +19,7 @@ def url(server: Server) -> str:
     server.psql(f"CREATE ROLE {role} LOGIN")
     plain = server.url()
     migrated = cloche("migrate", plain, "--worker-role", role, "--prune-role", role)
-    assert migrated.out.endswith("is of version 1 now\n")
+    assert migrated.out.endswith("is of version 2 now\n")
     assert cloche("migrate", plain).out.endswith("is of this version already\n")
     return plain.replace("postgres@", f"{role}:{SECRET}@")
 
@@ -76,16 +76,16 @@ def test_who_may_not_make_the_schema_is_told(server: Server) -> None:
 
 def test_a_worker_refuses_an_older_schema_and_says_what_to_do(url: str, server: Server) -> None:
     schema = url.partition("schema=")[2]
-    server.psql(f"UPDATE {schema}.meta SET version = 0")
+    server.psql(f"UPDATE {schema}.meta SET version = 1")
     ran = said("runs", "--store", url, code=5)
-    assert "is of version 0, and this cloche needs 1: run 'cloche migrate' on it" in ran.err
+    assert "is of version 1, and this cloche needs 2: run 'cloche migrate' on it" in ran.err
 
 
 def test_the_schema_is_printed_for_those_who_review_it(server: Server) -> None:
     url = server.url("printed", user=f"postgres:{SECRET}")
     printed = said("migrate", url, "--print", "--worker-role", "app").out
     assert 'CREATE TABLE "printed".records (' in printed
-    assert 'GRANT INSERT ON "printed".records, "printed".parts, "printed".blobs TO "app";' in printed
+    assert 'GRANT INSERT ON "printed".records, "printed".parts, "printed".blobs, "printed".epoch TO "app";' in printed
 
 
 def test_a_file_has_no_roles_and_no_sql(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA cloche TO {role};
 
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
 
-GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs TO {role};
+GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs, cloche.epoch TO {role};
 
 GRANT INSERT, UPDATE ON cloche.runs TO {role};
 
