@@ -20,9 +20,9 @@ from ._models import Model
 from ._native import gather, log, now, race, sleep, sleep_until, start_child, step, wait_for_event, workflow
 
 __all__ = [
-    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "Model", "NotGranted",
-    "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "log", "now", "patched", "race", "sleep",
-    "sleep_until", "start_child", "step", "wait_for_event", "workflow",
+    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "Model",
+    "NotGranted", "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "log", "now", "patched", "race",
+    "sleep", "sleep_until", "start_child", "step", "wait_for_event", "workflow",
 ]  # fmt: skip
 
 
