@@ -292,9 +292,9 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `exceptions`: its classes,
-    and how steps call them. `types` says, where a value is more than its wire form, what it `takes` by parameter, `returns`, and
-    has as `state` by key.
+    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `exceptions`: its
+    classes, and how steps call them. `types` says, where a value is more than its wire form, what it `takes` by parameter,
+    `returns`, and has as `state` by key.
     """
 
     name: str
