@@ -149,7 +149,7 @@ def test_a_cell_is_counted_as_it_is_after_its_turns(mode: Mode) -> None:
             await app.deploy("mallory", javascript(GROWS + WAITS), workflow="w", language="javascript")
             for number in range(4):
                 run = await mallory.start("w", number, run_id=f"r{number}")
-                await until(lambda run=run: run.status(), lambda status: status == "waiting")
+                await until(run.status, lambda status: status == "waiting")
                 await until(lambda: app.is_idle)
                 assert cached.bytes_used > 20 << 20
                 assert len(cached) == 1  # the one before it was given up
@@ -169,7 +169,7 @@ def test_a_tenant_loses_its_own_cells_and_not_its_neighbours(mode: Mode) -> None
             for tenant, count in (("neighbour", 3), ("mallory", 3)):
                 for number in range(count):
                     run = await app.tenant(tenant).start("w", number)
-                    await until(lambda run=run: run.status(), lambda status: status == "waiting")
+                    await until(run.status, lambda status: status == "waiting")
                     await until(lambda: app.is_idle)
             counted = {tenant: len(owners) for tenant, owners in cached._owners.items()}
             assert counted == {"neighbour": 3, "mallory": 1}
