@@ -32,6 +32,7 @@
       StoreError            the store
         SeqConflict           somebody else appended first
         LeasedElsewhere       another worker executes this run
+          HeldBack              nobody does: its tenant is suspended, or its code in quarantine
         LeaseLost             this worker did, and another one does now
         StoreUnavailable      nothing was written; trying again may work
           StoreFull             the disk is full; runs go on when there is room
@@ -319,6 +320,12 @@ class LeasedElsewhere(StoreError):
 
     code = "leased-elsewhere"
     retryable = True
+
+
+class HeldBack(LeasedElsewhere):
+    """An operator holds a tenant back, or one version of its code. Facts: `tenant`, `reason`, `held_at` (ms since 1970)."""
+
+    code = "held-back"
 
 
 class LeaseLost(StoreError):

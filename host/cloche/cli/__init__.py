@@ -1,6 +1,6 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
-from cloche.cli import run, serve, token, signal, show, store, doctor, warm, sign, deploy, usage, migrate, bench  # isort: skip  # the order of the help
+from cloche.cli import run, serve, token, signal, show, store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip  # the order of the help
 from cloche.cli.base import main
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "sign",
     "signal",
     "store",
+    "tenant",
     "token",
     "usage",
     "warm",

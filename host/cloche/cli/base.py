@@ -39,6 +39,7 @@ TASKS = {  # the help lists commands by what somebody wants to do; a command tha
     "Look at runs": ("runs", "show", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel"),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
+    "Hold tenants back": ("tenant", "audit"),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
     "This installation": ("doctor", "warm", "explain", "completion", "bench"),
 }
@@ -200,6 +201,16 @@ def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> 
             return await question(client)
 
     return run(whole())
+
+
+def user() -> str:
+    """Who runs this command, for the audit log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return f"uid {os.getuid()}"
 
 
 def key_of(run_id: str, tenant: str) -> RunKey:

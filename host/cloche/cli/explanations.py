@@ -55,6 +55,10 @@ PyPI once. The message says which part failed.""",
     "guest-fault": """
 The cell of a run was stopped, or said something that is not in its grammar. The run ends with this fault if the same history
 always leads here; otherwise it is tried again on a rebuilt cell first.""",
+    "held-back": """
+An operator has suspended the tenant, or put this version of its code into quarantine: nothing of it is started or driven.
+Nothing is lost: its runs, and what waits for them, are in the store, and go on after `cloche tenant reinstate TENANT` or
+`cloche tenant release TENANT --version ID`. `cloche tenant list` says what is held back and why.""",
     "limit-exceeded": """
 A run went beyond a bound of its tenant's `Policy`: the error says which (`limit`), how much it allows (`value`) and what it
 would have taken (`asked`). A run is pinned to the policy it began with: give the tenant another one, and start again.""",

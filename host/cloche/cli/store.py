@@ -230,16 +230,16 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
     from cloche.operations.export import import_run
     from cloche.operations.export_all import import_all, is_of_many
     from cloche.operations.replay import row_of
-    from cloche.tenancy import Policy
+    from cloche.tenancy import InForce
     from cloche.text import shown
 
-    policy_of = None if any_limits else lambda tenant: Policy()
+    policies = None if any_limits else InForce.given(None)
     with opened_file(file, "the file") as data:
         if is_of_many(data):
             progress = Progress("imported")
             look(
                 store,
-                lambda found: progress.follow(import_all(found, data, policy_of, lambda _: own_code)),
+                lambda found: progress.follow(import_all(found, data, policies, lambda _: own_code)),
                 must_exist=False,
             )
             return progress.end(as_json)
@@ -247,7 +247,7 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
         whole = data.read()
 
     async def put(found: Store) -> RunRow:
-        return await row_of(found, await import_run(found, whole, policy_of, lambda _: own_code))
+        return await row_of(found, await import_run(found, whole, policies, lambda _: own_code))
 
     row = look(store, put, must_exist=False)
     if as_json:

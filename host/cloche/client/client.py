@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cloche.client.operated import Operated
 from cloche.client.requests import StoreConnection
 from cloche.client.tenant_runs import Runs
 from cloche.errors import UsageError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cloche.client.ports import Connection
 
 
-class TenantRuns(Runs):
+class TenantRuns(Operated):
     """What one tenant can do, by `Client.tenant`."""
 
     async def usage(self, run_id: str | None = None) -> Usage:

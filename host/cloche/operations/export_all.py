@@ -26,7 +26,7 @@ from cloche.history.values import encode_plain
 from cloche.operations import exported_requests
 from cloche.operations.export import deflated, import_run, packed_run
 from cloche.store import START, InboxRow, Store
-from cloche.tenancy import Policy
+from cloche.tenancy import InForce
 
 _PAGE = 1_000
 _STARTS = "starts"
@@ -115,7 +115,7 @@ def is_of_many(data: BinaryIO) -> bool:
 async def import_all(
     store: Store,
     data: BinaryIO,
-    policy_of: Callable[[str], Policy] | None = None,
+    policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[Moved]:
     """Put the runs of a file into `store`; gives each when it is there. One that is refused is left out, others are not.
@@ -140,7 +140,7 @@ async def import_all(
                 key = run_key(header["run"], header["tenant"])
                 try:
                     blobs = [archive.read(f"blobs/{header[which]}") for which in ("code", "guest")]
-                    await import_run(store, b"".join([head, *blobs, rest]), policy_of, is_ours)
+                    await import_run(store, b"".join([head, *blobs, rest]), policies, is_ours)
                 except StoreError:
                     raise
                 except ClocheError as error:

@@ -116,26 +116,29 @@ async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | Non
     pinned = await load_code(store, row.code)
     billed = await store.metered(key)
     records = await all_records(store, key)
-    part = script(records, upgrading=code is not None and code != pinned)
+    # Beside the event loop, all of it: what is long to read, to feed, to compare or to hash is somebody's pause.
+    loop = asyncio.get_running_loop()
+    reads = partial(script, records, upgrading=code is not None and code != pinned)
+    part = await loop.run_in_executor(None, reads)
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
     open_cell = partial(engine.open, use, await guest_of(store, engine, use), limits, key.tenant)
-    fed = await asyncio.get_running_loop().run_in_executor(None, _fed, open_cell, events, part.expected)
-    cell, output, seconds = fed
+    cell, output, seconds = await loop.run_in_executor(None, _fed, open_cell, events, part.expected)
     expected = b"".join(part.expected[: len(events)])
     divergence = None
     if output != expected:
-        divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
+        finds = partial(find_divergence, key.run, part, output, use.lines, pinned.lines)
+        divergence = await loop.run_in_executor(None, finds)
     fuel = await _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
     return ReplayReport(
         key.run,
         len(events),
         seconds,
         divergence,
-        cell.state_hash(),
+        await loop.run_in_executor(None, cell.state_hash),
         part.faulted,
         cell.fuel_used,
         fuel,

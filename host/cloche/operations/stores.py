@@ -10,13 +10,27 @@ from cloche import store as stores
 from cloche.errors import UsageError
 from cloche.history.ids import TimeMs
 from cloche.run.clock import SystemWorld
-from cloche.store import Collected, Finding, Metered, Store, migrate, migrations, open_store
+from cloche.store import (
+    AuditEntry,
+    Collected,
+    Finding,
+    Hold,
+    Metered,
+    Store,
+    Version,
+    migrate,
+    migrations,
+    open_store,
+)
 
 __all__ = [
+    "AuditEntry",
     "Collected",
     "Finding",
+    "Hold",
     "Metered",
     "Store",
+    "Version",
     "is_server",
     "is_there",
     "migrate",

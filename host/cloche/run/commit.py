@@ -114,6 +114,8 @@ class Commit:
         if not batch.records:
             return
         run, machine = self._run, self._run.machine
+        if wait_s := run.limits.append_wait_s(batch.records):
+            await asyncio.sleep(wait_s)
         append = Append(
             run.key,
             batch.expect,

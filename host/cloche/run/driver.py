@@ -94,6 +94,12 @@ class RunDriver:
         """The attempts that are made now, for people."""
         return self._effects.attempts.under_way
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing is under way but child runs: meanwhile it takes no place of its tenant's."""
+        calls = self.live.machine.open
+        return bool(calls.active) and self._effects.attempts.idle and len(calls.children()) == calls.active
+
     # ---- inputs ----
 
     def tell(self, one: Incoming, request: int | None = None) -> None:
@@ -235,7 +241,6 @@ class RunDriver:
                 await self.inputs.wait()
                 continue
             await self._take(self.inputs.take())
-            self._services.cells.used(self.key)
             self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
 
@@ -252,6 +257,8 @@ class RunDriver:
     async def _record(self, inputs: list[Input]) -> None:
         """Inputs through the glass and into the log, then effects."""
         count, batch = await self._commit.record(inputs, self._comes_to_rest)
+        if (cell := self.live.cell) is not None:  # what it takes is known now: its turn may have grown it
+            self._services.cells.used(self.key, cell.resident_bytes)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
             self.turns += 1
         if count < len(inputs):

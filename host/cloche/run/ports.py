@@ -57,8 +57,8 @@ class Cells(Protocol):
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
 
-    def used(self, key: RunKey) -> None:
-        """The cell of this run had a turn."""
+    def used(self, key: RunKey, size: int) -> None:
+        """The cell of this run had a turn, and takes `size` bytes now."""
 
     def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""

@@ -68,7 +68,6 @@ class Turn:
         batch = self._run.machine.accept(inputs, output, now)
         self._check_result(batch)
         self._prepare(batch)
-        self._run.limits.check_append(batch.records)
         return batch
 
     def _check_result(self, batch: Batch) -> None:

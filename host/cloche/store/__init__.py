@@ -14,6 +14,7 @@ from cloche.store.inbox import (
     child_ended,
 )
 from cloche.store.memory import MemoryStore
+from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.protocol import (
     Append,
@@ -43,9 +44,11 @@ __all__ = [
     "SQLITE_VERSION",
     "START",
     "Append",
+    "AuditEntry",
     "Checkpoints",
     "Collected",
     "Finding",
+    "Hold",
     "InboxBounds",
     "InboxMark",
     "InboxRow",

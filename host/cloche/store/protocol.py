@@ -24,6 +24,7 @@ from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.inbox import Inbox, Post
+from cloche.store.operators import Operators
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
 
@@ -98,7 +99,8 @@ class NewCode:
 class Version:
     """Code that a tenant has deployed: `id` is what it is started by, `digest` that of its bundle, a blob of the store.
 
-    `deployed_at` is when it was first, in ms since 1970.
+    `deployed_at` is when it was first, in ms since 1970. `is_wide`: its runs keep the policy of registered workflows, for it
+    was deployed before there was a strict one.
     """
 
     tenant: TenantId
@@ -106,6 +108,7 @@ class Version:
     workflow: str
     digest: str
     deployed_at: TimeMs
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +228,17 @@ class Log(Protocol):
             LeaseLost: its lease is another one.
         """
 
+    async def descendants(self, key: RunKey, most: int) -> int:
+        """How many runs were begun by this one, by those, and so on: by their ids. It counts to `most`."""
+
     async def queued(self, tenant: TenantId) -> int:
         """How many runs of a tenant were admitted and have not begun."""
 
 
 class Leases(Protocol):
     """Which worker executes which run. Every method is one transaction; raises as `Store`.
+
+    A run that an operator holds back (`Operators.hold`) is never due, and cannot be claimed.
 
     A worker that others have evicted gets no run any more: it joins again under another id.
     """
@@ -254,7 +262,7 @@ class Leases(Protocol):
         """Free the runs of this worker and forget it."""
 
     async def claim(self, worker: str, key: RunKey) -> RunRow | None:
-        """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had."""
+        """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had, or is held."""
 
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
@@ -297,8 +305,8 @@ class Deployments(Protocol):
     async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         """The version of that id, or the one of the workflow of that id that was deployed last."""
 
-    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
-        """What a tenant has deployed, the last first."""
+    async def versions(self, tenant: TenantId | None, workflow: str | None = None) -> list[Version]:
+        """What a tenant has deployed (None: all of them), the last first."""
 
     async def withdraw(self, tenant: TenantId, id: str) -> bool:
         """Forget a version; whether it was there. Runs that began with it keep its code."""
@@ -344,7 +352,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Tokens, Protocol):
+class Store(Log, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
     """One connection to a store, with all facets.
 
     Raises:

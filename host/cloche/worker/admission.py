@@ -7,7 +7,7 @@ oldest first. A queue that is full refuses the next run with an error; that is t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from cloche.history import TenantId
 from cloche.tenancy import Policy
@@ -18,12 +18,23 @@ DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants to
 class Admission:
     """Counts the runs that this worker drives, by tenant, and holds them against `concurrent_runs` and `queued_runs`."""
 
-    def __init__(self, policy_of: Callable[[str], Policy]) -> None:
+    def __init__(
+        self,
+        policy_of: Callable[[TenantId], Policy],
+        learn: Callable[[Iterable[TenantId]], Awaitable[None]] | None = None,
+    ) -> None:
+        """`policy_of` bounds all runs of a tenant together, as far as is known: `learn` is awaited before it is asked."""
         self._policy_of = policy_of
+        self._learn = learn
         self.driven: Counter[TenantId] = Counter()
         self.claimed: Counter[TenantId] = (
             Counter()
         )  # places of runs that are being claimed, or were and are not driven yet
+
+    async def learn(self, tenants: Iterable[TenantId]) -> None:
+        """See to it that what is asked next of these tenants goes by what the store has."""
+        if self._learn is not None:
+            await self._learn(tenants)
 
     def entered(self, tenant: TenantId) -> None:
         self.driven[tenant] += 1

@@ -57,14 +57,14 @@ class Drivers:
         self._blocks = blocks
         self._cached = cached
         self._listeners = listeners
-        self.announce = listeners.announce
         self._on_room = on_room
         self.hooks_opened = on_hooks
         self.timer_due = on_due
         self._on_child = on_child
         self._drivers: dict[RunKey, RunDriver] = {}
         self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for
-        self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
+        # Those that take a place of their tenant: they have not ended, and do not wait for children alone.
+        self._counted: set[RunKey] = set()
 
     # ---- the table ----
 
@@ -87,8 +87,7 @@ class Drivers:
         """From now on this one drives its run here. No other one does: see `Starting.alone`."""
         assert driver.key not in self._drivers
         self._drivers[driver.key] = driver
-        self._counted.add(driver.key)
-        self._admission.entered(driver.key.tenant)
+        self._take_place(driver.key)
 
     async def left(self, driver: RunDriver) -> None:
         """Until this one drives its run no more."""
@@ -147,6 +146,13 @@ class Drivers:
         self._on_room()
         self.stopped_moving(run)
 
+    def announce(self, key: RunKey) -> None:
+        driver = self._drivers.get(key)
+        if driver is not None and not driver.machine.ended:
+            # Its children take places of their own: they would wait for those that their parents hold.
+            self._give_place(key) if driver.only_waits else self._take_place(key)
+        self._listeners.announce(key)
+
     def stopped_moving(self, run: DrivenRun) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
         if run.machine.ended and self.is_driver(run):
@@ -167,6 +173,11 @@ class Drivers:
 
     def left_to_children(self) -> None:
         self._on_child()
+
+    def _take_place(self, key: RunKey) -> None:
+        if key not in self._counted:
+            self._counted.add(key)
+            self._admission.entered(key.tenant)
 
     def _give_place(self, key: RunKey) -> None:
         if key in self._counted:

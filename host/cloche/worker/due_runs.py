@@ -41,6 +41,7 @@ class DueRuns:
         """
         rooms = self._rooms
         due = await self._leases.due_tenants(now)
+        await self._admission.learn(due)
         shares = divided(PAGE, {tenant: self._admission.room(tenant, len(due)) for tenant in due}, self._last)
         taken = await self._claim(now, shares) if shares else Counter()
         self._last = next(reversed(shares), self._last)

@@ -78,6 +78,10 @@ class Inbox:
                     self._spawn(row)
         self.wake_waiting()
 
+    def look_at_all(self) -> None:
+        """With the next look: also what was seen already, and could not be accepted."""
+        self._mark = None
+
     async def look_soon(self) -> None:
         """As `look`, and again in a moment if the store did not answer."""
         try:

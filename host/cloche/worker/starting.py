@@ -32,7 +32,7 @@ from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
 from cloche.store import Lease, NewRun, RunRow, first_record
-from cloche.worker import queue
+from cloche.worker import holds, queue
 
 NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
 
@@ -154,6 +154,7 @@ class Starting:
         Raises:
             NotFound: there is no such run.
             LeasedElsewhere: another worker executes it.
+            HeldBack: nobody does, by the word of an operator.
         """
         if (driver := await self._driver_of(key)) is not None:
             return driver
@@ -193,6 +194,7 @@ class Starting:
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         claimed = await self._services.ownership.claim(key)
         if claimed is None:
+            await holds.check(self._services.store, key.tenant, row.code)
             message = f"run {key} is executed by another worker, '{row.owner}'"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         return await self._drive(claimed)

@@ -232,7 +232,9 @@ def test_a_graph_in_json_runs_with_steps_from_a_file(store: str, tmp_path: Path)
 def test_a_run_travels_in_a_file(one_run: str, tmp_path: Path) -> None:
     file, other = str(tmp_path / "r1.cloche"), str(tmp_path / "other.db")
     assert cloche("export", "r1", "-o", file, "--store", one_run).code == 0
-    assert cloche("import", file, "--store", other, "--json").json() == {
+    refused = cloche("import", file, "--store", other)  # as its tenant's code: it was promised more than strangers get
+    assert (refused.code, "was promised" in refused.err) == (2, True)
+    assert cloche("import", file, "--own-code", "--store", other, "--json").json() == {
         "run_id": "r1",
         "status": "success",
         "records": 9,

@@ -104,7 +104,7 @@ async def test_a_deploy_begins_what_was_asked_for(journal: Journal) -> None:
     store = MemoryStore()
     async with Client(store) as client:
         run = await client.start("adding", {"v": 1}, run_id="r1")
-        async with AppOn(store, steps=[journal.inc()]) as app:
+        async with AppOn(store, steps=[journal.inc()], policy=Policy()) as app:
             await app._running.inbox.look()
             assert await run.status() == "pending"
             await app.deploy("default", adding(journal).graph)

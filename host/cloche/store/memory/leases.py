@@ -65,6 +65,8 @@ class MemoryLeases(Facet):
         row = self._data.rows.get(key)
         if row is None or row.owner not in (None, worker) or worker not in self._data.workers:
             return None
+        if self._data.is_held(row):
+            return None
         status = RunStatus.RUNNING if row.status == RunStatus.BLOCKED else row.status
         claimed = replace(row, owner=worker, fence=row.fence + 1, status=status, problem=None)
         self._data.rows[key] = claimed
@@ -98,6 +100,7 @@ class MemoryLeases(Facet):
             row
             for row in self._data.rows.values()
             if row.owner is None
+            and not self._data.is_held(row)
             and (
                 row.status in (RunStatus.RUNNING, RunStatus.PENDING)
                 or (row.status == RunStatus.WAITING and row.wake_at is not None)

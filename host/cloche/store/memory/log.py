@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
@@ -13,6 +14,7 @@ from cloche.store.memory.data import Facet
 from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, Outcome, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.usage import NOTHING, Metered
+from cloche.text import ID_SEPARATOR
 
 
 class MemoryLog(Facet):
@@ -140,6 +142,11 @@ class MemoryLog(Facet):
 
     async def result(self, key: RunKey, path: Path) -> Record | None:
         return self._data.results.get((key, path))
+
+    async def descendants(self, key: RunKey, most: int) -> int:
+        below = key.run + ID_SEPARATOR
+        found = (one for one in self._data.rows if one.tenant == key.tenant and one.run.startswith(below))
+        return sum(1 for _ in islice(found, most))
 
     async def queued(self, tenant: TenantId) -> int:
         return self._queued(tenant)

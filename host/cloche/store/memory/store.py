@@ -12,12 +12,20 @@ from cloche.store.memory.inbox import MemoryInbox
 from cloche.store.memory.leases import MemoryLeases
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
+from cloche.store.memory.operators import MemoryOperators
 from cloche.store.memory.tokens import MemoryTokens
 from cloche.store.protocol import News
 
 
 class MemoryStore(
-    MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, MemoryMetering, MemoryMaintenance, MemoryTokens
+    MemoryLog,
+    MemoryInbox,
+    MemoryBlobs,
+    MemoryDeployments,
+    MemoryMetering,
+    MemoryOperators,
+    MemoryMaintenance,
+    MemoryTokens,
 ):
     """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
 

@@ -15,7 +15,7 @@ from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.database import Database, Facet, Transaction
 from cloche.store.postgres.presence import Presence
 from cloche.store.postgres.rows import row_of
-from cloche.store.postgres.statements import FREE, ROW, XID, XID_NOW, statement
+from cloche.store.postgres.statements import FREE, NOT_HELD, ROW, XID, XID_NOW, statement
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
 # A lock that is not held may belong to a process whose connection was cut, and which is about to hold it again.
@@ -83,7 +83,8 @@ class PostgresLeases(Facet):
         take = (
             "UPDATE cloche.runs SET owner = $1, fence = fence + 1, problem = NULL, "
             "status = CASE status WHEN 'blocked' THEN 'running' ELSE status END "
-            f"WHERE tenant = $2 AND run = $3 AND (owner IS NULL OR owner = $1) AND {_LIVES} RETURNING {ROW}, {XID}"
+            f"WHERE tenant = $2 AND run = $3 AND (owner IS NULL OR owner = $1) AND {_LIVES} "
+            f"AND {NOT_HELD} RETURNING {ROW}, {XID}"
         )
         rows = await self._database.write(take, worker, key.tenant, key.run)
         return row_of(rows[0]) if rows else None
@@ -102,7 +103,7 @@ class PostgresLeases(Facet):
         return [run for run in map(row_of, rows) if run.status not in FINAL]
 
     async def next_due(self) -> TimeMs | None:
-        sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} ORDER BY wake_at LIMIT 1"
+        sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} AND {NOT_HELD} ORDER BY wake_at LIMIT 1"
         rows = await self._database.read(sql)
         return TimeMs(rows[0]["wake_at"]) if rows else None
 

@@ -19,6 +19,7 @@ from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW, XID, statement
 from cloche.store.protocol import PAGE_RECORDS, Append, Lease, Outcome, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
+from cloche.text import ID_SEPARATOR
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _TRIES = 5
@@ -234,6 +235,12 @@ class PostgresLog(Facet):
             return None
         parts = await self._parts(key, [rows[0]["payload"]])
         return _verified(key, rows[0]["record"], rows[0]["hash"], rows[0]["previous"], Seq(rows[0]["seq"]), parts)
+
+    async def descendants(self, key: RunKey, most: int) -> int:
+        after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
+        below = "SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3 LIMIT $4"
+        rows = await self._database.read(f"SELECT count(*) FROM ({below}) AS below", key.tenant, after, before, most)
+        return int(rows[0][0])
 
     async def queued(self, tenant: TenantId) -> int:
         count = "SELECT count(*) FROM cloche.runs WHERE tenant = $1 AND status = 'pending'"

@@ -22,6 +22,7 @@ from cloche.store.postgres.log import PostgresLog
 from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
 from cloche.store.postgres.migrations import prepare
+from cloche.store.postgres.operators import PostgresOperators
 from cloche.store.postgres.tokens import PostgresTokens
 from cloche.store.protocol import News
 
@@ -32,6 +33,7 @@ class PostgresStore(
     PostgresBlobs,
     PostgresDeployments,
     PostgresMetering,
+    PostgresOperators,
     PostgresMaintenance,
     PostgresTokens,
 ):

@@ -20,6 +20,7 @@ from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
+from cloche.text import ID_SEPARATOR
 
 T = TypeVar("T")
 
@@ -157,6 +158,12 @@ class SqliteLog(Facet):
             return _verified(db, key, packed, stored, previous, Seq(seq))
 
         return await self._database.look(look)
+
+    async def descendants(self, key: RunKey, most: int) -> int:
+        after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
+        sql = "SELECT count(*) FROM (SELECT 1 FROM runs WHERE tenant = ? AND run > ? AND run < ? LIMIT ?)"
+        [[found]] = await self._database.select(sql, (key.tenant, after, before, most))
+        return int(found)
 
     async def queued(self, tenant: TenantId) -> int:
         return await self._database.look(lambda db: _queued(db, tenant))

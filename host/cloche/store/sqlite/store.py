@@ -19,11 +19,19 @@ from cloche.store.sqlite.leases import SqliteLeases
 from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
+from cloche.store.sqlite.operators import SqliteOperators
 from cloche.store.sqlite.tokens import SqliteTokens
 
 
 class SqliteStore(
-    SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, SqliteMetering, SqliteMaintenance, SqliteTokens
+    SqliteLog,
+    SqliteInbox,
+    SqliteBlobs,
+    SqliteDeployments,
+    SqliteMetering,
+    SqliteOperators,
+    SqliteMaintenance,
+    SqliteTokens,
 ):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 

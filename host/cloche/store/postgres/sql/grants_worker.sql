@@ -15,3 +15,7 @@ GRANT UPDATE ON cloche.departures TO {role};
 GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints, cloche.tokens TO {role};
+
+GRANT INSERT ON cloche.audit_log TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};
