@@ -148,7 +148,7 @@ def test_kept_statements_of_a_version_that_is_served_are_served(server: Server, 
         nothing = ", ".join(["NULL"] * max([0, *map(int, re.findall(r"\$(\d+)", text))]))
         execute = f"EXPLAIN EXECUTE p{number}({nothing})" if nothing else f"EXPLAIN EXECUTE p{number}"
         server.psql(f"PREPARE p{number} AS {in_schema(text, schema)}; {execute}", user=role)
-    assert len(kept["statements"]) > 70
+    assert len(kept["statements"]) > 70  # all that the suites of stores make
 
 
 @in_loop
