@@ -48,10 +48,11 @@ def _timedelta(text: Any) -> timedelta:
         except ValueError:
             pass
     found = _DURATION.fullmatch(text)
-    if found is None or found[2] or found[3]:
+    if found is None:
         raise ValueError(f"{text!r} is no duration")
     weeks, days, hours, minutes, seconds = (int(found[index] or 0) for index in (4, 5, 6, 7, 8))
     micro = int((found[9] or "").ljust(6, "0"))
+    days += 365 * int(found[2] or 0) + 30 * int(found[3] or 0)  # as pydantic reads and writes them
     made = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micro)
     return -made if found[1] == "-" else made
 
