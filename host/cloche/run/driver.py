@@ -94,12 +94,6 @@ class RunDriver:
         """The attempts that are made now, for people."""
         return self._effects.attempts.under_way
 
-    @property
-    def only_waits(self) -> bool:
-        """Whether nothing is under way but child runs: meanwhile it takes no place of its tenant's."""
-        calls = self.live.machine.open
-        return bool(calls.active) and self._effects.attempts.idle and len(calls.children()) == calls.active
-
     # ---- inputs ----
 
     def tell(self, one: Incoming, request: int | None = None) -> None:
@@ -304,6 +298,12 @@ class RunDriver:
             return False
         self._services.ownership.expect(row_at_rest(machine)[1])
         return True
+
+
+def only_waits(driver: RunDriver) -> bool:
+    """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
+    calls = driver.machine.open
+    return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

@@ -11,7 +11,7 @@ from cloche.errors import ClocheError, StoreError
 from cloche.history import CallId, RunKey
 from cloche.history.ids import parent_of
 from cloche.history.resting import row_at_rest
-from cloche.run.driver import RunDriver
+from cloche.run.driver import RunDriver, only_waits
 from cloche.store import Lease, Store
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Drivers:
         driver = self._drivers.get(key)
         if driver is not None and not driver.machine.ended:
             # Its children take places of their own: they would wait for those that their parents hold.
-            self._give_place(key) if driver.only_waits else self._take_place(key)
+            self._give_place(key) if only_waits(driver) else self._take_place(key)
         self._listeners.announce(key)
 
     def stopped_moving(self, run: DrivenRun) -> None:
