@@ -64,7 +64,7 @@ async def all_of(url: str) -> tuple[list[RunRow], dict[RunId, list[Record]], lis
     """What can be told of a store, without the numbers that it gives."""
     async with stores.opened(url) as store:
         rows = await store.runs()
-        records = {str(row.key.run): await all_records(store, row.key) for row in rows}
+        records = {row.key.run: await all_records(store, row.key) for row in rows}
         return rows, records, [replace(row, id=0) for row in await store.requests()]
 
 
