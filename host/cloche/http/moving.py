@@ -25,7 +25,8 @@ from cloche.http.models import (
 )
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, found, needs, service_of
+from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
+from cloche.http.shown import view_data
 from cloche.http.waiting import is_at_rest, view_at_rest
 
 router = APIRouter()
@@ -70,7 +71,7 @@ async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_ke
         headers["Preference-Applied"] = f"wait={seconds:g}"
         view = await view_at_rest(service_of(request), runs, run, seconds)
         if is_at_rest(view):
-            return answer(request, view.to_data(), status, headers=headers)
+            return answer(request, view_data(view, principal_of(request)), status, headers=headers)
         status = 202
     started = {"id": run.id, "status": str(await run.status())}
     return answer(request, started, status, headers=headers)

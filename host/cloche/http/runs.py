@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -18,15 +18,14 @@ from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_k
 from cloche.http.models import RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
-from cloche.http.service import Id, Tenant, found, needs, service_of
+from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
+from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
-from cloche.operations.forms import record_body, record_head, stored, to_json
+from cloche.operations.forms import stored, to_json
 from cloche.operations.view import RunView
 from cloche.status import RunStatus
 
 router = APIRouter()
-HEAD_BYTES_MAX = 4096  # a body of which `bodies=head` gives the whole
-Bodies = Literal["none", "head", "full"]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[int, Query(ge=0, le=2**53, description="The number of the record that the page follows.")]
 # What a page of another type has in it, for the document.
@@ -108,7 +107,7 @@ async def get_result(request: Request, runs: Tenant, run_id: Id) -> Response:
     view: RunView = await found(lambda: runs.view(run_id), "run", run_id)  # or what its start was refused with
     if not is_at_rest(view) and (seconds := wait_s(request)):
         view = await view_at_rest(service_of(request), runs, await runs.get(run_id), seconds)
-    return answer(request, view.to_data(), 200 if is_at_rest(view) else 202)
+    return answer(request, shown.view_data(view, principal_of(request)), 200 if is_at_rest(view) else 202)
 
 
 @router.get("/runs/{run_id}/usage", response_model=UsageOut, **needs(Role.VIEWER))
@@ -135,17 +134,10 @@ async def get_log(
     if kind == CBOR_SEQUENCE:
         return Response(b"".join(map(stored, records)), 200, {"Vary": "Accept"}, CBOR_SEQUENCE)
     page = {
-        "records": [record_out(record, bodies) for record in records],
+        "records": [record_out(record, bodies, principal_of(request)) for record in records],
         "next": records[-1].seq if len(records) == limit else None,
     }
     return answer(request, page)
-
-
-def record_out(record: Any, bodies: Bodies) -> dict[str, Any]:
-    """As `RecordOut`."""
-    head = record_head(record)
-    is_whole = bodies == "full" or (bodies == "head" and head["size"] <= HEAD_BYTES_MAX)
-    return {**head, "body": record_body(record) if is_whole else None, "is_whole": is_whole}
 
 
 @router.get(
@@ -156,7 +148,7 @@ def record_out(record: Any, bodies: Bodies) -> dict[str, Any]:
 async def get_record(request: Request, runs: Tenant, run_id: Id, seq: int) -> Response:
     """One record with its body."""
     record = await _record(runs, run_id, seq)
-    return answer(request, record_out(record, "full"), etag=record.hash.hex())
+    return answer(request, record_out(record, "full", principal_of(request)), etag=record.hash.hex())
 
 
 @router.get(
@@ -173,7 +165,7 @@ async def get_body(request: Request, runs: Tenant, run_id: Id, seq: int) -> Resp
     """The body of a record: its exact bytes, or as JSON. `Range` gives a part of either."""
     kind = accepted(request, CBOR, JSON)
     record = await _record(runs, run_id, seq)
-    data = record.body if kind == CBOR else to_json(record_body(record)).encode("utf-8", "replace")
+    data = record.body if kind == CBOR else to_json(body_data(record, principal_of(request))).encode("utf-8", "replace")
     return part_of(request, data, kind, f"{record.hash.hex()}-{'c' if kind == CBOR else 'j'}")
 
 

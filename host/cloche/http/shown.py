@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 from cloche.client import RunRow, Usage
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
-from cloche.operations.forms import instant
+from cloche.http.principals import Principal
+from cloche.operations.forms import instant, record_body, record_head
 from cloche.operations.view import RunView
 from cloche.status import FINAL, RunStatus
 
+HEAD_BYTES_MAX = 4096  # a body of which `bodies=head` gives the whole
+Bodies = Literal["none", "head", "full"]
 _RESUME, _EVENT, _CANCEL, _DELETE = (
     Action(name="resume", method="POST", href="resume"),
     Action(name="event", method="POST", href="events/{name}"),
@@ -32,6 +35,28 @@ _SENTENCES = {
     RunStatus.PAUSED: "it goes one entry at a time, and waits to be resumed",
     **{status: f"it has ended: {status}" for status in FINAL},
 }
+
+
+def view_data(view: RunView, principal: Principal) -> dict[str, Any]:
+    """A run as it stands. Whoever reaches one tenant only is not told tracebacks of steps: they name files of the host."""
+    data = view.to_data()
+    if principal.tenant is not None:
+        for failed in (data, *data["steps"].values()):
+            if failed["error"] is not None:
+                failed["error"]["traceback"] = None
+    return data
+
+
+def record_out(record: Any, bodies: Bodies, principal: Principal) -> dict[str, Any]:
+    """As `RecordOut`; tracebacks as in `view_data`."""
+    head = record_head(record)
+    is_whole = bodies == "full" or (bodies == "head" and head["size"] <= HEAD_BYTES_MAX)
+    return {**head, "body": body_data(record, principal) if is_whole else None, "is_whole": is_whole}
+
+
+def body_data(record: Any, principal: Principal) -> Any:
+    """What a record holds, as JSON has it; tracebacks as in `view_data`."""
+    return record_body(record, traced=principal.tenant is None)
 
 
 def run_out(row: RunRow) -> RunOut:

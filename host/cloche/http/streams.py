@@ -13,9 +13,10 @@ from fastapi.responses import Response, StreamingResponse
 
 from cloche.client import Run
 from cloche.errors import ClocheError
-from cloche.http.principals import Role
-from cloche.http.runs import After, Bodies, record_out, run_of
+from cloche.http.principals import Principal, Role
+from cloche.http.runs import After, run_of
 from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
+from cloche.http.shown import Bodies, record_out
 from cloche.operations.forms import stored, to_json
 from cloche.status import FINAL, RESTING
 
@@ -68,7 +69,8 @@ async def stream_run(
     if last_event_id is not None and await _is_over(run, after, FINAL if until == "ended" else RESTING):
         return Response(None, 204)
     service = service_of(request)
-    return _Stream(_events(service, run, after, bodies, final=until == "ended"), service, principal_of(request).id)
+    principal = principal_of(request)
+    return _Stream(_events(service, run, after, bodies, principal, final=until == "ended"), service, principal.id)
 
 
 async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
@@ -76,7 +78,9 @@ async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
     return await run.status() in stops and not await run.records(after, 1)
 
 
-async def _events(service: Service, run: Run, after: int, bodies: Any, *, final: bool) -> AsyncIterator[str]:
+async def _events(
+    service: Service, run: Run, after: int, bodies: Any, principal: Principal, *, final: bool
+) -> AsyncIterator[str]:
     """One text at a time, and the next one is asked for when the last was taken: what a slow reader has not, is not read."""
     yield f"retry: {RETRY_MS}\n\n"
     records = run.stream(after, final=final)
@@ -93,7 +97,7 @@ async def _events(service: Service, run: Run, after: int, bodies: Any, *, final:
                 yield f"event: stopped\ndata: {to_json({'status': str(await run.status())})}\n\n"
                 return
             following = asyncio.ensure_future(anext(records, None))
-            yield f"id: {record.seq}\nevent: record\ndata: {_data(record, bodies)}\n\n"
+            yield f"id: {record.seq}\nevent: record\ndata: {_data(record, bodies, principal)}\n\n"
     except ClocheError as error:  # the client comes back, with the number that it has
         log.warning("a stream of run %s ended: %s", run.id, error.message)
     finally:
@@ -104,9 +108,9 @@ async def _events(service: Service, run: Run, after: int, bodies: Any, *, final:
         await records.aclose()  # type: ignore[attr-defined]  # it is a generator
 
 
-def _data(record: Any, bodies: Any) -> str:
+def _data(record: Any, bodies: Any, principal: Principal) -> str:
     if bodies == "stored":
         import base64
 
         return base64.b64encode(stored(record)).decode()
-    return to_json(record_out(record, bodies))
+    return to_json(record_out(record, bodies, principal))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import InvalidInput, MalformedOutput
+from cloche.history import Kind
 from cloche.history.check import decode_sequence
 from cloche.history.values import decode, encode, encode_plain, plain, with_text_keys
 
@@ -84,9 +85,12 @@ def record_head(record: Record) -> dict[str, Any]:
     }
 
 
-def record_body(record: Record) -> Any:
-    """What it holds, as a value."""
-    return decode(record.body)
+def record_body(record: Record, *, traced: bool = True) -> Any:
+    """What it holds, as a value; without `traced` not the traceback of an attempt that failed: it names files of the host."""
+    body = decode(record.body)
+    if not traced and record.kind is Kind.ATTEMPT_FAILED:
+        return {name: part for name, part in body.items() if name != "traceback"}
+    return body
 
 
 def stored(record: Record) -> bytes:

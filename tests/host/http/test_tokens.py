@@ -14,7 +14,7 @@ import pytest
 from support.apps import AppOn, Journal, ManualWorld, in_loop
 from support.served import adding, asker, asking, served, started
 
-from cloche import Client, http
+from cloche import Client, create_step, create_workflow, http
 from cloche.errors import NotFound, UsageError
 from cloche.http import App, Principal, Role
 from cloche.http.service import ALL_TENANTS, ROLE
@@ -291,3 +291,27 @@ async def test_an_admin_gives_tokens_for_what_the_admin_reaches(journal: Journal
         page = {"Authorization": f"Bearer {renewed.json()['token']}"}
         assert (await ask.delete(f"/v1/tokens/{made.json()['id']}", headers=acme)).status_code == 204
         assert (await ask.get("/v1/me", headers=page)).status_code == 401
+
+
+@in_loop
+async def test_a_tenant_is_not_told_files_of_the_host() -> None:
+    """The traceback of a step that failed is for whoever runs the host: it is in no answer to a token of one tenant."""
+
+    def refuse(value: int) -> int:
+        raise ValueError("no")
+
+    flow = create_workflow(id="refuses").then(create_step(id="refuse", execute=refuse)).commit()
+    async with AppOn(MemoryStore(), workflows=[flow]) as app:
+        await (await app.start("refuses", 1, run_id="r1")).result(final=True)
+        told = {}
+        for name, tenant in (("host", None), ("tenant", "default")):
+            principal = Principal(name, VIEWER, tenant)
+            async with asker(http.app(app, auth=lambda scope, who=principal: who)) as ask:
+                result = await ask.get("/v1/runs/r1/result")
+                log = await ask.get("/v1/runs/r1/log", params={"bodies": "full"})
+                stream = await ask.get("/v1/runs/r1/events", params={"bodies": "full"})
+                [failed] = [one for one in log.json()["records"] if one["kind"] == "attempt_failed"]
+                body = await ask.get(f"/v1/runs/r1/records/{failed['seq']}/body", headers={"Accept": "application/json"})
+                told[name] = [__file__ in answer.text for answer in (result, log, stream, body)]
+                assert result.json()["error"]["message"] == "no"
+    assert told == {"host": [True] * 4, "tenant": [False] * 4}
