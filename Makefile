@@ -7,10 +7,10 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts rivals campaign kills kills-postgres simulate fuzz torture docs lock clean
+.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts libraries test262 rivals campaign kills kills-postgres simulate fuzz torture docs lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml .ci/dev.lock
 	$(PYTHON) -c 'import sys; sys.exit("cloche needs Python 3.11 or newer; set PYTHON=…") if sys.version_info < (3, 11) else None'
@@ -85,6 +85,13 @@ simulate: guest ## live N scenarios from SEED in the simulator, and catch every 
 
 bench: guest ## measure (NAME=… for some, MOST=… for smaller sizes): a table; results and plots in benchmarks/results/
 	$(BIN)/cloche bench $(NAME) --most $(MOST) $(if $(NAME),,--keep benchmarks/results)
+
+libraries: guest ## run the programs with npm's libraries under glass and in Node.js, and renew the table in docs/javascript.md
+	PYTHONPATH=tests $(BIN)/python -m libraries --keep
+
+SHARE ?= 1.0
+test262: guest ## ECMAScript's own tests under glass, a SHARE of them; TEST262 names a checkout of tc39/test262
+	PYTHONPATH=tests $(BIN)/python -m test262 $(SHARE)
 
 counts: guest guest-python ## renew benchmarks/counts.json: the fuel and calls that tests compare with
 	$(BIN)/python -m benchmarks.keep_counts

@@ -41,7 +41,8 @@ def binaries() -> Path | None:
 class Server:
     """One server with its data. `url()` names a schema of its own in it."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, *, primary: Server | None = None) -> None:
+        """With `primary`, which is up, a standby of it."""
         found = binaries()
         if found is None:
             raise NotInstalled(NONE)
@@ -53,9 +54,12 @@ class Server:
         if self.as_user:
             os.chown(self.folder, self.as_user["user"], self.as_user["group"])
         self.data = self.folder / "data"
-        self.run(
-            "initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N"
-        )
+        if primary is None:
+            how = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+            self.run("initdb", "-D", str(self.data), *how)
+        else:
+            where = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+            self.run("pg_basebackup", "-D", str(self.data), *where, "-R", "-X", "stream", "-c", "fast")
         self.settings = {"listen_addresses": "127.0.0.1", "shared_buffers": "64MB", "max_connections": "200"}
         self.settings |= {"unix_socket_directories": str(self.folder), "log_line_prefix": "%m [%p] "} | (settings or {})
         (self.data / "pg_hba.conf").write_text(ACCESS)
@@ -84,11 +88,31 @@ class Server:
                 cwd="/",
                 **self.as_user,
             )
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the server does not take connections"
             time.sleep(0.05)
+
+    def process_of(self, kind: str) -> int:
+        """The id of its process of this kind, as the server calls it."""
+        return int(self.psql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'"))
+
+    def wait_for_recovery(self, pid: int) -> None:
+        """Wait until a process of the server is gone that was killed, and the server has recovered from that."""
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
+            assert time.monotonic() < deadline, "the process was not ended"
+            time.sleep(0.005)
+        recovered = "all server processes terminated; reinitializing"
+        while recovered not in (self.folder / "log").read_text():
+            assert time.monotonic() < deadline, "the server does not recover"
+            time.sleep(0.01)
+        self.wait_until_it_answers()
 
     def _answers(self) -> bool:
         isready = subprocess.run(

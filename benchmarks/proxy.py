@@ -23,6 +23,7 @@ class Proxy:
     lost_answers: int = 0  # … or after they did: the server has done what they say, and nobody hears of it
     marked: bytes = b""
     connections: int = 0
+    trips: int = 0  # how often somebody asked and waited: what is sent before an answer comes is one
     _pairs: set[tuple[Writer, Writer]] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
@@ -50,9 +51,10 @@ class Proxy:
         pair = (writer, server)
         self._pairs.add(pair)
         is_lost = asyncio.Event()  # the answer to what was just asked
+        is_asked = asyncio.Event()  # something that was not answered yet
         await asyncio.gather(
-            self._forward(reader, server, lambda data: self._asked(pair, data, is_lost)),
-            self._forward(server_reader, writer, lambda data: self._answered(pair, is_lost)),
+            self._forward(reader, server, lambda data: self._asked(pair, data, is_lost, is_asked)),
+            self._forward(server_reader, writer, lambda data: self._answered(pair, is_lost, is_asked)),
         )
         self._end(pair)
 
@@ -72,7 +74,11 @@ class Proxy:
         with suppress(Exception):
             writer.transport.abort()
 
-    async def _asked(self, pair: tuple[Writer, Writer], data: bytes, is_lost: asyncio.Event) -> bool:
+    async def _asked(
+        self, pair: tuple[Writer, Writer], data: bytes, is_lost: asyncio.Event, is_asked: asyncio.Event
+    ) -> bool:
+        self.trips += not is_asked.is_set()
+        is_asked.set()
         if self.marked and self.marked in data:
             if self.lost_requests > 0:
                 self.lost_requests -= 1
@@ -83,7 +89,8 @@ class Proxy:
                 is_lost.set()
         return True
 
-    async def _answered(self, pair: tuple[Writer, Writer], is_lost: asyncio.Event) -> bool:
+    async def _answered(self, pair: tuple[Writer, Writer], is_lost: asyncio.Event, is_asked: asyncio.Event) -> bool:
+        is_asked.clear()
         if is_lost.is_set():
             self._end(pair)
             return False

@@ -40,6 +40,9 @@ SUITE = {
     "restate": ("foreign", "on Restate's own server, beside a plain handler (make engines)"),
     "temporal": ("foreign", "on Temporal's own server, beside a plain workflow (make engines)"),
     "counts": ("counts", "fuel and calls of the key paths: the same on every machine"),
+    "http-get-run": ("serving", "a run that is read over HTTP, beside FastAPI's own hello-world"),
+    "http-start": ("serving", "a durable start over HTTP, beside one in the process"),
+    "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
     "help": ("startup", "`cloche --help`"),
 }
 

@@ -51,9 +51,13 @@ MAY_KNOW = {
     "inngest": {"cloche.foreign.inngest"},
     "restate": {"cloche.foreign.restate"},
     "temporalio": {"cloche.foreign.temporal"},
-    "httpx": {"cloche.foreign.inngest"},
+    "httpx": {"cloche.foreign.inngest", "cloche.client.remote"},
+    "fastapi": {"cloche.http"},
+    "starlette": {"cloche.http"},
+    "uvicorn": {"cloche.http.server"},
     "pydantic": {
         "cloche.client",
+        "cloche.http",
         "cloche.operations",
         "cloche.run",
         "cloche.steps",
@@ -76,6 +80,7 @@ MAY_KNOW = {
 # What the command line may know of the host: what users have, what is done with a store at rest, and the words for both.
 CLI_MAY_KNOW = {
     "cloche.cli",
+    "cloche.http",  # for `serve`
     "cloche.client",
     "cloche.operations",
     "cloche.testing",
@@ -91,6 +96,15 @@ CLI_MAY_KNOW = {
     "cloche.history.notes",
     "cloche.history.reading",
     "cloche.run.code.code_of",  # what the workflow of a TARGET is today: for `replay --with`, `check` and `upgrade`
+}
+
+# And what HTTP may: nothing below what users have.
+HTTP_MAY_KNOW = {
+    "cloche.http",
+    "cloche.client",
+    "cloche.operations",
+    "cloche.testing",
+    *("cloche.errors", "cloche.status"),
 }
 
 # Where a circle of files is looked for: the folder that is on the path, and the package below it.
@@ -206,11 +220,12 @@ def test_imports_inside_the_host_point_down() -> None:
     assert straying(points_down) == []
 
 
-def test_the_command_line_knows_the_client_and_operations_only() -> None:
+@pytest.mark.parametrize(("face", "known"), [("cli", CLI_MAY_KNOW), ("http", HTTP_MAY_KNOW)])
+def test_a_face_knows_the_client_and_operations_only(face: str, known: set[str]) -> None:
     def allowed(found: Import) -> bool:
-        if layer_of(found.module) != "cli" or found.root != "cloche" or layer_of(found.name) == "__init__":
+        if layer_of(found.module) != face or found.root != "cloche" or layer_of(found.name) == "__init__":
             return True
-        return any(found.name == name or found.name.startswith(f"{name}.") for name in CLI_MAY_KNOW)
+        return any(found.name == name or found.name.startswith(f"{name}.") for name in known)
 
     assert straying(allowed) == []
 

@@ -22,6 +22,7 @@ EXCEPTIONS = {
     "guest/python/prelude/_blocks.py:Block": "the state of one open block, in step with that of guest/js/prelude/workflow.js; "
     "an object more for each block would cost memory and fuel",
     "host/cloche/steps/context.py:StepContext": "what an author may know of a step stands under its own name",
+    "host/cloche/store/protocol.py:Append": "what one commit writes, a field for each thing that a store keeps",
     "host/cloche/worker/worker.py:__init__": "makes the parts of a worker, each in its line, in the order in which they need "
     "each other",
     "host/cloche/tenancy/policy.py:Policy": "a frozen table: one field for each bound, with its unit and reason",

@@ -57,8 +57,13 @@ def install(rival: Rival) -> None:
 
 def measure(rival: Rival, most: int) -> Iterator[dict[str, Any]]:
     """What its script prints, as it prints it. A script that fails or hangs is a row that says so."""
+    yield from outcomes(rival, rival.script, str(most))
+
+
+def outcomes(rival: Rival, script: str, *arguments: str) -> Iterator[dict[str, Any]]:
+    """As `measure`, of any script, with any arguments."""
     with scratch() as directory:
-        command = [*_runner(rival), str(HERE / "scripts" / rival.script), str(most)]
+        command = [*_runner(rival), str(HERE / "scripts" / script), *arguments]
         environment = {**os.environ, "RIVAL_HOME": str(home(rival)), "RIVAL_DATA": str(directory.resolve())}
         log = directory / "stderr"
         with (

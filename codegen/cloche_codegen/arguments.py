@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from cloche_codegen.conditions.code import Code
 from cloche_codegen.conditions.expressions import Expression, Path
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass
 from cloche_codegen.conditions.functions.subset import expression_of
-from cloche_codegen.conditions.functions.take import NotUnderGlass, taken
+from cloche_codegen.conditions.functions.take import taken
 from cloche_codegen.conditions.predicates import (
     Compare,
     Junction,

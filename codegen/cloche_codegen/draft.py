@@ -6,6 +6,7 @@ an author calls are those of `builder.Workflow`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeAlias, cast
 
@@ -18,6 +19,7 @@ from cloche_codegen.host_closures import HostClosures
 from cloche_codegen.parameters import Parameters
 from cloche_codegen.schemas import json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
+from cloche_codegen.types import Types, lookalikes
 from cloche_codegen.validate import problems_of
 
 Metadata: TypeAlias = Mapping[str, Any]
@@ -56,7 +58,7 @@ class Draft(Schematic):
         execution_engine: Any = None,
         retry_config: RetryConfig | Mapping[str, Any] | None = None,
         validate_inputs: bool = True,
-        validate_outputs: bool = False,
+        validate_outputs: bool | None = None,
         on_start: Callback | None = None,
         on_finish: Callback | None = None,
         on_error: Callback | None = None,
@@ -100,6 +102,7 @@ class Draft(Schematic):
             if graph is None or problems:
                 raise GraphError.all(f"workflow {self.id!r} cannot be committed", problems)
             self._graph = _storable(graph)
+            self._warn_of_lookalikes()
         return self
 
     @property
@@ -116,9 +119,22 @@ class Draft(Schematic):
         """
         if self._graph is None and self._late is not None:
             self._graph = _storable(self._late())
+            self._warn_of_lookalikes()
         if self._graph is None:
             raise NotCommitted.one("not_committed", self.id, "the workflow is not committed; end it with .commit()")
         return self._graph
+
+    def _warn_of_lookalikes(self) -> None:
+        """Of unions in which a text takes what crosses as a text: it comes back as a text, without a word."""
+        for one in (self, *self.steps.values()):
+            for adapter in (one.input_adapter(), one.output_adapter(), one.state_adapter()):
+                types = Types()
+                for first, taken in lookalikes(types, types.of(adapter)):
+                    warnings.warn(
+                        f"{one.id!r}: in the union {first} | {taken} both are texts when they cross, and the first one is "
+                        f"taken: write {taken} | {first}",
+                        stacklevel=4,
+                    )
 
     # ── collecting ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _named(self, kind: str, id: str | None, stem: str | None = None) -> str:

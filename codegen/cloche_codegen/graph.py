@@ -292,7 +292,9 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`.
+    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `exceptions`: its
+    classes, and how steps call them. `types` says, where a value is more than its wire form, what it `takes` by parameter,
+    `returns`, and has as `state` by key.
     """
 
     name: str
@@ -300,13 +302,12 @@ class NativeText(Frozen):
     parameters: Literal[0, 1, 2] = 1
     input: Literal["value", "names", "nothing"] | None = None
     given: str | None = None
+    exceptions: dict[str, str] | None = None
+    types: dict[str, JsonValue] | None = None
 
 
 class Graph(Definition):
-    """A whole workflow: the definition that runs, and the tables of what it uses.
-
-    One that is `native` has no nodes: what it does is what its function does.
-    """
+    """A whole workflow: the definition that runs, and the tables of what it uses. One that is `native` has no nodes."""
 
     format: Literal[1] = FORMAT
     guest: Guest = "auto"

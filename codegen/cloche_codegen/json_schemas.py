@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache, partial
 from typing import Any, Final
+from weakref import WeakSet
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -31,6 +32,7 @@ PARTS_MAX: Final = 5_000  # of a schema, or of all schemas of a stored graph: 0.
 LOOKS_MAX: Final = 10_000
 LOOKS_EACH: Final = 16
 MISFITS_MAX: Final = 20_000
+OF_JSON: Final[WeakSet[TypeAdapter[Any]]] = WeakSet()  # the adapters that were made here
 _TOO_MANY_WAYS: Final = (
     "there are too many ways in which it could be meant: its schema has alternatives inside of others"
 )
@@ -179,7 +181,9 @@ def _built(built: CoreSchema) -> TypeAdapter[Any] | None:
         def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
             return built
 
-    return TypeAdapter(Stored)
+    made: TypeAdapter[Any] = TypeAdapter(Stored)
+    OF_JSON.add(made)
+    return made
 
 
 class _Building:

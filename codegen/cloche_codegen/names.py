@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import PurePath
 from typing import Final
 from unicodedata import is_normalized
 
@@ -20,6 +22,24 @@ NOT_IN_NAMES: Final = re.compile(
     r"\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001345f"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+
+TARGET_PREFIX: Final = "cloche_target_"  # of the module that a file is imported as, so that it hides none of its name
+
+
+def home_of(kind: type) -> str:
+    """The module that a class is said to be of: the same however the program was begun. `python shop.py`, `python -m shop` and
+    `cloche run shop.py:order` all say `shop`."""
+    module = kind.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name.removesuffix(".__main__") if spec is not None else PurePath(file).stem if file else module
+    return module.removeprefix(TARGET_PREFIX)
+
+
+def qualified_name(kind: type) -> str:
+    """Module and name of a class."""
+    return f"{home_of(kind)}.{kind.__qualname__}"
 
 
 def shown(text: str) -> str:

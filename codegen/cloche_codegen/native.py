@@ -11,23 +11,30 @@ the host they say so.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, overload
 
+from pydantic import TypeAdapter
+
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
-from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass
+from cloche_codegen.conditions.functions.take import Taken, taken
 from cloche_codegen.errors import GraphError, Problem
 from cloche_codegen.parameters import Parameters, mapping_type, type_of, workflow_parameters
+from cloche_codegen.schemas import adapter_of, fields_of
 from cloche_codegen.steps import Step, annotation_of
+from cloche_codegen.types import Types, has_odd_keys, is_more
 from cloche_codegen.validate import problems_of
 
 W = TypeVar("W", bound=Workflow)
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
-    "Canceled", "EventTimeout", "FatalError", "RetryableError", "gather", "now", "patched", "race", "sleep", "sleep_until",
+    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "NotGranted",
+    "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "now", "patched", "race", "sleep", "sleep_until",
     "start_child", "wait_for_event",
 ])  # fmt: skip
 
@@ -62,24 +69,29 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
     described = (inspect.getdoc(function) or "").partition("\n")[0] or None
     name = function.__name__ if id is None else id
-    fields = {"description": described, "guest": "python", **_schemas(name, function, options), **options}
+    parameters = workflow_parameters(function)
+    if "input_schema" not in options:
+        parameters = replace(parameters, types=_types_of(name, function, parameters))
+    fields = {"description": described, "guest": "python", **_schemas(name, function, parameters, options), **options}
     made = workflow_class(id=name, **fields)
-    made.parameters = workflow_parameters(function)
+    made.parameters = parameters
     made._late = lambda: _graph(made, function)
     return made
 
 
-def _schemas(id: str, function: FunctionType, options: dict[str, Any]) -> dict[str, Any]:
-    """The annotations, where no schema is given. Those that cannot be resolved yet say nothing."""
-    parameters = workflow_parameters(function)
+def _types_of(id: str, function: FunctionType, parameters: Parameters) -> dict[str, Any]:
+    own = parameters.own.parameters.items()
+    return {name: type_of(one, annotation_of(id, function, one.annotation, {})) for name, one in own}
+
+
+def _schemas(id: str, function: FunctionType, parameters: Parameters, options: dict[str, Any]) -> dict[str, Any]:
+    """The annotations, where no schema is given."""
     found: dict[str, Any] = {}
     if "input_schema" not in options:
-        own = parameters.own.parameters.items()
-        types = {name: type_of(one, annotation_of(id, function, one.annotation, {})) for name, one in own}
         if parameters.is_by_name:
-            found["input_schema"] = mapping_type(parameters.name, parameters, types)
+            found["input_schema"] = mapping_type(parameters.name, parameters, parameters.types)
         else:
-            found["input_schema"] = types.get(parameters.first or "")
+            found["input_schema"] = parameters.types.get(parameters.first or "")
     if "output_schema" not in options:
         found["output_schema"] = annotation_of(id, function, parameters.whole.return_annotation, {})
     return found
@@ -87,18 +99,57 @@ def _schemas(id: str, function: FunctionType, options: dict[str, Any]) -> dict[s
 
 def _graph(made: Workflow, function: FunctionType) -> g.Graph:
     """Take the function under glass; the steps it calls become those of the workflow."""
+    types = Types()
+
+    def crossing(name: str, value: Any) -> str | None:
+        return _crossing(made, types, name, value)
+
+    def on_event(name: str | None, schema: Any) -> None:
+        types.of(adapter_of(schema, f"{made.id}/{name or 'an event'}"))
+        if name is not None:
+            made._learn_event(name, schema, f"{made.id}/{name}")
+
     try:
-        found = taken(function, is_workflow=True, crossing=lambda name, value: _crossing(made, name, value))
+        own = _own_types(made, types)
+        found = taken(function, is_workflow=True, crossing=crossing, types=types, on_event=on_event)
     except NotUnderGlass as error:
         problem = Problem("python_function", made.id, f"the function cannot go under glass: {error}")
         raise GraphError.all(f"workflow {made.id!r} cannot be used", [problem]) from error
     made._native_lines = _places(found)
-    native = g.NativeText(name=found.name, source=found.source, **_calling(made.parameters))
+    native = g.NativeText(
+        name=found.name,
+        source=found.source,
+        exceptions=found.exceptions or None,
+        types=own,
+        **_calling(made.parameters),
+    )
     graph = made._make_graph(native)
     problems = [*made._problems, *(problems_of(graph) if graph else ())]
     if graph is None or problems:
         raise GraphError.all(f"workflow {made.id!r} cannot be used", problems)
     return graph
+
+
+def _own_types(made: Workflow, types: Types) -> dict[str, Any] | None:
+    """The types of the workflow's own parameters, result and state, where values of them are more than their wire forms."""
+    parameters = made.parameters
+    assert parameters is not None
+    if parameters.is_by_name:
+        adapters = {name: adapter_of(one, f"{made.id}.{name}") for name, one in parameters.types.items()}
+    else:
+        adapters = {parameters.first: made.input_adapter()} if parameters.first else {}
+    takes = {name: found for name, one in adapters.items() if is_more(found := types.of(one))}
+    returns = types.of(made.output_adapter())
+    state = {name: found for name, one in fields_of(made.state_schema).items() if is_more(found := types.of(one))}
+    said = {"takes": takes, "returns": returns if has_odd_keys(types, returns) else None, "state": state}
+    return {name: one for name, one in said.items() if one} or None
+
+
+def _typed(types: Types, adapter: TypeAdapter[Any] | None, takes: Mapping[str, TypeAdapter[Any] | None]) -> str:
+    """The types of a call, as keywords: of its result, and of arguments that cannot cross alone."""
+    returns = types.of(adapter)
+    odd = {name: found for name, one in takes.items() if has_odd_keys(types, found := types.of(one))}
+    return (f", returns={returns!r}" if is_more(returns) else "") + (f", takes={odd!r}" if odd else "")
 
 
 def _calling(parameters: Parameters | None) -> dict[str, Any]:
@@ -116,14 +167,17 @@ def _calling(parameters: Parameters | None) -> dict[str, Any]:
     return {"parameters": 0, "input": how, "given": parameters.context}
 
 
-def _crossing(made: Workflow, name: str, value: Any) -> str | None:
+def _crossing(made: Workflow, types: Types, name: str, value: Any) -> str | None:
     """What an object of the host becomes inside: a call of a step, or the guest's own of the same name."""
     if isinstance(value, Step):
         made._register(value)
-        return f"{name} = _step({value.id!r}, signature={value.parameters.definition!r})"
+        takes = {one: value.argument_adapter(one) for one in value.parameters.own.parameters}
+        typed = _typed(types, value.output_adapter(), takes)
+        return f"{name} = _step({value.id!r}, signature={value.parameters.definition!r}{typed})"
     if isinstance(value, Workflow):
         _add_child(made, value)
-        return f"{name} = _child({value.id!r}{_signature(value.parameters)})"
+        typed = _typed(types, value.output_adapter(), {"input": value.input_adapter()})
+        return f"{name} = _child({value.id!r}{_signature(value.parameters)}{typed})"
     if isinstance(value, ModuleType) and value.__name__ == "cloche":
         return "import cloche" if name == "cloche" else f"import cloche as {name}"
     named, home = getattr(value, "__name__", None), getattr(value, "__module__", None) or ""
@@ -191,8 +245,8 @@ def sleep_until(when: Any) -> Any:
     _outside("sleep_until")
 
 
-def wait_for_event(name: str, *, timeout: Any = None) -> Any:
-    """What the event `name` carries; EventTimeout after `timeout` (seconds or a timedelta)."""
+def wait_for_event(name: str, *, schema: Any = None, timeout: Any = None) -> Any:
+    """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta)."""
     _outside("wait_for_event")
 
 

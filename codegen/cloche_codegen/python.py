@@ -52,6 +52,11 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
         head += _CHILD
     asked = graph.native
     calling = f", input={asked.input!r}, given={asked.given!r}" if asked.input is not None else ""
+    if asked.exceptions:
+        pairs = ", ".join(f"{_text(qualified)}: {name}" for name, qualified in sorted(asked.exceptions.items()))
+        calling += f", exceptions={{{pairs}}}"
+    types = asked.types or {}
+    calling += "".join(f", {name}={types[name]!r}" for name in ("takes", "returns", "state") if name in types)
     code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", ""])
     return source_of(code, {line + len(head): place for line, place in places.items()})
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, NotRequired, get_origin, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
+from typing_extensions import TypedDict, is_typeddict
 
 from cloche_codegen.errors import GraphError
 from cloche_codegen.json_schemas import BrokenSchema, Room, adapter_of_json
@@ -44,6 +46,45 @@ def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
         return _make(schema, what)
     except _NoAdapter as error:
         raise _unusable(schema, what, error.__cause__) from error
+
+
+def state_adapter_of(schema: object) -> TypeAdapter[Any] | None:
+    """Of some keys of a state, each as the schema of the whole has it; None where that is no class with fields."""
+    try:
+        return _state_adapter(schema)
+    except TypeError:  # it cannot be hashed
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _state_adapter(schema: Any) -> TypeAdapter[Any] | None:
+    types = _field_types(schema)
+    if types is None:
+        return None
+    is_closed = issubclass(schema, BaseModel) and schema.model_config.get("extra") == "forbid"
+    extra: Any = "forbid" if is_closed else "allow"
+    make: Any = TypedDict  # the names are known at run time only
+    made = make(f"State_{schema.__name__}", {name: NotRequired[kind] for name, kind in types.items()})
+    made.__pydantic_config__ = {"extra": extra, "arbitrary_types_allowed": True}
+    return TypeAdapter(made)
+
+
+def fields_of(schema: object) -> dict[str, TypeAdapter[Any] | None]:
+    """The adapters of the fields of a class, by all names that they have; none where it is no class with fields."""
+    return {name: adapter_of(one, name) for name, one in (_field_types(schema) or {}).items()}
+
+
+def _field_types(schema: object) -> dict[str, Any] | None:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return {
+            key: Annotated[(one.annotation, *one.metadata)] if one.metadata else one.annotation
+            for name, one in schema.model_fields.items()
+            for key in (name, one.serialization_alias or one.alias or name)
+        }
+    if isinstance(schema, type) and (is_dataclass(schema) or is_typeddict(schema)):
+        hints = get_type_hints(schema, include_extras=True)
+        return {name: one for name, one in hints.items() if get_origin(one) is not ClassVar}
+    return None
 
 
 def accepted_adapter(schema: JsonSchema | None, room: Room | None = None) -> TypeAdapter[Any] | None:

@@ -93,7 +93,8 @@ def build(sources: Sources, cache: Path, progress: Progress) -> Built:
         with reported(progress, "link"):
             linked = _link(objects, Path(work), cache)
     with reported(progress, "bake the prelude"):
-        wasm = bake(linked, [Script(p.name, p.read_text("utf-8")) for p in sources.prelude])
+        scripts = [Script(p.name, p.read_text("utf-8")) for p in sources.prelude]
+        wasm = bake(linked, [*scripts, Script("the end", "")])
     return Built(wasm, _licences(engine))
 
 

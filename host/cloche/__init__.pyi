@@ -16,12 +16,17 @@ from cloche.engines import ProcessEngine as ProcessEngine
 from cloche.engines import SandboxEngine as SandboxEngine
 from cloche.engines import WorkflowExecutionEngine as WorkflowExecutionEngine
 from cloche.errors import ClocheError as ClocheError
+from cloche.errors import CompletionError as CompletionError
 from cloche.errors import DeployRefused as DeployRefused
 from cloche.errors import FatalError as FatalError
+from cloche.errors import InvalidInput as InvalidInput
+from cloche.errors import NotGranted as NotGranted
 from cloche.errors import QueueFull as QueueFull
+from cloche.errors import RedispatchedTooOften as RedispatchedTooOften
 from cloche.errors import RetryableError as RetryableError
 from cloche.errors import RunConflict as RunConflict
 from cloche.errors import RunFailed as RunFailed
+from cloche.errors import UnknownOutcome as UnknownOutcome
 from cloche.history import Failure as Failure
 from cloche.operations import ReplayReport as ReplayReport
 from cloche.operations import VerifyReport as VerifyReport

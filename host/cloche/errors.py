@@ -6,6 +6,7 @@
         NotFound              no such run or workflow
         RunConflict           this run id exists with another input
         NotSuspended          a run does not wait for what it was given
+        AccessRefused         a server does not let us in, or not to this
       DeployRefused         a tenant's code does not load, or is not what it should be
       StartRefused          the workflow's `on_start` raised, in a worker
       RefusedByEngine       a foreign engine cannot say something of a workflow
@@ -19,7 +20,7 @@
       RunFailed             the workflow: raised by `unwrap()` of a run that did not succeed
       GuestFault            the guest: it was stopped, or said something that is not in the grammar
         FuelExhausted · TimeExhausted · MemoryExhausted · StackExhausted · GuestTrapped
-        MalformedOutput · OutputTooLarge · LoadFailed
+        MalformedOutput · OutputTooLarge · LoadFailed · InvalidResult
         LimitExceeded         a bound of the tenant's policy was met
           NotGranted            the policy does not allow this step or workflow
         CellLost              the process of its cell ended, or hung, in a turn
@@ -31,6 +32,7 @@
       StoreError            the store
         SeqConflict           somebody else appended first
         LeasedElsewhere       another worker executes this run
+          HeldBack              nobody does: its tenant is suspended, or its code in quarantine
         LeaseLost             this worker did, and another one does now
         StoreUnavailable      nothing was written; trying again may work
           StoreFull             the disk is full; runs go on when there is room
@@ -110,6 +112,12 @@ class NotSuspended(UsageError):
     """Facts: `run_id`, `suspended` (what does wait: paths and labels)."""
 
     code = "not-suspended"
+
+
+class AccessRefused(UsageError):
+    """A server knows nobody by the token, or its role or tenant does not allow what was asked. Facts: `status` (of HTTP)."""
+
+    code = "access-refused"
 
 
 class DeployRefused(UsageError):
@@ -237,6 +245,13 @@ class LoadFailed(GuestFault):
     code = "load-failed"
 
 
+class InvalidResult(GuestFault):
+    """What a workflow returned is of another type than its annotation or output schema says. Facts: `problems`, as those of
+    `InvalidInput`."""
+
+    code = "invalid-result"
+
+
 class LimitExceeded(GuestFault):
     """A bound of the policy was met. Facts: `limit` (the field of `Policy`), `value` (the bound), `asked`."""
 
@@ -307,6 +322,12 @@ class LeasedElsewhere(StoreError):
     retryable = True
 
 
+class HeldBack(LeasedElsewhere):
+    """An operator holds a tenant back, or one version of its code. Facts: `tenant`, `reason`, `held_at` (ms since 1970)."""
+
+    code = "held-back"
+
+
 class LeaseLost(StoreError):
     """Nothing was written: what a worker brings that has lost its lease is late. Facts: `run_id`."""
 
@@ -359,6 +380,19 @@ class RetryableError(Exception):
     def __init__(self, message: str = "", *, retry_after: float | timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnknownOutcome(Exception):
+    """Caught in a workflow: a step that is to run at most once began, and nobody will hear how it ended. It may have done its
+    work: look where it works, then decide."""
+
+
+class RedispatchedTooOften(Exception):
+    """Caught in a workflow: a step was begun again and again, and each time its process ended before it did."""
+
+
+class CompletionError(Exception):
+    """Caught in a workflow: of several things at once, fewer have succeeded than had to."""
 
 
 class HeavyTurn(Exception):

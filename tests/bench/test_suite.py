@@ -15,7 +15,6 @@ ENGINES = (
     "inngest",
     "restate",
     "temporal",
-    "postgres",
 )  # need servers and packages of others, and run for long: by hand
 
 

@@ -12,7 +12,8 @@ import pytest
 from codegen import classes_for_tests as written
 
 from cloche_codegen.conditions.functions.reading import opened
-from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass
+from cloche_codegen.conditions.functions.take import Taken, taken
 
 DATA = {"sku": "a", "count": 7, "status": "open"}
 

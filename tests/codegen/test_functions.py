@@ -17,8 +17,9 @@ from codegen.steps_for_tests import free
 
 from cloche_codegen import Graph, GraphError, Workflow, create_workflow, load_workflow
 from cloche_codegen.conditions.functions.reading import BrokenFunction, context_use, opened
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass
 from cloche_codegen.conditions.functions.source import Place
-from cloche_codegen.conditions.functions.take import NotUnderGlass, Taken, taken
+from cloche_codegen.conditions.functions.take import Taken, taken
 from cloche_codegen.conditions.functions.text import placed
 
 

@@ -39,9 +39,15 @@ def test_an_error_at_the_top_level_names_where_it_was_thrown() -> None:
         ("await import('x'); export default () => 1", "cannot import 'x'"),
         ("await new Promise(() => {}); export default () => 1", "waits at its top level"),
         ("throw 5; export default () => 1", "5"),
-        ("Math.random(); export default () => 1", "no randomness before the run starts"),
-        ("crypto.randomUUID(); export default () => 1", "no randomness before the run starts"),
-        ("crypto.getRandomValues(new Uint8Array(1)); export default () => 1", "no randomness before the run starts"),
+        (
+            "crypto.randomUUID(); export default () => 1",
+            "no random bytes before the run starts, for they would be the same",
+        ),
+        ("crypto.getRandomValues(new Uint8Array(1)); export default () => 1", "no random bytes before the run starts"),
+        ("setTimeout(() => 1); export default () => 1", "there is no setTimeout before the run starts"),
+        ("setInterval(() => 1); export default () => 1", "there is no setInterval before the run starts"),
+        ("import 'node:fs'; export default () => 1", "Node's own modules are not there: bundle for browsers"),
+        ("import 'lodash'; export default () => 1", "a bundler makes one of several"),
         (b"export default () => '\xff'", "not UTF-8"),
     ],
 )

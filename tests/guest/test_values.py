@@ -132,7 +132,7 @@ def test_undefined_is_absent_in_maps_and_null_elsewhere() -> None:
 
 def test_instances_cross_as_their_own_enumerable_string_keys() -> None:
     body = """
-    class Point { #hidden = 1; constructor() { this.x = 1; this[Symbol("s")] = 2 } get y() { return 3 } }
+    class Point { #hidden() { return 1 } constructor() { this.x = 1; this[Symbol("s")] = 2 } get y() { return 3 } }
     return Object.defineProperty(new Point(), "z", { value: 4, enumerable: false });
     """
     assert run(body) == {"x": 1}
@@ -151,7 +151,7 @@ def test_a_getter_that_throws_fails_with_its_own_error() -> None:
 
 
 def test_a_getter_cannot_ask_for_a_command_in_the_middle_of_another() -> None:
-    cell = Cell(workflow("return { get a() { console.log('inside'); return 1 } }"))
+    cell = Cell(workflow("return { get a() { cloche.entered('inside', 1); return 1 } }"))
 
     (failed,) = cell.start()
 

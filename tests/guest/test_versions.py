@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -13,6 +15,7 @@ from guest_python.python_cells import workflow as python_workflow
 from cloche_guest import ABI_VERSION, abi_of, ensure_guest, find_guest
 
 ZONED = cbor2.CBORTag(9557, "2026-03-28T23:59:59.123456+01:00[Europe/Berlin]")
+FAILURES = json.loads((Path(__file__).parents[1] / "vectors" / "failures.json").read_text())
 Made = Callable[[str, str], Cell]
 
 
@@ -55,6 +58,43 @@ def test_keys_of_a_failure_that_nobody_knows_are_skipped(made: Made) -> None:
     ((kind, failure),) = cell.turn([2, NOW, 1, FAILURE, 5])
     assert (kind, failure["name"], failure["message"]) == (FAIL, "ValueError", "m")
     assert failure["cause"] == {"name": "E", "message": "c"}
+
+
+@pytest.mark.parametrize("vector", FAILURES, ids=lambda vector: vector["name"])
+def test_a_failure_that_is_thrown_on_leaves_as_it_came(made: Made, vector: dict[str, str]) -> None:
+    cell = made(
+        "try { await step('a')() } catch (error) { throw error }",
+        "try:\n    await step('a')()\nexcept Exception as error:\n    raise error",
+    )
+    cell.start()
+    failure = cbor2.loads(bytes.fromhex(vector["hex"]))
+
+    ((kind, left),) = cell.turn([2, NOW, 1, failure])
+    left.pop("trace", None)
+    assert (kind, left) == (FAIL, failure)
+
+
+def test_javascript_sees_what_python_says_of_an_exception() -> None:
+    body = """
+      try { await step("a")() } catch (error) {
+        return [error.bases, error.notes, error.errors.map((one) => one.name), Object.keys(error)];
+      }"""
+    cell = Cell(workflow(body))
+    cell.start()
+    failure = cbor2.loads(bytes.fromhex(FAILURES[-1]["hex"]))
+    assert cell.turn([2, NOW, 1, failure]) == [[COMPLETE, [["cloche.FatalError"], ["n"], ["KeyError"], []]]]
+
+
+def test_a_list_that_is_none_leaves_with_what_may_be_in_it() -> None:
+    body = """
+      const error = new Error("m");
+      error.errors = [1, new TypeError("t"), error, {}];
+      error.notes = "no list";
+      error.bases = ["a.B", 5, , "c.D"];
+      throw error"""
+    ((_, left),) = Cell(workflow(body)).start()
+    assert left["members"] == [{"name": "TypeError", "message": "t"}]
+    assert (left["bases"], "notes" in left) == (["a.B", "c.D"], False)
 
 
 def test_what_is_skipped_must_be_well_formed(made: Made) -> None:

@@ -56,7 +56,13 @@ class LoopDriver:
             self.fault(_UNKNOWN_CALL if self.loop._started else _MALFORMED)
         if call.suspended:
             self.loop.suspend(call)
-        if not call.abandoned and not self.finished:
+        if call.abandoned or self.finished:
+            return
+        try:
+            value = call.typed[0](value) if call.typed and call.typed[0] else value
+        except Exception as error:
+            call.settle(None, error)
+        else:
             call.settle(value)
 
     def free_path(self, name: str) -> str:
@@ -217,8 +223,9 @@ def _calls(driver: LoopDriver, lazy: Any) -> tuple[type, type]:
 def _step_call(driver: LoopDriver, call: Any) -> type:
     class StepCall(call):  # type: ignore[misc]
         def __init__(self, name: Any, path: Any, /, *arguments: Any, **keywords: Any) -> None:
+            self.typed = None
             if isinstance(name, tuple):
-                name, _, stub = name
+                name, _, stub, self.typed = name
                 stub(*arguments, **keywords)
             self.name, self.path, self.arguments, self.keywords = name, path, arguments, keywords
 
@@ -226,6 +233,8 @@ def _step_call(driver: LoopDriver, call: Any) -> type:
             return self.name
 
         def rest(self) -> tuple[Any, ...]:
+            if self.typed and self.typed[1]:
+                self.arguments, self.keywords = self.typed[1](self.arguments, self.keywords)
             keywords = (driver.encoded(self.keywords, "arguments"),) if self.keywords else ()
             return (self.name, driver.encoded(self.arguments, "arguments"), *keywords)
 

@@ -185,10 +185,16 @@ def test_a_failure_says_where_in_the_source() -> None:
         workflow("fail(1)", head="def fail(x):\n    raise ValueError('boom') from KeyError('k')")
     ).start()[-1]
 
+    of_exceptions = ["builtins.Exception", "builtins.BaseException"]
     assert failure == {
         "name": "ValueError",
+        "bases": ["builtins.ValueError", *of_exceptions],
         "message": "boom",
-        "cause": {"name": "KeyError", "message": "'k'"},
+        "cause": {
+            "name": "KeyError",
+            "bases": ["builtins.KeyError", "builtins.LookupError", *of_exceptions],
+            "message": "'k'",
+        },
         "trace": [[6, "main"], [3, "fail"]],
     }
 

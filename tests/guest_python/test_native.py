@@ -187,6 +187,50 @@ def test_a_failure_can_be_caught_by_the_name_of_a_built_in_exception() -> None:
     ]
 
 
+def test_exceptions_that_the_workflow_imports_are_caught_by_their_names() -> None:
+    body = "try:\n    await step('s')()\nexcept ValueError as e:\n    return [isinstance(e, JSONDecodeError), str(e)]"
+    run = Native(body, "from json import JSONDecodeError")
+    run.start()
+    assert run.fail(1, "JSONDecodeError") == [[COMPLETE, [True, "no"]]]
+
+
+def test_a_base_is_found_in_a_module_that_was_imported() -> None:
+    body = """
+try:
+    await step('s')()
+except decimal.DivisionByZero as e:
+    return [e.name, isinstance(e, ArithmeticError)]
+"""
+    run = Native(body, "import decimal")
+    run.start()
+    bases = ["shop.NoPrice", "decimal.DivisionByZero", "builtins.Exception"]
+    assert run.fail(1, "NoPrice", bases=bases) == [[COMPLETE, ["NoPrice", True]]]
+
+
+def test_what_the_loop_takes_as_its_own_is_never_made_of_a_failure() -> None:
+    body = "try:\n    await step('s')()\nexcept Exception as e:\n    return [type(e).__name__, list(e.bases)]"
+    for name in ("StopIteration", "MemoryError", "StopAsyncIteration"):
+        run = Native(body)
+        run.start()
+        assert run.fail(1, name, bases=[f"builtins.{name}"]) == [[COMPLETE, ["Failure", [f"builtins.{name}"]]]]
+
+
+def test_of_a_group_except_star_takes_a_part() -> None:
+    body = """
+try:
+    await step('s')()
+except* KeyError as e:
+    log(len(e.exceptions))
+except* ValueError as e:
+    log(str(e.exceptions[0]))
+"""
+    run = Native(body)
+    run.start()
+    members = [{"name": name, "message": "m", "bases": [f"builtins.{name}"]} for name in ("KeyError", "ValueError")]
+    told = run.fail(1, "ExceptionGroup", bases=["builtins.ExceptionGroup"], members=members)
+    assert told == [[LOG, 2, "1"], [LOG, 2, "m"], [COMPLETE, None]]
+
+
 def test_an_exception_that_leaves_is_the_failure_of_the_run_with_its_place() -> None:
     head = """
 class Broke(Exception): ...
@@ -197,8 +241,12 @@ def sink():
 """
     (end,) = Native("sink()", head).start()
     trace = end[1].pop("trace")
+    of_exceptions = ["builtins.Exception", "builtins.BaseException"]
+    cause = {
+        "name": "KeyError", "message": "'k'", "bases": ["builtins.KeyError", "builtins.LookupError", *of_exceptions],
+    }  # fmt: skip
     assert end == [
-        FAIL, {"name": "Broke", "message": "sunk", "data": {"depth": 3}, "cause": {"name": "KeyError", "message": "'k'"}}
+        FAIL, {"name": "Broke", "message": "sunk", "data": {"depth": 3}, "bases": of_exceptions, "cause": cause}
     ]  # fmt: skip
     assert [function for _, function in trace] == ["main", "sink"]
 

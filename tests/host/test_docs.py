@@ -69,6 +69,18 @@ def test_the_native_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, printed + "\n"), done.stderr
 
 
+def test_the_page_on_failures_says_what_its_program_prints(tmp_path: Path) -> None:
+    needs_python()
+    text = (ROOT / "docs" / "failures.md").read_text()
+    program, graph = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    steps = "import cloche\ncharge, try_later, give_up = (cloche.step(id=id)(lambda data: data) for id in 'abc')\n"
+    exec(steps + graph.rstrip() + ".commit()", {"__name__": "page"})
+    (tmp_path / "shop.py").write_text(program)
+    runs = re.findall(r"\$ cloche run shop.py:shop --input (.*)\n(.*)\n", text)
+    done = [_cloche("run", "shop.py:shop", "--input", given, cwd=tmp_path) for given, _ in runs]
+    assert [ran.stdout for ran in done] == [f"{printed}\n" for _, printed in runs], [ran.stderr for ran in done]
+
+
 STRANGER = """
 import asyncio
 from tenants import order
@@ -138,3 +150,13 @@ def _is_there(file: str, name: str) -> bool:
             return False
         body = node.body
     return True
+
+
+def test_the_page_of_what_crosses_runs_as_it_says(tmp_path: Path) -> None:
+    needs_python()
+    text = (ROOT / "docs" / "concepts" / "what-crosses-the-glass.md").read_text()
+    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "shop.py").write_text(program)
+    [[given, printed]] = re.findall(r"\$ cloche run shop.py:shop --input '(.*)'\n(.*)\n", text)
+    done = _cloche("run", "shop.py:shop", "--input", given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, printed + "\n"), done.stderr

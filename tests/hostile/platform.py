@@ -29,8 +29,8 @@ ENGINES: dict[Mode, Callable[[Limits], CellSource]] = {
     "process": cache(ProcessEngine),  # a process outlives an attack: the next one of the tenant is made in it
 }
 LIMITS: dict[Language, Limits] = {
-    "javascript": Limits(fuel_per_event=60_000_000, memory_bytes=32 << 20),
-    "python": Limits(fuel_per_event=300_000_000, memory_bytes=80 << 20),
+    "javascript": Limits(fuel_per_event=60_000_000, fuel_per_load=200_000_000, memory_bytes=32 << 20),
+    "python": Limits(fuel_per_event=300_000_000, fuel_per_load=2_000_000_000, memory_bytes=80 << 20),
 }
 STILL_MS = 100.0  # attacks that end at once leave no time for a step: then nothing may have held it up
 AROUND = 2  # steps of the neighbour before and behind an attack

@@ -166,6 +166,7 @@ def test_a_bomb_goes_off_under_the_glass(mode: Mode, body: str, name: str) -> No
         ("return new Promise(() => {});", "Deadlock", "nothing outside will ever answer"),
         ("await step('echo')(1); await new Promise(() => {});", "Deadlock", "nothing outside will ever answer"),
         ("await { then() {} };", "Deadlock", "nothing outside will ever answer"),
+        ("(async () => { null.x })(); await new Promise(() => {});", "Deadlock", "nobody has handled it: TypeError"),
         ("return { items: [{ cb: () => 1 }] };", "TypeError", "result.items[0].cb is a function"),
         ("return () => 1;", "TypeError", "result is a function"),
         ("await step('echo')(() => 1);", "TypeError", "arguments[0] is a function"),

@@ -32,6 +32,7 @@ RISK = "export default async function workflow(input) { return cloche.child('c',
 
 def app_on(mode: Mode, store: MemoryStore | None = None, **options: Any) -> AppOn:
     engine = options.pop("engine", None) or ENGINES[mode](LIMITS["javascript"])
+    options.setdefault("policy", Policy())  # what is tried here is names
     return AppOn(store or MemoryStore(), tenant="mallory", engine=engine, **options)
 
 
@@ -82,8 +83,8 @@ def test_a_plain_id_is_never_taken_for_a_child(mode: Mode) -> None:
 def test_a_parent_of_an_older_release_keeps_its_ids(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     made = NewRuns.created
 
-    def created(self: NewRuns, tenant: TenantId, code: Code, **more: Any) -> RunCreated:
-        return replace(made(self, tenant, code, **more), derived_ids=False, parent={})
+    def created(self: NewRuns, code: Code, policy: Policy, **more: Any) -> RunCreated:
+        return replace(made(self, code, policy, **more), derived_ids=False, parent={})
 
     monkeypatch.setattr(NewRuns, "created", created)
 

@@ -30,6 +30,7 @@ from cloche.history.values import encode_plain
 from cloche.operations.export import export_run, import_run
 from cloche.run import checkpoints
 from cloche.store import MemoryCheckpoints, MemoryStore, all_records
+from cloche.tenancy import Policy
 from cloche.worker.answers import token_of
 
 VICTIM, MALLORY = "victim", "mallory"
@@ -330,7 +331,7 @@ def test_a_file_promises_its_run_no_more_than_runs_get_here(exported: bytes, lim
 
     @in_loop
     async def live() -> None:
-        async with AppOn(MemoryStore()) as app:
+        async with AppOn(MemoryStore(), policy=Policy()) as app:
             with pytest.raises(ForeignFile, match="was promised"):
                 await app.import_(forged(exported, promised))
 

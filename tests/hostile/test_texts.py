@@ -18,6 +18,7 @@ from cloche.run.lanes import Lanes
 from cloche.sandbox import images
 from cloche.sandbox.process import grants, readers
 from cloche.store import MemoryStore
+from cloche.tenancy import Policy
 from cloche.tenancy.cache import TenantCache
 from cloche_codegen.conditions.functions.subset import SIZE_MAX, expression_of
 from cloche_codegen.json_schemas import PARTS_MAX
@@ -25,6 +26,7 @@ from cloche_codegen.schemas import Pairs, misfit
 
 
 def app_on(mode: Mode, **options: Any) -> AppOn:
+    options.setdefault("policy", Policy())  # texts of up to 4 MiB
     return AppOn(MemoryStore(), engine=ENGINES[mode](LIMITS["javascript"]), **options)
 
 

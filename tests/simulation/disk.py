@@ -13,13 +13,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from cloche.errors import StoreError, StoreUnavailable
+from cloche.errors import StoreUnavailable
 from cloche.history import Kind, Record, RunKey
 from cloche.history.messages import SetTimer
 from cloche.history.output import unpack_command
 from cloche.history.records import genesis, unpack_record
-from cloche.store import Append, InboxRow, MemoryStore, Store, all_records
+from cloche.status import RunStatus
+from cloche.store import Append, InboxRow, MemoryStore, Outcome, Store, all_records
 
+PASSES = (0, 0, 1, 1, 2, 3, 8)  # of the loop, on the way to the disk
+# What a worker asks for that changes something. The answers to other questions are not worth losing: they are asked again.
+CHANGES = ("join", "claim", "claim_due", "release", "evict", "set_problem", "post", "take", "resolve", "forget")
 ENDS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED)
 
 
@@ -83,19 +87,21 @@ class Book:
 class Disk:
     """What outlives every worker."""
 
-    def __init__(self, *, has_clock: bool = True) -> None:
+    def __init__(self, *, has_clock: bool = True, queue_max: int | None = None, way: Way | None = None) -> None:
         self.store = MemoryStore()
+        self.way = way or Way()
+        self._queue_max = queue_max
         self.book = Book()
         self._has_clock = has_clock  # one that is never set back: times of different records can be compared
         self.fault: Broken | None = None  # the first promise that was not kept inside a commit
 
-    async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[StoreError | None]:
+    async def commit(self, handle: Store, appends: Sequence[Append], chance: random.Random) -> list[Outcome]:
         """One transaction of a handle on the store, its appends in any order: they are of different runs."""
         order = list(range(len(appends)))
         chance.shuffle(order)
         rows = [await self.store.run(append.key) for append in appends]
         events = {append.key: await self.store.requests(append.key) for append in appends}
-        outcomes: list[StoreError | None] = [None] * len(appends)
+        outcomes: list[Outcome] = [None] * len(appends)
         for place, outcome in zip(order, await handle.commit([appends[place] for place in order]), strict=True):
             outcomes[place] = outcome
         try:
@@ -107,11 +113,29 @@ class Disk:
                 if self._has_clock:
                     self.book.check_deadlines(append, events[append.key])
                 self.book.enter(append)
+            await self._check_queue()
         except AssertionError as broken:
             self.fault = self.fault or Broken(str(broken))
         except Exception as broken:
             self.fault = self.fault or Broken(f"a record that was taken is broken: {broken}")
         return outcomes
+
+    async def _check_queue(self) -> None:
+        """No more runs wait to begin than may."""
+        waiting = len([row for row in await self.store.runs() if row.status == RunStatus.PENDING])
+        if self._queue_max is not None and waiting > self._queue_max:
+            raise Broken(f"{waiting} runs wait to begin, and {self._queue_max} may")
+
+
+class Way:
+    """To the disk and back: the loop makes some passes meanwhile, which `chance` gives. None: the disk answers at once."""
+
+    def __init__(self, chance: random.Random | None = None) -> None:
+        self._chance = chance
+
+    async def take(self) -> None:
+        for _ in range(self._chance.choice(PASSES) if self._chance is not None else 0):
+            await asyncio.sleep(0)
 
 
 class Connection:
@@ -125,6 +149,11 @@ class Connection:
         self.is_dead = self.is_cut = False
         self.dies_in: tuple[int, bool] | None = None  # after so many commits, and whether the last is kept
         self.refuses = self.loses_answers = self.stalls = 0
+        self.loses_any = 0  # answers to whatever changes something
+        self.stalls_now: Callable[[], None] | None = (
+            None  # it stands still before what it asks next; then this is called
+        )
+        self.names: list[str] = []  # by which it has joined
         self._disk = disk
         self._chance = chance
         self._died = died
@@ -139,17 +168,15 @@ class Connection:
         if self.is_dead or self.is_cut:
             raise StoreUnavailable("there is no way to the store")
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+        await self._disk.way.take()
         self.check()
         if self.refuses:
             self.refuses -= 1
             raise StoreUnavailable("the disk is full")
         if self.stalls:
             self.stalls -= 1
-            for lease in {append.lease for append in appends if append.lease is not None}:
-                for worker in await self._disk.store.leases.workers():
-                    if worker.id == lease.worker:
-                        await self._disk.store.leases.evict(worker)  # others did, while this process stood still
+            await self._evicted()
         if self._is_last():
             assert self.dies_in is not None
             if self.dies_in[1]:
@@ -159,10 +186,18 @@ class Connection:
         outcomes = await self._disk.commit(self._handle, appends, self._chance)
         if any(append.release for append in appends):  # time goes on while a run comes to rest
             await asyncio.sleep(0.002)
+        await self._disk.way.take()
+        self.check()
         if self.loses_answers:
             self.loses_answers -= 1
             raise StoreUnavailable("the answer was lost")
         return outcomes
+
+    async def _evicted(self) -> None:
+        """Others have evicted this worker, while its process stood still."""
+        for worker in await self._disk.store.leases.workers():
+            if worker.id in self.names:
+                await self._disk.store.leases.evict(worker)
 
     def die(self) -> None:
         self.is_dead = True
@@ -189,8 +224,21 @@ class Connection:
             return method
 
         async def call(*args: Any, **options: Any) -> Any:
+            await self._disk.way.take()
             self.check()
-            return await method(*args, **options)
+            if self.stalls_now is not None:
+                stalled, self.stalls_now = self.stalls_now, None
+                await self._evicted()
+                stalled()
+            answer = await method(*args, **options)
+            await self._disk.way.take()
+            self.check()
+            if self.loses_any and method.__name__ in CHANGES:
+                self.loses_any -= 1
+                raise StoreUnavailable("the answer was lost")
+            if method.__name__ == "join":
+                self.names.append(args[0])
+            return answer
 
         return call
 

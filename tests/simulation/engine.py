@@ -8,27 +8,30 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from cloche import Client, Cloche, DirectEngine
+from cloche import Client, Cloche, Workflow
+from cloche.engines import Code
 from cloche.errors import ClocheError, HistoryError
-from cloche.history import DEFAULT_TENANT, Kind, RunKey
-from cloche.history.ids import run_key
+from cloche.history import DEFAULT_TENANT, CallId, Kind, RunKey
+from cloche.history.ids import CHILD, derived_key, parent_of, run_key
 from cloche.history.messages import HookReceived, unpack_event
 from cloche.operations import replay
 from cloche.run.attempts import REDISPATCHES_MAX
 from cloche.status import FINAL
 from cloche.store import RunRow
+from cloche.tenancy import Policy
 from cloche.testing import StandStill, TestApp, VirtualTime
 from cloche.testing.clock import VirtualWorld
-from simulation.disk import Broken, Connection, Disk
-from simulation.flows import ANSWER, Flow, Steps, flows
+from simulation.disk import Broken, Connection, Disk, Way
+from simulation.flows import ANSWER, ENGINE, Flow, Steps, deploy, flows
 from simulation.scenario import WORKERS, Action, Scenario
 
 LEASE_TTL_S = 4.0
 LONGEST_S = 4_000.0  # of virtual time, for what is left to do when nothing goes wrong any more
 ROUND_S = 20.0
 PAUSE_S_MAX = 1.0  # between two looks of a worker at the store: well below a lease
-ENGINE = DirectEngine()
 
 
 @dataclass(slots=True)
@@ -45,6 +48,29 @@ class Worker:
     connection: Connection
     app: TestApp
     callers: set[asyncio.Task[None]]
+
+    def forget_its_heartbeat(self) -> None:
+        """It stood still for longer than a lease lasts."""
+        self.app._running.membership._renewed -= LEASE_TTL_S
+
+    def check(self) -> None:
+        """Each run has one driver here and takes one place, and the worker has one name."""
+        running = self.app._running
+        drivers, admission = running.drivers, running.admission
+        driven, counted = admission.driven.total(), len(drivers._counted)
+        if driven != counted or not drivers._counted <= set(drivers.keys()):
+            raise Broken(f"a worker drives {counted} runs ({len(drivers)} drivers), which take {driven} places")
+        if any(count < 0 for count in admission.claimed.values()):
+            raise Broken(f"a worker has given back more places than it had taken: {admission.claimed}")
+
+    def check_lease(self, run: str) -> None:
+        """A step begins: the worker does not know that others have the run."""
+        running = self.app._running
+        driver = running.drivers.get(_key(int(run.removeprefix("run-"))))
+        if driver is None or (driver.lease is not None and driver.lease.worker != running.name):
+            raise Broken(
+                f"{run}: a step began by the lease {driver and driver.lease}, and the worker is {running.name}"
+            )
 
 
 def simulate(scenario: Scenario) -> Outcome:
@@ -81,8 +107,12 @@ class Simulation:
         self._time = time
         self._chance = random.Random(scenario.seed)
         goes_back = any(one.kind == "set clock" and one.seconds < 0 for one in scenario.actions)
-        self._disk = Disk(has_clock=not goes_back)
-        self._flows: list[Flow] = flows(Steps(scenario.seed, self._begins))
+        way = Way(random.Random(f"{scenario.seed} way") if scenario.waits else None)
+        self._disk = Disk(has_clock=not goes_back, queue_max=scenario.places or None, way=way)
+        # Each process has steps of its own, so that it is known where one begins.
+        self._flows: list[list[Flow]] = [
+            flows(Steps(scenario.seed, partial(self._begins, number))) for number in range(WORKERS)
+        ]
         self._workers: list[Worker | None] = [None] * WORKERS
         self._restarts: set[asyncio.Task[None]] = set()
         self._started: set[int] = set()  # runs whose start was acknowledged
@@ -91,6 +121,9 @@ class Simulation:
         self._fault: Broken | None = None
         self._clock_s = self._latest_s = 0.0  # how far ahead the wall clock is, and was
         self._outcome = Outcome()
+        places = scenario.places
+        policy = Policy(concurrent_runs=places, queued_runs=places) if places else Policy()
+        self._bounds: dict[str, Any] = {"policies": {DEFAULT_TENANT: policy}}
         # In every third scenario the other worker stays alone: nobody else writes, so nothing but itself can wake it.
         self._one_is_lost = scenario.seed % 3 == 2
 
@@ -98,6 +131,9 @@ class Simulation:
 
     async def live(self) -> Outcome:
         try:
+            for run in range(len(self._scenario.flows)):
+                if isinstance(code := self._flow(run).workflow, Code):
+                    await deploy(self._disk.store, code)
             for number in range(WORKERS):
                 await self._boot(number)
             for action in self._scenario.actions:
@@ -134,9 +170,10 @@ class Simulation:
             case "start":
                 self._call(worker, self._start, action.run)
             case "resume":
-                for other in self._workers:  # all of them at once
-                    if other is not None:
-                        self._call(other, self._resume, action.run)
+                for other in self._workers:  # all of them at once, or two callers of each
+                    for ask in (self._resume,) if action.kept else (self._resume_here, self._resume_here):
+                        if other is not None:
+                            self._call(other, ask, action.run)
             case "event":
                 for other in self._workers:
                     if other is not None:
@@ -150,8 +187,12 @@ class Simulation:
                 connection.dies_in = (action.number, action.kept)
             case "refuse":
                 connection.refuses = action.number
+            case "lose answers" if action.kept:
+                connection.loses_any = action.number
             case "lose answers":
                 connection.loses_answers = action.number
+            case "stall" if action.kept:
+                connection.stalls_now = worker.forget_its_heartbeat
             case "stall":
                 connection.stalls = 1
             case "cut off":
@@ -172,6 +213,7 @@ class Simulation:
                 connection = worker.connection
                 connection.dies_in = None
                 connection.refuses = connection.loses_answers = connection.stalls = 0
+                connection.stalls_now = None
                 connection.is_cut = False
         await asyncio.gather(*self._restarts)
         self._set_clock(self._latest_s - self._clock_s)  # what was planned when it was ahead would take as long
@@ -187,7 +229,7 @@ class Simulation:
             await asyncio.sleep(ROUND_S)
             await self._check()
             rows = await self._disk.store.runs()
-            if len(rows) == len(self._scenario.flows) and all(row.status in FINAL for row in rows):
+            if self._started >= set(range(len(self._scenario.flows))) and all(row.status in FINAL for row in rows):
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(
@@ -199,11 +241,12 @@ class Simulation:
     async def _boot(self, number: int) -> None:
         connection = await Connection.to(self._disk, self._chance, lambda: self._died(number))
         app = TestApp(
-            *(flow.workflow for flow in self._flows),
+            *(flow.workflow for flow in self._flows[number] if isinstance(flow.workflow, Workflow)),
             on=connection.as_store,
             engine=ENGINE,
             world=self._time.world,
             lease_ttl_s=LEASE_TTL_S,
+            **self._bounds,
         )
         await app.__aenter__()
         self._workers[number] = Worker(connection, app, set())
@@ -250,22 +293,32 @@ class Simulation:
 
     # ---- those outside ----
 
-    def _begins(self, run: str, path: str) -> None:
+    def _begins(self, number: int, run: str, path: str) -> None:
         """A step begins: that must have been decided, durably, and not be done yet."""
         if not self._disk.book.called(run, path) and self._fault is None:
             self._fault = Broken(f"{run}: step '{path}' began, and the log does not ask for it")
+        worker = self._workers[number]
+        try:
+            if worker is not None:  # else it ends just now
+                worker.check_lease(run)
+        except Broken as broken:
+            self._fault = self._fault or broken
 
     async def _start(self, app: Cloche, run: int) -> None:
-        await app.start(self._flow(run).workflow.id, {"v": run}, run_id=_name(run))
+        await app.start(self._flow(run).id, {"v": run}, run_id=_name(run))
         self._started.add(run)
 
     async def _resume(self, app: Cloche, run: int) -> None:
-        row = await self._disk.store.run(_key(run))
+        row = await self._disk.store.run(self._asking(run))
         if row is not None and row.status == "suspended":
-            await app.resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+            await app.resume(row.key.run, resume_data=ANSWER, idempotency_key="answer")
+
+    async def _resume_here(self, app: Cloche, run: int) -> None:
+        """Whatever state it is in: the worker has to look."""
+        await app.resume(_name(run), resume_data=ANSWER)
 
     async def _leave_data(self, client: Client, run: int) -> None:
-        await client.request_resume(_name(run), resume_data=ANSWER, idempotency_key="answer")
+        await client.request_resume(self._asking(run).run, resume_data=ANSWER, idempotency_key="answer")
 
     async def _tell(self, app: Client | Cloche, run: int) -> None:
         """Send the next event, when the one before it was acknowledged: whether the run waits for it or not."""
@@ -292,6 +345,14 @@ class Simulation:
         if fault is not None:
             raise fault
         await self._disk.book.compare(self._disk.store)
+        for worker in self._workers:
+            if worker is not None:
+                worker.check()
+                names = {row.id for row in await self._disk.store.leases.workers()}.intersection(
+                    worker.connection.names
+                )
+                if len(names) > 1:
+                    raise Broken(f"one worker has the names {sorted(names)}")
         for run in self._started:
             if _key(run) not in self._disk.book.records:
                 raise Broken(f"{_name(run)} was started, and is not there")
@@ -312,6 +373,9 @@ class Simulation:
 
     async def _prove_ends(self) -> None:
         for row in await self._disk.store.runs():
+            if parent_of(row.key) is not None:
+                await self._prove_replay(row)
+                continue
             run = int(row.key.run.removeprefix("run-"))
             expected = self._flow(run).result(run)
             result = await replay.result_of(self._disk.store, row.key)
@@ -325,17 +389,24 @@ class Simulation:
                 raise Broken(f"{row.key.run} ended as {row.status}: {result.error}")
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
-            try:
-                replayed = await replay.replay(self._disk.store, row.key, ENGINE)
-            except (HistoryError, ClocheError) as error:
-                raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
-            if replayed.divergence is not None:
-                raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
+            await self._prove_replay(row)
         for finding in await self._disk.store.audit():
             raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
 
+    async def _prove_replay(self, row: RunRow) -> None:
+        try:
+            replayed = await replay.replay(self._disk.store, row.key, ENGINE)
+        except (HistoryError, ClocheError) as error:
+            raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
+        if replayed.divergence is not None:
+            raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
+
+    def _asking(self, run: int) -> RunKey:
+        """Which run has the step that asks: the flow's own, or its child."""
+        return derived_key(_key(run), CHILD, CallId(1)) if self._flow(run).is_parent else _key(run)
+
     def _flow(self, run: int) -> Flow:
-        return self._flows[self._scenario.flows[run]]
+        return self._flows[0][self._scenario.flows[run]]
 
 
 def _name(run: int) -> str:

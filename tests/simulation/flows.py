@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from cloche import RetryConfig, Step, StepContext, Workflow, create_step, create_workflow
+from cloche import DirectEngine, RetryConfig, Step, StepContext, Workflow, create_step, create_workflow
+from cloche.engines import Cell, Code
+from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
+from cloche.history.limits import Limits
 from cloche.run.driver import PARK_AFTER_MS
+from cloche.store import Store, Version, blob_digest
 
 RETRIES = 4
 BRINK = timedelta(milliseconds=PARK_AFTER_MS)  # a pause as long as the shortest that is parked
@@ -21,13 +25,18 @@ ANSWER = 7  # what the step "ask" is resumed with
 class Flow:
     """A workflow and its result by its input; None: it fails. `events` come under the name "go", in order.
 
-    `may_be_late`: it fails where the deadline for its event is over before.
+    `may_be_late`: it fails where the deadline for its event is over before. `is_parent`: it waits for a child, call 1.
     """
 
-    workflow: Workflow
+    @property
+    def id(self) -> str:
+        return self.workflow.id if isinstance(self.workflow, Workflow) else self.workflow.workflow
+
+    workflow: Workflow | Code
     result: Callable[[int], Any]
     events: tuple[Any, ...] = ()
     may_be_late: bool = False
+    is_parent: bool = False
 
 
 class Steps:
@@ -90,4 +99,30 @@ def flows(steps: Steps) -> list[Flow]:
             may_be_late=True,
         ),
         Flow(_new("bad").then(a).then(steps.refuses()).commit(), lambda v: None),
+        Flow(_parent_of("asks"), lambda v: {"v": v + 11 + ANSWER}, is_parent=True),
+        Flow(_parent_of("naps"), lambda v: {"v": v + 111}, is_parent=True),
     ]
+
+
+class Engine(DirectEngine):
+    """Interprets graphs, and has what is written by hand in a real cell: only such code starts children."""
+
+    def open(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> Cell:
+        return (
+            super().open(code, guest, limits, tenant) if code.graph else self._glass.open(code, guest, limits, tenant)
+        )
+
+
+ENGINE = Engine()
+
+
+def _parent_of(child: str) -> Code:
+    """Code that a tenant has deployed: nothing but a child of this workflow."""
+    source = f"export default async function workflow(input) {{ return cloche.child('child', '{child}', input); }}"
+    return Code(f"parent of {child}", ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
+
+
+async def deploy(store: Store, code: Code) -> None:
+    bundle = code.pack()
+    version = Version(DEFAULT_TENANT, f"{code.workflow}@1", code.workflow, blob_digest(bundle), TimeMs(0))
+    await store.deploy(version, {version.digest: bundle, code.guest: ENGINE.guest()[1]})

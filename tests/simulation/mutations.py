@@ -10,8 +10,8 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from cloche.errors import SeqConflict, StoreError
-from cloche.history import Batch, Kind
+from cloche.errors import SeqConflict
+from cloche.history import Batch, Kind, RunKey
 from cloche.history.machine import Input
 from cloche.history.messages import StepCompleted
 from cloche.run.attempts import Attempts
@@ -19,16 +19,21 @@ from cloche.run.commit import Commit
 from cloche.run.driver import RunDriver, is_far_from_moving
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
-from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, WaitingEvent
+from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, Outcome, WaitingEvent
 from cloche.store.memory import MemoryLeases
+from cloche.store.refusals import queue_full
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
+from cloche.worker.drivers import Drivers
 from cloche.worker.inbox import Inbox
+from cloche.worker.looks import OneAtATime
 from cloche.worker.membership import Membership
 from cloche.worker.run_inbox import RunInboxes
+from cloche.worker.starting import Starting
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 MUTATIONS: dict[str, Mutation] = {}
+OF_PARENTS = {"forget the request of a child"}  # those that show where runs wait for children
 
 
 def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -140,8 +145,8 @@ def ignore_the_fence(true: Any, self: MemoryStore, append: Append) -> Any:
 
 
 @mutation(MemoryStore, "commit")
-async def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[StoreError | None]:
-    outcomes: list[StoreError | None] = await true(self, appends[: (len(appends) + 1) // 2])
+async def write_half_a_group(true: Any, self: MemoryStore, appends: Sequence[Append]) -> list[Outcome]:
+    outcomes: list[Outcome] = await true(self, appends[: (len(appends) + 1) // 2])
     return [*outcomes, *[None] * (len(appends) - len(outcomes))]
 
 
@@ -172,7 +177,12 @@ def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
     return true(self, replace(append, taken=()))
 
 
-@mutation(Claims, "_look")
+@mutation(Commit, "_posts")
+def forget_the_request_of_a_child(true: Any, self: Commit) -> Any:
+    return []
+
+
+@mutation(Claims, "look")
 async def take_no_more_work(true: Any, self: Claims) -> None:
     if self._mark is None:
         await true(self)
@@ -199,3 +209,34 @@ async def let_deadlines_overtake(true: Any, self: RunInboxes, driver: Any, one: 
 @mutation(MemoryStore, "new_requests")
 async def keep_the_mark_of_a_worker_that_is_gone(true: Any, self: MemoryStore, worker: str, after: Any) -> Any:
     return await true(self, worker, after and replace(after, departures=self._data.departures))
+
+
+# ---- between two answers of the store ----
+
+
+@mutation(Starting, "_claiming")
+def claim_a_run_twice(true: Any, self: Starting, key: RunKey) -> asyncio.Lock:
+    return asyncio.Lock()
+
+
+@mutation(OneAtATime, "__call__")
+async def let_looks_overlap(true: Any, self: OneAtATime) -> None:
+    await self._look()
+
+
+@mutation(Drivers, "lose_all")
+def keep_runs_that_are_others(true: Any, self: Drivers, *, but: str) -> None:
+    return None
+
+
+@mutation(Committer, "append")
+async def count_before_the_insert(true: Any, self: Committer, append: Append) -> None:
+    tenant, most = append.key.tenant, append.queue_max
+    if most is not None and (waiting := await self._store.queued(tenant)) >= most:
+        raise queue_full(tenant, waiting, most)
+    await true(self, replace(append, queue_max=None))
+
+
+@mutation(Claims, "_look_for_strays")
+def forget_what_a_lost_answer_gave(true: Any, self: Claims) -> None:
+    return None

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 WORKERS = 2
-FLOWS = 7
+FLOWS = range(7)
+PARENTS = range(7, 9)  # the flows that wait for a child
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,12 @@ class Scenario:
     seed: int
     flows: tuple[int, ...]  # which workflow each run is of
     actions: tuple[Action, ...]
+    waits: bool = False  # whether the loop goes on before and after each thing that the store does
+    places: int = 0  # how many runs a worker may drive, and how many may wait; 0: as many as there are
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}, runs of workflows {list(self.flows)}:"]
+        more = f", {self.places} places" * bool(self.places) + ", a store that waits" * self.waits
+        lines = [f"seed {self.seed}, runs of workflows {list(self.flows)}{more}:"]
         lines += [f"  {_said(action)}" for action in self.actions]
         return "\n".join(lines)
 
@@ -46,21 +50,21 @@ KINDS = {
     "outside": 4,  # an event, or data, from a process that is no worker: also while none is running
     "cancel": 1,
     "refuse": 2,  # commits are refused for a while
-    "lose answers": 2,  # commits are made, and said to be refused
+    "lose answers": 2,  # commits are made (`kept`: whatever is asked is done), and said to be refused
     "cut off": 1,  # the worker lives and cannot reach the store
-    "stall": 2,  # the worker stands still before a commit, and is evicted meanwhile
+    "stall": 2,  # the worker stands still before a commit (`kept`: before whatever it asks next), and is evicted meanwhile
     "set clock": 2,
     "wait": 3,
 }
 
 
-def generated(seed: int) -> Scenario:
+def generated(seed: int, among: range = FLOWS) -> Scenario:
     chance = random.Random(seed)
-    flows = tuple(chance.randrange(FLOWS) for _ in range(chance.randint(2, 5)))
+    flows = tuple(chance.randrange(among.start, among.stop) for _ in range(chance.randint(2, 5)))
     kinds, weights = list(KINDS), list(KINDS.values())
     first = [Action("start", worker=chance.randrange(WORKERS), run=run) for run in range(len(flows))]
     rest = [_action(chance, chance.choices(kinds, weights)[0], len(flows)) for _ in range(chance.randint(10, 30))]
-    return Scenario(seed, flows, (*first, *rest))
+    return Scenario(seed, flows, (*first, *rest), waits=True, places=random.Random(f"{seed} places").randint(0, 2))
 
 
 def _action(chance: random.Random, kind: str, runs: int) -> Action:

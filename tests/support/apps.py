@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from cloche import Cloche, Run, Step, StepContext, create_step
-from cloche.errors import StoreError, StoreUnavailable
+from cloche.errors import StoreUnavailable
 from cloche.history import Kind, RunId, RunKey, TenantId, TimeMs
 from cloche.run.clock import LoopWaits
-from cloche.store import Append, Checkpoints, Lease, MemoryStore, RunRow, Store
+from cloche.store import Append, Checkpoints, Lease, MemoryStore, Outcome, RunRow, Store
 from cloche.testing import TestApp
 from cloche.testing.clock import START
 
@@ -189,7 +189,7 @@ class CutStore(MemoryStore):
     def restore_power(self) -> None:
         self._power.went_out = asyncio.Event()
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         self._need_power()
         outcomes = await super().commit(appends)
         begun = all(record.kind is Kind.ATTEMPT_STARTED for append in appends for record in append.records)
@@ -235,7 +235,7 @@ class FlakyStore(MemoryStore):
             raise StoreUnavailable("nobody answers")
         return await super().run(key)
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         if self.faults.refusals:
             self.faults.refusals -= 1
             raise StoreUnavailable("the disk is full")

@@ -19,6 +19,7 @@ from support.apps import AppOn, ManualWorld, until
 import cloche
 from cloche import StepContext, create_step, create_workflow, gather, sleep, start_child, wait_for_event
 from cloche.store import SqliteStore
+from cloche.tenancy import Policy
 
 FILE = golden.HISTORIES / "open-1.db.zst"
 WHEN = datetime(2026, 3, 28, 23, 59, 59, 123456, ZoneInfo("Europe/Berlin"))
@@ -136,7 +137,7 @@ async def _write(file: Path) -> None:
     global is_held
     is_held = True
     store = SqliteStore(file)
-    app = AppOn(store, workflows=WORKFLOWS, world=ManualWorld("first"))
+    app = AppOn(store, workflows=WORKFLOWS, world=ManualWorld("first"), policy=Policy())
     await app.__aenter__()
     await _fill(app)
     working = {run for run in RUNS if run.endswith(("work", "refuse"))}

@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 
 from support.histories import at
 
-from cloche.errors import SeqConflict, StoreError
+from cloche.errors import SeqConflict
 from cloche.history import DEFAULT_TENANT, CallId, Kind, Path, Record, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import genesis, make_record
 from cloche.history.values import encode
 from cloche.status import RunStatus
-from cloche.store import Append, MemoryStore, NewRun, RunRow, SqliteStore, Store
+from cloche.store import Append, MemoryStore, NewRun, Outcome, RunRow, SqliteStore, Store
 from cloche.store.memory import MemoryLeases
 
 # The stores that need no server, each made in a folder of its own. All there are: `support.stores_of_all_kinds`.
@@ -96,7 +96,7 @@ def names(rows: list[RunRow]) -> list[str]:
     return [row.key.run for row in rows]
 
 
-def conflict_at(outcome: StoreError | None) -> tuple[str, int]:
+def conflict_at(outcome: Outcome) -> tuple[str, int]:
     """The run of a conflict, and the record that its append expected."""
     assert isinstance(outcome, SeqConflict)
     return outcome.run_id, outcome.expected

@@ -3,9 +3,10 @@
   const { defineProperty, freeze, values } = Object;
 
   // Only the prelude itself may hear events as they arrive, and end calls by their number.
-  for (const name of ["listen", "openCalls", "drop", "mark"]) delete cloche[name];
-  // What `await` looks at to see that a promise is one: changed, workflow code could come between a promise and a helper.
-  defineProperty(Promise.prototype, "constructor", { writable: false, configurable: false });
+  for (const name of [
+    "listen", "openCalls", "drop", "mark", "bigints", "instants", "log", "random", "getRandomValues", "randomUUID", "hasStarted",
+    "encodeText", "decodeText", "traces", "unhandled", "own",
+  ]) delete cloche[name];
 
   for (const member of values(Object.getOwnPropertyDescriptors(cloche))) {
     const { value } = member;

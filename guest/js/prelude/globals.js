@@ -1,13 +1,15 @@
-// What a workflow finds beside ECMAScript itself: console, crypto, and randomness from the run's seed.
-// Everything that is used later is taken now, so that no workflow code can put something else in its place.
+// What a workflow finds beside ECMAScript itself, apart from the files named after what they bring; and `cloche.own`, which
+// those share. Everything that is used later is taken now, so that no workflow code can put something else in its place.
 (cloche) => {
+  "use strict";
+
   const { apply } = Reflect;
-  const { stringify } = JSON;
-  const { defineProperty, freeze, setPrototypeOf } = Object;
+  const { defineProperty, getOwnPropertyDescriptor, setPrototypeOf, freeze } = Object;
   const { toString: bigintToString } = BigInt.prototype;
   const { toString: errorToString } = Error.prototype;
-  const { isError } = Error;
-  const { BigInt: toBigInt, String: toText } = globalThis;
+  const { BigInt: toBigInt } = globalThis;
+  const [TypeErrorOf] = [TypeError];
+  const unbound = Function.prototype.call.bind(Function.prototype.bind, Function.prototype.call);
 
   // Integers beyond 64 bits, for the codec: -1 - n for a negative one, as CBOR counts them.
   cloche.bigints(
@@ -15,8 +17,19 @@
     (value) => (value < 0n ? "-" + apply(bigintToString, -1n - value, [16]) : "+" + apply(bigintToString, value, [16])),
   );
 
+  // Maps whose methods are their own.
+  const METHODS = ["get", "set", "has", "delete", "forEach"];
+  const makerOf = (Kind) => {
+    const methods = { __proto__: null };
+    for (let i = 0; i < METHODS.length; i++) methods[METHODS[i]] = Kind.prototype[METHODS[i]];
+    freeze(methods);
+    return () => setPrototypeOf(new Kind(), methods);
+  };
+  const newMap = makerOf(Map);
+  const newWeakMap = makerOf(WeakMap);
+
   // What a Date cannot hold of the timestamp that it was: microseconds, a zone. It goes out again while the Date is unchanged.
-  const instants = setPrototypeOf(new WeakMap(), freeze({ __proto__: null, get: WeakMap.prototype.get, set: WeakMap.prototype.set }));
+  const instants = newWeakMap();
   cloche.instants(
     (date, text) => {
       instants.set(date, text);
@@ -25,42 +38,54 @@
   );
 
   const hide = (target, name, value) =>
-    defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
+    defineProperty(target, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
 
-  // One word of a log line. It never throws: a line is not worth a run.
-  const word = (value) => {
-    try {
-      if (typeof value === "string") return value;
-      if (typeof value === "bigint") return toText(value) + "n";
-      if (typeof value !== "object" || value === null) return toText(value);
-      if (isError(value)) return apply(errorToString, value, []);
-      return stringify(value) ?? toText(value);
-    } catch {
-      return "[a value without text]";
-    }
+  // Puts a class in the place where the web has it. Its methods can be listed, as they can there.
+  const define = (name, value) => hide(globalThis, name, value);
+  const expose = (prototype, names) => {
+    for (let i = 0; i < names.length; i++) defineProperty(prototype, names[i], { __proto__: null, enumerable: true });
   };
-  const line = (level) =>
-    function () {
-      let text = "";
-      for (let i = 0; i < arguments.length; i++) text += (i ? " " : "") + word(arguments[i]);
-      cloche_log(level, text);
-    };
-  const cloche_log = cloche.log;
-  const console = {};
-  const levels = ["trace", "debug", "log", "warn", "error"];
-  for (let level = 0; level < levels.length; level++) hide(console, levels[level], line(level));
-  hide(console, "info", console.log);
-  hide(globalThis, "console", console);
+  const tag = (prototype, name) =>
+    defineProperty(prototype, Symbol.toStringTag, { __proto__: null, value: name, configurable: true });
 
-  const { random, getRandomValues, randomUUID } = cloche;
+  const push = (list, value) =>
+    defineProperty(list, list.length, { __proto__: null, value, writable: true, enumerable: true, configurable: true });
+  const getterOf = (prototype, name) => unbound(getOwnPropertyDescriptor(prototype, name).get);
+
+  const { random, getRandomValues, randomUUID, hasStarted } = cloche;
+  const beforeStart = (what) => {
+    if (!hasStarted()) throw new TypeErrorOf(what + " before the run starts: use it inside the workflow function");
+  };
+  cloche.own = { __proto__: null, unbound, newMap, newWeakMap, hide, define, expose, tag, push, getterOf, beforeStart };
+
   hide(Math, "random", random);
-  hide(globalThis, "crypto", freeze({ getRandomValues, randomUUID }));
+  define("crypto", freeze({ getRandomValues, randomUUID }));
+  define("self", globalThis);
+
+  // `stack` begins with what the error says, and anything may be put in its place.
+  const { get: traceOf } = getOwnPropertyDescriptor(Error.prototype, "stack");
+  const [ErrorPrototype, sliced] = [Error.prototype, unbound(String.prototype.slice)];
+  const { defineProperty: tryToDefine } = Reflect;
+  cloche.traces(traceOf);
+  cloche.own.traceOf = unbound(traceOf);
+  const stack = {
+    get stack() {
+      const trace = apply(traceOf, this, []);
+      if (typeof trace !== "string") return trace;
+      const said = apply(errorToString, this, []);
+      return trace === "" ? said : said + "\n" + sliced(trace, 0, -1);
+    },
+    set stack(value) {
+      if (this === ErrorPrototype) return;
+      tryToDefine(this, "stack", { __proto__: null, value, writable: true, configurable: true, enumerable: false });
+    },
+  };
+  const { get, set } = getOwnPropertyDescriptor(stack, "stack");
+  defineProperty(ErrorPrototype, "stack", { __proto__: null, get, set });
 
   // Shared memory and its waiting make no sense for one thread under glass.
-  for (const name of ["SharedArrayBuffer", "Atomics", "performance", "WeakRef", "FinalizationRegistry"]) delete globalThis[name];
-
-  // Only the prelude itself needs these; freeze.js takes away those that workflow.js uses.
-  for (const name of ["bigints", "instants", "log", "random", "getRandomValues", "randomUUID"]) delete cloche[name];
+  delete globalThis.SharedArrayBuffer;
+  delete globalThis.Atomics;
 
   defineProperty(globalThis, Symbol.for("WORKFLOW_USE_STEP"), { value: cloche.step });
 }

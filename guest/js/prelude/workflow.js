@@ -21,7 +21,8 @@
   const timeOf = unbound(Date.prototype.getTime);
   const matches = unbound(RegExp.prototype.test);
   const slice = unbound(String.prototype.slice);
-  const [ErrorOf, TypeErrorOf, PromiseOf, StringOf, NumberOf, DateOf] = [Error, TypeError, Promise, String, Number, Date];
+  const normalize = unbound(String.prototype.normalize);
+  const [ErrorOf, TypeErrorOf, RangeErrorOf, PromiseOf, StringOf, NumberOf, DateOf] = [Error, TypeError, RangeError, Promise, String, Number, Date];
 
   // ── values ────────────────────────────────────────────────────────────────────────────────────────────────────────
   // An own property, whatever its name (`__proto__` is data) and whatever setters a prototype has been given.
@@ -179,15 +180,22 @@
     return value;
   };
 
+  // A list that an Error has, or undefined.
+  const itemsOf = (list, of = (item) => item) =>
+    isArray(list) && list.length > 0 ? from({ __proto__: null, length: list.length }, (_, index) => of(list[index])) : undefined;
+
   // A failure as data: what an Error becomes when it crosses the glass.
   const failureOf = (error) => {
     if (!(error instanceof ErrorOf)) return defined({ name: "Error", message: StringOf(error), data: error });
-    const { name, message, data, cause } = error;
+    const { name, message, data, bases, cause, notes, errors } = error;
     return defined({
       name: StringOf(name),
       message: StringOf(message),
       data,
+      bases: itemsOf(bases),
       cause: cause instanceof ErrorOf ? failureOf(cause) : undefined,
+      notes: itemsOf(notes),
+      members: itemsOf(errors, failureOf),
     });
   };
 
@@ -549,8 +557,24 @@
   };
 
   // ── events from outside ───────────────────────────────────────────────────────────────────────────────────────────
-  // waitForEvent(path, name, value, ms?): what the event carries. After `ms` it fails.
+  // What may be a name: the host's definition (`cloche.history.ids.is_name`), for code that can catch the error. A test
+  // compares the two.
+  const SHOWS = /^(?! )[^]{1,200}$(?<! )/u;
+  const NOT_IN_NAMES = /[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\u{d800}-\u{dfff}\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\u{13430}-\u{1345f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/u;
+  const RULE =
+    " is not 1 to 200 characters of text in Unicode's form NFC, without control characters, marks that do not show and spaces " +
+    "around it: no event of that name can come";
+  const checkEvent = (name) => {
+    if (typeof name !== "string") throw new TypeErrorOf("the name of an event is text, not " + (name === null ? "null" : typeof name));
+    if (!matches(SHOWS, name) || matches(NOT_IN_NAMES, name) || normalize(name, "NFC") !== name) {
+      throw new RangeErrorOf("the event name " + stringify(slice(name, 0, 200)) + RULE);
+    }
+  };
+
+  // waitForEvent(path, name, value, ms?): what the event carries. After `ms` it fails. What is no name is a RangeError, or a
+  // TypeError if it is no text.
   const waitForEvent = async (path, name, value, ms) => {
+    checkEvent(name);
     const received = hook(path, name, { input: value });
     if (ms === undefined) return await received;
     const timer = sleep(path + "/timeout", ms, null);

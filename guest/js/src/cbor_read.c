@@ -171,27 +171,58 @@ JSValue read_value(struct reader *r, int depth) {
 
 /* ---- failures, as errors ---- */
 
-enum part { PART_DATA, PART_NAME, PART_CAUSE, PART_MESSAGE };
+enum part { PART_DATA, PART_NAME, PART_BASES, PART_CAUSE, PART_NOTES, PART_MEMBERS, PART_MESSAGE, PARTS };
 static const struct {
     const char *key;
     size_t size;
-} parts[] = {{"data", 4}, {"name", 4}, {"cause", 5}, {"message", 7}};
+    const char *property;
+} parts[PARTS] = {
+    {"data", 4, "data"},   {"name", 4, "name"},   {"bases", 5, "bases"},    {"cause", 5, "cause"},
+    {"notes", 5, "notes"}, {"members", 7, "errors"}, {"message", 7, "message"},
+};
 
 static int part_of(const char *key, size_t size) {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < PARTS; i++)
         if (parts[i].size == size && !memcmp(parts[i].key, key, size))
             return i;
     return -1;
 }
 
-static JSValue read_part(struct reader *r, int part, int depth) {
+static JSValue text_at(struct reader *r, int depth) {
     const char *text;
     size_t size;
-    if (part == PART_DATA)
-        return read_value(r, depth + 1);
-    if (part == PART_CAUSE)
-        return read_failure(r, depth + 1);
+    (void)depth;
     return read_text(r, &text, &size) ? JS_EXCEPTION : JS_NewStringLen(guest.ctx, text, size);
+}
+
+/* An array of what `one` reads, each with the depth. */
+static JSValue array_of(struct reader *r, JSValue one(struct reader *r, int depth), int depth) {
+    uint64_t count;
+    if (depth >= DEPTH_MAX)
+        return bad_value();
+    if (read_array(r, &count))
+        return JS_EXCEPTION;
+    JSValue array = JS_NewArray(guest.ctx);
+    for (uint64_t i = 0; i < count; i++) {
+        JSValue item = one(r, depth + 1);
+        if (JS_IsException(item) ||
+            JS_DefinePropertyValueUint32(guest.ctx, array, (uint32_t)i, item, JS_PROP_C_W_E) < 0) {
+            JS_FreeValue(guest.ctx, array);
+            return JS_EXCEPTION;
+        }
+    }
+    return array;
+}
+
+static JSValue read_part(struct reader *r, int part, int depth) {
+    switch (part) {
+    case PART_DATA: return read_value(r, depth + 1);
+    case PART_CAUSE: return read_failure(r, depth + 1);
+    case PART_BASES:
+    case PART_NOTES: return array_of(r, text_at, depth + 1);
+    case PART_MEMBERS: return array_of(r, read_failure, depth + 1);
+    default: return text_at(r, depth);
+    }
 }
 
 JSValue read_failure(struct reader *r, int depth) {
@@ -217,7 +248,7 @@ JSValue read_failure(struct reader *r, int depth) {
         }
         seen |= 1u << part;
         value = read_part(r, part, depth);
-        if (JS_IsException(value) || JS_DefinePropertyValueStr(guest.ctx, error, parts[part].key, value,
+        if (JS_IsException(value) || JS_DefinePropertyValueStr(guest.ctx, error, parts[part].property, value,
                                                                JS_PROP_CONFIGURABLE | JS_PROP_WRITABLE) < 0)
             goto fail;
     }

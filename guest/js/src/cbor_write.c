@@ -4,6 +4,7 @@
  * Recursion is bounded by DEPTH_MAX. A getter may run workflow code in the middle of a value; it cannot ask for a
  * command meanwhile (TURN->writing), and a map's values are read before the first of them is written.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,7 +107,73 @@ static int write_container(JSValueConst value, JSClassID class, int depth, const
     return class == guest.class_array ? write_list(value, depth, &here) : write_map(value, depth, &here);
 }
 
+static int write_as_it_is(JSValueConst value, int depth, const struct place *place);
+
+/* An object of a class has a say in what it is as data: its `toJSON`, inherited from anywhere but Object.prototype, is asked once.
+ * 1 if it was, and what it gave was written. A plain object, or one without a prototype, stands for itself. */
+static int write_as_told(JSValueConst value, int depth, const struct place *place) {
+    char index[24];
+    JSValue tell = JS_GetPropertyStr(guest.ctx, value, "toJSON"), everybody_s = JS_UNDEFINED;
+    if (JS_IsFunction(guest.ctx, tell))
+        everybody_s = JS_GetPropertyStr(guest.ctx, guest.object_prototype, "toJSON");
+    int asked = JS_IsException(tell) || JS_IsException(everybody_s) ? -1
+                : JS_IsFunction(guest.ctx, tell) && !JS_IsStrictEqual(guest.ctx, tell, everybody_s);
+    if (asked == 1) {
+        snprintf(index, sizeof index, "%lld", (long long)place->index);
+        JSValue key = !place->up    ? JS_NewString(guest.ctx, "")
+                      : place->key ? JS_NewStringLen(guest.ctx, place->key, place->key_size)
+                                   : JS_NewString(guest.ctx, index);
+        JSValue told = JS_Call(guest.ctx, tell, value, 1, &key);
+        if (JS_IsException(told))
+            asked = -1;
+        else if (JS_IsObject(told) ? write_as_it_is(told, depth, place) : write_value(told, depth, place))
+            asked = -1;
+        JS_FreeValue(guest.ctx, told);
+        JS_FreeValue(guest.ctx, key);
+    }
+    JS_FreeValue(guest.ctx, everybody_s);
+    JS_FreeValue(guest.ctx, tell);
+    return asked;
+}
+
+/* Whether a field that no other code can see holds something. */
+static int has_private_state(JSValueConst value) {
+    JSPropertyEnum *names;
+    uint32_t count;
+    int found = 0;
+    if (JS_GetOwnPropertyNames(guest.ctx, &names, &count, value, JS_GPN_PRIVATE_MASK))
+        return -1;
+    for (uint32_t i = 0; i < count && !found; i++) {
+        JSValue state = JS_GetProperty(guest.ctx, value, names[i].atom);
+        found = JS_IsException(state) ? -1 : !JS_IsUndefined(state);
+        JS_FreeValue(guest.ctx, state);
+    }
+    JS_FreePropertyEnum(guest.ctx, names, count);
+    return found;
+}
+
+static int write_instance(JSValueConst value, int depth, const struct place *place) {
+    int told = write_as_told(value, depth, place);
+    if (told)
+        return told < 0 ? -1 : 0;
+    int lost = has_private_state(value);
+    if (lost)
+        return lost < 0 ? -1 : refuse(place, "has private fields, which would be lost: give its class a toJSON()");
+    return write_container(value, guest.class_object, depth, place);
+}
+
 static int write_object(JSValueConst value, int depth, const struct place *place) {
+    if (JS_GetClassID(value) != guest.class_object)
+        return write_as_it_is(value, depth, place);
+    JSValue prototype = JS_GetPrototype(guest.ctx, value);
+    bool is_plain = !JS_IsObject(prototype) || JS_IsStrictEqual(guest.ctx, prototype, guest.object_prototype);
+    int written = is_plain ? write_container(value, guest.class_object, depth, place)
+                           : write_instance(value, depth, place);
+    JS_FreeValue(guest.ctx, prototype);
+    return written;
+}
+
+static int write_as_it_is(JSValueConst value, int depth, const struct place *place) {
     JSClassID class = JS_GetClassID(value);
     if (class == guest.class_object || class == guest.class_array || class == guest.class_error)
         return write_container(value, class, depth, place);
@@ -149,7 +216,7 @@ int try_value(JSValueConst value, int depth, const struct place *place) {
     return 0;
 }
 
-/* ---- errors, as failures: {name, message, ? data, ? cause}. Nothing else of an error crosses, least of all its stack ---- */
+/* ---- errors, as failures: `failure` of ABI.md; of what ends the run its place in the source. Nothing else of its stack crosses ---- */
 
 static const char *const standard[] = {"name", "message", "cause", "stack", "data"};
 
@@ -256,15 +323,66 @@ static int write_cause(JSValueConst error, int depth, const struct place *here) 
     return written;
 }
 
+enum { LISTED_MAX = 16 };
+
+static bool is_error(JSValueConst value) { return JS_IsObject(value) && JS_GetClassID(value) == guest.class_error; }
+
+/* One item of a list that an error has: a text, or an error that is not being written already. */
+static int write_listed(JSValueConst item, bool of_errors, int depth, const struct place *here) {
+    if (!of_errors)
+        return JS_IsString(item) ? write_string(item) ? -1 : 1 : 0;
+    bool wanted = is_error(item) && depth < DEPTH_MAX;
+    for (const struct place *p = here; wanted && p; p = p->up)
+        wanted = p->object != JS_VALUE_GET_PTR(item);
+    return wanted ? write_failure(item, depth, here) ? -1 : 1 : 0;
+}
+
+/* What a failure that came in has beside the rest: the first texts, or errors, of an array that is the error's own property.
+ * 1 if there are any, else 0; -1 on a fault. */
+static int write_items(const char *key, JSValueConst error, const char *name, bool of_errors, int depth,
+                       const struct place *here) {
+    JSValue list = JS_GetPropertyStr(guest.ctx, error, name);
+    uint8_t *mark = TURN->at, *head;
+    int count = 0, written = 0;
+    if (JS_IsException(list))
+        drop_exception();
+    if (!JS_IsArray(list)) {
+        JS_FreeValue(guest.ctx, list);
+        return 0;
+    }
+    if (write_key(key) || (head = TURN->at, write_head(4, LISTED_MAX)))
+        written = -1;
+    for (int64_t i = 0; written >= 0 && i < LISTED_MAX; i++) {
+        JSValue item = JS_GetPropertyInt64(guest.ctx, list, i);
+        if (JS_IsException(item))
+            drop_exception();
+        written = write_listed(item, of_errors, depth + 2, here);
+        count += written > 0;
+        JS_FreeValue(guest.ctx, item);
+    }
+    JS_FreeValue(guest.ctx, list);
+    if (written < 0)
+        return -1;
+    *head = (uint8_t)(0x80 + count);
+    if (!count)
+        TURN->at = mark;
+    return count > 0;
+}
+
 static int write_error(JSValueConst error, int depth, const struct place *up) {
     struct place here = {.up = up, .key = "error", .key_size = 5, .object = JS_VALUE_GET_PTR(error)};
     uint8_t *head = TURN->at;
-    int data, cause;
+    int data, bases, cause, notes, members, trace = 0;
     if (write_head(5, 2) || (data = write_data(error, depth, &here)) < 0 || write_key("name") ||
-        write_text_property(error, "name", "Error") || (cause = write_cause(error, depth, &here)) < 0 ||
-        write_key("message") || write_text_property(error, "message", ""))
+        write_text_property(error, "name", "Error") ||
+        (bases = write_items("bases", error, "bases", false, depth, &here)) < 0 ||
+        (cause = write_cause(error, depth, &here)) < 0 ||
+        (notes = write_items("notes", error, "notes", false, depth, &here)) < 0 ||
+        (!depth && !up && !guest.is_generated && (trace = write_trace(error)) < 0) ||
+        (members = write_items("members", error, "errors", true, depth, &here)) < 0 || write_key("message") ||
+        write_text_property(error, "message", ""))
         return -1;
-    *head = (uint8_t)(0xa2 + data + cause);
+    *head = (uint8_t)(0xa2 + data + bases + cause + notes + trace + members);
     return 0;
 }
 

@@ -357,6 +357,20 @@ static JSValue instants(JSContext *ctx, JSValueConst this_value, int argc, JSVal
     return JS_UNDEFINED;
 }
 
+/* unhandled(function): called with the reason of each rejection that nobody has handled when an event is through. */
+static JSValue unhandled(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)this_value;
+    guest.on_unhandled = JS_DupValue(ctx, argument(argc, argv, 0));
+    return JS_UNDEFINED;
+}
+
+/* traces(get): the engine's own getter of `stack`, which says where an error was made whatever code has put in its place. */
+static JSValue traces(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    (void)this_value;
+    guest.trace_of = JS_DupValue(ctx, argument(argc, argv, 0));
+    return JS_UNDEFINED;
+}
+
 int commands_define(void) {
     static const JSCFunctionListEntry functions[] = {
         JS_CFUNC_DEF("step", 2, step),
@@ -374,6 +388,8 @@ int commands_define(void) {
         JS_CFUNC_DEF("drop", 2, drop),
         JS_CFUNC_DEF("bigints", 2, bigints),
         JS_CFUNC_DEF("instants", 2, instants),
+        JS_CFUNC_DEF("unhandled", 1, unhandled),
+        JS_CFUNC_DEF("traces", 1, traces),
     };
     return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));
 }

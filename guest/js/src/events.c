@@ -13,6 +13,7 @@ static const struct {
 static void free_value(JSValue value) { JS_FreeValue(guest.ctx, value); }
 
 static void complete_or_fail(JSValueConst result) {
+    rejections_tell_now();
     if (complete_run(result) < 0 && !TURN->fault) {
         JSValue refusal = JS_GetException(guest.ctx); /* the result cannot cross: that is how the run fails */
         fail_run(refusal);
@@ -32,6 +33,7 @@ static JSValue on_rejected(JSContext *ctx, JSValueConst this_value, int argc, JS
     (void)this_value;
     if (!argc)
         return JS_UNDEFINED;
+    rejections_tell_now();
     JSValue bailed = JS_Call(ctx, guest.bail_value, JS_UNDEFINED, 1, argv);
     if (JS_IsArray(bailed)) {
         JSValue value = JS_GetPropertyUint32(ctx, bailed, 0);
@@ -307,5 +309,6 @@ int deliver(struct reader *r) {
     uint64_t unknown = count > sizes[kind].read ? count - sizes[kind].read : 0;
     if (!dispatch(r, kind, count >= sizes[kind].read) && !skip_items(r, unknown, 0))
         drain_microtasks();
+    rejections_tell();
     return TURN->fault;
 }

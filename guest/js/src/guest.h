@@ -40,10 +40,14 @@ struct guest {
     JSValue keep_instant, kept_instant;     /* likewise: what a Date cannot hold of a timestamp */
     JSValue state; /* `given.state`: what steps change is merged into it */
     JSValue on_suspended, on_bailed, bail_value, on_cancel_requested, on_patches; /* given by the prelude */
+    JSValue on_unhandled;                   /* likewise */
+    JSValue trace_of;                       /* the engine's own getter of an error's stack */
+    JSValue promise, promise_prototype, object_prototype;
     JSClassID class_object, class_array, class_error, class_date, class_uint8_array, class_array_buffer;
     double now_ms;
     uint64_t random[4];
     bool started, finished;
+    bool is_generated; /* the code is cloche's own, made from a graph: engines of all kinds must lead it alike */
 };
 extern struct guest guest;
 
@@ -125,6 +129,28 @@ int deliver(struct reader *r);
 
 extern const JSMallocFunctions allocator;
 int ambient_define(void);
+/* At the end of baking: no arena of the engine's is full. */
+void spare_room(void);
+
+/* ---- trace.c: where an error was made ---- */
+
+/* Line and column, both from 1, of the innermost frame in the workflow's source; false if there is none. */
+bool find_place(JSValueConst error, uint32_t *line, uint32_t *column);
+/* The key `trace` with all frames there, outermost first: 1; 0 if there are none; -1 on a fault. */
+int write_trace(JSValueConst error);
+
+/* ---- rejections.c: promises that were rejected, and that nobody has handled ---- */
+
+/* From now on they are kept until told. */
+void rejections_watch(void);
+/* Tells the prelude of those that are still unhandled, microtasks included, until there are none. */
+void rejections_tell(void);
+/* Tells of those that there are now, before the run ends; microtasks are left to whoever runs them. */
+void rejections_tell_now(void);
+
+/* ---- encoding.c ---- */
+
+int encoding_define(void);
 
 /* ---- text.c ---- */
 

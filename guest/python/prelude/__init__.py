@@ -2,22 +2,28 @@
 
 from typing import Any
 
-from ._failures import Canceled, EventTimeout, Failure
+from ._failures import (
+    Canceled,
+    ClocheError,
+    CompletionError,
+    EventTimeout,
+    Failure,
+    FatalError,
+    InvalidInput,
+    NotGranted,
+    RedispatchedTooOften,
+    RetryableError,
+    UnknownOutcome,
+)
 from ._loop import patched
+from ._models import Model
 from ._native import gather, log, now, race, sleep, sleep_until, start_child, step, wait_for_event, workflow
 
 __all__ = [
-    "Canceled", "EventTimeout", "Failure", "gather", "log", "now", "patched", "race", "sleep", "sleep_until", "start_child",
-    "step", "wait_for_event", "workflow",
+    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "Model",
+    "NotGranted", "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "log", "now", "patched", "race",
+    "sleep", "sleep_until", "start_child", "step", "wait_for_event", "workflow",
 ]  # fmt: skip
-
-
-class FatalError(Failure):
-    """As on the host: nothing is tried again."""
-
-
-class RetryableError(Failure):
-    """As on the host."""
 
 
 class _Outside(type):

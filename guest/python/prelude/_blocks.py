@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from _cloche import Promise, drop
 
-from ._failures import Bail, Failure, failure_of
+from ._failures import Bail, CompletionError, failure_of
 from ._loop import on_suspended, promise_of, waited_for
 from ._values import MISSING, defined
 
@@ -141,7 +141,7 @@ class Block(Promise):
             if state == FAILED:
                 return self.fail(value)
         least = f"{self.what} needs {self.least} to succeed and has {self.count}"
-        return self.fail(Failure(least, name="CompletionError"))
+        return self.fail(CompletionError(least))
 
     def succeed(self) -> None:
         self.close(tell_host=True)

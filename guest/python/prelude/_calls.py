@@ -12,13 +12,14 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any, Final
 
 MANY: Final = 1 << 30  # more arguments than anybody writes
-Shape = tuple[str, bytes, Callable[..., Any]]
+Shape = tuple[str, bytes, Callable[..., Any], list[Any] | None]
 
 
-def shape_of(name: str, signature: str) -> Shape:
+def shape_of(name: str, signature: str, types: list[Any] | None = None) -> Shape:
     """What the driver checks calls of the step `name` by: `least` to `most` arguments by position, packed, fit.
 
-    Whether others do is what calling the function says.
+    Whether others do is what calling the function says. `types` are as of `_types.typed`: what reads its result, what
+    writes its arguments.
     """
     stub = _function(f"def {signature}: pass")
     code, defaults = stub.__code__, len(stub.__defaults__ or ())
@@ -26,7 +27,7 @@ def shape_of(name: str, signature: str) -> Shape:
     if code.co_kwonlyargcount > len(stub.__kwdefaults__ or ()):
         least = MANY
     most = MANY if code.co_flags & CO_VARARGS else code.co_argcount
-    return name, struct.pack("<2i", least, most), stub
+    return name, struct.pack("<2i", least, most), stub, types
 
 
 def stub_of(signature: str) -> Any:
@@ -82,28 +83,46 @@ def _annotated(function: Any) -> bool:
 
 
 class Taking:
-    """How a workflow is called: `how` is `value` (its one parameter), `names` (its input is a mapping of them) or `nothing`."""
+    """How a workflow is called: `how` is `value` (its one parameter), `names` (its input is a mapping of them) or `nothing`.
 
-    __slots__ = ("given", "how")
+    `readers` has for parameters whose values are more than their wire forms what [reads them, …], as `_types.typed` gives it.
+    """
 
-    def __init__(self, function: Any, how: str | None = None, given: str | None = None) -> None:
+    __slots__ = ("given", "how", "readers")
+
+    def __init__(
+        self,
+        function: Any,
+        how: str | None = None,
+        given: str | None = None,
+        readers: dict[str, list[Any] | None] | None = None,
+    ) -> None:
         if how is None:
             _, given = _own(function, ("given",))
             how = _how(function, given)
         self.how = how
         self.given = given
+        self.readers = readers or {}
 
     def call(self, function: Any, value: Any, given: Any) -> Any:
         extra = {} if self.given is None else {self.given: given}
         if self.how == "nothing":
             return function(**extra)
         if self.how == "value":
+            if self.readers:
+                (types,) = self.readers.values()
+                value = _read(types, value)
             return function(value, **extra)
         if not isinstance(value, Mapping):
             raise TypeError(f"{function.__name__}() takes a mapping of its arguments, not a {type(value).__name__}")
+        named = {name: _read(self.readers.get(name), item) for name, item in dict(value).items()}
         names = function.__code__.co_varnames[: function.__code__.co_posonlyargcount]
-        keywords = {name: item for name, item in dict(value).items() if name not in names}
-        return function(*(value[name] for name in names if name in value), **keywords, **extra)
+        keywords = {name: item for name, item in named.items() if name not in names}
+        return function(*(named[name] for name in names if name in named), **keywords, **extra)
+
+
+def _read(types: list[Any] | None, value: Any) -> Any:
+    return value if types is None or types[0] is None else types[0](value)
 
 
 def _how(function: Any, given: str | None) -> str:

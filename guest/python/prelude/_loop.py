@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType, CoroutineType, ModuleType
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from _cloche import (
 
 from ._calls import Taking
 from ._failures import Bail, crossing, know, raised
+from ._types import resolve, with_text_keys
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
 PATCHED = 11
@@ -38,6 +40,8 @@ _FATAL: Final = (MemoryError,)  # the driver ends the cell; no workflow may go o
 _state: dict[str, Any] = {}
 _entry: Callable[..., Any] | None = None
 _taking: Taking | None = None  # how it is called
+_state_types: dict[str, list[Any] | None] = {}
+_result_types: list[Any] | None = None
 _main: Task | None = None
 _started = False
 _is_native = False
@@ -105,16 +109,19 @@ class HookCall(Call):
 
 
 class ChildCall(HookCall):
-    """`name` is the id of the workflow, `given` its input."""
+    """`name` is the id of the workflow, `given` its input; `types` are as of `_types.typed`."""
 
-    __slots__ = ()
+    __slots__ = ("typed",)
 
-    def __init__(self, path: str | None, name: str, given: Any) -> None:
+    def __init__(self, path: str | None, name: str, given: Any = None, types: list[Any] | None = None) -> None:
         HookCall.__init__(self, path, name, given)
         self.kind = CHILD
+        self.typed = types
 
     def rest(self) -> tuple[Any, ...]:
-        return (_text_of(self.name, "workflow"), encoded(self.given, "input"))
+        is_odd = self.typed is not None and self.typed[1] is not None
+        given = with_text_keys(self.given) if is_odd else self.given
+        return (_text_of(self.name, "workflow"), encoded(given, "input"))
 
 
 INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # the last millisecond JavaScript's Date can hold
@@ -141,7 +148,7 @@ def left(path: str, value: Any) -> None:
 
 
 def left_failed(path: str, error: BaseException) -> None:
-    put((LEFT, path, [1, crossing(error, 1)]))
+    put((LEFT, path, [1, crossing(error, 1, with_own=_is_native)]))
 
 
 # ── patches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,15 +177,22 @@ def load(source: str) -> None:
     code: CodeType = compile(source, "<workflow>", "exec", dont_inherit=True)
     exec(code, module.__dict__)
     know(module.__dict__)
+    resolve(module.__dict__)
     if _entry is None:
         raise TypeError("no function of the source is marked as its workflow: put @workflow above it")
     _is_native = getattr(_entry, "is_native", False)
 
 
-def entry(function: Callable[..., Any], taking: Taking | None = None) -> None:
-    """The function that `load` was looking for."""
-    global _entry, _taking
+def entry(
+    function: Callable[..., Any],
+    taking: Taking | None = None,
+    keys: dict[str, list[Any] | None] | None = None,
+    written: list[Any] | None = None,
+) -> None:
+    """The function that `load` was looking for. `keys` read those of its state, `written` writes its result."""
+    global _entry, _taking, _state_types, _result_types
     _entry, _taking = function, taking or Taking(function)
+    _state_types, _result_types = keys or {}, written
 
 
 def log(level: int, text: str) -> None:
@@ -201,8 +215,17 @@ def deliver(event: list[Any]) -> None:
 
 def _on_completed(event: list[Any]) -> None:
     """Of a step that wrote the state; without that the driver does it itself."""
-    dict.update(_state, event[4])  # its attributes are its keys
+    _merge(event[4])
     _answer(event[2], STEP, event[3], None)
+
+
+def _merge(patch: dict[str, Any]) -> None:
+    """Keys of the state, as the values of their types. What does not fit its type is left as it crossed."""
+    for name, types in _state_types.items():
+        if types is not None and types[0] is not None and name in patch:
+            with suppress(Exception):
+                patch[name] = types[0](patch[name])
+    dict.update(_state, patch)  # its attributes are its keys
 
 
 def _answer(id: int, kind: int, value: Any, error: BaseException | None) -> None:
@@ -211,6 +234,14 @@ def _answer(id: int, kind: int, value: Any, error: BaseException | None) -> None
         suspend(call, False)
     del open_calls[id]
     if not call.abandoned and not is_finished():
+        types = getattr(call, "typed", None)
+        if error is None and types is not None and types[0] is not None:
+            try:
+                value = types[0](value)
+            except _FATAL:
+                raise
+            except Exception as misfit:
+                value, error = None, misfit
         call.settle(value, error)
 
 
@@ -242,6 +273,8 @@ def _on_start(event: list[Any]) -> None:
         raise fault(_NO_WORKFLOW if _entry is None else _MALFORMED)
     value, given = event[3], event[4]
     _state = dict.setdefault(given, "state", {})
+    if _state_types:
+        _merge(dict(dict.items(_state)))
     dict.setdefault(given, "context", {})
     _started = True
     _main = Task(_whole(_entry, value, given))
@@ -272,9 +305,10 @@ def _end(value: Any) -> None:
         _end_forgotten(*forgotten)
         return
     try:
-        put((COMPLETE, encoded(value, "result")))
+        is_odd = _result_types is not None and _result_types[1] is not None
+        put((COMPLETE, encoded(with_text_keys(value) if is_odd else value, "result")))
     except Exception as error:  # it cannot cross, or the author's own code for it raises
-        put((FAIL, crossing(error)))
+        put((FAIL, crossing(error, with_own=_is_native)))
     finish()
 
 
@@ -291,7 +325,7 @@ def _end_forgotten(name: str, code: CodeType, offset: int) -> None:
 
 
 def _end_failed(error: BaseException) -> None:
-    made = crossing(error)
+    made = crossing(error, with_own=_is_native)
     if _is_native and (frames := trace(error)):
         made["trace"] = frames
     put((FAIL, made))
@@ -318,7 +352,7 @@ def _on_failed(event: list[Any]) -> None:
 
 def _on_suspended(event: list[Any]) -> None:
     if len(event) == 5:
-        dict.update(_state, event[4])
+        _merge(event[4])
     suspend(_open(event[2], STEP), event[0] == 3)
 
 
@@ -349,7 +383,7 @@ def _on_cancel(event: list[Any]) -> None:
 
 def _on_bailed(event: list[Any]) -> None:
     if len(event) == 5:
-        dict.update(_state, event[4])
+        _merge(event[4])
     _answer(event[2], STEP, None, Bail(event[3]))
 
 

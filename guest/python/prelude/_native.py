@@ -17,8 +17,10 @@ from _cloche import Lazy, Promise, StepCall, free_path, now_ms
 from . import _loop, flow
 from ._blocks import failed_as, succeeded_as
 from ._calls import Taking, shape_of, signature_of, stub_of
-from ._failures import Bail, Canceled
+from ._failures import Bail, Canceled, declare
 from ._loop import ChildCall, TimerCall, promise_of
+from ._names import check_event
+from ._types import of_annotation, reader, typed
 
 
 def step(
@@ -30,29 +32,38 @@ def step(
     signature: str | None = None,
     **options: Any,
 ) -> Any:
-    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError. As a
-    decorator, with the options it has on the host, it makes of the function that is the step the call of it."""
+    """`step("name")(data)` asks for a step by name; with a `signature`, calls that do not fit it are a TypeError; `returns` and
+    `takes` describe then the types of its result and its arguments. As a decorator, with the options it has on the host, it
+    makes of the function that is the step the call of it."""
     if target is None:
         return partial(_decorated, id)
     if not isinstance(target, str):
         return _decorated(id, target)
-    return partial(StepCall, target if signature is None else shape_of(target, signature), path)
+    if signature is None:
+        return partial(StepCall, target, path)
+    types = typed(
+        options.get("returns"), options.get("takes")
+    )  # no parameters: they would cost each call that has neither
+    return partial(StepCall, shape_of(target, signature, types), path)
 
 
 def _decorated(id: str | None, function: Any) -> Any:
     return partial(StepCall, shape_of(id or function.__name__, signature_of(function, "ctx", "context")), None)
 
 
-def child(id: str, signature: str | None = None, *, by_name: bool = False) -> Any:
+def child(
+    id: str, signature: str | None = None, *, by_name: bool = False, returns: Any = None, takes: Any = None
+) -> Any:
     """What a workflow of the host is inside: called like a function, it is a run of its own. Its input is its argument, or
-    `by_name` a mapping of all of them."""
+    `by_name` a mapping of all of them. `returns` and `takes` describe the types of its result and its arguments."""
+    types = typed(returns, takes)
     if signature is None:
-        return partial(start_child, id)
+        return partial(ChildCall, None, id, types=types)
     stub = stub_of(signature)
 
     def call(*arguments: Any, **keywords: Any) -> ChildCall:
         named = {name: value for name, value in stub(*arguments, **keywords).items() if value is not ...}
-        return start_child(id, named if by_name else next(iter(named.values()), None))
+        return ChildCall(None, id, named if by_name else next(iter(named.values()), None), types)
 
     return call
 
@@ -64,17 +75,28 @@ def workflow(
     id: str | None = None,
     input: str | None = None,
     given: str | None = None,
+    exceptions: dict[str, type[BaseException]] | None = None,
+    returns: Any = None,
+    takes: Any = None,
+    state: Any = None,
     **options: Any,
 ) -> Any:
     """Marks the function that is the workflow; the last one marked is the module's.
 
     Its parameters are its input: the value itself if there is one, else a mapping of them. One that is named `given`, or the
-    second of two without annotations, gets what was given beside it.
+    second of two without annotations, gets what was given beside it. `exceptions` are those of the author's that it has, by
+    their qualified names. `returns`, `takes` and `state` describe types: of its result, of its parameters and of the keys of
+    its state, by their names.
     """
     if function is None:
         return partial(workflow, input=input, given=given)
     function.is_native = True
-    _loop.entry(function, Taking(function, input, given))
+    if exceptions:
+        declare(exceptions)
+    readers = {name: typed(one) for name, one in (takes or {}).items()}
+    keys = {name: typed(one) for name, one in (state or {}).items()}
+    written = None if returns is None else typed(None, {"return": returns})
+    _loop.entry(function, Taking(function, input, given, readers), keys, written)
     return function
 
 
@@ -231,9 +253,15 @@ def sleep_until(when: datetime) -> TimerCall:
     return TimerCall(None, flow.milliseconds(when), None, is_wait=False)
 
 
-async def wait_for_event(name: str, *, timeout: float | timedelta | None = None) -> Any:
-    """What the event `name` carries; EventTimeout after `timeout` (seconds or a timedelta)."""
-    return await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout))
+async def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | None = None) -> Any:
+    """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta).
+
+    What is no name is a ValueError, or a TypeError if it is no text.
+    """
+    check_event(name)
+    read = None if schema is None else reader(of_annotation(schema))
+    value = await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout))
+    return value if read is None else read(value)
 
 
 def start_child(workflow: str, input: Any = None) -> ChildCall:

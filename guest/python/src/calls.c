@@ -61,10 +61,38 @@ static PyObject *free_path(PyObject *self, PyObject *const *arguments, Py_ssize_
 
 static bool is_step(const struct promise *call) { return call->head.type == guest.step_call_type; }
 
+/* What reads the result of a step that has types (0), or writes its arguments (1); or NULL. */
+static PyObject *helper_of(const struct promise *call, Py_ssize_t which) {
+    PyObject *found = PyList_GetItemRef(call->typed, which);
+    if (found != guest.none)
+        return found;
+    Py_DecRef(found);
+    return NULL;
+}
+
+/* The arguments as they cross, where they are of types that cannot cross alone. */
+static int write_arguments(struct promise *call) {
+    PyObject *writer = helper_of(call, 1);
+    if (!writer)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *given[] = {call->arguments, call->keywords ? call->keywords : guest.none};
+    PyObject *made = PyObject_Vectorcall(writer, given, 2, NULL);
+    Py_DecRef(writer);
+    if (made) {
+        PyObject *keywords = PyTuple_GetItem(made, 1);
+        hold(&call->arguments, PyTuple_GetItem(made, 0));
+        hold(&call->keywords, keywords == guest.none ? NULL : keywords);
+    }
+    Py_DecRef(made);
+    return made ? 0 : -1;
+}
+
 /* What follows the path in a call's command. */
 static PyObject *rest_of(struct promise *call) {
     if (!is_step(call))
         return call_method(&call->head, names.rest);
+    if (call->typed && write_arguments(call))
+        return NULL;
     PyObject *arguments = encoded_value(call->arguments, "arguments", 0), *rest = NULL;
     PyObject *keywords = arguments && call->keywords ? encoded_value(call->keywords, "arguments", 0) : NULL;
     if (keywords)
@@ -96,10 +124,11 @@ static PyObject *command_of(const struct promise *call, PyObject *id, PyObject *
     return command;
 }
 
-/* What cannot be asked fails, and its name counts as not used. */
+/* What cannot be asked, or read, fails; the name of what was not asked counts as not used. */
 static int not_asked(struct promise *call) {
     PyObject *error = PyErr_GetRaisedException();
-    if (TURN->fault || !PyErr_GivenExceptionMatches(error, guest.exception)) {
+    if (TURN->fault || !PyErr_GivenExceptionMatches(error, guest.exception) ||
+        PyErr_GivenExceptionMatches(error, guest.memory_error)) {
         PyErr_SetRaisedException(error);
         return -1;
     }
@@ -141,6 +170,18 @@ int call_begin(struct promise *call) {
 
 /* ---- answers ---- */
 
+/* The step's result is of the type that its description says. */
+static int settle_typed(struct promise *call, PyObject *value) {
+    PyObject *reader = helper_of(call, 0);
+    if (!reader)
+        return PyErr_Occurred() ? -1 : promise_settle(call, value, NULL);
+    PyObject *made = PyObject_CallOneArg(reader, value);
+    Py_DecRef(reader);
+    int failed = made ? promise_settle(call, made, NULL) : not_asked(call);
+    Py_DecRef(made);
+    return failed;
+}
+
 int call_completed(uint64_t id, PyObject *value) {
     PyObject *key = PyLong_FromUnsignedLongLong(id), *found = NULL;
     int failed = !key || PyDict_Pop(guest.open, key, &found) < 0;
@@ -154,7 +195,7 @@ int call_completed(uint64_t id, PyObject *value) {
         Py_DecRef(done);
     }
     if (!failed && !call->abandoned && !guest.finished)
-        failed = promise_settle(call, value, NULL);
+        failed = call->typed ? settle_typed(call, value) : promise_settle(call, value, NULL);
     Py_DecRef(found);
     return failed;
 }
@@ -224,8 +265,8 @@ static PyObject *is_finished(PyObject *self, PyObject *const *arguments, Py_ssiz
 
 /* ---- definitions ---- */
 
-/* A shape is (name, least and most as bytes, function): so many arguments by position fit; of others the function says, when it is
- * called. */
+/* A shape is (name, least and most as bytes, function, types): so many arguments by position fit; of others the function says,
+ * when it is called. Types are those of `struct promise`, or None. */
 static int check_call(PyObject *shape, PyObject *const *values, Py_ssize_t count, PyObject *keywords) {
     char *bytes;
     Py_ssize_t size;
@@ -292,6 +333,8 @@ static PyObject *step_call_new(PyObject *type, PyObject *const *arguments, size_
         return NULL;
     }
     hold(&call->name, has_shape ? PyTuple_GetItem(arguments[0], 0) : arguments[0]);
+    if (has_shape && PyTuple_GetItem(arguments[0], 3) != guest.none)
+        hold(&call->typed, PyTuple_GetItem(arguments[0], 3));
     if (arguments[1] != guest.none)
         hold(&call->path, arguments[1]);
     note_place(call);
@@ -317,7 +360,8 @@ static PyMethodDef call_methods[] = {
     {.name = NULL},
 };
 static PyMemberDef step_call_members[] = {
-    MEMBER(name, MEMBER_OBJECT, MEMBER_READONLY), MEMBER(arguments, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
+    MEMBER(name, MEMBER_OBJECT, MEMBER_READONLY), MEMBER(arguments, MEMBER_OBJECT, MEMBER_READONLY),
+    MEMBER(typed, MEMBER_OBJECT, MEMBER_READONLY), {.name = NULL}};
 static PyMethodDef functions[] = {
     {"put", put_command, METH_FASTCALL, "put(command): one that is no call"},
     {"drop", drop, METH_FASTCALL, "drop(call, tell_host): what comes of it is not wanted"},

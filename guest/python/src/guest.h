@@ -86,7 +86,7 @@ PyObject *new_none(void);
 /* ---- promises.c ---- */
 
 /* One layout for everything that is awaited. */
-enum { OWN_MAX = 5 };
+enum { OWN_MAX = 6 };
 struct promise {
     PyObject head;
     bool done, abandoned, suspended; /* the last two of calls */
@@ -98,7 +98,8 @@ struct promise {
             PyObject *coroutine, *on; /* of tasks: `on` is what is waited for */
         };
         struct {
-            PyObject *path, *name, *arguments, *keywords, *code; /* of calls, the last four of steps: `code` is whose call it is, */
+            PyObject *path, *name, *arguments, *keywords, *typed; /* of calls, all but the first of steps: `typed` is [what */
+            PyObject *code; /* reads its result, what writes its arguments] or NULL, `code` is whose call it is, */
         };
         PyObject *own[OWN_MAX];
     };

@@ -206,7 +206,8 @@ static int promise_clear(PyObject *self) {
     hold(&p->error, NULL);
     hold(&p->waiters, NULL);
     for (int i = 0; i < OWN_MAX; i++)
-        hold(&p->own[i], NULL);
+        if (p->own[i])
+            hold(&p->own[i], NULL);
     return 0;
 }
 

@@ -89,8 +89,17 @@ def convert(value: Any) -> tuple[int, Any]:
         case BaseException():
             return _failure(value)
     if not isinstance(value, type) and dataclasses.is_dataclass(value):
-        return PLAIN, {field: getattr(value, field) for field in value.__dataclass_fields__}
+        return PLAIN, _typed(value, {one.name: getattr(value, one.name) for one in dataclasses.fields(value)})
+    crossing = getattr(type(value), "__crossing__", None)
+    if crossing is not None:
+        made = crossing(value)
+        return (PLAIN, _typed(value, made)) if isinstance(made, dict) else _again(made)
     return REFUSED, _kind(value)
+
+
+def _typed(value: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = import_module("cloche._types").crossing(value, fields)
+    return found
 
 
 def _again(value: Any) -> tuple[int, Any]:

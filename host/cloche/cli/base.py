@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -27,16 +28,18 @@ EXIT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_NOT_FOUND, EXIT_STORE, EXIT_OWN_FAU
     75,
 )
 
+TOKEN = "CLOCHE_TOKEN"  # in the environment, and never in an argument, which other users of the machine can read
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("run", "graph", "codegen", "replay"),
-    "Execute runs": ("worker",),
+    "Execute runs": ("worker", "serve", "token"),
     "Look at runs": ("runs", "show", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel"),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
+    "Hold tenants back": ("tenant", "audit"),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
     "This installation": ("doctor", "warm", "explain", "completion", "bench"),
 }
@@ -105,7 +108,7 @@ store_option = click.option(
     envvar="CLOCHE_STORE",
     default="cloche.db",
     show_default=True,
-    help="The store's file, or its URL (CLOCHE_STORE).",
+    help="The store's file, its URL, or that of a server, http://… (CLOCHE_STORE; CLOCHE_TOKEN has the token).",
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
@@ -121,7 +124,7 @@ def _own_fault(error: Exception) -> int:
 
 
 def exit_code_of(error: Exception, as_json: bool) -> int:
-    from cloche import errors
+    """Say what is wrong; the exit code."""
     from cloche.cli.output import print_json
     from cloche.text import shown
 
@@ -131,6 +134,13 @@ def exit_code_of(error: Exception, as_json: bool) -> int:
         print_json({"error": {"code": code, "message": message}})
     else:
         click.echo(f"{click.style('error', fg='red')}: {_lines(shown, message)}", err=True)
+    return code_of(error)
+
+
+def code_of(error: Exception) -> int:
+    """The exit code for an error."""
+    from cloche import errors
+
     match error:
         case errors.NotFound():
             return EXIT_NOT_FOUND
@@ -183,12 +193,24 @@ def look(store: str, question: Callable[[Store], Awaitable[T]], *, must_exist: b
 def ask(store: str, tenant: str, question: Callable[[Client], Awaitable[T]]) -> T:
     """What a client of the store answers, which is opened for this question."""
     from cloche.client import Client
+    from cloche.operations.stores import is_server
 
     async def whole() -> T:
-        async with Client(store, tenant=tenant, must_exist=True) as client:
+        token = os.environ.get(TOKEN) if is_server(store) else None
+        async with Client(store, tenant=tenant, must_exist=True, token=token) as client:
             return await question(client)
 
     return run(whole())
+
+
+def user() -> str:
+    """Who runs this command, for the audit log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return f"uid {os.getuid()}"
 
 
 def key_of(run_id: str, tenant: str) -> RunKey:
@@ -209,6 +231,22 @@ def read_file(name: str, what: str) -> bytes:
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error
+
+
+def opened_file(name: str, what: str) -> BinaryIO:
+    """A file to read, which may be large; what comes by standard input for `-` is kept in memory.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    from cloche.errors import InvalidInput
+
+    if name == "-":
+        return io.BytesIO(sys.stdin.buffer.read())
+    try:
+        return Path(name).open("rb")
     except OSError as error:
         raise InvalidInput(f"{what} {name} cannot be read: {error.strerror}", path="") from error
 

@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import EXIT_DIVERGED, command, key_of, look, read_file, steps_option, store_option, tenant_option
+from cloche.cli.base import (
+    EXIT_DIVERGED,
+    command,
+    key_of,
+    look,
+    read_file,
+    steps_option,
+    store_option,
+    tenant_option,
+    user,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloche.engines import CellSource, Code, Language
-    from cloche.operations.stores import Store
+    from cloche.operations.stores import Store, Version
     from cloche.operations.upgrade import Fit
 
 
@@ -33,12 +45,12 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     Example:
       cloche deploy order.js --tenant acme --store platform.db
     """
-    from cloche.cli.output import moment, print_json
     from cloche.engines import SandboxEngine
     from cloche.errors import UsageError
     from cloche.history.ids import tenant_id
     from cloche.operations import deploy, stores
-    from cloche.text import shown
+    from cloche.operations.holds import check
+    from cloche.operations.stores import AuditEntry
 
     path = Path(file)
     if path.suffix not in _LANGUAGES:
@@ -50,14 +62,39 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     language = _LANGUAGES[path.suffix]
     one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
     engine, now = SandboxEngine(), stores.now()
-    version = look(store, lambda found: deploy.deploy(found, engine, one, now), must_exist=False)
+
+    async def put(found: Store) -> tuple[Version, tuple[str, ...]]:
+        await check(found, one.tenant)
+        version, not_granted = await deploy.deploy(found, engine, one, now)
+        facts = {"version": version.id, "digest": version.digest}
+        await found.write_audit(AuditEntry.of(now, one.tenant, user(), "deployed", **facts))
+        return version, not_granted
+
+    version, not_granted = look(store, put, must_exist=False)
+    _show_version(version, not_granted, as_json)
+
+
+def _show_version(version: Version, not_granted: Sequence[str], as_json: bool) -> None:
+    from cloche.cli.output import moment, print_json
+    from cloche.operations.deploy import grants_to_write
+    from cloche.text import shown
+
     if as_json:
         data = {"version": version.id, "tenant": version.tenant, "workflow": version.workflow, "digest": version.digest}
-        print_json({**data, "deployed_at": moment(version.deployed_at)})
+        print_json({**data, "deployed_at": moment(version.deployed_at), "not_granted": not_granted})
     else:
         click.echo(
             f"{click.style('✓', fg='green')} {shown(version.id)} is what tenant {shown(version.tenant)} starts now"
         )
+        for step in not_granted:
+            click.echo(
+                f"{click.style('!', fg='yellow')} it calls step '{shown(step)}', which strangers may not", err=True
+            )
+        if not_granted:
+            click.echo(
+                f"  unless the app says policies={{'{shown(version.tenant)}': {shown(grants_to_write(not_granted))}}}",
+                err=True,
+            )
 
 
 @command

@@ -9,7 +9,7 @@ import click
 from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, run, store_option
 
 if TYPE_CHECKING:
-    from cloche.operations.policies import InForce
+    from cloche.tenancy import InForce
 
 
 @command
@@ -53,21 +53,24 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from cloche.cli.output import print_json
-    from cloche.operations.policies import InForce, brief
-    from cloche.tenancy import Policy
+    from cloche.operations.policies import brief
+    from cloche.tenancy import InForce, Policy
     from cloche.text import shown
 
     in_force = policies or InForce(Policy())
+    deployed = in_force.deployed.model_dump(mode="json")
     values = in_force.policy.model_dump(mode="json")
     own = {tenant: policy.model_dump(mode="json") for tenant, policy in in_force.own.items()}
     for limit in Policy.described():
         value = values[limit.name]
         others = {tenant: other[limit.name] for tenant, other in own.items() if other[limit.name] != value}
         if as_json:
-            print_json({**asdict(limit), "value": value, "tenants": others})
+            print_json({**asdict(limit), "value": value, "deployed": deployed[limit.name], "tenants": others})
             continue
         default = "" if value == limit.default else f" (default: {brief(limit.default)})"
         click.echo(f"{limit.name:24}{shown(brief(value)):>18}{default}  {limit.counts}: {limit.why}")
+        if limit.why_strict:
+            click.echo(f"{'':24}{brief(limit.strict):>18}  for deployed code (Policy.strict): {limit.why_strict}")
         for tenant, other in others.items():
             click.echo(f"{'':24}{shown(brief(other)):>18}  for tenant {shown(tenant)}")
 

@@ -22,6 +22,10 @@ another id, or read the run that is there with `cloche show`.""",
 A run was given data or an event that it does not wait for, or was asked to go on and is not paused. The message lists what does
 wait: name it with `--step`, `--label` or `--index`. A run that somebody else has resumed meanwhile gives this too: one caller
 wins.""",
+    "access-refused": """
+A server of `cloche serve` was asked without a token that it knows (status 401), or the token's role or tenant does not allow
+this (403). The command line sends the token in `CLOCHE_TOKEN`; `cloche token list`, where the store is, shows role, tenant and
+expiry of each, and `cloche token create` makes another one.""",
     "refused-by-engine": """
 A workflow was added to an engine that keeps runs elsewhere (Inngest, Restate, Temporal), and something in it has no counterpart
 there. The message names the node and the reason; `docs/engines/` has the whole table. Change that node, or run the workflow on
@@ -51,6 +55,10 @@ PyPI once. The message says which part failed.""",
     "guest-fault": """
 The cell of a run was stopped, or said something that is not in its grammar. The run ends with this fault if the same history
 always leads here; otherwise it is tried again on a rebuilt cell first.""",
+    "held-back": """
+An operator has suspended the tenant, or put this version of its code into quarantine: nothing of it is started or driven.
+Nothing is lost: its runs, and what waits for them, are in the store, and go on after `cloche tenant reinstate TENANT` or
+`cloche tenant release TENANT --version ID`. `cloche tenant list` says what is held back and why.""",
     "limit-exceeded": """
 A run went beyond a bound of its tenant's `Policy`: the error says which (`limit`), how much it allows (`value`) and what it
 would have taken (`asked`). A run is pinned to the policy it began with: give the tenant another one, and start again.""",
@@ -58,7 +66,8 @@ would have taken (`asked`). A run is pinned to the policy it began with: give th
 The tenant's `Policy` does not allow this step, this input for it, or this child workflow. A step that does not exist fails in
 the same way. Add a `Grant` to `Policy.steps`, or the workflow's id to `Policy.child_workflows`.""",
     "fuel-exhausted": """
-One event made the workflow compute longer than its limit (`Limits.fuel_per_event`, about one unit for a wasm instruction).
+One event made the workflow compute longer than its limit (`fuel_per_event` of its policy, about one unit for a wasm
+instruction), or its code did while it was loaded (`fuel_per_load`).
 Usually an endless loop. Work that takes long belongs in a step; limits are pinned when a run starts.""",
     "time-exhausted": """
 A turn ran longer than its wall time (`Limits.wall_ms_per_event`) without using up its fuel. It was tried three times, each

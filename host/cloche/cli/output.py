@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cloche.operations.forms import LAST_MS, to_json
 from cloche.status import RunStatus
 from cloche.text import shown
 
@@ -22,50 +22,12 @@ if TYPE_CHECKING:
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
 WIDE_CHARS = 120  # from here on a line has room for long paths
-INTEGER_BITS_MAX = (
-    14_000  # below 4,300 digits, which is what Python writes: more would take time that grows with their square
-)
-LAST_MS = 253_402_300_799_000  # the last second that Python's calendar has
 
 
 def as_json(value: Any) -> str:
-    """One line, fit for a terminal: what it would obey is written as `\\u…`.
-
-    What JSON cannot hold is written as text: dates as ISO, bytes as `hex:…`, numbers that are not finite by name, integers that
-    have more digits than Python writes as `0x…`.
-    """
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=_not_json, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_named(value), ensure_ascii=False)
+    """One line of JSON (`operations.forms`), fit for a terminal: what it would obey is written as `\\u…`."""
+    text = to_json(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-
-
-def _named(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _named(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_named(one) for one in value]
-        case float() if not math.isfinite(value):
-            return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-        case int() if value.bit_length() > INTEGER_BITS_MAX:
-            return f"{value:#x}"
-        case None | bool() | int() | float() | str():
-            return value
-    return _named(_not_json(value))
-
-
-def _not_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return f"hex:{value.hex()}"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return str(value)
 
 
 def print_json(value: Any) -> None:
@@ -95,6 +57,8 @@ def print_result(result: RunResult) -> None:
     if result.error is not None:
         where = f" (step {shown(result.error.step)})" if result.error.step else ""
         click.echo(f"error: {shown(str(result.error))}{where}", err=True)
+        if result.error.traceback:
+            click.echo(result.error.traceback, err=True, nl=False)
     if result.blocked is not None:
         click.echo(f"blocked: {shown(result.blocked['message'])}", err=True)
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)

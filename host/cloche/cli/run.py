@@ -82,12 +82,13 @@ def run(
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable, workflow_of
+    from cloche.operations import stores
 
     tell_of_compiling()
     found = find_runnable([target], steps)
     workflow = workflow_of(found[0], target)
     value = json_input(input_text, "--input")
-    app = _app_of(found, store, tenant, _engine(engine, isolation), drain)
+    app = app_of(found, store, tenant, engine_of(engine, isolation), drain)
 
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
@@ -95,11 +96,11 @@ def run(
             started = await app.start(workflow, value, run_id=run_id)
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
-    where = "" if app in found else f" --store {store}"
+    where = "" if app in found else f" --store {stores.shown(store)}"
     return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
 
 
-def _app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
+def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
     """What executes the workflows that targets name; a `Cloche` among them is it itself, as it was made.
 
     Raises:
@@ -136,6 +137,10 @@ def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: b
     code = _finish(result, as_json)
     if result.status == RunStatus.SUSPENDED and not as_json:
         click.echo(f"to go on: cloche resume {id} --data JSON{where}, and cloche worker {target}", err=True)
+    if result.waiting_for and result.status == RunStatus.WAITING and not as_json:
+        from cloche.operations.replay import waiting_for
+
+        click.echo(waiting_for(result.waiting_for), err=True)
     return code
 
 
@@ -216,7 +221,7 @@ def worker(
     from cloche.cli.targets import find_runnable
 
     tell_of_compiling()
-    app = _app_of(find_runnable(targets, steps), store, tenant, _engine("sandbox", isolation), drain)
+    app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
 
     async def whole(leaving: Leaving) -> int:
         async with app:
@@ -288,7 +293,7 @@ async def _exit_code_of_all(app: Cloche) -> int:
     return EXIT_NOT_ENDED if left else 0
 
 
-def _engine(name: str, isolation: str) -> CellSource:
+def engine_of(name: str, isolation: str) -> CellSource:
     from cloche.engines import DirectEngine, ProcessEngine, SandboxEngine
     from cloche.errors import UsageError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,10 +11,9 @@ from cloche.cli.base import ask, command, key_of, look, steps_option, store_opti
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
-    from cloche import RunResult
-    from cloche.client import Client, RunRow
+    from cloche.client import Client
     from cloche.history import Record
-    from cloche.operations.stores import Store
+    from cloche.operations.view import RunView
 
 
 @command
@@ -66,18 +65,17 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
       cloche runs --status failed --workflow order
     """
     from cloche.cli.output import MARKS, moment, print_json, row_data
-    from cloche.operations.stores import is_there
+    from cloche.operations import stores
     from cloche.text import shown
 
-    if not is_there(store):
-        click.echo(
-            f"there is no store at {shown(store)} yet, so there are no runs; another is named with --store", err=True
-        )
+    where = shown(stores.shown(store))  # without a password
+    if not stores.is_there(store):
+        click.echo(f"there is no store at {where} yet, so there are no runs; another is named with --store", err=True)
         return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     if not rows:
         such = " such" if status or workflow else ""
-        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {shown(store)}", err=True)
+        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {where}", err=True)
     for row in rows:
         if as_json:
             print_json(row_data(row))
@@ -101,46 +99,29 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
       cloche show order-1
     """
     from cloche.cli.output import print_json, print_result, print_steps
-    from cloche.operations import on_their_way, replay, start_requests, stores
     from cloche.text import shown
 
-    key = key_of(run_id, tenant)
-
-    async def look_at(found: Store) -> tuple[RunResult, RunRow, str, list[str]] | tuple[str, str]:
-        if (request := await start_requests.waiting_start(found, key)) is not None:
-            return request.workflow, await start_requests.why_waiting(found, key, request)
-        row, result = await replay.row_of(found, key), await replay.result_of(found, key)
-        machine = await replay.machine_of(found, key)
-        why = replay.why_not_moving(result, machine, stores.now())
-        return result, row, why, await on_their_way.on_their_way(found, machine)
-
-    seen = look(store, look_at)
-    if len(seen) == 2:
-        return _show_waiting(run_id, *seen, as_json)
-    result, row, why, requests = seen
+    seen = ask(store, tenant, lambda client: client.view(run_id))
+    result = seen.result
     if as_json:
-        print_json({**result.to_data(), "why": why, "on_their_way": requests})
+        print_json(seen.to_data() if seen.records else _not_begun(seen))
         return 0
-    click.echo(why)
-    if requests:
-        click.echo(shown(f"on its way: {', '.join(requests)}; a worker that has the run takes it"))
-    click.echo(f"workflow {result.workflow_id}, {row.head_seq} records")
+    click.echo(shown(seen.why))
+    if not seen.records:
+        return 0
+    if seen.on_their_way:
+        click.echo(shown(f"on its way: {', '.join(seen.on_their_way)}; a worker that has the run takes it"))
+    click.echo(f"workflow {result.workflow_id}, {seen.records} records")
     print_steps(result.steps)
     if result.status in ("success", "failed"):
         print_result(result)
     return 0
 
 
-def _show_waiting(run_id: str, workflow: str, why: str, as_json: bool) -> int:
+def _not_begun(seen: RunView) -> dict[str, Any]:
     """A run that no worker has begun."""
-    from cloche.cli.output import print_json
-    from cloche.text import shown
-
-    if as_json:
-        print_json({"run_id": run_id, "workflow_id": workflow, "status": "pending", "why": why})
-    else:
-        click.echo(shown(why))
-    return 0
+    result = seen.result
+    return {"run_id": result.run_id, "workflow_id": result.workflow_id, "status": result.status, "why": seen.why}
 
 
 @command
@@ -164,11 +145,14 @@ def log(run_id: str, store: str, follow: bool, width: int | None, tenant: str, a
         else:
             click.echo(record_line(record, chars_max=width or line_chars_max()))
 
-    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow))
+    ask(store, tenant, lambda client: _print_log(client, run_id, show_one, follow=follow, with_tracebacks=not as_json))
 
 
-async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool) -> None:
+async def _print_log(
+    client: Client, run_id: str, show_one: Callable[[Record], None], *, follow: bool, with_tracebacks: bool
+) -> None:
     import asyncio
+    from textwrap import indent
 
     from cloche.status import FINAL
 
@@ -178,6 +162,8 @@ async def _print_log(client: Client, run_id: str, show_one: Callable[[Record], N
         for record in await run.history(seq):
             seq = record.seq
             show_one(record)
+            if with_tracebacks and (traceback := await run.traceback_of(record)) is not None:
+                click.echo(indent(traceback.rstrip("\n"), " " * 7))
         if not follow or status in FINAL:
             return
         await asyncio.sleep(0.1)

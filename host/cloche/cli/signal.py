@@ -128,6 +128,7 @@ def _say_accepted(run_id: str, key: str | None, as_json: bool) -> None:
 
 def _say(store: str, run_id: str, workers: Sequence[str], as_json: bool, what: str, **facts: Any) -> None:
     from cloche.cli.output import print_json
+    from cloche.operations import stores
     from cloche.text import shown
 
     if as_json:
@@ -136,6 +137,6 @@ def _say(store: str, run_id: str, workers: Sequence[str], as_json: bool, what: s
     then = (
         f"a worker of this store takes it ({'; '.join(workers)})"
         if workers
-        else f"nobody executes this store now: start 'cloche worker TARGET --store {store}'"
+        else f"nobody executes this store now: start 'cloche worker TARGET --store {stores.shown(store)}'"
     )
     click.echo(f"run {shown(run_id)} has {shown(what)}; {then}")

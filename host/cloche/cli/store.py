@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cloche.cli.base import (
     EXIT_DIVERGED,
+    ask,
+    code_of,
     command,
     key_of,
     look,
+    opened_file,
     read_file,
     steps_option,
     store_option,
@@ -23,9 +28,13 @@ from cloche.cli.base import (
 
 if TYPE_CHECKING:
     from cloche.client import RunRow
+    from cloche.errors import ClocheError
     from cloche.history.ids import RunKey
+    from cloche.operations.export_all import Moved
     from cloche.operations.replay import ReplayReport, VerifyReport
     from cloche.operations.stores import Collected, Finding, Store
+
+PROGRESS_EVERY_S = 1.0
 
 
 @command
@@ -148,26 +157,36 @@ async def _deep_findings(store: Store, key: RunKey | None) -> list[Finding]:
 
 
 @command
-@click.argument("run_id", metavar="RUN")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option(
+    "--all", "is_all", is_flag=True, help="All runs of the store instead, with what waits for them, in one file."
+)
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output (one run)."
+)
 @store_option
-@tenant_option
-def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> None:
-    """Write one run to a file that verifies anywhere: records, code and guest.
+@click.option("--tenant", help="Whose run; with --all: only the runs of this tenant.  [default: default, or all]")
+def export(run_id: str | None, is_all: bool, output: str, store: str, tenant: str | None, as_json: bool) -> int | None:
+    """Write one run, or all, to a file that verifies anywhere: records, code and guest.
 
     \b
-    Example:
+    Examples:
       cloche export order-1 -o order-1.cloche
+      cloche export --all -o orders.cloche
     """
     from cloche.cli.output import print_json
-    from cloche.errors import InvalidInput
-    from cloche.operations.export import export_run
+    from cloche.errors import InvalidInput, UsageError
     from cloche.text import shown
 
-    data = look(store, lambda found: export_run(found, key_of(run_id, tenant)))
+    if is_all != (run_id is None):
+        raise UsageError("name one run, or give --all")
+    if run_id is None:
+        return _export_all(store, output, tenant, as_json)
+    one = run_id
+    data = ask(store, tenant or "default", lambda client: client.export(one))
     if output == "-":
         sys.stdout.buffer.write(data)
-        return
+        return None
     try:
         part = Path(f"{output}.part")
         part.write_bytes(data)
@@ -178,6 +197,15 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
         print_json({"run_id": run_id, "file": output, "bytes": len(data)})
     else:
         click.echo(f"run {shown(run_id)}: {len(data):,} bytes in {output}")
+    return None
+
+
+def _export_all(store: str, output: str, tenant: str | None, as_json: bool) -> int:
+    from cloche.operations.export_all import export_all
+
+    progress = Progress("exported")
+    look(store, lambda found: progress.follow(export_all(found, Path(output), tenant)))
+    return progress.end(as_json, file=output, bytes=Path(output).stat().st_size)
 
 
 @command
@@ -191,8 +219,8 @@ def export(run_id: str, output: str, store: str, tenant: str, as_json: bool) -> 
     help="Its code is the host's own; else it is its tenant's, unless the store has it already.",
 )
 @store_option
-def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bool) -> None:
-    """Put an exported run into a store, after checking every record. A run that is there already is left alone.
+def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bool) -> int | None:
+    """Put exported runs into a store, after checking every record. A run that is there already is left alone.
 
     \b
     Example:
@@ -200,21 +228,67 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
     """
     from cloche.cli.output import print_json
     from cloche.operations.export import import_run
+    from cloche.operations.export_all import import_all, is_of_many
     from cloche.operations.replay import row_of
-    from cloche.tenancy import Policy
+    from cloche.tenancy import InForce
     from cloche.text import shown
 
-    data = read_file(file, "the file")
-    policy_of = None if any_limits else lambda tenant: Policy()
+    policies = None if any_limits else InForce.given(None)
+    with opened_file(file, "the file") as data:
+        if is_of_many(data):
+            progress = Progress("imported")
+            look(
+                store,
+                lambda found: progress.follow(import_all(found, data, policies, lambda _: own_code)),
+                must_exist=False,
+            )
+            return progress.end(as_json)
+        data.seek(0)
+        whole = data.read()
 
     async def put(found: Store) -> RunRow:
-        return await row_of(found, await import_run(found, data, policy_of, lambda _: own_code))
+        return await row_of(found, await import_run(found, whole, policies, lambda _: own_code))
 
     row = look(store, put, must_exist=False)
     if as_json:
         print_json({"run_id": row.key.run, "status": row.status, "records": row.head_seq})
     else:
         click.echo(f"run {shown(row.key.run)} ({row.status}), {row.head_seq} records, verified")
+    return None
+
+
+class Progress:
+    """Says now and then how far a long piece of work is, and in the end what became of it. What is left out is said at once."""
+
+    def __init__(self, done: str) -> None:
+        self._done = done
+        self._said = time.monotonic()
+        self._moved = 0
+        self._error: ClocheError | None = None
+
+    async def follow(self, work: AsyncIterator[Moved]) -> None:
+        from cloche.text import shown
+
+        async for one in work:
+            if one.error is not None:
+                self._error = self._error or one.error
+                reason = shown(one.error.message)
+                click.echo(f"{click.style('✗', fg='red')} run {shown(one.key.run)}: {reason}", err=True)
+            else:
+                self._moved += 1
+            if time.monotonic() - self._said >= PROGRESS_EVERY_S:
+                self._said = time.monotonic()
+                click.echo(f"{one.number:,} of {one.count:,} runs", err=True)
+
+    def end(self, as_json: bool, **more: Any) -> int:
+        """The exit code, after a line of output: that of the first run that was left out, if any was."""
+        from cloche.cli.output import print_json
+
+        if as_json:
+            print_json({"runs": self._moved, "is_complete": self._error is None, **more})
+        else:
+            click.echo(f"{self._moved:,} runs {self._done}, each verified")
+        return 0 if self._error is None else code_of(self._error)
 
 
 @command
@@ -272,7 +346,7 @@ def prune(
     from cloche.text import shown
 
     now = stores.now()
-    before = TimeMs(now - _milliseconds(older_than)) if older_than is not None else TimeMs(0)
+    before = TimeMs(now - milliseconds(older_than, "--older-than")) if older_than is not None else TimeMs(0)
 
     async def delete(found: Store) -> tuple[list[RunKey], Collected | None]:
         keys = await prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
@@ -294,11 +368,16 @@ def prune(
     click.echo(f"{len(keys)} runs {what}", err=dry_run)
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str, option: str) -> int:
+    """A time as people write it.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     from cloche.errors import InvalidInput
 
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or not number.isascii() or unit not in units:
-        raise InvalidInput(f"--older-than {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
+        raise InvalidInput(f"{option} {text!r} is not a time: write 45s, 90m, 12h, 30d or 8w", path="")
     return int(number) * units[unit] * 1000

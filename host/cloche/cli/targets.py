@@ -17,7 +17,7 @@ from cloche.errors import TargetError
 
 if TYPE_CHECKING:
     from cloche.client import Cloche, Workflow
-    from cloche.operations.policies import InForce
+    from cloche.tenancy import InForce
     from cloche_codegen import Step
 
 Modules: TypeAlias = dict[Path, ModuleType]  # those that targets of one command name, by their files
@@ -82,17 +82,16 @@ def find_policies(target: str) -> InForce:
         TargetError: no such file, module or name, or it is something else.
     """
     from cloche.client import Cloche
-    from cloche.operations.policies import InForce
-    from cloche.tenancy import Policy
+    from cloche.tenancy import InForce, Policy
 
     found = _found(target, "Cloche", Cloche, Policy, dict, modules={})
     if isinstance(found, Cloche):
         return found.policies
     if isinstance(found, Policy):
-        return InForce(found)
+        return InForce.given(found)
     if not all(isinstance(name, str) and isinstance(policy, Policy) for name, policy in found.items()):
         raise TargetError(f"{target} is a dict, and not one of tenant to Policy", target=target)
-    return InForce(Policy(), found)
+    return InForce.given(None, found)
 
 
 def find_steps(place: str, modules: Modules) -> dict[str, Step]:
@@ -146,7 +145,9 @@ def _imported(place: str, target: str, *, is_file: bool) -> ModuleType:
 def _from_file(file: Path, target: str) -> ModuleType:
     if not file.is_file():
         raise TargetError(f"there is no file {file}", target=target)
-    spec = importlib.util.spec_from_file_location(f"cloche_target_{file.stem}", file)
+    from cloche_codegen.names import TARGET_PREFIX
+
+    spec = importlib.util.spec_from_file_location(f"{TARGET_PREFIX}{file.stem}", file)
     if spec is None or spec.loader is None:
         raise TargetError(f"{file} is not a Python file", target=target)
     module = importlib.util.module_from_spec(spec)

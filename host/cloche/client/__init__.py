@@ -1,6 +1,6 @@
 """What users hold: `Client` and `Cloche`, the handles of tenants and runs, and workflows that can be run."""
 
-from cloche.client.client import Client
+from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
 from cloche.client.tenants import Tenant
@@ -13,6 +13,7 @@ __all__ = [
     "Run",
     "RunRow",
     "Tenant",
+    "TenantRuns",
     "Usage",
     "Workflow",
     "clone_workflow",

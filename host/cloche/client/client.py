@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cloche.client.operated import Operated
 from cloche.client.requests import StoreConnection
 from cloche.client.tenant_runs import Runs
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import tenant_id
+from cloche.operations.stores import is_server
 from cloche.run.clock import SystemWorld, World
 from cloche.store import MEMORY, RunRow, Store, TenantUsage, Usage, check_url, open_store
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from cloche.client.ports import Connection
 
 
-class TenantRuns(Runs):
+class TenantRuns(Operated):
     """What one tenant can do, by `Client.tenant`."""
 
     async def usage(self, run_id: str | None = None) -> Usage:
@@ -36,6 +38,8 @@ class TenantRuns(Runs):
 class Client(Runs):
     """Starts, asks and reads the runs of a store, and never executes anything; an async context manager.
 
+    Of the URL of a server (`cloche serve`) a `RemoteClient` is made, with the same names: `Client("https://…", token=…)`.
+
     It is none of the store's workers: it claims no run, pins none to a policy, and blocks none. What it asks for waits in the
     store until a worker accepts it. It is itself the handle of one tenant's runs; `Client.tenant` gives those of the others.
 
@@ -43,11 +47,20 @@ class Client(Runs):
         store: the path of a file (SQLite, made if it does not exist), a URL such as `sqlite:PATH`, or a `Store`.
         tenant: whose runs the methods of this object are about.
         must_exist: whether a file that is not there is refused.
+        token: what lets in to a server; a store is opened without.
         world: clock and ids; tests put their own here.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
     """
+
+    def __new__(cls, store: Any = MEMORY, *arguments: Any, **options: Any) -> Self:
+        if cls is Client and is_server(store):
+            from cloche.client.remote import RemoteClient
+
+            options.pop("must_exist", None)
+            return RemoteClient(store, *arguments, **options)  # type: ignore[return-value]  # it has the same names
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -55,8 +68,11 @@ class Client(Runs):
         *,
         tenant: str = DEFAULT_TENANT,
         must_exist: bool = False,
+        token: str | None = None,
         world: World | None = None,
     ) -> None:
+        if token is not None:
+            raise UsageError("a token is for the URL of a server: http://… or https://…")
         super().__init__(self._opened, tenant)
         if isinstance(store, str | os.PathLike):
             check_url(store)

@@ -17,17 +17,17 @@ from cloche.engines import CellSource, Language, SandboxEngine
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import TenantId, new_run_key
-from cloche.operations.policies import InForce
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, Version, open_store
-from cloche.tenancy import Policy
+from cloche.tenancy import InForce, Policy
 from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.membership import LEASE_TTL_S
+from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -54,14 +54,17 @@ class Cloche(Client, Upkeep):
         steps: further steps that open runs may need, by their ids.
         engine: where workflow code runs; `SandboxEngine()` by default.
         tenant: whose runs the methods of this object are about.
-        policy: what a tenant's code may take; a new run is pinned to it.
-        policies: those of tenants for whom it is another.
+        policy: what a tenant's code may take; a new run is pinned to it. Where none is given, registered workflows have the
+            defaults of `Policy`, and code that tenants have deployed has `Policy.strict()`.
+        policies: those of tenants for whom it is another, registered or deployed.
         world: clock, ids and seeds; tests put their own here.
         checkpoint_every: events of a run after which its cell is saved beside the log, so that they need not be replayed.
         warm_bytes: how much memory live cells may take; the least recently used are given up first.
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
+        skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
+            the log says so.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -84,13 +87,15 @@ class Cloche(Client, Upkeep):
         warm_bytes: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
+        skew_max_s: float = SKEW_MAX_S,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
         self._workflows = list(workflows)
         self._steps = list(steps)
         self._engine = engine or SandboxEngine()
-        self._in_force = InForce(policy or Policy.model_validate(self._engine.limits().to_data()), dict(policies or {}))
+        default = Policy.model_validate(self._engine.limits().to_data())
+        self._in_force = InForce.given(policy, policies, default=default)
         self._drain_timeout_s = drain_timeout_s
         self._handle_sigterm = handle_sigterm
         self._make_worker = partial(
@@ -99,6 +104,7 @@ class Cloche(Client, Upkeep):
             cached_bytes_max=warm_bytes,
             lease_ttl_s=lease_ttl_s,
             loop_stall_max_s=loop_stall_max_s,
+            skew_max_s=skew_max_s,
         )
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -112,7 +118,7 @@ class Cloche(Client, Upkeep):
                 self._world,
                 self._engine,
                 self._checkpoints_of(store),
-                policy_of=self.policy_of,
+                policies=self._in_force,
                 handle=lambda key, workflow: Run(self.tenant(key.tenant), key, workflow),
             )
             worker.registry.register(self._workflows, self._steps)
@@ -141,10 +147,16 @@ class Cloche(Client, Upkeep):
         return Tenant(self, self, id)
 
     async def deploy(
-        self, tenant: str, content: str | Graph, *, workflow: str | None = None, language: Language | None = None
+        self,
+        tenant: str,
+        content: str | Graph,
+        *,
+        workflow: str | None = None,
+        language: Language | None = None,
+        by: str = "",
     ) -> Version:
         """As `Tenant.deploy`."""
-        return await self.tenant(tenant).deploy(content, workflow=workflow, language=language)
+        return await self.tenant(tenant).deploy(content, workflow=workflow, language=language, by=by)
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.
@@ -224,9 +236,12 @@ class Cloche(Client, Upkeep):
         """The steps that run in this process, each as `step 'path' of run id`."""
         return [name for driver in self._running.drivers for name in driver.under_way]
 
-    def policy_of(self, tenant: str) -> Policy:
-        """What new runs of a tenant are pinned to."""
-        return self._in_force.own.get(tenant, self._in_force.policy)
+    def policy_of(self, tenant: str, *, is_deployed: bool = False) -> Policy:
+        """What new runs of a tenant are pinned to: of workflows that are registered here, or of code that it has deployed.
+
+        A version that was deployed by a release without `Policy.strict()` has that of registered workflows.
+        """
+        return self._in_force.of(tenant, is_deployed=is_deployed)
 
     @property
     def policies(self) -> InForce:

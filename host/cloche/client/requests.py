@@ -174,7 +174,11 @@ class Change:
 
     async def _wait(self) -> None:
         connection = self._connection
-        while not connection.closed and not (await connection.store.news(self._mark)).is_any:
+        while not connection.closed:
+            news = await connection.store.news(self._mark)
+            if news.is_any:
+                return
+            self._mark = news.mark
             await connection.world.pause(LOOK_S)
 
 

@@ -8,20 +8,28 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import is_native
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
+from cloche.history.messages import FailRun
+from cloche.history.notes import AttemptFailed
+from cloche.history.reading import message_of
 from cloche.history.values import plain
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
+from cloche.run.child_waits import WaitingRun
 from cloche.run.code import load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
+from cloche.run.tracebacks import native_traceback
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
+    from cloche.engines import Code
     from cloche.foreign import ExecutionEngine
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
@@ -99,14 +107,16 @@ class Run:
     async def result(self, *, final: bool = False) -> RunResult:
         """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
 
-        A run that sleeps, waits for retries or for an event is waited for; with `final` also one that is suspended or
-        paused, until somebody has resumed it. `unwrap()` of the result gives the value or raises.
+        A run that sleeps, waits for retries or for an event is waited for. One that waits for a child which is suspended,
+        paused or blocked is not: `waiting_for` says which. With `final` the run is waited for in any case, until somebody has
+        resumed it (or the child), unless it is blocked. `unwrap()` of the result gives the value or raises.
 
         Raises:
             UsageError: this `Cloche` or `Client` was closed before; the run goes on where a worker has its store.
             ClocheError: a worker refused to start it, as `Client.start` says.
         """
         async with self._open() as connection:
+            waiting = WaitingRun(connection.store, self._key)
             while True:
                 if connection.closed:
                     raise UsageError(
@@ -116,7 +126,8 @@ class Run:
                     if (row := await self._found(connection.store)) is None:
                         await stopped
                         continue
-                    if row.status in ((*FINAL, RunStatus.BLOCKED) if final else RESTING):
+                    stops = (*FINAL, RunStatus.BLOCKED) if final else RESTING
+                    if row.status in stops or (not final and await waiting.needs_somebody(row)):
                         await connection.reported(self._key)
                         return await self._folded(row)
                     if (error := connection.last_error(row)) is not None:
@@ -159,9 +170,37 @@ class Run:
         async with self._open() as connection:
             return await all_records(connection.store, self._key, Seq(from_seq))
 
-    async def stream(self, from_seq: int = 0) -> AsyncIterator[Record]:
-        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops."""
-        seq = Seq(from_seq)
+    async def traceback_of(self, record: Record) -> str | None:
+        """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
+        native workflow failed. None of other records."""
+        match message_of(record):
+            case AttemptFailed(traceback=text):
+                return shown(text, lines=True) or None
+            case FailRun(failure) if failure.trace:
+                async with self._open() as connection:
+                    row = await replay.row_of(connection.store, self._key)
+                    code = await load_code(connection.store, row.code)
+                return native_traceback(failure, code) if is_native(code) else None
+        return None
+
+    async def code(self) -> Code:
+        """What the run is pinned to: source, graph and guest.
+
+        Raises:
+            NotFound: it has not begun.
+        """
+        async with self._open() as connection:
+            row = await replay.row_of(connection.store, self._key)
+            return await load_code(connection.store, row.code)
+
+    async def records(self, after: int = 0, limit: int = 100) -> list[Record]:
+        """A page: up to `limit` records after number `after`, verified. Fewer: there are no more."""
+        async with self._open() as connection:
+            return await connection.store.records(self._key, Seq(after), limit)
+
+    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[Record]:
+        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`."""
+        seq, stops = Seq(from_seq), (*FINAL, RunStatus.BLOCKED) if final else RESTING
         async with self._open() as connection:
             while not connection.closed:
                 with closing(await connection.changed(self._key)) as changed:
@@ -170,7 +209,7 @@ class Run:
                             for record in page:
                                 seq = record.seq
                                 yield record
-                        if row.status in RESTING:
+                        if row.status in stops:
                             return
                     await changed
 

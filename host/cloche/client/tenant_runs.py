@@ -18,6 +18,7 @@ from cloche.operations import export, replay
 from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
+from cloche.operations.view import RunView, Startable, startable, view_of
 from cloche.run.limits import check_event, inbox_bounds
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
@@ -239,6 +240,16 @@ class Runs:
             return Run(self, key, None)
         return await self._run(row or await replay.row_of(connection.store, key))
 
+    async def view(self, run_id: str) -> RunView:
+        """A run as it stands, also one that goes on or was not begun, with a sentence that says why it does not move.
+
+        Raises:
+            NotFound: there is none.
+            ClocheError: a worker refused to start it, as `Client.start` says.
+        """
+        connection = self.connection
+        return await view_of(connection.store, self._key(run_id), connection.world.now())
+
     async def list(
         self,
         *,
@@ -255,6 +266,10 @@ class Runs:
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """What the tenant has deployed, the last first."""
         return await self.connection.store.versions(self._tenant, workflow)
+
+    async def startable(self) -> Sequence[Startable]:
+        """What the tenant can start, in the order of the ids: what workers have registered, and what it has deployed."""
+        return await startable(self.connection.store, self._tenant)
 
     async def export(self, run_id: str) -> bytes:
         """A run as one file that verifies on another machine (`operations.export` has its form).

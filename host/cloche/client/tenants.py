@@ -5,6 +5,7 @@ One process serves many tenants on one store.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.client.client import TenantRuns
@@ -17,15 +18,19 @@ from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
 from cloche.history.notes import unpack_created
 from cloche.operations import fork, replay
-from cloche.operations.deploy import Deployment, baked, keep
+from cloche.operations.deploy import Deployment, baked, grants_to_write, keep
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
-from cloche.store import Version, all_records
-from cloche.tenancy import Policy
+from cloche.store import AuditEntry, Version, all_records
+from cloche.tenancy import InForce, Policy
+from cloche.worker import holds
 
 if TYPE_CHECKING:
     from cloche.worker.worker import Worker
     from cloche_codegen import Graph, Workflow
+
+
+log = logging.getLogger("cloche")
 
 
 class Host(Protocol):
@@ -41,7 +46,10 @@ class Host(Protocol):
             UsageError: it is not open.
         """
 
-    def policy_of(self, tenant: str) -> Policy: ...
+    def policy_of(self, tenant: str, *, is_deployed: bool = False) -> Policy: ...
+
+    @property
+    def policies(self) -> InForce: ...
 
 
 class HostedRuns(Runs):
@@ -51,8 +59,13 @@ class HostedRuns(Runs):
 
     @property
     def policy(self) -> Policy:
-        """What new runs of this tenant are pinned to."""
+        """What new runs of this tenant are pinned to, of workflows that are registered."""
         return self._host.policy_of(self._tenant)
+
+    @property
+    def deployed_policy(self) -> Policy:
+        """What new runs of this tenant are pinned to, of code that it has deployed."""
+        return self._host.policy_of(self._tenant, is_deployed=True)
 
     async def fork(self, run_id: str, *, at: str, input_data: Any = fork.SAME, new_run_id: str | None = None) -> Run:
         """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
@@ -70,10 +83,11 @@ class HostedRuns(Runs):
         records = await all_records(store, row.key)
         inputs = fork.inputs_before(records, at, input_data)
         code = await load_code(store, row.code)
-        check_start(self.policy, code, next(one for one in inputs if isinstance(one, Started)))
+        policy = await worker.new_runs.policies.of_fork(self._tenant, code, row.code)
+        check_start(policy, code, next(one for one in inputs if isinstance(one, Started)))
         depth = unpack_created(records[0]).depth
         origin = {"run": run_id, "at": at}
-        created = worker.new_runs.created(self._tenant, code, forked_from=origin, depth=depth)
+        created = worker.new_runs.created(code, policy, forked_from=origin, depth=depth)
         key = new_run_key(new_run_id or worker.services.world.run_id(), self._tenant)
         if await store.run(key) is not None:
             raise _exists(key)
@@ -102,11 +116,18 @@ class Tenant(TenantRuns, HostedRuns):
         super().__init__(lambda: runs.connection, id)
         self._host = host
 
+    async def _look(self) -> None:
+        worker = self._host._running
+        await worker.look_at_holds()
+        await worker.inbox.look()
+        worker.claims.expect(worker.services.world.now())
+
     async def deploy(
-        self, content: str | Graph, *, workflow: str | None = None, language: Language | None = None
+        self, content: str | Graph, *, workflow: str | None = None, language: Language | None = None, by: str = ""
     ) -> Version:
         """Keep code that was brought at run time; `start` takes its version, or its workflow for the last one deployed.
 
+        Steps that the source names and the tenant's policy does not grant are logged as a warning, with the `Grant` to write.
         It is read and loaded once, in a process of the tenant's own, within limits, and pinned in the store with its guest: a
         later process needs the steps alone. The same content is the same version. Runs go on under what they began with.
 
@@ -114,19 +135,32 @@ class Tenant(TenantRuns, HostedRuns):
             content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
                 is the workflow, or a Python module with a `@workflow`.
             workflow: its id; needed for source.
+            by: who brings it, for the audit log.
 
         Raises:
+            HeldBack: the tenant is suspended.
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
             GuestUnavailable: no process can be started to read it in.
         """
-        one = Deployment(self._tenant, content, workflow, language, self.policy)
+        one = Deployment(self._tenant, content, workflow, language, self.deployed_policy)
         worker, engine = self._host._running, self._host.engine
+        await holds.check(worker.store, self._tenant)
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
+        worker.new_runs.policies.look()
+        if bundle.not_granted:
+            log.warning(
+                "version %s of tenant %s names steps that its policy does not grant, and a call of one fails: %s. "
+                "To grant them: %s",
+                *(version.id, self._tenant, ", ".join(bundle.not_granted), grants_to_write(bundle.not_granted)),
+            )
+        facts = {"version": version.id, "digest": version.digest}
+        now = worker.services.world.now()
+        await worker.store.write_audit(AuditEntry.of(now, self._tenant, by, "deployed", **facts))
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
-    async def withdraw(self, version: str | Version) -> None:
+    async def withdraw(self, version: str | Version, *, by: str = "") -> None:
         """Forget a version: nothing starts with it any more. Runs that began with it go on, and keep its code.
 
         Raises:
@@ -135,6 +169,8 @@ class Tenant(TenantRuns, HostedRuns):
         id = version if isinstance(version, str) else version.id
         if not await self.connection.store.withdraw(self._tenant, id):
             raise NotFound(f"tenant {self._tenant} has no version '{id}'", kind="version", id=id)
+        entry = AuditEntry.of(self.connection.world.now(), self._tenant, by, "withdrew", version=id)
+        await self.connection.store.write_audit(entry)
 
 
 def _exists(key: RunKey) -> RunConflict:

@@ -98,7 +98,7 @@ class Upkeep(HostedRuns):
             RunConflict: this store has another run of that id.
         """
         worker = self._host._running
-        key = await export.import_run(worker.store, data, self._host.policy_of, self._is_registered)
+        key = await export.import_run(worker.store, data, self._host.policies, self._is_registered)
         await worker.starting.wake(key)
         await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)

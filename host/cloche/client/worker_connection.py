@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost
+from cloche.errors import ClocheError, HeldBack, LeasedElsewhere, LeaseLost
 from cloche.history.values import plain
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class WorkerConnection:
             try:
                 await self.worker.requests.resume(key, request)
                 return
+            except HeldBack:
+                raise
             except (LeasedElsewhere, LeaseLost):  # the worker that has it is asked for the same
                 pass
         body = {**request, "data": plain(request["data"], "resume_data")}

@@ -1,6 +1,16 @@
 """What runs workflow code: the seam (`Cell`, `CellSource`), and its engines."""
 
-from cloche.engines.code import Code, Language, bundle_of, graph_of, graph_outline, is_native, is_written, mode_of
+from cloche.engines.code import (
+    Code,
+    Language,
+    bundle_of,
+    exceptions_of,
+    graph_of,
+    graph_outline,
+    is_native,
+    is_written,
+    mode_of,
+)
 from cloche.engines.direct import DirectEngine
 from cloche.engines.processes import ProcessEngine
 from cloche.engines.protocol import Cell, CellSource, pinned_guest
@@ -21,6 +31,7 @@ __all__ = [
     "SandboxEngine",
     "WorkflowExecutionEngine",
     "bundle_of",
+    "exceptions_of",
     "graph_of",
     "graph_outline",
     "is_native",

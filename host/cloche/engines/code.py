@@ -23,7 +23,7 @@ class Code:
 
     `guest` is the digest of the guest's wasm, a blob of its own. `lines` gives for a line of `source` its graph node.
     `language` is what `source` is written in. `abi` is the version of the boundary that the guest speaks: what the run is
-    told is packed for it.
+    told is packed for it. `typed` runs hold what comes back to its annotations; older ones began without.
     """
 
     workflow: str
@@ -34,6 +34,7 @@ class Code:
     language: Language = "javascript"
     owner: str = ""  # the tenant that brought it; none for the host's own
     abi: int = ABI
+    typed: bool = True
 
     def pack(self) -> bytes:
         """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
@@ -51,6 +52,8 @@ class Code:
             wire["owner"] = self.owner
         if self.abi != 1:
             wire["abi"] = self.abi
+        if self.typed:
+            wire["typed"] = True
         return encode(wire)
 
     @classmethod
@@ -59,9 +62,8 @@ class Code:
         wire: dict[str, Any] = decode(data)
         language = wire.get("language", "javascript")
         lines, owner = dict(wire["lines"]), wire.get("owner", "")
-        return cls(
-            wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner, wire.get("abi", 1)
-        )
+        abi, typed = wire.get("abi", 1), wire.get("typed", False)
+        return cls(wire["workflow"], wire["guest"], wire["source"], lines, wire["graph"], language, owner, abi, typed)
 
 
 def bundle_of(workflow: Workflow, guest: str, abi: int) -> Code:
@@ -84,6 +86,7 @@ class GraphOutline:
     mode: str
     is_native: bool
     nodes: tuple[OutlineNode, ...]
+    exceptions: frozenset[str] = frozenset()  # qualified names of those that it may catch beside Python's and cloche's
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ def is_native(code: Code) -> bool:
 def is_written(code: Code) -> bool:
     """Whether somebody wrote the code, in any language; else it was generated from a graph."""
     return not code.graph or graph_outline(code).is_native
+
+
+def exceptions_of(code: Code) -> frozenset[str] | None:
+    """The qualified names of exceptions that the code holds the classes of. None of a tenant's, which is told of Python's and
+    cloche's alone: see `Failure.told_to`."""
+    return None if code.owner else graph_outline(code).exceptions
 
 
 def mode_of(code: Code) -> str:
@@ -132,7 +141,9 @@ def _outline(graph: str) -> GraphOutline:
     try:
         read = json.loads(graph)
         nodes = tuple(OutlineNode(node["type"], tuple(_names(node))) for node in read.get("nodes", ()))
-        return GraphOutline(str(read.get("mode", "strict")), read.get("native") is not None, nodes)
+        native = read.get("native")
+        exceptions = frozenset((native or {}).get("exceptions", {}).values())
+        return GraphOutline(str(read.get("mode", "strict")), native is not None, nodes, exceptions)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return GraphOutline("host-closures", False, ())
 

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cloche.engines import exceptions_of
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, CallId, TimeMs
 from cloche.history.bounds import exceeded
@@ -26,7 +27,16 @@ from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepS
 from cloche.history.values import decode, encode
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended, attempt
 from cloche.steps.binding import Arguments
-from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
+from cloche.steps.context import (
+    AbortSignal,
+    StateChange,
+    StepContext,
+    Writer,
+    frozen,
+    merged,
+    state_adapter,
+    typed_state,
+)
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
 
@@ -139,6 +149,7 @@ def _context(
 ) -> StepContext:
     adapter = step.resume_adapter() if request.is_resumed and request.resume_data is not None else None
     resumed = validated(adapter, request.resume_data, "resume data") if adapter else request.resume_data
+    schema = state_adapter(step) or state_adapter(hosted.workflow)
     return StepContext(
         input_data=data,
         run_id=request.run_id,
@@ -148,7 +159,7 @@ def _context(
         path=request.path,
         attempt=request.attempt,
         idempotency_key=f"{request.identity}:{request.call}",
-        state=frozen(request.state),
+        state=frozen(request.state) if schema is None else typed_state(schema, request.state),
         request_context=frozen(request.context),
         resume_data=resumed,
         suspend_data=request.suspend_data,
@@ -159,6 +170,7 @@ def _context(
         _init_data=lambda: request.input,
         _services=services,
         _changes=changes,
+        _state_schema=schema,
     )
 
 
@@ -192,7 +204,11 @@ def _failed(hosted: Hosted, request: Request, step: Step, error: Exception, byte
     now = _now()
     if delay is not None:
         return {"again": now + delay, "why": str(failure_of(error))[:1_000]}
-    return {"event": _text(StepFailed(now, request.call, failure_of(error, bytes_max)).pack())}
+    return {
+        "event": _text(
+            StepFailed(now, request.call, failure_of(error, bytes_max).told_to(exceptions_of(hosted.code))).pack()
+        )
+    }
 
 
 def check_size(what: str, size: int, bytes_max: int) -> None:

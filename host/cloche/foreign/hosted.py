@@ -13,12 +13,11 @@ from cloche.errors import MissingStep, NotFound
 from cloche.foreign.refusals import refuse
 from cloche.history import DEFAULT_TENANT
 from cloche.history.retry import RetryPolicy
-from cloche.history.values import plain
 from cloche.steps.binding import Checks
 from cloche.steps.entries import entry_step
 from cloche.steps.registry import calls_of, pinned_graph, retry_policy_of
 from cloche.steps.runner import LocalRunner, Runner
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.steps.threads import StepThreads
 from cloche_codegen import Step, Workflow
 
@@ -82,7 +81,7 @@ class Hosted:
         return max([0, *nested, *(max(policy.retries, policy.retries_if_asked) for policy in policies)])
 
     def checks(self) -> Checks:
-        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs, calls_of(self.code))
+        return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs is not False, calls_of(self.code))
 
     def checked_input(self, value: Any) -> Any:
         """The input as the workflow's schema has it.
@@ -93,7 +92,7 @@ class Hosted:
         adapter = self.workflow.input_adapter() if self.workflow.validate_inputs else None
         if adapter is not None:
             value = validated(adapter, value, f"the input of workflow '{self.id}'")
-        return plain(value, "input")
+        return as_plain(adapter, value, "input")
 
     def checked_state(self, state: Mapping[str, Any]) -> Any:
         """As `checked_input`, for the state that a run begins with."""
@@ -101,7 +100,7 @@ class Hosted:
         value: Any = dict(state)
         if adapter is not None:
             value = validated(adapter, value, f"the initial state of workflow '{self.id}'")
-        return plain(value, "initial_state")
+        return as_plain(adapter, value, "initial_state")
 
 
 class Hosting:

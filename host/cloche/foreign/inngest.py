@@ -298,7 +298,7 @@ class Answering:
             run.deliver(call.path, TimerFired(TimeMs(max(asked.due, at)), number))
         elif isinstance(asked, StartChild):
             outcome = value["outcome"] if failure is None else [1, failure.to_wire()]
-            run.deliver(call.path, ChildEnded(at, number, plain_outcome(outcome)))
+            run.deliver(call.path, ChildEnded(at, number, plain_outcome(outcome, run.hosted.code)))
         elif value is None:
             run.stop(
                 Failure("WaitedTooLong", f"'{call.path}' waited for {FOREVER.days} days, which is Inngest's limit")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from cloche.engines import exceptions_of
 from cloche.errors import Divergence, LimitExceeded
 from cloche.foreign.attempts import Request
 from cloche.foreign.conductor import Call, CallEvent, Conductor, News, Outcome, unpacked
@@ -29,6 +30,7 @@ from cloche.history.messages import (
 from cloche.history.values import plain
 
 if TYPE_CHECKING:
+    from cloche.engines import Code
     from cloche.run.results import RunResult
     from cloche_codegen import Workflow
 
@@ -247,7 +249,9 @@ class _Conducting(Generic[F]):
             case "hook", _:
                 self._deliver(call, HookReceived(value["at"], number, plain(value["payload"])))
             case "child", _:
-                self._deliver(call, ChildEnded(value["at"], number, plain_outcome(value["outcome"])))
+                self._deliver(
+                    call, ChildEnded(value["at"], number, plain_outcome(value["outcome"], self._run.hosted.code))
+                )
 
     def _attempt_ended(self, call: Call, value: dict[str, Any]) -> None:
         run, asked = self._run, call.asked
@@ -343,10 +347,10 @@ def check_place(run: Conductor, path: str, call: Call) -> None:
         )
 
 
-def plain_outcome(outcome: list[Any]) -> list[Any]:
-    """What came of a child, in the order of keys that crosses: an engine may have sorted them."""
+def plain_outcome(outcome: list[Any], code: Code) -> list[Any]:
+    """What came of a child as `code` may be told, in the order of keys that crosses: an engine may have sorted them."""
     has_failed, value = outcome
-    return [1, Failure.from_wire(value).to_wire()] if has_failed else [0, plain(value)]
+    return [1, Failure.from_wire(value).told_to(exceptions_of(code)).to_wire(1)] if has_failed else [0, plain(value)]
 
 
 def _failed(call: Call, now: TimeMs, failure: Failure) -> CallEvent:

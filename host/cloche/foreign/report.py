@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -132,5 +132,4 @@ def _failure_of(data: list[Any] | None) -> Failure | None:
     if data is None:
         return None
     wire, step = data
-    read = Failure.from_wire(wire)
-    return Failure(read.name, read.message, read.data, read.cause, step)
+    return replace(Failure.from_wire(wire), step=step)

@@ -33,7 +33,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from cloche.engines import CellSource
-from cloche.errors import ClocheError, Divergence, UsageError
+from cloche.errors import ClocheError, Divergence, UnknownOutcome, UsageError
 from cloche.foreign.attempts import Request, Sink, attempted, check_size
 from cloche.foreign.conductor import Conductor
 from cloche.foreign.hosted import Hosted, Hosting
@@ -406,7 +406,7 @@ def _failure_of(error: ActivityError, request: Request) -> Failure:
         message = (
             f"step '{request.path}' did not end in time or its worker was lost: whether it did its work is not known"
         )
-        return Failure("UnknownOutcome", message)
+        return Failure.of(UnknownOutcome, message)
     return Failure(type(error.cause).__name__, str(error.cause))
 
 

@@ -14,6 +14,7 @@ class Bounds:
 
     events_per_run: int
     log_bytes_per_run: int
+    commands_per_event: int
     console_bytes: int
     payload_bytes: int
     value_depth: int

@@ -87,11 +87,11 @@ class OpenCall:
 class OpenCalls(dict[CallId, OpenCall]):
     """The open calls by number, with the counts that decide what a run is waiting for.
 
-    `active` are the steps and children that are under way, `suspended` the steps that are. `awaited` has the open hooks by
-    the name of their event, the first one first.
+    `active` are the steps and children that are under way, `child_runs` the children, `suspended` the steps that are.
+    `awaited` has the open hooks by the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "awaited", "last_call", "suspended")
+    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "last_call", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +100,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         # The calls under a place, by the hash of its path: guests choose how long paths are.
         self._under: dict[int, set[CallId]] = {}
         self.active = 0
+        self.child_runs = 0
         self.suspended = 0
         self.awaited = OpenHooks()
 
@@ -199,7 +200,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         super().clear()
         self._dues.clear()
         self._under.clear()
-        self.active = self.suspended = 0
+        self.active = self.child_runs = self.suspended = 0
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
@@ -213,6 +214,7 @@ class OpenCalls(dict[CallId, OpenCall]):
             call = calls[call_id] = OpenCall.restored(fields)
             calls._enlist(call_id, call.path)
             calls.active += call.phase in _ACTIVE
+            calls.child_runs += call.phase is ChildPhase.OPEN
             calls.suspended += call.phase is StepPhase.SUSPENDED
             if call.phase is HookPhase.OPEN:
                 calls.awaited.open(_event_of(call), call_id)
@@ -257,6 +259,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         call = self[call_id] = OpenCall(record.path or Path(""), record.body, phase)
         self._enlist(call_id, call.path)
         self.active += phase in _ACTIVE
+        self.child_runs += phase is ChildPhase.OPEN
         if phase is TimerPhase.SET:
             command = message or unpack_command(record.body)
             assert isinstance(command, SetTimer)
@@ -280,6 +283,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     def _move(self, call: OpenCall, phase: CallPhase) -> None:
         before, call.phase = call.phase, phase
         self.active += (phase in _ACTIVE) - (before in _ACTIVE)
+        self.child_runs -= before is ChildPhase.OPEN
         self.suspended += (phase is StepPhase.SUSPENDED) - (before is StepPhase.SUSPENDED)
 
     def _remember(self, record: Record, call_id: CallId, call: OpenCall, message: Message | None) -> None:

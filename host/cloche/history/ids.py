@@ -42,6 +42,7 @@ _NEVER_ALLOWED = re.compile(
 CHILD, STARTED_BY_STEP = "c", "s"
 DERIVED_BYTES_MAX = 1_000
 _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}][1-9][0-9]*)+\Z")
+_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
 _SHOWN = re.compile(rf" › ({STARTED_BY_STEP}?)([1-9][0-9]*)(?=\Z| › )")
 _SHOWN_AT_END = re.compile(rf"( › {STARTED_BY_STEP}?[1-9][0-9]*)+\Z")
 
@@ -160,6 +161,15 @@ def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
         UsageError: runs are nested so deep that it is too long.
     """
     return run_key(f"{parent.run}{ID_SEPARATOR}{kind}{call}", parent.tenant)
+
+
+def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:
+    """The run that waits for this one as its child, and the call that does; None of a run that no workflow's code has begun.
+
+    Children of runs of older releases have ids of another form, and are none here.
+    """
+    found = _CHILD_AT_END.search(key.run)
+    return (RunKey(key.tenant, RunId(key.run[: found.start()])), CallId(int(found[1]))) if found is not None else None
 
 
 def is_derived(run: str) -> bool:

@@ -8,7 +8,13 @@ from typing import Any
 
 from cloche.errors import UsageError
 
-_MOST = {"fuel_per_event": 1 << 62, "wall_ms_per_event": 1 << 40, "memory_bytes": 1 << 32, "image_bytes": 1 << 32}
+_MOST = {
+    "fuel_per_event": 1 << 62,
+    "fuel_per_load": 1 << 62,
+    "wall_ms_per_event": 1 << 40,
+    "memory_bytes": 1 << 32,
+    "image_bytes": 1 << 32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +22,8 @@ class Limits:
     """Budgets are per delivered event; a batch gets the sum, so that an honest replay in one turn is never stopped.
 
     fuel_per_event: wasmtime's units, one for a wasm instruction; 2e9 are about 0.15 s of computing in the JavaScript guest.
+    fuel_per_load: the same for evaluating the workflow's code, once for each version: a large bundle is parsed, and its modules
+        run. 2e10 are about 1.5 s.
     wall_ms_per_event: the second line, for what burns time and no fuel; well above what the fuel takes, so that the
         deterministic limit is the one that is met.
     memory_bytes: linear memory, with the 17 MiB of stack and windows.
@@ -23,6 +31,7 @@ class Limits:
     """
 
     fuel_per_event: int = 2_000_000_000
+    fuel_per_load: int = 20_000_000_000
     wall_ms_per_event: int = 10_000
     memory_bytes: int = 128 << 20
     image_bytes: int = 32 << 20

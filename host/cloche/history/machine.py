@@ -21,6 +21,8 @@ from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
 from cloche.history.messages import (
+    EVENTS,
+    LOG_LEVELS,
     AbandonCall,
     CallStep,
     CancelRequested,
@@ -37,6 +39,7 @@ from cloche.history.messages import (
     StepFailed,
     StepResumed,
     StepSuspended,
+    WriteLog,
     unpack_event,
 )
 from cloche.history.notes import (
@@ -60,6 +63,7 @@ Input: TypeAlias = Event | AnyNote
 
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
+_LAST_WORDS_MAX = 500  # characters
 _WITH_STATE = (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.STEP_SUSPENDED)
 _BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
 _STATUS = {
@@ -390,7 +394,7 @@ class RunMachine:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
-                "child is open, and it has neither returned nor raised",
+                "child is open, and it has neither returned nor raised" + _last_error(self._batch.records),
             )
             self.add_note(RunStopped(now, failure))
 
@@ -411,6 +415,17 @@ class RunMachine:
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
+
+
+def _last_error(records: Sequence[Record]) -> str:
+    """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
+    for record in reversed(records):
+        if record.kind in EVENTS:
+            break
+        line = unpack_command(record.body) if record.kind is Kind.LOG_LINE else None
+        if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
+            return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
+    return ""
 
 
 def _effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:

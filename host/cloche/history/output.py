@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from cloche.errors import MalformedOutput
-from cloche.history.bounds import Bounds
+from cloche.history.bounds import Bounds, exceeded
 from cloche.history.check import Validator, ends
 from cloche.history.failures import Failure
 from cloche.history.ids import is_name, is_path, was_name
@@ -34,15 +34,18 @@ def split_output(
 
     Raises:
         MalformedOutput: not a sequence of commands closed by `f6` for each event.
-        LimitExceeded: one is larger, deeper or of more items than `bounds` allow.
+        LimitExceeded: one is larger, deeper or of more items than `bounds` allow, or there are too many for one event.
     """
     at, commands = 0, list[bytes]()
+    most = bounds.commands_per_event if bounds is not None else len(data)
     for end in ends(data, bounds, validator):
         if data[at] == END_OF_EVENT:
             yield commands
             commands = []
         else:
             commands.append(data[at:end])
+            if len(commands) > most:  # before any of them is read: that is what costs the host more than the guest
+                raise exceeded("commands_per_event", most, len(commands), "what one event asks for")
         at = end
     if commands:
         raise MalformedOutput("the guest left an event open: its output ends without the closing mark", offset=at)

@@ -6,12 +6,15 @@ deterministic form (RFC 8949 section 4.2.1, float64 profile), `decode` reads byt
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from re import Pattern
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 import cbor2
@@ -114,7 +117,7 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
 
     match value:
         case BaseModel():
-            return plain(_fields(value, path), path, depth)
+            return _plain_fields(_fields(value, path), path, depth)
         case Enum():
             return plain(value.value, path, depth)
         case bool() | int() | float():
@@ -139,17 +142,80 @@ def _uncommon(value: Any, path: str, depth: int) -> Any:
             return _mapping(value, path, depth)
         case Set():
             return _canonical_set(value, path, depth)
-        case list() | tuple():
+        case list() | tuple() | deque():
             return plain(list(value), path, depth)
-    if hasattr(type(value), "__dataclass_fields__"):
-        fields = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
-        return _mapping(fields, path, depth)
+        case Pattern():
+            return plain(value.pattern, path, depth)
+    if is_dataclass(type(value)):
+        present = {one.name: getattr(value, one.name) for one in fields(value)}
+        return _plain_fields(present, path, depth)
+    if (text := _as_text(value)) is not None:
+        return text
     where = path or "the value"
     raise InvalidInput(
         f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot cross the glass; "
-        "return data (text, numbers, bytes, dates, lists, mappings, pydantic models)",
+        f"{_advice(value)}",
         path=path,
     )
+
+
+_URLS: Final = ("_BaseUrl", "_BaseMultiHostUrl", "Url", "MultiHostUrl", "NameEmail")
+_TEXTS: Final = (
+    *((module, name) for module in ("pydantic.networks", "pydantic_core._pydantic_core") for name in _URLS),
+    *(("ipaddress", f"IPv{version}{what}") for version in (4, 6) for what in ("Address", "Network", "Interface")),
+    ("builtins", "complex"),
+)
+
+
+def _as_text(value: Any) -> str | None:
+    """What pydantic writes as a text, and reads back from it: URLs, addresses, complex numbers; else None."""
+    kinds = [(kind.__module__, kind.__qualname__) for kind in type(value).__mro__[:-1]]
+    if not any(kind in _TEXTS for kind in kinds):
+        return None
+    return str(value).strip("()") if isinstance(value, complex) else _text(str(value))
+
+
+def _advice(value: Any) -> str:
+    if type(value).__name__ in ("SecretStr", "SecretBytes", "Secret") and type(value).__module__ == "pydantic.types":
+        return "what crosses is recorded, and a secret must not be: give its name on, and let the step that needs it look it up"
+    return "return data (text, numbers, bytes, dates, lists, mappings, pydantic models)"
+
+
+def _plain_fields(values: Any, path: str, depth: int) -> Any:
+    """Of a model or dataclass, whose annotations say what keys of its mappings are."""
+    try:
+        return plain(values, path, depth)
+    except InvalidInput:
+        return plain(with_text_keys(values), path, depth)
+
+
+def with_text_keys(value: Any) -> Any:
+    """`value` with the keys of its mappings as texts: numbers, UUIDs, dates and members of enums, where an annotation says that
+    such come back. What has no such form is left, to be refused by its place."""
+    match value:
+        case dict():
+            made = {_key_text(key): with_text_keys(one) for key, one in value.items()}
+            return made if len(made) == len(value) else value
+        case list() | tuple() if type(value) in (list, tuple):
+            return [with_text_keys(one) for one in value]
+    return value
+
+
+def _key_text(key: Any) -> Any:
+    if isinstance(key, Enum):
+        key = key.value
+    match key:
+        case bool():
+            return key
+        case str():
+            return str(key)
+        case int():
+            return str(int(key))
+        case datetime() | date() | time():
+            return key.isoformat()
+        case UUID() | Decimal():
+            return str(key)
+    return key
 
 
 def _timestamp(value: datetime) -> datetime:

@@ -7,9 +7,12 @@ is kept that does not load. A graph that is slow to read, or a top level that sp
 
 from __future__ import annotations
 
-import logging
+import json
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
 from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
@@ -24,9 +27,10 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
+NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
+# `step("id")` in both languages, and JavaScript's own way to have one.
+_NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
-
-log = logging.getLogger("cloche")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Deployment:
     content: str | Graph
     workflow: str | None = None
     language: Language | None = None
-    policy: Policy = Policy()  # the tenant's: it bounds the source, and the loading
+    policy: Policy = Policy.strict()  # the tenant's: it bounds the source, and the loading
 
     def refused(self, why: str, reason: str, line: int | None = None, **facts: Any) -> DeployRefused:
         where = f"line {line}: " if line is not None else ""
@@ -61,10 +65,13 @@ class Bundle:
 
     code: Code
     packed: bytes
+    not_granted: tuple[str, ...] = ()  # steps that its source names, and its policy does not let it call
 
 
-async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> Version:
+async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs) -> tuple[Version, tuple[str, ...]]:
     """Check, load and keep it, with a reader for it alone; the same content is the same version. Blocks meanwhile.
+
+    With the steps that its source names and its policy does not grant.
 
     Raises:
         DeployRefused: it is no such code, does not load, or met a limit. Nothing was kept.
@@ -72,7 +79,8 @@ async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs)
         GuestUnavailable: no process can be started to read it in.
     """
     with closing(Readers(has_spare=False)) as readers:
-        return await keep(store, engine, one, baked(engine, readers, one), now)
+        bundle = baked(engine, readers, one)
+        return await keep(store, engine, one, bundle, now), bundle.not_granted
 
 
 def read_graph(engine: CellSource, text: bytes, target: str) -> Code:
@@ -111,7 +119,7 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
     except (GuestFault, UsageError) as error:
         met = {name: error.facts[name] for name in ("limit", "value", "asked") if name in error.facts}
         raise one.refused(error.message, error.code, **met) from error
-    return Bundle(code, code.pack())
+    return Bundle(code, code.pack(), tuple(_not_granted(code.source, one.policy)))
 
 
 async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle, now: TimeMs) -> Version:
@@ -127,6 +135,18 @@ async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle
     if await store.version_of(one.tenant, version.id) is None and len(await store.versions(one.tenant)) >= VERSIONS_MAX:
         raise one.refused(f"{VERSIONS_MAX:,} versions are deployed: withdraw some", "too-many-versions")
     return await store.deploy(version, {guest_digest: wasm, digest: packed})
+
+
+def grants_to_write(steps: Sequence[str]) -> str:
+    """The policy that lets code call these steps, as one writes it."""
+    return f"Policy.strict(steps=[{', '.join(f'Grant(step={json.dumps(step)})' for step in steps)}])"
+
+
+def _not_granted(source: str, policy: Policy) -> Iterator[str]:
+    """In the order in which the source names them: by a literal. What it computes is found when it is called."""
+    granted = None if policy.steps is None else {grant.step for grant in policy.steps}
+    named = dict.fromkeys(found[2] for found in islice(_NAMED_STEP.finditer(source), NAMED_STEPS_MAX))
+    yield from (step for step in named if granted is not None and step not in granted)
 
 
 def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> None:

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import cloche_guest
 from cloche.errors import ClocheError
-from cloche.operations.policies import InForce, Pinned, in_words, pinned
+from cloche.operations.policies import Pinned, in_words, pinned
 from cloche.operations.replay import verify
 from cloche.operations.stores import opened
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
 from cloche.status import RunStatus
-from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, WorkerRow, is_there, shown
+from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, Version, WorkerRow, is_there, shown
+from cloche.tenancy import InForce
 from cloche.worker.offers import hung_steps
 
 
@@ -103,7 +104,10 @@ def _policies(policies: InForce | None) -> list[Check]:
     if policies is None:
         says = "the defaults, if the app has no other: name it with --app; --policy lists every bound"
         return [Check("policy", None, says, {"differs": {}})]
-    named = [("policy", policies.policy), *((f"policy of {name}", one) for name, one in policies.own.items())]
+    of_all = [("policy", policies.policy)]
+    if policies.deployed != policies.policy:
+        of_all.append(("policy of deployed code", policies.deployed))
+    named = [*of_all, *((f"policy of {name}", one) for name, one in policies.own.items())]
     return [_policy(name, policy.differences()) for name, policy in named]
 
 
@@ -118,7 +122,7 @@ async def _store(where: str) -> list[Check]:
         async with opened(where) as store:
             rows, promised = await store.runs(), await pinned(store)
             findings = (await verify(store, None)).findings
-            workers = await living(store)
+            workers, versions = await living(store), await store.versions(None)
     except ClocheError as error:
         return [Check("store", False, error.message)]
     blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
@@ -129,6 +133,7 @@ async def _store(where: str) -> list[Check]:
         Check("store", not findings, damage or sound),
         Check("blocked runs", not blocked, ", ".join(blocked[:5]) or "none"),
         _pinned(promised),
+        _wide(versions),
         Check(
             "executed by",
             None,
@@ -143,6 +148,14 @@ def _pinned(promised: list[Pinned]) -> Check:
     each = [f"tenant {one.tenant}, {one.runs} runs: {in_words(one.differs)}" for one in promised]
     facts = {"open_runs": [asdict(one) for one in promised]}
     return Check("pinned policies", None, "; ".join(each[:5]) or "no open runs", facts)
+
+
+def _wide(versions: Sequence[Version]) -> Check:
+    """Code that was deployed before there was a strict policy keeps the one of registered workflows."""
+    wide = [f"{one.id} of tenant {one.tenant}" for one in versions if one.is_wide]
+    says = ", ".join(wide[:5]) + (f" and {len(wide) - 5} more" if len(wide) > 5 else "")
+    advice = ": deployed by an older release, and not under Policy.strict(); withdraw and deploy them again"
+    return Check("wide versions", None, says + advice if wide else "none", {"versions": wide})
 
 
 def _hung(workers: Sequence[WorkerRow]) -> Check:

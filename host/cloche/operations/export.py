@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, get_args
 
@@ -33,7 +33,7 @@ from cloche.operations import exported_requests
 from cloche.operations.replay import row_of
 from cloche.run.code import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest, read_through
-from cloche.tenancy import Policy
+from cloche.tenancy import InForce, Policy
 
 FORMAT = "cloche-run"
 VERSION = 3  # 1 had no parts and 2 no requests, and both are read too
@@ -50,6 +50,29 @@ async def export_run(store: Store, key: RunKey) -> bytes:
         HistoryError: its records, code or guest are damaged.
         UsageError: it takes one event after the other just now; try again.
     """
+    return (await packed_run(store, key, deflated)).whole
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRun:
+    """A run as a file, in pieces: `blobs` are its code and guest by digest, as they stand between `head` and `rest`."""
+
+    head: bytes
+    blobs: Mapping[str, bytes]
+    rest: bytes
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join([self.head, *self.blobs.values(), self.rest])
+
+
+async def deflated(digest: str, data: bytes) -> bytes:
+    """A blob as it stands in a file."""
+    return encode_plain(await asyncio.get_running_loop().run_in_executor(None, zlib.compress, data, 9))
+
+
+async def packed_run(store: Store, key: RunKey, pack: Callable[[str, bytes], Awaitable[bytes]]) -> PackedRun:
+    """`pack` gives a blob as it stands in the file, by its digest. Raises as `export_run`."""
     row = await row_of(store, key)
     code = await load_code(store, row.code)
     entries, requests = await _moment(store, key)
@@ -62,13 +85,11 @@ async def export_run(store: Store, key: RunKey) -> bytes:
         "version": VERSION if requests else WITHOUT_REQUESTS,
         "workflow": row.workflow,
     }
-    parts = [encode(header)]
-    blobs = [code.pack(), await load_guest(store, code.guest)]
-    loop = asyncio.get_running_loop()
-    parts += [encode_plain(await loop.run_in_executor(None, zlib.compress, data, 9)) for data in blobs]
-    parts += [*entries, *(encode_plain(request) for request in requests)]
-    body = b"".join(parts)
-    return body + encode_plain(blake2b(body, digest_size=HASH_BYTES).digest())
+    blobs = {row.code: code.pack(), code.guest: await load_guest(store, code.guest)}
+    head, rest = encode(header), b"".join([*entries, *(encode_plain(request) for request in requests)])
+    packed = PackedRun(head, {digest: await pack(digest, data) for digest, data in blobs.items()}, rest)
+    closing = blake2b(packed.whole, digest_size=HASH_BYTES).digest()
+    return replace(packed, rest=rest + encode_plain(closing))
 
 
 async def _moment(store: Store, key: RunKey) -> tuple[list[bytes], list[list[Any]]]:
@@ -111,7 +132,7 @@ def _new_parts(record: Record, written: set[bytes]) -> Iterator[list[Any]]:
 async def import_run(
     store: Store,
     data: bytes,
-    policy_of: Callable[[str], Policy] | None = None,
+    policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
 ) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
@@ -120,7 +141,7 @@ async def import_run(
     this store already or `is_ours`.
 
     Args:
-        policy_of: what the runs of a tenant may be pinned to here; None takes any.
+        policies: what runs may be pinned to here; None takes any.
         is_ours: whether a bundle of this digest is the host's own.
 
     Raises:
@@ -129,25 +150,35 @@ async def import_run(
         RunConflict: the store has this run with other records.
         LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
-    header, blobs, items = _read(data)
+    loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
+    header, blobs, items = await loop.run_in_executor(None, _read, data)
     key = _key_of(header)
     pairs = [item for item in items if not exported_requests.is_request(item)]
-    records, machine = _verified(key, pairs)
+    records, machine = await loop.run_in_executor(None, _verified, key, pairs)
     created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
     _check_created(key, created, header["workflow"])
-    if policy_of is not None:
-        _check_policy(created, code, policy_of(key.tenant))
     requests = exported_requests.unpacked(items[len(pairs) :], key, created)
     if requests and machine.ended:
         raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
     digest = header["code"]
-    if not code.owner and not is_ours(digest) and await store.blob(digest) is None:
+    becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
+    if policies is not None:
+        is_wide = await _is_wide(store, key, code, digest)
+        is_deployed = (becomes_theirs or bool(code.owner)) and not is_wide
+        _check_policy(created, code, policies.of(key.tenant, is_deployed=is_deployed))
+    if becomes_theirs:
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
     await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
     await exported_requests.post(store, key, created, requests)
     return key
+
+
+async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
+    """Whether it is the code of a version that keeps the policy of registered workflows."""
+    versions = await store.versions(key.tenant, code.workflow) if code.owner else []
+    return any(version.digest == digest and version.is_wide for version in versions)
 
 
 async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine) -> None:
@@ -279,4 +310,15 @@ def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMac
         records.append(record)
     if not records or machine.head_hash == genesis(key):
         raise ForeignFile("this file holds no records")
+    if unneeded := parts.keys() - _needed(records):
+        raise ForeignFile(f"this file holds {len(unneeded)} parts that no record in it needs")
     return records, machine
+
+
+def _needed(records: list[Record]) -> set[bytes]:
+    """The digests of all parts that the bodies of these records consist of."""
+    needed: set[bytes] = set()
+    for record in records:
+        for _ in _new_parts(record, needed):
+            pass
+    return needed

@@ -13,10 +13,12 @@ from cloche.history.notes import RunCreated
 from cloche.history.values import decode
 from cloche.run.limits import check_event, inbox_bounds
 from cloche.store import START
+from cloche.worker.answers import start_token
+from cloche.worker.start_request import StartRequest
 
 if TYPE_CHECKING:
     from cloche.history import RunKey
-    from cloche.store import Store
+    from cloche.store import InboxRow, Store
 
 MARK = "request"
 KINDS = ("event", "resume", "cancel")
@@ -36,8 +38,11 @@ class Posting:
 
 async def packed(store: Store, key: RunKey) -> list[list[Any]]:
     """What waits for a run, in the order of posting."""
-    rows = [row for row in await store.requests(key) if row.kind != START]
-    return [[MARK, row.kind, row.name, row.body, row.token, row.kept, row.posted_at] for row in rows]
+    return [_packed(row) for row in await store.requests(key) if row.kind in KINDS]
+
+
+def _packed(row: InboxRow) -> list[Any]:
+    return [MARK, row.kind, row.name, row.body, row.token, row.kept, row.posted_at]
 
 
 def is_request(item: Any) -> bool:
@@ -45,8 +50,13 @@ def is_request(item: Any) -> bool:
     return isinstance(item, list) and item[:1] == [MARK]
 
 
-def unpacked(items: Sequence[Sequence[Any]], key: RunKey, created: RunCreated) -> list[Posting]:
-    """What `packed` gave, of a file that anybody may have written.
+def packed_starts(rows: Sequence[InboxRow]) -> list[list[Any]]:
+    """Requests for runs that are not there yet, among them those to start them; each with its run."""
+    return [[*_packed(row), row.key.tenant, row.key.run] for row in rows]
+
+
+def unpacked(items: Sequence[Sequence[Any]], key: RunKey, created: RunCreated | None) -> list[Posting]:
+    """What `packed` gave, of a file that anybody may have written. `created` is None of a run that is not there yet.
 
     Raises:
         ForeignFile: it is no request that could have been left for this run.
@@ -57,24 +67,24 @@ def unpacked(items: Sequence[Sequence[Any]], key: RunKey, created: RunCreated) -
         try:
             _, kind, name, body, token, kept, at = item
             one = Posting(kind, name, body, token, kept, TimeMs(at))
-            is_one = _is_request(one, key)
+            is_one = _is_request(one, key) or (created is None and _is_start(one, key))
         except (ValueError, TypeError, AttributeError, MalformedOutput) as error:
             raise ForeignFile(f"a request in this file cannot be read: {error}") from error
         if not is_one:
             raise ForeignFile("a request in this file is none that could have been made for its run")
-        if kind == "event":
+        if kind == "event" and created is not None:
             check_event(created, decode(body)[1])
         found.append(one)
     return found
 
 
-async def post(store: Store, key: RunKey, created: RunCreated, postings: Sequence[Posting]) -> None:
+async def post(store: Store, key: RunKey, created: RunCreated | None, postings: Sequence[Posting]) -> None:
     """Leave them for the run, which is in the store. One that waits there already is the same one.
 
     Raises:
         InboxFull: more events wait than may, by the policy that the run is pinned to.
     """
-    bounds = inbox_bounds(created)
+    bounds = inbox_bounds(created) if created is not None else None
     for one in postings:
         await store.post(key, one.kind, one.body, one.token, one.at, kept=one.kept, name=one.name, bounds=bounds)
 
@@ -92,6 +102,16 @@ def _is_request(one: Posting, key: RunKey) -> bool:
             return one.name is None and isinstance(value, dict) and "data" in value
         case _:
             return one.name is None and isinstance(value, str)
+
+
+def _is_start(one: Posting, key: RunKey) -> bool:
+    if one.kind != START or one.name is not None or one.token != start_token(key) or type(one.kept) is not bool:
+        return False
+    if type(one.at) is not int or not 0 <= one.at < 1 << 62 or check(one.body) != len(one.body):
+        return False
+    request = StartRequest.unpack(one.body)
+    is_whole = isinstance(request.workflow, str) and isinstance(request.given, dict) and type(request.per_step) is bool
+    return is_whole and is_name(request.workflow)
 
 
 def _is_pair(value: Any, name: str) -> bool:

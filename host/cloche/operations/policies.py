@@ -1,11 +1,11 @@
-"""Which policies are in force: those of an app for new runs, and those that open runs are pinned to."""
+"""Which policies the open runs of a store are pinned to."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloche.history.notes import RunCreated
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from cloche.store import Store
 
 _DEFAULTS = {limit.name: limit.default for limit in Policy.described()}
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """`policy` holds for every tenant that has none of its `own`."""
-
-    policy: Policy
-    own: Mapping[str, Policy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ from cloche.history import DEFAULT_TENANT, Kind, Record, RunKey, RunMachine
 from cloche.history.limits import Limits
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
+from cloche.history.resting import row_at_rest, waits_for_children
+from cloche.run.child_waits import ChildWait, told
 from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
 from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, read_through
+from cloche.text import shown
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
@@ -113,26 +116,29 @@ async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | Non
     pinned = await load_code(store, row.code)
     billed = await store.metered(key)
     records = await all_records(store, key)
-    part = script(records, upgrading=code is not None and code != pinned)
+    # Beside the event loop, all of it: what is long to read, to feed, to compare or to hash is somebody's pause.
+    loop = asyncio.get_running_loop()
+    reads = partial(script, records, upgrading=code is not None and code != pinned)
+    part = await loop.run_in_executor(None, reads)
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
     open_cell = partial(engine.open, use, await guest_of(store, engine, use), limits, key.tenant)
-    fed = await asyncio.get_running_loop().run_in_executor(None, _fed, open_cell, events, part.expected)
-    cell, output, seconds = fed
+    cell, output, seconds = await loop.run_in_executor(None, _fed, open_cell, events, part.expected)
     expected = b"".join(part.expected[: len(events)])
     divergence = None
     if output != expected:
-        divergence = find_divergence(key.run, part, output, use.lines, pinned.lines)
+        finds = partial(find_divergence, key.run, part, output, use.lines, pinned.lines)
+        divergence = await loop.run_in_executor(None, finds)
     fuel = await _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
     return ReplayReport(
         key.run,
         len(events),
         seconds,
         divergence,
-        cell.state_hash(),
+        await loop.run_in_executor(None, cell.state_hash),
         part.faulted,
         cell.fuel_used,
         fuel,
@@ -221,7 +227,7 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     if (
         row.status not in (RunStatus.RUNNING, RunStatus.BLOCKED) or machine.ended
     ):  # the states of a run that somebody takes up, or cannot
-        derived |= {"status": machine.status, "wake_at": machine.wake_at}
+        derived["status"], derived["wake_at"] = row_at_rest(machine)
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
@@ -271,6 +277,8 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
         said = [f"{one.path}{f' (label {one.labels[0]})' if one.labels else ''}" for one in machine.open.suspensions()]
         named = f" --step {said[0].split(' ')[0]}" if len(said) > 1 else ""
         return f"suspended: {', '.join(said)} waits for data; give it with 'cloche resume {run}{named} --data JSON'"
+    if result.waiting_for and waits_for_children(machine):
+        return waiting_for(result.waiting_for)
     hooks = [hook.name for hook in machine.open.hooks()]
     due = machine.open.next_due
     if result.status == RunStatus.WAITING and hooks:
@@ -279,3 +287,18 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
         return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
     running = [name for name, step in result.steps.items() if step.status == RunStatus.RUNNING]
     return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"
+
+
+def waiting_for(waits: Sequence[ChildWait]) -> str:
+    """Which children are waited for, for people, and the command that gives a suspended one its data."""
+    return f"waiting for {told(waits)}{_how_to_resume(waits)}"
+
+
+def _how_to_resume(waits: Sequence[ChildWait]) -> str:
+    """The command that gives the first suspended child its data."""
+    for one in waits:
+        if one.waiting_for:
+            return _how_to_resume(one.waiting_for)
+        if one.suspended:
+            return f"; give it data with 'cloche resume \"{shown(one.run_id)}\" --data JSON'"
+    return ""

@@ -6,11 +6,39 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from cloche import store as stores
+from cloche.errors import UsageError
 from cloche.history.ids import TimeMs
 from cloche.run.clock import SystemWorld
-from cloche.store import Collected, Finding, Metered, Store, is_there, migrate, migrations, open_store, shown
+from cloche.store import (
+    AuditEntry,
+    Collected,
+    Finding,
+    Hold,
+    Metered,
+    Store,
+    Version,
+    migrate,
+    migrations,
+    open_store,
+)
 
-__all__ = ["Collected", "Finding", "Metered", "Store", "is_there", "migrate", "migrations", "now", "opened", "shown"]
+__all__ = [
+    "AuditEntry",
+    "Collected",
+    "Finding",
+    "Hold",
+    "Metered",
+    "Store",
+    "Version",
+    "is_server",
+    "is_there",
+    "migrate",
+    "migrations",
+    "now",
+    "opened",
+    "shown",
+]
 
 
 @asynccontextmanager
@@ -21,11 +49,28 @@ async def opened(store: str | os.PathLike[str], *, must_exist: bool = True) -> A
         UsageError: no store is known by such a URL.
         StoreError: it is not there (`must_exist`), or cannot be opened.
     """
+    if is_server(store):
+        raise UsageError(f"{store} is a server: this needs the store itself, where that is")
     found = await open_store(store, must_exist=must_exist)
     try:
         yield found
     finally:
         await found.close()
+
+
+def is_server(store: object) -> bool:
+    """Whether this is the URL of a server (`cloche serve`), which has the store."""
+    return isinstance(store, str) and store.startswith(("http://", "https://"))
+
+
+def is_there(store: str) -> bool:
+    """Whether opening it would make no new file. Raises as `opened`."""
+    return is_server(store) or stores.is_there(store)
+
+
+def shown(store: str) -> str:
+    """A path or URL as it may be printed: without a password. Raises as `opened`."""
+    return store if is_server(store) else stores.shown(store)
 
 
 def now() -> TimeMs:

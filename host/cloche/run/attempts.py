@@ -23,7 +23,7 @@ from cloche.steps.failing import failure_of
 from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
-    from cloche.history import RunMachine
+    from cloche.history import RunKey, RunMachine
     from cloche.history.calls import OpenCall
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
@@ -41,8 +41,8 @@ log = logging.getLogger("cloche.run")
 class StepCall:
     """One call of a step while it is open here.
 
-    `start` is what was asked for, in its newest attempt. `is_announced`: the record of the attempt's beginning is on its way
-    into the log, and the attempt begins after that.
+    `start` is what was asked for, in its newest attempt. `is_announced`: the attempt begins in a moment, when the record of its
+    beginning, which is on its way, is in the log, or when its tenant may begin another one.
     """
 
     start: StartStep
@@ -87,15 +87,35 @@ class Attempts:
         Raises:
             MissingStep: this process does not have the step, or has it with a schema that what it is given does not fit.
         """
-        if self._draining and not start.is_recorded:
+        if self._stopped or (self._draining and not start.is_recorded):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
         if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
             self._inputs.add(StepFailed(self._services.world.now(), start.call, refusal))
             return
+        known = self._calls.get(start.call)
+        may_begin = known is not None and known.start is start  # it has waited, for its record or its time
         call = self._calls.setdefault(start.call, StepCall(start))
         call.start = start
         step = self._step(start)
+        wait_s = 0.0 if may_begin or is_own else self._run.limits.start_wait_s(start)
+        if wait_s:
+            call.is_announced = True
+            due = TimeMs(self._services.world.now() + max(1, round(wait_s * 1000)))
+            self._services.timers.at(due, lambda: self._start(step, call, start, has_waited=True))
+        else:
+            self._start(step, call, start)
+
+    def _start(self, step: Step, call: StepCall, start: StartStep, *, has_waited: bool = False) -> None:
+        """Now. One that `has_waited` until its tenant may begin another step may not be wanted any more."""
+        if has_waited:
+            if not (
+                call.is_announced
+                and call.start is start
+                and _may_begin(self._run.machine, start, is_ending=self._stopped or self._draining)
+            ):
+                return
+            call.is_announced = False
         now = self._services.world.now()
         draws = start.filled is None and not start.is_recorded and start.not_before <= now
         if draws and (given := _filled(self._services, self._run, step, start)) is not None:
@@ -158,7 +178,7 @@ class Attempts:
         """The attempts that may begin now: their records, or those of failures that they answer, are durable."""
         starts: list[StartStep] = []
         if self._services.quarantine:
-            self._release_from_quarantine(recorded)
+            _release_from_quarantine(self._services, self._run.key, recorded)
         if not self._run.machine.moves:
             return starts
         for one in recorded:
@@ -295,13 +315,12 @@ class Attempts:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             # It told nobody, or its failure could not be told: without this its run would wait for ever.
             log.error("an attempt of run %s ended without a result", self._run.key, exc_info=error)
-            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error)))
+            self._inputs.add(StepFailed(self._services.world.now(), call.start.call, failure_of(error).told_to(None)))
 
     def _start_isolated(self, start: StartStep) -> bool:
-        machine = self._run.machine
-        call = machine.open.get(start.call)
-        if self._stopped or self._draining or not machine.moves or call is None:
+        if not _may_begin(self._run.machine, start, is_ending=self._stopped or self._draining):
             return False
+        call = self._run.machine.open[start.call]
         self.start(replace(start, redispatched=call.redispatched + 1))
         return True
 
@@ -327,12 +346,6 @@ class Attempts:
             due = TimeMs(self._services.world.now() + UNSAFE_RETRY_MS)
             self._services.timers.at(due, lambda: self._look_again(start))
 
-    def _release_from_quarantine(self, recorded: Sequence[Input]) -> None:
-        """Those that have ended were not at fault."""
-        for one in recorded:
-            if isinstance(one, StepCompleted | StepFailed | StepBailed | StepSuspended | AttemptFailed):
-                self._services.quarantine.over((self._run.key, one.call))
-
     def _hand_over(self) -> None:
         """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
         now = self._services.world.now()
@@ -347,6 +360,17 @@ def _filled(services: RunServices, run: LiveRun, step: Step, start: StartStep) -
     checks = services.registry.checks(run.code)
     is_one = not (step.parameters.is_by_name and checks.calls == "call")  # else the schema is of all arguments together
     return filled(step, start.arguments, run.limits.policy.payload_bytes) if checks.inputs and is_one else None
+
+
+def _may_begin(machine: RunMachine, start: StartStep, *, is_ending: bool) -> bool:
+    return not is_ending and machine.moves and start.call in machine.open
+
+
+def _release_from_quarantine(services: RunServices, key: RunKey, recorded: Sequence[Input]) -> None:
+    """Those that have ended were not at fault."""
+    for one in recorded:
+        if isinstance(one, StepCompleted | StepFailed | StepBailed | StepSuspended | AttemptFailed):
+            services.quarantine.over((key, one.call))
 
 
 def _working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:

@@ -3,8 +3,11 @@
 A child is a run like any other, under an id that follows from its parent and the call and that no caller can give
 (`history.ids`), so that starting it again (after a crash) finds the one there is. Its first record names both. Its workflow is
 looked up where the calling code is from: the host's among what is registered, a tenant's first among its own.
-It goes on without its parent; only its end is waited for, and it is canceled once nobody wants it any more. A run that waits
-for a child counts as running: whichever worker has it looks after the child.
+It goes on without its parent; only its end is waited for, and it is canceled once nobody wants it any more.
+
+A run that has nothing but children under way is let go when they rest, or have been at work for a while: the last commit of a
+child leaves a request for it, which wakes it wherever it is (`worker.requests`). One of an older release, whose children do not
+know it, is driven as long as they are.
 """
 
 from __future__ import annotations
@@ -13,17 +16,19 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, StoreUnavailable
-from cloche.history import CallId, Failure, Kind, RunId, RunKey
+from cloche.engines import exceptions_of
+from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, RunConflict, StoreUnavailable
+from cloche.history import CallId, Failure, Kind, RunId, RunKey, TimeMs
 from cloche.history.effects import StartRun
 from cloche.history.ids import CHILD, derived_key
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
 from cloche.history.notes import RunStopped, unpack_created
 from cloche.history.reading import message_of
 from cloche.history.records import ENDS
+from cloche.history.resting import waits_for_children
 from cloche.run.ports import ChildStart
-from cloche.status import FINAL
-from cloche.store import all_records, first_record
+from cloche.status import FINAL, RESTING, RunStatus
+from cloche.store import all_records, child_ended, first_record
 from cloche.text import shown
 
 if TYPE_CHECKING:
@@ -32,8 +37,9 @@ if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
-    from cloche.store import Store
+    from cloche.store import RunRow, Store
 
+LEFT_AFTER_MS = 10_000  # a child that has been at work for so long is left to itself
 RETRY_S = 1.0  # until a store that did not answer is asked again
 _REASON = "the run that started it was canceled, or goes on without it"
 
@@ -47,6 +53,9 @@ class Children:
         self._services = services
         self._following: dict[CallId, asyncio.Task[None]] = {}
         self._unwanted: set[CallId] = set()
+        self._left_from: dict[CallId, TimeMs] = {}  # from when on each that goes on can be left to itself; 0: it rests
+        self._told: set[CallId] = set()
+        self._planned = TimeMs(0)  # when the run is woken next
 
     async def start(self, start: StartRun) -> None:
         """Start the child of a call, or find it, and tell its end.
@@ -83,6 +92,35 @@ class Children:
         for call in list(self._following):
             await self.cancel(call)
 
+    def are_left(self) -> bool:
+        """Whether nothing is under way but children that can be left to themselves, and no timer of the run is due soon."""
+        now, machine = self._services.world.now(), self._run.machine
+        if not waits_for_children(machine):
+            return False
+        due, left_from = machine.open.next_due, self.left_from()
+        return left_from is not None and left_from <= now and (due is None or due - now >= LEFT_AFTER_MS)
+
+    def plan_to_leave(self) -> None:
+        """Wake the run when they can be left to themselves."""
+        left_from = self.left_from() if waits_for_children(self._run.machine) else None
+        if left_from is not None and left_from > max(self._services.world.now(), self._planned):
+            self._planned = left_from
+            self._services.timers.at(left_from, self._inputs.wake)
+
+    def left_from(self) -> TimeMs | None:
+        """From when on all of them can be left to themselves; None: one begins just now or ends, or cannot be."""
+        calls = self._run.machine.open.children()
+        if not self._run.limits.derived_ids or not all(call in self._left_from for call in calls):
+            return None
+        return max((self._left_from[call] for call in calls), default=None)
+
+    def look_again(self, call: CallId) -> RunKey | None:
+        """A child is said to have ended: the run is not let go before it was looked at. Its key; None: nobody waits for it."""
+        if call not in self._run.machine.open:
+            return None
+        self._left_from.pop(call, None)
+        return self._key(call)
+
     def stop(self) -> None:
         """Wait no more. Children go on; those that nobody wants are still canceled."""
         for call, task in self._following.items():
@@ -101,7 +139,7 @@ class Children:
         return await self._services.store.run(self._key(call))
 
     def _follow(self, start: StartRun) -> None:
-        if start.call not in self._following:
+        if start.call not in self._following and start.call not in self._told:
             task = self._following[start.call] = self._services.tasks.spawn(self._followed(start))
             task.add_done_callback(lambda _: self._following.pop(start.call, None))
 
@@ -114,13 +152,26 @@ class Children:
                 await asyncio.sleep(RETRY_S)
             except Exception as error:  # whatever keeps a child from starting is what comes of it
                 outcome = _failed(Failure.from_exception(error))
-        self._inputs.add(self._fitting(start.call, outcome))
+        request = await self._request(start.call)
+        self._told.add(start.call)
+        self._inputs.add(self._fitting(start.call, outcome), request)
+
+    async def _request(self, call: CallId) -> int | None:
+        """The request that the child has left: it is accepted with its end. One of an older release has left none."""
+        token = child_ended(self._run.key, call).token
+        while True:
+            try:
+                row = await self._services.store.request(token)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return row.id if row is not None else None
 
     async def _outcome(self, start: StartRun) -> list[Any]:
         run, known = self._run, await self._row(start.call) is not None
         if known and not await self._is_ours(start.call):
             name = shown(self._key(start.call).run)
-            return _failed(Failure("RunConflict", f"run {name} is there, and this call has not begun it"))
+            return _failed(Failure.of(RunConflict, f"run {name} is there, and this call has not begun it"))
         if start.call in self._unwanted:
             if not known:
                 return _failed(Failure("Canceled", "the run was canceled before this child began"))
@@ -134,7 +185,7 @@ class Children:
             )
             if start.call in self._unwanted:
                 await self._cancel(start.call)
-        return await self._end(self._key(start.call))
+        return await self._end(start.call)
 
     async def _is_ours(self, call: CallId) -> bool:
         """Whether the run of this call's id was begun by it. Of the plain ids of older releases that is not recorded."""
@@ -147,21 +198,37 @@ class Children:
         with contextlib.suppress(NotFound):  # it was deleted: there is nothing to cancel
             await self._services.child_runs.cancel(self._key(call), _REASON)
 
-    async def _end(self, key: RunKey) -> list[Any]:
+    async def _end(self, call: CallId) -> list[Any]:
         """Wait until the child has ended; what came of it."""
+        key = self._key(call)
         while True:
             with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
                 row = await self._services.store.run(key)
+                if row is None or row.status in FINAL:
+                    self._left_from.pop(call, None)
                 if row is None:
                     return _failed(
-                        Failure("NotFound", f"child run {shown(key.run)} was deleted before its end was seen")
+                        Failure.of(NotFound, f"child run {shown(key.run)} was deleted before its end was seen")
                     )
                 if row.status in FINAL:
                     return await _read(self._services.store, key)
+                self._leave_when_at_rest(call, row)
                 await stopped
+
+    def _leave_when_at_rest(self, call: CallId, row: RunRow) -> None:
+        if row.owner is None and row.status in (*RESTING, RunStatus.WAITING):
+            self._left_from[call] = TimeMs(0)
+        elif not self._left_from.get(call):
+            self._left_from[call] = TimeMs(self._services.world.now() + LEFT_AFTER_MS)
+        else:
+            return
+        self._inputs.wake()  # the run may rest with it, now or then
 
     def _fitting(self, call: CallId, outcome: list[Any]) -> ChildEnded:
         """What came of it as it can enter the glass."""
+        which, value = outcome
+        if which == 1:
+            outcome = _failed(Failure.from_wire(value).told_to(exceptions_of(self._run.code)))
         event = ChildEnded(self._services.world.now(), call, outcome)
         try:
             self._run.limits.check_inbound(event)

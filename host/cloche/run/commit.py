@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import StoreUnavailable
 from cloche.history import Batch
+from cloche.history.ids import parent_of
 from cloche.history.machine import Input
-from cloche.store import Append, NewRun
+from cloche.store import Append, NewRun, Post, child_ended
 from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Commit:
         if not batch.records:
             return
         run, machine = self._run, self._run.machine
+        if wait_s := run.limits.append_wait_s(batch.records):
+            await asyncio.sleep(wait_s)
         append = Append(
             run.key,
             batch.expect,
@@ -127,7 +130,13 @@ class Commit:
             metered=run.meter.amounts(batch.records, run.cell, comes_to_rest=release or machine.ended),
             awaited=batch.awaited,
             unawaited=batch.unawaited,
+            posts=self._posts(),
         )
         await self._services.log.append(append)
         if release:
             self._owner.lease = None
+
+    def _posts(self) -> list[Post]:
+        """What the end of a child leaves for the run that waits for it."""
+        waits = parent_of(self._run.key) if self._run.machine.ended else None
+        return [child_ended(*waits)] if waits is not None else []

@@ -15,11 +15,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, LeaseLost, NotSuspended
-from cloche.history import Kind, RunKey, RunMachine
+from cloche.history import CallId, Kind, RunKey, RunMachine
 from cloche.history.effects import StartTimer
+from cloche.history.ids import parent_of
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
+from cloche.history.resting import row_at_rest, waits_for_children
 from cloche.run import checkpoints
 from cloche.run.commit import Commit
 from cloche.run.effects import Effects
@@ -109,6 +111,10 @@ class RunDriver:
         recorded = self._waiters.wait_for(one)
         self.tell(one, request)
         await recorded
+
+    def child_ended(self, call: CallId) -> RunKey | None:
+        """Have the child of this call looked at, which is said to have ended. Its key; None: nobody waits for it."""
+        return self._effects.children.look_again(call)
 
     async def fire(self, timers: Sequence[StartTimer]) -> bool:
         """Tell the run that these timers have fired, and wait until that is recorded. False: it was told of all of them."""
@@ -225,10 +231,10 @@ class RunDriver:
                     return False
                 if self._may_park():
                     return True
+                self._effects.children.plan_to_leave()
                 await self.inputs.wait()
                 continue
             await self._take(self.inputs.take())
-            self._services.cells.used(self.key)
             self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
 
@@ -245,6 +251,8 @@ class RunDriver:
     async def _record(self, inputs: list[Input]) -> None:
         """Inputs through the glass and into the log, then effects."""
         count, batch = await self._commit.record(inputs, self._comes_to_rest)
+        if (cell := self.live.cell) is not None:  # what it takes is known now: its turn may have grown it
+            self._services.cells.used(self.key, cell.resident_bytes)
         if any(record.kind is not Kind.LATE_RESULT for record in batch.records):
             self.turns += 1
         if count < len(inputs):
@@ -255,6 +263,8 @@ class RunDriver:
         if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
             supervisor.stopped_moving(self)
         supervisor.announce(self.key)
+        if self.live.machine.ended and (waits := parent_of(self.key)) is not None:
+            supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
         await self._services.supervisor.block(self.key, error, self.lease)
@@ -262,10 +272,15 @@ class RunDriver:
 
     async def _leave(self, *, parked: bool) -> None:
         """Driven no more. A parked run keeps its cell as long as there is room, for the next one that drives it."""
-        if self.live.machine.ended:
-            await self.live.forget()
-        await self._services.supervisor.release(self)
-        self._services.supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
+        supervisor = self._services.supervisor
+        try:
+            if self.live.machine.ended:
+                await self.live.forget()
+            await supervisor.release(self)
+        finally:
+            supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
+        if parked and waits_for_children(self.live.machine):
+            supervisor.left_to_children()
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
@@ -278,10 +293,17 @@ class RunDriver:
         if self._kept_active or not self._effects.attempts.idle:
             return False
         # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.
-        if self.lease is not None and not is_far_from_moving(self.live.machine, self._services.world):
+        machine, world = self.live.machine, self._services.world
+        if self.lease is not None and not (is_far_from_moving(machine, world) or self._effects.children.are_left()):
             return False
-        self._services.ownership.expect(self.live.machine.wake_at)
+        self._services.ownership.expect(row_at_rest(machine)[1])
         return True
+
+
+def only_waits(driver: RunDriver) -> bool:
+    """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
+    calls = driver.machine.open
+    return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

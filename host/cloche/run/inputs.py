@@ -36,6 +36,7 @@ class Deferred:
     call: CallId
     end: StepCompleted | StepBailed | StepSuspended
     changes: Sequence[StateChange]
+    exceptions: frozenset[str] | None = None  # that the run's code holds: see `Failure.told_to`
 
     @property
     def time(self) -> TimeMs:
@@ -47,7 +48,7 @@ class Deferred:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in a step: whatever an author's function raises
-            return StepFailed(self.end.time, self.call, failure_of(error))
+            return StepFailed(self.end.time, self.call, failure_of(error).told_to(self.exceptions))
 
 
 Incoming: TypeAlias = Input | Deferred

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import mode_of
-from cloche.errors import LimitExceeded, NotGranted
+from cloche.errors import NotGranted
 from cloche.history import CallId, Failure, Record, RunKey, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.effects import StartStep
@@ -36,23 +36,22 @@ class RateCounters:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.children: dict[RunKey, int] = {}  # by parent, the one that started the last child last
+        self.on_denied: Callable[[RunKey, str, str], None] = lambda key, limit, asked: None
         self._monotonic = monotonic
         self._buckets: dict[
             tuple[str, str], tuple[float, float]
         ] = {}  # (tenant, bound) -> what is left, and when it was
 
-    def take(self, tenant: str, limit: str, per_second: int, amount: int) -> None:
-        """
-        Raises:
-            LimitExceeded: less than `amount` is left; nothing was taken.
+    def take(self, tenant: str, limit: str, per_second: int, amount: int) -> float:
+        """Take `amount`, now or in a moment: how many seconds whoever takes it has to wait before it is used.
+
+        Those who come later wait for what was taken before them: what is left may be less than nothing.
         """
         now = self._monotonic()
         left, then = self._buckets.get((tenant, limit), (float(per_second), now))
-        left = min(float(per_second), left + (now - then) * per_second)
-        if amount > left:
-            self._buckets[tenant, limit] = (left, now)
-            raise exceeded(limit, per_second, int(per_second - left) + amount, f"tenant {tenant}")
-        self._buckets[tenant, limit] = (left - amount, now)
+        left = min(float(per_second), left + (now - then) * per_second) - amount
+        self._buckets[tenant, limit] = (left, now)
+        return max(0.0, -left / per_second)
 
     def take_child(self, parent: RunKey, most: int) -> None:
         """
@@ -164,16 +163,12 @@ class RunLimits:
         if fuel_used > self.policy.fuel_per_run:
             raise exceeded("fuel_per_run", self.policy.fuel_per_run, fuel_used)
 
-    def check_append(self, records: Sequence[Record]) -> None:
-        """Before records are written.
-
-        Raises:
-            LimitExceeded: the tenant writes too fast.
-        """
+    def append_wait_s(self, records: Sequence[Record]) -> float:
+        """How many seconds to wait before these records are written: the tenant may write so fast, and no faster."""
         size = sum(
             len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
         )
-        self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
+        return self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, one: Input) -> None:
         """Before data is given to the run from outside.
@@ -206,16 +201,18 @@ class RunLimits:
     def refusal(self, start: StartStep) -> Failure | None:
         """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
         policy = self.policy
-        try:
-            if not policy.grants(start.name, start.arguments):
-                granted = [grant.step for grant in policy.steps or ()]
-                message = f"step '{start.name}' is not granted to tenant {self._key.tenant} with this input"
-                raise NotGranted(message, limit="steps", value=granted, asked=start.name)
-            if not start.redispatched:  # what a crash made necessary is not held against the tenant
-                self._counters.take(self._key.tenant, "step_starts_per_second", policy.step_starts_per_second, 1)
-        except LimitExceeded as error:
-            return Failure.from_exception(error)
-        return None
+        if policy.grants(start.name, start.arguments):
+            return None
+        self._counters.on_denied(self._key, "steps", start.name)
+        granted = [grant.step for grant in policy.steps or ()]
+        message = f"step '{start.name}' is not granted to tenant {self._key.tenant} with this input"
+        return Failure.from_exception(NotGranted(message, limit="steps", value=granted, asked=start.name))
+
+    def start_wait_s(self, start: StartStep) -> float:
+        """How many seconds to wait before a step begins: the tenant's may begin so fast, and no faster."""
+        if start.redispatched:  # what a crash made necessary is not held against the tenant
+            return 0.0
+        return self._counters.take(self._key.tenant, "step_starts_per_second", self.policy.step_starts_per_second, 1)
 
     def child_depth(self, workflow: Any, *, is_new: bool) -> int:
         """The depth of a child that may be started, or found again.
@@ -226,6 +223,7 @@ class RunLimits:
         policy = self.policy
         id = workflow if isinstance(workflow, str) else workflow.id
         if policy.child_workflows is not None and id not in policy.child_workflows:
+            self._counters.on_denied(self._key, "child_workflows", id)
             message = f"workflow '{id}' is not granted to tenant {self._key.tenant} as a child"
             raise NotGranted(message, limit="child_workflows", value=list(policy.child_workflows), asked=id)
         if self.depth + 1 > policy.child_depth:

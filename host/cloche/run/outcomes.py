@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import exceptions_of
+from cloche.errors import RedispatchedTooOften, UnknownOutcome
 from cloche.history import Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.failures import traceback_of
@@ -19,11 +21,23 @@ from cloche.run import lookups
 from cloche.run.inputs import Deferred
 from cloche.run.ports import ChildStart
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
-from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, frozen, merged
+from cloche.steps.context import (
+    AbortSignal,
+    StateChange,
+    StepContext,
+    Writer,
+    frozen,
+    merged,
+    state_adapter,
+    typed_state,
+)
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.schemas import validated
+from cloche.text import shown
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -65,12 +79,14 @@ class Outcomes:
             delay = self._delay(step, start, error)
         except TypeError as odd:
             error, delay = odd, None
-        failure = failure_of(error)
+        failure, traceback = failure_of(error), traceback_of(error)
         retry_at = None if delay is None else TimeMs(now + delay)
-        self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback_of(error)))
+        self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback))
         is_wanted = start.call in self._run.machine.open  # else what comes is late, and recorded as that
-        if delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted:
-            self._inputs.add(StepFailed(now, start.call, failure))
+        is_final = delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted
+        if is_final:
+            self._inputs.add(StepFailed(now, start.call, failure.told_to(exceptions_of(self._run.code))))
+        self._log(start, traceback, is_final=is_final)
 
     def contexts(
         self, step: Step, start: StartStep, signal: AbortSignal
@@ -84,6 +100,7 @@ class Outcomes:
             adapter = step.resume_adapter() if start.is_resumed and start.resume_data is not None else None
             resumed = validated(adapter, start.resume_data, "resume data") if adapter else start.resume_data
             services = _StepServices(run, self._inputs, self._services, start)
+            schema = self._state_schema(step)
             return StepContext(
                 input_data=data,
                 run_id=run.key.run,
@@ -93,7 +110,7 @@ class Outcomes:
                 path=start.path,
                 attempt=start.attempt,
                 idempotency_key=f"{run.key.token}:{start.call}",
-                state=frozen(run.machine.state),
+                state=frozen(run.machine.state) if schema is None else typed_state(schema, run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
                 suspend_data=start.suspend_data,
@@ -104,11 +121,19 @@ class Outcomes:
                 _init_data=self._init_data_of(start),
                 _services=services,
                 _changes=changes,
+                _state_schema=schema,
             )
 
         return make
 
     # ---- inside ----
+
+    def _state_schema(self, step: Step) -> TypeAdapter[Any] | None:
+        """What the step's view of the state is held to; nothing in a run that began before there were types."""
+        code = self._run.code
+        if not code.typed:
+            return None
+        return state_adapter(step) or state_adapter(self._services.registry.workflow_of(code))
 
     def _init_data_of(self, start: StartStep) -> Callable[[], Any]:
         """What gives the input of the workflow that a call stands in. In a nested one it is read when it is asked for."""
@@ -120,11 +145,26 @@ class Outcomes:
             return lambda: started.input
         return lambda: log.ask_now(lambda store: lookups.input_at(store, key, scope, entered))
 
+    def _log(self, start: StartStep, traceback: str, *, is_final: bool) -> None:
+        """For whoever runs this process: the traceback, at level INFO where the step is tried again."""
+        level, then = (logging.WARNING, "failed") if is_final else (logging.INFO, "failed and is tried again")
+        if log.isEnabledFor(level):
+            text = shown(traceback, lines=True)
+            log.log(
+                level,
+                "attempt %s of step '%s' of run %s %s\n%s",
+                start.attempt,
+                shown(start.path),
+                self._run.key,
+                then,
+                text,
+            )
+
     def _tell_end(self, end: StepCompleted | StepBailed | StepSuspended, changes: list[StateChange]) -> None:
         if not changes:
             self._tell(end)
         elif any(callable(change) for change in changes):
-            self._inputs.add(Deferred(end.call, end, changes))
+            self._inputs.add(Deferred(end.call, end, changes, exceptions_of(self._run.code)))
         else:
             self._tell(replace(end, state=merged({}, changes)))
 
@@ -184,8 +224,8 @@ class _StepServices:
 
 def unknown_outcome(path: str, why: str = "the process ended while it ran") -> Failure:
     """Of a step that is to run at most once, and whose end nobody will hear of."""
-    return Failure(
-        "UnknownOutcome",
+    return Failure.of(
+        UnknownOutcome,
         f"step '{path}' is to run at most once, and {why}: whether it did its work is not known. Look where it works, "
         "then go on with a fork of the run at this step, or after it",
     )
@@ -200,8 +240,8 @@ def left_behind(path: str, seconds: int) -> Failure:
 
 def redispatched_too_often(start: StartStep, redispatches_max: int) -> Failure:
     """Of a step with which a process ended again and again."""
-    return Failure(
-        "RedispatchedTooOften",
+    return Failure.of(
+        RedispatchedTooOften,
         f"step '{start.path}' was begun {redispatches_max + 1} times, and each time its process ended before it did: it may be "
         "what ends it (memory, a native crash). Run it alone and mend it, then go on with a fork of the run at this step",
     )

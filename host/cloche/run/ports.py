@@ -57,8 +57,8 @@ class Cells(Protocol):
     def keep(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
 
-    def used(self, key: RunKey) -> None:
-        """The cell of this run had a turn."""
+    def used(self, key: RunKey, size: int) -> None:
+        """The cell of this run had a turn, and takes `size` bytes now."""
 
     def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
@@ -97,6 +97,10 @@ class Ownership(Protocol):
 
     @property
     def worker(self) -> str: ...
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it may have more: its clock may be wrong."""
 
     async def is_safe(self) -> bool:
         """Whether no other worker can have taken the runs of this one."""
@@ -156,6 +160,12 @@ class Supervisor(Protocol):
 
     def hooks_opened(self, key: RunKey, names: Sequence[str]) -> None:
         """It begins to wait for events of these names, which may be here already."""
+
+    def child_ended(self, parent: RunKey, call: CallId) -> None:
+        """The child of this call has ended, and has left a request for the run."""
+
+    def left_to_children(self) -> None:
+        """A run was let go while its children go on: one that ended meanwhile has left its request, and told nobody."""
 
     def timer_due(self, key: RunKey) -> None:
         """A timer of it is due, and it waits for something from outside too."""

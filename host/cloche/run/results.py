@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_outline, is_native
-from cloche.errors import RunFailed
+from cloche.errors import InvalidInput, RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
     AbandonCall,
@@ -31,10 +31,13 @@ from cloche.history.messages import (
     StepSuspended,
     TimerFired,
 )
-from cloche.history.notes import AttemptStarted, RunStopped
+from cloche.history.notes import AttemptFailed, AttemptStarted, RunStopped
 from cloche.history.reading import Message, message_of
+from cloche.run.child_waits import ChildWait, child_waits, told
 from cloche.run.selection import id_path
+from cloche.run.tracebacks import Tracebacks
 from cloche.status import FINAL, RunStatus
+from cloche.steps.schemas import validated
 from cloche.store import RunRow, Store, read_through
 
 if TYPE_CHECKING:
@@ -63,8 +66,9 @@ class StepResult:
 class RunResult:
     """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked.
 
-    `blocked` says {reason, message, what_to_do}. `steps` holds the top level by id; what happened inside nested workflows is in
-    the log. `step_execution_path` lists steps and sleeps of the top level in the order in which they ended.
+    `blocked` says {reason, message, what_to_do}, `waiting_for` which child runs it waits for and how they stand. `steps` holds
+    the top level by id; what happened inside nested workflows is in the log. `step_execution_path` lists steps and sleeps of
+    the top level in the order in which they ended.
     """
 
     run_id: str
@@ -80,12 +84,13 @@ class RunResult:
     suspend_payload: dict[str, Any] = field(default_factory=dict)
     resume_labels: dict[str, Any] = field(default_factory=dict)
     step_execution_path: list[str] = field(default_factory=list)
+    waiting_for: list[ChildWait] = field(default_factory=list)
 
     def unwrap(self) -> Any:
         """The result of a run that succeeded.
 
         Raises:
-            RunFailed: it has not; `error` is the failure, if there is one.
+            RunFailed: it has not; `error` is the failure, if there is one, and its cause.
         """
         if self.status == RunStatus.SUCCESS:
             return self.result
@@ -95,8 +100,9 @@ class RunResult:
         elif self.blocked is not None:
             message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
         else:
-            message = f"run {self.run_id} is {self.status} and has no result"
-        raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error)
+            waits = f": it waits for {told(self.waiting_for)}" if self.waiting_for else ""
+            message = f"run {self.run_id} is {self.status} and has no result{waits}"
+        raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error) from self.error
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: field names as here, failures as mappings, times as text."""
@@ -110,12 +116,14 @@ class RunResult:
 class Outline:
     """The top level of a stored graph. `sequence` are the ids of its single steps, maps, nested workflows and sleeps, whose
     order makes the execution path; `entries` the number of the node that a step, arm or body stands in, in their order.
-    `is_flat`: of a native workflow, which has no other workflow within: its paths are names, whatever is in them.
+    `is_flat`: of a native workflow, which has no other workflow within: its paths are names, whatever is in them. `code` is
+    that of such a one.
     """
 
     sequence: frozenset[str] = frozenset()
     entries: Mapping[str, int] = field(default_factory=dict)
     is_flat: bool = False
+    code: Code | None = None
 
 
 def outline_of(code: Code) -> Outline:
@@ -124,7 +132,9 @@ def outline_of(code: Code) -> Outline:
     nodes = graph_outline(code).nodes
     single = ("step", "workflow", "map", "sleep", "sleep_until")
     entries = {name: index for index, node in enumerate(nodes) for name in dict.fromkeys(node.names)}
-    return Outline(frozenset(node.names[0] for node in nodes if node.type in single), entries, is_flat)
+    return Outline(
+        frozenset(node.names[0] for node in nodes if node.type in single), entries, is_flat, code if is_flat else None
+    )
 
 
 async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:
@@ -140,6 +150,8 @@ async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:
 
     await read_through(store, row.key, take)
     folding.finish()
+    if row.status not in FINAL:
+        out.waiting_for = await child_waits(store, folding.machine)
     return out
 
 
@@ -153,6 +165,7 @@ class Folding:
         self.failed: dict[str, None] = {}  # steps of the top level, in the order in which they failed last
         self.paths: dict[int, str] = {}  # call -> path
         self.entered: set[str] = set()
+        self.tracebacks = Tracebacks()
 
     def take(self, record: Record) -> None:
         self.machine.absorb(record)
@@ -174,12 +187,16 @@ class Folding:
             case AttemptStarted(attempt=attempt):
                 if (step := self._step(record)) is not None:
                     step.attempts = attempt
+            case AttemptFailed() as note:
+                self.tracebacks.take(note)
             case StepCompleted() | StepFailed() | StepBailed() | TimerFired() | HookReceived() | ChildEnded() | Leave():
                 self._end(record, message, at)
             case CompleteRun(value):
                 self.out.result = value
             case FailRun(failure) if record.kind is Kind.RUN_FAILED:
-                self.out.error = self._blamed(failure)
+                self.out.error = replace(
+                    self._blamed(failure), traceback=self.tracebacks.of_run(failure, self.outline.code)
+                )
             case RunStopped(failure=failure):
                 self.out.error = failure
 
@@ -265,7 +282,7 @@ class Folding:
             case StepCompleted(value=value) | StepBailed(value=value) | HookReceived(value=value):
                 step.status, step.output = RunStatus.SUCCESS, value
             case StepFailed(failure=failure):
-                step.status, step.error = RunStatus.FAILED, failure
+                step.status, step.error = RunStatus.FAILED, self.tracebacks.beside(failure)
             case Leave(outcome=[0, value]) | ChildEnded(outcome=[0, value]):
                 step.status, step.output = RunStatus.SUCCESS, value
             case Leave(outcome=[_, failure]) | ChildEnded(outcome=[_, failure]):
@@ -303,7 +320,7 @@ class Folding:
         entries = self.outline.entries
         last = max(entries.get(name, -1) for name in same)
         arms = [name for name in entries if name in same and entries[name] == last]
-        return Failure(failure.name, failure.message, failure.data, failure.cause, arms[0] if arms else same[-1])
+        return replace(failure, step=arms[0] if arms else same[-1])
 
 
 def _is_of_event(failure: Failure, name: str) -> bool:
@@ -330,9 +347,7 @@ def revive(out: RunResult, result: TypeAdapter[Any] | None, steps: dict[str, Typ
 
 
 def _revived(adapter: TypeAdapter[Any], value: Any) -> Any:
-    from pydantic import ValidationError
-
     try:
-        return adapter.validate_python(value)
-    except ValidationError:
+        return validated(adapter, value, "the value")
+    except InvalidInput:
         return value

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
-from cloche.history import Batch, Failure, Note, TimeMs
+from cloche.history import Batch, Failure, Kind, Note, TimeMs
 from cloche.history.machine import Input
+from cloche.history.messages import CompleteRun
+from cloche.history.reading import message_of
 
 if TYPE_CHECKING:
     from cloche.run.live_run import LiveRun
@@ -64,9 +66,17 @@ class Turn:
 
     def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
         batch = self._run.machine.accept(inputs, output, now)
+        self._check_result(batch)
         self._prepare(batch)
-        self._run.limits.check_append(batch.records)
         return batch
+
+    def _check_result(self, batch: Batch) -> None:
+        """A run that would end with a value of another type than its workflow says fails instead, at the same event."""
+        last = batch.records[-1] if batch.records else None
+        if last is not None and last.kind is Kind.RUN_COMPLETED:
+            message = message_of(last)
+            if isinstance(message, CompleteRun):
+                self._services.registry.check_result(self._run.code, message.value)
 
     async def _pass(self, events: list[bytes]) -> bytes:
         """One crossing. A turn that turns out to be heavy is made again in the other lane, on a cell that is as it was."""

@@ -39,6 +39,11 @@ _CODES: dict[int, tuple[type[GuestFault], str]] = {
     -7: (MalformedOutput, "it was given the answer to a call that it did not make"),
     -8: (GuestTrapped, "the guest's own code broke: does the workflow change what is not its own?"),
 }
+LOADING = "while its code was loaded"
+_LONG_LOAD = (
+    "it computed longer than loading may take: is there an endless loop at its top level? A bundle of thousands of names there "
+    "loads much faster inside of a function, and a policy may allow more (fuel_per_load)"
+)
 _TRAPS: dict[wasmtime.TrapCode, tuple[type[GuestFault], str]] = {
     wasmtime.TrapCode.OUT_OF_FUEL: (
         FuelExhausted,
@@ -72,7 +77,10 @@ def translated(when: str, limits: Limits) -> Iterator[None]:
         kind, why = (GuestTrapped, f"it trapped ({code.name.lower() if code else 'unknown'})")
         if code in _TRAPS:
             kind, why = _TRAPS[code]
-        raise kind(f"the workflow was stopped {when}: {why}", **facts_of(kind, limits)) from trap
+        facts = facts_of(kind, limits)
+        if kind is FuelExhausted and when == LOADING:
+            why, facts = _LONG_LOAD, {"limit": "fuel_per_load", "value": limits.fuel_per_load}
+        raise kind(f"the workflow was stopped {when}: {why}", **facts) from trap
 
 
 def raise_fault(code: int, when: str, limits: Limits | None = None) -> NoReturn:

@@ -25,7 +25,7 @@ from cloche.history.limits import Limits
 from cloche.history.values import decode
 from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
-from cloche.sandbox.faults import facts_of, raise_fault, translated
+from cloche.sandbox.faults import LOADING, facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
 from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 from cloche.tenancy.cache import TenantCache
@@ -213,12 +213,13 @@ def _evaluate(base: BaseImage, source: bytes, source_digest: str, limits: Limits
     wasm_store, instance = base.instantiate(limits)
     address = memory_address(wasm_store, instance)
     ctypes.memmove(address + layout.input_at, source, len(source))
-    with translated("while its code was loaded", limits), engine().watch(wasm_store, limits.wall_ms_per_event):
+    wasm_store.set_fuel(limits.fuel_per_load)
+    with translated(LOADING, limits), engine().watch(wasm_store, limits.wall_ms_per_event):
         code = _signed32(bind(wasm_store, instance, b"load")(len(source)))
     if code == -5:
         raise _load_failed(address, layout)
     if code < 0:
-        raise_fault(code, "while its code was loaded", limits)
+        raise_fault(code, LOADING, limits)
     size = memory_bytes(wasm_store, instance)
     state = copy_state(address, size, layout)
     pages = tuple(changed_pages(base.state, state))

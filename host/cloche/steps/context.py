@@ -14,7 +14,10 @@ from cloche.history.values import plain
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from cloche_codegen import Step
+    from cloche_codegen.steps import Schematic
 
 
 class AbortSignal:
@@ -84,7 +87,8 @@ class StepContext:
     """What a step may know and do besides its input. `attempt` counts from 1, `retry_count` from 0.
 
     `idempotency_key` is the same for every attempt of this call and differs for every other call of any run: hand it to
-    services that can drop duplicates. `state` is the run's state when the attempt began; changes show in later steps.
+    services that can drop duplicates. `state` is the run's state when the attempt began; changes show in later steps. It has
+    the types of the state schema of the step, else of its workflow.
     """
 
     input_data: Any
@@ -106,6 +110,7 @@ class StepContext:
     _init_data: Callable[[], Any] = field(repr=False)
     _services: Services = field(repr=False)
     _changes: list[StateChange] = field(default_factory=list, repr=False)
+    _state_schema: TypeAdapter[Any] | None = field(default=None, repr=False)
 
     @property
     def retry_count(self) -> int:
@@ -135,7 +140,7 @@ class StepContext:
         Raises:
             InvalidInput: they do not fit the step's state schema; the step fails.
         """
-        adapter = self._step.state_adapter()
+        adapter = state_adapter(self._step)
         if adapter is not None:
             validated(adapter, patch, f"the state set by step '{self.step_id}'")
         self._changes.append(_mapping_of(patch, "state"))
@@ -145,7 +150,8 @@ class StepContext:
 
         `change` runs on the host, after every step that ended before this one; raising fails the step.
         """
-        self._changes.append(change)
+        schema = self._state_schema
+        self._changes.append(change if schema is None else lambda state: change(typed_state(schema, state)))
 
     def suspend(self, payload: Any = None, *, resume_label: str | Iterable[str] | None = None) -> NoReturn:
         """Wait for outside data: the run is suspended here, and this step runs again from its beginning when resumed.
@@ -202,6 +208,25 @@ def _mapping_of(value: Any, what: str) -> dict[str, Any]:
 def frozen(values: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """A copy of plain values: whatever a step does to it changes nothing that another step sees."""
     return MappingProxyType(copied(values) if values else {})
+
+
+def state_adapter(of: Schematic | None) -> TypeAdapter[Any] | None:
+    """Validates some keys of the state, as the state schema of a step or workflow has them; None where it says nothing."""
+    from cloche_codegen.schemas import adapter_of, state_adapter_of
+
+    if of is None or of.state_schema is None:
+        return None
+    return state_adapter_of(of.state_schema) or adapter_of(of.state_schema, of.id)
+
+
+def typed_state(schema: TypeAdapter[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A copy of the state, its values of the types that the schema says.
+
+    Raises:
+        InvalidInput: it does not fit; `problems` names the keys.
+    """
+    found: Any = validated(schema, copied(dict(values)), "the state")
+    return MappingProxyType(found) if isinstance(found, dict) else frozen(values)
 
 
 def copied(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloche.steps.contracts import contract_of
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def entry_step(code: Code, graph: Callable[[Code], Graph], workflow: Workflow | 
     what = f"the input of workflow '{id}' at '{at}'"
 
     async def check(data):  # type: ignore[no-untyped-def]  # annotations would be schemas
-        return data if adapter is None else validated(adapter, data, what)
+        return data if adapter is None else as_plain(adapter, validated(adapter, data, what), what)
 
     return create_step(id=INPUT_CHECK, execute=check, retries=0)
 

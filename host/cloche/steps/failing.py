@@ -10,6 +10,7 @@ from cloche.history.failures import leaves, name_of
 from cloche.history.retry import RetryPolicy, asked_delay_ms
 from cloche.history.values import encode_plain
 from cloche.steps.redaction import redact
+from cloche_codegen.names import home_of
 
 FAILURE_BYTES_MAX = 512 << 10  # a failure is recorded twice, and crosses
 
@@ -39,14 +40,14 @@ def next_delay_ms(policy: RetryPolicy, error: BaseException, attempt: int, ident
 
 
 def failure_of(error: BaseException, bytes_max: int = FAILURE_BYTES_MAX) -> Failure:
-    """The failure of an exception as it can enter the glass; one that is too large loses its data and its cause."""
+    """The failure of an exception as it can enter the glass. One that is too large keeps its name, message and bases alone."""
     try:
-        failure = redact(Failure.from_exception(error))
+        failure = redact(Failure.from_exception(error, home_of))
     except (Exception, SystemExit, GeneratorExit):
         return Failure(name_of(error), "what the step raised could not be read")
     if len(encode_plain(failure.to_wire())) <= bytes_max:
         return failure
-    return Failure(failure.name, failure.message)
+    return Failure(failure.name, failure.message, bases=failure.bases)
 
 
 def _is_covered(policy: RetryPolicy, error: BaseException) -> bool:

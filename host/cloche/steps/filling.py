@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cloche.history.values import encode_plain, plain
+from cloche.history.values import encode_plain
 from cloche.steps.context import copied
+from cloche.steps.schemas import as_plain, validated
 
 if TYPE_CHECKING:
     from cloche_codegen import Step
@@ -23,8 +24,8 @@ def filled(step: Step, arguments: list[Any], bytes_max: int) -> Any:
     if adapter is None or not arguments or not draws(adapter):
         return None
     try:
-        made = plain(adapter.validate_python(copied(arguments[0])), "input", 1)
-        adapter.validate_python(copied(made))
+        made = as_plain(adapter, validated(adapter, copied(arguments[0]), "input"), "input")
+        validated(adapter, copied(made), "input")
         return made if len(encode_plain(made)) <= bytes_max else None
     except Exception:  # it does not fit, which its attempt will say; or an author's function raised, as it will again
         return None

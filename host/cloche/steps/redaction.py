@@ -20,8 +20,14 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{8,16}\b")
 
 def redact(failure: Failure) -> Failure:
     """`failure` as it may be told: `/srv/app/orders.db` is `…/orders.db`, and `<X object at 0x7f…>` has no address."""
-    cause = redact(failure.cause) if failure.cause is not None else None
-    return replace(failure, message=_told(failure.message), data=_data(failure.data), cause=cause)
+    return replace(
+        failure,
+        message=_told(failure.message),
+        data=_data(failure.data),
+        cause=redact(failure.cause) if failure.cause is not None else None,
+        notes=tuple(map(_told, failure.notes)),
+        members=tuple(map(redact, failure.members)),
+    )
 
 
 def _data(value: Any) -> Any:

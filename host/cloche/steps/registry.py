@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, graph_of, is_written
-from cloche.errors import InvalidInput, SchemaChanged, UsageError
+from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
-from cloche.history.values import plain
 from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
 from cloche.steps.entries import changed_entry, entry_step
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -89,8 +88,24 @@ class Registry:
         workflow = self.workflow_of(code)
         calls = calls_of(code)
         if workflow is None:
-            return Checks(calls=calls)
-        return Checks(workflow.validate_inputs, workflow.validate_outputs, calls)
+            return Checks(outputs=code.typed, calls=calls)
+        outputs = code.typed if workflow.validate_outputs is None else workflow.validate_outputs
+        return Checks(workflow.validate_inputs, outputs, calls)
+
+    def check_result(self, code: Code, value: Any) -> None:
+        """That a run of `code` may end with `value`.
+
+        Raises:
+            InvalidResult: the workflow says that it returns something else.
+        """
+        workflow = self.workflow_of(code)
+        adapter = workflow.output_adapter() if workflow is not None and self.checks(code).outputs else None
+        if adapter is None:
+            return
+        try:
+            validated(adapter, value, f"the result of workflow '{code.workflow}'")
+        except InvalidInput as misfit:
+            raise InvalidResult(misfit.message, problems=misfit.problems) from None
 
     def check_pinned(self, step: Step, code: Code, path: str, given: list[Any], resume_data: Any) -> None:
         """That a deploy did not change what a step, or a nested workflow that it enters, takes; of what never fitted, the
@@ -123,7 +138,7 @@ class Registry:
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
             data = validated(adapter, data, f"the resume data of step '{path}'")
-        return plain(data, "resume_data")
+        return as_plain(adapter, data, "resume_data")
 
     def checked_event(self, code: Code, name: str, payload: Any) -> Any:
         """What an event carries, as the workflow's schema for it has it.
@@ -135,7 +150,7 @@ class Registry:
         adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
             payload = validated(adapter, payload, f"what event '{name}' carries")
-        return plain(payload, "payload")
+        return as_plain(adapter, payload, "payload")
 
 
 def calls_of(code: Code) -> Calls:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloche.history import TenantId
 from cloche.history.values import plain
 from cloche.steps.binding import Arguments, Checks, bound
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.steps.threads import OutOfTime, StepThreads
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Runner(Protocol):
         """Run the step on its arguments and return its result as a plain value; `context` makes its context of its input.
 
         Raises:
-            InvalidInput: an argument does not fit the step's schema, or the result cannot cross.
+            InvalidInput: an argument does not fit the step's schema, or the result is of another type, or cannot cross.
             TypeError: the arguments are not those that the step's function takes.
             TimeoutError: it took longer than `step.timeout_s`.
             Suspension, Bail: the step ended so.
@@ -77,10 +77,7 @@ class LocalRunner:
             result = await (call() if step.timeout_s is None else self._within(step, call(), step.timeout_s))
         else:
             result = await self._in_thread(step, tenant, call)
-        value = plain(result, "result")
-        if checks.outputs and (output := step.output_adapter()) is not None:
-            validated(output, value, f"the result of step '{step.id}'")
-        return value
+        return _crossing(step, result) if checks.outputs else plain(result, "result")
 
     def close(self) -> None:
         self._threads.close()
@@ -133,6 +130,24 @@ async def _outcome(work: Awaitable[Any]) -> tuple[Any, SystemExit | None]:
         return await work, None
     except SystemExit as error:
         return None, error
+
+
+def _crossing(step: Step, result: Any) -> Any:
+    """What a step returned as a plain value of the type that its annotation says.
+
+    Raises:
+        InvalidInput: it is of another type, or cannot cross.
+    """
+    from pydantic import ValidationError
+
+    adapter = step.output_adapter()
+    if adapter is None:
+        return plain(result, "result")
+    try:
+        found = adapter.validate_python(result)
+    except ValidationError:  # its wire form may still be one of that type: a model for a dict, a path for a text
+        found = validated(adapter, as_plain(adapter, result, "result"), f"the result of step '{step.id}'")
+    return as_plain(adapter, found, "result")
 
 
 def _took_too_long(step: Step) -> TimeoutError:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import InvalidInput
+from cloche.history.values import plain, with_text_keys
+from cloche.steps.reading import keys_are_odd, read
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -16,7 +18,8 @@ PROBLEMS_READ_MAX = 10_000  # of which pydantic makes texts: it makes them of al
 
 
 def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
-    """`value` as the schema sees it, defaults filled in. What alternatives of alternatives may cost is bounded.
+    """`value`, which may have crossed, as the schema sees it, defaults filled in. What alternatives of alternatives may cost is
+    bounded.
 
     Raises:
         InvalidInput: it does not fit; `problems` lists the first places, as `field: reason`, `problem_count` is how many
@@ -27,12 +30,21 @@ def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
     from cloche_codegen.json_schemas import Budget, OverBudget
 
     try:
-        return adapter.validate_python(value, context=Budget(value))
+        return adapter.validate_python(read(adapter, value), context=Budget(value))
     except ValidationError as error:
         raise _misfit(error, what) from None
     except OverBudget as error:
         message = f"{what} cannot be compared with its schema: {error}"
         raise InvalidInput(message, path="", problems=[], problem_count=0) from None
+
+
+def as_plain(adapter: TypeAdapter[Any] | None, value: Any, what: str) -> Any:
+    """`value`, which `adapter` has validated, as a plain value; keys that are no texts become texts where it knows them.
+
+    Raises:
+        InvalidInput: it cannot cross.
+    """
+    return plain(with_text_keys(value) if adapter is not None and keys_are_odd(adapter) else value, what)
 
 
 def _misfit(error: ValidationError, what: str) -> InvalidInput:

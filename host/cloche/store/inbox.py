@@ -6,11 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloche.history.ids import RunKey, TimeMs
+from cloche.history.ids import CallId, RunKey, TimeMs
+from cloche.history.values import encode_plain
 
 ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
 GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
 START = "start"  # the kind of a request for a run that is not there yet
+CHILD_ENDED = "child"  # the kind of what the last commit of a child leaves for the run that waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request that an append leaves for another run, in its commit: as `Inbox.post`, without a name, and never kept."""
+
+    key: RunKey
+    kind: str
+    body: bytes
+    token: str
+
+
+def child_ended(parent: RunKey, call: CallId) -> Post:
+    """What tells a run that the child of this call has ended: nothing but that; what came of it is in the child's log."""
+    return Post(parent, CHILD_ENDED, encode_plain(call), f"{parent.token}:{CHILD_ENDED}:{call}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,7 @@ class InboxMark:
 
     departures: int = -1
     row: int = 0
+    epoch: str = ""  # in which these numbers count; those of another one say nothing
 
 
 @dataclass(frozen=True, slots=True)

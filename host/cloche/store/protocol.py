@@ -13,20 +13,25 @@ Every store passes the same conformance suite (`tests/host/store/conformance/`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from cloche.errors import StoreError
+from cloche.errors import QueueFull, StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
-from cloche.store.inbox import Inbox
+from cloche.store.inbox import Inbox, Post
+from cloche.store.operators import Operators
+from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
+
+Outcome: TypeAlias = StoreError | QueueFull | None  # what became of an append; None: it is written
 
 PAGE_RECORDS = 4096  # of a history that is read page by page
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
@@ -94,7 +99,8 @@ class NewCode:
 class Version:
     """Code that a tenant has deployed: `id` is what it is started by, `digest` that of its bundle, a blob of the store.
 
-    `deployed_at` is when it was first, in ms since 1970.
+    `deployed_at` is when it was first, in ms since 1970. `is_wide`: its runs keep the policy of registered workflows, for it
+    was deployed before there was a strict one.
     """
 
     tenant: TenantId
@@ -102,6 +108,7 @@ class Version:
     workflow: str
     digest: str
     deployed_at: TimeMs
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,8 @@ class Append:
     events that the run waits for from now on and did not before, `unawaited` those that it waits for no more. Where `status`
     is final, the events that still wait for the run go too: nobody will ever wait for them. `lease` must be the
     run's (None: no worker may own it); a new run belongs to its worker, with fence 1. `release`: then no worker owns it.
+    `queue_max` is given with a new run that waits to begin: how many of its tenant may wait, this one too.
+    `posts` are left in the inbox for other runs; one whose token waits there already is the same one.
     """
 
     key: RunKey
@@ -128,14 +137,20 @@ class Append:
     metered: Metered | None = None
     awaited: Sequence[str] = field(default=())
     unawaited: Sequence[str] = field(default=())
+    queue_max: int | None = None
+    posts: Sequence[Post] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one."""
+    """`mark` goes into the next call of `Store.news`; `is_any`: another connection has written since the last one.
+
+    `time` is the store's own clock, in ms since 1970; None if it has none but this machine's.
+    """
 
     mark: int
     is_any: bool
+    time: TimeMs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +173,12 @@ class Collected:
 class Log(Protocol):
     """Runs and their records. Raises as `Store`."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        """Write all of `appends` in one durable transaction and return what became of each, in order.
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write all of `appends` durably and return what became of each, in order.
 
-        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`
-        or `LeaseLost`: this one was not written, the others were. A run has one append under way at a time; appends of
-        other runs may be under way in other calls.
+        None: it is written and would survive the loss of this process and of the machine's power. `SeqConflict`, `LeaseLost`
+        or `QueueFull` (`Append.queue_max`, counted in the transaction that would have kept it): this one was not written, the
+        others were. A run has one append under way at a time; appends of other runs may be under way in other calls.
 
         Raises:
             StoreUnavailable: all of it was written or nothing, and it is not known which: the answer may have been lost on
@@ -213,12 +228,17 @@ class Log(Protocol):
             LeaseLost: its lease is another one.
         """
 
+    async def descendants(self, key: RunKey, most: int) -> int:
+        """How many runs were begun by this one, by those, and so on: by their ids. It counts to `most`."""
+
     async def queued(self, tenant: TenantId) -> int:
         """How many runs of a tenant were admitted and have not begun."""
 
 
 class Leases(Protocol):
     """Which worker executes which run. Every method is one transaction; raises as `Store`.
+
+    A run that an operator holds back (`Operators.hold`) is never due, and cannot be claimed.
 
     A worker that others have evicted gets no run any more: it joins again under another id.
     """
@@ -242,7 +262,7 @@ class Leases(Protocol):
         """Free the runs of this worker and forget it."""
 
     async def claim(self, worker: str, key: RunKey) -> RunRow | None:
-        """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had."""
+        """Own this run, if no other worker does; one that was blocked is running again. None: it cannot be had, or is held."""
 
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
@@ -252,6 +272,9 @@ class Leases(Protocol):
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
+
+    async def owned(self, worker: str) -> list[RunRow]:
+        """The runs of this worker that have not ended, by index: what a claim has given whose answer was lost is among them."""
 
     async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""
@@ -282,8 +305,8 @@ class Deployments(Protocol):
     async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         """The version of that id, or the one of the workflow of that id that was deployed last."""
 
-    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
-        """What a tenant has deployed, the last first."""
+    async def versions(self, tenant: TenantId | None, workflow: str | None = None) -> list[Version]:
+        """What a tenant has deployed (None: all of them), the last first."""
 
     async def withdraw(self, tenant: TenantId, id: str) -> bool:
         """Forget a version; whether it was there. Runs that began with it keep its code."""
@@ -329,7 +352,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
+class Store(Log, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
     """One connection to a store, with all facets.
 
     Raises:
@@ -358,6 +381,13 @@ class Store(Log, Inbox, Blobs, Deployments, Metering, Maintenance, Protocol):
     @property
     def news_every_s(self) -> float:
         """How often it is worth asking for `news`."""
+
+    @property
+    def hint(self) -> asyncio.Event | None:
+        """Set when another connection has left a request, as far as somebody says so; whoever waits for it clears it.
+
+        Never the truth, which is `news`. None: nobody ever says so.
+        """
 
     async def connect(self) -> Self:
         """Another connection to the same store, to be closed by itself: for another event loop, or another worker."""

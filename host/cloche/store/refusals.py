@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloche.errors import InboxFull, LeaseLost, NotFound, NotSuspended, SeqConflict, StoreError
-from cloche.history.ids import RunKey
+from cloche.errors import InboxFull, LeaseLost, NotFound, NotSuspended, QueueFull, SeqConflict, StoreError
+from cloche.history.ids import RunKey, TenantId
 from cloche.store.inbox import InboxBounds
 from cloche.store.protocol import Append, RunRow
 
@@ -29,6 +29,16 @@ def no_such_run(key: RunKey) -> NotFound:
 
 def no_event_any_more(key: RunKey, status: str) -> NotSuspended:
     return NotSuspended(f"run {key} has ended ({status}): it takes no event", run_id=key.run, suspended=[])
+
+
+def queue_full(tenant: TenantId, waiting: int, most: int) -> QueueFull:
+    return QueueFull(
+        f"tenant {tenant} has {waiting} runs that wait to begin, and {most} may: try again when some have begun",
+        tenant=tenant,
+        limit="queued_runs",
+        value=most,
+        asked=waiting + 1,
+    )
 
 
 def check_room(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.tenancy.in_force import InForce
 from cloche.tenancy.policy import Grant, Limit, Policy
 
-__all__ = ["Grant", "Limit", "Policy"]
+__all__ = ["Grant", "InForce", "Limit", "Policy"]

@@ -1,16 +1,17 @@
 """`Policy`: every bound on what a tenant's code may take, each with its unit, its default and the reason for it.
 
-The defaults are wide: a workflow that is no attack does not meet them. Whoever runs code of strangers narrows them, for all
-tenants (`Cloche(policy=…)`) or for one of them. A run is pinned to the policy it began with. Where each is enforced, and which
+The defaults are wide: a workflow that is no attack does not meet them. They hold for workflows that the host has registered;
+code that a tenant has deployed runs under `Policy.strict()`. `Cloche(policy=…)` sets another one for both, `policies=` for one
+tenant. A run is pinned to the policy it began with. Where each is enforced, and which
 test runs into it, is in `SECURITY.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -61,12 +62,16 @@ class Limit:
         default: its value where nothing else is said.
         counts: its unit, and what of.
         why: the reason for it.
+        strict: its value in `Policy.strict()`.
+        why_strict: the reason for that; empty where it is the default.
     """
 
     name: str
     default: Any
     counts: str
     why: str
+    strict: Any
+    why_strict: str
 
 
 def _parts(field: FieldInfo) -> tuple[str, str]:
@@ -84,8 +89,8 @@ class Policy(BaseModel):
 
     Faults of a cell say {limit, value}: code is stopped at its bound of fuel, time or memory, and how much more it would have
     taken is not known. The time that went by is measured, and not recorded: it would be another one in each life of the run.
-    Three bounds are no field, for they are the same for everybody: `event_commands` (its fault says `asked` too: 100,001, the
-    first one too many), `event_output_bytes` (6 MiB) and `native_stack_bytes`.
+    Three bounds are no field, for they are the same for everybody: `event_commands` (the guest's own bound on commands, whose
+    fault says `asked` too: 100,001, the first one too many), `event_output_bytes` (6 MiB) and `native_stack_bytes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +99,10 @@ class Policy(BaseModel):
     fuel_per_event: Count = Field(
         2_000_000_000,
         description="wasm instructions for one delivered event: ends loops, the same everywhere; this is about 0.15 s.",
+    )
+    fuel_per_load: Count = Field(
+        20_000_000_000,
+        description="wasm instructions for evaluating a workflow's code: bundles are large; this is about 1.5 s.",
     )
     fuel_per_run: Count = Field(
         10**13,
@@ -125,7 +134,13 @@ class Policy(BaseModel):
     )
     log_bytes_per_run: Count = Field(1 * _GIB, description="bytes of a run's log: disk, and time to read it again.")
     log_bytes_per_second: Count = Field(
-        256 * _MIB, description="bytes that the tenant's runs add in a second, in one process: the disk is everybody's."
+        256 * _MIB,
+        description="bytes that the tenant's runs add in a second, in one process, more waits: the disk is everybody's.",
+    )
+    commands_per_event: Count = Field(
+        100_000,
+        le=100_000,
+        description="commands for one delivered event: each costs the host 70 times what it costs the guest.",
     )
     console_bytes: Count = Field(
         1 * _MIB, description="bytes of log lines for one delivered event: the log is no dump."
@@ -175,14 +190,18 @@ class Policy(BaseModel):
         16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
     )
 
+    descendants: Count = Field(
+        1_000_000, description="runs below one that somebody started, children and theirs and so on: ends fork bombs."
+    )
+
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
         100_000,
-        description="steps that the tenant's runs begin in a second, in one process: steps are the host's work.",
+        description="steps that the tenant's runs begin in a second, in one process, others wait: they are the host's work.",
     )
     concurrent_runs: Count = Field(
         100_000,
-        description="runs of the tenant that are driven at once, in one process: the others queue, and cost a row each.",
+        description="runs of the tenant that are at work at once, in one process, children too: others queue, and cost a row.",
     )
     queued_runs: Count = Field(
         1_000_000,
@@ -218,9 +237,21 @@ class Policy(BaseModel):
     )
 
     @classmethod
+    def strict(cls, *, steps: Iterable[Grant] = (), child_workflows: Iterable[str] = ()) -> Policy:
+        """What a platform should give strangers: what deployed code runs under where nobody has said another one.
+
+        Such a run may call `steps` and start `child_workflows`, and none else. `STRICT` has the reason for each number.
+        """
+        values = {name: value for name, (value, _) in STRICT.items()}
+        return cls.model_validate({**values, "steps": tuple(steps), "child_workflows": tuple(child_workflows)})
+
+    @classmethod
     def described(cls) -> list[Limit]:
         """Every field, in the order above."""
-        return [Limit(name, field.default, *_parts(field)) for name, field in cls.model_fields.items()]
+        return [
+            Limit(name, field.default, *_parts(field), *STRICT.get(name, (field.default, "")))
+            for name, field in cls.model_fields.items()
+        ]
 
     def differences(self) -> dict[str, Any]:
         """The fields that are not as by default, as JSON data."""
@@ -238,6 +269,10 @@ class Policy(BaseModel):
     def limits(self) -> Limits:
         """What bounds a cell."""
         return Limits(**{name: getattr(self, name) for name in CELL})
+
+    def within(self, limits: Limits) -> Policy:
+        """The same, with no bound of a cell above that of `limits`."""
+        return self.model_copy(update={name: min(getattr(self, name), getattr(limits, name)) for name in CELL})
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -263,4 +298,49 @@ class Policy(BaseModel):
         return any(grant.step == step and grant.allows(value) for grant in self.steps)
 
 
-CELL = ("fuel_per_event", "wall_ms_per_event", "memory_bytes", "image_bytes")
+# What `Policy.strict()` says otherwise than the defaults, and why. A run of a stranger is small, and there are many of them.
+STRICT: Final[Mapping[str, tuple[Any, str]]] = {
+    "fuel_per_run": (10**12, "about a minute of computing: a workflow asks for work, and does little itself."),
+    "wall_ms_per_event": (
+        5_000,
+        "fuel ends a turn after a fraction of a second; this is for a machine that is overloaded.",
+    ),
+    "memory_bytes": (
+        96 * _MIB,
+        "what the Python guest needs with 16 MiB of data: a hundred such runs fit into a machine.",
+    ),
+    "source_bytes": (1 * _MIB, "a large bundle; to read more takes seconds of a core."),
+    "image_bytes": (16 * _MIB, "modules and tables of a large bundle: each cell copies what it changes."),
+    "checkpoint_bytes": (4 * _MIB, "compressed, it is the memory of a run with 16 MiB of data."),
+    "events_per_run": (100_000, "25,000 steps: a minute to read again, if everything else is lost."),
+    "log_bytes_per_run": (50 * _MIB, "the disk is everybody's: twenty such runs are a gigabyte."),
+    "log_bytes_per_second": (8 * _MIB, "a tenth of what a disk takes that is flushed at each commit."),
+    "commands_per_event": (1_000, "the host takes some 30 ms for so many: a neighbour does not see it."),
+    "console_bytes": (64 * _KIB, "a thousand lines for one event: more is nobody's to read."),
+    "run_lifetime_s": (366 * 86_400, "a year: whoever runs strangers' code changes guests and prices more often."),
+    "clean_up_s": (30, "the operator who cancels waits for it."),
+    "payload_bytes": (1 * _MIB, "reading it takes 10 ms: large data is passed by reference."),
+    "value_items": (100_000, "each becomes an object of some 60 bytes on the host."),
+    "label_bytes": (256, "a name is 200 characters at most, and this is one."),
+    "id_bytes": (1 * _KIB, "a path through workflows in workflows, five deep."),
+    "pending_steps": (1_000, "each is a task on the host, of some KiB."),
+    "timers": (1_000, "each is kept in memory until it fires."),
+    "hooks": (1_000, "each is a row of the store, and looked up when an event comes."),
+    "children": (100, "a fan-out of a hundred: each has a log, and a cell while it is at work."),
+    "descendants": (
+        1_000,
+        "a hundred children with ten each: four generations of a hundred would be a hundred million.",
+    ),
+    "child_depth": (4, "a workflow that calls one that calls one is three deep."),
+    "step_starts_per_second": (100, "what a step costs is the host's; a hundred a second is a busy tenant."),
+    "concurrent_runs": (100, "with the cells of all of them in memory this is 10 GiB at most, and 50 MB as a rule."),
+    "queued_runs": (10_000, "some KiB each in the store, and minutes to work off."),
+    "waiting_events": (1_000, "nobody sends more to one run before it looks."),
+    "waiting_event_bytes": (8 * _MIB, "eight of the largest."),
+    "tenant_waiting_events": (10_000, "ten for each of a thousand runs."),
+    "tenant_waiting_event_bytes": (64 * _MIB, "the disk is everybody's."),
+    "steps": ((), "a step runs with the host's rights: each is granted by name, or it is not called."),
+    "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
+}
+
+CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

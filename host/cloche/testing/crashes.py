@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloche.client.workflows import Workflow
-from cloche.errors import StoreError, StoreUnavailable
+from cloche.errors import StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import run_key
 from cloche.run.results import RunResult
 from cloche.status import RunStatus
-from cloche.store import Append, MemoryStore, all_records
+from cloche.store import Append, MemoryStore, Outcome, all_records
 from cloche.testing.apps import TestApp
 from cloche.testing.clock import VirtualTime, VirtualWorld
 from cloche.testing.doubles import StepDouble
@@ -47,7 +47,7 @@ class CrashingStore(MemoryStore):
     def restore_power(self) -> None:
         self._power.went_out = asyncio.Event()
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         self._need_power()
         self._power.commits += 1
         if self.commits != self._at_commit:

@@ -7,12 +7,9 @@ oldest first. A queue that is full refuses the next run with an error; that is t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 
-from cloche.errors import QueueFull
 from cloche.history import TenantId
-from cloche.store import Store
 from cloche.tenancy import Policy
 
 DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants together, beside the even share of each
@@ -21,11 +18,23 @@ DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants to
 class Admission:
     """Counts the runs that this worker drives, by tenant, and holds them against `concurrent_runs` and `queued_runs`."""
 
-    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
-        self._store = store
+    def __init__(
+        self,
+        policy_of: Callable[[TenantId], Policy],
+        learn: Callable[[Iterable[TenantId]], Awaitable[None]] | None = None,
+    ) -> None:
+        """`policy_of` bounds all runs of a tenant together, as far as is known: `learn` is awaited before it is asked."""
         self._policy_of = policy_of
+        self._learn = learn
         self.driven: Counter[TenantId] = Counter()
-        self._on_their_way: Counter[TenantId] = Counter()  # into the queue: not in the store yet
+        self.claimed: Counter[TenantId] = (
+            Counter()
+        )  # places of runs that are being claimed, or were and are not driven yet
+
+    async def learn(self, tenants: Iterable[TenantId]) -> None:
+        """See to it that what is asked next of these tenants goes by what the store has."""
+        if self._learn is not None:
+            await self._learn(tenants)
 
     def entered(self, tenant: TenantId) -> None:
         self.driven[tenant] += 1
@@ -40,34 +49,18 @@ class Admission:
 
         A worker that is full of the runs of one tenant has an even share of its places left for each of the others.
         """
-        driven = self.driven[tenant]
+        driven = self._taken(tenant)
         even = DRIVEN_MAX // max(len(self.driven), tenants, 1)
-        places = max(DRIVEN_MAX - self.driven.total(), even - driven)
+        places = max(DRIVEN_MAX - self.driven.total() - self.claimed.total(), even - driven)
         return max(0, min(places, self._policy_of(tenant).concurrent_runs - driven))
 
     def admits(self, tenant: TenantId) -> bool:
         """Whether a new run of a tenant may begin at once."""
-        return self.driven[tenant] < self._policy_of(tenant).concurrent_runs
+        return self._taken(tenant) < self._policy_of(tenant).concurrent_runs
 
-    @asynccontextmanager
-    async def queueing(self, tenant: TenantId) -> AsyncIterator[None]:
-        """While one more run is put in the queue.
+    def _taken(self, tenant: TenantId) -> int:
+        return self.driven[tenant] + self.claimed[tenant]
 
-        Raises:
-            QueueFull: it has no room; nothing was done.
-        """
-        most = self._policy_of(tenant).queued_runs
-        waiting = await self._store.queued(tenant) + self._on_their_way[tenant]
-        if waiting >= most:
-            raise QueueFull(
-                f"tenant {tenant} has {waiting} runs that wait to begin, and {most} may: try again when some have begun",
-                tenant=tenant,
-                limit="queued_runs",
-                value=most,
-                asked=waiting + 1,
-            )
-        self._on_their_way[tenant] += 1
-        try:
-            yield
-        finally:
-            self._on_their_way[tenant] -= 1
+    def queue_max(self, tenant: TenantId) -> int:
+        """How many runs of a tenant may wait to begin. The store counts them, where it keeps the next one."""
+        return self._policy_of(tenant).queued_runs

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, StoreError
+from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, StoreError, StoreUnavailable
 from cloche.history import RunKey, TimeMs
 from cloche.status import RunStatus
 from cloche.store import Lease, Store
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 STORE_RETRY_MS = 1_000
 BLOCKED_TRIED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """What keeps a run from going on. The exception itself holds on to all that its frames hold: the run's cell among it."""
+
+    kind: type[ClocheError]
+    message: str
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, error: ClocheError) -> LastError:
+        return cls(type(error), error.message, error.facts)
+
+    def raised(self) -> ClocheError:
+        """The same, to be raised once more."""
+        return self.kind(self.message, **self.facts)
+
 
 log = logging.getLogger("cloche")
 
@@ -42,19 +60,20 @@ class Blocks:
         self._tasks = tasks
         self._listeners = listeners
         self._take_up = take_up
-        self._last_errors: dict[RunKey, ClocheError] = {}
+        self._last_errors: dict[RunKey, LastError] = {}
 
     def __contains__(self, key: RunKey) -> bool:
         return key in self._last_errors
 
     def last_error(self, key: RunKey) -> ClocheError | None:
         """What keeps the run from going on here, if anything does."""
-        return self._last_errors.get(key)
+        found = self._last_errors.get(key)
+        return found.raised() if found is not None else None
 
     def report(self, key: RunKey, error: ClocheError | None) -> None:
         """Something outside keeps the run from going on for now; None: not any more."""
         if error is not None:
-            self._last_errors[key] = error
+            self._last_errors[key] = LastError.of(error)
             self._listeners.announce(key, stopped=True)
         else:
             self._last_errors.pop(key, None)
@@ -62,18 +81,25 @@ class Blocks:
     async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
         """Block a run, by name and with a reason. A store that did not answer is asked again."""
         log.error("run %s is blocked: %s", key, error.message)
-        self._last_errors[key] = error
+        self._last_errors[key] = LastError.of(error)
         if isinstance(error, StoreError) and error.retryable:
             self.try_again(key, error)
         elif isinstance(error, DamagedStore) or not isinstance(error, StoreError):
             problem = {"reason": error.code, "message": error.message, "what_to_do": error.what_to_do}
-            with contextlib.suppress(StoreError):
+            try:
                 await self._store.set_problem(key, json.dumps(problem), lease)
+            except StoreUnavailable:  # it may be this worker's still, and nobody drives it
+                self._try_later(key)
+            except StoreError:
+                pass
         self._listeners.announce(key, stopped=True)
 
     def try_again(self, key: RunKey, error: StoreError) -> None:
         """Take the run up in a moment: the store did not answer."""
         self.report(key, error)
+        self._try_later(key)
+
+    def _try_later(self, key: RunKey) -> None:
         due = TimeMs(self._world.now() + STORE_RETRY_MS)
         self._timers.at(due, lambda: self._tasks.spawn(self.try_now(key)))
 

@@ -1,49 +1,62 @@
 """The cell cache: live cells, as many as fit into a budget of memory.
 
 A driven run has a cell, and one that was parked keeps its own until room is needed: waking it then costs nothing. When the
-budget is used up, the run that has had no turn for longest gives up its cell, after a checkpoint if its history is long; its
-next turn rebuilds it. A cell in a turn is never taken away, so the budget may be exceeded by as many as are at work.
+budget is used up, the tenant whose cells take most gives up that of the run which has had no turn for longest, after a
+checkpoint if its history is long; its next turn rebuilds it. So no tenant loses a cell to one that has more. A cell in a turn
+is never taken away, so the budget may be exceeded by as many as are at work.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from cloche.history import RunKey
+from cloche.history import RunKey, TenantId
 
 if TYPE_CHECKING:
     from cloche.run.ports import CellOwner
 
 BYTES_MAX = 256 << 20  # about 1,600 cells of small workflows
 
+Owners: TypeAlias = "OrderedDict[RunKey, tuple[CellOwner, int]]"
+_NONE: Owners = OrderedDict()
+
 
 class CellCache:
-    """Who has a cell, least recently used first."""
+    """Who has a cell, and of how many bytes as of its last turn: by tenant, least recently used first."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self.bytes_max = bytes_max
         self.bytes_used = 0
-        self._owners: OrderedDict[RunKey, tuple[CellOwner, int]] = OrderedDict()
+        self.bytes_of: dict[TenantId, int] = {}
+        self._owners: dict[TenantId, Owners] = {}
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return sum(map(len, self._owners.values()))
 
     def add(self, owner: CellOwner, size: int) -> None:
         """`owner` has a cell of `size` bytes now; make room for it."""
-        self._drop(owner.key)
-        self._owners[owner.key] = (owner, size)
-        self.bytes_used += size
-        self._make_room()
+        key = owner.key
+        self._drop(key)
+        self._owners.setdefault(key.tenant, OrderedDict())[key] = (owner, size)
+        self._count(key.tenant, size)
+        if self.bytes_used > self.bytes_max:
+            self._make_room(key)
 
-    def used(self, key: RunKey) -> None:
-        """The run had a turn."""
-        if key in self._owners:
-            self._owners.move_to_end(key)
+    def used(self, key: RunKey, size: int) -> None:
+        """The run had a turn, and its cell has `size` bytes by now."""
+        owners = self._owners.get(key.tenant, _NONE)
+        if key in owners:
+            owner, before = owners[key]
+            if size == before:
+                self._owners[key.tenant].move_to_end(key)
+            else:
+                self.add(owner, size)
 
     def get(self, key: RunKey) -> CellOwner | None:
         """The owner that has a cell of this run."""
-        return self._owners.get(key, (None, 0))[0]
+        found = self._owners.get(key.tenant, _NONE).get(key)
+        return found[0] if found is not None else None
 
     def drop(self, owner: CellOwner) -> None:
         """Its cell is of no use any more."""
@@ -51,16 +64,28 @@ class CellCache:
             self._drop(owner.key)
 
     def _drop(self, key: RunKey) -> None:
-        self.bytes_used -= self._owners.pop(key, (None, 0))[1]
+        owners = self._owners.get(key.tenant, _NONE)
+        if key in owners:
+            self._count(key.tenant, -owners.pop(key)[1])
+            if not owners:
+                del self._owners[key.tenant], self.bytes_of[key.tenant]
 
-    def _make_room(self) -> None:
-        freed: list[RunKey] = []
-        newest, too_many = next(reversed(self._owners)), self.bytes_used - self.bytes_max
-        for key, (owner, size) in self._owners.items() if too_many > 0 else ():
-            if too_many <= 0 or key == newest:
+    def _count(self, tenant: TenantId, size: int) -> None:
+        self.bytes_used += size
+        self.bytes_of[tenant] = self.bytes_of.get(tenant, 0) + size
+
+    def _make_room(self, newest: RunKey) -> None:
+        """Of the tenants that have most, until it is enough: those whose cells are all at work are passed over, and nobody is
+        brought below an even share by them.
+        """
+        passed = set[TenantId]()
+        while self.bytes_used > self.bytes_max and (left := self.bytes_of.keys() - passed):
+            tenant = max(left, key=lambda one: (self.bytes_of[one], one))
+            if self.bytes_of[tenant] <= self.bytes_max // len(self.bytes_of):
                 break
-            if owner.evict_cell():
-                freed.append(key)
-                too_many -= size
-        for key in freed:
-            self._drop(key)
+            for key, (owner, _) in self._owners[tenant].items():
+                if key != newest and owner.evict_cell():
+                    self._drop(key)
+                    break
+            else:
+                passed.add(tenant)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreError
-from cloche.history import RunKey
-from cloche.run.driver import RunDriver
+from cloche.history import CallId, RunKey
+from cloche.history.ids import parent_of
+from cloche.history.resting import row_at_rest
+from cloche.run.driver import RunDriver, only_waits
 from cloche.store import Lease, Store
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ class Drivers:
     """Implements `Supervisor` of `run.ports`.
 
     `on_room` is called when a run has left, `on_hooks` with a run and the names of events that it begins to wait for, `on_due`
-    with a run that waits for something from outside and has a timer that is due.
+    with a run that waits for something from outside and has a timer that is due, `on_child` when a child has left a request for
+    a run that is not driven here.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Drivers:
         on_room: Callable[[], None],
         on_hooks: Callable[[RunKey, Sequence[str]], None],
         on_due: Callable[[RunKey], None],
+        on_child: Callable[[], None],
     ) -> None:
         self.callbacks = callbacks
         self.is_closing = False
@@ -52,12 +57,14 @@ class Drivers:
         self._blocks = blocks
         self._cached = cached
         self._listeners = listeners
-        self.announce = listeners.announce
         self._on_room = on_room
         self.hooks_opened = on_hooks
         self.timer_due = on_due
+        self._on_child = on_child
         self._drivers: dict[RunKey, RunDriver] = {}
-        self._counted: set[RunKey] = set()  # those that take one of their tenant's places: they have not ended
+        self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for
+        # Those that take a place of their tenant: they have not ended, and do not wait for children alone.
+        self._counted: set[RunKey] = set()
 
     # ---- the table ----
 
@@ -77,10 +84,16 @@ class Drivers:
         return self._drivers.get(key)
 
     def enter(self, driver: RunDriver) -> None:
-        """From now on this one drives its run here."""
+        """From now on this one drives its run here. No other one does: see `Starting.alone`."""
+        assert driver.key not in self._drivers
         self._drivers[driver.key] = driver
-        self._counted.add(driver.key)
-        self._admission.entered(driver.key.tenant)
+        self._take_place(driver.key)
+
+    async def left(self, driver: RunDriver) -> None:
+        """Until this one drives its run no more."""
+        if self._drivers.get(driver.key) is driver:
+            left = self._leaving.setdefault(driver, asyncio.get_running_loop().create_future())
+            await asyncio.shield(left)
 
     @property
     def is_idle(self) -> bool:
@@ -90,10 +103,11 @@ class Drivers:
     def drives_one(self) -> bool:
         return len(self._drivers) == 1
 
-    def lose_all(self) -> None:
-        """This worker was evicted: its runs are others' now, and whatever it still does for them is late."""
+    def lose_all(self, *, but: str) -> None:
+        """Runs are others' now, and whatever is still done for them is late: those that are not owned by the name `but`."""
         for driver in self:
-            driver.lose()
+            if driver.lease is not None and driver.lease.worker != but:
+                driver.lose()
 
     # ---- as their supervisor ----
 
@@ -111,7 +125,7 @@ class Drivers:
         if lease is None or self.is_closing:  # at the end all of them are let go at once
             return
         machine = run.machine
-        status, wake_at = machine.status, machine.wake_at
+        status, wake_at = row_at_rest(machine)
         try:
             row = await self._store.run(run.key)
             if row is not None and row.head_hash != machine.head_hash:  # it is ahead: its last append was not written
@@ -123,12 +137,21 @@ class Drivers:
 
     def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
         if self.is_driver(run):
-            del self._drivers[run.key]
+            driver = self._drivers.pop(run.key)
             self._give_place(run.key)
+            if (left := self._leaving.pop(driver, None)) is not None:
+                left.set_result(None)
         if not keeps_cell:
             self._cached.drop(run.live)
         self._on_room()
         self.stopped_moving(run)
+
+    def announce(self, key: RunKey) -> None:
+        driver = self._drivers.get(key)
+        if driver is not None and not driver.machine.ended:
+            # Its children take places of their own: they would wait for those that their parents hold.
+            self._give_place(key) if only_waits(driver) else self._take_place(key)
+        self._listeners.announce(key)
 
     def stopped_moving(self, run: DrivenRun) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
@@ -136,6 +159,25 @@ class Drivers:
             self._give_place(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
         self._listeners.announce(run.key, stopped=True)
+        waits = parent_of(run.key)
+        while waits is not None:  # what those wait for stands otherwise now
+            self._listeners.wake(waits[0])
+            waits = parent_of(waits[0])
+
+    def child_ended(self, parent: RunKey, call: CallId) -> None:
+        driver = self._drivers.get(parent)
+        if (
+            driver is None or driver.leaving is not None or call not in driver.machine.open
+        ):  # else it follows the child itself
+            self._on_child()
+
+    def left_to_children(self) -> None:
+        self._on_child()
+
+    def _take_place(self, key: RunKey) -> None:
+        if key not in self._counted:
+            self._counted.add(key)
+            self._admission.entered(key.tenant)
 
     def _give_place(self, key: RunKey) -> None:
         if key in self._counted:

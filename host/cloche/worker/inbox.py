@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, StoreError, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
-from cloche.store import GRANTED, START, InboxMark, InboxRow
+from cloche.store import CHILD_ENDED, GRANTED, START, InboxMark, InboxRow
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
+from cloche.worker.looks import OneAtATime
 from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
 from cloche.worker.start_request import StartRequest
 
@@ -40,6 +41,7 @@ class Inbox:
         self._requests = requests
         self._new_runs = new_runs
         self._closed = False
+        self.look = OneAtATime(self._look)
         self._mark: InboxMark | None = None
         self._marked_by = ""  # the name that the mark was given to
         self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet
@@ -47,14 +49,15 @@ class Inbox:
         self._at_work: set[int] = set()  # starts and cancellations that are being accepted
         self._waiting: list[asyncio.Future[None]] = []  # those who asked and wait for an answer
 
-    async def look(self) -> None:
+    async def _look(self) -> None:
         """Take the requests that have come.
 
         Raises:
             StoreError: the store did not answer.
         """
         # What is another worker's was not given to the name that asked: under a new one it is asked for from the beginning.
-        worker = self._services.ownership.worker
+        ownership = self._services.ownership
+        worker = ownership.worker
         new = await self._store.new_requests(worker, self._mark if self._marked_by == worker else None)
         self._mark, self._marked_by = new.mark, worker
         for row in new.requests:
@@ -68,10 +71,16 @@ class Inbox:
         for key in list(self._early):
             self.begun(key)
         for tenant, workflow in list(self._starts):
-            if await self._new_runs.has(tenant, workflow):  # else it is looked at again: it may be deployed
+            if ownership.takes_runs and await self._new_runs.has(
+                tenant, workflow
+            ):  # else it is looked at again: it may be deployed
                 for row in self._starts.pop((tenant, workflow)).values():
                     self._spawn(row)
         self.wake_waiting()
+
+    def look_at_all(self) -> None:
+        """With the next look: also what was seen already, and could not be accepted."""
+        self._mark = None
 
     async def look_soon(self) -> None:
         """As `look`, and again in a moment if the store did not answer."""
@@ -79,6 +88,10 @@ class Inbox:
             await self.look()
         except StoreError:
             self._services.ownership.expect(self._services.world.now() + AGAIN_MS)
+
+    def look_beside(self) -> None:
+        """As `look_soon`, in a task of its own."""
+        self._services.tasks.spawn(self.look_soon())
 
     def begun(self, key: RunKey) -> None:
         """A run that was not there may be there now: what was left for it can be accepted."""
@@ -179,6 +192,8 @@ class Inbox:
                 await self._requests.resume(row.key, decode(row.body), row.id)
             case "cancel":
                 await self._requests.cancel(row.key, decode(row.body), row.id)
+            case kind if kind == CHILD_ENDED:
+                await self._requests.child_ended(row.key, decode(row.body), row.id)
             case "start" if (body := await self._store.body(row.id)) is not None:
                 await self._new_runs.accept(replace(row, body=body))
                 self.begun(row.key)

@@ -24,9 +24,11 @@ class Listeners:
         if self._moved is not None:
             self._moved[key] = None
         for waiting in (self._of_changes, self._of_stops) if stopped else (self._of_changes,):
-            for listener in waiting.pop(key, ()):
-                if not listener.done():
-                    listener.set_result(None)
+            _resolve(waiting, key)
+
+    def wake(self, key: RunKey) -> None:
+        """Wake those who wait for a run to stop: what it waits for has changed, although it has not."""
+        _resolve(self._of_stops, key)
 
     def announce_others(self, driven: Iterable[RunKey]) -> None:
         """Wake those who wait for any run but these."""
@@ -50,6 +52,12 @@ class Listeners:
         moved = None if self._moved is None else list(self._moved)
         self._moved = {}
         return moved
+
+
+def _resolve(waiting: Waiting, key: RunKey) -> None:
+    for listener in waiting.pop(key, ()):
+        if not listener.done():
+            listener.set_result(None)
 
 
 class Listener:

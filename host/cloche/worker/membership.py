@@ -32,7 +32,7 @@ log = logging.getLogger("cloche")
 
 
 class Membership:
-    """One worker's life on a store. `keep` is called again and again, several times between two heartbeats.
+    """One worker's life on a store. `keep` is called again and again, several times between two heartbeats, one call at a time.
 
     `offers` gives what it can start, as `worker.offers` has it; `heartbeat` sends one from a thread, as `Leases.heartbeat`.
     """
@@ -67,6 +67,7 @@ class Membership:
             StoreError: the store did not take it.
         """
         await self._join(self.worker)
+        await self._look(self._world.monotonic())
 
     def publish_soon(self) -> None:
         """What it can start has changed: say so in a moment (`keep`), not in a commit that somebody waits for."""
@@ -78,7 +79,6 @@ class Membership:
         self._has_more_offers = False
         self.worker, self._renewed = worker, began
         self.changes += 1
-        await self._look(began)
 
     def start_heartbeat(self) -> None:
         """Send heartbeats from a thread, if time passes while the event loop stands still. Called after `join`."""
@@ -102,16 +102,16 @@ class Membership:
                 await self._renew()
         elif not self.is_safe:  # the thread could not: the store did not answer it, or the process stood still
             await self._renew()
-        alive = self._evicted != self.worker
-        if not alive:
+        if self._evicted == self.worker:
             log.warning("worker '%s' was silent for too long: its runs belong to others", self.worker)
             await self._join(self._world.worker_id())
+            return False  # at once: nothing more may be done in the old name
         if self._has_more_offers:
             await self._publish()
         now = self._world.monotonic()
         if now - self._looked >= self._ttl_s / LOOKS_PER_TTL:
             await self._look(now)
-        return alive
+        return True
 
     async def _publish(self) -> None:
         self._has_more_offers = False  # before: more may come while the store takes these
@@ -162,10 +162,9 @@ class Membership:
             heartbeat, since = self._seen.get(row.id, (-1, now))
             if heartbeat != row.heartbeat:
                 self._seen[row.id] = (row.heartbeat, now)
-            if (
-                row.is_dead or (heartbeat == row.heartbeat and now - since >= self._ttl_s)
-            ) and await self._leases.evict(row):
-                self.changes += 1
-                log.info("worker %s is dead: its runs are taken over", row.id)
+            if row.is_dead or (heartbeat == row.heartbeat and now - since >= self._ttl_s):
+                self.changes += 1  # before it is known: the answer may be lost
+                if await self._leases.evict(row):
+                    log.info("worker %s is dead: its runs are taken over", row.id)
         left = {row.id for row in others}
         self._seen = {id: seen for id, seen in self._seen.items() if id in left}

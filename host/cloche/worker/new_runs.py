@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Code
 from cloche.errors import ClocheError, InvalidInput, NotFound, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
+from cloche.history.ids import CHILD, derived_key
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
 from cloche.history.values import plain
@@ -19,8 +20,10 @@ from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
-from cloche.steps.schemas import validated
+from cloche.steps.schemas import as_plain, validated
 from cloche.store import GRANTED, InboxRow, Version
+from cloche.worker import holds
+from cloche.worker.holds import Holds
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from cloche.worker.admission import Admission
     from cloche.worker.cells import WorkerCells
     from cloche.worker.claims import Claims
+    from cloche.worker.policies import Policies
     from cloche.worker.starting import Starting
     from cloche_codegen import Workflow
 
@@ -39,20 +43,23 @@ HOST = ""  # as the owner of code
 @dataclass(frozen=True, slots=True)
 class Begun:
     """By another run: `owner` is whose code has named the workflow, `parent` which call of which run it was (as in record 1),
-    `depth` how many runs stand above.
+    `depth` how many runs stand above. `waits`: whether it takes its turn as others do. A step may wait for a run that it has
+    begun, and its own run has a place meanwhile: that one begins at once.
     """
 
     owner: str | None
     parent: Mapping[str, Any]
     depth: int
+    waits: bool
 
     @classmethod
     def by(cls, start: ChildStart, depth: int) -> Begun:
-        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth)
+        waits = start.key == derived_key(start.parent, CHILD, start.call)
+        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, waits)
 
 
 class NewRuns:
-    """Of one worker. `policy_of` gives what new runs of a tenant are pinned to; `on_registered` is called when it has more."""
+    """Of one worker. `on_registered` is called when it has more."""
 
     def __init__(
         self,
@@ -62,7 +69,7 @@ class NewRuns:
         claims: Claims,
         cells: WorkerCells,
         engine: CellSource,
-        policy_of: Callable[[str], Policy],
+        policies: Policies,
         on_registered: Callable[[], None],
     ) -> None:
         self._services = services
@@ -71,7 +78,8 @@ class NewRuns:
         self._claims = claims
         self._cells = cells
         self._engine = engine
-        self._policy_of = policy_of
+        self.policies = policies
+        self.holds = Holds(services.store, services.tasks)  # what it may not begin, nor the worker drive
         self._on_registered = on_registered
         self._locks: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
@@ -95,7 +103,7 @@ class NewRuns:
             InvalidInput, RunConflict, LimitExceeded, QueueFull, StoreUnavailable: see `Cloche.start`.
             Exception: what `on_start` raised.
         """
-        found, code = await self.find(key.tenant, workflow, begun.owner if begun else None)
+        found, code, policy = await self.find(key.tenant, workflow, begun.owner if begun else None)
         value = _checked_input(found, input_data)
         given: dict[str, Any] = {}
         if request_context:
@@ -104,7 +112,8 @@ class NewRuns:
             given["state"] = _checked_state(found, initial_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
-        await self._start(key, found, code, value, given, digest, more)
+        waits = begun is None or begun.waits
+        await self._start(key, found, code, policy, value, given, digest, more, waits=waits)
         return None if code.owner or isinstance(found, Contract) else found
 
     async def accept(self, row: InboxRow) -> None:
@@ -116,53 +125,58 @@ class NewRuns:
         if not await self._services.store.take(row.id, self._services.ownership.worker):
             return
         asked = StartRequest.unpack(row.body)
-        found, code = await self.find(row.key.tenant, asked.workflow)
+        found, code, policy = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
         value = _checked_input(found, asked.input)
         if "state" in given:
             given["state"] = _checked_state(found, given["state"])
         more = {"per_step": asked.per_step, "depth": 0}
-        await self._start(row.key, found, code, value, given, asked.digest(code.workflow), more, row.id)
+        await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
 
     async def can_accept(self, row: InboxRow) -> bool:
         """Whether this worker has the workflow that a client wants to start."""
         return await self.has(row.key.tenant, StartRequest.unpack(row.body).workflow)
 
     async def has(self, tenant: TenantId, name: str, owner: str | None = None) -> bool:
-        """Whether a run of this workflow can be started here, by code of `owner`: see `find`."""
-        if self._services.registry.workflow(name) is not None:
-            return True
-        return owner != HOST and await self._services.store.version_of(tenant, name) is not None
+        """Whether a run of this workflow can be started here now, by code of `owner`: see `find`."""
+        store = self._services.store
+        version = await store.version_of(tenant, name) if owner != HOST else None
+        if version is None and self._services.registry.workflow(name) is None:
+            return False
+        return holds.of(await store.holds(tenant), tenant, version.digest if version is not None else "") is None
 
-    def created(self, tenant: TenantId, code: Code, **more: Any) -> RunCreated:
-        """The first record of a run: what it is pinned to, by the policy of this worker for its tenant."""
-        policy = self._policy_of(tenant)
+    def created(self, code: Code, policy: Policy, **more: Any) -> RunCreated:
+        """The first record of a run: what it is pinned to."""
         pinned = (code.workflow, code.guest, self._engine.name, policy.limits().to_data(), policy.pinned())
         return RunCreated(self._services.world.now(), *pinned, derived_ids=True, **more)
 
     async def find(
         self, tenant: TenantId, workflow: str | Version | Workflow, owner: str | None = None
-    ) -> tuple[Workflow | Contract | None, Code]:
-        """What a run is to be of: its code, and the workflow that knows its schemas, if there is one.
+    ) -> tuple[Workflow | Contract | None, Code, Policy]:
+        """What a run is to be of: the workflow that knows its schemas, if there is one, its code, and what it is pinned to.
 
         A name means what the tenant has deployed, else what is registered here. In code of the host (`owner` is "") it means
         what is registered alone: a tenant could deploy its own under that name.
 
         Raises:
             NotFound: there is no such workflow.
+            HeldBack: an operator holds the tenant or the code back.
             UsageError: another one is registered under its id.
         """
         services = self._services
         if isinstance(workflow, (str, Version)):
             name = workflow if isinstance(workflow, str) else workflow.id
             version = await services.store.version_of(tenant, name) if owner != HOST else None
+            await holds.check(services.store, tenant, version.digest if version is not None else "")
             if version is not None:
                 code = await self._cells.code(version.digest)
-                return contract_of(code) if code.graph else None, code
+                policy = self.policies.of_code(tenant, code, is_wide=version.is_wide)
+                return contract_of(code) if code.graph else None, code, policy
             found = services.registry.workflow(name)
             if found is None:
                 raise _no_such_workflow(tenant, name)
-            return found, code_of(found, self._engine)
+            return self._registered(tenant, found)
+        await holds.check(services.store, tenant)
         if services.registry.workflow(workflow.id) is None:
             services.registry.register([workflow], [])
             self._on_registered()
@@ -173,20 +187,27 @@ class NewRuns:
                 f"workflow '{workflow.id}' is registered here as another one, which would run instead of the one given: "
                 "give one of them another id, or start it by its id"
             )
-        return found, code_of(found, self._engine)
+        return self._registered(tenant, found)
 
     # ---- inside ----
+
+    def _registered(self, tenant: TenantId, workflow: Workflow) -> tuple[Workflow, Code, Policy]:
+        code = code_of(workflow, self._engine)
+        return workflow, code, self.policies.of_code(tenant, code)
 
     async def _start(
         self,
         key: RunKey,
         workflow: Workflow | Contract | None,
         code: Code,
+        policy: Policy,
         value: Any,
         given: dict[str, Any],
         digest: bytes,
         more: dict[str, Any],
         request: int | None = None,
+        *,
+        waits: bool = True,
     ) -> None:
         """Begin it, unless it has begun; `request` is the row of the inbox that is accepted with it."""
         store, world = self._services.store, self._services.world
@@ -197,9 +218,9 @@ class NewRuns:
             if workflow is not None and workflow.on_start is not None:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
             started = Started(world.now(), world.seed(), value, given)
-            check_start(self._policy_of(key.tenant), code, started)
+            check_start(policy, code, started)
             try:
-                await self._begin(key, code, started, {"request": digest, **more}, request)
+                await self._begin(key, code, policy, started, {"request": digest, **more}, request, waits=waits)
             except SeqConflict:  # another process was faster
                 if await store.run(key) is None:
                     raise
@@ -211,17 +232,23 @@ class NewRuns:
             await self._services.store.resolve(request, GRANTED)
 
     async def _begin(
-        self, key: RunKey, code: Code, started: Started, more: dict[str, Any], request: int | None
+        self,
+        key: RunKey,
+        code: Code,
+        policy: Policy,
+        started: Started,
+        more: dict[str, Any],
+        request: int | None,
+        *,
+        waits: bool,
     ) -> None:
-        """At once where the tenant has room, or else in its turn.
-
-        A child (of `depth`) never waits: its parent may hold the place that it would wait for.
-        """
+        """At once where the tenant has room, else in its turn if it `waits`: children too, for whose parents see `Drivers`."""
+        await self._admission.learn([key.tenant])
         has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
-        if more["depth"] or has_room:
-            await self._starting.start(key, code, [self.created(key.tenant, code, **more), started], request)
+        if has_room or not waits:
+            await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
         else:
-            created = self.created(key.tenant, code, **more, queued=started.pack())
+            created = self.created(code, policy, **more, queued=started.pack())
             await self._starting.queue(key, code, created, request)
 
 
@@ -268,11 +295,11 @@ def _checked_input(workflow: Workflow | Contract | None, value: Any) -> Any:
     adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
     if adapter is not None and workflow is not None:
         value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
-    return plain(value, "input")
+    return as_plain(adapter, value, "input")
 
 
 def _checked_state(workflow: Workflow | Contract | None, state: dict[str, Any]) -> Any:
     adapter = workflow.state_adapter() if workflow is not None else None
     if adapter is not None and workflow is not None:
         state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
-    return plain(state, "initial_state")
+    return as_plain(adapter, state, "initial_state")

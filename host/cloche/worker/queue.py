@@ -17,19 +17,27 @@ if TYPE_CHECKING:
     from cloche.run.ports import RunServices
 
 
-async def queue(services: RunServices, key: RunKey, new: NewRun, created: RunCreated, request: int | None) -> None:
-    """Record a run that begins later, and accept the request for it; raises as `Starting.start`."""
-    await _append(services, RunMachine(key), created, new=new, taken=_rows(request))
+async def queue(
+    services: RunServices, key: RunKey, new: NewRun, created: RunCreated, request: int | None, queue_max: int
+) -> None:
+    """Record a run that begins later, and accept the request for it; raises as `Starting.queue`.
+
+    `queue_max` is how many runs of its tenant may wait, this one too: counted where it is kept.
+    """
+    await _append(services, RunMachine(key), created, new=new, taken=_rows(request), queue_max=queue_max)
 
 
 async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
-    """End a run that has not begun.
+    """End a run that has not begun. Nobody here drives it meanwhile.
 
     Raises:
         LeasedElsewhere: a worker has just taken it.
     """
     claimed = await services.ownership.claim(row.key)
-    if claimed is None or claimed.head_seq != row.head_seq:
+    if claimed is not None and claimed.lease is not None and claimed.head_seq != row.head_seq:
+        await services.store.leases.release(row.key, claimed.lease, claimed.status, claimed.wake_at)
+        claimed = None
+    if claimed is None:
         raise LeasedElsewhere(f"run {row.key} begins just now", run_id=row.key.run, owner=None)
     machine = RunMachine(row.key)
     for record in await all_records(services.store, row.key):
@@ -66,6 +74,7 @@ async def _append(
     new: NewRun | None = None,
     lease: Lease | None = None,
     taken: tuple[int, ...] = (),
+    queue_max: int | None = None,
 ) -> None:
     batch = machine.accept([note], b"", note.time)
     tally = Tally()
@@ -83,5 +92,6 @@ async def _append(
         lease,
         release=lease is not None,
         metered=Metered(tally.usage(), services.cells.meter),
+        queue_max=queue_max,
     )
     await services.log.append(append)

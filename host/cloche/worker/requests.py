@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import graph_of
-from cloche.errors import NotSuspended
-from cloche.history import RunKey
+from cloche.errors import NotFound, NotSuspended, SeqConflict
+from cloche.history import CallId, RunKey
 from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
@@ -15,7 +16,6 @@ from cloche.history.notes import RunContinued
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import RunStatus
 from cloche.store import GRANTED
-from cloche.worker import queue
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
@@ -43,7 +43,7 @@ class Requests:
         try:
             row = await self._services.store.run(key) if driver is None else None
             if row is not None and row.status == RunStatus.PENDING:
-                await queue.cancel(self._services, row, request)
+                await self._starting.cancel_queued(row, request)
                 self._listeners.announce(key, stopped=True)
                 return
             if driver is not None:
@@ -51,6 +51,9 @@ class Requests:
                 return
         except NotSuspended:
             pass
+        except SeqConflict:  # it begins here just now
+            await self.cancel(key, reason, request)
+            return
         if request is not None:
             await self._services.store.resolve(request, GRANTED)
 
@@ -72,6 +75,21 @@ class Requests:
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
+
+    async def child_ended(self, key: RunKey, call: CallId, request: int) -> None:
+        """See to it that the run hears of the end of this child, which it accepts the request with.
+
+        Raises:
+            LeasedElsewhere, LeaseLost: another worker executes it.
+        """
+        with contextlib.suppress(NotSuspended, NotFound):  # it has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if (child := driver.child_ended(call)) is not None:
+                    self._listeners.announce(child, stopped=True)
+                    return
+        await self._services.store.resolve(request, GRANTED)
 
     async def is_waiting(self, driver: RunDriver, request: int) -> bool:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""

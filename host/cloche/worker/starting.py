@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from cloche.engines import Code, graph_outline
 from cloche.errors import (
@@ -30,7 +32,7 @@ from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
 from cloche.store import Lease, NewRun, RunRow, first_record
-from cloche.worker import queue
+from cloche.worker import holds, queue
 
 NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
 
@@ -67,6 +69,7 @@ class Starting:
         self._blocks = blocks
         self._on_begun = on_begun
         self._on_taken_up = on_taken_up
+        self._being_claimed: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     # ---- new runs ----
 
@@ -82,8 +85,9 @@ class Starting:
         """
         created = next(one for one in inputs if isinstance(one, RunCreated))
         started = next(one for one in inputs if isinstance(one, Started))
-        driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
-        self._drivers.enter(driver)
+        async with self.alone(key):
+            driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
+            self._drivers.enter(driver)
         if request is not None:
             driver.inputs.accept(started, request)
         await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
@@ -95,9 +99,24 @@ class Starting:
             QueueFull: too many wait already; there is no such run.
             RunConflict, SeqConflict, StoreUnavailable: as `start`.
         """
-        async with self._admission.queueing(key.tenant):
-            await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request))
+        most = self._admission.queue_max(key.tenant)
+        await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request, most))
         self._services.ownership.queued(key.tenant)
+
+    async def cancel_queued(self, row: RunRow, request: int | None) -> None:
+        """End a run that has not begun.
+
+        Raises:
+            LeasedElsewhere: a worker has just taken it.
+            SeqConflict: this one has.
+            StoreUnavailable: it may have ended or not; if not, it begins in its turn.
+        """
+        async with self.alone(row.key):
+            try:
+                await queue.cancel(self._services, row, request)
+            except StoreUnavailable as error:  # it may be this worker's, and nobody drives it
+                self._blocks.try_again(row.key, error)
+                raise
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: a caller who gives up leaves a whole run, or none."""
@@ -135,29 +154,73 @@ class Starting:
         Raises:
             NotFound: there is no such run.
             LeasedElsewhere: another worker executes it.
+            HeldBack: nobody does, by the word of an operator.
         """
-        while (driver := self._drivers.get(key)) is not None:
-            if driver.leaving is None:
-                return driver
-            await asyncio.shield(driver.leaving)  # it takes nothing any more: the next one does
-            if self._drivers.get(key) is driver:
-                break
+        if (driver := await self._driver_of(key)) is not None:
+            return driver
+        async with self._claiming(key):
+            return await self._driver_of(key) or await self._claim(key)
+
+    async def _driver_of(self, key: RunKey) -> RunDriver | None:
+        """The one that drives the run here. One that takes nothing any more is waited for: the next one does."""
+        while (driver := self._drivers.get(key)) is not None and driver.leaving is not None:
+            await asyncio.shield(driver.leaving)
+        return driver
+
+    def _claiming(self, key: RunKey) -> asyncio.Lock:
+        """Held by whoever is about to drive the run: between two answers of the store nobody else here does the same."""
+        return self._being_claimed.setdefault(key, asyncio.Lock())
+
+    @asynccontextmanager
+    async def alone(self, key: RunKey) -> AsyncIterator[None]:
+        """While nobody here drives the run, or is about to.
+
+        Raises:
+            SeqConflict: somebody does.
+        """
+        async with self._claiming(key):
+            if key in self._drivers:
+                raise SeqConflict(f"run {key} is executed here already", run_id=key.run, expected=0)
+            yield
+
+    async def _claim(self, key: RunKey) -> RunDriver | None:
         row = await self._services.store.run(key)
         if row is None:
             raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
-        if row.status in (*FINAL, RunStatus.PENDING):
+        if row.status in FINAL or (row.status == RunStatus.PENDING and row.owner != self._services.ownership.worker):
             return None
         if (await self._cells.code(row.code)).abi > ABI:
             message = f"run {key} was begun by a newer cloche, and waits for a worker of that"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         claimed = await self._services.ownership.claim(key)
         if claimed is None:
+            await holds.check(self._services.store, key.tenant, row.code)
             message = f"run {key} is executed by another worker, '{row.owner}'"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
-        return await self.adopt(claimed)
+        return await self._drive(claimed)
 
-    async def adopt(self, row: RunRow) -> RunDriver | None:
-        """Drive a run that this worker has just claimed. None: it cannot be driven, and is blocked or left to newer workers."""
+    async def adopt(self, row: RunRow) -> None:
+        """Drive a run that this worker has claimed, unless it does already."""
+        async with self._claiming(row.key):
+            driver = self._drivers.get(row.key)
+            if driver is None:
+                with contextlib.suppress(LeasedElsewhere):
+                    await self._drive(row)
+            elif driver.lease is None or driver.lease.fence < row.fence:
+                # It has let the run go, or lost it, and is still there: it has one driver.
+                driver.lose()
+                self._services.tasks.spawn(self._take_up_after(driver))
+
+    async def _take_up_after(self, driver: RunDriver) -> None:
+        await self._drivers.left(driver)
+        await self._blocks.try_now(driver.key)
+
+    async def _drive(self, row: RunRow) -> RunDriver | None:
+        """Drive a run that was claimed. None: it cannot be driven, and is blocked or left to newer workers.
+
+        Raises:
+            LeasedElsewhere: this worker was evicted meanwhile.
+        """
         key = row.key
         try:
             code = await self._cells.code(row.code)
@@ -172,6 +235,8 @@ class Starting:
         except ClocheError as error:
             await self._blocks.block(key, error, row.lease)
             return None
+        if row.owner != self._services.ownership.worker:
+            raise LeasedElsewhere(f"run {key} belongs to another worker now", run_id=key.run, owner=None)
         if isinstance(parked := self._cells.cached.get(key), LiveRun):
             driver.live.take_over(parked)
         self._drivers.enter(driver)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource
-from cloche.errors import HistoryError, LeasedElsewhere, LeaseLost
+from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost
 from cloche.history import RunKey, TenantId
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
@@ -25,14 +25,16 @@ from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
 from cloche.store import Checkpoints, RunRow, Store
-from cloche.tenancy import Policy
+from cloche.tenancy import InForce, Policy
 from cloche.worker.admission import Admission
+from cloche.worker.audit_trail import AuditTrail, policies_in_force
 from cloche.worker.blocks import Blocks
 from cloche.worker.callbacks import Callbacks
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.cells import WorkerCells
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
+from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
@@ -40,8 +42,10 @@ from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
 from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
+from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
+from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
@@ -64,11 +68,12 @@ class Worker:
         checkpoint_every: events of a run after which its cell is saved.
         cached_bytes_max: memory that live cells may take, in bytes.
         lease_ttl_s: how long other workers wait for a heartbeat until they evict this one.
+        skew_max_s: how far the clock may be from that of a store on another machine.
         loop_stall_max_s: how long a step may block the event loop before the heartbeats end.
         switch_interval_s: what Python's switch interval, a setting of the whole process, is shortened to while a guest runs for
             more than some milliseconds, so that it is stopped in time whatever other threads compute; None leaves it alone.
             It is put back when no guest runs, and when the worker closes.
-        policy_of: the policy of a tenant, by its id.
+        policies: which policy new runs begin under.
         handle: what a step that starts a run is given, of the run's key and its workflow.
     """
 
@@ -82,9 +87,10 @@ class Worker:
         checkpoint_every: int = EVENTS_BETWEEN,
         cached_bytes_max: int = BYTES_MAX,
         lease_ttl_s: float = LEASE_TTL_S,
+        skew_max_s: float = SKEW_MAX_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         switch_interval_s: float | None = SWITCH_INTERVAL_S,
-        policy_of: Callable[[str], Policy] = lambda _: Policy(),
+        policies: InForce | None = None,
         handle: Handle = lambda key, workflow: key,
     ) -> None:
         checkpoints = checkpoints or store.checkpoints
@@ -97,8 +103,9 @@ class Worker:
         self.membership = Membership(
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
-        self.admission = Admission(store, policy_of)
-        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self))
+        policies_of = Policies(store, policies or InForce(Policy()))
+        self.admission = Admission(policies_of.known, policies_of.learn)
+        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
         lanes = Lanes(self.admission.driven)
         self.cells = WorkerCells(
             store,
@@ -121,9 +128,17 @@ class Worker:
             on_begun=lambda key: self.inbox.begun(key),
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
         )
+        self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
         self.requests = Requests(self.services, self.starting, listeners)
         self.new_runs = NewRuns(
-            self.services, self.starting, self.admission, self.claims, self.cells, engine, policy_of, self._registered
+            self.services,
+            self.starting,
+            self.admission,
+            self.claims,
+            self.cells,
+            engine,
+            policies_of,
+            self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
 
@@ -139,6 +154,7 @@ class Worker:
             on_room=self.claims.room_again,
             on_hooks=lambda key, names: self.inbox.runs.hooks_opened(key, names),
             on_due=lambda key: self.inbox.runs.timer_due(key),
+            on_child=lambda: self.inbox.look_beside(),
         )
 
     def _services(
@@ -184,9 +200,15 @@ class Worker:
         self.cells.begin()
         try:
             await self.claims.begin()
+            await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
         except BaseException:
             self.cells.end()
             raise
+
+    async def look_at_holds(self) -> None:
+        """Let go of runs that an operator holds back. What has come for those that are not any more is looked at anew."""
+        if await self.new_runs.holds.look(self.drivers):
+            self.inbox.look_at_all()
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Execute these too, from now on; raises as `Registry.register`."""
@@ -209,6 +231,8 @@ class Worker:
         """
         try:
             await self.requests.cancel(key, reason)
+        except HeldBack:
+            raise
         except (LeasedElsewhere, LeaseLost):
             await self.inbox.ask(key, "cancel", reason)
 
@@ -278,17 +302,19 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def adopt(self, row: RunRow) -> object:
-        return await self._worker.starting.adopt(row)
+    async def adopt(self, row: RunRow) -> None:
+        await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
         worker = self._worker
+        worker.new_runs.policies.look()
+        await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
-        self._worker.drivers.lose_all()
+        self._worker.drivers.lose_all(but=self._worker.name)
 
 
 class _ChildRuns:
@@ -297,6 +323,7 @@ class _ChildRuns:
     def __init__(self, worker: Worker, handle: Handle) -> None:
         self._worker = worker
         self._handle = handle
+        self._descendants = Descendants(worker.store)
 
     async def start_child(self, start: ChildStart, limits: RunLimits) -> Any:
         """
@@ -305,7 +332,12 @@ class _ChildRuns:
         """
         is_new = await self._worker.store.run(start.key) is None
         depth = limits.child_depth(start.workflow, is_new=is_new)
-        found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=Begun.by(start, depth))
+        begun = Begun.by(start, depth)
+        if is_new:
+            async with self._descendants.one_more(start.key, limits.policy.descendants):
+                found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
+        else:
+            found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
 
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:

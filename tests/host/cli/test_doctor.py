@@ -97,6 +97,8 @@ def test_every_bound_is_listed_from_the_model_itself(app: str) -> None:
         assert line["default"] == line["value"] == Policy().model_dump(mode="json")[line["name"]]
         assert line["counts"], line["name"]
         assert line["why"].endswith("."), line["name"]
+        assert line["strict"] == Policy.strict().model_dump(mode="json")[line["name"]]
+        assert (line["why_strict"] == "") is (line["strict"] == line["default"])
     listed = {line["name"]: line for line in cloche("doctor", "--policy", "--app", app, "--json").lines()}
     assert (listed["timers"]["value"], listed["timers"]["default"]) == (3, 100_000)
     assert listed["timers"]["tenants"] == {"acme": 100_000}

@@ -25,7 +25,9 @@ def test_a_file_is_deployed_for_a_tenant_and_the_same_file_is_the_same_version(s
     assert (first.json()["tenant"], first.json()["workflow"]) == ("acme", "adds")
     assert first.json()["version"] == f"adds@{first.json()['digest'][:16]}"
     said = cloche("deploy", adds, "--tenant", "umbra", "--workflow", "other", "--store", store)
-    assert (said.code, said.err) == (0, "")
+    assert (said.code, "it calls step 'double', which strangers may not" in said.err) == (0, True)
+    assert "policies={'umbra': Policy.strict(steps=[Grant(step=\"double\")])}" in said.err
+    assert first.json()["not_granted"] == ["double"]
     assert said.out.startswith("✓ other@")
 
 

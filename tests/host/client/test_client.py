@@ -70,6 +70,13 @@ async def test_a_client_is_no_worker(journal: Journal, tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_worker_on_a_file_sees_itself(journal: Journal, tmp_path: Path) -> None:
+    async with AppOn(SqliteStore(tmp_path / "runs.db"), workflows=[adding(journal)]) as app:
+        assert await app.workers() == [app._running.name]
+        assert [(one.id, one.is_registered) for one in await app.startable()] == [("adding", True)]
+
+
+@in_loop
 async def test_a_client_blocks_no_run(journal: Journal) -> None:
     async with beside(asking(journal)) as (client, app):
         run = await client.start("asking", {"v": 1}, run_id="r1")
@@ -97,7 +104,7 @@ async def test_a_deploy_begins_what_was_asked_for(journal: Journal) -> None:
     store = MemoryStore()
     async with Client(store) as client:
         run = await client.start("adding", {"v": 1}, run_id="r1")
-        async with AppOn(store, steps=[journal.inc()]) as app:
+        async with AppOn(store, steps=[journal.inc()], policy=Policy()) as app:
             await app._running.inbox.look()
             assert await run.status() == "pending"
             await app.deploy("default", adding(journal).graph)

@@ -101,7 +101,11 @@ async def test_defaults_are_filled_and_unknown_keys_dropped() -> None:
     def see(data: Given) -> dict[str, Any]:
         return {**data.model_dump(), "extra": 1}
 
-    workflow = create_workflow(id="w").then(create_step(id="s", execute=see, output_schema=Numbers)).commit()
+    workflow = (
+        create_workflow(id="w", validate_outputs=False)
+        .then(create_step(id="s", execute=see, output_schema=Numbers))
+        .commit()
+    )
     result = await (await workflow.create_run()).start(input_data={"v": 1, "unk": 2})
     assert (result.status, result.result) == ("success", {"v": 1, "d": "dd", "extra": 1})
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +15,19 @@ from support.strategies import texts, values
 from cloche.errors import FuelExhausted, InvalidInput
 from cloche.history import Failure
 from cloche.history.check import check
-from cloche.history.failures import CAUSES_MAX, MESSAGE_CHARS_MAX, traceback_of
+from cloche.history.failures import BASES_MAX, CAUSES_MAX, MESSAGE_CHARS_MAX, traceback_of
 from cloche.history.messages import StepFailed
-from cloche.history.values import decode, encode, plain
+from cloche.history.values import decode, encode, encode_plain, plain
 
+some_texts = st.lists(texts, max_size=3).map(tuple)
 failures = st.recursive(
-    st.builds(Failure, texts, texts, values(5).map(plain)),
-    lambda inner: st.builds(Failure, texts, texts, values(5).map(plain), inner),
+    st.builds(Failure, texts, texts, values(5).map(plain), bases=some_texts, notes=some_texts),
+    lambda inner: st.builds(
+        Failure, texts, texts, values(5).map(plain), inner, members=st.lists(inner, max_size=2).map(tuple)
+    ),
     max_leaves=3,
 )
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "failures.json").read_text())
 
 
 class PaymentDeclined(Exception):
@@ -44,6 +51,49 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
 @given(failures)
 def test_a_failure_comes_back_as_it_went(failure: Failure) -> None:
     assert repr(Failure.from_wire(decode(encode(failure.to_wire())))) == repr(failure)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_a_guest_is_told_what_its_version_can_say(vector: dict[str, str]) -> None:
+    failure = Failure.from_wire(decode(bytes.fromhex(vector["hex"])))
+    assert [encode_plain(failure.to_wire(abi=abi)).hex() for abi in (1, 2)] == [vector["abi_1"], vector["hex"]]
+
+
+@given(failures)
+def test_a_failure_is_the_same_in_another_process(failure: Failure) -> None:
+    assert repr(pickle.loads(pickle.dumps(failure))) == repr(failure)
+
+
+def test_code_is_told_of_the_classes_that_it_has() -> None:
+    failure = Failure.from_exception(
+        raised(PaymentDeclined("no"), raised(ExceptionGroup("g", [PaymentDeclined("in")])))
+    )
+    own = f"{__name__}.PaymentDeclined"
+    assert failure.bases == (own, "builtins.Exception", "builtins.BaseException")
+    assert failure.told_to(frozenset([own])).bases == failure.bases
+    told = failure.told_to(frozenset(["other.PaymentDeclined"]))
+    assert own not in str(told.to_wire())
+    assert told.cause is not None
+    assert told.cause.members[0].bases == ("builtins.Exception", "builtins.BaseException")
+    library = Failure("E", "m", bases=("json.decoder.JSONDecodeError", "cloche.FatalError"))
+    assert library.told_to(frozenset()).bases == library.bases
+    assert library.told_to(None).bases == ("cloche.FatalError",)
+
+
+def test_of_many_bases_those_that_all_know_are_kept() -> None:
+    kind: type[Exception] = ValueError
+    for number in range(40):
+        kind = type(f"E{number}", (kind,), {})
+    bases = Failure.from_exception(kind("x")).bases
+    assert (len(bases), bases[0]) == (BASES_MAX, f"{__name__}.E39")
+    assert bases[-3:] == ("builtins.ValueError", "builtins.Exception", "builtins.BaseException")
+
+
+def test_a_failure_that_is_raised_on_crosses_as_itself() -> None:
+    inner = Failure("Declined", "no", {"code": 1}, step="charge", bases=("shop.Declined",), traceback="where it was")
+    told = Failure.from_exception(raised(ValueError("run r1 failed"), inner))
+    assert told.cause == Failure("Declined", "no", {"code": 1})
+    assert "where it was" not in str(told.to_wire())
 
 
 @given(failures)

@@ -20,6 +20,7 @@ from cloche.operations import deploy
 from cloche.store import MemoryStore, Version, blob_digest
 from cloche.tenancy import Policy
 
+WIDE = Policy()  # the steps that are registered may be called
 STEP = 'const step = (id) => globalThis[Symbol.for("WORKFLOW_USE_STEP")](id);\n'
 TWICE = STEP + "export default async (input) => { const a = await step('inc')(input); return await step('dbl')(a); };\n"
 ONCE = STEP + "export default async (input) => await step('inc')(input);\n"
@@ -50,7 +51,7 @@ async def refusal(
 
 @in_loop
 async def test_source_is_deployed_once_and_started_by_workflow_or_version(journal: Journal) -> None:
-    async with AppOn(MemoryStore(), steps=[journal.inc(), journal.dbl()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc(), journal.dbl()]) as app:
         acme = app.tenant("acme")
         first, second = await source(app, TWICE), await source(app, ONCE)
         assert (first.workflow, first.id == second.id) == ("w", False)
@@ -63,7 +64,7 @@ async def test_source_is_deployed_once_and_started_by_workflow_or_version(journa
 
 @in_loop
 async def test_the_same_content_is_the_same_version_and_the_current_one_again(journal: Journal) -> None:
-    async with AppOn(MemoryStore(), steps=[journal.inc(), journal.dbl()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc(), journal.dbl()]) as app:
         first, _ = await source(app, TWICE), await source(app, ONCE)
         assert await source(app, TWICE) == first
         assert len(await app.tenant("acme").versions("w")) == 2
@@ -82,11 +83,11 @@ async def test_a_later_process_needs_the_steps_alone(tmp_path: Path, journal: Jo
             await app.deploy("acme", graph),
         ]
     assert deployed[1] == deployed[2]
-    async with Cloche(tmp_path / "s.db", steps=[journal.inc(), journal.dbl(), journal.ask()]) as app:
+    async with Cloche(tmp_path / "s.db", policy=WIDE, steps=[journal.inc(), journal.dbl(), journal.ask()]) as app:
         acme = app.tenant("acme")
         assert await ended(await acme.start("w", {"v": 1})) == ("success", {"v": 4})
         assert (await (await acme.start("g", {"v": 1}, run_id="r1")).result()).status == "suspended"
-    async with Cloche(tmp_path / "s.db", steps=[journal.ask()]) as app:
+    async with Cloche(tmp_path / "s.db", policy=WIDE, steps=[journal.ask()]) as app:
         assert (await app.prune()).blobs == 0
         assert (await app.tenant("acme").resume("r1", resume_data={"add": 3})).result == {"v": 5}
         assert (await app.tenant("acme").replay("r1")).ok
@@ -96,7 +97,7 @@ async def test_a_later_process_needs_the_steps_alone(tmp_path: Path, journal: Jo
 @in_loop
 async def test_python_source_is_deployed_likewise(journal: Journal) -> None:
     needs_python()
-    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc()]) as app:
         await app.deploy("acme", IN_PYTHON, workflow="w", language="python")
         assert await ended(await app.tenant("acme").start("w", {"v": 1})) == ("success", {"v": 2})
         with pytest.raises(DeployRefused, match="SyntaxError") as refused:
@@ -109,7 +110,7 @@ async def test_a_version_is_its_tenants_own_and_no_workflow_of_the_hosts(journal
     host = create_workflow(id="w", input_schema={"type": "integer"}).then(journal.dbl()).commit()
     reported: list[str] = []
     host.on_finish = lambda result: reported.append(result.run_id)
-    async with AppOn(MemoryStore(), workflows=[host], steps=[journal.inc()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, workflows=[host], steps=[journal.inc()]) as app:
         version = await source(app, ONCE)
         run = await app.tenant("acme").start("w", {"v": 1})
         assert await ended(run) == ("success", {"v": 2})
@@ -128,7 +129,7 @@ async def test_the_schemas_of_a_deployed_graph_are_checked(journal: Journal) -> 
     graph = (
         create_workflow(id="g", input_schema=schema).then(journal.inc()).wait_for_event("paid", schema=schema).commit()
     )
-    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc()]) as app:
         await app.deploy("acme", graph.graph)
         acme = app.tenant("acme")
         with pytest.raises(InvalidInput, match="the input of workflow 'g'"):
@@ -227,7 +228,7 @@ async def test_the_hosts_step_bounds_the_retries_of_a_deployed_graph(
     graph = json.loads(create_workflow(id="g").then(journal.boom()).commit().graph.to_json())
     graph["steps"]["boom"] |= said
     graph |= {"retry_config": of_all} if of_all else {}
-    async with AppOn(MemoryStore(), steps=[boom]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[boom]) as app:
         await app.deploy("acme", json.dumps(graph))
         status, _ = await ended(await app.tenant("acme").start("g", {"v": 1}))
         assert (status, len(journal.calls)) == ("failed", attempts)
@@ -237,7 +238,7 @@ async def test_the_hosts_step_bounds_the_retries_of_a_deployed_graph(
 async def test_the_hosts_own_workflow_keeps_its_retries(journal: Journal) -> None:
     """Also where a tenant has deployed the same graph."""
     host = create_workflow(id="g", retry_config=RetryConfig(attempts=2)).then(journal.boom()).commit()
-    async with AppOn(MemoryStore(), workflows=[host]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, workflows=[host]) as app:
         await app.deploy("acme", host.graph)
         await ended(await app.tenant("acme").start("g", {"v": 1}))
         assert len(journal.calls) == 1
@@ -252,7 +253,7 @@ def _fails(_: Any) -> None:
 @in_loop
 async def test_a_withdrawn_version_starts_nothing_and_its_runs_go_on(journal: Journal) -> None:
     asks = STEP + "export default async (input) => await step('ask')(input);\n"
-    async with AppOn(MemoryStore(), steps=[journal.ask()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.ask()]) as app:
         acme, version = app.tenant("acme"), await source(app, asks)
         await (await acme.start("w", {"v": 1}, run_id="r1")).result()
         await acme.withdraw(version)
@@ -334,12 +335,12 @@ async def test_the_versions_of_a_tenant_are_bounded(monkeypatch: pytest.MonkeyPa
 
 @in_loop
 async def test_a_file_cannot_give_a_tenant_the_code_of_another(journal: Journal) -> None:
-    async with AppOn(MemoryStore(), steps=[journal.inc()]) as app:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc()]) as app:
         version = await source(app, ONCE)
         run = await app.tenant("acme").start(version, {"v": 1})
         await run.result()
         exported = await app.tenant("acme").export(run.id)
-    async with AppOn(MemoryStore(), steps=[journal.inc()]) as other:
+    async with AppOn(MemoryStore(), policy=WIDE, steps=[journal.inc()]) as other:
         assert await ended(await other.import_(exported)) == ("success", {"v": 2})
     code = Code("w", "guest", "", {}, "", owner="acme")
     assert Code.unpack(code.pack()) == code

@@ -127,3 +127,10 @@ async def test_a_file_cannot_make_us_inflate_without_end(store: SqliteStore) -> 
     header, _, *items, _ = decode_sequence(await export_run(store, key("plain")))
     with pytest.raises(ForeignFile, match="larger than 64 MiB"):
         await import_run(MemoryStore(), sealed([header, zlib.compress(bytes(65 << 20), 9), *items]))
+
+
+@in_loop
+async def test_parts_that_no_record_needs_are_refused(store: SqliteStore) -> None:
+    header, code, guest, *items = decode_sequence(await export_run(store, key("talking")))[:-1]
+    with pytest.raises(ForeignFile, match="1 parts that no record in it needs"):
+        await import_run(MemoryStore(), sealed([header, code, guest, [0, b"x" * 1_000], *items]))

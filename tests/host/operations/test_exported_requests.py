@@ -94,7 +94,7 @@ def test_a_forged_request_is_refused(journal: Journal, changes: dict[str, Any]) 
     @in_loop
     async def live() -> None:
         file, store = await exported(journal), MemoryStore()
-        async with AppOn(store) as app:
+        async with AppOn(store, policy=Policy()) as app:
             with pytest.raises(ForeignFile):
                 await app.import_(forged(file, **changes))
             assert (await store.runs(), await store.requests()) == ([], [])
@@ -105,7 +105,7 @@ def test_a_forged_request_is_refused(journal: Journal, changes: dict[str, Any]) 
 @in_loop
 async def test_a_request_may_not_be_larger_than_the_policy_allows(journal: Journal) -> None:
     file = await exported(journal, policy=Policy(payload_bytes=1_000))
-    async with AppOn(MemoryStore()) as app:
+    async with AppOn(MemoryStore(), policy=Policy()) as app:
         with pytest.raises(ClocheError, match="payload_bytes"):
             await app.import_(forged(file, body=encode(["go", "x" * 1_000])))
         assert await app.list() == []
@@ -127,7 +127,7 @@ class TakenMeanwhile(MemoryStore):
 @in_loop
 async def test_what_is_delivered_meanwhile_is_not_in_the_file_twice(journal: Journal) -> None:
     store = TakenMeanwhile()
-    async with AppOn(store) as app:
+    async with AppOn(store, policy=Policy()) as app:
         await app.import_(await exported(journal))
         store.takes = True
         assert [item[2:4] for item in decode_sequence(await export_run(store, KEY)) if is_request(item)] == [

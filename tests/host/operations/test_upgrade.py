@@ -14,6 +14,7 @@ from cloche.errors import Divergence, LeasedElsewhere, NotFound, UsageError
 from cloche.history import Kind
 from cloche.status import RunStatus
 from cloche.store import MemoryStore, all_records
+from cloche.tenancy import Policy
 from cloche_codegen import patched
 
 ENGINES: tuple[type[SandboxEngine] | type[DirectEngine], ...] = (SandboxEngine, DirectEngine)
@@ -71,7 +72,7 @@ async def suspended(store: MemoryStore, engine: type[CellSource], workflow: Work
 
 
 def app_on(store: MemoryStore, engine: type[CellSource], *workflows: Workflow) -> AppOn:
-    return AppOn(store, workflows=workflows, world=ManualWorld(), engine=engine())
+    return AppOn(store, workflows=workflows, world=ManualWorld(), engine=engine(), policy=Policy())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -16,6 +16,7 @@ from cloche.errors import InvalidInput
 from cloche.history import Kind
 from cloche.steps.binding import Arguments, Calls, Checks, bound
 from cloche.store import MemoryStore, all_records
+from cloche.tenancy import Policy
 from cloche.testing import double
 from cloche_codegen import Step
 
@@ -212,7 +213,7 @@ def test_the_builder_gives_a_mapping_by_name(engine: type[CellSource], guest: An
 def test_javascript_passes_its_arguments(call: str, result: Any) -> None:
     @in_loop
     async def live() -> None:
-        async with Cloche(steps=[add, with_tip, nothing]) as app:
+        async with Cloche(steps=[add, with_tip, nothing], policy=Policy()) as app:
             source = f"const {{ step }} = cloche; export default async () => await {call};"
             version = await app.deploy("default", source, workflow="w", language="javascript")
             ended = await (await app.start(version)).result()

@@ -131,7 +131,7 @@ export default async function workflow(input) {
 
 @in_loop
 async def test_javascript_starts_children_too_and_they_are_among_its_steps(tmp_path: Path) -> None:
-    async with Cloche("memory:", workflows=[small]) as app:
+    async with Cloche("memory:", workflows=[small], policy=Policy()) as app:
         version = await app.deploy("default", JAVASCRIPT, workflow="w", language="javascript")
         result = await (await app.start(version, {"v": 1}, run_id="r1")).result()
         assert result.unwrap() == {"v": 12}
@@ -142,7 +142,7 @@ async def test_javascript_starts_children_too_and_they_are_among_its_steps(tmp_p
 
 @in_loop
 async def test_code_that_is_not_told_of_a_cancellation_ends_behind_its_children(tmp_path: Path) -> None:
-    async with Cloche("memory:", workflows=[slow]) as app:
+    async with Cloche("memory:", workflows=[slow], policy=Policy()) as app:
         source = "export default async function workflow(input) { return cloche.child('c', 'slow', input); }"
         version = await app.deploy("default", source, workflow="w", language="javascript")
         run = await app.start(version, {}, run_id="r1")

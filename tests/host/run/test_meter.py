@@ -177,7 +177,7 @@ async def test_results_that_come_at_once_are_billed_as_those_that_come_one_by_on
 @in_loop
 async def test_python_is_billed_likewise(journal: Journal) -> None:
     needs_python()
-    async with AppOn(MemoryStore(), steps=[journal.boom("an odd text é")]) as app:
+    async with AppOn(MemoryStore(), steps=[journal.boom("an odd text é")], policy=Policy()) as app:
         await app.deploy("default", CATCHING, workflow="w", language="python")
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
         report, used = await app.replay("r1"), await billed(app.store)

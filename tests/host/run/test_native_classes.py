@@ -141,8 +141,8 @@ async def test_an_exception_that_leaves_says_its_class_text_and_attributes() -> 
 
 
 @in_loop
-async def test_one_that_makes_its_objects_in_a_way_of_its_own_is_a_plain_failure() -> None:
-    assert (await lived(hears_strange, None)).unwrap() == "Failure Strange"
+async def test_one_that_makes_its_objects_in_a_way_of_its_own_is_caught_as_well() -> None:
+    assert (await lived(hears_strange, None)).unwrap() == "its own"
 
 
 @in_loop

@@ -13,11 +13,11 @@ from support.apps import KEY, AppOn, FlakyStore, Journal, ManualWorld, ended, in
 
 from cloche import Cloche, RetryConfig, StepContext, Workflow, code, create_step, create_workflow, step
 from cloche.engines import Code, Language, SandboxEngine
-from cloche.errors import StoreError, StoreUnavailable
+from cloche.errors import StoreUnavailable
 from cloche.history import Kind, TenantId
 from cloche.history.limits import Limits
 from cloche.status import RunStatus
-from cloche.store import Append, MemoryStore
+from cloche.store import Append, MemoryStore, Outcome
 from cloche.worker.tasks import WorkerTasks
 
 
@@ -271,7 +271,7 @@ async def test_recovery_takes_up_every_run_and_parks_what_sleeps(journal: Journa
 class EndlessStore(MemoryStore):
     """Never takes the commit that would end a run."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         if any(append.status == "success" for append in appends):
             raise StoreUnavailable("the disk is full")
         return await super().commit(appends)

@@ -14,7 +14,7 @@ from cloche import Cloche, FatalError, RetryableError, StepContext, create_step,
 from cloche.errors import HistoryError
 from cloche.history import Failure, Kind, Seq
 from cloche.history import Path as CallPath
-from cloche.history.failures import MEMBERS_MAX, TRACEBACK_CHARS_MAX, traceback_of
+from cloche.history.failures import MEMBERS_MAX, PARTS_MAX, TRACEBACK_CHARS_MAX, traceback_of
 from cloche.history.ids import TimeMs, run_key
 from cloche.history.payloads import SIZE_MAX
 from cloche.history.records import genesis, make_record
@@ -61,13 +61,24 @@ async def test_a_fatal_error_in_a_group_is_final(nested: bool) -> None:
 def test_a_group_is_told_with_its_members() -> None:
     failure = Failure.from_exception(_group(ValueError("bad sku"), _group(KeyError("price"))))
     assert failure.message == "two calls failed (2 sub-exceptions): ValueError: bad sku; KeyError: 'price'"
-    told = [(member["name"], member["message"]) for member in failure.data["exceptions"]]
-    assert told == [("ValueError", "bad sku"), ("KeyError", "'price'")]
+    first, inner = failure.members
+    assert (first, inner.members) == (Failure("ValueError", "bad sku"), (Failure("KeyError", "'price'"),))
+
+
+def test_a_group_of_groups_has_a_bound() -> None:
+    group: Exception = ValueError("x")
+    for _ in range(6):
+        group = _group(*[group] * 10)
+    assert _parts(failure_of(group)) <= PARTS_MAX
+
+
+def _parts(failure: Failure) -> int:
+    return 1 + sum(map(_parts, failure.members))
 
 
 def test_of_a_large_group_some_members_are_told() -> None:
     failure = Failure.from_exception(_group(*[ValueError(str(n)) for n in range(100)]))
-    assert len(failure.data["exceptions"]) == MEMBERS_MAX
+    assert len(failure.members) == MEMBERS_MAX
     assert failure.message.endswith("ValueError: 15; …")
 
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from cloche import create_step, create_workflow
 from cloche.engines import Code
-from cloche.errors import InvalidInput, UsageError
+from cloche.errors import InvalidInput, InvalidResult, UsageError
+from cloche.history.values import decode, encode
 from cloche.steps.registry import Registry, retry_policy_of
 
 
@@ -44,6 +45,22 @@ def test_what_a_tenant_brought_is_not_the_workflow_of_that_id() -> None:
     registry.register([workflow])
     assert registry.workflow_of(code(workflow)) is workflow
     assert registry.workflow_of(code(workflow, owner="acme")) is None
+
+
+def test_runs_from_before_there_were_types_are_held_to_none() -> None:
+    registry, workflow = Registry(), create_workflow(id="w", output_schema=Answer).then(ask()).commit()
+    registry.register([workflow])
+    pinned = code(workflow)
+    old = Code.unpack(encode({name: one for name, one in decode(pinned.pack()).items() if name != "typed"}))
+    assert (pinned.typed, old.typed) == (True, False)
+    assert (registry.checks(pinned).outputs, registry.checks(old).outputs) == (True, False)
+    registry.check_result(old, {"no": 1})
+    with pytest.raises(InvalidResult, match="the result of workflow 'w' does not fit its schema: yes: Field required"):
+        registry.check_result(pinned, {"no": 1})
+    asked = create_workflow(id="w", output_schema=Answer, validate_outputs=True).then(ask()).commit()
+    registry = Registry()
+    registry.register([asked])
+    assert registry.checks(old).outputs is True  # as was asked for then
 
 
 def test_resume_data_is_held_against_the_schema_of_the_step() -> None:

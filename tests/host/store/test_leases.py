@@ -64,6 +64,22 @@ async def test_only_the_lease_of_the_run_may_append(store: Store, lease: Lease |
 
 
 @in_loop
+async def test_a_worker_can_ask_what_it_owns(store: Store) -> None:
+    """Also what it was not told of: the answer to a claim may be lost. Not what has ended."""
+    for run, wake_at in (("r1", None), ("r2", 5), ("r3", None), ("r4", None)):
+        await committed(store, run, "waiting" if wake_at else "running", wake_at)
+    log = await committed(store, "r5")
+    assert await claimed(store, "A", now=9, limit=3) == ["r1", "r3", "r4"]
+    await store.leases.claim("B", key("r2"))
+    row = await store.leases.claim("A", key("r5"))
+    assert row is not None
+    assert await store.commit([replace(log.append(Kind.RUN_COMPLETED, status="success"), lease=row.lease)]) == [None]
+    assert await store.leases.owned("A") == [await store.run(key(run)) for run in ("r1", "r3", "r4")]
+    assert [row.key.run for row in await store.leases.owned("B")] == ["r2"]
+    assert await store.leases.owned("C") == []
+
+
+@in_loop
 async def test_an_old_fence_is_refused_though_nothing_was_appended_since(store: Store) -> None:
     log = await committed(store, "r1")
     first = await store.leases.claim("A", key())

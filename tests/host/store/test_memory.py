@@ -9,12 +9,12 @@ from support.apps import in_loop
 from support.histories import at
 from support.stores import begun, key
 
-from cloche.errors import StoreError, StoreUnavailable
-from cloche.store import Append, MemoryStore, all_records
+from cloche.errors import StoreUnavailable
+from cloche.store import Append, MemoryStore, Outcome, all_records
 
 
 class Refusing(MemoryStore):
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         raise StoreUnavailable("the disk is full")
 
 

@@ -103,7 +103,7 @@ def test_what_was_taken_begins_in_turns() -> None:
 
 
 def test_each_tenant_has_an_even_share_of_a_full_worker() -> None:
-    admission = Admission(MemoryStore(), lambda tenant: Policy(concurrent_runs=700 if tenant == "small" else 10_000))
+    admission = Admission(lambda tenant: Policy(concurrent_runs=700 if tenant == "small" else 10_000))
     for _ in range(DRIVEN_MAX):
         admission.entered(FLOOD)
     assert (admission.room(FLOOD, 2), admission.room(SMALL, 2)) == (0, DRIVEN_MAX // 2)

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from support.apps import in_loop
 from support.stores import begun, key
 
-from cloche.errors import DamagedStore, StoreError
-from cloche.store import Append, MemoryStore
+from cloche.errors import DamagedStore
+from cloche.store import Append, MemoryStore, Outcome
 from cloche.worker.committer import Committer
 
 
 class DamagedInPart(MemoryStore):
     """Nothing can be written where run `bad` lies: a commit with it fails as a whole, as SQLite's do."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         if any(append.key.run == "bad" for append in appends):
             raise DamagedStore("a page cannot be read")
         return await super().commit(appends)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from support.apps import KEY, Journal
 
 from cloche import DirectEngine, RetryConfig, Workflow, create_workflow
-from cloche.errors import StoreError
 from cloche.history import Kind
-from cloche.store import Append, MemoryStore, all_records
+from cloche.store import Append, MemoryStore, Outcome, all_records
 from cloche.testing import TestApp, VirtualTime, double
 
 
@@ -51,7 +50,7 @@ class SettingStore(MemoryStore):
         super().__init__()
         self._time = time
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         records = [record for append in appends for record in append.records if record.kind is Kind.ATTEMPT_STARTED]
         if any("redispatched" in record.content() for record in records):
             self._time.set_clock(-3_600)

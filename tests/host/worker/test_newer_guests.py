@@ -68,7 +68,7 @@ def test_a_run_of_a_newer_guest_is_left_to_others(kind: str, journal: Journal) -
             if kind == "asked for":
                 await older.request_resume(KEY.run, resume_data={"add": 5})
             for _ in range(3):
-                await older._running.claims._look()
+                await older._running.claims.look()
             row = await store.run(KEY)
             assert row is not None
             assert (row.status, row.owner, row.problem, len(await store.records(KEY))) == (before, None, None, records)

@@ -15,11 +15,11 @@ import pytest
 from support.apps import KEY, AppOn, Journal, ManualWorld, ended, in_loop, until
 
 from cloche import Cloche, Step, StepContext, Workflow, create_workflow
-from cloche.errors import InvalidInput, NotSuspended, RunConflict, StoreError
+from cloche.errors import InvalidInput, NotSuspended, RunConflict
 from cloche.history import Kind, RunKey
 from cloche.run.driver import PARK_AFTER_MS
 from cloche.status import RunStatus
-from cloche.store import GRANTED, Append, MemoryStore, RunRow, SqliteStore, Store, all_records
+from cloche.store import GRANTED, Append, MemoryStore, Outcome, RunRow, SqliteStore, Store, all_records
 from cloche.worker.answers import token_of
 
 
@@ -199,7 +199,7 @@ async def test_a_run_that_was_let_go_is_parked(journal: Journal) -> None:
     """Its pause is exactly the time from which on runs are parked, and has become shorter when the commit is made."""
 
     class Slow(MemoryStore):
-        async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+        async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
             world.time_ms += 1
             return await super().commit(appends)
 

@@ -17,6 +17,8 @@ from enum import EnumType
 from types import FunctionType
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from cloche_codegen.conditions.functions.source import NoSource, Written, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
 
@@ -78,10 +80,11 @@ def own_functions(taken: type) -> list[FunctionType]:
 def class_text(source: Written) -> str:
     """Its definition at the left margin, decorators first; as many lines as in the file."""
     assert isinstance(source.node, ast.ClassDef)
-    return cut_out(source, [*bare(source), *_annotations(source.node)], source.node.name)
+    return cut_out(source, [*bare(source), *annotation_edits(source.node)], source.node.name)
 
 
-def _annotations(node: ast.ClassDef) -> Iterator[Edit]:
+def annotation_edits(node: ast.ClassDef) -> Iterator[Edit]:
+    """Annotations of fields, as what they say inside."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.ClassDef):
             fields = [one for one in inner.body if isinstance(one, ast.AnnAssign)]
@@ -124,6 +127,8 @@ def _fits(node: ast.ClassDef, taken: type, methods: list[FunctionType]) -> bool:
     if not all(first <= one.__code__.co_firstlineno <= (node.end_lineno or 0) for one in methods):
         return False
     known = {*vars(taken), *vars(taken).get("__annotations__", ()), *getattr(taken, "__members__", ())}
+    if isinstance(taken, type) and issubclass(taken, BaseModel):  # pydantic takes some names out of the class
+        known |= {*taken.model_fields, *taken.__private_attributes__, "model_config", "Config"}
     return {_mangled(name, node.name) for name in _defined(node)} <= known
 
 

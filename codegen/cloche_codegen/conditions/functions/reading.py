@@ -124,6 +124,7 @@ _DATA: Final = (
     ast.Name, ast.Attribute, ast.keyword,
 )  # fmt: skip
 _MAKERS: Final = ("_datetime", "_decimal", "set", "frozenset", "_step", "_child")
+TYPES: Final = "_cloche_types"  # under which the descriptions of classes stand in a native workflow
 
 
 def _is_data(value: ast.expr, known: Collection[str] = ()) -> bool:

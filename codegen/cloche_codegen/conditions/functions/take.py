@@ -9,13 +9,17 @@ with the file, the line, and the expression underlined.
 from __future__ import annotations
 
 import ast
-import functools
+import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from types import FunctionType, MethodType
+from functools import partial
+from types import FunctionType
 from typing import Any, Final
 
+from pydantic import BaseModel
+
+from cloche_codegen.conditions.functions.awaited import schemas_awaited
 from cloche_codegen.conditions.functions.captures import (
     FROZEN_SIZE_MAX,
     GUEST_MODULES,
@@ -28,6 +32,15 @@ from cloche_codegen.conditions.functions.captures import (
     why_not_inside,
 )
 from cloche_codegen.conditions.functions.classes import class_text, class_written, is_takeable
+from cloche_codegen.conditions.functions.models import (
+    BASE,
+    PYDANTICS_OWN,
+    descriptions,
+    fields_text,
+    is_model,
+    model_text,
+    own_fields,
+)
 from cloche_codegen.conditions.functions.names import (
     MISSING,
     Lookup,
@@ -37,8 +50,12 @@ from cloche_codegen.conditions.functions.names import (
     names_in_function,
     use_of,
 )
-from cloche_codegen.conditions.functions.source import NoSource, Place, Written, underlined, written
+from cloche_codegen.conditions.functions.refusals import NotUnderGlass, function_in, parameters_of, refused, unwrapped
+from cloche_codegen.conditions.functions.source import NoSource, Place, Written, written
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
+from cloche_codegen.names import qualified_name
+from cloche_codegen.schemas import adapter_of
+from cloche_codegen.types import Types
 
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
@@ -46,22 +63,7 @@ _BLOCKS: Final = ("def ", "async ", "class ", "@")
 _LAMBDA: Final = "function"  # what a lambda is called inside
 
 Crossing = Callable[[str, Any], str | None]
-
-
-class NotUnderGlass(Exception):
-    """A function that cannot go under glass: what is in the way, where, and what to do.
-
-    Attributes:
-        reason: what is in the way, beginning with "it".
-        place: where, if that is known.
-        shown: the line with the expression underlined, or empty.
-        advice: what to do.
-    """
-
-    def __init__(self, reason: str, place: Place | None, shown: str, advice: str) -> None:
-        self.reason, self.place, self.shown, self.advice = reason, place, shown, advice
-        where = f" ({place})" if place else ""
-        super().__init__(f"{reason}{where}" + (f"\n{shown}\n  " if shown else "; ") + advice)
+OnEvent = Callable[[str | None, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Taken:
         parameters: how many it takes by position: its data, and its context.
         lines: for each line of `source` the file and line it is from; None for those that were made.
         values: the plain data it captured, by name.
+        exceptions: the classes of exceptions that have come along: their names in `source`, and their qualified ones.
     """
 
     name: str
@@ -81,19 +84,29 @@ class Taken:
     parameters: int
     lines: tuple[tuple[str, int] | None, ...]
     values: dict[str, Any]
+    exceptions: dict[str, str]
 
 
-def taken(function: Any, *, is_workflow: bool = False, crossing: Crossing | None = None) -> Taken:
+def taken(
+    function: Any,
+    *,
+    is_workflow: bool = False,
+    crossing: Crossing | None = None,
+    types: Types | None = None,
+    on_event: OnEvent | None = None,
+) -> Taken:
     """A function and all it needs.
 
     Args:
         is_workflow: it may be a coroutine function, and so may what it calls.
         crossing: what an object of the host becomes in there: the statement that defines it under a name, or None.
+        types: the types of what it is given: their classes come along where they can, and their descriptions.
+        on_event: is told of each `wait_for_event(name, schema=…)`: its name, where that is written there, and the schema.
 
     Raises:
         NotUnderGlass: It, or something it needs, cannot go there.
     """
-    return _Taking(is_workflow, crossing).take(function)
+    return _Taking(is_workflow, crossing, types or Types(), on_event).take(function)
 
 
 @dataclass(slots=True)
@@ -109,29 +122,35 @@ class _Taking:
 
     is_workflow: bool
     crossing: Crossing | None
+    types: Types
+    on_event: OnEvent | None
     objects: dict[str, Any] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     crossed: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
+    exceptions: dict[str, str] = field(default_factory=dict)
 
     @property
     def modules(self) -> frozenset[str]:
         return GUEST_MODULES if self.is_workflow else PURE_MODULES
 
     def take(self, given: Any) -> Taken:
-        function = _function_in(given)
+        function = function_in(given)
         source = self._checked(function)
         if function.__code__.co_flags & _GENERATES:
-            raise _refused(source, source.node, "it is a generator", "return a list instead of yielding")
+            raise refused(source, source.node, "it is a generator", "return a list instead of yielding")
         name = self._own_name(source)
         self.objects[name] = function
         own = self._define(name, function, source)
+        self._bring_types()
         made = [_Definition(text) for text in sorted(set(self.imports.values()))]
         made += [_Definition(text) for text in self.crossed.values()]
         made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
-        for one in (*self.definitions.values(), own):
+        defined = {name for name in self.definitions if self.objects.get(name) is self.types.objects.get(name)}
+        described = [_Definition(descriptions(self.types, defined))] if self.is_workflow and self.types.classes else []
+        for one in (*self.definitions.values(), *described, own):
             if made and (one.text.startswith(_BLOCKS) or made[-1].text.startswith(_BLOCKS)):
                 made += [_Definition("")] * 2
             made.append(one)
@@ -140,8 +159,8 @@ class _Taking:
         for one in made:
             count = one.text.count("\n") + 1
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
-        count = 1 if self.is_workflow else _parameters(function, source)
-        return Taken(name, text, count, tuple(lines), self.values)
+        count = 1 if self.is_workflow else parameters_of(function, source)
+        return Taken(name, text, count, tuple(lines), self.values, self.exceptions)
 
     def _own_name(self, source: Written) -> str:
         """Its own name, unless it captures something else under that."""
@@ -169,12 +188,15 @@ class _Taking:
         flags = function.__code__.co_flags
         if flags & _AWAITS and not self.is_workflow:
             advice = "write it without async: only steps may wait, and their results are in the context"
-            raise _refused(source, source.node, "it is async", advice)
+            raise refused(source, source.node, "it is async", advice)
         return source
 
     def _define(self, name: str, function: FunctionType, source: Written) -> _Definition:
         """The text of a function under `name`; everything it needs is defined on the way."""
         self._check_statements(set(function.__code__.co_freevars), source)
+        if self.on_event is not None:
+            for event, schema in schemas_awaited(function, source):
+                self.on_event(event, schema)
         text = cut_out(source, [*bare(source), *self._defaults(function, source)], name)
         for free in names_in_function(text):
             self._capture(free, in_function(function), source)
@@ -183,11 +205,17 @@ class _Taking:
     def _define_class(self, name: str, given: type, source: Written) -> None:
         """The text of a class, after what it needs to be defined; what its methods need may come later."""
         self._check_statements(set(), source)
-        text, look_up = class_text(source), in_class(given)
+        look_up = in_class(given)
+        if is_model(given):
+            self._define_model(name, given, source, look_up)
+            return
+        text = class_text(source)
         at_once, later = names_in_class(text)
         for free in at_once:
             self._capture(free, look_up, source)
         self.definitions[name] = _Definition(text, source.file, source.first_line)
+        if issubclass(given, Exception):
+            self.exceptions[name] = qualified_name(given)
         for free in later:
             self._capture(free, look_up, source)
 
@@ -196,24 +224,25 @@ class _Taking:
             match node:
                 case ast.Global():
                     advice = "return what it computes instead: a function under glass changes nothing outside of itself"
-                    raise _refused(source, node, f"it declares global {', '.join(node.names)}", advice)
+                    raise refused(source, node, f"it declares global {', '.join(node.names)}", advice)
                 case ast.Nonlocal() if outer & set(node.names):
                     advice = "return what it computes instead: a function under glass changes nothing outside of itself"
-                    raise _refused(
-                        source, node, f"it changes {', '.join(node.names)} of the function around it", advice
-                    )
+                    raise refused(source, node, f"it changes {', '.join(node.names)} of the function around it", advice)
                 case ast.Import():
                     for alias in node.names:
                         self._check_import(alias.name, node, source)
                 case ast.ImportFrom():
                     self._check_import("." * node.level + (node.module or ""), node, source)
+                case ast.Attribute(attr=attr) if self.is_workflow and attr in PYDANTICS_OWN:
+                    advice = "make the model by its name (Order(…)): its values are validated where they arrive. Or use a step"
+                    raise refused(source, node, f"it uses {attr}, which is pydantic's and not inside", advice)
 
     def _check_import(self, module: str, node: ast.stmt, source: Written) -> None:
         if module not in self.modules and not (self.is_workflow and module == "cloche"):
             advice = (
                 "import what you need at the top of the file if it is a pure function, or make what needs it a step"
             )
-            raise _refused(source, node, f"it imports {module}, which is not inside the Python guest", advice)
+            raise refused(source, node, f"it imports {module}, which is not inside the Python guest", advice)
 
     def _defaults(self, function: FunctionType, source: Written) -> Iterator[Edit]:
         """Defaults are made when a function is defined: what they were then is frozen."""
@@ -230,7 +259,7 @@ class _Taking:
             try:
                 yield Edit.of(node, self._frozen(value))
             except NotPlain as error:
-                raise _refused(source, node, f"its default is {error.what}", error.advice) from None
+                raise refused(source, node, f"its default is {error.what}", error.advice) from None
 
     def _frozen(self, value: Any) -> str:
         text = frozen(value, self._member)
@@ -260,7 +289,7 @@ class _Taking:
         if name in self.objects:
             if self.objects[name] is not value and not self._same_constant(name, value):
                 advice = "give one of them another name: under glass both stand in one place"
-                raise _refused(source, use_of(name, source), f"it uses two different things named {name}", advice)
+                raise refused(source, use_of(name, source), f"it uses two different things named {name}", advice)
             return
         self.objects[name] = value
         self._bring(name, value, source)
@@ -272,8 +301,10 @@ class _Taking:
         if imported := import_of(name, value, self.modules):
             self.imports[name] = imported
             return
-        inner = _unwrapped(value)
-        if isinstance(inner, FunctionType):
+        inner = unwrapped(value)
+        if self.is_workflow and is_model(inner):
+            self._bring_class(name, inner, source)
+        elif isinstance(inner, FunctionType):
             self.definitions[name] = self._define(name, inner, self._checked(inner))
         elif is_takeable(inner):
             self._bring_class(name, inner, source)
@@ -283,22 +314,89 @@ class _Taking:
     def _bring_class(self, name: str, given: type, source: Written) -> None:
         what = f"it uses {name}, which is {described(given)}"
         if name != given.__name__:
-            raise _refused(source, use_of(name, source), what, f"use it under its own name: {given.__name__}")
+            raise refused(source, use_of(name, source), what, f"use it under its own name: {given.__name__}")
         try:
             written_there = class_written(given)
         except NoSource as error:
-            raise _refused(source, use_of(name, source), f"{what}, whose source cannot be found", str(error)) from None
+            raise refused(source, use_of(name, source), f"{what}, whose source cannot be found", str(error)) from None
         self._define_class(name, given, written_there)
+        if is_model(given):
+            self.types.of(adapter_of(given, name))
+
+    # ── types ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _bring_types(self) -> None:
+        """The classes of what it is given, with their methods. One that cannot go is there as its fields alone."""
+        for name in sorted(self.types.objects):
+            kind = self.types.objects[name]
+            if kind.__name__ != name or self.objects.get(name) is not None or not (is_model(kind) or is_takeable(kind)):
+                continue
+            tables: list[dict[str, Any]] = [
+                self.objects,
+                self.imports,
+                self.values,
+                self.constants,
+                self.crossed,
+                self.definitions,
+            ]
+            before = [(table, dict(table)) for table in tables]
+            self.objects[name] = kind
+            try:
+                self._define_class(name, kind, class_written(kind))
+            except (NotUnderGlass, NoSource):
+                for table, kept in before:
+                    table.clear()
+                    table.update(kept)
+
+    def _define_model(self, name: str, given: type[BaseModel], source: Written, look_up: Lookup) -> None:
+        assert isinstance(source.node, ast.ClassDef)
+        self.imports[BASE] = f"from cloche import {BASE}"
+        self.objects.setdefault(BASE, BaseModel)
+        at_once, later = names_in_class(model_text(source, look_up, {}))
+        for free in at_once:
+            if free != BASE:
+                self._capture(free, look_up, source)
+        own = fields_text(given, own_fields(source.node), self._frozen_or_none, partial(self._factory, name))
+        text = model_text(source, look_up, own)
+        self.definitions[name] = _Definition(text, source.file, source.first_line)
+        for free in later:
+            if free != BASE:
+                self._capture(free, look_up, source)
+
+    def _frozen_or_none(self, value: Any) -> str | None:
+        """The text of a default, where it has one; a URL is a text inside."""
+        if type(value).__module__.startswith("pydantic."):
+            return repr(str(value))
+        try:
+            return self._frozen(value)
+        except NotPlain:
+            return None
+
+    def _factory(self, kind: str, field: str, factory: Any) -> str | None:
+        """The name of what makes a default, which comes along."""
+        named = str(getattr(factory, "__name__", ""))
+        if getattr(builtins, named, None) is factory:
+            return named
+        name = f"_{kind}_{field}"
+        if imported := import_of(name, factory, self.modules):
+            self.imports[name] = imported
+            return name
+        if not isinstance(factory, FunctionType):
+            return None
+        try:
+            self.definitions[name] = self._define(name, factory, self._checked(factory))
+        except NotUnderGlass:
+            return None
+        return name
 
     def _bring_value(self, name: str, value: Any, source: Written) -> None:
         try:
             text = self._frozen(value)
         except NotPlain as error:
             what = f"it uses {name}, which is {error.what}"
-            raise _refused(source, use_of(name, source), what, error.advice) from None
+            raise refused(source, use_of(name, source), what, error.advice) from None
         if len(text) > FROZEN_SIZE_MAX:
             what = f"it uses {name}, data of {len(text):,} characters; at most {FROZEN_SIZE_MAX:,} are frozen"
-            raise _refused(source, use_of(name, source), what, "pass it to the workflow as input, or let a step use it")
+            raise refused(source, use_of(name, source), what, "pass it to the workflow as input, or let a step use it")
         if text == _plainly(value):
             self.constants[name] = text
             self.values[name] = value
@@ -314,57 +412,9 @@ class _Taking:
         if self.is_workflow and name == "print":
             return
         if why := why_not_inside(name):
-            raise _refused(source, use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
+            raise refused(source, use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
         advice = "define it above the function, or before the workflow is committed"
-        raise _refused(source, use_of(name, source), f"it uses {name}, which is not defined", advice)
-
-
-def _refused(source: Written, node: ast.AST, reason: str, advice: str) -> NotUnderGlass:
-    place = source.place(node)
-    return NotUnderGlass(reason, place, underlined(source.lines, place), advice)
-
-
-def _function_in(given: Any) -> FunctionType:
-    """The plain function to take; a method, a class or an object with __call__ is none."""
-    function = _unwrapped(given)
-    if isinstance(function, FunctionType):
-        return function
-    if isinstance(function, MethodType):
-        code = getattr(function.__func__, "__code__", None)
-        place = Place(code.co_filename, code.co_firstlineno) if code else None
-        advice = "write a function of its own, and capture the plain data it needs"
-        raise NotUnderGlass(f"it is the method {function.__qualname__}, which needs its object", place, "", advice)
-    if isinstance(function, functools.partial):
-        raise NotUnderGlass("it is a functools.partial", None, "", "write a lambda that calls the function")
-    name = getattr(function, "__name__", None)
-    advice = (
-        f"write a lambda that calls it: lambda data: {name}(data)" if name in SAFE_BUILTINS else "write a lambda or def"
-    )
-    raise NotUnderGlass(f"it is {described(function)}, not a function written in Python", None, "", advice)
-
-
-def _unwrapped(value: Any) -> Any:
-    """Inside a cache there is a plain function that gives the same answers."""
-    while isinstance(value, functools._lru_cache_wrapper):
-        value = value.__wrapped__
-    return value
-
-
-def _parameters(function: FunctionType, source: Written) -> int:
-    """1 or 2, for data and context; further ones need defaults."""
-    code, defaults = function.__code__, len(function.__defaults__ or ())
-    needed = code.co_argcount - defaults
-    keywords = set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
-    if (
-        keywords - set(function.__kwdefaults__ or {})
-        or needed > 2
-        or (not code.co_argcount and not code.co_flags & 0x04)
-    ):
-        arguments = source.arguments
-        advice = "it is called with (data) or (data, ctx)"
-        taking = f"it takes {needed or 'no'} arguments" if not keywords else "it needs arguments by keyword"
-        raise _refused(source, source.node if not arguments.args else arguments.args[0], taking, advice)
-    return 2 if needed == 2 else 1
+        raise refused(source, use_of(name, source), f"it uses {name}, which is not defined", advice)
 
 
 def _plainly(value: Any) -> str | None:

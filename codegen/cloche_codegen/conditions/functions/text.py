@@ -62,6 +62,8 @@ def cut_out(source: Written, edits: Iterable[Edit], name: str) -> str:
     done = node.col_offset
     for edit in sorted([*edits, *_margin(source, lines)], key=lambda one: (one.line, one.column)):
         start, stop = starts[edit.line - first] + edit.column, starts[edit.end_line - first] + edit.end_column
+        if start < done:  # within a piece that is replaced as a whole
+            continue
         pieces += [
             whole[done:start],
             edit.text.encode("utf-8", "surrogatepass"),

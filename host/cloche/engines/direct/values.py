@@ -99,13 +99,17 @@ class Opaque:
 
 @dataclass(eq=False, slots=True)
 class Error:
-    """An Error. `data` is its own property of that name; `extras` are the author's further ones."""
+    """An Error. `data` is its own property of that name; `extras` are the author's further ones. `bases`, `notes` and `errors`
+    are those of a failure that came in."""
 
     name: str
     message: str
     data: Any = MISSING
     cause: Any = MISSING
     extras: dict[str, Any] = field(default_factory=dict)
+    bases: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[Error] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}"
@@ -176,7 +180,10 @@ def error_of(failure: dict[str, Any], language: Language, abi: int = ABI) -> Err
     """The Error that a failure becomes when it enters."""
     cause = error_of(failure["cause"], language, abi) if "cause" in failure else MISSING
     data = received(failure["data"], language, abi) if "data" in failure else MISSING
-    return Error(failure["name"], failure["message"], data, cause)
+    error = Error(failure["name"], failure["message"], data, cause)
+    error.bases, error.notes = list(failure.get("bases", ())), list(failure.get("notes", ()))
+    error.errors = [error_of(member, language, abi) for member in failure.get("members", ())]
+    return error
 
 
 def named(name: str, message: str, cause: Any = MISSING) -> Thrown:
@@ -192,7 +199,17 @@ def failure_of(thrown: Any) -> dict[str, Any]:
     if isinstance(thrown, NoError):
         return defined({"name": "Error", "message": thrown.text, "data": thrown.value})
     cause = failure_of(thrown.cause) if isinstance(thrown.cause, Error) else MISSING
-    return defined({"name": thrown.name, "message": thrown.message, "data": thrown.data, "cause": cause})
+    return defined(
+        {
+            "name": thrown.name,
+            "message": thrown.message,
+            "data": thrown.data,
+            "cause": cause,
+            "bases": list(thrown.bases) or MISSING,
+            "notes": list(thrown.notes) or MISSING,
+            "members": [failure_of(one) for one in thrown.errors] or MISSING,
+        }
+    )
 
 
 def defined(fields: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cloche_codegen.conditions.values import MISSING
 
 EVENT_OUTPUT_MAX: Final = 6 << 20
 OUTPUT_TOO_LARGE: Final = -2
+LISTED_MAX: Final = 16  # bases, notes and members of a failure
 _KEY_BYTES_MAX: Final = 60
 _MESSAGE_BYTES_MAX: Final = 600
 _TOO_DEEP: Final = f"is nested deeper than {DEPTH_MAX}"
@@ -205,15 +206,13 @@ class Output(bytearray):
     def failure(self, thrown: Any, depth: int, around: tuple[Any, ...] = ()) -> None:
         """Whatever was thrown, as a failure. A cause that is `around` it already is left out."""
         if isinstance(thrown, NoError):
-            self._failure("Error", thrown.text, thrown.value, depth, MISSING, around)
+            thrown = Error("Error", thrown.text, thrown.value)
         else:
-            data = thrown.data if thrown.data is not MISSING else self._further(thrown, depth)
-            self._failure(thrown.name, thrown.message, data, depth, thrown.cause, (*around, thrown))
-
-    def _failure(self, name: str, message: str, data: Any, depth: int, cause: Any, around: tuple[Any, ...]) -> None:
+            around = (*around, thrown)
         head = len(self)
-        count = 2
         self.append(0)
+        count = 2
+        data = thrown.data if thrown.data is not MISSING else self._further(thrown, depth)
         if data is not MISSING:
             mark = len(self)
             self.extend(b"\x64data")
@@ -222,14 +221,32 @@ class Output(bytearray):
             else:
                 del self[mark:]
         self.extend(b"\x64name")
-        self.text(name)
-        if isinstance(cause, Error) and depth + 1 < DEPTH_MAX and all(cause is not one for one in around):
+        self.text(thrown.name)
+        count += self._texts(b"\x65bases", thrown.bases)
+        if isinstance(thrown.cause, Error) and _goes(thrown.cause, depth + 1, around):
             self.extend(b"\x65cause")
-            self.failure(cause, depth + 1, around)
+            self.failure(thrown.cause, depth + 1, around)
+            count += 1
+        count += self._texts(b"\x65notes", thrown.notes)
+        if members := [one for one in thrown.errors[:LISTED_MAX] if _goes(one, depth + 2, around)]:
+            self.extend(b"\x67members")
+            self.head(4, len(members))
+            for one in members:
+                self.failure(one, depth + 2, around)
             count += 1
         self.extend(b"\x67message")
-        self.text(message)
+        self.text(thrown.message)
         self[head] = 0xA0 | count
+
+    def _texts(self, key: bytes, texts: list[str]) -> int:
+        """How many entries that makes."""
+        if not texts:
+            return 0
+        self.extend(key)
+        self.head(4, len(texts[:LISTED_MAX]))
+        for one in texts[:LISTED_MAX]:
+            self.text(one)
+        return 1
 
     def _further(self, error: Error, depth: int) -> Any:
         """The author's properties that can cross, MISSING if there are none."""
@@ -240,3 +257,7 @@ class Output(bytearray):
                 crossing[name] = value
             del self[mark:]
         return crossing or MISSING
+
+
+def _goes(error: Error, depth: int, around: tuple[Any, ...]) -> bool:
+    return depth < DEPTH_MAX and all(error is not one for one in around)

@@ -93,8 +93,7 @@ class Cells:
             return answer(Status.BROKEN, asked.number, body=repr(error)[:TEXT_CHARS_MAX].encode(errors="replace"))
         if cell is None:
             return answer(Status.DONE, asked.number, body=body)
-        resident_bytes = 0 if asked.op is Op.LIGHT_TURN else cell.resident_bytes
-        return answer(Status.DONE, asked.number, cell.fuel_used - before, resident_bytes, body)
+        return answer(Status.DONE, asked.number, cell.fuel_used - before, cell.resident_bytes, body)
 
     def drop(self, cells: Sequence[int]) -> None:
         for number in cells:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
 from cloche.store.memory.requests import InboxData
+from cloche.store.operators import AuditEntry, Hold
 from cloche.store.protocol import RunRow, Version, WorkerRow
+from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
 
 
@@ -25,10 +27,17 @@ class MemoryData:
     blobs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: InboxData = field(default_factory=InboxData)
+    tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
     departures: int = 0  # how often runs were freed of a worker that was gone
+    holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
+    audit_log: list[AuditEntry] = field(default_factory=list)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     workers_lock: threading.RLock = field(default_factory=threading.RLock)  # heartbeats come from other threads
     writes: int = 0  # of all connections
+
+    def is_held(self, row: RunRow) -> bool:
+        """Whether an operator holds the run back."""
+        return any((row.key.tenant, code) in self.holds for code in ("", row.code))
 
     def keep(self, blobs: Mapping[str, bytes]) -> None:
         """Keep blobs by digest; what is there already is never changed."""

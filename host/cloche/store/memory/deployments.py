@@ -32,8 +32,8 @@ class MemoryDeployments(Facet):
         found = self._data.versions.get((tenant, name))
         return found or next(iter(await self.versions(tenant, name)), None)
 
-    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
-        ours = [one for one in reversed(self._data.versions.values()) if one.tenant == tenant]
+    async def versions(self, tenant: TenantId | None, workflow: str | None = None) -> list[Version]:
+        ours = [one for one in reversed(self._data.versions.values()) if tenant in (None, one.tenant)]
         return [one for one in ours if workflow in (None, one.workflow)]
 
     async def withdraw(self, tenant: TenantId, id: str) -> bool:

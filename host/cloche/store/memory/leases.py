@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.memory.data import Facet
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
@@ -65,6 +65,8 @@ class MemoryLeases(Facet):
         row = self._data.rows.get(key)
         if row is None or row.owner not in (None, worker) or worker not in self._data.workers:
             return None
+        if self._data.is_held(row):
+            return None
         status = RunStatus.RUNNING if row.status == RunStatus.BLOCKED else row.status
         claimed = replace(row, owner=worker, fence=row.fence + 1, status=status, problem=None)
         self._data.rows[key] = claimed
@@ -81,6 +83,9 @@ class MemoryLeases(Facet):
             taken += [await self.claim(worker, row.key) for row in due[:share]]
         return [row for row in taken if row is not None]
 
+    async def owned(self, worker: str) -> list[RunRow]:
+        return [row for row in self._data.rows.values() if row.owner == worker and row.status not in FINAL]
+
     async def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
 
@@ -95,6 +100,7 @@ class MemoryLeases(Facet):
             row
             for row in self._data.rows.values()
             if row.owner is None
+            and not self._data.is_held(row)
             and (
                 row.status in (RunStatus.RUNNING, RunStatus.PENDING)
                 or (row.status == RunStatus.WAITING and row.wake_at is not None)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
-from cloche.errors import StoreError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, RunRow
-from cloche.store.refusals import lease_lost, no_such_run, refusal
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, Outcome, RunRow
+from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.usage import NOTHING, Metered
+from cloche.text import ID_SEPARATOR
 
 
 class MemoryLog(Facet):
     """Implements `Log`."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         self._connection.count_write()
         return [self._append(append) for append in appends]
 
-    def _append(self, append: Append) -> StoreError | None:
+    def _append(self, append: Append) -> Outcome:
         row = self._data.rows.get(append.key)
         if (row.head_seq if row else 0) != append.expect or (row is None) != (append.new is not None):
             return refusal(append, row)
@@ -32,6 +33,8 @@ class MemoryLog(Facet):
         if append.new is not None:
             if append.key in self._data.tombstones:
                 return refusal(append, row)
+            if append.queue_max is not None and (waiting := self._queued(append.key.tenant)) >= append.queue_max:
+                return queue_full(append.key.tenant, waiting, append.queue_max)
             row = self._created(append, append.new)
         assert row is not None
         self._meter(append)
@@ -42,6 +45,8 @@ class MemoryLog(Facet):
                 self._data.results[append.key, record.path] = record
         for inbox_id in append.taken:
             self._data.inbox.resolve(inbox_id, GRANTED)
+        for post in append.posts:
+            self._data.inbox.post(post, append.at)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
         if append.status in FINAL:
             self._data.inbox.end_events(append.key)
@@ -138,5 +143,13 @@ class MemoryLog(Facet):
     async def result(self, key: RunKey, path: Path) -> Record | None:
         return self._data.results.get((key, path))
 
+    async def descendants(self, key: RunKey, most: int) -> int:
+        below = key.run + ID_SEPARATOR
+        found = (one for one in self._data.rows if one.tenant == key.tenant and one.run.startswith(below))
+        return sum(1 for _ in islice(found, most))
+
     async def queued(self, tenant: TenantId) -> int:
+        return self._queued(tenant)
+
+    def _queued(self, tenant: TenantId) -> int:
         return sum(key.tenant == tenant and row.status == RunStatus.PENDING for key, row in self._data.rows.items())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.store.inbox import ENDED, InboxRow
+from cloche.store.inbox import ENDED, InboxRow, Post
 
 
 class WaitingEvents:
@@ -78,6 +78,12 @@ class InboxData:
         self.rows[token], self.tokens[row.id] = row, token
         if row.name is not None:
             self.events.add(row)
+
+    def post(self, post: Post, at: TimeMs) -> None:
+        """What an append leaves for another run."""
+        if post.token not in self.rows:
+            self.posted += 1
+            self.add(InboxRow(self.posted, post.key, post.kind, post.body, None, at, post.token), post.token)
 
     def resolve(self, inbox_id: int, answer: str) -> None:
         """Take a request out of the inbox; its answer stays if its token is a kept one."""

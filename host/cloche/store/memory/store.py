@@ -12,10 +12,21 @@ from cloche.store.memory.inbox import MemoryInbox
 from cloche.store.memory.leases import MemoryLeases
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
+from cloche.store.memory.operators import MemoryOperators
+from cloche.store.memory.tokens import MemoryTokens
 from cloche.store.protocol import News
 
 
-class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, MemoryMetering, MemoryMaintenance):
+class MemoryStore(
+    MemoryLog,
+    MemoryInbox,
+    MemoryBlobs,
+    MemoryDeployments,
+    MemoryMetering,
+    MemoryOperators,
+    MemoryMaintenance,
+    MemoryTokens,
+):
     """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
 
     def __init__(self) -> None:
@@ -29,6 +40,7 @@ class MemoryStore(MemoryLog, MemoryInbox, MemoryBlobs, MemoryDeployments, Memory
     commits_at_once = 1
     appends_at_once = 4096
     news_every_s = 0.1
+    hint = None
     url = "memory:"
 
     async def connect(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cloche.status import FINAL
-from cloche.store.inbox import ENDED
+from cloche.store.inbox import ENDED, Post
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
 from cloche.store.protocol import Append
@@ -22,7 +22,7 @@ def is_plain(append: Append) -> bool:
         append.new is None
         and append.code is None
         and append.status not in FINAL
-        and not (append.taken or append.awaited or append.unawaited)
+        and not (append.taken or append.awaited or append.unawaited or append.posts)
         and all(record.payload is None for record in append.records)
     )
 
@@ -105,6 +105,7 @@ class Everything:
             *_columns([(place, *_names(append), name) for place, append in appends for name in _closed(append)], 4),
             *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
             ENDED,
+            *_columns([_post(place, append, post) for place, append in appends for post in append.posts], 7),
         ]
 
 
@@ -137,6 +138,10 @@ def _closed(append: Append) -> set[str]:
 
 def _names(append: Append) -> tuple[str, str]:
     return append.key.tenant, append.key.run
+
+
+def _post(place: int, append: Append, post: Post) -> tuple[Any, ...]:
+    return place, post.key.tenant, post.key.run, post.kind, post.body, post.token, append.at
 
 
 def _path(path: str | None) -> bytes | None:

@@ -38,9 +38,11 @@ _HELLO = (
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of it. `is_pooled`: a pooler stands between, which gives each transaction another session."""
+    """What is known of it. `is_pooled`: a pooler stands between, which gives each transaction another session. `is_standby`: it
+    was accepted although it takes nothing."""
 
     is_pooled: bool
+    is_standby: bool = False
 
 
 async def greet(address: Address) -> Server:
@@ -52,10 +54,9 @@ async def greet(address: Address) -> Server:
     """
     connection = await _connected(address, Server(is_pooled=True))
     try:
-        is_pooled = await _look(address, connection)
+        return await _look(address, connection)
     finally:
         connection.terminate()
-    return Server(is_pooled)
 
 
 async def connect(address: Address, server: Server) -> Connection:
@@ -86,8 +87,8 @@ async def _connected(address: Address, server: Server) -> Connection:
         )
 
 
-async def _look(address: Address, connection: Connection) -> bool:
-    """Whether a pooler stands between: the session is not the one that the connection was promised."""
+async def _look(address: Address, connection: Connection) -> Server:
+    """What the server is like. With a pooler between, the session is not the one that the connection was promised."""
     with translated_at_connecting(address):
         async with connection.transaction():
             said = await connection.fetchrow(_HELLO)
@@ -113,7 +114,7 @@ async def _look(address: Address, connection: Connection) -> bool:
         if is_wrong and accepted not in address.accepts:
             way = f" (accept={accepted} in the URL takes it as it is)" if accepted else ""
             raise StoreRefused(f"the store {address.shown} is refused: {why}{way}", store=address.shown)
-    return bool(said["pid"] != connection.get_server_pid())
+    return Server(said["pid"] != connection.get_server_pid(), said["is_standby"])
 
 
 class Pool:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 
@@ -17,13 +18,19 @@ from cloche.store.postgres.connection import COLD, HOT, Connection, Pool, Server
 from cloche.store.postgres.faults import AGAIN, is_lost, translated
 from cloche.store.postgres.migrations import check_version
 from cloche.store.postgres.snapshots import Snapshot
-from cloche.store.postgres.statements import in_schema
+from cloche.store.postgres.statements import EPOCH, EPOCH_OF_STANDBY, XID, in_schema
 
 CONNECTIONS = 6  # of a process: four lanes of commits, and reads beside them
 STATEMENT_TIMEOUT_S = 30.0  # of one that is short; then the server, or the way to it, is taken for gone
 _TRIES = 5
 
 Rows = list[Any]
+
+_NOW = (
+    "SELECT pg_current_snapshot()::text AS now, "
+    f"ARRAY(SELECT beat_xid FROM cloche.workers WHERE beat_xid > 0) AS beats, {EPOCH}, "
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time"
+)
 
 
 class Database:
@@ -39,6 +46,10 @@ class Database:
         self._pool = Pool(self._connected, CONNECTIONS)
         self._own: set[int] = set()  # numbers of own transactions since the last look for those of others
         self._snapshots: dict[int, Snapshot] = {}  # the last ones, by the mark that was given for each
+        self._epoch = ""  # of those
+        self.hint = asyncio.Event()  # others have left a request: said by `post`, heard by `presence`
+        self.channel = f"cloche_{blake2b(address.schema.encode(), digest_size=16).hexdigest()}"
+        self.name = uuid4().hex  # own requests are nothing new
 
     async def _connected(self) -> Connection:
         """Another connection. What is refused now was accepted when the store was opened, so it is waited for."""
@@ -76,6 +87,8 @@ class Database:
         return len(await self.write(sql, *values))
 
     async def _run(self, sql: str, values: Sequence[Any]) -> Rows:
+        if self.server.is_standby:
+            sql = sql.replace(EPOCH, EPOCH_OF_STANDBY)
         text = in_schema(sql, self.address.schema)
         for attempt in range(1, _TRIES + 1):
             try:
@@ -102,6 +115,15 @@ class Database:
         settings = HOT.format(local="LOCAL") if self.server.is_pooled else ""
         await connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {settings}", timeout=STATEMENT_TIMEOUT_S)
 
+    async def read_in_epoch(self, sql: str) -> Any:
+        """The row of a query that asks for `EPOCH`, which is given a name if it has none."""
+        for _ in range(_TRIES):
+            [row] = await self.read(sql)
+            if row["epoch"] is not None:
+                return row
+            await self.write(f"INSERT INTO cloche.epoch DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING {XID}")
+        raise StoreUnavailable("the server crashes again and again", store=self.address.shown)
+
     # ---- transactions ----
 
     @asynccontextmanager
@@ -126,17 +148,20 @@ class Database:
 
     # ---- others ----
 
-    async def news(self, since: int | None) -> tuple[int, bool]:
-        """A mark for the next call, and whether any transaction but our own has ended since the call that gave `since`."""
-        rows = await self.read("SELECT pg_current_snapshot()::text AS now")
-        now = Snapshot.parse(rows[0]["now"])
+    async def news(self, since: int | None) -> tuple[int, bool, int]:
+        """A mark for the next call, and whether others' transactions have ended since the call that gave `since`, which were
+        more than a heartbeat; and the server's clock, in ms since 1970."""
+        row = await self.read_in_epoch(_NOW)
+        if row["epoch"] != self._epoch:  # numbers from before may be others' now
+            self._epoch, self._snapshots, self._own = row["epoch"], {}, set()
+        now = Snapshot.parse(row["now"])
         before = None if since is None else self._snapshots.get(since)
-        is_any = since is not None and (before is None or now.ended_since(before, self._own) > 0)
-        mark = int.from_bytes(blake2b(rows[0]["now"].encode(), digest_size=7).digest())
+        is_any = since is not None and (before is None or now.ended_since(before, self._own.union(row["beats"])) > 0)
+        mark = int.from_bytes(blake2b(f"{row['now']} {row['epoch']}".encode(), digest_size=7).digest())
         self._snapshots = {**dict(list(self._snapshots.items())[-7:]), mark: now}
         oldest = min(snapshot.xmin for snapshot in self._snapshots.values())
         self._own = {xid for xid in self._own if xid >= oldest}
-        return mark, is_any
+        return mark, is_any, row["time"]
 
     async def close(self) -> None:
         await self._pool.close()

@@ -11,9 +11,9 @@ from cloche.store.postgres.database import Facet
 from cloche.store.postgres.statements import XID
 from cloche.store.protocol import Version
 
-_VERSION = "tenant, id, workflow, code, deployed_at"
+_VERSION = "tenant, id, workflow, code, deployed_at, is_wide"
 _DEPLOY = (
-    f"INSERT INTO cloche.versions ({_VERSION}) VALUES ($1, $2, $3, $4, $5) "
+    f"INSERT INTO cloche.versions ({_VERSION}) VALUES ($1, $2, $3, $4, $5, $6) "
     f"ON CONFLICT (tenant, id) DO UPDATE SET place = DEFAULT RETURNING {_VERSION}"
 )
 _KEEP = "INSERT INTO cloche.blobs (digest, tenant, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
@@ -29,7 +29,8 @@ class PostgresDeployments(Facet):
             for (digest, tenant), data in sorted(named(version.tenant, version.digest, blobs).items()):
                 if not await transaction.fetch(_IS_THERE, digest, tenant):
                     await transaction.fetch(_KEEP, digest, tenant, data)
-            values = (version.tenant, version.id, version.workflow, version.digest, version.deployed_at)
+            named_by = (version.tenant, version.id, version.workflow, version.digest)
+            values = (*named_by, version.deployed_at, version.is_wide)
             [row] = await transaction.fetch(_DEPLOY, *values)
         return _version_of(row)
 
@@ -42,8 +43,9 @@ class PostgresDeployments(Facet):
         rows = rows or await self._database.read(by_workflow, tenant, name)
         return _version_of(rows[0]) if rows else None
 
-    async def versions(self, tenant: TenantId, workflow: str | None = None) -> list[Version]:
-        sql = f"SELECT {_VERSION} FROM cloche.versions WHERE tenant = $1 AND ($2::text IS NULL OR workflow = $2) "
+    async def versions(self, tenant: TenantId | None, workflow: str | None = None) -> list[Version]:
+        which = "($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR workflow = $2)"
+        sql = f"SELECT {_VERSION} FROM cloche.versions WHERE {which} "
         return [_version_of(row) for row in await self._database.read(sql + "ORDER BY place DESC", tenant, workflow)]
 
     async def withdraw(self, tenant: TenantId, id: str) -> bool:
@@ -52,4 +54,5 @@ class PostgresDeployments(Facet):
 
 
 def _version_of(row: Any) -> Version:
-    return Version(TenantId(row["tenant"]), row["id"], row["workflow"], row["code"], TimeMs(row["deployed_at"]))
+    named_by = TenantId(row["tenant"]), row["id"], row["workflow"], row["code"]
+    return Version(*named_by, TimeMs(row["deployed_at"]), row["is_wide"])

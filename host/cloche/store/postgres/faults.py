@@ -16,6 +16,7 @@ from cloche.store.postgres.address import Address
 AGAIN = ("40P01", "40001", "55P03")
 _FULL = "53100"
 _DAMAGED = ("XX001", "XX002")
+_READ_ONLY = "25006"
 _NO_RIGHT = "42501"
 _APPEND_ONLY = "CL001"
 # At connecting: what stays wrong until a person changes it, by code of the server.
@@ -102,6 +103,9 @@ def _of_server(error: asyncpg.PostgresError, address: Address) -> StoreError:
         return DamagedStore(f"{_name(address)} is damaged ({said}): restore it from its backup", store=address.shown)
     if code == _NO_RIGHT:
         return _refused(address, f"the role lacks a right ({said}): 'cloche migrate' grants what is needed")
+    if code == _READ_ONLY:
+        text = f"{_name(address)} takes nothing, for it is a standby or read-only: give the address of the primary"
+        return StoreUnavailable(text, store=address.shown)
     if code == _APPEND_ONLY:
         return _refused(address, said)
     return StoreUnavailable(f"{_name(address)} did not take or give data: {said} [{code}]", store=address.shown)

@@ -9,14 +9,14 @@ from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
 from cloche.status import FINAL
 from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.postgres.database import Facet, Transaction
-from cloche.store.postgres.statements import XID
+from cloche.store.postgres.statements import EPOCH, XID
 from cloche.store.refusals import check_room, no_event_any_more
 
 _REQUEST = "id, tenant, run, kind, body, name, posted_at, token, kept"
 # By another worker than $1.
 _UNTAKEN = "(taker IS NULL OR taker IS NOT DISTINCT FROM $1 OR taker NOT IN (SELECT workers.id FROM cloche.workers))"
 # Below this number no transaction is under way: nothing can appear there any more.
-_MARK = "SELECT number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS row FROM cloche.departures"
+_MARK = f"SELECT number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS row, {EPOCH} FROM cloche.departures"
 _OTHERS = (
     f"SELECT {_REQUEST} FROM cloche.inbox WHERE answer IS NULL AND name IS NULL AND xid > 0 AND xid >= $2 "
     f"AND CASE WHEN kind = '{START}' THEN {_UNTAKEN} ELSE $1 = coalesce((SELECT owner FROM cloche.runs "
@@ -66,11 +66,14 @@ class PostgresInbox(Facet):
                 "WHERE w.tenant = $1 AND w.run = $2) END), $7, $8) ON CONFLICT (token) DO NOTHING",
                 *(key.tenant, key.run, kind, body, token, at, kept, name),
             )
+            # Only here, where a person or another program waits: commits that notify go one after the other.
+            await transaction.fetch("SELECT pg_notify($1, $2)", self._database.channel, self._database.name)
 
     async def new_requests(self, worker: str, after: InboxMark | None) -> NewRequests:
-        [found] = await self._database.read(_MARK)
-        mark = InboxMark(found["number"], found["row"])
-        begin = after.row if after is not None and after.departures == mark.departures else 0
+        found = await self._database.read_in_epoch(_MARK)
+        mark = InboxMark(found["number"], found["row"], found["epoch"])
+        is_same = after is not None and (after.departures, after.epoch) == (mark.departures, mark.epoch)
+        begin = after.row if after is not None and is_same else 0
         requests = await self._database.read(_OTHERS, worker, begin)
         events = await self._database.read(_EVENTS, worker, begin)
         return NewRequests([_request_of(row) for row in requests], [(_key(row), row["name"]) for row in events], mark)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.database import Database, Facet, Transaction
 from cloche.store.postgres.presence import Presence
 from cloche.store.postgres.rows import row_of
-from cloche.store.postgres.statements import FREE, ROW, XID, statement
+from cloche.store.postgres.statements import FREE, NOT_HELD, ROW, XID, XID_NOW, statement
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 
 # A lock that is not held may belong to a process whose connection was cut, and which is about to hold it again.
@@ -32,10 +32,10 @@ class PostgresLeases(Facet):
         self._presence = Presence(database)
 
     async def join(self, worker: str, offers: str | None = None) -> None:
-        lock, server = await self._presence.hold(worker)
+        lock, epoch = await self._presence.hold(worker)
         async with self._database.transaction() as transaction:
-            insert = "INSERT INTO cloche.workers (id, offers, lock, server) VALUES ($1, $2, $3, $4)"
-            await transaction.fetch(insert, worker, offers, lock, server)
+            insert = "INSERT INTO cloche.workers (id, offers, lock, epoch) VALUES ($1, $2, $3, $4)"
+            await transaction.fetch(insert, worker, offers, lock, epoch)
             # Whose owner is no worker (the store was restored, or changed by hand): no worker would ever evict it.
             await transaction.fetch(
                 f"{_LET_GO} WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM cloche.workers)"
@@ -47,7 +47,7 @@ class PostgresLeases(Facet):
         )
 
     async def heartbeat(self, worker: str) -> bool:
-        beat = f"UPDATE cloche.workers SET beat = beat + 1 WHERE id = $1 RETURNING {XID}"
+        beat = f"UPDATE cloche.workers SET beat = beat + 1, beat_xid = {XID_NOW} WHERE id = $1 RETURNING {XID}"
         return await self._database.change(beat, worker) == 1
 
     async def workers(self) -> list[WorkerRow]:
@@ -83,7 +83,8 @@ class PostgresLeases(Facet):
         take = (
             "UPDATE cloche.runs SET owner = $1, fence = fence + 1, problem = NULL, "
             "status = CASE status WHEN 'blocked' THEN 'running' ELSE status END "
-            f"WHERE tenant = $2 AND run = $3 AND (owner IS NULL OR owner = $1) AND {_LIVES} RETURNING {ROW}, {XID}"
+            f"WHERE tenant = $2 AND run = $3 AND (owner IS NULL OR owner = $1) AND {_LIVES} "
+            f"AND {NOT_HELD} RETURNING {ROW}, {XID}"
         )
         rows = await self._database.write(take, worker, key.tenant, key.run)
         return row_of(rows[0]) if rows else None
@@ -97,8 +98,12 @@ class PostgresLeases(Facet):
         values: tuple[Any, ...] = (worker, now, list(shares), list(shares.values()))
         return [row_of(row) for row in await self._database.write(statement("claim_due"), *values)]
 
+    async def owned(self, worker: str) -> list[RunRow]:
+        rows = await self._database.read(f"SELECT {ROW} FROM cloche.runs WHERE owner = $1 ORDER BY id", worker)
+        return [run for run in map(row_of, rows) if run.status not in FINAL]
+
     async def next_due(self) -> TimeMs | None:
-        sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} ORDER BY wake_at LIMIT 1"
+        sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} AND {NOT_HELD} ORDER BY wake_at LIMIT 1"
         rows = await self._database.read(sql)
         return TimeMs(rows[0]["wake_at"]) if rows else None
 

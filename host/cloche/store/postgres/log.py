@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from cloche.errors import BrokenChain, HistoryError, StoreError, StoreUnavailable
+from cloche.errors import BrokenChain, HistoryError, StoreUnavailable
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.appends import Everything, is_plain, of_many, of_one
 from cloche.store.postgres.blobs import Name
-from cloche.store.postgres.database import Database, Facet
+from cloche.store.postgres.database import Database, Facet, Rows
 from cloche.store.postgres.parts import Known, parts_below
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW, XID, statement
-from cloche.store.protocol import PAGE_RECORDS, Append, Lease, RunRow
-from cloche.store.refusals import lease_lost, no_such_run, refusal
+from cloche.store.protocol import PAGE_RECORDS, Append, Lease, Outcome, RunRow
+from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
+from cloche.text import ID_SEPARATOR
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _TRIES = 5
 _CREATE_IN_VAIN = (
     "INSERT INTO cloche.runs (tenant, run, workflow, code, status, created_at, updated_at, head_seq, head_hash) "
     "VALUES ($1, $2, '', '', 'failed', 0, 0, 0, '') ON CONFLICT DO NOTHING"
+)
+# Until the end of the transaction nobody else adds to the queues of these tenants: what was counted stays true.
+_HOLD_QUEUES = (
+    "SELECT pg_advisory_xact_lock($1, queue) FROM "
+    "(SELECT DISTINCT hashtext('cloche.queue ' || tenant) AS queue FROM unnest($2::text[]) AS t(tenant) ORDER BY queue) AS q"
+)
+_QUEUES = 0x636C6F63  # tells these locks from others of the database
+_WAITING = (
+    "SELECT tenant, count(*) AS runs FROM cloche.runs "
+    "WHERE tenant = ANY($1::text[]) AND status = 'pending' GROUP BY tenant"
 )
 
 
@@ -37,15 +49,18 @@ class PostgresLog(Facet):
 
     # ---- writing ----
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
-        if len({append.key for append in appends}) < len(appends):
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
+        layers = list(_layers(appends))
+        if len(layers) > 1:
             # Several appends of one run: each is an answer of its own, and the later ones follow it.
-            outcomes: dict[int, StoreError | None] = {}
-            for layer in _layers(appends):
+            outcomes: dict[int, Outcome] = {}
+            for layer in layers:
                 written = await self.commit([append for _, append in layer])
                 outcomes |= {place: outcome for (place, _), outcome in zip(layer, written, strict=True)}
             return [outcomes[place] for place in range(len(appends))]
         try:
+            if appends and appends[0].queue_max is not None:
+                return await self._queue(appends)
             is_written = await self._written(appends) if appends else []
         except StoreUnavailable:
             self._in_doubt.update(append.key for append in appends)
@@ -55,7 +70,34 @@ class PostgresLog(Facet):
             for append, is_one_written in zip(appends, is_written, strict=True)
         ]
 
-    async def _refused(self, append: Append) -> StoreError | None:
+    async def _queue(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write new runs that wait to begin, as many as their tenants' queues have room for."""
+        tenants = sorted({append.key.tenant for append in appends})
+        fitting: list[Append] = []
+        full: dict[RunKey, int] = {}  # how many waited when one found no room
+        async with self._database.transaction() as transaction:
+            await transaction.fetch(_HOLD_QUEUES, _QUEUES, tenants)
+            waiting = Counter({row["tenant"]: row["runs"] for row in await transaction.fetch(_WAITING, tenants)})
+            for append in appends:
+                if append.queue_max is not None and waiting[append.key.tenant] >= append.queue_max:
+                    full[append.key] = waiting[append.key.tenant]
+                else:
+                    waiting[append.key.tenant] += 1
+                    fitting.append(append)
+            written = await self._write_all(fitting, transaction.fetch) if fitting else []
+        is_written = {append.key for append, is_one_written in zip(fitting, written, strict=True) if is_one_written}
+        return [
+            None if append.key in is_written else await self._not_queued(append, full.get(append.key))
+            for append in appends
+        ]
+
+    async def _not_queued(self, append: Append, waiting: int | None) -> Outcome:
+        row = await self.run(append.key)
+        if waiting is None or append.queue_max is None or row is not None:
+            return refusal(append, row)
+        return queue_full(append.key.tenant, waiting, append.queue_max)
+
+    async def _refused(self, append: Append) -> Outcome:
         """Why it was not written. One that ends a run is not if an event came meanwhile: it is made again."""
         for _ in range(_TRIES):
             row = await self.run(append.key)
@@ -69,19 +111,19 @@ class PostgresLog(Facet):
     async def _written(self, appends: Sequence[Append]) -> list[bool]:
         """Which of them were written."""
         if not all(map(is_plain, appends)):
-            return await self._write_all(appends)
+            return await self._write_all(appends, self._database.write)
         if len(appends) == 1:
             return [bool(await self._database.write(statement("advance_one"), *of_one(appends[0])))]
         order = _ordered(appends)
         [row] = await self._database.write(statement("advance_many"), *of_many([appends[place] for place in order]))
         return _placed(order, row["ids"])
 
-    async def _write_all(self, appends: Sequence[Append]) -> list[bool]:
+    async def _write_all(self, appends: Sequence[Append], write: Callable[..., Awaitable[Rows]]) -> list[bool]:
         order = _ordered(appends)
         missing: frozenset[Name] = frozenset()
         for _ in range(_TRIES):
             everything = Everything([appends[place] for place in order], self._known, missing)
-            [row] = await self._database.write(statement("write_all"), *everything.arguments())
+            [row] = await write(statement("write_all"), *everything.arguments())
             if row["is_ready"]:
                 self._known.add(everything.parts.sent)
                 return _placed(order, row["ids"])
@@ -194,6 +236,12 @@ class PostgresLog(Facet):
         parts = await self._parts(key, [rows[0]["payload"]])
         return _verified(key, rows[0]["record"], rows[0]["hash"], rows[0]["previous"], Seq(rows[0]["seq"]), parts)
 
+    async def descendants(self, key: RunKey, most: int) -> int:
+        after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
+        below = "SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3 LIMIT $4"
+        rows = await self._database.read(f"SELECT count(*) FROM ({below}) AS below", key.tenant, after, before, most)
+        return int(rows[0][0])
+
     async def queued(self, tenant: TenantId) -> int:
         count = "SELECT count(*) FROM cloche.runs WHERE tenant = $1 AND status = 'pending'"
         return int((await self._database.read(count, tenant))[0]["count"])
@@ -222,13 +270,14 @@ class PostgresLog(Facet):
 
 
 def _layers(appends: Sequence[Append]) -> Iterator[list[tuple[int, Append]]]:
-    """Divided so that no run is twice in one of them, each with its place."""
+    """Divided, with their places: no run is twice in one of them, and runs that are counted share none with others."""
     left = list(enumerate(appends))
     while left:
         layer: dict[RunKey, tuple[int, Append]] = {}
         rest = []
+        is_counted = left[0][1].queue_max is not None
         for place, append in left:
-            if append.key in layer:
+            if append.key in layer or (append.queue_max is not None) is not is_counted:
                 rest.append((place, append))
             else:
                 layer[append.key] = (place, append)

@@ -9,9 +9,9 @@ from cloche.errors import UsageError
 from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
 from cloche.status import FINAL
 from cloche.store.postgres.audit import audit
+from cloche.store.postgres.collecting import Collecting
 from cloche.store.postgres.database import Facet
 from cloche.store.postgres.metering import AMOUNTS, NAMES
-from cloche.store.postgres.statements import statement
 from cloche.store.protocol import Collected, Finding
 
 _ENDED = ", ".join(f"'{status}'" for status in FINAL)
@@ -54,30 +54,8 @@ class PostgresMaintenance(Facet):
         return [key for key in dict.fromkeys(keys) if key in deleted]
 
     async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
-        """No append that brings or relies on a part, code or a guest is made meanwhile; all others go on."""
-        async with self._database.transaction() as transaction:
-            await transaction.fetch("LOCK TABLE cloche.parts, cloche.blobs IN EXCLUSIVE MODE")
-            await transaction.fetch("CREATE TEMPORARY TABLE needed (digest text, tenant text) ON COMMIT DROP")
-            codes = (
-                "SELECT named.tenant, code, data FROM "
-                "(SELECT tenant, code FROM cloche.runs UNION SELECT tenant, code FROM cloche.versions) AS named "
-                "LEFT JOIN cloche.blobs ON blobs.digest = code AND blobs.tenant IN (named.tenant, '')"
-            )
-            used: set[tuple[str, str]] = set()
-            async for page in transaction.pages(codes):
-                for tenant, code, data in page:
-                    used |= {(code, tenant), (code, "")}
-                    used |= {(digest, "") for digest in (needs(data) if data is not None else ())}
-            await transaction.fetch(
-                "INSERT INTO needed SELECT * FROM unnest($1::text[], $2::text[])",
-                [digest for digest, _ in used],
-                [tenant for _, tenant in used],
-            )
-            parts = await transaction.fetch(f"{statement('collect_parts')} RETURNING 1")
-            blobs = await transaction.fetch(
-                "DELETE FROM cloche.blobs WHERE (digest, tenant) NOT IN (SELECT digest, tenant FROM needed) RETURNING 1"
-            )
-        return Collected(len(parts), len(blobs))
+        """Appends go on meanwhile: see `collecting`."""
+        return await Collecting(self._database, needs).collect()
 
     async def back_up(self, target: Path) -> int:
         address = self._database.address

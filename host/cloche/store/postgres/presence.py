@@ -1,7 +1,8 @@
 """Whether the process of a worker still lives: its session holds an advisory lock, which the server lets go of when it ends.
 
 An optimisation beside the heartbeat, never the truth: a process that was killed is noticed at once, one that hangs by its
-silence. Behind a pooler there are no sessions, and so no locks.
+silence. Behind a pooler there are no sessions, and so no locks. The same session hears that somebody has left a request, a
+moment before the next look would find it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from hashlib import blake2b
-from typing import Any
 
 import asyncpg
 
@@ -17,7 +17,7 @@ from cloche.errors import StoreError
 from cloche.store.postgres.connection import Connection, connect
 from cloche.store.postgres.database import Database
 from cloche.store.postgres.faults import translated
-from cloche.store.postgres.statements import in_schema
+from cloche.store.postgres.statements import EPOCH, XID, in_schema
 
 _RETRY_S = 0.5
 
@@ -33,21 +33,21 @@ class Presence:
         self._held: set[str] = set()  # workers
         self._restoring: asyncio.Task[None] | None = None
 
-    async def hold(self, worker: str) -> tuple[int | None, Any]:
-        """Hold a worker's lock; its number and when the server began, None where there are no locks."""
+    async def hold(self, worker: str) -> tuple[int | None, str | None]:
+        """Hold a worker's lock; its number and the epoch of the server, None where there are no locks."""
         if self._database.server.is_pooled:
             return None, None
-        if self._connection is None:
+        await self._database.read_in_epoch(f"SELECT {EPOCH}")  # so that it has a name
+        if self._connection is None or self._connection.is_closed():
             self._connection = await self._connected()
-        lock = self._lock(worker)
+        connection, lock = self._connection, self._lock(worker)  # it may be lost at any moment, and forgotten
         with translated(self._database.address):
-            rows = await self._connection.fetch(
-                "SELECT pg_try_advisory_lock($1) AS is_held, pg_postmaster_start_time() AS server", lock
-            )
+            text = in_schema(f"SELECT pg_try_advisory_lock($1) AS is_held, {EPOCH}", self._database.address.schema)
+            rows = await connection.fetch(text, lock)
         if not rows[0]["is_held"]:
             return None, None
         self._held.add(worker)
-        return lock, rows[0]["server"]
+        return lock, rows[0]["epoch"]
 
     async def release(self, worker: str) -> None:
         """Let go of a worker's lock, and of the connection with the last one."""
@@ -69,8 +69,18 @@ class Presence:
 
     async def _connected(self) -> Connection:
         connection = await connect(self._database.address, self._database.server)
+        try:
+            with translated(self._database.address):
+                await connection.add_listener(self._database.channel, self._is_told)
+        except BaseException:
+            connection.terminate()
+            raise
         connection.add_termination_listener(self._is_lost)
         return connection
+
+    def _is_told(self, connection: Connection, pid: int, channel: str, sender: str) -> None:
+        if sender != self._database.name:
+            self._database.hint.set()
 
     def _is_lost(self, connection: Connection) -> None:
         if connection is self._connection:
@@ -78,18 +88,14 @@ class Presence:
             self._restoring = asyncio.ensure_future(self._restore())
 
     async def _restore(self) -> None:
-        """Hold all locks again, and say on which server: before others look a second time, if it is there."""
+        """Hold all locks again, and say in which epoch: before others look a second time, if it is there."""
         while True:
             try:
                 for worker in sorted(self._held):
-                    lock, server = await self.hold(worker)
+                    lock, epoch = await self.hold(worker)
                     if lock is not None:
-                        text = in_schema(
-                            "UPDATE cloche.workers SET server = $2 WHERE id = $1", self._database.address.schema
-                        )
-                        with translated(self._database.address):
-                            assert self._connection is not None
-                            await self._connection.execute(text, worker, server)
+                        update = f"UPDATE cloche.workers SET epoch = $2 WHERE id = $1 RETURNING {XID}"
+                        await self._database.change(update, worker, epoch)
                 return
             except (StoreError, asyncpg.InterfaceError) as error:
                 log.info("the store does not hold the lock of this worker yet: %s", error)

@@ -12,7 +12,16 @@ _SCHEMA = re.compile(r"\bcloche\.|(?<=SCHEMA )cloche\b")
 ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, owner, fence"
 # As the indexes runs_due and runs_free_of_tenant have it.
 FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
-XID = "pg_current_xact_id()::text::bigint AS xid"  # the number of the transaction, for those that tell own writes from others'
+# Of a row of `runs`: no operator holds it back. Where nothing is held, which is nearly always, that is one look.
+NOT_HELD = (
+    "(NOT EXISTS (SELECT FROM cloche.holds) OR NOT EXISTS "
+    "(SELECT FROM cloche.holds WHERE holds.tenant = runs.tenant AND holds.code IN ('', runs.code)))"
+)
+# In which the numbers of transactions are what they were: see `0002.sql`. NULL until somebody gives it a name.
+EPOCH = "(SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || id FROM cloche.epoch) AS epoch"
+EPOCH_OF_STANDBY = "extract(epoch FROM pg_postmaster_start_time())::text AS epoch"  # it has no unlogged tables
+XID_NOW = "pg_current_xact_id()::text::bigint"
+XID = f"{XID_NOW} AS xid"  # the number of the transaction, for those that tell own writes from others'
 
 
 @lru_cache(maxsize=4096)
@@ -23,5 +32,6 @@ def in_schema(sql: str, schema: str) -> str:
 
 @lru_cache
 def statement(name: str) -> str:
-    """A text of `sql/statements/`; `{row}` in it is `ROW`."""
-    return (SQL / "statements" / f"{name}.sql").read_text("utf-8").replace("{row}", ROW)
+    """A text of `sql/statements/`; `{row}` in it is `ROW`, `{epoch}` is `EPOCH`, `{not_held}` is `NOT_HELD`."""
+    text = (SQL / "statements" / f"{name}.sql").read_text("utf-8")
+    return text.replace("{row}", ROW).replace("{epoch}", EPOCH).replace("{not_held}", NOT_HELD)

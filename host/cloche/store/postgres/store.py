@@ -6,8 +6,10 @@ worker has no right to. Every append is one statement; what is acknowledged is a
 
 from __future__ import annotations
 
+import asyncio
 from typing import Self
 
+from cloche.history.ids import TimeMs
 from cloche.store.postgres.address import Address
 from cloche.store.postgres.blobs import PostgresBlobs
 from cloche.store.postgres.checkpoints import PostgresCheckpoints
@@ -20,11 +22,20 @@ from cloche.store.postgres.log import PostgresLog
 from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
 from cloche.store.postgres.migrations import prepare
+from cloche.store.postgres.operators import PostgresOperators
+from cloche.store.postgres.tokens import PostgresTokens
 from cloche.store.protocol import News
 
 
 class PostgresStore(
-    PostgresLog, PostgresInbox, PostgresBlobs, PostgresDeployments, PostgresMetering, PostgresMaintenance
+    PostgresLog,
+    PostgresInbox,
+    PostgresBlobs,
+    PostgresDeployments,
+    PostgresMetering,
+    PostgresOperators,
+    PostgresMaintenance,
+    PostgresTokens,
 ):
     """Implements `Store` on the schema that `Address` names. Made by `open`; used on one event loop."""
 
@@ -56,12 +67,17 @@ class PostgresStore(
     def url(self) -> str:
         return self._database.address.shown
 
+    @property
+    def hint(self) -> asyncio.Event:
+        return self._database.hint
+
     async def connect(self) -> Self:
         """Another connection, for another event loop or worker. The server was looked at already."""
         return type(self)(Database(self._database.address, self._database.server))
 
     async def news(self, since: int | None) -> News:
-        return News(*await self._database.news(since))
+        mark, is_any, time = await self._database.news(since)
+        return News(mark, is_any, TimeMs(time))
 
     async def close(self) -> None:
         self.leases.let_go()

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
 from cloche.status import FINAL
-from cloche.store.inbox import ENDED, GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
+from cloche.store.inbox import ENDED, GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, Post, WaitingEvent
 from cloche.store.refusals import check_room, no_event_any_more
 from cloche.store.sqlite.database import Facet
 
@@ -131,6 +131,15 @@ class SqliteInbox(Facet):
 
     async def forget(self, token: str) -> None:
         await self._database.change("DELETE FROM inbox WHERE token = ? AND answer IS NOT NULL", (token,))
+
+
+def leave(db: sqlite3.Connection, posts: Sequence[Post], at: TimeMs) -> None:
+    """Within a commit: what it leaves for other runs."""
+    rows = [(post.key.tenant, post.key.run, post.kind, post.body, post.token, at) for post in posts]
+    db.executemany(
+        "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        rows,
+    )
 
 
 def follow_hooks(db: sqlite3.Connection, key: RunKey, awaited: Sequence[str], unawaited: Sequence[str]) -> None:

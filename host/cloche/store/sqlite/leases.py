@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Mapping
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.protocol import Lease, RunRow, WorkerRow
 from cloche.store.sqlite.database import Database, Facet
 from cloche.store.sqlite.lock import Presence
+from cloche.store.sqlite.operators import NOT_HELD
 from cloche.store.sqlite.rows import ROW, row_of
 
 # As the index runs_free has it, word for word.
@@ -24,7 +25,7 @@ _DUE_TENANTS = (
     f"WITH RECURSIVE due(tenant) AS (SELECT (SELECT min(tenant) FROM runs WHERE {_FREE}) UNION ALL "
     f"SELECT (SELECT min(tenant) FROM runs WHERE {_FREE} AND runs.tenant > due.tenant) FROM due WHERE due.tenant IS NOT NULL) "
     f"SELECT tenant FROM due WHERE tenant IS NOT NULL AND ?1 IS NULL "
-    f"AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = due.tenant AND {_DUE}) ORDER BY tenant"
+    f"AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = due.tenant AND {_DUE} AND {NOT_HELD}) ORDER BY tenant"
 )
 _TAKE = (
     "UPDATE runs SET owner = ?1, fence = fence + 1, problem = NULL, "
@@ -87,7 +88,7 @@ class SqliteLeases(Facet):
     async def claim(self, worker: str, key: RunKey) -> RunRow | None:
         take = (
             f"{_TAKE} WHERE id = (SELECT id FROM runs WHERE tenant = ?2 AND run = ?3) AND tenant = ?2 AND run = ?3 "
-            f"AND (owner IS NULL OR owner = ?1) AND {_LIVES} RETURNING {ROW}"
+            f"AND (owner IS NULL OR owner = ?1) AND {_LIVES} AND {NOT_HELD} RETURNING {ROW}"
         )
         found = await self._database.write(lambda db: db.execute(take, (worker, key.tenant, key.run)).fetchone())
         return row_of(found) if found else None
@@ -103,7 +104,7 @@ class SqliteLeases(Facet):
             rows: list[RunRow] = []
             for tenant, share in shares.items():
                 taken = db.execute(
-                    f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} "
+                    f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} AND {NOT_HELD} "
                     f"ORDER BY coalesce(wake_at, 0), id LIMIT ?4) AND {_LIVES} RETURNING {ROW}, id",
                     (worker, now, tenant, share),
                 ).fetchall()
@@ -113,11 +114,17 @@ class SqliteLeases(Facet):
 
         return await self._database.write(write)
 
+    async def owned(self, worker: str) -> list[RunRow]:
+        rows = await self._database.select(f"SELECT {ROW} FROM runs WHERE owner = ? ORDER BY id", (worker,))
+        return [run for run in map(row_of, rows) if run.status not in FINAL]
+
     async def next_due(self) -> TimeMs | None:
-        [[found]] = await self._database.select(
-            f"SELECT min(coalesce(wake_at, 0)) FROM runs WHERE {_FREE} AND coalesce(wake_at, 0) > 0", ()
+        found = await self._database.select(
+            f"SELECT wake_at FROM runs WHERE {_FREE} AND coalesce(wake_at, 0) > 0 AND {NOT_HELD} "
+            "ORDER BY coalesce(wake_at, 0) LIMIT 1",
+            (),
         )
-        return None if found is None else TimeMs(found)
+        return TimeMs(found[0][0]) if found else None
 
     async def release(self, key: RunKey, lease: Lease, status: RunStatus, wake_at: TimeMs | None) -> None:
         await self._database.change(

@@ -29,6 +29,7 @@ class Presence:
 
     def __init__(self, store: Path) -> None:
         self._path = store.parent / f"{store.name}.lock"
+        self._own: int | None = None
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         except OSError as error:
@@ -42,6 +43,7 @@ class Presence:
         """
         for slot in range(1, SLOTS_MAX + 1):
             if slot not in taken and self._lock(slot):
+                self._own = slot
                 return slot
         raise StoreUnavailable(
             f"another process holds all {SLOTS_MAX:,} slots of {self._path}: no worker can say that it lives. See who has the "
@@ -51,7 +53,7 @@ class Presence:
 
     def is_dead(self, slot: int) -> bool:
         """Whether it is certain that no process holds this byte any more: the worker of this slot is dead."""
-        if _GET is None:
+        if _GET is None or slot == self._own:  # the kernel tells of locks that are in the way, and one's own never is
             return False
         found = fcntl.fcntl(self._file, _GET, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
         return bool(struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK)

@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
-from cloche.errors import BrokenChain, HistoryError, StoreError
+from cloche.errors import BrokenChain, HistoryError
 from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
-from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, RunRow
-from cloche.store.refusals import lease_lost, no_such_run, refusal
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, Outcome, RunRow
+from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.sqlite import metering
 from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
-from cloche.store.sqlite.inbox import end_events, follow_hooks
+from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
+from cloche.text import ID_SEPARATOR
 
 T = TypeVar("T")
 
@@ -43,10 +44,13 @@ _RESULTS = ", ".join(str(int(kind)) for kind in sorted(RESULTS))
 class SqliteLog(Facet):
     """Implements `Log` on a connection."""
 
-    async def commit(self, appends: Sequence[Append]) -> list[StoreError | None]:
+    async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
         return await self._database.write(lambda db: [self._append(db, append) for append in appends])
 
-    def _append(self, db: sqlite3.Connection, append: Append) -> StoreError | None:
+    def _append(self, db: sqlite3.Connection, append: Append) -> Outcome:
+        if append.queue_max is not None and (waiting := _queued(db, append.key.tenant)) >= append.queue_max:
+            known = self._find(db, append.key)
+            return refusal(append, known) if known else queue_full(append.key.tenant, waiting, append.queue_max)
         run_id = _create(db, append) if append.new else _advance(db, append)
         if run_id is None:
             return refusal(append, self._find(db, append.key))
@@ -70,6 +74,8 @@ class SqliteLog(Facet):
             taken = [(row,) for row in append.taken]
             db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
             db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
+        if append.posts:
+            leave(db, append.posts, append.at)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
         if append.status in FINAL:
             end_events(db, append.key)
@@ -153,9 +159,19 @@ class SqliteLog(Facet):
 
         return await self._database.look(look)
 
+    async def descendants(self, key: RunKey, most: int) -> int:
+        after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
+        sql = "SELECT count(*) FROM (SELECT 1 FROM runs WHERE tenant = ? AND run > ? AND run < ? LIMIT ?)"
+        [[found]] = await self._database.select(sql, (key.tenant, after, before, most))
+        return int(found)
+
     async def queued(self, tenant: TenantId) -> int:
-        count = "SELECT count(*) FROM runs WHERE tenant = ? AND status = 'pending'"
-        return int((await self._database.select(count, (tenant,)))[0][0])
+        return await self._database.look(lambda db: _queued(db, tenant))
+
+
+def _queued(db: sqlite3.Connection, tenant: TenantId) -> int:
+    count = "SELECT count(*) FROM runs WHERE tenant = ? AND status = 'pending'"
+    return int(db.execute(count, (tenant,)).fetchone()[0])
 
 
 def _records(db: sqlite3.Connection, key: RunKey, after: Seq, limit: int) -> list[Record]:

@@ -19,9 +19,20 @@ from cloche.store.sqlite.leases import SqliteLeases
 from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
+from cloche.store.sqlite.operators import SqliteOperators
+from cloche.store.sqlite.tokens import SqliteTokens
 
 
-class SqliteStore(SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, SqliteMetering, SqliteMaintenance):
+class SqliteStore(
+    SqliteLog,
+    SqliteInbox,
+    SqliteBlobs,
+    SqliteDeployments,
+    SqliteMetering,
+    SqliteOperators,
+    SqliteMaintenance,
+    SqliteTokens,
+):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 
     Used on one event loop at a time. `must_exist` refuses to make a new file; `is_open` says that this process has it open
@@ -36,6 +47,7 @@ class SqliteStore(SqliteLog, SqliteInbox, SqliteBlobs, SqliteDeployments, Sqlite
     commits_at_once = 1
     appends_at_once = 4096
     news_every_s = 0.1
+    hint = None
 
     def __init__(self, path: str | Path, *, must_exist: bool = False, is_open: bool = False) -> None:
         super().__init__(Database(path, must_exist=must_exist, is_open=is_open))  # the one that all facets share

@@ -56,6 +56,15 @@ async def test_the_version_deployed_last_is_what_a_workflow_starts_with(store: S
 
 
 @in_loop
+async def test_a_version_stays_wide(store: Store) -> None:
+    wide, strict = replace(version("w@1"), is_wide=True), version("w@2")
+    assert [await store.deploy(one, {}) for one in (wide, strict, version("w@1"))] == [wide, strict, wide]
+    await store.deploy(version("w@1", tenant="umbra"), {})
+    assert await store.versions(TenantId("acme")) == [wide, strict]
+    assert await store.versions(None) == [version("w@1", tenant="umbra"), wide, strict]
+
+
+@in_loop
 async def test_versions_are_a_tenants_own(store: Store) -> None:
     await store.deploy(version("w@1"), {})
     other = TenantId("umbra")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.apps import in_loop
 from support.histories import at
 from support.stores import Log, committed, conflict_at, key
 
-from cloche.history import Kind
-from cloche.store import (
-    InboxRow,
-    Store,
-)
+from cloche.errors import SeqConflict
+from cloche.history import CallId, Kind, Seq
+from cloche.history.values import decode
+from cloche.store import CHILD_ENDED, InboxRow, Store, child_ended
 
 
 @in_loop
@@ -64,3 +65,37 @@ async def test_a_number_of_a_request_is_not_used_again(store: Store) -> None:
     await store.resolve(first.id, "no")
     await store.post(key(), "cancel", b"", "b", at(1))
     assert (await store.requests())[0].id > first.id
+
+
+@in_loop
+async def test_an_append_leaves_requests_in_its_commit(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    posts = [child_ended(key("waits"), CallId(3)), child_ended(key("waits"), CallId(4))]
+    end = replace(log.append(Kind.RUN_COMPLETED, status="success"), posts=posts)
+    assert await store.commit([end]) == [None]
+    found = await store.requests(key("waits"))
+    assert [(row.kind, decode(row.body), row.posted_at, row.name, row.kept) for row in found] == [
+        (CHILD_ENDED, 3, end.at, None, False),
+        (CHILD_ENDED, 4, end.at, None, False),
+    ]
+    assert list((await store.new_requests("worker-1", None)).requests) == found
+
+
+@in_loop
+async def test_an_append_that_is_refused_leaves_nothing(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    late = replace(
+        log.append(Kind.RUN_COMPLETED, status="success"), expect=Seq(1), posts=[child_ended(key("waits"), CallId(3))]
+    )
+    assert [type(outcome) for outcome in await store.commit([late])] == [SeqConflict]
+    assert await store.requests() == []
+
+
+@in_loop
+async def test_what_was_left_already_is_left_once(store: Store) -> None:
+    first, second = await committed(store, "r1", "r2")
+    post = child_ended(key("waits"), CallId(3))
+    for log in (first, second):
+        assert await store.commit([replace(log.append(Kind.RUN_COMPLETED, status="success"), posts=[post])]) == [None]
+    (row,) = await store.requests()
+    assert (await store.request(post.token)) == row

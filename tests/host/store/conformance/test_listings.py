@@ -7,7 +7,8 @@ from support.apps import in_loop
 from support.stores import Log, committed, key, names
 
 from cloche.errors import NotFound
-from cloche.history import Kind, TenantId
+from cloche.history import CallId, Kind, RunKey, TenantId
+from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key
 from cloche.status import RunStatus
 from cloche.store import (
     NewRun,
@@ -88,3 +89,15 @@ async def test_queued_runs_are_counted_by_tenant(store: Store) -> None:
         await store.queued(TenantId("umbra")),
         await store.queued(TenantId("x")),
     ) == (2, 1, 0)
+
+
+@in_loop
+async def test_what_a_run_has_begun_is_counted_by_its_id(store: Store) -> None:
+    root = key("r1")
+    child = derived_key(root, CHILD, CallId(1))
+    below = [child, derived_key(root, STARTED_BY_STEP, CallId(12)), derived_key(child, CHILD, CallId(3))]
+    others = [key("r10"), key("r1x"), key("r"), RunKey(TenantId("umbra"), child.run)]
+    for one in (root, *below, *others):
+        assert await store.commit([Log(one).begin()]) == [None]
+    assert [await store.descendants(one, 10) for one in (root, child, below[2], key("r"))] == [3, 1, 0, 0]
+    assert await store.descendants(root, 2) == 2

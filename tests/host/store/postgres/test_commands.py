@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.commands import MATH, Ran, cloche
+from support.commands import FLOWS, MATH, Ran, cloche
 from support.postgres import Server
 
 SECRET = "s3cret-word"
@@ -19,7 +19,7 @@ def url(server: Server) -> str:
     server.psql(f"CREATE ROLE {role} LOGIN")
     plain = server.url()
     migrated = cloche("migrate", plain, "--worker-role", role, "--prune-role", role)
-    assert migrated.out.endswith("is of version 1 now\n")
+    assert migrated.out.endswith("is of version 3 now\n")
     assert cloche("migrate", plain).out.endswith("is of this version already\n")
     return plain.replace("postgres@", f"{role}:{SECRET}@")
 
@@ -44,6 +44,15 @@ def test_commands_take_a_url(url: str, tmp_path: Path) -> None:
     said("verify", "--heads", heads, "--public-key", f"{key}.pub", "--store", url)
     assert said("prune", "--older-than", "0s", "--store", url, "--json").code == 0
     assert said("runs", "--store", url).out.count("r1") == 0
+    said("cancel", "none", "--store", url, code=4)
+
+
+def test_what_is_to_be_done_next_is_said_without_the_password(url: str) -> None:
+    ask = [f"{FLOWS}:asking", "--input", '{"x": 1}', "--store", url, "--run-id", "r2"]
+    ran = said("run", *ask, code=75)
+    assert "--store postgresql://" in ran.out + ran.err
+    ran = said("cancel", "r2", "--store", url)
+    assert "--store postgresql://" in ran.out + ran.err
 
 
 def test_runs_move_between_stores_with_their_chains(url: str, tmp_path: Path) -> None:
@@ -76,16 +85,16 @@ def test_who_may_not_make_the_schema_is_told(server: Server) -> None:
 
 def test_a_worker_refuses_an_older_schema_and_says_what_to_do(url: str, server: Server) -> None:
     schema = url.partition("schema=")[2]
-    server.psql(f"UPDATE {schema}.meta SET version = 0")
+    server.psql(f"UPDATE {schema}.meta SET version = 1")
     ran = said("runs", "--store", url, code=5)
-    assert "is of version 0, and this cloche needs 1: run 'cloche migrate' on it" in ran.err
+    assert "is of version 1, and this cloche needs 2: run 'cloche migrate' on it" in ran.err
 
 
 def test_the_schema_is_printed_for_those_who_review_it(server: Server) -> None:
     url = server.url("printed", user=f"postgres:{SECRET}")
     printed = said("migrate", url, "--print", "--worker-role", "app").out
     assert 'CREATE TABLE "printed".records (' in printed
-    assert 'GRANT INSERT ON "printed".records, "printed".parts, "printed".blobs TO "app";' in printed
+    assert 'GRANT INSERT ON "printed".records, "printed".parts, "printed".blobs, "printed".epoch TO "app";' in printed
 
 
 def test_a_file_has_no_roles_and_no_sql(tmp_path: Path) -> None:

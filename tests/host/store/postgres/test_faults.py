@@ -18,7 +18,7 @@ from cloche.store import NewRun
 from cloche.store.pages import all_records
 from cloche.store.postgres import PostgresStore
 from cloche.store.postgres.database import Transaction
-from cloche.store.postgres.statements import statement
+from cloche.store.postgres.statements import EPOCH, statement
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ async def test_a_restart_makes_nobody_dead() -> None:
 
 async def is_locked(store: PostgresStore, worker: str) -> bool:
     rows = await store._database.read(statement("workers"))
-    held = "SELECT count(*) FROM cloche.workers WHERE server = pg_postmaster_start_time() AND id = $1"
+    held = f"SELECT count(*) FROM cloche.workers, (SELECT {EPOCH}) AS now WHERE workers.epoch = now.epoch AND id = $1"
     return (await store._database.read(held, worker))[0]["count"] == 1 and not any(row["is_unlocked"] for row in rows)
 
 

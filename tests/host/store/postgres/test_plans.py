@@ -69,6 +69,7 @@ USES: dict[str, tuple[Use, set[str]]] = {
     ),
     "whose is due": (lambda store: store.leases.due_tenants(at(0)), {"runs_free_of_tenant"}),
     "the next due": (lambda store: store.leases.next_due(), {"runs_due"}),
+    "what it owns": (lambda store: store.leases.owned("A"), {"runs_owned"}),
     "a release": (lambda store: store.leases.release(key(), Lease("A", 1), RunStatus.WAITING, None), {"runs_pkey"}),
     "a heartbeat": (lambda store: store.leases.heartbeat("A"), {"workers_pkey"}),
     "how many wait": (lambda store: store.queued(TenantId("t")), {"runs_queued"}),
@@ -143,7 +144,9 @@ async def test_hot_statements_go_by_index(server: Server, is_filled: bool) -> No
 @in_loop
 async def test_what_is_new_is_found_by_its_transaction(server: Server) -> None:
     async with opened(server, is_filled=False) as store:
+        await store.news(None)  # the server's epoch has a name
         texts = await statements_of(store, lambda store: store.new_requests("A", None))
+        assert len(texts) == 3
         for text in texts[1:]:
             used = {node["Index Name"] for node in nodes(await plan_of(store, text)) if "Index Name" in node}
             assert "inbox_new" in used

@@ -15,7 +15,7 @@ from cloche.store.postgres.address import Address
 
 def migrated(server: Server, **roles: str) -> Address:
     address = Address.parse(server.url())
-    assert asyncio.run(migrations.migrate(address, **roles)) == [1]
+    assert asyncio.run(migrations.migrate(address, **roles)) == [1, 2, 3]
     return address
 
 
@@ -42,8 +42,8 @@ def test_it_is_made_once_whoever_asks(server: Server) -> None:
     async def together() -> list[list[int]]:
         return list(await asyncio.gather(*(migrations.migrate(address) for _ in range(3))))
 
-    assert sorted(asyncio.run(together())) == [[], [], [1]]
-    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "1|1"
+    assert sorted(asyncio.run(together())) == [[], [], [1, 2, 3]]
+    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "3|1"
 
 
 def test_what_is_printed_makes_the_same(server: Server) -> None:
@@ -108,8 +108,8 @@ def test_who_may_not_make_it_is_told(server: Server) -> None:
 
 def test_a_newer_one_is_left_alone(server: Server) -> None:
     address = migrated(server)
-    server.psql(f"UPDATE {address.schema}.meta SET version = 3, serves = 2")
-    with pytest.raises(ForeignStore, match=r"newer cloche \(version 3, this one knows 1\): upgrade cloche"):
+    server.psql(f"UPDATE {address.schema}.meta SET version = 5, serves = 4")
+    with pytest.raises(ForeignStore, match=r"newer cloche \(version 5, this one knows 3\): upgrade cloche"):
         asyncio.run(migrations.migrate(address))
 
 

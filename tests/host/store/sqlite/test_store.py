@@ -20,7 +20,7 @@ from cloche.errors import BrokenChain, DamagedStore, ForeignStore, SeqConflict, 
 from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
 from cloche.status import RunStatus
-from cloche.store import Finding, SqliteStore, all_records, blob_digest, record_pages
+from cloche.store import Finding, Outcome, SqliteStore, all_records, blob_digest, record_pages
 from cloche.store.sqlite import database
 from cloche.store.sqlite.database import VERSION
 
@@ -207,7 +207,7 @@ async def test_a_store_half_made_by_a_process_that_died_is_made_whole(path: Path
 async def test_many_processes_may_make_one_store_at_once(path: Path) -> None:
     barrier = Barrier(8)
 
-    async def opened(number: int) -> list[StoreError | None]:
+    async def opened(number: int) -> list[Outcome]:
         barrier.wait()
         async with closed_after(SqliteStore(path)) as store:
             return await store.commit([begun(f"r{number}")[1]])

@@ -13,3 +13,5 @@ GRANT UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 GRANT INSERT ON cloche.tombstones TO {role};
 
 GRANT INSERT, UPDATE ON cloche.usage_of_deleted TO {role};
+
+GRANT INSERT ON cloche.audit_log TO {role};

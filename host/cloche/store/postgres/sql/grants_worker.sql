@@ -6,7 +6,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA cloche TO {role};
 
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
 
-GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs TO {role};
+GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs, cloche.epoch TO {role};
 
 GRANT INSERT, UPDATE ON cloche.runs TO {role};
 
@@ -14,4 +14,8 @@ GRANT UPDATE ON cloche.departures TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 
-GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints TO {role};
+GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints, cloche.tokens TO {role};
+
+GRANT INSERT ON cloche.audit_log TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};

@@ -6,6 +6,7 @@ WITH shares AS (
         SELECT run, coalesce(wake_at, 0) AS place FROM cloche.runs
         WHERE runs.tenant = shares.tenant AND coalesce(wake_at, 0) <= $2
             AND owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))
+            AND {not_held}
         ORDER BY coalesce(wake_at, 0), id LIMIT shares.share
         FOR UPDATE SKIP LOCKED
     ) AS found

@@ -19,5 +19,6 @@ WHERE tenant IS NOT NULL AND EXISTS (
     SELECT FROM cloche.runs
     WHERE runs.tenant = due.tenant AND coalesce(wake_at, 0) <= $1
         AND owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))
+        AND {not_held}
 )
 ORDER BY tenant

@@ -1,5 +1,5 @@
 -- Appends of every kind, at most one to each run: to runs that are there, of new runs, with other code, with large bodies, with
--- requests that they accept. -> for each its run's number, 0 if it was refused; and whether everything is there that they rely on
+-- requests that they accept, and such that they leave for other runs. -> for each its run's number, 0 if it was refused; and whether everything is there that they rely on
 -- (`needed_…`). If not, nothing was written.
 -- The statement writes to parts and blobs even where it brings none: so it waits for a `collect`, and sees what that has left.
 WITH a AS MATERIALIZED (
@@ -90,6 +90,13 @@ WITH a AS MATERIALIZED (
     SELECT w.tenant, w.run, w.name
     FROM outcome, unnest($53::bigint[], $54::text[], $55::text[], $56::text[]) AS w(ord, tenant, run, name) WHERE ids[w.ord] <> 0
     ON CONFLICT DO NOTHING
+), left_for_others AS (
+    INSERT INTO cloche.inbox (tenant, run, kind, body, token, posted_at)
+    SELECT p.tenant, p.run, p.kind, p.body, p.token, p.at
+    FROM outcome, unnest($58::bigint[], $59::text[], $60::text[], $61::text[], $62::bytea[], $63::text[], $64::bigint[])
+        AS p(ord, tenant, run, kind, body, token, at)
+    WHERE ids[p.ord] <> 0
+    ON CONFLICT (token) DO NOTHING
 ), ended AS MATERIALIZED (
     SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
 ), awaited_by_ended AS (

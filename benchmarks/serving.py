@@ -1,0 +1,185 @@
+"""What HTTP adds: a run that is read, beside the framework's own hello-world; a start, beside one in the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.figures import Figure, Scale
+
+HELLO = """
+import sys, uvicorn
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/hello/{name}")
+async def hello(name: str) -> dict[str, str]:
+    return {"hello": name}
+
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False)
+"""
+FLOW = """
+from cloche import create_workflow, step
+
+@step(id="inc")
+async def inc(x: int) -> int:
+    return x + 1
+
+workflow = create_workflow(id="one").then(inc).commit()
+"""
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+BLOCK = 100  # requests to one server before the other has its turn: what the machine does meanwhile hits both
+
+
+class Line:
+    """One connection that is kept, with as little between as Python has."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ask(self, method: str, place: str, body: bytes = b"") -> bytes:
+        """The body of the answer."""
+        kind = b"content-type: application/json\r\n" if body else b""
+        head = f"{method} {place} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n".encode()
+        self._socket.sendall(head + kind + b"\r\n" + body)
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._socket.recv(65536)
+        top, _, rest = data.partition(b"\r\n\r\n")
+        found = _LENGTH.search(top)
+        assert top.startswith(b"HTTP/1.1 2"), top
+        assert found is not None
+        while len(rest) < int(found[1]):
+            rest += self._socket.recv(65536)
+        return rest
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def http_get_run(scale: Scale) -> Iterator[Figure]:
+    """GET of a run that has ended, on a file; both servers are processes of their own."""
+    with tempfile.TemporaryDirectory(dir=".") as folder, _served(Path(folder)) as cloche, _hello() as hello:
+        cloche.ask("POST", "/v1/workflows/one/runs", json.dumps({"input": 1, "run_id": "r1"}).encode())
+        ours, theirs = _interleaved(
+            lambda: cloche.ask("GET", "/v1/runs/r1"), lambda: hello.ask("GET", "/hello/r1"), min(scale.most, 5000)
+        )
+        goal = 2 * theirs
+        yield Figure("GET of a run, p50", ours, "µs", "FastAPI's hello-world", theirs, goal)
+
+
+def http_start(scale: Scale) -> Iterator[Figure]:
+    """A durable start over HTTP, and in the process of the worker, each on a file of its own."""
+    count = min(scale.most, 500)
+    with tempfile.TemporaryDirectory(dir=".") as folder, _served(Path(folder)) as cloche:
+        begun = [_timed(lambda: cloche.ask("POST", "/v1/workflows/one/runs", b'{"input": 1}')) for _ in range(count)]
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        theirs = asyncio.run(_started(Path(folder), count))
+    ours = statistics.median(begun)
+    yield Figure("durable start over HTTP, p50", ours / 1000, "ms", "in process", theirs / 1000, theirs / 1000 + 0.5)
+
+
+def http_first_answer(_: Scale) -> Iterator[Figure]:
+    """`cloche serve` as a fresh process, until it has answered."""
+
+    def begun() -> float:
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=".") as folder, _served(Path(folder)) as cloche:
+            cloche.ask("GET", "/healthz")
+            return time.perf_counter() - began
+
+    yield Figure("cloche serve, first answer", statistics.median(begun() for _ in range(5)), "s", "its goal", 1.5, 1.5)
+
+
+async def _started(folder: Path, count: int) -> float:
+    """The median in µs."""
+    from cloche import Cloche, create_workflow, step
+
+    @step(id="inc")
+    async def inc(x: int) -> int:
+        return x + 1
+
+    times = []
+    workflow = create_workflow(id="one").then(inc).commit()
+    async with Cloche(folder / "runs.db", workflows=[workflow]) as app:
+        for _ in range(count):
+            began = time.perf_counter()
+            await app.start("one", 1)
+            times.append((time.perf_counter() - began) * 1e6)
+            await asyncio.sleep(0.001)
+    return statistics.median(times)
+
+
+def _interleaved(ours: object, theirs: object, count: int) -> tuple[float, float]:
+    """The medians of both in µs, taken in turns."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(max(count // BLOCK, 1)):
+        for times, work in zip(taken, (ours, theirs), strict=True):
+            times += [_timed(work) for _ in range(BLOCK)]
+    return statistics.median(taken[0]), statistics.median(taken[1])
+
+
+def _timed(work: object) -> float:
+    assert callable(work)
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1e6
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Line]:
+    (folder / "flow.py").write_text(FLOW)
+    arguments = ["serve", f"{folder / 'flow.py'}:workflow", "--store", str(folder / "runs.db"), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloche.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    with _ended(process):
+        url = json.loads(process.stdout.readline())["url"]
+        yield from _line(int(url.rpartition(":")[2]))
+
+
+@contextmanager
+def _hello() -> Iterator[Line]:
+    from benchmarks.engine_servers import free_port
+
+    port = free_port()
+    with _ended(subprocess.Popen([sys.executable, "-c", HELLO, str(port)])):
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield from _line(port)
+
+
+def _line(port: int) -> Iterator[Line]:
+    line = Line(port)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -1,0 +1,32 @@
+"""What may be the name of an event: the host's definition (`cloche.history.ids.is_name`), for code that can catch the error."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from unicodedata import is_normalized
+
+NAME_SIZE_MAX: Final = 200  # characters
+# As `cloche.history.ids` has it; a test compares the two.
+NOT_IN_NAMES: Final = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000"
+    r"\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001345f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_RULE: Final = (
+    "is not 1 to 200 characters of text in Unicode's form NFC, without control characters, marks that do not show and spaces "
+    "around it: no event of that name can come"
+)
+
+
+def check_event(name: object) -> None:
+    """
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is no name, so that no event of it can come.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an event is text, not {type(name).__name__}")
+    shows = 0 < len(name) <= NAME_SIZE_MAX and name == name.strip() and not NOT_IN_NAMES.search(name)
+    if not shows or not is_normalized("NFC", name):
+        raise ValueError(f"the event name {name[:NAME_SIZE_MAX]!r} {_RULE}")

@@ -1,0 +1,117 @@
+"""The command that serves a store over HTTP: `serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloche.cli.base import command, steps_option, store_option, tell_of_compiling, tenant_option
+from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
+
+if TYPE_CHECKING:
+    from cloche.cli.leaving import Leaving
+    from cloche.client import Client, Cloche
+    from cloche.http import Auth
+    from cloche.http.server import Server
+
+LOCAL_RATES: Any = {
+    "requests_per_s": 1e6,
+    "burst": 10**6,
+}  # all of this machine are one principal, and may do what they like
+
+
+@command
+@click.argument("targets", nargs=-1)
+@store_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@isolation_option
+@drain_option
+@steps_option
+@tenant_option
+def serve(
+    targets: tuple[str, ...],
+    store: str,
+    host: str,
+    port: int,
+    isolation: str,
+    drain: float,
+    steps: str | None,
+    tenant: str,
+    as_json: bool,
+) -> int:
+    """Serve the runs of a store over HTTP; with TARGETs, execute them in this process too.
+
+    Where the store has tokens ('cloche token create'), those who hold one are let in. Where it has none, only this machine
+    reaches the server. SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
+
+    \b
+    Example:
+      cloche serve orders.py:workflow --store orders.db --port 4700
+    """
+    from cloche.cli.leaving import run_to_end
+    from cloche.cli.targets import find_runnable
+    from cloche.client import Client
+
+    client: Client | Cloche
+    if targets:
+        tell_of_compiling()
+        client = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+        drain = client.drain_timeout_s
+    else:
+        client = Client(store, tenant=tenant)
+
+    async def whole(leaving: Leaving) -> int:
+        return await _serve(client, host, port, leaving, as_json=as_json)
+
+    return run_to_end(whole, drain, lambda code: code)
+
+
+async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving, *, as_json: bool) -> int:
+    from cloche import http
+    from cloche.cli.output import print_json
+    from cloche.client import Cloche
+    from cloche.http.server import Server
+
+    async with client:
+        if isinstance(client, Cloche):
+            leaving.watch(client)
+        with contextlib.closing(Server(host, port)) as server:
+            auth = await _auth(client, host, server)
+            if as_json:
+                print_json({"url": server.url, "auth": "local" if auth is http.local else "tokens"})
+            else:
+                click.echo(f"serving on {server.url} (Ctrl-C ends it)")
+                if auth is http.local:
+                    click.echo("everybody on this machine is let in: the store has no tokens", err=True)
+            rates = LOCAL_RATES if auth is http.local else {}
+            serving = asyncio.create_task(server.run(http.app(client, auth=auth, **rates)))
+            asked = asyncio.create_task(leaving.asked.wait())
+            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if not serving.done():
+                server.end()
+            await serving
+    return 0
+
+
+async def _auth(client: Client | Cloche, host: str, server: Server) -> Auth:
+    """Who is let in: holders of tokens, where the store has any.
+
+    Raises:
+        UsageError: it has none, and others than this machine could reach the server.
+    """
+    from cloche import http
+    from cloche.errors import UsageError
+
+    if await client.connection.store.has_tokens():
+        return http.by_token(client)
+    if not server.is_local:
+        raise UsageError(
+            f"{host} can be reached by others, and the store has no token by which they would be known: make one with "
+            "'cloche token create', or leave --host out"
+        )
+    return http.local

@@ -1,0 +1,59 @@
+"""What a server answers, as a client in the process of the store has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cloche.history import Failure, RunId, RunKey, Seq, TenantId, TimeMs
+from cloche.operations.forms import instant_ms
+from cloche.operations.view import RunView
+from cloche.run.results import RunResult, StepResult
+from cloche.status import RunStatus
+from cloche.store import RunRow
+
+
+def row_of(data: Mapping[str, Any]) -> RunRow:
+    """The entry of a run that has begun. Who owns it is the server's business: `owner` and `fence` are empty."""
+    return RunRow(
+        RunKey(TenantId(data["tenant"]), RunId(data["id"])),
+        data["workflow"],
+        data["code"],
+        RunStatus(data["status"]),
+        _time(data["wake_at"]),
+        _time(data["created_at"]) or TimeMs(0),
+        _time(data["updated_at"]) or TimeMs(0),
+        Seq(data["records"]),
+        bytes.fromhex(data["head_hash"]),
+        json.dumps(data["blocked"]) if data["blocked"] is not None else None,
+    )
+
+
+def view_of(data: dict[str, Any]) -> RunView:
+    more = {name: data.pop(name) for name in ("records", "why", "on_their_way")}
+    return RunView(result_of(data), **more)
+
+
+def result_of(data: dict[str, Any]) -> RunResult:
+    steps = {name: _step(one) for name, one in data.pop("steps").items()}
+    error, status = _failure(data.pop("error")), RunStatus(data.pop("status"))
+    return RunResult(**data, status=status, error=error, steps=steps)
+
+
+def _step(data: dict[str, Any]) -> StepResult:
+    status, error = RunStatus(data.pop("status")), _failure(data.pop("error"))
+    return StepResult(status, error=error, **data)
+
+
+def _failure(data: dict[str, Any] | None) -> Failure | None:
+    if data is None:
+        return None
+    members = tuple(one for member in data.pop("members", ()) if (one := _failure(member)) is not None)
+    texts: dict[str, Any] = {name: tuple(data.pop(name, ())) for name in ("bases", "notes")}
+    texts["trace"] = tuple((line, name) for line, name in data.pop("trace", ()))
+    return Failure(**{**data, "cause": _failure(data["cause"]), "members": members, **texts})
+
+
+def _time(text: str | None) -> TimeMs | None:
+    return TimeMs(instant_ms(text)) if text is not None else None

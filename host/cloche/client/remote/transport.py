@@ -1,0 +1,116 @@
+"""Requests to a server, and its problems as the errors that they are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+from cloche import errors
+from cloche.errors import AccessRefused, ClocheError, StoreUnavailable, UsageError
+from cloche.operations.forms import from_cbor, to_cbor
+
+try:
+    import httpx
+except ModuleNotFoundError as missing:
+    raise UsageError("a server is asked over HTTP, which needs a client: pip install 'cloche[remote]'") from missing
+
+CBOR = "application/cbor"
+TIMEOUT_S = 60.0  # more than a server waits for a run (`Prefer: wait`), and than it is silent in a stream
+_URN = "urn:cloche:error:"
+
+
+class Transport:
+    """The connections to one server.
+
+    Raises:
+        StoreUnavailable: from every request: the server did not answer, or its store did not. It may have been done.
+        AccessRefused: the token does not let in, or not to this.
+        ClocheError: what the server refused the request with.
+    """
+
+    def __init__(self, url: str, token: str | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            timeout=TIMEOUT_S,
+            transport=transport or httpx.AsyncHTTPTransport(retries=2),  # of connecting alone: nothing was asked yet
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ask(
+        self,
+        method: str,
+        place: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        accept: str = CBOR,
+    ) -> httpx.Response:
+        """The answer to a request; `body` goes as CBOR, so that values keep their types."""
+        more = {"Accept": accept, **(headers or {})}
+        content = None
+        if body is not None:
+            content, more["Content-Type"] = to_cbor(body), CBOR
+        given = {name: str(value) for name, value in (parameters or {}).items() if value is not None}
+        try:
+            answer = await self._client.request(
+                method, f"{self.url}/v1{place}", content=content, headers=more, params=given
+            )
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        if answer.status_code >= 400:
+            raise problem_of(answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, place: str, *, headers: Mapping[str, str], parameters: Mapping[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer that is read as it comes."""
+        given = {name: str(value) for name, value in parameters.items()}
+        try:
+            async with self._client.stream("GET", f"{self.url}/v1{place}", headers=headers, params=given) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                    raise problem_of(answer)
+                yield answer
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"the server {self.url} did not answer: {error or type(error).__name__}", path=self.url)
+
+
+def segment(text: str) -> str:
+    """A part of a path: a `/` in it is no separator."""
+    return quote(text, safe="")
+
+
+def values(answer: httpx.Response) -> Any:
+    """What an answer in CBOR holds."""
+    return from_cbor(answer.content)
+
+
+def problem_of(answer: httpx.Response) -> ClocheError:
+    """The error that the server refused a request with."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    code = str(body.get("type", "")).removeprefix(_URN)
+    detail = str(body.get("detail") or f"the server answered {answer.status_code}")
+    if answer.status_code in (401, 403):
+        return AccessRefused(detail, status=answer.status_code)
+    known = {
+        kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClocheError)
+    }
+    facts = {name: one for name, one in body.items() if name not in ("type", "title", "status", "detail", "what_to_do")}
+    if code not in known and answer.status_code in (429, 502, 503, 504):
+        return StoreUnavailable(detail, path=str(answer.request.url))
+    return known.get(code, UsageError)(detail, **facts)

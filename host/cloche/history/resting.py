@@ -1,0 +1,20 @@
+"""What a run waits for while its child runs are left to themselves: its records do not say whether they rest."""
+
+from __future__ import annotations
+
+from cloche.history.ids import TimeMs
+from cloche.history.lifecycles import RunPhase
+from cloche.history.machine import RunMachine
+from cloche.status import RunStatus
+
+
+def waits_for_children(machine: RunMachine) -> bool:
+    """Whether nothing is at work but child runs: once all of them are there, each tells it of its end by itself."""
+    return machine.phase is RunPhase.RUNNING and 0 < machine.open.child_runs == machine.open.active
+
+
+def row_at_rest(machine: RunMachine) -> tuple[RunStatus, TimeMs | None]:
+    """What the row of the run says while no worker has it: status, and when something is due."""
+    if waits_for_children(machine):
+        return RunStatus.WAITING, machine.open.next_due
+    return machine.status, machine.wake_at

@@ -1,0 +1,59 @@
+"""Endpoints about the server: who asks, what was used, who executes, and whether all is well."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from cloche.errors import ClocheError
+from cloche.http.bodies import answer
+from cloche.http.models import Health, PrincipalOut, UsageList, WorkerList
+from cloche.http.principals import Role
+from cloche.http.service import Tenant, needs, principal_of, service_of
+
+router = APIRouter()
+health = APIRouter()
+
+
+@router.get("/me", response_model=PrincipalOut, **needs(Role.VIEWER))
+async def get_me(request: Request) -> Response:
+    """Who asks."""
+    principal = principal_of(request)
+    return answer(request, {"id": principal.id, "role": principal.role.label, "tenant": principal.tenant})
+
+
+@router.get("/usage", response_model=UsageList, **needs(Role.VIEWER))
+async def list_usage(request: Request, runs: Tenant) -> Response:
+    """What the tenant has used; for a token of all tenants that names none, what each has."""
+    is_of_all = principal_of(request).tenant is None and "cloche-tenant" not in request.headers
+    found = await service_of(request).client.usage(None if is_of_all else runs.tenant_id)
+    tenants = [{"tenant": one.tenant, "runs": one.runs, "usage": asdict(one.usage)} for one in found]
+    return answer(request, {"tenants": tenants})
+
+
+@router.get("/workers", response_model=WorkerList, **needs(Role.VIEWER, of_all_tenants=True))
+async def list_workers(request: Request) -> Response:
+    """The workers that execute the runs of the store."""
+    return answer(request, {"workers": list(await service_of(request).client.workers())})
+
+
+@health.get("/healthz", response_model=Health)
+async def get_health(request: Request) -> Response:
+    """Whether the process answers."""
+    return answer(request, {"is_ok": True})
+
+
+@health.get(
+    "/readyz", response_model=Health, responses={503: {"model": Health, "description": "Send nothing here now."}}
+)
+async def get_readiness(request: Request) -> Response:
+    """Whether requests can be served: the store answers, and the server does not drain."""
+    service = service_of(request)
+    try:
+        await service.client.workers()
+        is_ok = not service.draining.is_set()
+    except ClocheError:
+        is_ok = False
+    return answer(request, {"is_ok": is_ok}, 200 if is_ok else 503)

@@ -1,0 +1,168 @@
+"""What stands before every request: who asks, whether a page of somebody else's sent it, how often, and how much it carries.
+
+Plain ASGI, so that nothing of a request is read before it was let in, and answers of all kinds have the same headers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote
+
+from cloche.http.principals import PRINCIPAL, SLASH, Principal, Scope, local
+from cloche.http.problems import Refused, fault_of
+
+if TYPE_CHECKING:
+    from cloche.http.service import Service
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADERS_MAX = 100
+SAFE = ("GET", "HEAD", "OPTIONS")
+OPEN = (
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+)  # nothing of a tenant's: for those who watch and those who build clients
+_THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+_SECURITY = {
+    b"x-content-type-options": b"nosniff",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+
+class Gate:
+    """Middleware round an app."""
+
+    def __init__(self, app: AsgiApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        has_begun = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                message["headers"] = _with_security(message.get("headers", ()))
+            await send(message)
+
+        try:
+            await self._let_in(scope)
+            await self._app(scope, _Bounded(receive, self._service.body_bytes_max), guarded)
+        except Refused as refused:
+            await refused.response()(scope, receive, guarded)
+        except Exception as error:
+            if has_begun:
+                raise
+            await fault_of(error)(scope, receive, guarded)
+        return None
+
+    async def _let_in(self, scope: Scope) -> None:
+        """
+        Raises:
+            Refused: it is not let in.
+        """
+        _keep_slashes(scope)
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if len(scope["headers"]) > HEADERS_MAX:
+            raise Refused(431, "too-many-headers", f"there are more than {HEADERS_MAX} headers")
+        if self._service.auth is local and not _THIS_MACHINE.fullmatch(headers.get(b"host", "")):
+            raise Refused(421, "unknown-host", "this server answers to the names of its machine alone")
+        if scope["method"] not in SAFE:
+            _check_site(headers)
+        declared = headers.get(b"content-length", "0")
+        if not declared.isdecimal() or int(declared[:18]) > self._service.body_bytes_max:
+            raise _too_large(self._service.body_bytes_max)
+        if _path(scope) in OPEN:
+            return
+        if not self._service.client.is_open:
+            raise Refused(503, "not-open", "the app was mounted, and whoever mounted it has not opened its client")
+        principal = await self._principal(scope)
+        self._service.rates.take(principal.id)
+        scope[PRINCIPAL] = principal
+
+    async def _principal(self, scope: Scope) -> Principal:
+        found = self._service.auth(scope)
+        principal = await found if inspect.isawaitable(found) else found
+        if principal is None:
+            headers = {"WWW-Authenticate": 'Bearer realm="cloche"'}
+            raise Refused(401, "unauthenticated", "the request has no token that is valid", headers=headers)
+        return principal
+
+
+def _path(scope: Scope) -> str:
+    root: str = scope.get("root_path", "")
+    path: str = scope["path"]
+    return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _check_site(headers: dict[bytes, str]) -> None:
+    """A page of another site must not act for its reader (CSRF), whatever lets the reader in. Programs send neither header.
+
+    Raises:
+        Refused: it comes from such a page.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        is_own = site in ("same-origin", "none")
+    else:
+        origin = headers.get(b"origin")
+        is_own = origin is None or origin.partition("://")[2] == headers.get(b"host", "")
+    if not is_own:
+        raise Refused(403, "cross-site", "the request was sent by a page of another site")
+
+
+def _keep_slashes(scope: Scope) -> None:
+    """Say where the path is as the client has sent it, whatever an outer app has made of it.
+
+    An id may hold a `/`, which is sent as `%2F`: the path that is routed must not be cut there. Some apps take the prefix away
+    that this one is mounted at without saying so, and add a slash at the end.
+    """
+    raw = (scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]
+    kept = unquote(re.sub("%2f", SLASH, raw, flags=re.IGNORECASE))
+    sent, path = kept.replace(SLASH, "/"), scope["path"]
+    if path.endswith("/") and not sent.endswith("/"):
+        path = path[:-1]
+    if path and sent.endswith(path):
+        prefix = sent[: len(sent) - len(path)]
+        scope["path"] = kept[len(prefix) :]
+        if prefix and not scope.get("root_path"):
+            scope["root_path"] = prefix
+
+
+def _with_security(headers: Any) -> list[tuple[bytes, bytes]]:
+    there = {name.lower() for name, _ in headers}
+    return [*headers, *((name, value) for name, value in _SECURITY.items() if name not in there)]
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, "body-too-large", f"the body is larger than {most:,} bytes", limit="body_bytes", value=most)
+
+
+class _Bounded:
+    """What is received, up to so many bytes: a length that was not declared is counted as it comes."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            if self._size > self._most:
+                raise _too_large(self._most)
+        return message

@@ -1,0 +1,307 @@
+"""The forms of the API. Answers whose values are a workflow's own are described here, and written by `operations.forms`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloche.status import RunStatus
+
+RunId = str
+
+
+class Given(BaseModel):
+    """What a request carries: nothing that is not known is taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shown(BaseModel):
+    """What an answer holds. Later versions may add members."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class StartBody(Given):
+    """A run that is to begin."""
+
+    input: Any = Field(None, description="What the workflow is given.")
+    run_id: str | None = Field(None, description="The same id again with the same input is the same run.")
+    initial_state: dict[str, Any] | None = None
+    request_context: dict[str, Any] | None = None
+    per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
+
+
+class ResumeBody(Given):
+    """Data for a suspended step; without `step` and `label` the only one is meant."""
+
+    data: Any = None
+    step: str | None = None
+    label: str | None = None
+    foreach_index: int | None = Field(None, ge=0, strict=True)
+
+
+class EventBody(Given):
+    """An event for a run that waits for it, or will."""
+
+    payload: Any = None
+
+
+class NothingBody(Given):
+    """Nothing: `{}`, or no body."""
+
+
+class DeployBody(Given):
+    """Code: a graph, or with `language` and `workflow` a source."""
+
+    graph: dict[str, Any] | None = None
+    source: str | None = None
+    language: Literal["javascript", "python"] | None = None
+
+
+class ForkBody(Given):
+    """Where a run is to be taken up again, and with which input for that step."""
+
+    at: str
+    input: Any = None
+    has_input: bool = Field(False, strict=True, description="Whether `input` replaces the step's own.")
+    run_id: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457. Further members are facts of the error."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    title: str
+    status: int
+    detail: str
+    what_to_do: str
+
+
+class Blocked(Shown):
+    reason: str
+    message: str
+    what_to_do: str
+
+
+class Action(Shown):
+    """What moves the run: a request that may be sent now. `href` is relative to that of the run."""
+
+    name: str
+    method: str
+    href: str
+
+
+class Why(Shown):
+    """Why a run does not move. Times as RFC 3339."""
+
+    kind: RunStatus
+    since: str | None
+    until: str | None
+    sentence: str
+    actions: list[Action]
+
+
+class RunOut(Shown):
+    """A run's entry in listings. `records` is 0, and times are null, while no worker has begun it. Times as RFC 3339."""
+
+    id: RunId
+    tenant: str
+    workflow: str
+    status: RunStatus
+    records: int
+    head_hash: str | None
+    code: str | None
+    created_at: str | None
+    updated_at: str | None
+    wake_at: str | None
+    blocked: Blocked | None
+    is_owned: bool
+
+
+class RunWhole(RunOut):
+    why: Why
+
+
+class RunPage(Shown):
+    """`next` is the cursor of the page that follows; null: there is none."""
+
+    runs: list[RunOut]
+    next: str | None
+
+
+class StepOut(Shown):
+    status: RunStatus
+    payload: Any = None
+    output: Any = None
+    error: Any = None
+    started_at: Any = None
+    ended_at: Any = None
+    suspend_payload: Any = None
+    resume_payload: Any = None
+    attempts: int = 0
+    metadata: dict[str, Any] = {}
+
+
+class ResultOut(Shown):
+    """A run as it stands."""
+
+    run_id: RunId
+    workflow_id: str
+    status: RunStatus
+    input: Any = None
+    result: Any = None
+    error: Any = None
+    blocked: dict[str, str] | None = None
+    steps: dict[str, StepOut] = {}
+    state: dict[str, Any] = {}
+    suspended: list[list[str]] = []
+    suspend_payload: dict[str, Any] = {}
+    resume_labels: dict[str, Any] = {}
+    step_execution_path: list[str] = []
+
+
+class ViewOut(ResultOut):
+    """And why it does not move."""
+
+    records: int
+    why: str
+    on_their_way: list[str] = []
+
+
+class Started(Shown):
+    id: RunId
+    status: RunStatus
+
+
+class Resumed(Shown):
+    """`paths` are the steps that the data is for; null: it was accepted before, under the same `Idempotency-Key`."""
+
+    paths: list[str] | None
+
+
+class EventSent(Shown):
+    is_new: bool
+
+
+class Canceling(Shown):
+    id: RunId
+
+
+class RecordOut(Shown):
+    """`body` is null where it was left out (`is_whole` is false then); `size` is its size in bytes."""
+
+    seq: int
+    kind: str
+    time: str
+    call: int | None
+    path: str | None
+    size: int
+    hash: str
+    body: Any = None
+    is_whole: bool
+
+
+class RecordPage(Shown):
+    """`next` is the number to go on `after`; null: there are no more records now."""
+
+    records: list[RecordOut]
+    next: int | None
+
+
+class WorkflowOut(Shown):
+    """`input_schema` is null where any input is taken, or the schema is known to the worker alone."""
+
+    id: str
+    input_schema: dict[str, Any] | None
+    is_registered: bool
+    versions: list[str]
+
+
+class WorkflowList(Shown):
+    workflows: list[WorkflowOut]
+
+
+class VersionOut(Shown):
+    id: str
+    workflow: str
+    digest: str
+    deployed_at: str
+
+
+class VersionList(Shown):
+    versions: list[VersionOut]
+
+
+class UsageOut(Shown):
+    """Amounts that only grow; `cloche usage` has their units."""
+
+    fuel: int
+    overhead_fuel: int
+    turns: int
+    wall_us: int
+    memory_kib_ms: int
+    events: int
+    steps: int
+    log_bytes: int
+
+
+class TenantUsageOut(Shown):
+    tenant: str
+    runs: int
+    usage: UsageOut
+
+
+class UsageList(Shown):
+    tenants: list[TenantUsageOut]
+
+
+class WorkerList(Shown):
+    workers: list[str]
+
+
+class PrincipalOut(Shown):
+    """Who asks, as the server sees it. `tenant` is null where all of them are reached."""
+
+    id: str
+    role: Literal["viewer", "operator", "admin"]
+    tenant: str | None
+
+
+class TokenBody(Given):
+    """A token that is to be made, of the tenant that the request is about, or of all of them."""
+
+    role: Literal["viewer", "operator", "admin"] = "viewer"
+    label: str = Field("", max_length=200)
+    lasts_s: float | None = Field(
+        None, gt=0, lt=1e10, description="For how long it is valid; null: until it is revoked."
+    )
+    all_tenants: bool = Field(False, strict=True)
+
+
+class TokenOut(Shown):
+    """`tenant` is null where all of them are reached. Times as RFC 3339."""
+
+    id: str
+    tenant: str | None
+    role: str
+    label: str
+    created_at: str
+    expires_at: str | None
+    used_at: str | None
+
+
+class TokenMade(TokenOut):
+    """`token` is shown this once: the store has its digest alone."""
+
+    token: str
+
+
+class TokenList(Shown):
+    tokens: list[TokenOut]
+
+
+class Health(Shown):
+    is_ok: bool

@@ -1,0 +1,69 @@
+"""Who asks: a principal, what its role lets it do, and what tells one from a request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cloche.operations import tokens
+
+if TYPE_CHECKING:
+    from cloche.client import Client
+
+Scope: TypeAlias = MutableMapping[str, Any]  # of ASGI
+PRINCIPAL = "cloche.principal"  # under this name it is in the scope of a request that was let in
+SLASH = "\ufffe"  # stands for a `/` within an id, in the path that is routed; no name holds this character
+
+
+class Role(IntEnum):
+    """Each may do what those before it may."""
+
+    VIEWER = 1  # reads
+    OPERATOR = 2  # starts runs, and moves them
+    ADMIN = 3  # deletes, deploys, and gives tokens
+
+    @property
+    def label(self) -> str:
+        """As people write it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """`id` is what its requests and streams are counted by. `tenant` is the only one that it reaches; None: all of them."""
+
+    id: str
+    role: Role
+    tenant: str | None = None
+
+
+# What an app is given: the principal that a request comes from, or None. The scope is that of ASGI.
+Auth: TypeAlias = Callable[[Scope], "Principal | None | Awaitable[Principal | None]"]
+
+
+def by_token(client: Client) -> Auth:
+    """Who holds a token of the client's store (`cloche token create`), sent as `Authorization: Bearer TOKEN`.
+
+    The store is asked for each request, so that a token which is revoked lets nobody in any more.
+    """
+
+    async def auth(scope: Scope) -> Principal | None:
+        text = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
+        scheme, _, shown = text.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        connection = client.connection
+        row = await tokens.whose(connection.store, shown.strip(), connection.world.now())
+        return Principal(f"token {row.id}", Role[row.role.upper()], row.tenant) if row is not None else None
+
+    return auth
+
+
+def local(scope: Scope) -> Principal:
+    """Everybody who reaches the server is its admin: for a server that listens on the machine's own address alone.
+
+    An app with it answers to the names of this machine only, so that no page can reach it by a name of its own (DNS rebinding).
+    """
+    return Principal("local", Role.ADMIN)

@@ -1,0 +1,76 @@
+"""The server of `cloche serve`: uvicorn, which ends when it is told to and not by signals of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from cloche.errors import UsageError
+from cloche.http.app import App
+
+HEAD_BYTES_MAX = 64 << 10
+DRAIN_S = 10
+BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Whoever runs it has the signals."""
+        yield
+
+
+class Server:
+    """Serves an app on an address, which it has once it is made. `is_local`: only this machine reaches it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """
+        Raises:
+            UsageError: the address cannot be had.
+        """
+        self._socket = _listening(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.is_local: bool = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0]).is_loopback
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def close(self) -> None:
+        """Let go of the address, if it was not served on."""
+        self._socket.close()
+
+    async def run(self, app: App) -> None:
+        """Serve the app until `end`."""
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+            timeout_graceful_shutdown=DRAIN_S,
+            lifespan="off",  # whoever runs it has the client open
+            ws="none",
+        )
+        self._app, self._server = app, _Server(config)
+        await self._server.serve([self._socket])
+
+    def end(self) -> None:
+        """Take no more connections, end streams, and finish what was begun."""
+        self._app.drain()
+        self._server.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    with contextlib.ExitStack() as undone:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            made = undone.enter_context(socket.socket(family, kind, protocol))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            made.listen(BACKLOG)  # whoever is told the address may connect at once
+        except OSError as error:
+            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from error
+        undone.pop_all()
+    return made

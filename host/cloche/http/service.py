@@ -1,0 +1,111 @@
+"""What an app stands on: the client, who is let in, the bounds; and what each request is about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Header, Path, Request
+from pydantic import AfterValidator, BaseModel
+
+from cloche.client import Client, Cloche, TenantRuns
+from cloche.errors import NotFound, UsageError
+from cloche.http.bodies import CBOR, JSON
+from cloche.http.principals import PRINCIPAL, SLASH, Auth, Principal, Role
+from cloche.http.problems import Refused
+
+if TYPE_CHECKING:
+    from cloche.http.rates import Rates
+
+# In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
+ROLE, ALL_TENANTS = "x-cloche-role", "x-cloche-all-tenants"
+
+
+@dataclass(eq=False)
+class Service:
+    """One app. `draining` is set when the server is about to end: streams close then, and clients go on elsewhere."""
+
+    client: Client
+    auth: Auth
+    rates: Rates
+    body_bytes_max: int
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def service_of(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Options of a route: who may use it, and what it is sent. `of_all_tenants`: only those who reach all of them."""
+
+    async def check(request: Request) -> None:
+        principal: Principal = request.scope[PRINCIPAL]
+        if principal.role < role:
+            raise Refused(
+                403, "forbidden", f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
+            )
+        if of_all_tenants and principal.tenant is not None:
+            raise Refused(403, "forbidden", "this is for tokens of all tenants")
+
+    extra: dict[str, Any] = {ROLE: role.label, ALL_TENANTS: of_all_tenants}
+    if body is not None:
+        schema = body.model_json_schema()
+        extra["requestBody"] = {"content": {kind: {"schema": schema} for kind in (JSON, CBOR)}}
+    return {"dependencies": [Depends(check)], "openapi_extra": extra}
+
+
+def principal_of(request: Request) -> Principal:
+    found: Principal = request.scope[PRINCIPAL]
+    return found
+
+
+async def _tenant(
+    request: Request,
+    cloche_tenant: Annotated[
+        str | None, Header(description="Whose runs are meant, for tokens of all tenants.", min_length=1, max_length=200)
+    ] = None,
+) -> TenantRuns:
+    """The runs that the request is about."""
+    principal, client = principal_of(request), service_of(request).client
+    if cloche_tenant is not None:
+        cloche_tenant = cloche_tenant.encode("latin-1", "replace").decode("utf-8", "replace")
+    if principal.tenant is None:
+        return client.tenant(cloche_tenant or client.tenant_id)
+    if cloche_tenant not in (None, principal.tenant):
+        raise Refused(403, "forbidden", "the token is of another tenant")
+    return client.tenant(principal.tenant)
+
+
+Tenant = Annotated[TenantRuns, Depends(_tenant)]
+
+
+def _whole(text: str) -> str:
+    return text.replace(SLASH, "/")
+
+
+Id = Annotated[str, Path(min_length=1, description="Percent-encoded, a `/` in it too."), AfterValidator(_whole)]
+
+
+async def found(asked: Callable[[], Awaitable[Any]], kind: str, id: str) -> Any:
+    """What `asked` gives; what cannot be an id at all is not there.
+
+    Raises:
+        NotFound: it is not.
+    """
+    try:
+        return await asked()
+    except NotFound:
+        raise
+    except UsageError as error:
+        if type(error) is not UsageError:
+            raise
+        raise NotFound(f"there is no {kind} {id!r}", kind=kind, id=id) from None
+
+
+def executes(client: Client) -> bool:
+    """Whether the process that serves is a worker too, so that code can be deployed and runs be forked."""
+    return isinstance(client, Cloche)

@@ -1,0 +1,116 @@
+"""The records of a run as they become durable, as server-sent events: the id of each is its number, none is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import Response, StreamingResponse
+
+from cloche.client import Run
+from cloche.errors import ClocheError
+from cloche.http.principals import Principal, Role
+from cloche.http.runs import After, run_of
+from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
+from cloche.http.shown import Bodies, record_out
+from cloche.operations.forms import stored, to_json
+from cloche.status import FINAL, RESTING
+
+router = APIRouter()
+log = logging.getLogger("cloche")
+PING_S = 15.0  # a proxy closes what is silent, and a peer that is gone is noticed when something is sent
+RETRY_MS = 1000
+EVENTS = "text/event-stream"
+
+
+class _Stream(StreamingResponse):
+    """Counts as one of its principal's for as long as it is open."""
+
+    def __init__(self, content: AsyncIterator[str], service: Service, principal: str) -> None:
+        super().__init__(content, media_type=EVENTS, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._service = service
+        self._principal = principal
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with self._service.rates.stream(self._principal):
+            await super().__call__(scope, receive, send)
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    response_model=None,
+    responses={
+        200: {"content": {EVENTS: {"schema": {"type": "string"}}}},
+        204: {"description": "There is nothing after that number, and nothing will come."},
+    },
+    **needs(Role.VIEWER),
+)
+async def stream_run(
+    request: Request,
+    runs: Tenant,
+    run_id: Id,
+    after: After = 0,
+    bodies: Bodies | Literal["stored"] = "head",
+    until: Annotated[Literal["stopped", "ended"], "whether a suspended or paused run ends the stream"] = "stopped",
+    last_event_id: Annotated[str | None, Header(description="The number that the client has seen last.")] = None,
+) -> Response:
+    """The records of a run, each as an event `record` whose id is its number; then `stopped`.
+
+    After a break a client goes on with the number that it has seen last, in `Last-Event-ID`. `bodies=stored` sends each record
+    as base64 of `[record, hash]`.
+    """
+    run = await run_of(runs, run_id)
+    if last_event_id is not None and last_event_id.isdecimal():
+        after = min(int(last_event_id[:18]), 2**53)
+    if last_event_id is not None and await _is_over(run, after, FINAL if until == "ended" else RESTING):
+        return Response(None, 204)
+    service = service_of(request)
+    principal = principal_of(request)
+    return _Stream(_events(service, run, after, bodies, principal, final=until == "ended"), service, principal.id)
+
+
+async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
+    """Whether a client that comes back has seen all that there will be: an answer without content ends an `EventSource`."""
+    return await run.status() in stops and not await run.records(after, 1)
+
+
+async def _events(
+    service: Service, run: Run, after: int, bodies: Any, principal: Principal, *, final: bool
+) -> AsyncIterator[str]:
+    """One text at a time, and the next one is asked for when the last was taken: what a slow reader has not, is not read."""
+    yield f"retry: {RETRY_MS}\n\n"
+    records = run.stream(after, final=final)
+    draining = asyncio.ensure_future(service.draining.wait())
+    following: asyncio.Future[Any] = asyncio.ensure_future(anext(records, None))
+    try:
+        while not service.draining.is_set():
+            await asyncio.wait({following, draining}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                if not draining.done():
+                    yield ": ping\n\n"
+                continue
+            if (record := following.result()) is None:
+                yield f"event: stopped\ndata: {to_json({'status': str(await run.status())})}\n\n"
+                return
+            following = asyncio.ensure_future(anext(records, None))
+            yield f"id: {record.seq}\nevent: record\ndata: {_data(record, bodies, principal)}\n\n"
+    except ClocheError as error:  # the client comes back, with the number that it has
+        log.warning("a stream of run %s ended: %s", run.id, error.message)
+    finally:
+        for task in (following, draining):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ClocheError):
+                await task
+        await records.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+
+def _data(record: Any, bodies: Any, principal: Principal) -> str:
+    if bodies == "stored":
+        import base64
+
+        return base64.b64encode(stored(record)).decode()
+    return to_json(record_out(record, bodies, principal))

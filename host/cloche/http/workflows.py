@@ -1,0 +1,87 @@
+"""Endpoints about workflows and the code of tenants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from cloche.client import Tenant as HostedTenant
+from cloche.errors import InvalidInput
+from cloche.http.bodies import answer, body_of
+from cloche.http.models import DeployBody, ForkBody, Started, VersionList, VersionOut, WorkflowList
+from cloche.http.principals import Role
+from cloche.http.runs import run_of
+from cloche.http.service import Id, Tenant, needs
+from cloche.operations.forms import instant, to_json
+
+router = APIRouter()
+executing = APIRouter()  # where the process that serves is a worker too
+
+
+@router.get("/workflows", response_model=WorkflowList, **needs(Role.VIEWER))
+async def list_workflows(request: Request, runs: Tenant) -> Response:
+    """What can be started: what workers have registered, and what the tenant has deployed."""
+    found = [
+        {
+            "id": one.id,
+            "input_schema": one.input_schema,
+            "is_registered": one.is_registered,
+            "versions": list(one.versions),
+        }
+        for one in await runs.startable()
+    ]
+    return answer(request, {"workflows": found})
+
+
+@router.get("/workflows/{workflow}/versions", response_model=VersionList, **needs(Role.VIEWER))
+async def list_versions(request: Request, runs: Tenant, workflow: Id) -> Response:
+    """What the tenant has deployed of a workflow, the last first."""
+    return answer(request, {"versions": [_version(one) for one in await runs.versions(workflow)]})
+
+
+def _version(one: Any) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "workflow": one.workflow,
+        "digest": one.digest,
+        "deployed_at": instant(one.deployed_at),
+    }
+
+
+@executing.post(
+    "/workflows/{workflow}/versions", status_code=201, response_model=VersionOut, **needs(Role.ADMIN, body=DeployBody)
+)
+async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
+    """Keep code of the tenant's: a graph, or a source with its language. The same content is the same version."""
+    body = await body_of(request, DeployBody)
+    if (body.graph is None) == (body.source is None):
+        raise InvalidInput("give either a graph or a source", path="", problems=["body: one of graph, source"])
+    if body.source is not None and body.language is None:
+        raise InvalidInput("say which language the source is in", path="language", problems=["language: needed"])
+    content = body.source if body.source is not None else to_json(body.graph)
+    version = await _hosted(runs).deploy(content, workflow=workflow, language=body.language)
+    return answer(request, _version(version), 201)
+
+
+@executing.delete("/versions/{version}", status_code=204, response_model=None, **needs(Role.ADMIN))
+async def withdraw(runs: Tenant, version: Id) -> Response:
+    """Forget a version: nothing starts with it any more; runs that began with it go on."""
+    await _hosted(runs).withdraw(version)
+    return Response(None, 204)
+
+
+@executing.post("/runs/{run_id}/fork", status_code=201, response_model=Started, **needs(Role.OPERATOR, body=ForkBody))
+async def fork(request: Request, runs: Tenant, run_id: Id) -> Response:
+    """A new run with the history of this one up to its last call of a step."""
+    await run_of(runs, run_id)
+    body = await body_of(request, ForkBody)
+    given = {"input_data": body.input} if body.has_input else {}
+    made = await _hosted(runs).fork(run_id, at=body.at, new_run_id=body.run_id, **given)
+    return answer(request, {"id": made.id, "status": str(await made.status())}, 201)
+
+
+def _hosted(runs: Any) -> HostedTenant:
+    assert isinstance(runs, HostedTenant)
+    return runs

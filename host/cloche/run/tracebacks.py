@@ -1,0 +1,67 @@
+"""What people see of where a failure comes from: the traceback of a step, and the place in the workflow's own code.
+
+All of it is text for people (`text.shown`) and stays outside: no guest is given any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cloche.text import shown
+
+if TYPE_CHECKING:
+    from cloche.engines import Code
+    from cloche.history import Failure
+    from cloche.history.notes import AttemptFailed
+
+KEPT_MAX = 20  # a run may catch any number of failures
+_AND_THEN = "\nThe above exception was the direct cause of the following exception:\n\n"
+
+
+class Tracebacks:
+    """Those of a run's last attempts that failed, by what they failed with."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, str], str] = {}
+
+    def take(self, note: AttemptFailed) -> None:
+        said = (note.failure.name, note.failure.message)
+        self._texts.pop(said, None)
+        if note.traceback:
+            self._texts[said] = shown(note.traceback, lines=True)
+        if len(self._texts) > KEPT_MAX:
+            del self._texts[next(iter(self._texts))]
+
+    def beside(self, failure: Failure) -> Failure:
+        """The failure of a step, with its traceback."""
+        return replace(failure, traceback=self._texts.get((failure.name, failure.message)))
+
+    def of_run(self, failure: Failure, code: Code | None) -> str | None:
+        """Of what a run failed with: the traceback of the step that it comes from, and where it left the workflow.
+
+        `code` is that of a native workflow.
+        """
+        known = [text for one in _causes(failure) if (text := self._texts.get((one.name, one.message))) is not None]
+        places = [native_traceback(failure, code)] if code is not None and failure.trace else []
+        return _AND_THEN.join([*known[-1:], *places]) or None
+
+
+def native_traceback(failure: Failure, code: Code) -> str:
+    """Where in its author's file a native workflow failed, as Python writes it."""
+    source = code.source.split("\n")
+    lines = ["Traceback (most recent call last):"]
+    for line, function in failure.trace:
+        place, written = code.lines.get(line), source[line - 1].strip() if 0 < line <= len(source) else ""
+        file, _, number = place.rpartition(":") if place else ("<workflow>", "", str(line))
+        lines += [f'  File "{file}", line {number}, in {function}', *([f"    {written}"] if written else [])]
+    return shown("\n".join([*lines, str(failure), *failure.notes, ""]), lines=True)
+
+
+def _causes(failure: Failure) -> Iterator[Failure]:
+    """It, what it was raised from, and so on."""
+    one: Failure | None = failure
+    while one is not None:
+        yield one
+        one = one.cause

@@ -1,0 +1,76 @@
+"""How many runs hang below one that somebody has started: children, theirs, and so on, in all workers of the store.
+
+Their ids begin with that of the root (`history.ids.derived_key`), so the store counts them by index. It is asked again whenever
+a sixteenth was added, and for each one when half of what is allowed is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cloche.history import RunId, RunKey
+from cloche.history.bounds import exceeded
+from cloche.text import ID_SEPARATOR
+
+if TYPE_CHECKING:
+    from cloche.store import Store
+
+ROOTS_MAX = 10_000  # whose counts are remembered
+
+
+class Descendants:
+    """Of one worker."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counted: OrderedDict[RunKey, tuple[int, int]] = OrderedDict()  # of a root, and begun here since
+        self._under_way: Counter[RunKey] = Counter()
+        self._ended: dict[RunKey, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def one_more(self, key: RunKey, most: int) -> AsyncIterator[None]:
+        """While the run `key` is begun, which another one starts.
+
+        Raises:
+            LimitExceeded: there are as many below its root as may be.
+        """
+        root = root_of(key)
+        while not self._is_far_from(root, most):
+            there = await self._store.descendants(root, most)
+            begun = self._under_way[root]
+            self._counted[root] = there, begun
+            self._counted.move_to_end(root)
+            if there + begun < most:
+                break
+            if not begun:
+                raise exceeded("descendants", most, there + 1, f"what run {root} has started, and what that has")
+            await self._ended.setdefault(root, asyncio.Event()).wait()
+        there, begun = self._counted[root]
+        self._counted[root] = there, begun + 1
+        self._under_way[root] += 1
+        try:
+            yield
+        finally:
+            self._end(root)
+
+    def _is_far_from(self, root: RunKey, most: int) -> bool:
+        there, begun = self._counted.get(root, (0, 1))
+        return 2 * (there + begun) < most and begun <= there // 16
+
+    def _end(self, root: RunKey) -> None:
+        self._under_way[root] -= 1
+        if not self._under_way[root]:
+            del self._under_way[root]
+            while len(self._counted) > ROOTS_MAX:
+                self._counted.popitem(last=False)
+        if (ended := self._ended.pop(root, None)) is not None:
+            ended.set()
+
+
+def root_of(key: RunKey) -> RunKey:
+    """The run that somebody has started, and from which this one comes."""
+    return RunKey(key.tenant, RunId(key.run.partition(ID_SEPARATOR)[0]))

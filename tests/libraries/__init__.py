@@ -1,0 +1,1 @@
+"""Programs with libraries of npm's, under glass and in Node.js: the same answers?"""

@@ -1,0 +1,45 @@
+"""An app of `cloche.http` and who asks it: in this process, on the real store, worker and guest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from support.apps import AppOn, Journal
+
+from cloche import Workflow, create_workflow, http
+from cloche.http import App
+from cloche.run.clock import SystemWorld
+from cloche.store import MemoryStore
+
+
+def adding(journal: Journal) -> Workflow:
+    return create_workflow(id="adding").then(journal.inc()).commit()
+
+
+def asking(journal: Journal) -> Workflow:
+    return create_workflow(id="asking").then(journal.ask()).wait_for_event("paid").commit()
+
+
+def asker(app: Any, **options: Any) -> httpx.AsyncClient:
+    """A client that asks the app in this process. A fault of the app's is its answer, not an exception here."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4700", **options)
+
+
+@asynccontextmanager
+async def served(*workflows: Workflow, **options: Any) -> AsyncIterator[tuple[httpx.AsyncClient, App]]:
+    """An app over a worker that has the workflows, and a client of it."""
+    options.setdefault("auth", http.local)
+    async with AppOn(MemoryStore(), workflows=workflows, world=SystemWorld()) as worker:
+        made = http.app(worker, **options)
+        async with asker(made) as ask:
+            yield ask, made
+
+
+async def started(ask: httpx.AsyncClient, workflow: str, value: Any, run_id: str, **headers: str) -> httpx.Response:
+    """The answer to a start that waits for the run to come to rest."""
+    body = {"input": value, "run_id": run_id}
+    return await ask.post(f"/v1/workflows/{workflow}/runs", json=body, headers={"Prefer": "wait=20", **headers})

@@ -1,0 +1,1 @@
+"""ECMAScript's own tests under glass."""
