@@ -75,4 +75,6 @@ def perform(part: File | Command, directory: Path) -> str | None:
         text=True,
         timeout=PATIENCE_S,
     )
-    return None if part.prints(ran.stdout) else f"$ {part.line}\nprinted\n{ran.stdout}\nand the page says\n{part.output}"
+    return (
+        None if part.prints(ran.stdout) else f"$ {part.line}\nprinted\n{ran.stdout}\nand the page says\n{part.output}"
+    )

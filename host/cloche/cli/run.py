@@ -46,6 +46,7 @@ drain_option = click.option(
 )
 _OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain")  # what a `Cloche` says itself
 UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
+ONCE_WAITS_MS = 60_000  # for timers, when a worker is to end by itself
 UNREADABLE = ("divergence", "broken-chain", "history")
 
 
@@ -192,7 +193,11 @@ def _exit_code(result: RunResult) -> int:
 @command
 @click.argument("targets", nargs=-1, required=True)
 @store_option
-@click.option("--once", is_flag=True, help="End when nothing is left to do.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
+)
 @isolation_option
 @drain_option
 @steps_option
@@ -239,7 +244,7 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
     idle = _Idle(quiet=once or as_json)
     while True:
         await idle.look(app)
-        done = stop.is_set() or (once and app.is_idle and await app.next_due() is None)
+        done = stop.is_set() or (once and app.is_idle and _is_far(await app.next_due()))
         for row in [*taken, *await app.moved()]:
             if last.get(row.key) != row.status:
                 _say_moved(row, as_json)
@@ -252,6 +257,12 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
             return await _exit_code_of_all(app) if once else 0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.2)
+
+
+def _is_far(due: int | None) -> bool:
+    from cloche.operations.stores import now
+
+    return due is None or due > now() + ONCE_WAITS_MS
 
 
 class _Idle:

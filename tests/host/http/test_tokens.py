@@ -311,7 +311,9 @@ async def test_a_tenant_is_not_told_files_of_the_host() -> None:
                 log = await ask.get("/v1/runs/r1/log", params={"bodies": "full"})
                 stream = await ask.get("/v1/runs/r1/events", params={"bodies": "full"})
                 [failed] = [one for one in log.json()["records"] if one["kind"] == "attempt_failed"]
-                body = await ask.get(f"/v1/runs/r1/records/{failed['seq']}/body", headers={"Accept": "application/json"})
+                body = await ask.get(
+                    f"/v1/runs/r1/records/{failed['seq']}/body", headers={"Accept": "application/json"}
+                )
                 told[name] = [__file__ in answer.text for answer in (result, log, stream, body)]
                 assert result.json()["error"]["message"] == "no"
     assert told == {"host": [True] * 4, "tenant": [False] * 4}
