@@ -1,7 +1,7 @@
 """Pages of the documentation, executed: a ```python block is a file, a ```console block is commands and what they print.
 
 A python block begins with its file's name (`# flow.py`); a later block of that name takes its place. In a console block each
-`$ ` line is a command, the lines after it are its output, standard error included. `…` stands for any text in a line, and a line
+`$ ` line is a command, the lines after it are its output, standard error included. `…` stands for any text in a line, a line
 of `…` for any lines.
 """
 
