@@ -79,7 +79,9 @@ class Cell:
         *,
         memory_bytes_max: int = MEMORY_BYTES_MAX,
         guest: wasmtime.Module | None = None,
+        keeps_traces: bool = False,
     ) -> None:
+        self.keeps_traces = keeps_traces
         self.store = wasmtime.Store(engine())
         self.store.set_limits(memory_size=memory_bytes_max)
         self.store.set_fuel(FUEL)
@@ -118,9 +120,11 @@ class Cell:
     def turn(self, *events: Any) -> list[Any]:
         """The commands of `events`, each given as its items, without the marks that close events.
 
-        Where a failure was thrown (`test_places.py`) is left out, for it is another place after each change of a test's text.
+        Where a failure was thrown (`test_places.py`) is left out unless the cell `keeps_traces`, for it is another place after
+        each change of a test's text.
         """
-        return unplaced(sequence(self.give(*map(pack, events))))
+        commands = sequence(self.give(*map(pack, events)))
+        return [command for command in commands if command is not None] if self.keeps_traces else unplaced(commands)
 
     def start(self, given_input: Any = None, *, now: int = NOW, given: Any = None, seed: bytes = SEED) -> list[Any]:
         return self.turn([0, now, seed, given_input, given or {}])

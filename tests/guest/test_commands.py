@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import cbor2
 import pytest
 from guest.cells import NOW, Cell, GuestStopped, pack, workflow
+
+from cloche.history.check import check
 
 
 def test_a_step_is_asked_for_with_its_path_name_and_arguments() -> None:
@@ -89,6 +92,16 @@ def test_a_long_chain_of_causes_is_cut_and_not_followed_for_ever() -> None:
     while failure := failure.get("cause"):
         depth += 1
     assert 0 < depth < 64
+
+
+@pytest.mark.parametrize("length", range(60, 68))
+def test_a_chain_whose_deepest_cause_has_lists_is_no_deeper_than_the_host_reads(length: int) -> None:
+    """`Cell` decodes what comes out as the host does: what is too deep is malformed there."""
+    deepest = "Object.assign(new Error('0'), { bases: ['builtins.ValueError'], notes: ['a note'], errors: [new Error('one')] })"
+    (command,) = Cell(
+        workflow(f"let e = {deepest}; for (let i = 1; i < {length}; i++) e = new Error(i, {{ cause: e }}); throw e")
+    ).start()
+    assert check(cbor2.dumps(command, canonical=True)) > 0
 
 
 def test_a_synchronous_workflow_completes_and_fails_alike() -> None:

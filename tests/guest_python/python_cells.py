@@ -17,7 +17,7 @@ def workflow(body: str, head: str = "") -> str:
 
 
 def python_cell(source: str, **options: Any) -> Cell:
-    return Cell(source, guest=python_module(), **options)
+    return Cell(source, guest=python_module(), keeps_traces=True, **options)
 
 
 def outcome(body: str, given_input: Any = None, head: str = "") -> Any:

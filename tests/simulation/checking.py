@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from simulation.engine import simulate
 from simulation.mutations import MUTATIONS, OF_PARENTS
-from simulation.scenario import FLOWS, PARENTS, Scenario, generated
+from simulation.scenario import FLOWS, PARENTS, Action, Scenario, generated
 
 
 def failure(scenario: Scenario) -> str | None:
@@ -22,7 +22,19 @@ def failure(scenario: Scenario) -> str | None:
 # The only scenario that is tried, where it takes thousands of seeds to find one, or where one that fails takes long.
 CHOSEN = {
     "keep the mark of a worker that is gone": replace(generated(244), waits=False, places=0),
+    "forget what a lost answer gave": generated(188),
     "lose a retry": replace(generated(0), places=0),
+    # It stands still twice, so that it is evicted while more than one asks whether it is.
+    "let looks overlap": Scenario(
+        100_020,
+        (5, 1, 5, 5, 3),
+        (
+            Action("start", turns=1, run=1),
+            Action("stall", turns=21, wait_s=0.3, kept=True),
+            Action("stall", wait_s=0.5, kept=True),
+        ),
+        waits=True,
+    ),
 }
 
 

@@ -19,7 +19,8 @@
   const unbound = Function.prototype.call.bind(Function.prototype.bind, Function.prototype.call);
   const isoText = unbound(Date.prototype.toISOString);
   const timeOf = unbound(Date.prototype.getTime);
-  const matches = unbound(RegExp.prototype.test);
+  const execute = unbound(RegExp.prototype.exec);
+  const matches = (pattern, text) => execute(pattern, text) !== null; // `test` would ask for `exec`, which code may overwrite
   const slice = unbound(String.prototype.slice);
   const normalize = unbound(String.prototype.normalize);
   const [ErrorOf, TypeErrorOf, RangeErrorOf, PromiseOf, StringOf, NumberOf, DateOf] = [Error, TypeError, RangeError, Promise, String, Number, Date];

@@ -313,7 +313,7 @@ static int write_data(JSValueConst error, int depth, const struct place *here) {
 /* The cause, where it is an Error and not one that is being written already. */
 static int write_cause(JSValueConst error, int depth, const struct place *here) {
     JSValue cause = JS_GetPropertyStr(guest.ctx, error, "cause");
-    bool wanted = JS_IsObject(cause) && JS_GetClassID(cause) == guest.class_error && depth + 1 < DEPTH_MAX;
+    bool wanted = JS_IsObject(cause) && JS_GetClassID(cause) == guest.class_error && depth + 2 < DEPTH_MAX; /* it may have lists */
     if (JS_IsException(cause))
         drop_exception();
     for (const struct place *p = here; wanted && p; p = p->up)
@@ -331,7 +331,7 @@ static bool is_error(JSValueConst value) { return JS_IsObject(value) && JS_GetCl
 static int write_listed(JSValueConst item, bool of_errors, int depth, const struct place *here) {
     if (!of_errors)
         return JS_IsString(item) ? write_string(item) ? -1 : 1 : 0;
-    bool wanted = is_error(item) && depth < DEPTH_MAX;
+    bool wanted = is_error(item) && depth + 1 < DEPTH_MAX; /* it may have lists */
     for (const struct place *p = here; wanted && p; p = p->up)
         wanted = p->object != JS_VALUE_GET_PTR(item);
     return wanted ? write_failure(item, depth, here) ? -1 : 1 : 0;

@@ -301,7 +301,8 @@ class _Crossing:
         return made
 
     def goes(self, error: BaseException, depth: int, around: tuple[BaseException, ...]) -> bool:
-        return depth < _DEPTH_MAX and self.left > 0 and all(error is not one for one in around)
+        """Its lists (bases, notes, members) lie one deeper than itself."""
+        return depth + 1 < _DEPTH_MAX and self.left > 0 and all(error is not one for one in around)
 
     def bases(self, error: BaseException) -> list[str]:
         if isinstance(error, Failure) and error._bases is not None:

@@ -12,6 +12,9 @@ A call or a command that cannot be meant: the message names the argument. Nothin
 A value does not fit its schema, or cannot cross the glass. The message names the place (`items[3].price`). Input of a run:
 nothing was started. Input of a step: the step failed, and is not retried, because the same value would fail again. Values
 that can cross: text, numbers, bytes, aware datetimes, lists, mappings with text keys, pydantic models, dataclasses.""",
+    "invalid-result": """
+What a workflow returned is not of the type that its return annotation or `output_schema` says, so the run failed. The message
+names the place. Mend the workflow or its annotation; `validate_outputs=False` of a workflow turns the check off.""",
     "not-found": """
 There is no such run or workflow. `cloche runs` lists what the store holds; runs belong to a tenant (`--tenant`) and a store
 (`--store`, `CLOCHE_STORE`).""",

@@ -224,7 +224,7 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
 
     \b
     Example:
-      cloche import order-1.cloche --store elsewhere.db
+      cloche import --own-code order-1.cloche --store elsewhere.db
     """
     from cloche.cli.output import print_json
     from cloche.operations.export import import_run

@@ -300,6 +300,7 @@ class Policy(BaseModel):
 
 # What `Policy.strict()` says otherwise than the defaults, and why. A run of a stranger is small, and there are many of them.
 STRICT: Final[Mapping[str, tuple[Any, str]]] = {
+    "fuel_per_load": (5_000_000_000, "a bundle of 1 MiB with 7,000 names at its top level takes half of it."),
     "fuel_per_run": (10**12, "about a minute of computing: a workflow asks for work, and does little itself."),
     "wall_ms_per_event": (
         5_000,

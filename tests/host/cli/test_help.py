@@ -15,7 +15,7 @@ EVERY = sorted(main.commands)
 
 
 def _examples(name: str) -> list[str]:
-    lines = (main.commands[name].help or "").partition("Example:")[2].splitlines()
+    lines = (main.commands[name].help or "").partition("Example")[2].splitlines()
     return [line.strip() for line in lines if line.strip().startswith("cloche ")]
 
 

@@ -114,8 +114,17 @@ def test_long_work_says_how_far_it_is(filled: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(cli_store, "PROGRESS_EVERY_S", 0.0)
     said = [f"{number} of {len(RUNS)} runs" for number in range(1, len(RUNS) + 1)]
     assert done("export", "--all", "-o", str(tmp_path / "all"), "--store", filled).err.splitlines() == said
-    ran = done("import", str(tmp_path / "all"), "--store", str(tmp_path / "other.db"))
+    ran = done("import", "--own-code", str(tmp_path / "all"), "--store", str(tmp_path / "other.db"))
     assert ran.err.splitlines() == said
+
+
+def test_code_that_is_not_known_is_held_to_the_strict_policy(filled: str, tmp_path: Path) -> None:
+    file, other = str(tmp_path / "all"), str(tmp_path / "other.db")
+    done("export", "--all", "-o", file, "--store", filled)
+    ran = done("import", file, "--store", other, code=2)
+    assert ran.out == "0 runs imported, each verified\n"
+    assert ran.err.count("was promised fuel_per_load") == len(RUNS)  # the first of the bounds that are wider
+    assert done("import", "--any-limits", file, "--store", other).out == f"{len(RUNS)} runs imported, each verified\n"
 
 
 def test_one_tenant_is_exported_alone(filled: str, tmp_path: Path) -> None:
@@ -129,7 +138,7 @@ def test_a_run_that_is_refused_keeps_no_other_one_back(filled: str, tmp_path: Pa
     done("export", "--all", "-o", file, "--store", filled)
     broken = repacked(Path(file).read_bytes(), {"runs/3": lambda data: data[:-1] + bytes([data[-1] ^ 1])})
     Path(file).write_bytes(broken)
-    ran = done("import", file, "--store", other, code=2)
+    ran = done("import", "--own-code", file, "--store", other, code=2)
     assert f"{len(RUNS) - 1} runs imported" in ran.out
     assert "its closing digest does not fit" in ran.err
 

@@ -60,6 +60,24 @@ def test_it_has_the_names_and_parameters_of_the_one_on_a_store(local: Any, remot
             assert list(inspect.signature(getattr(remote, name)).parameters) == expected, name
 
 
+@pytest.mark.parametrize(
+    ("act", "command"),
+    [
+        (lambda acme: acme.suspend("why"), "tenant suspend"),
+        (lambda acme: acme.reinstate(), "tenant reinstate"),
+        (lambda acme: acme.quarantine("v", "why"), "tenant quarantine"),
+        (lambda acme: acme.release("v"), "tenant release"),
+        (lambda acme: acme.holds(), "tenant list"),
+        (lambda acme: acme.audit_log(), "audit"),
+    ],
+)
+@in_loop
+async def test_what_an_operator_does_is_not_done_over_a_server(act: Any, command: str, journal: Journal) -> None:
+    async with both(adding(journal)) as (client, _):
+        with pytest.raises(UsageError, match=f"where the store is, not over a server.*'cloche {command}'"):
+            await act(client.tenant("acme"))
+
+
 @in_loop
 async def test_a_run_is_started_followed_and_read(journal: Journal) -> None:
     async with both(adding(journal)) as (client, worker):

@@ -246,14 +246,21 @@ async def test_a_failure_keeps_its_data_and_its_cause(journal: Journal) -> None:
 
 
 @in_loop
-async def test_the_guest_and_the_result_never_see_a_traceback(journal: Journal) -> None:
-    workflow = create_workflow(id="w").then(journal.boom()).commit()
+async def test_the_host_keeps_a_traceback_and_the_guest_never_sees_it(journal: Journal) -> None:
+    workflow = create_workflow(id="w").parallel([journal.boom()], settle=True).commit()
     async with Cloche(workflows=[workflow]) as app:
         run = await app.start("w")
         result = await run.result()
-        [attempt] = [r.content() for r in await run.history() if r.kind.name == "ATTEMPT_FAILED"]
+        records = await run.history()
+    [attempt] = [r.content() for r in records if r.kind.name == "ATTEMPT_FAILED"]
     assert "apps.py" in attempt["traceback"]
-    assert "apps.py" not in repr(result)
+    error = result.steps["boom"].error
+    assert error is not None
+    assert "apps.py" in (error.traceback or "")
+    [settled] = result.unwrap().values()
+    assert (settled["status"], settled["error"]["message"]) == ("failed", "boom")
+    assert "apps.py" not in repr(settled)
+    assert all(b"apps.py" not in r.body for r in records if r.kind.name != "ATTEMPT_FAILED")
 
 
 @in_loop

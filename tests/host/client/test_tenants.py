@@ -18,6 +18,7 @@ from cloche.worker.answers import token_of
 
 DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "get": lambda tenant, run: tenant.get(run),
+    "view": lambda tenant, run: tenant.view(run),
     "resume": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}),
     "request_resume": lambda tenant, run: tenant.request_resume(run),
     "resume with a key": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}, idempotency_key="k"),

@@ -14,7 +14,7 @@ from support.served import adding, asking, served, started
 from support.serving import Serving
 
 from cloche import create_workflow
-from cloche.http import streams
+from cloche.http import Principal, Role, streams
 
 
 def events_of(text: str) -> list[tuple[str, str, Any]]:
@@ -96,7 +96,7 @@ async def test_what_a_slow_reader_has_not_taken_is_not_read(journal: Journal) ->
                 yield record
 
         run.stream = counted
-        texts: Any = streams._events(service, run, 0, "none", final=False)
+        texts: Any = streams._events(service, run, 0, "none", Principal("p", Role.VIEWER), final=False)
         for _ in range(5):
             await anext(texts)
         assert len(asked) <= 6

@@ -293,6 +293,10 @@ async def test_an_admin_gives_tokens_for_what_the_admin_reaches(journal: Journal
         assert (await ask.get("/v1/me", headers=page)).status_code == 401
 
 
+def _always(principal: Principal) -> Callable[[Any], Principal]:
+    return lambda scope: principal
+
+
 @in_loop
 async def test_a_tenant_is_not_told_files_of_the_host() -> None:
     """The traceback of a step that failed is for whoever runs the host: it is in no answer to a token of one tenant."""
@@ -305,8 +309,7 @@ async def test_a_tenant_is_not_told_files_of_the_host() -> None:
         await (await app.start("refuses", 1, run_id="r1")).result(final=True)
         told = {}
         for name, tenant in (("host", None), ("tenant", "default")):
-            principal = Principal(name, VIEWER, tenant)
-            async with asker(http.app(app, auth=lambda scope, who=principal: who)) as ask:
+            async with asker(http.app(app, auth=_always(Principal(name, VIEWER, tenant)))) as ask:
                 result = await ask.get("/v1/runs/r1/result")
                 log = await ask.get("/v1/runs/r1/log", params={"bodies": "full"})
                 stream = await ask.get("/v1/runs/r1/events", params={"bodies": "full"})

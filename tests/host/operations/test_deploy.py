@@ -292,10 +292,10 @@ async def test_a_refusal_names_line_and_reason_and_leaves_nothing_behind(engine:
     ],
 )
 async def test_a_hostile_top_level_ends_in_a_typed_error(hostile: str, reason: str) -> None:
-    async with AppOn(MemoryStore(), policy=Policy(fuel_per_event=300_000_000)) as app:
+    async with AppOn(MemoryStore(), policy=Policy(fuel_per_load=300_000_000)) as app:
         error = await refusal(app, hostile + "\nexport default async () => 1;\n")
         assert error.reason == reason
-        met = {"fuel-exhausted": ("fuel_per_event", 300_000_000), "memory-exhausted": ("memory_bytes", 128 << 20)}
+        met = {"fuel-exhausted": ("fuel_per_load", 300_000_000), "memory-exhausted": ("memory_bytes", 128 << 20)}
         assert (error.facts.get("limit"), error.facts.get("value")) == met.get(reason, (None, None))
 
 

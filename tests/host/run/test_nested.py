@@ -58,7 +58,17 @@ async def test_a_nested_input_is_held_against_its_schema(engine: str, guest: Any
         items = (await (await app.start("w", [{"v": "1"}, {"v": "x"}])).result()).unwrap()
         failed = await (await app.start("one", {"v": "x"})).result()
     assert seen == [("W[0]/look", {"v": 1, "unit": "cm"})]  # what it fits is filled in and converted, as for a run
-    misfit = {"name": "InvalidInput", "message": f"the input of workflow 'W' at 'W[1]' does not fit its schema: {WHY}"}
+    misfit = {
+        "name": "InvalidInput",
+        "bases": [
+            "cloche.InvalidInput",
+            "cloche.UsageError",
+            "cloche.ClocheError",
+            "builtins.Exception",
+            "builtins.BaseException",
+        ],
+        "message": f"the input of workflow 'W' at 'W[1]' does not fit its schema: {WHY}",
+    }
     assert items == [
         {"status": "success", "output": {"v": 1, "unit": "cm"}},
         {"status": "failed", "error": misfit},

@@ -44,8 +44,8 @@ def test_a_double_may_be_a_function_with_or_without_the_context() -> None:
     async def mail(data: Any, ctx: StepContext) -> Any:
         return [ctx.step_id, data]
 
-    charge = double("charge", calls=lambda data: data["amount"] + 1)
-    assert run(WORKFLOW, [charge, double("mail", calls=mail)]).unwrap() == ["mail", 6]
+    charge = double("charge", calls=lambda data: {"charged": data["amount"] + 1})
+    assert run(WORKFLOW, [charge, double("mail", calls=mail)]).unwrap() == ["mail", {"charged": 6}]
 
 
 def test_a_double_fails_and_then_lets_the_step_go_on() -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.remote.forms import row_of, view_of
+from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.errors import UsageError
@@ -209,7 +210,7 @@ class RemoteRuns:
         return next((Usage(**one["usage"]) for one in found if one["tenant"] == self._tenant), Usage())
 
 
-class RemoteTenant(RemoteRuns):
+class RemoteTenant(RemoteOperated, RemoteRuns):
     """What one tenant can do, by `Client.tenant`."""
 
     async def usage(self, run_id: str | None = None) -> Usage:

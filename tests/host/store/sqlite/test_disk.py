@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from support.apps import in_loop
 from support.disk import Disk
 from support.stores import Log, closed_after, key
 
+from cloche.engines import SandboxEngine
 from cloche.operations import replay
 from cloche.store import SqliteStore, all_records
 
@@ -152,6 +154,19 @@ def flow(folder: Path, environment: dict[str, str], *arguments: str) -> subproce
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+def read_until_full(said: IO[str]) -> None:
+    for line in said:
+        assert "success" not in line
+        if "store-full" in line:
+            return
+    pytest.fail("the process ended, and its disk was never full")
+
+
+def size_of_guest() -> int:
+    """A store keeps the guest of its runs: by far the largest thing in it, and not as large in each version."""
+    return len(SandboxEngine().guest()[1])
+
+
 async def has_gone_on_rightly(folder: Path) -> None:
     async with closed_after(SqliteStore(folder / "runs.db")) as store:
         assert (await replay.verify(store, None)).findings == []
@@ -166,10 +181,7 @@ async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> N
         while not (tmp_path / "journal").exists():
             time.sleep(0.002)
         disk.fill()
-        seen = process.stdout.readline()
-        while "store-full" not in seen:
-            assert "success" not in seen
-            seen = process.stdout.readline()
+        read_until_full(process.stdout)
         disk.make_room()
         assert process.stdout.read().split()[-1] == "success"
     await has_gone_on_rightly(tmp_path)
@@ -177,7 +189,7 @@ async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> N
 
 @in_loop
 async def test_a_run_that_meets_the_limit_of_a_file_goes_on_when_it_is_raised(tmp_path: Path) -> None:
-    with flow(tmp_path, {**os.environ}, str(2_400_000)) as process:
+    with flow(tmp_path, {**os.environ}, str(size_of_guest() + 370_000)) as process:
         assert process.stdout is not None
         said = process.stdout.read()
     assert "no room:" in said
@@ -187,20 +199,17 @@ async def test_a_run_that_meets_the_limit_of_a_file_goes_on_when_it_is_raised(tm
 
 @in_loop
 async def test_a_run_meets_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:
-    """A file system of 4 MB, most of it taken by another file, which goes away."""
+    """A file system of 8 MiB, most of it taken by another file, which goes away."""
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True).returncode:
         pytest.skip("this user may not mount a small file system")
     try:
         ballast = small / "ballast"
-        ballast.write_bytes(bytes(1_700_000))
+        ballast.write_bytes(bytes(8 * 1024 * 1024 - size_of_guest() - 900_000))
         with flow(small, {**os.environ}) as process:
             assert process.stdout is not None
-            seen = process.stdout.readline()
-            while "store-full" not in seen:
-                assert "success" not in seen
-                seen = process.stdout.readline()
+            read_until_full(process.stdout)
             ballast.unlink()
             assert process.stdout.read().split()[-1] == "success"
         await has_gone_on_rightly(small)
