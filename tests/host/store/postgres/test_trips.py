@@ -109,6 +109,8 @@ async def test_an_idle_worker_asks_little(server: Server, way: Proxy, workers: i
         await until(
             lambda: server.psql(beats), lambda count: int(count) > 0
         )  # connections are made, and statements known
+        driven = f"SELECT count(*) FROM {schema}.runs WHERE owner IS NOT NULL"
+        await until(lambda: server.psql(driven), lambda count: int(count) == 0)  # all of them wait, and are let go
         await asyncio.sleep(0.5)
         before, loop = way.trips, asyncio.get_running_loop()
         begin = loop.time()
