@@ -240,7 +240,7 @@ def _far(server: Server, steps: int, runs: int) -> Iterator[Figure]:
 
 @contextmanager
 def _away(server: Server) -> Iterator[int]:
-    """The port of a way to the server that takes its time. It has a process of its own: what it computes is not the worker's."""
+    """The port of a way to the server that takes its time, in a process of its own: the worker does not compute for it."""
     command = [sys.executable, "-m", "benchmarks.proxy", str(server.port), str(FAR_S / 2)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
         try:
