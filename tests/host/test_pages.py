@@ -1,4 +1,4 @@
-"""Every block of README, the tutorial and the how-to pages is executed, and prints what stands there; every link leads somewhere."""
+"""Every block of README, the tutorial and the how-to pages is executed, and prints what it says; every link leads somewhere."""
 
 from __future__ import annotations
 
