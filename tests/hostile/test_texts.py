@@ -199,6 +199,21 @@ def test_what_was_meant_is_looked_for_among_few(mode: Mode) -> None:
     live()
 
 
+def test_nodes_that_are_wrong_are_told_in_one_reading(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole text was read again for each of them: 17 s for 342 KiB."""
+
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            error = await refusal(app, graph(nodes=[{"type": "?"}] * 9_000))
+            assert (len(error.problems), error.problem_count) == (20, 9_000)
+            child = app._running.services.lanes.readers.processes()[TenantId("mallory")]
+            assert not child.has_ended  # its clock did not end it
+
+    monkeypatch.setattr(readers, "READ_S", 5.0)
+    live()
+
+
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 COSTLY = f"k = [{'1,' * 400_000}]\nf = lambda d: d\n"  # 0.8 MB: two seconds and 300 MB for Python's parser

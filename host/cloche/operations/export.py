@@ -30,7 +30,9 @@ from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations import exported_requests
+from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import row_of
+from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
@@ -134,6 +136,7 @@ async def import_run(
     data: bytes,
     policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
+    by: str = "",
 ) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
@@ -143,6 +146,7 @@ async def import_run(
     Args:
         policies: what runs may be pinned to here; None takes any.
         is_ours: whether a bundle of this digest is the host's own.
+        by: who brings it, for the audit log.
 
     Raises:
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
@@ -170,6 +174,8 @@ async def import_run(
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
+    if await store.run(key) is None:
+        await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=digest)
     await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
     await exported_requests.post(store, key, created, requests)
     return key
