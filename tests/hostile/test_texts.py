@@ -336,3 +336,17 @@ async def test_what_is_not_kept_is_loaded_beside_the_loop() -> None:
         await lanes.open(TenantId("mallory"), code, Limits(), make, lambda is_kept=is_kept: is_kept)  # type: ignore[misc]
     assert [name.startswith("cloche-turn") for name in threads] == [True, False, True]
     lanes.close()
+
+
+@pytest.mark.parametrize("language", ["javascript", "python"])
+def test_half_of_a_character_is_no_source(mode: Mode, language: Any) -> None:
+    """It was met when the source was stored: an error of Python's, and over HTTP a fault of the server."""
+
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            with pytest.raises(DeployRefused, match="line 2: it has half of a character") as refused:
+                await app.deploy("mallory", "\n'\ud800'", workflow="w", language=language)
+            assert refused.value.reason == "bad-text"
+
+    live()

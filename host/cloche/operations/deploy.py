@@ -163,6 +163,7 @@ def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> 
 
 def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
     _check_size(one, one.content, "it")
+    _check_text(one)
     if one.language is None:
         code = _of_graph(engine, readers, one)
     elif one.language in get_args(Language):
@@ -182,6 +183,18 @@ def _check_size(one: Deployment, content: str | Graph, what: str) -> None:
     if size > (most := one.policy.source_bytes):
         why = f"{what} has {size} bytes, and the policy allows {most} (source_bytes)"
         raise one.refused(why, LimitExceeded.code, limit="source_bytes", value=most, asked=size)
+
+
+def _check_text(one: Deployment) -> None:
+    """Half of a character in a source would be met when it is stored. In a graph it is the reader's problem."""
+    if isinstance(one.content, str) and one.language is not None:
+        try:
+            one.content.encode()
+        except UnicodeEncodeError as error:
+            line = one.content.count("\n", 0, error.start) + 1
+            raise one.refused(
+                "it has half of a character in it (a lone surrogate), so it is no text", "bad-text", line
+            ) from None
 
 
 def _of_graph(engine: CellSource, readers: Readers, one: Deployment) -> Code:

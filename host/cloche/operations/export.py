@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, get_args
@@ -162,8 +162,7 @@ async def import_run(
     created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
     _check_created(key, created, header["workflow"])
     requests = exported_requests.unpacked(items[len(pairs) :], key, created)
-    if requests and machine.ended:
-        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+    _check_requests(requests, machine)
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
     if policies is not None:
@@ -174,9 +173,7 @@ async def import_run(
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
-    if await store.run(key) is None:
-        await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=digest)
-    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
+    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine, by)
     await exported_requests.post(store, key, created, requests)
     return key
 
@@ -187,13 +184,19 @@ async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
     return any(version.digest == digest and version.is_wide for version in versions)
 
 
-async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine) -> None:
+def _check_requests(requests: Sequence[object], machine: RunMachine) -> None:
+    if requests and machine.ended:
+        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+
+
+async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine, by: str) -> None:
     """The run with its records, unless the store has it."""
     row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
+    await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
     [problem] = await store.commit([append])
