@@ -46,7 +46,11 @@ async def attacked_beside(app: Cloche, attack: Attack, seconds: float) -> None:
                 await attack.again(mallory, next(numbers))
             await asyncio.sleep(0)
 
-    await asyncio.wait([asyncio.create_task(lane()) for _ in range(attack.at_once)], timeout=seconds)
+    lanes = [asyncio.create_task(lane()) for _ in range(attack.at_once)]
+    _, late = await asyncio.wait(lanes, timeout=seconds)
+    for one in late:
+        one.cancel()
+    await asyncio.gather(*lanes, return_exceptions=True)
 
 
 def code(body: str, language: str = "javascript") -> Callable[[Any], Awaitable[object]]:

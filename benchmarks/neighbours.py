@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from benchmarks import workflows as w
 from benchmarks.attacks import ATTACKS, STRICT, Attack, attacked_beside, nothing
@@ -65,45 +66,33 @@ def neighbours(scale: Scale) -> Iterator[Figure]:
 
 async def _attacked(attack: Attack, place: str, engine: SandboxEngine) -> Figure:
     """The steps that a tenant makes beside an attack, and alone in the same seconds: a third is to be left."""
+    ticks, has_begun = list[float](), asyncio.Event()
+
+    async def tick(data: dict[str, int]) -> dict[str, int]:
+        ticks.append(time.perf_counter())
+        has_begun.set()
+        await asyncio.sleep(0.002)  # alone it makes some 200 steps a second
+        return data
+
+    async def counted(work: Awaitable[object]) -> tuple[float, float]:
+        """The steps a second that are made meanwhile, and the longest time without one in ms."""
+        ticks.clear()
+        begin = time.perf_counter()
+        await work
+        times = [begin, *ticks, time.perf_counter()]
+        return len(ticks) / (times[-1] - begin), max(after - before for before, after in pairwise(times)) * 1000
+
+    ticking = create_workflow(id="ticking", guest="javascript")
+    ticking.dountil(create_step(id="ticks", execute=tick), path("inputData.left") < 1).commit()
+    options: Any = {"engine": engine, "steps": [nothing], "workflows": [ticking], "policies": {"mallory": STRICT}}
     with tempfile.TemporaryDirectory() as directory:
-        async with Cloche(
-            Path(directory, "store.db"),
-            engine=engine,
-            steps=[nothing],
-            workflows=[_ticking],
-            policies={"mallory": STRICT},
-        ) as app:
-            run = await app.tenant("calm").start(_ticking, {"left": 1})
-            await asyncio.sleep(0.5)
-            alone, _ = await _counted(asyncio.sleep(ALONE_S))
-            beside, pause_ms = await _counted(attacked_beside(app, attack, BESIDE_S))
+        async with Cloche(Path(directory, "store.db"), **options) as app:
+            run = await app.tenant("calm").start(ticking, {"left": 1})
+            await has_begun.wait()  # its process may have to be started
+            alone, calm_ms = await counted(asyncio.sleep(ALONE_S))
+            beside, pause_ms = await counted(attacked_beside(app, attack, BESIDE_S))
             await run.cancel()
     if isinstance(engine, ProcessEngine):
         engine.close()
-    name = f"{attack.name} ({place})"
-    return Figure(
-        name, beside, "steps/s", "alone", alone, alone / 3, f"longest pause {pause_ms:.0f} ms, of 100", at_least=True
-    )
-
-
-async def _counted(work: Awaitable[object]) -> tuple[float, float]:
-    """The steps a second that are made meanwhile, and the longest time without one in ms."""
-    _ticks.clear()
-    begin = time.perf_counter()
-    await work
-    times = [begin, *_ticks, time.perf_counter()]
-    longest = max(after - before for before, after in pairwise(times))
-    return len(_ticks) / (times[-1] - begin), longest * 1000
-
-
-_ticks: list[float] = []
-
-
-async def _tick(data: dict[str, int]) -> dict[str, int]:
-    _ticks.append(time.perf_counter())
-    await asyncio.sleep(0.002)  # alone it makes some 200 steps a second
-    return data
-
-
-_ticking = create_workflow(id="ticking", guest="javascript")
-_ticking.dountil(create_step(id="ticks", execute=_tick), path("inputData.left") < 1).commit()
+    note = f"longest pause {pause_ms:.0f} ms, of 100; alone {calm_ms:.0f}"
+    return Figure(f"{attack.name} ({place})", beside, "steps/s", "alone", alone, alone / 3, note, at_least=True)

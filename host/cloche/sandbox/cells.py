@@ -32,9 +32,7 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_size
 RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
 LIGHT_MS = 20
-LIGHT_CELL_BYTES = (
-    8 << 20
-)  # that a cell has grown by: the kernel takes up to 10 µs for each 4 KiB that are touched first
+LIGHT_CELL_BYTES = 8 << 20  # that a cell has grown by: the kernel takes up to 10 µs for a page that is touched first
 _WHEN = "in a turn"
 _crossings: dict[str, int] = {}  # by guest
 patched_images = PatchedImages()
@@ -148,7 +146,7 @@ class Cell:
         most = limits.memory_bytes
         if light:
             most = min(most, self._image.base.memory_bytes + LIGHT_CELL_BYTES)
-            if memory_bytes(self._wasm_store, self._instance) > most:
+            if self._memory_bytes() > most:
                 raise CellBusy
         self._wasm_store.set_limits(memory_size=most, instances=1, memories=1, tables=1)
         self._is_narrow = light
