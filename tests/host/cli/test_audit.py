@@ -85,7 +85,7 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "import": (import_, ["imported"]),
     "upgrade": (upgrade, ["upgraded"]),
 }
-ON_A_SERVER_ALONE = {"migrate"}  # `store/postgres/test_migrations.py`
+ON_A_SERVER_ALONE = {"migrate"}
 # Reading, and what callers ask of runs: the log of the run has that.
 NO_ACTS = {
     *(
@@ -124,6 +124,18 @@ def test_what_a_command_does_is_in_the_log(name: str, store: str, tmp_path: Path
     found = entries(store)
     assert [line["action"] for line in found] == expected
     assert {line["actor"] for line in found} == {user()}
+
+
+def test_a_migration_is_in_the_log(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is migrated when it is opened, so it stands here for a database."""
+
+    async def migrated(*given: Any, **named: Any) -> list[int]:
+        return [2, 3]
+
+    monkeypatch.setattr("cloche.store.migrate", migrated)
+    cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
+    assert cloche("migrate", store).code == 0
+    assert [(line["action"], line["facts"]) for line in entries(store)] == [("migrated", {"to": 3})]
 
 
 @in_loop

@@ -37,7 +37,7 @@ class Pool:
         self._share_s = share_s
         self._children: dict[TenantId, Child] = {}
         self._leaving: list[Child] = []  # that have still to answer: each has its place until it has ended
-        self._places: set[TenantId] = set()  # given, and not taken yet
+        self._places: dict[TenantId, float] = {}  # given, and not taken yet; since when
         self._waiting: OrderedDict[TenantId, float] = OrderedDict()  # who came first is first; when it asked last
         self._starting: dict[TenantId, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -47,9 +47,9 @@ class Pool:
     def place_in_s(self, tenant: TenantId) -> float:
         """0: the tenant has a process, or a place for one. Else it waits: ask again in so many seconds."""
         with self._lock:
-            if self._is_closed or self._has_place(tenant):
-                return 0.0
             now = time.monotonic()
+            if self._is_closed or self._has_place(tenant, now):
+                return 0.0
             self._waiting[tenant] = now
             for other in [one for one, asked in self._waiting.items() if now - asked > GONE_S]:
                 del self._waiting[other]
@@ -58,7 +58,7 @@ class Pool:
             is_free = place < self._most - len(self._children) - len(self._leaving) - len(self._places)
             if is_free:
                 del self._waiting[tenant]
-                self._places.add(tenant)
+                self._places[tenant] = now
         for child in ended:
             child.end()
         if not is_free:
@@ -89,7 +89,7 @@ class Pool:
             child = self._start()
         finally:
             with self._lock:
-                self._places.discard(tenant)
+                self._places.pop(tenant, None)
                 if child is not None:
                     self._children[tenant] = child
         if self._is_closed:
@@ -120,7 +120,9 @@ class Pool:
         for child in children:
             child.end()
 
-    def _has_place(self, tenant: TenantId) -> bool:
+    def _has_place(self, tenant: TenantId, now: float) -> bool:
+        for other in [other for other, since in self._places.items() if now - since > GONE_S]:
+            del self._places[other]  # its run was canceled before it could take it
         for other in [other for other, child in self._children.items() if child.has_ended]:
             del self._children[other]
         if tenant in self._children or tenant in self._places:

@@ -114,3 +114,11 @@ def test_without_a_share_one_at_work_is_left_alone(clock: Clock) -> None:
     assert not has_place(made, "bob")
     made.living("ada").is_at_work = False
     assert has_place(made, "bob")
+
+
+def test_a_place_that_is_not_taken_is_given_on(clock: Clock) -> None:
+    made = pool_of(1, clock)
+    assert has_place(made, "ada")
+    assert not has_place(made, "bob")
+    clock.now += GONE_S + 1
+    assert has_place(made, "bob")
