@@ -109,7 +109,7 @@ async def test_a_key_that_does_not_show_is_none(key: str) -> None:
     journal = Journal()
     async with served(asking(journal)) as (ask, _):
         await started(ask, "asking", {"v": 1}, "r1")
-        answer = await ask.post(EVENT, json={"payload": 1}, headers={"Idempotency-Key": key.encode()})
+        answer = await ask.post(EVENT, json={"payload": 1}, headers={b"Idempotency-Key": key.encode()})
         assert 400 <= answer.status_code < 500
 
 
