@@ -70,7 +70,7 @@ class LiveRun:
         self.machine, self.cell, self.tail = recovery.machine, recovery.cell, recovery.tail
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
-        self.meter.burn(recovery.burnt)
+        self.meter.burn(recovery.burnt, recovery.wall_ns)
         self._count_cell()
 
     async def _recorded_start(self) -> Started | None:

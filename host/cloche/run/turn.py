@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
@@ -65,10 +66,18 @@ class Turn:
                 fault = again
 
     def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
-        batch = self._run.machine.accept(inputs, output, now)
-        self._check_result(batch)
-        self._prepare(batch)
-        return batch
+        began = perf_counter_ns()
+        try:
+            batch = self._run.machine.accept(inputs, output, now)
+            self._check_result(batch)
+            self._prepare(batch)
+            return batch
+        finally:  # what cannot be taken costs the host as much
+            self._worked(perf_counter_ns() - began)
+
+    def _worked(self, ns: int) -> None:
+        self._run.meter.wall_ns += ns
+        self._services.lanes.charge(self._run.key.tenant, ns)
 
     def _check_result(self, batch: Batch) -> None:
         """A run that would end with a value of another type than its workflow says fails instead, at the same event."""

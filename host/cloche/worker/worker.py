@@ -106,7 +106,7 @@ class Worker:
         policies_of = Policies(store, policies or InForce(Policy()))
         self.admission = Admission(policies_of.known, policies_of.learn)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
-        lanes = Lanes(self.admission.driven)
+        lanes = Lanes(self.admission.driven, is_real_time=world.is_real_time)
         self.cells = WorkerCells(
             store,
             engine,
