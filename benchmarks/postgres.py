@@ -19,7 +19,6 @@ from benchmarks import workflows as w
 from benchmarks.baselines import scratch
 from benchmarks.figures import Figure, Scale
 from benchmarks.postgres_server import Server, own_server
-from benchmarks.proxy import proxy
 from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.running import absent, outcomes
 from cloche import create_step, create_workflow
@@ -241,10 +240,14 @@ def _far(server: Server, steps: int, runs: int) -> Iterator[Figure]:
 
 @contextmanager
 def _away(server: Server) -> Iterator[int]:
-    """The port of a way to the server that takes its time."""
-    with proxy(server.port) as way:
-        way.delay_s = FAR_S / 2
-        yield way.port
+    """The port of a way to the server that takes its time, in a process of its own: the worker does not compute for it."""
+    command = [sys.executable, "-m", "benchmarks.proxy", str(server.port), str(FAR_S / 2)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 async def _bare(server: Server) -> asyncpg.Connection:
@@ -290,10 +293,9 @@ def _rate_of_processes(url: str, count: int, processes: int) -> float:
 @contextmanager
 def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """This file as a script, when it is ready."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     command = [sys.executable, "-m", "benchmarks.postgres", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=_environment()) as process:
         try:
             assert process.stdout is not None
             if process.stdout.readline() != "ready\n":
@@ -301,6 +303,10 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
 
 
 async def _share(url: str, count: int) -> None:
