@@ -130,6 +130,8 @@ class LiveRun:
         """
         if self.cell is None or self.machine.phase not in _SAVED_IN:
             return
+        if len(self.machine.open) > checkpoints.OPEN_CALLS_MAX:
+            return
         if self.tail < events_min and self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
             return
         pack = checkpoints.taken(self.key, self.machine, self.cell, self.limits.policy.checkpoint_bytes)

@@ -30,16 +30,25 @@ class Tally:
         self.delivered = self._canceled = self._steps = self._log_bytes = 0
 
     def add(self, record: Record) -> None:
-        kind = record.kind
-        if kind in EVENTS:
-            self.delivered += 1
-        elif kind is Kind.STEP_CALLED:
-            self._steps += 1
-        elif kind is Kind.CANCEL_REQUESTED:
-            self._canceled += 1
-        self._log_bytes += len(record.packed)
-        if record.payload is not None:
-            self._log_bytes += record.payload.size
+        self.add_all((record,))
+
+    def add_all(self, records: Iterable[Record]) -> None:
+        delivered = steps = canceled = size = 0
+        for record in records:  # as many as a turn's commands, on the loop
+            kind = record.kind
+            if kind in EVENTS:
+                delivered += 1
+            elif kind is Kind.STEP_CALLED:
+                steps += 1
+            elif kind is Kind.CANCEL_REQUESTED:
+                canceled += 1
+            size += len(record.packed)
+            if record.payload is not None:
+                size += record.payload.size
+        self.delivered += delivered
+        self._steps += steps
+        self._canceled += canceled
+        self._log_bytes += size
 
     def usage(self) -> Usage:
         return Usage(events=self.delivered + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
@@ -95,8 +104,7 @@ class Meter:
     def amounts(self, records: Iterable[Record], cell: Cell | None, *, comes_to_rest: bool) -> Metered:
         """What is stored with `records`. Memory is looked at a few times a second, and when the run comes to rest."""
         tally = Tally()
-        for record in records:
-            tally.add(record)
+        tally.add_all(records)
         self._looked, memory = self._since, 0
         if (now := self._clock()) - self._since >= LOOK_S or comes_to_rest:
             memory = int((now - self._since) * 1000 * (cell.resident_bytes if cell is not None else 0)) >> 10
