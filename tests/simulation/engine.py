@@ -57,9 +57,9 @@ class Worker:
         """Each run has one driver here and takes one place, and the worker has one name."""
         running = self.app._running
         drivers, admission = running.drivers, running.admission
-        driven, counted = admission.driven.total(), len(drivers._counted)
-        if driven != counted or not drivers._counted <= set(drivers.keys()):
-            raise Broken(f"a worker drives {counted} runs ({len(drivers)} drivers), which take {driven} places")
+        driven, (counted, promised) = admission.driven.total(), drivers.places.counted
+        if driven != len(counted) + promised or not counted <= set(drivers.keys()):
+            raise Broken(f"a worker drives {len(counted)} runs ({len(drivers)} drivers), which take {driven} places")
         if any(count < 0 for count in admission.claimed.values()):
             raise Broken(f"a worker has given back more places than it had taken: {admission.claimed}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from cloche.errors import MissingStep
 from cloche.history import Batch, CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
-from cloche.history.machine import Input
+from cloche.history.machine import AT_ONCE, Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 REDISPATCHES_MAX = 5  # how often an attempt is begun again because its process has ended
 QUARANTINE_FROM = 3  # begun again so often because a process had ended, and not in good order: less may be anything
 UNSAFE_RETRY_MS = 500
+NOTES_MAX = 500  # in one commit
 
 log = logging.getLogger("cloche.run")
 
@@ -75,9 +76,10 @@ class Attempts:
         """The attempts that are made now, for people."""
         return [task.get_name() for task in self._tasks]
 
-    def take_pending_notes(self) -> list[AnyNote]:
-        notes, self._pending_notes = self._pending_notes, []
-        return notes
+    def take_pending_notes(self) -> tuple[list[AnyNote], bool]:
+        """Those for the next commit, the oldest; and whether that is all of them: a large turn begins many attempts."""
+        notes, self._pending_notes = self._pending_notes[:NOTES_MAX], self._pending_notes[NOTES_MAX:]
+        return notes, not self._pending_notes
 
     # ---- beginning ----
 
@@ -131,15 +133,18 @@ class Attempts:
             self._pending_notes.append(_note_of_beginning(step, start, now))
             self._begin(step, call)
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch) -> Iterator[None]:
         """Add to a batch that was accepted, and is not written yet, what steps that are called in it draw of their inputs.
 
         What is drawn is in the note of their beginning. So they begin after the commit, which costs none of its own.
+        It is done in pieces: between two of them the caller may do something else.
         """
         machine = self._run.machine
         if self._draining or not machine.moves:
             return
         for index, effect in enumerate(batch.effects):
+            if index % AT_ONCE == AT_ONCE - 1:
+                yield
             step = self._services.registry.step(effect.name) if isinstance(effect, StartStep) else None
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue

@@ -28,6 +28,9 @@ FORMAT = 3
 EVENTS_BETWEEN = 500  # a tail this long replays in under 5 ms; a checkpoint costs about as much as 50 events
 FUEL_BETWEEN = 300_000_000  # 20 to 30 ms of computing: few events that compute much are as dear to replay as many
 EVENTS_WORTH_KEEPING = 64  # when a cell is evicted: fewer are replayed as fast as a checkpoint is read
+OPEN_CALLS_MAX = (
+    1_000  # of a run with more there is none, until they are fewer: to take one down holds the loop for 35 ms
+)
 _MAC_BYTES = 32
 Frozen: TypeAlias = Callable[[], tuple[str, bytes]]  # as `Cell.freeze` gives it
 

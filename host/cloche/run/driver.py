@@ -241,7 +241,11 @@ class RunDriver:
     async def _take(self, arrived: Sequence[Incoming]) -> None:
         if self.lease is None and await self._commit.regain():
             await self._effects.dispatch(self.live.machine.pending())
-        inputs = normalize(self.live.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
+        notes, are_all = self._effects.attempts.take_pending_notes()
+        if not are_all:  # results come after them
+            self.inputs.put_back(arrived)
+            arrived = ()
+        inputs = normalize(self.live.machine, [*notes, *arrived])
         if inputs:
             with self.live.keeping_cell():
                 await self._record(inputs)
@@ -304,6 +308,11 @@ def only_waits(driver: RunDriver) -> bool:
     """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
     calls = driver.machine.open
     return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
+
+
+def has_steps_under_way(driver: RunDriver) -> bool:
+    """Whether steps of its run are at work, which may wait for what they have begun."""
+    return not driver._effects.attempts.idle
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

@@ -71,7 +71,7 @@ class LiveRun:
         self.machine, self.cell, self.tail = recovery.machine, recovery.cell, recovery.tail
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
-        self.meter.burn(recovery.burnt)
+        self.meter.burn(recovery.burnt, recovery.wall_ns)
         self._count_cell()
 
     async def _recorded_start(self) -> Started | None:
@@ -142,6 +142,8 @@ class LiveRun:
 
     def _worth_saving(self, events_min: int) -> Cell | None:
         if self.cell is None or self.machine.phase not in _SAVED_IN:
+            return None
+        if len(self.machine.open) > checkpoints.OPEN_CALLS_MAX:
             return None
         is_little = self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN
         return None if self.tail < events_min and is_little else self.cell

@@ -39,6 +39,7 @@ class Recovery:
     tail: int = 0
     has_checkpoint: bool = False
     burnt: int = 0  # fuel
+    wall_ns: int = 0  # that its turns took
 
     async def recover(self) -> None:
         """Bring `machine` and `cell` to the end of the log.
@@ -118,7 +119,7 @@ class Recovery:
         self.tail += len(events)
         before = self.cell.fuel_used
         try:
-            output, _ = await self.services.lanes.turn(self.key.tenant, self.code, self.cell, events)
+            output = await self.services.lanes.turn(self.key.tenant, self.code, self.cell, events, self)
         finally:
             self.burnt += self.cell.fuel_used - before
         if output != expected:

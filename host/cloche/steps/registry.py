@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Iterable
@@ -273,6 +274,7 @@ def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
     )
 
 
+LARGE_GRAPH = 16_384  # characters: some milliseconds
 _graphs: TenantCache[str, Graph] = TenantCache(GRAPHS_BYTES_MAX)
 
 
@@ -285,3 +287,10 @@ def pinned_graph(code: Code) -> Graph:
         found = Graph.from_json(code.graph)
         _graphs.put(code.graph, found, _BYTES_EACH * len(code.graph), code.owner)
     return found
+
+
+async def read_graph(code: Code) -> Graph:
+    """As `pinned_graph`, beside the event loop where it takes long."""
+    if len(code.graph) < LARGE_GRAPH:
+        return pinned_graph(code)
+    return await asyncio.get_running_loop().run_in_executor(None, pinned_graph, code)

@@ -43,19 +43,19 @@ HOST = ""  # as the owner of code
 @dataclass(frozen=True, slots=True)
 class Begun:
     """By another run: `owner` is whose code has named the workflow, `parent` which call of which run it was (as in record 1),
-    `depth` how many runs stand above. `waits`: whether it takes its turn as others do. A step may wait for a run that it has
-    begun, and its own run has a place meanwhile: that one begins at once.
+    `depth` how many runs stand above. `lender` is the run that begins it from a step: it may wait there for this one, which is
+    given its place where there is no other.
     """
 
     owner: str | None
     parent: Mapping[str, Any]
     depth: int
-    waits: bool
+    lender: RunKey | None = None
 
     @classmethod
     def by(cls, start: ChildStart, depth: int) -> Begun:
-        waits = start.key == derived_key(start.parent, CHILD, start.call)
-        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, waits)
+        is_step = start.key != derived_key(start.parent, CHILD, start.call)
+        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, start.parent if is_step else None)
 
 
 class NewRuns:
@@ -112,8 +112,8 @@ class NewRuns:
             given["state"] = _checked_state(found, initial_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
-        waits = begun is None or begun.waits
-        await self._start(key, found, code, policy, value, given, digest, more, waits=waits)
+        lender = begun.lender if begun else None
+        await self._start(key, found, code, policy, value, given, digest, more, lender=lender)
         return None if code.owner or isinstance(found, Contract) else found
 
     async def accept(self, row: InboxRow) -> None:
@@ -207,7 +207,7 @@ class NewRuns:
         more: dict[str, Any],
         request: int | None = None,
         *,
-        waits: bool = True,
+        lender: RunKey | None = None,
     ) -> None:
         """Begin it, unless it has begun; `request` is the row of the inbox that is accepted with it."""
         store, world = self._services.store, self._services.world
@@ -220,7 +220,7 @@ class NewRuns:
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)
             try:
-                await self._begin(key, code, policy, started, {"request": digest, **more}, request, waits=waits)
+                await self._begin(key, code, policy, started, {"request": digest, **more}, request, lender)
             except SeqConflict:  # another process was faster
                 if await store.run(key) is None:
                     raise
@@ -239,14 +239,17 @@ class NewRuns:
         started: Started,
         more: dict[str, Any],
         request: int | None,
-        *,
-        waits: bool,
+        lender: RunKey | None,
     ) -> None:
-        """At once where the tenant has room, else in its turn if it `waits`: children too, for whose parents see `Drivers`."""
+        """At once where the tenant has room, or another run lends its place; else in its turn. For parents see `Places`."""
         await self._admission.learn([key.tenant])
         has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
-        if has_room or not waits:
-            await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
+        if has_room or (lender is not None and self._starting.lend(lender, key)):
+            try:
+                await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
+            except BaseException:
+                self._starting.leave_place(key)
+                raise
         else:
             created = self.created(code, policy, **more, queued=started.pack())
             await self._starting.queue(key, code, created, request)

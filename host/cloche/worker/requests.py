@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import graph_of
 from cloche.errors import NotFound, NotSuspended, SeqConflict
 from cloche.history import CallId, RunKey
 from cloche.history.effects import Suspension
@@ -15,6 +14,7 @@ from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import RunStatus
+from cloche.steps.registry import read_graph
 from cloche.store import GRANTED
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.run.ports import RunServices
     from cloche.worker.listeners import Listeners
     from cloche.worker.starting import Starting
+    from cloche_codegen import Graph
 
 
 class Requests:
@@ -71,7 +72,9 @@ class Requests:
         async with self._starting.with_driver(key) as driver:
             if request is not None and not await self.is_waiting(driver, request):
                 return
-            first, *others = self._resumed(driver, dict(asked))
+            by_index = asked.get("foreach_index") is not None and driver.code.graph
+            graph = await read_graph(driver.code) if by_index else None
+            first, *others = self._resumed(driver, dict(asked), graph)
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
@@ -95,12 +98,11 @@ class Requests:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
         return not driver.inputs.accepts(request) and await self._services.store.is_waiting(request)
 
-    def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Input]:
+    def _resumed(self, driver: RunDriver, asked: dict[str, Any], graph: Graph | None) -> Sequence[Input]:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)
         if driver.machine.status == RunStatus.PAUSED:
             return [RunContinued(now, per_step)]
         suspended = open_suspensions(driver.machine, driver.inputs)
-        graph = graph_of(driver.code) if asked.get("foreach_index") is not None else None
         found = chosen(driver.key.run, suspended, **asked, graph=graph)
         return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
 

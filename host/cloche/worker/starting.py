@@ -60,8 +60,10 @@ class Starting:
         *,
         on_begun: Callable[[RunKey], None],
         on_taken_up: Callable[[RunKey], None],
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
-        self.counters = RateCounters(services.world.monotonic)
+        """`workers` says how many the store has."""
+        self.counters = RateCounters(services.world.monotonic, workers)
         self._services = services
         self._drivers = drivers
         self._cells = cells
@@ -91,6 +93,15 @@ class Starting:
         if request is not None:
             driver.inputs.accept(started, request)
         await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
+
+    def lend(self, lender: RunKey, key: RunKey) -> bool:
+        """Whether the run `key` has the place of the run that begins it, until one of them has ended."""
+        return self._drivers.places.lend(lender, key)
+
+    def leave_place(self, key: RunKey) -> None:
+        """The run was lent a place, and did not begin."""
+        if key not in self._drivers:
+            self._drivers.places.leave(key)
 
     async def queue(self, key: RunKey, code: Code, created: RunCreated, request: int | None = None) -> None:
         """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.

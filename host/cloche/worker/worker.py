@@ -104,9 +104,13 @@ class Worker:
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
         policies_of = Policies(store, policies or InForce(Policy()))
-        self.admission = Admission(policies_of.known, policies_of.learn)
+        self.admission = Admission(policies_of.known, policies_of.learn, self._driven_elsewhere)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
-        lanes = Lanes(self.admission.driven, engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0)
+        lanes = Lanes(
+            self.admission.driven,
+            engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0,
+            is_real_time=world.is_real_time,
+        )
         self.cells = WorkerCells(
             store,
             engine,
@@ -127,6 +131,7 @@ class Worker:
             self.blocks,
             on_begun=lambda key: self.inbox.begun(key),
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
+            workers=self.membership.count,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
         self.requests = Requests(self.services, self.starting, listeners)
@@ -219,6 +224,13 @@ class Worker:
         """Others may want what is new here, and have asked for it already."""
         self.membership.publish_soon()
         self.claims.expect(self.services.world.now())
+
+    async def _driven_elsewhere(self, tenant: TenantId, most: int) -> int:
+        """How many runs of a tenant other workers own: no question where there are none."""
+        membership = self.membership
+        return (
+            0 if membership.count() == 1 else await self.store.leases.owned_by_others(membership.worker, tenant, most)
+        )
 
     def _offers(self) -> str:
         return pack_offers(self.registry.workflows(), self.services.world.now(), self.services.runner.hung)
@@ -330,7 +342,10 @@ class _ChildRuns:
         Raises:
             LimitExceeded: the parent may not start it.
         """
-        is_new = await self._worker.store.run(start.key) is None
+        store, most = self._worker.store, limits.policy.children
+        is_new = await store.run(start.key) is None
+        if is_new and not limits.counts_children:
+            limits.has_children(await store.descendants(start.parent, most, are_direct=True))
         depth = limits.child_depth(start.workflow, is_new=is_new)
         begun = Begun.by(start, depth)
         if is_new:

@@ -32,19 +32,34 @@ async def many(count: int) -> int:
     return total
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "runs", "fits"),
+    [
+        ("waiting_events", 2, ["r1"], 2),
+        ("waiting_event_bytes", 100, ["r1"], 2),
+        ("tenant_waiting_events", 3, ["r1", "r2"], 3),
+        ("tenant_waiting_event_bytes", 150, ["r1", "r2"], 3),
+    ],
+)
 @pytest.mark.parametrize("kind", MAKERS)
 @in_loop
-async def test_more_events_than_may_wait_are_refused_to_their_sender(kind: str, tmp_path: Path) -> None:
-    async with AppOn(MAKERS[kind](tmp_path), workflows=[waits], policy=Policy(waiting_events=2)) as app:
-        run = await app.start("w", None, run_id="r1")
-        for number in range(2):
-            await app.send_event("r1", "other", number)
-        with pytest.raises(InboxFull, match="2 events wait for run r1 already, of at most 2") as refused:
-            await app.send_event("r1", "other", 2)
+async def test_more_events_than_may_wait_are_refused_to_their_sender(
+    kind: str, limit: str, value: int, runs: list[str], fits: int, tmp_path: Path
+) -> None:
+    async with AppOn(MAKERS[kind](tmp_path), workflows=[waits], policy=Policy.model_validate({limit: value})) as app:
+        for run in runs:
+            await app.start("w", None, run_id=run)
+        for number in range(fits):
+            await app.send_event(runs[number % len(runs)], "other", "x" * 30)
+        whose = "run r1" if len(runs) == 1 else "all runs of tenant default"
+        with pytest.raises(InboxFull, match=f"wait for {whose} already") as refused:
+            await app.send_event("r1", "other", "x" * 30)
         error = refused.value
-        assert (error.limit, error.value, error.asked, error.retryable) == ("waiting_events", 2, 3, True)
-        assert len(await app.store.requests()) == 2
-        assert (await run.status(), "waiting_events" in error.message) == ("waiting", True)
+        assert (error.limit, error.value, error.retryable) == (limit, value, True)
+        assert error.asked == fits + 1 or ("bytes" in limit and error.asked > value)
+        assert limit in error.message
+        assert len(await app.store.requests()) == fits
+        assert await (await app.get("r1")).status() == "waiting"
 
 
 class Statements:
