@@ -205,7 +205,8 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
         return
     machine, workflow, tally = RunMachine(row.key), "", Tally()
     last: Record | None = None
-    metered = await store.metered(row.key)  # before the records: an append that comes between is seen by them
+    # Before the records: an append that comes between is seen by them.
+    metered, awaited = await store.metered(row.key), await store.awaited(row.key)
 
     def take(page: list[Record]) -> None:
         nonlocal workflow, last
@@ -231,6 +232,12 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
+    names = set(machine.open.awaited)
+    if (missing := names - set(awaited)) and "" not in awaited:  # of a run of before there were names it may be any
+        yield f"the run waits for event {', '.join(sorted(missing))}, and no worker would find that: start one that takes it up"
+    if left := set(awaited) - names - {""} or (awaited and machine.ended):
+        told = ", ".join(sorted(left)) if isinstance(left, set) else "any name"
+        yield f"event {told} is waited for by the entry of the run, and not by its records"
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):

@@ -90,6 +90,12 @@ class RunDriver:
         return self.live.started
 
     @property
+    def is_told_to_end(self) -> bool:
+        """Whether it was canceled, or has ended."""
+        machine = self.live.machine
+        return machine.ended or machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP)
+
+    @property
     def under_way(self) -> list[str]:
         """The attempts that are made now, for people."""
         return self._effects.attempts.under_way
@@ -267,7 +273,8 @@ class RunDriver:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
-        await self._services.supervisor.block(self.key, error, self.lease)
+        ends_in_s = self.limits.policy.clean_up_s if self.is_told_to_end else None
+        await self._services.supervisor.block(self.key, error, self.lease, ends_in_s)
         self.lease = None
 
     async def _leave(self, *, parked: bool) -> None:
@@ -280,7 +287,7 @@ class RunDriver:
         finally:
             supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
-            supervisor.left_to_children()
+            supervisor.look_for_requests()  # a child that ended meanwhile has left one
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
