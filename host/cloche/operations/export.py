@@ -160,8 +160,7 @@ async def import_run(
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
     header, blobs, items = await loop.run_in_executor(None, _read, data)
     key = _key_of(header)
-    granted = exported_requests.unpacked_granted([one for one in items if exported_requests.is_granted(one)], key)
-    items = [item for item in items if not exported_requests.is_granted(item)]
+    granted, items = exported_requests.unpacked_granted(items, key)
     pairs = [item for item in items if not exported_requests.is_request(item)]
     records, machine = await loop.run_in_executor(None, _verified, key, pairs)
     created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])

@@ -64,14 +64,17 @@ def is_granted(item: Any) -> bool:
     return isinstance(item, list) and item[:1] == [GRANTED_MARK]
 
 
-def unpacked_granted(items: Sequence[Sequence[Any]], key: RunKey) -> list[Granted]:
-    """What `packed_granted` gave, of a file that anybody may have written.
+def unpacked_granted(items: Sequence[Any], key: RunKey) -> tuple[list[Granted], list[Any]]:
+    """What `packed_granted` gave, of a file that anybody may have written, and the other items.
 
     Raises:
         ForeignFile: it is no request that could have been made for this run.
     """
-    found = []
+    found, others = [], []
     for item in items:
+        if not is_granted(item):
+            others.append(item)
+            continue
         kind, token, at = item[1:] if len(item) == 4 else ("", "", 0)
         is_one = kind in KINDS and isinstance(token, str) and token.startswith(f"{key.token}:{kind}:")
         if not is_one or type(at) is not int or not 0 <= at < 1 << 62:
@@ -79,7 +82,7 @@ def unpacked_granted(items: Sequence[Sequence[Any]], key: RunKey) -> list[Grante
                 "a request that was accepted, in this file, is none that could have been made for its run"
             )
         found.append(Granted(kind, token, TimeMs(at)))
-    return found
+    return found, others
 
 
 def packed_starts(rows: Sequence[InboxRow]) -> list[list[Any]]:

@@ -90,12 +90,6 @@ class RunDriver:
         return self.live.started
 
     @property
-    def is_told_to_end(self) -> bool:
-        """Whether it was canceled, or has ended."""
-        machine = self.live.machine
-        return machine.ended or machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP)
-
-    @property
     def under_way(self) -> list[str]:
         """The attempts that are made now, for people."""
         return self._effects.attempts.under_way
@@ -273,7 +267,7 @@ class RunDriver:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
-        ends_in_s = self.limits.policy.clean_up_s if self.is_told_to_end else None
+        ends_in_s = self.limits.policy.clean_up_s if is_told_to_end(self.live.machine) else None
         await self._services.supervisor.block(self.key, error, self.lease, ends_in_s)
         self.lease = None
 
@@ -311,6 +305,11 @@ def only_waits(driver: RunDriver) -> bool:
     """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
     calls = driver.machine.open
     return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
+
+
+def is_told_to_end(machine: RunMachine) -> bool:
+    """Whether a run was canceled, or has ended."""
+    return machine.ended or machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP)
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

@@ -15,6 +15,7 @@ from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
+from cloche.run.driver import is_told_to_end
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.store import GRANTED
@@ -63,7 +64,7 @@ class Requests:
             except SeqConflict:  # it begins here just now
                 await self.cancel(key, reason, request)
             return None
-        if row is not None and row.status not in FINAL and not (driver is not None and driver.is_told_to_end):
+        if row is not None and row.status not in FINAL and not (driver is not None and is_told_to_end(driver.machine)):
             if row.owner in (None, self._services.ownership.worker):  # it was taken up here meanwhile
                 await asyncio.sleep(0)
                 return await self.cancel(key, reason, request)

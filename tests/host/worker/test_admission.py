@@ -263,11 +263,11 @@ def test_a_child_that_finds_the_queue_full_waits_for_room(
             drivers, on_room = app._running.drivers, app._running.drivers._on_room
             drivers._on_room = lambda: None  # the other one keeps its place in the queue
             gate.set()
-            await until(lambda: "child run p › 1 waits for room in the queue" in caplog.text)
+            await until(lambda: "child run p › 2 waits for room in the queue" in caplog.text)
             told = replay.why_not_moving(
                 await replay.result_of(app.store, parent._key), await replay.machine_of(app.store, parent._key), 0
             )
-            assert told == "waiting for child p › 1, which is pending"
+            assert told == "waiting for child p › 2, which is pending"
             if is_canceled:
                 await parent.cancel()
                 assert (await parent.result(final=True)).status == "canceled"
