@@ -271,7 +271,8 @@ class RunDriver:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
-        await self._services.supervisor.block(self.key, error, self.lease)
+        ends_in_s = self.limits.policy.clean_up_s if is_told_to_end(self.live.machine) else None
+        await self._services.supervisor.block(self.key, error, self.lease, ends_in_s)
         self.lease = None
 
     async def _leave(self, *, parked: bool) -> None:
@@ -284,7 +285,7 @@ class RunDriver:
         finally:
             supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
-            supervisor.left_to_children()
+            supervisor.look_for_requests()  # a child that ended meanwhile has left one
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
@@ -313,6 +314,11 @@ def only_waits(driver: RunDriver) -> bool:
 def has_steps_under_way(driver: RunDriver) -> bool:
     """Whether steps of its run are at work, which may wait for what they have begun."""
     return not driver._effects.attempts.idle
+
+
+def is_told_to_end(machine: RunMachine) -> bool:
+    """Whether a run was canceled, or has ended."""
+    return machine.ended or machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP)
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

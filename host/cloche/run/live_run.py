@@ -67,8 +67,11 @@ class LiveRun:
             self.started = await self._recorded_start()
         self.cell = None  # whatever happens, it is not what the store has
         recovery = Recovery(self._services, self.key, self.code, self.limits.policy.limits(), self._new_machine)
-        await recovery.recover()
-        self.machine, self.cell, self.tail = recovery.machine, recovery.cell, recovery.tail
+        try:
+            await recovery.recover()
+        finally:
+            self.machine = recovery.machine  # as far as its records could be read
+        self.cell, self.tail = recovery.cell, recovery.tail
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
         self.meter.burn(recovery.burnt, recovery.wall_ns)

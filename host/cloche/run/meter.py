@@ -29,6 +29,13 @@ class Tally:
     def __init__(self) -> None:
         self.delivered = self._canceled = self._steps = self._log_bytes = 0
 
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Tally:
+        tally = cls()
+        for record in records:
+            tally.add(record)
+        return tally
+
     def add(self, record: Record) -> None:
         self.add_all((record,))
 

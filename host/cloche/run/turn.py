@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
 from cloche.history import Batch, Failure, Kind, Note, TimeMs
+from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CompleteRun
 from cloche.history.reading import message_of
@@ -37,7 +38,8 @@ class Turn:
             StoreError: the store did not answer meanwhile.
         """
         run = self._run
-        if run.cell is None and run.machine.head_seq and not run.machine.ended:
+        is_over = run.machine.ended or run.machine.phase is RunPhase.CANCELING  # then nothing is delivered any more
+        if run.cell is None and run.machine.head_seq and not is_over:
             await run.rebuild()  # the cell was evicted
         now = self._services.world.now()
         try:

@@ -16,7 +16,7 @@ from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
 from cloche.steps.entries import changed_entry, entry_step
-from cloche.steps.schemas import as_plain, validated
+from cloche.steps.schemas import as_plain, checked, validated
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Registry:
         if adapter is None:
             return
         try:
-            validated(adapter, value, f"the result of workflow '{code.workflow}'")
+            checked(adapter, value, f"the result of workflow '{code.workflow}'")
         except InvalidInput as misfit:
             raise InvalidResult(misfit.message, problems=misfit.problems) from None
 
@@ -157,7 +157,7 @@ class Registry:
         step = self._steps.get(step_id)
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
-            data = validated(adapter, data, f"the resume data of step '{path}'")
+            data = checked(adapter, data, f"the resume data of step '{path}'")
         return as_plain(adapter, data, "resume_data")
 
     def checked_event(self, code: Code, name: str, payload: Any) -> Any:
@@ -169,7 +169,7 @@ class Registry:
         of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
         adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
-            payload = validated(adapter, payload, f"what event '{name}' carries")
+            payload = checked(adapter, payload, f"what event '{name}' carries")
         return as_plain(adapter, payload, "payload")
 
 
@@ -187,7 +187,7 @@ def _check_pinned(step: Step, what: str, today: Any, pinned: dict[str, Any] | No
     if adapter is None or _is_pinned(step, today, pinned):
         return
     try:
-        validated(adapter, copied(value), what)
+        checked(adapter, copied(value), what)
     except InvalidInput as misfit:
         before = accepted_adapter(pinned)
         if before is not None:

@@ -12,10 +12,12 @@ from cloche.history import CallId, RunKey
 from cloche.history.ids import parent_of
 from cloche.history.resting import row_at_rest
 from cloche.run.driver import RunDriver
+from cloche.status import RunStatus
 from cloche.store import Lease, Store
 from cloche.worker.places import Places
 
 if TYPE_CHECKING:
+    from cloche.engines import Code
     from cloche.run.ports import DrivenRun
     from cloche.steps.registry import Registry
     from cloche.worker.admission import Admission
@@ -113,8 +115,10 @@ class Drivers:
     def is_driver(self, run: DrivenRun) -> bool:
         return self._drivers.get(run.key) is run
 
-    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
+    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None, ends_in_s: int | None = None) -> None:
         await self._blocks.block(key, error, lease)
+        if ends_in_s is not None:
+            self._blocks.end_in(key, ends_in_s)
 
     def report(self, key: RunKey, error: ClocheError | None) -> None:
         self._blocks.report(key, error)
@@ -156,11 +160,22 @@ class Drivers:
         if run.machine.ended and self.is_driver(run):
             self.places.leave(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
-        self._listeners.announce(run.key, stopped=True)
-        waits = parent_of(run.key)
+        self._tell_waiting(run.key)
+
+    def _tell_waiting(self, key: RunKey) -> None:
+        """Those who wait for it, and for the runs above it."""
+        self._listeners.announce(key, stopped=True)
+        waits = parent_of(key)
         while waits is not None:  # what those wait for stands otherwise now
             self._listeners.wake(waits[0])
             waits = parent_of(waits[0])
+
+    def ended_undriven(self, key: RunKey, code: Code | None) -> None:
+        """A run was canceled that nobody drives, and has left requests for its parent and its children."""
+        if code is not None:
+            self.callbacks.stopped(key, code, self._registry.workflow_of(code), RunStatus.CANCELED)
+        self._tell_waiting(key)
+        self.look_for_requests()
 
     def child_ended(self, parent: RunKey, call: CallId) -> None:
         driver = self._drivers.get(parent)
@@ -169,5 +184,5 @@ class Drivers:
         ):  # else it follows the child itself
             self._on_child()
 
-    def left_to_children(self) -> None:
+    def look_for_requests(self) -> None:
         self._on_child()

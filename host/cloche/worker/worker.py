@@ -36,6 +36,7 @@ from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
+from cloche.worker.ending import cancellation_of
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
@@ -120,7 +121,15 @@ class Worker:
             cached_bytes_max=cached_bytes_max,
             switch_interval_s=switch_interval_s,
         )
-        self.blocks = Blocks(store, world, timers, tasks, listeners, lambda key: self.starting.wake(key))
+        self.blocks = Blocks(
+            store,
+            world,
+            timers,
+            tasks,
+            listeners,
+            take_up=lambda key: self.starting.wake(key),
+            end=lambda key, reason: self.requests.end_blocked(key, reason),
+        )
         self.drivers = self._drivers(Callbacks(store, tasks))
         self.services = self._services(world, timers, tasks, lanes, checkpoints, handle, thread)
         self.starting = Starting(
@@ -359,7 +368,12 @@ class _ChildRuns:
         return await self._worker.new_runs.has(tenant, id, owner)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
-        await self._worker.cancel(key, reason)
+        try:
+            await self._worker.cancel(key, reason)
+        except HeldBack:  # it is canceled when it may go on
+            post = cancellation_of(key)
+            await self._worker.store.post(key, post.kind, post.body, post.token, self._worker.services.world.now())
+            raise
 
     def stopped(self, key: RunKey) -> Listening:
         return self._worker.listeners.stopped(key)

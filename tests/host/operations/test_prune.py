@@ -115,6 +115,31 @@ async def test_a_row_that_does_not_follow_from_its_records_is_found(
     assert (finding.run, finding.problem.removeprefix("the row of the run has ")) == ("plain", problem)
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("DELETE FROM awaited WHERE run = 'hearing'", "the run waits for event paid, and no worker would find that"),
+        (
+            "INSERT INTO awaited VALUES ('default', 'hearing', 'more')",
+            "event more is waited for by the entry of the run, and not by its records",
+        ),
+        (
+            "INSERT INTO awaited VALUES ('default', 'plain', 'go')",
+            "event go is waited for by the entry of the run, and not by its records",
+        ),
+    ],
+)
+@in_loop
+async def test_what_a_run_waits_for_that_does_not_follow_is_found(
+    store: SqliteStore, change: str, problem: str
+) -> None:
+    assert (await replay.verify(store, None)).findings == []
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute(change)
+    (finding,) = (await replay.verify(store, None)).findings
+    assert problem in finding.problem
+
+
 @in_loop
 async def test_a_suspended_or_sleeping_run_has_the_row_that_it_should(store: SqliteStore) -> None:
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:

@@ -13,6 +13,7 @@ from support.guests import needs_python
 
 from cloche import Client, Policy, create_workflow, wait_for_event, workflow
 from cloche.errors import InboxFull
+from cloche.history.values import encode
 from cloche.store import MemoryStore, SqliteStore, Store
 from cloche.store.memory import MemoryLeases
 
@@ -138,6 +139,38 @@ async def test_an_event_costs_the_same_however_many_wait(kind: str, tmp_path: Pa
         counted.append(calls.of("first_events") + calls.of("body"))
     assert counted[0] >= 40
     assert counted[1] <= 4 * counted[0] + 8
+
+
+@in_loop
+async def test_many_events_of_one_run_cost_sqlite_the_same_each(tmp_path: Path) -> None:
+    """They wait before their run takes the first: what SQLite does for the last is what it does for the first."""
+    needs_python()
+    counted: list[tuple[int, int]] = []
+    for size in (25, 100):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        store = SqliteStore(folder / "runs.db")
+        async with AppOn(store, workflows=[many]) as app:
+            statements = Statements(app._running.store)
+
+            def post(db: Any, size: int = size) -> None:
+                body = encode(["go", 1])
+                db.executemany(
+                    "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, name) "
+                    "VALUES ('default', 'r1', 'event', ?2, ?1, 1, 'go')",
+                    ((f"t{number}", body) for number in range(size)),
+                )
+
+            await store._database.write(post)
+            statements.take()
+            run = await app.start("many", size, run_id="r1")
+            assert (await run.result(final=True)).result == size
+            assert await store.requests() == []
+            counted.append(statements.take())
+    (few, little), (more, much) = counted
+    assert few > 25
+    assert more <= 5 * few
+    assert much <= 5 * little + 50
 
 
 class Counted:
