@@ -43,8 +43,6 @@ from cloche.steps.registry import step_named
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from cloche.foreign.hosted import Hosted
     from cloche_codegen import Step
 
@@ -122,7 +120,7 @@ class _Services:
         self._sink = sink
         self.abort_reason = ""
 
-    def result_schema(self, name: str) -> TypeAdapter[Any] | None:
+    def result_schema(self, name: str) -> Any:
         step = self._hosted.steps.get(step_named(name))
         return None if step is None else step.output_adapter()
 

@@ -6,9 +6,11 @@ module says of wake-ups, paths and refusals is what the C says: the tests of bot
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from random import Random
 from types import CodeType
 from typing import Any, Final, NoReturn
@@ -301,6 +303,24 @@ def plain(value: object, label: str) -> Any:
     """The value after a round trip."""
     encoding = now_running.encoding
     return encoding.read(encoding.encoded(value, label, 0))
+
+
+_DURATION: Final = re.compile(
+    r"([+-])?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,6}))?S)?)?",
+    re.ASCII,
+)
+
+
+def duration(text: str) -> timedelta:
+    """The timedelta that a text of ISO 8601 says; years and months are as long as pydantic takes them."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no duration")
+    years, months, weeks, days, hours, minutes, seconds = (int(found[index] or 0) for index in range(2, 9))
+    micro = int((found[9] or "").ljust(6, "0"))
+    days += 365 * years + 30 * months + 7 * weeks
+    made = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micro)
+    return -made if found[1] == "-" else made
 
 
 def raw(value: Encoded) -> bytes:

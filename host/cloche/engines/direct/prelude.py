@@ -34,7 +34,8 @@ _STATE: Final[dict[str, tuple[str, ...]]] = {
     "_types": ("CLASSES", "_kinds", "_names", "_odd", "_pending", "_readers"),
 }  # fmt: skip
 _OF_DRIVER: Final = (
-    driver.Call, driver.Lazy, driver.Promise, driver.StepCall, driver.Task, driver.check, driver.drop, driver.encoded,
+    driver.Call, driver.Lazy, driver.Promise, driver.StepCall, driver.Task, driver.check, driver.drop,
+    driver.duration, driver.encoded,
     driver.fault, driver.finish, driver.free_path, driver.is_finished, driver.never_awaited, driver.now_ms, driver.plain,
     driver.put, driver.raw, driver.urandom,
 )  # fmt: skip
