@@ -13,10 +13,10 @@ from guest_python.python_cells import ECHO, outcome, python_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloche.engines.direct.driver import duration
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 START = bytes.fromhex("85001b0000018bcfe5680050") + bytes(16)
-
-from cloche.engines.direct.driver import duration
 
 
 def rows(name: str) -> list[Any]:
