@@ -12,9 +12,10 @@ import pytest
 from guest.cells import COMPLETE, FAIL, Cell, python_module
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from oracle.functions import compiled
 from support.guests import needs_python
 
-from cloche.engines.direct.functions import Data, compiled
+from cloche.engines.direct.encoding import Data
 from cloche.history.values import plain
 from cloche_codegen import GraphError, Workflow, code, create_workflow
 from cloche_codegen.conditions.functions.subset import expression_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from guest.cells import GuestStopped, pack
 from guest_python.python_cells import ECHO, outcome, python_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cloche.engines.direct.driver import duration
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 START = bytes.fromhex("85001b0000018bcfe5680050") + bytes(16)
@@ -151,3 +153,24 @@ def test_a_mapping_has_attributes() -> None:
     assert outcome("input.c = 5; del input.a; return input", {"a": 1}) == {"c": 5}
     assert outcome("return input.nope", {}) == ("AttributeError", "'cloche.Data' object has no attribute 'nope'")
     assert outcome("return [isinstance(input, dict), {**input}, input | {'b': 2}]", {"a": 1})[2] == {"a": 1, "b": 2}
+
+
+DURATIONS = [
+    "PT0S", "P", "P1D", "-P1DT2H3M4.5S", "+PT1M", "P1Y2M3W4DT5H6M7.000008S", "PT93784.25S", "P999999999DT23H59M59.999999S",
+    "-P999999999D", "PT0.1S",
+]  # fmt: skip
+NO_DURATIONS = ["", "1D", "P1", "P1S", "PT1D", "P1DT1X", "PT1M1H", "P1.5D", "PT.5S", "PTT1S", "--P1D", "P1D "]
+
+
+def test_durations_are_read_as_in_python() -> None:
+    body = (
+        "import _cloche, datetime\nunit = datetime.timedelta(microseconds=1)\nmade = []\nfor one in input:\n    try:\n"
+    )
+    body += "        made.append([_cloche.duration(one) // unit, _cloche.duration(one)])\n"
+    body += "    except ValueError as error:\n        made.append(str(error))\nreturn made"
+    found = outcome(body, [*DURATIONS, *NO_DURATIONS])
+
+    unit = timedelta(microseconds=1)
+    for text, (size, again) in zip(DURATIONS, found, strict=False):
+        assert (size, duration(again)) == (duration(text) // unit, duration(text)), text
+    assert found[len(DURATIONS) :] == [f"{one!r} is no duration" for one in NO_DURATIONS]

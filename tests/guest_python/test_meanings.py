@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from codegen.truth_table import ROWS
-from guest_python.loop_cells import LoopCell
+from guest_python.loop_cells import part
 
 from cloche_codegen.conditions.values import MISSING, number_text, text_of
 
@@ -16,8 +16,7 @@ NAMES = {"in": "is_in", "notIn": "not_in", "notExists": "not_exists"}
 
 @pytest.fixture(scope="module")
 def flow() -> Any:
-    cell = LoopCell("from cloche.flow import workflow\nworkflow(lambda input: None)")
-    return cell.part("flow")
+    return part("flow")
 
 
 def test_the_prelude_answers_every_row_of_the_table(flow: Any) -> None:

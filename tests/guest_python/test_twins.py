@@ -1,4 +1,4 @@
-"""The same events, the same bytes: the prelude of the Python guest beside the interpreter of DirectEngine.
+"""The same events, the same bytes: the prelude of the Python guest beside an interpreter of the lowered tree (`oracle`).
 
 That one answers as the JavaScript guest does, byte for byte (tests/host/engines). Python keeps apart what JavaScript does
 not, 1.0 and 1 and the microseconds of a date: `as_javascript` is what JavaScript makes of an output.
@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from codegen.strategies import workflows
-from guest_python.loop_cells import Fault, LoopCell
+from guest_python.loop_cells import LoopCell
 from host.engines.tangles import Tangler
-from host.engines.twins import Script, Twins, answer, code_of, commands_of, engines, opened, shown
+from host.engines.twins import Script, Twins, answer, code_of, commands_of, opened, shown
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from oracle import DirectEngine as Interpreter
 
 from cloche.history.values import decode, encode_plain, plain
-from cloche.sandbox.faults import raise_fault
 from cloche_codegen import GraphError, Workflow
 
 LONG = bool(os.environ.get("CLOCHE_LONG"))
@@ -58,21 +58,11 @@ def _in_javascript(value: Any) -> Any:
             return value
 
 
-class FaultyLoop(LoopCell):
-    """Answers with the host's faults."""
-
-    def turn(self, events: Any) -> bytes:
-        try:
-            return super().turn(events)
-        except Fault as fault:
-            raise_fault(fault.code, "in a turn")
-
-
 class LoopTwins(Twins):
     def __init__(self, workflow: Workflow) -> None:
         self.code = code_of(workflow)
-        self.direct = opened(engines()[1], self.code)
-        self.loop = FaultyLoop(workflow.source("python").code)
+        self.direct = opened(Interpreter(), self.code)
+        self.loop = LoopCell(workflow.source("python").code)
         self.told, self.said, self.fault = [], [], None
 
     def tell(self, message: bytes) -> list[list[Any]]:
@@ -94,13 +84,9 @@ def lived(workflow: Workflow, seed: int) -> LoopTwins:
     twins = LoopTwins(workflow)
     state = script.random.choice([{}, {"n": 1, "k": "K", "list": [1]}])
     context = {"user": script.value(), "go": script.random.random() < 0.5}
-    try:
-        script.live(twins, script.value(), state=state, context=context)
-        again = FaultyLoop(workflow.source("python").code)
-        assert again.turn(twins.told) == b"".join(twins.said)
-        again.close()
-    finally:
-        twins.loop.close()
+    script.live(twins, script.value(), state=state, context=context)
+    again = LoopCell(workflow.source("python").code)
+    assert again.turn(twins.told) == b"".join(twins.said)
     return twins
 
 

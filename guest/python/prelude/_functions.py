@@ -1,6 +1,6 @@
 """Python functions of an author, as generated code calls them: on copies, so that nothing they do to their arguments is seen.
 
-What DirectEngine does in `host/cloche/engines/direct/functions.py` is the same.
+DirectEngine runs this file as well.
 """
 
 from __future__ import annotations

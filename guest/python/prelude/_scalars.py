@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID, SafeUUID
+
+from _cloche import duration
 
 Type = Any  # a name, or a mapping with a "kind"
 CLASSES: Final[dict[str, dict[str, Any]]] = {}  # the descriptions of classes, by name
@@ -33,36 +34,12 @@ def _datetime(value: Any) -> Any:
     return value if type(value) is datetime else datetime.fromisoformat(value)
 
 
-_DURATION: Final = re.compile(
-    r"([+-])?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,6}))?S)?)?",
-    re.ASCII,
-)
-
-
-def _timedelta(text: Any) -> timedelta:
-    """Days and seconds, as the host writes them, or any other text of ISO 8601."""
-    days, _, clock = text.partition("T")
-    if days[:1] == "P" and days[-1:] in ("P", "D") and clock[-1:] in ("S", ""):
-        try:  # quicker than contextlib.suppress, which is a call more
-            return timedelta(int(days[1:-1] or 0), float(clock[:-1] or 0))
-        except ValueError:
-            pass
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is no duration")
-    weeks, days, hours, minutes, seconds = (int(found[index] or 0) for index in (4, 5, 6, 7, 8))
-    micro = int((found[9] or "").ljust(6, "0"))
-    days += 365 * int(found[2] or 0) + 30 * int(found[3] or 0)  # as pydantic reads and writes them
-    made = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micro)
-    return -made if found[1] == "-" else made
-
-
 SCALARS: Final[dict[str, Any]] = {
     "decimal": Decimal,
     "date": date.fromisoformat,
     "time": time.fromisoformat,
     "datetime": _datetime,
-    "timedelta": _timedelta,
+    "timedelta": duration,
     "uuid": _uuid,
 }
 _EXACT: Final = {"bool": bool, "int": int, "float": float, "str": str, "bytes": bytes, "none": NoneType}

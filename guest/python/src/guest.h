@@ -29,7 +29,7 @@ struct guest {
     PyObject *none, *false_, *true_;
     PyTypeObject *float_type, *int_type, *text_type, *bytes_type, *list_type, *tuple_type, *dict_type;
     PyTypeObject *data_type, *encoded_type, *promise_type, *lazy_type, *task_type, *call_type, *step_call_type;
-    PyObject *type_error, *attribute_error, *memory_error, *fault_error, *exception, *stop_iteration;
+    PyObject *type_error, *attribute_error, *memory_error, *fault_error, *exception, *stop_iteration, *value_error;
     PyObject *main; /* the namespace in which scripts of the bake run */
     PyObject *deliver, *load, *report; /* held here, so that no code can put others in their place */
     PyObject *convert, *parse_time, *parse_zoned, *mend, *begin; /* given by world/, as those are */
@@ -70,6 +70,14 @@ uint8_t *write_apart(PyObject *value, const struct place *root, int depth);
 PyObject *encoded_from(uint8_t *mark);
 /* The value as it crosses, as such an object. */
 PyObject *encoded_value(PyObject *value, const char *label, int depth);
+
+/* ---- durations.c ---- */
+
+int durations_define(void);
+bool is_duration(PyObject *o);
+int write_duration(PyObject *value);
+/* duration(text): the timedelta that it says; ValueError if it says none. */
+PyObject *duration(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* ---- types.c ---- */
 

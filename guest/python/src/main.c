@@ -152,6 +152,7 @@ void EXPORT(_initialize)(void) {
     learn_types();
     PyObject *builtins = PyImport_ImportModule("builtins"), *main = PyImport_AddModuleRef("__main__");
     guest.type_error = PyObject_GetAttrString(builtins, "TypeError");
+    guest.value_error = PyObject_GetAttrString(builtins, "ValueError");
     guest.attribute_error = PyObject_GetAttrString(builtins, "AttributeError");
     guest.memory_error = PyObject_GetAttrString(builtins, "MemoryError");
     guest.fault_error = PyObject_GetAttrString(builtins, "SystemError");

@@ -127,6 +127,7 @@ static PyMethodDef functions[] = {
     {"plain", plain, METH_FASTCALL, "plain(value, label): the value after a round trip"},
     {"raw", raw, METH_FASTCALL, "raw(encoded): its bytes"},
     {"fault", fault, METH_FASTCALL, "fault(code): ends the turn"},
+    {"duration", duration, METH_FASTCALL, "duration(text): the timedelta that it says"},
     {"now_ms", now_ms, METH_FASTCALL, "now_ms(): the time of the event being delivered"},
     {"urandom", urandom, METH_FASTCALL, "urandom(size): seeded bytes"},
     {"keep", keep, METH_FASTCALL, "keep(objects): for the time of baking"},
@@ -136,7 +137,7 @@ static PyMethodDef functions[] = {
 
 int module_define(void) {
     PyObject *module = PyImport_AddModuleRef("_cloche");
-    int failed = !module || types_define(module) || PyModule_AddFunctions(module, functions) ||
+    int failed = !module || types_define(module) || durations_define() || PyModule_AddFunctions(module, functions) ||
                  promises_define(module, call_begin) || calls_define(module);
     Py_DecRef(module);
     return failed ? -1 : 0;

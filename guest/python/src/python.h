@@ -156,6 +156,15 @@ int PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **value);
 Py_ssize_t PyDict_Size(PyObject *dict);
 int PyDict_Next(PyObject *dict, Py_ssize_t *at, PyObject **key, PyObject **value); /* borrowed */
 
+/* `datetime.datetime_CAPI`: what it begins with */
+struct datetime_api {
+    PyTypeObject *date, *datetime, *time, *delta, *tzinfo;
+    PyObject *utc;
+    void *of_date, *of_datetime, *of_time;
+    PyObject *(*of_delta)(int days, int seconds, int microseconds, int normalize, PyTypeObject *type);
+};
+void *PyCapsule_Import(const char *name, int no_block);
+
 /* memory */
 void *PyMem_Malloc(size_t size);
 void *PyMem_Realloc(void *memory, size_t size);

@@ -246,6 +246,8 @@ int write_value(PyObject *value, int depth, const struct place *place) {
         return write_container(value, depth, place);
     if (type == guest.bytes_type)
         return write_binary(value);
+    if (is_duration(value))
+        return write_duration(value);
     if (TURN->writing && encoded_bytes(value, &bytes, &size))
         return put(bytes, size);
     return write_converted(value, depth, place);

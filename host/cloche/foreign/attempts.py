@@ -32,12 +32,14 @@ from cloche.steps.context import (
     StateChange,
     StepContext,
     Writer,
+    fitting,
     frozen,
     merged,
     state_adapter,
     typed_state,
 )
 from cloche.steps.failing import failure_of, next_delay_ms
+from cloche.steps.registry import step_named
 from cloche.steps.schemas import validated
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ async def attempted(hosted: Hosted, request: Request, sink: Sink, bytes_max: int
         BaseException: the process is ending, or the engine stopped the attempt.
     """
     step = hosted.step(request.name, request.path)
-    services = _Services(request, sink)
+    services = _Services(hosted, request, sink)
     made: dict[str, Any] = {"path": request.path}
     try:
         context = partial(_context, hosted, request, step, services, sink)
@@ -112,10 +114,15 @@ class _NeedsResults(BaseException):
 class _Services:
     """What a context asks for: `cloche.steps.context.Services`."""
 
-    def __init__(self, request: Request, sink: Sink) -> None:
+    def __init__(self, hosted: Hosted, request: Request, sink: Sink) -> None:
+        self._hosted = hosted
         self._request = request
         self._sink = sink
         self.abort_reason = ""
+
+    def result_schema(self, name: str) -> Any:
+        step = self._hosted.steps.get(step_named(name))
+        return None if step is None else step.output_adapter()
 
     def result_now(self, path: str) -> Any:
         if self._request.results is None:
@@ -162,12 +169,12 @@ def _context(
         state=frozen(request.state) if schema is None else typed_state(schema, request.state),
         request_context=frozen(request.context),
         resume_data=resumed,
-        suspend_data=request.suspend_data,
+        suspend_data=fitting(step.suspend_adapter(), request.suspend_data),
         abort_signal=AbortSignal(),
         writer=Writer(services.write),
         log=sink.log,
         _step=step,
-        _init_data=lambda: request.input,
+        _init_data=lambda: fitting(hosted.workflow.input_adapter(), request.input),
         _services=services,
         _changes=changes,
         _state_schema=schema,

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloche.engines import is_native
-from cloche.errors import CheckpointRejected, Divergence, GuestFault, HistoryError
+from cloche.errors import CheckpointRejected, Divergence, GuestFault, HistoryError, InvalidResult
 from cloche.foreign.report import Report
 from cloche.history import DEFAULT_TENANT, CallId, Failure, TimeMs
 from cloche.history.messages import (
@@ -369,10 +369,20 @@ class Conductor:
                     self._keep(path, outcome[1])
             case FailRun(failure) if self._canceling is not None and failure.name == CANCELED:
                 self._end(RunCanceled(self._canceling))
-            case CompleteRun() | FailRun():
+            case CompleteRun(value):
+                self._end(self._ended_with(value))
+            case FailRun():
                 self._end(command)
             case WriteLog(level, text):
                 self.news.logs.append((level, text, self.events))
+
+    def _ended_with(self, value: Any) -> Outcome:
+        """Of another type than its workflow says it is a failure."""
+        try:
+            self.hosted.check_result(value)
+        except InvalidResult as misfit:
+            return FailRun(Failure.from_exception(misfit))
+        return CompleteRun(value)
 
     def _keep(self, path: str, value: Any) -> None:
         if "[" not in path:  # a turn of a loop: there may be any number

@@ -15,7 +15,7 @@ from cloche.history import DEFAULT_TENANT
 from cloche.history.retry import RetryPolicy
 from cloche.steps.binding import Checks
 from cloche.steps.entries import entry_step
-from cloche.steps.registry import calls_of, pinned_graph, retry_policy_of
+from cloche.steps.registry import calls_of, check_result, pinned_graph, retry_policy_of
 from cloche.steps.runner import LocalRunner, Runner
 from cloche.steps.schemas import as_plain, validated
 from cloche.steps.threads import StepThreads
@@ -82,6 +82,11 @@ class Hosted:
 
     def checks(self) -> Checks:
         return Checks(self.workflow.validate_inputs, self.workflow.validate_outputs is not False, calls_of(self.code))
+
+    def check_result(self, value: Any) -> None:
+        """As the registry's: raises InvalidResult for what the workflow does not say that it returns."""
+        if self.checks().outputs:
+            check_result(self.workflow, value)
 
     def checked_input(self, value: Any) -> Any:
         """The input as the workflow's schema has it.

@@ -63,6 +63,7 @@ class Report:
         out = folding.out = deepcopy(folding.out)  # what is suspended now may not be so later
         out.status = RunStatus(status) if status else self._machine.status
         out.error = out.error or failure
+        out.result = out.result if out.error is None else None
         folding.finish()
         return out
 

@@ -36,10 +36,18 @@ TRACEBACK_CHARS_MAX = 64 << 10
 _UNREADABLE = (Exception, SystemExit, GeneratorExit)  # what code of an author's may raise where it is only looked at
 _CLOCHE = PurePath(__file__).parents[1]
 _OF_A_LIMIT = ("limit", "value", "asked")
-_OF_OS_ERROR = (
-    "errno",
-    "strerror",
-)  # attributes that are not in its `__dict__`; where the file lies is the host's business
+# What Python's own exceptions hold beside their `__dict__`, by the class that has it.
+_STANDARD: dict[type[BaseException], tuple[str, ...]] = {
+    OSError: ("errno", "strerror", "filename", "filename2"),
+    ImportError: ("name",),
+    NameError: ("name",),
+    AttributeError: ("name",),
+    UnicodeDecodeError: ("encoding", "object", "start", "end", "reason"),
+    UnicodeEncodeError: ("encoding", "object", "start", "end", "reason"),
+    UnicodeTranslateError: ("object", "start", "end", "reason"),
+    SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
+}
+_STANDARD_OF = {f"builtins.{kind.__name__}": names for kind, names in _STANDARD.items()}  # by qualified name
 
 
 Home = Callable[[type], str]  # the module that a class is said to be of
@@ -149,8 +157,10 @@ class Failure(Exception):
 
     def _data_of_abi_1(self, depth: int) -> Any:
         data = self.data
-        if isinstance(data, dict) and "builtins.OSError" in self.bases:
-            data = {name: value for name, value in data.items() if name not in _OF_OS_ERROR} or None
+        if isinstance(data, dict) and self.bases:
+            standard = {"args", *(name for base in self.bases for name in _STANDARD_OF.get(base, ()))}
+            if standard & data.keys():
+                data = {name: value for name, value in data.items() if name not in standard} or None
         if self.members:
             leaves = islice(_leaf_failures(self.members), MEMBERS_MAX)
             own = data if isinstance(data, dict) else {}
@@ -345,8 +355,17 @@ def _cut(value: Any) -> Any:
 def _attributes(error: BaseException) -> list[tuple[str, Any]]:
     try:
         found = [(name, value) for name, value in vars(error).items() if not name.startswith("_")]
-        if isinstance(error, OSError) and error.errno is not None:
-            found += [(name, getattr(error, name)) for name in _OF_OS_ERROR]
+        found += _standard(error, dict(found))
     except _UNREADABLE:
         return []
+    return found
+
+
+def _standard(error: BaseException, own: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What Python itself keeps of an exception. Its `args` only where they are more than its text."""
+    names = [name for kind, names in _STANDARD.items() if isinstance(error, kind) for name in names if name not in own]
+    found = [(name, value) for name in names if (value := getattr(error, name, None)) is not None]
+    is_plain = type(error).__module__ == "builtins" and not isinstance(error, (BaseExceptionGroup, *_STANDARD))
+    if (is_plain or isinstance(error, KeyError)) and error.args and error.args != (str(error),):
+        found.append(("args", list(error.args)))
     return found

@@ -26,6 +26,7 @@ from cloche.steps.context import (
     StateChange,
     StepContext,
     Writer,
+    fitting,
     frozen,
     merged,
     state_adapter,
@@ -113,7 +114,7 @@ class Outcomes:
                 state=frozen(run.machine.state) if schema is None else typed_state(schema, run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
-                suspend_data=start.suspend_data,
+                suspend_data=fitting(step.suspend_adapter() if run.code.typed else None, start.suspend_data),
                 abort_signal=signal,
                 writer=Writer(services.write),
                 log=log.getChild(step.id),
@@ -141,9 +142,13 @@ class Outcomes:
         assert started is not None
         scope = lookups.scope_of(start.path)
         entered = self._run.machine.places.seq_of(scope)
+        registry, code = self._services.registry, self._run.code
         if entered is None:
-            return lambda: started.input
-        return lambda: log.ask_now(lambda store: lookups.input_at(store, key, scope, entered))
+            return lambda: fitting(registry.input_schema(code, ""), started.input)
+        return lambda: fitting(
+            registry.input_schema(code, start.path),
+            log.ask_now(lambda store: lookups.input_at(store, key, scope, entered)),
+        )
 
     def _log(self, start: StartStep, traceback: str, *, is_final: bool) -> None:
         """For whoever runs this process: the traceback, at level INFO where the step is tried again."""
@@ -190,6 +195,9 @@ class _StepServices:
     inputs: Inputs
     services: RunServices
     start: StartStep
+
+    def result_schema(self, name: str) -> TypeAdapter[Any] | None:
+        return self.services.registry.result_schema(self.run.code, name)
 
     def result_now(self, path: str) -> Any:
         return self.services.log.ask_now(lambda store: self._result(store, path))

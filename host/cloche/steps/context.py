@@ -60,6 +60,8 @@ StateChange: TypeAlias = "dict[str, Any] | Callable[[Mapping[str, Any]], Mapping
 class Services(Protocol):
     """What a context asks of the runtime."""
 
+    def result_schema(self, name: str) -> TypeAdapter[Any] | None: ...
+
     def result_now(self, path: str) -> Any: ...
 
     async def result_of(self, path: str) -> Any: ...
@@ -117,22 +119,31 @@ class StepContext:
         return self.attempt - 1
 
     def get_init_data(self) -> Any:
-        """The input of the workflow that the step stands in, nested or not; a copy, which the step may change."""
+        """The input of the workflow that the step stands in, nested or not, as its input schema has it.
+
+        It is a copy, which the step may change.
+        """
         return copied(self._init_data())
 
     def get_step_result(self, step: Any) -> Any:
         """The output of a step that has succeeded, by its id, its path or the step itself; None if there is none.
+
+        It has the type that the step says, where it fits.
 
         In a nested workflow an id means a step of that one. Of a loop's body it is the output of its last turn, of a sleep
         what it let through, of a wait what its event carried.
 
         It waits for the store, in an async step with the whole event loop: write `await ctx.step_result(…)` there.
         """
-        return self._services.result_now(step if isinstance(step, str) else step.id)
+        return self._typed(step, self._services.result_now(step if isinstance(step, str) else step.id))
 
     async def step_result(self, step: Any) -> Any:
         """As `get_step_result`; nothing else waits meanwhile."""
-        return await self._services.result_of(step if isinstance(step, str) else step.id)
+        return self._typed(step, await self._services.result_of(step if isinstance(step, str) else step.id))
+
+    def _typed(self, step: Any, value: Any) -> Any:
+        schema = self._services.result_schema(step) if isinstance(step, str) else step.output_adapter()
+        return fitting(schema, value)
 
     def set_state(self, **patch: Any) -> None:
         """Merge these keys into the run's state when this step has succeeded; every call merges.
@@ -227,6 +238,16 @@ def typed_state(schema: TypeAdapter[Any], values: Mapping[str, Any]) -> Mapping[
     """
     found: Any = validated(schema, copied(dict(values)), "the state")
     return MappingProxyType(found) if isinstance(found, dict) else frozen(values)
+
+
+def fitting(schema: TypeAdapter[Any] | None, value: Any) -> Any:
+    """A recorded value as the type that its schema says; one that a schema of today does not fit stays as it crossed."""
+    if schema is None or value is None:
+        return value
+    try:
+        return validated(schema, copied(value), "the value")
+    except InvalidInput:
+        return value
 
 
 def copied(value: Any) -> Any:

@@ -20,6 +20,8 @@ from cloche.steps.schemas import as_plain, checked, validated
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from cloche_codegen import Graph, RetryConfig, Step, Workflow
 
 RETRIES_BYTES_MAX = 64 << 20  # of graphs whose retries are at hand
@@ -107,6 +109,18 @@ class Registry:
         outputs = code.typed if workflow.validate_outputs is None else workflow.validate_outputs
         return Checks(workflow.validate_inputs, outputs, calls)
 
+    def input_schema(self, code: Code, path: str) -> TypeAdapter[Any] | None:
+        """What the workflow that the call at `path` stands in takes; nothing in runs that began before there were types."""
+        workflow = self.workflow_of(code) if code.typed else None
+        return None if workflow is None else input_schema_of(workflow, code, path)
+
+    def result_schema(self, code: Code, name: str) -> TypeAdapter[Any] | None:
+        """What the step gives that has this id or path in runs of `code`; as above."""
+        if not code.typed:
+            return None
+        step = self._steps.get(step_named(name))
+        return None if step is None else step.output_adapter()
+
     def check_result(self, code: Code, value: Any) -> None:
         """That a run of `code` may end with `value`.
 
@@ -114,13 +128,8 @@ class Registry:
             InvalidResult: the workflow says that it returns something else.
         """
         workflow = self.workflow_of(code)
-        adapter = workflow.output_adapter() if workflow is not None and self.checks(code).outputs else None
-        if adapter is None:
-            return
-        try:
-            checked(adapter, value, f"the result of workflow '{code.workflow}'")
-        except InvalidInput as misfit:
-            raise InvalidResult(misfit.message, problems=misfit.problems) from None
+        if workflow is not None and self.checks(code).outputs:
+            check_result(workflow, value)
 
     def check_pinned(self, step: Step, code: Code, path: str, given: list[Any], resume_data: Any) -> None:
         """That a deploy did not change what a step, or a nested workflow that it enters, takes; of what never fitted, the
@@ -294,3 +303,33 @@ async def read_graph(code: Code) -> Graph:
     if len(code.graph) < LARGE_GRAPH:
         return pinned_graph(code)
     return await asyncio.get_running_loop().run_in_executor(None, pinned_graph, code)
+
+
+def check_result(workflow: Workflow, value: Any) -> None:
+    """That a run of `workflow` may end with `value`.
+
+    Raises:
+        InvalidResult: the workflow says that it returns something else.
+    """
+    adapter = workflow.output_adapter()
+    if adapter is None:
+        return
+    try:
+        checked(adapter, value, f"the result of workflow '{workflow.id}'")
+    except InvalidInput as misfit:
+        raise InvalidResult(misfit.message, problems=misfit.problems) from None
+
+
+def input_schema_of(workflow: Workflow, code: Code, path: str) -> TypeAdapter[Any] | None:
+    """That of the workflow, or of one nested in it, that the call at `path` stands in."""
+    from cloche_codegen.nesting import workflows_around
+
+    if "/" not in path or not code.graph:
+        return workflow.input_adapter()
+    found = workflow.workflows.get(workflows_around(pinned_graph(code), path)[-1].id)
+    return None if found is None else found.input_adapter()
+
+
+def step_named(name: str) -> str:
+    """The id in a path: `W/ask` and `ask#2` and `ask[3]` are of `ask`."""
+    return _INDEX.sub("", name.rpartition("/")[2]).partition("#")[0]

@@ -85,13 +85,8 @@ async def quote_shipping(data: Order, ctx: StepContext) -> Decimal:
 @step(id="add-up")
 async def add_up(data: dict[str, object], ctx: StepContext) -> Bill:
     await work(ctx)
-    order = Order.model_validate(ctx.get_step_result(parse))
-    priced = ctx.get_step_result(price_goods)
-    goods, tax, shipping = (
-        Decimal(priced["goods"]),
-        Decimal(priced["tax"]),
-        Decimal(ctx.get_step_result(quote_shipping)),
-    )
+    order, priced = ctx.get_step_result(parse), ctx.get_step_result(price_goods)
+    goods, tax, shipping = priced["goods"], priced["tax"], ctx.get_step_result(quote_shipping)
     return Bill(order=order, goods=goods, tax=tax, shipping=shipping, total=float(goods + tax + shipping))
 
 
@@ -133,11 +128,11 @@ def book_total(data: str, ctx: StepContext) -> float:
             books.execute(
                 "CREATE TABLE IF NOT EXISTS totals (key TEXT PRIMARY KEY, invoice TEXT, total REAL, day TEXT)"
             )
-            row = (ctx.idempotency_key, data, bill["total"], date.today().isoformat())
+            row = (ctx.idempotency_key, data, bill.total, date.today().isoformat())
             books.execute("INSERT INTO totals VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING", row)
     finally:
         books.close()
-    return float(bill["total"])
+    return float(bill.total)
 
 
 orders = (

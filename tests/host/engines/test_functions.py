@@ -16,7 +16,7 @@ from host.engines.twins import NOW, commands_of, engines, event, opened, started
 
 from cloche import create_step
 from cloche.engines import Code
-from cloche.engines.direct.functions import Data
+from cloche.engines.direct.encoding import Data
 from cloche_codegen import Workflow, create_workflow, path
 
 
@@ -40,7 +40,6 @@ def said(workflow: Workflow, value: Any = None, *events: list[Any], **given: Any
     for one in told:
         output = direct.turn([one])
         assert without_texts(commands_of(as_javascript(inside.turn([one])))) == without_texts(commands_of(output))
-    inside.close()
     return commands_of(output)
 
 
@@ -158,7 +157,10 @@ def test_modules_of_the_guest_are_there_and_what_was_not_checked_is_not() -> Non
     assert result(made, ["a", "b", "a"]) == [["a", 2]]
     stored = made.graph.to_json().replace("collections.Counter(data).most_common(1)", "open('/etc/passwd').read()")
     cell = opened(engines()[1], Code("w", engines()[0].guest()[0], "", {}, stored))
-    assert commands_of(cell.turn([started()]))[-1][1] == {"name": "NameError", "message": "name 'open' is not defined"}
+    assert commands_of(cell.turn([started()]))[-1][1] == {
+        "name": "OutsideError",
+        "message": "builtins.open is outside of a workflow: make it a step",
+    }
 
 
 def test_a_mapping_has_attributes_and_is_a_dict() -> None:

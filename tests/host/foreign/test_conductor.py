@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.apps import in_loop
 from support.foreign_engine import Journal, LocalPorts, lead, report_of, whole_run
 from support.foreign_flows import (
     EXTRA,
@@ -241,3 +242,22 @@ def test_a_run_is_its_events_and_nothing_else(hosting: Hosting) -> None:
     assert once() == once()
     outcome = asyncio.run(lead(hosting["then"], LocalPorts(hosting, hosting["then"], "r", Journal()), {"x": 5}))
     assert outcome == CompleteRun({"x": 20})
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@in_loop
+async def test_a_result_of_another_type_is_a_failure(checked: bool) -> None:
+    some = create_step(id="some", execute=lambda data: {"summe": 3})
+    made = (
+        cloche.create_workflow(id="typed", output_schema=dict[str, str], validate_outputs=checked).then(some).commit()
+    )
+    hosting = Hosting("Temporal")
+    hosting.add(made)
+    ports = LocalPorts(hosting, hosting["typed"], "r1", Journal())
+    outcome = await lead(hosting["typed"], ports, 1)
+    if checked:
+        assert isinstance(outcome, FailRun)
+        assert outcome.failure.name == "InvalidResult"
+        assert outcome.failure.message.startswith("the result of workflow 'typed' does not fit its schema: summe")
+    else:
+        assert outcome == CompleteRun({"summe": 3})

@@ -11,13 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from codegen.functions_for_tests import is_small
 from support.apps import in_loop
 from support.guests import needs_python
 
 from cloche import Cloche, DirectEngine, create_workflow, path, step, workflow
-from cloche.errors import UsageError
 
 PATIENCE_S = 60.0
 AUTHOR = """\
@@ -98,10 +96,13 @@ async def test_a_failure_is_one_with_its_type() -> None:
 
 
 @in_loop
-async def test_only_the_sandbox_runs_it() -> None:
+async def test_it_runs_without_glass_too() -> None:
+    needs_python()
     async with Cloche("memory:", workflows=[fails], engine=DirectEngine()) as app:
-        with pytest.raises(UsageError, match="only the Python guest can run: use SandboxEngine"):
-            await app.start(fails, {})
+        run = await app.start(fails, {"a": 1})
+        result = await run.result()
+        assert (result.status, result.error and result.error.name) == ("failed", "KeyError")
+        assert (await app.replay(run.id)).divergence is None
 
 
 @in_loop

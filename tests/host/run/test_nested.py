@@ -57,7 +57,7 @@ async def test_a_nested_input_is_held_against_its_schema(engine: str, guest: Any
     async with AppOn(MemoryStore(), workflows=[listing, single], engine=ENGINES[engine]()) as app:
         items = (await (await app.start("w", [{"v": "1"}, {"v": "x"}])).result()).unwrap()
         failed = await (await app.start("one", {"v": "x"})).result()
-    assert seen == [("W[0]/look", {"v": 1, "unit": "cm"})]  # what it fits is filled in and converted, as for a run
+    assert seen == [("W[0]/look", Numbers(v=1, unit="cm"))]  # what it fits is filled in and converted, as for a run
     misfit = {
         "name": "InvalidInput",
         "bases": [

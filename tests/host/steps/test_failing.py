@@ -62,7 +62,10 @@ def test_a_group_is_told_with_its_members() -> None:
     failure = Failure.from_exception(_group(ValueError("bad sku"), _group(KeyError("price"))))
     assert failure.message == "two calls failed (2 sub-exceptions): ValueError: bad sku; KeyError: 'price'"
     first, inner = failure.members
-    assert (first, inner.members) == (Failure("ValueError", "bad sku"), (Failure("KeyError", "'price'"),))
+    assert (first, inner.members) == (
+        Failure("ValueError", "bad sku"),
+        (Failure("KeyError", "'price'", {"args": ["price"]}),),
+    )
 
 
 def test_a_group_of_groups_has_a_bound() -> None:

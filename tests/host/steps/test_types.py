@@ -353,3 +353,54 @@ async def test_state_of_another_type_fails_the_step_that_looks() -> None:
     assert result.error is not None
     assert (result.error.step, result.error.name) == ("look", "InvalidInput")
     assert "the state does not fit its schema: phase: " in result.error.message
+
+
+# ---- what a step looks up ------------------------------------------------------------------------------------------------
+
+
+class Asked(BaseModel):
+    why: str
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+@in_loop
+async def test_what_a_step_looks_up_has_its_type(is_nested: bool) -> None:
+    """Results of steps, the input of its workflow, and what it suspended with."""
+    seen: list[Any] = []
+
+    @step
+    async def total(data: Total) -> Total:
+        return Total(sum=data.sum + 1)
+
+    @step(suspend_schema=Asked)
+    async def looks(data: Any, ctx: StepContext) -> None:
+        seen.append([ctx.get_init_data(), ctx.get_step_result("total"), await ctx.step_result(total), ctx.suspend_data])
+        if ctx.suspend_data is None:
+            ctx.suspend(Asked(why="sure?"))
+
+    made = create_workflow(id="inner", input_schema=Total).then(total).then(looks).commit()
+    flow = create_workflow(id="w", input_schema=Total).then(made).commit() if is_nested else made
+    async with Cloche("memory:", workflows=[flow]) as app:
+        run = await app.start(flow, Total(sum=1))
+        await run.result()
+        await run.resume()
+        assert (await run.result()).status == "success"
+    found = [Total(sum=1), Total(sum=2), Total(sum=2)]
+    assert seen == [[*found, None], [*found, Asked(why="sure?")]]
+
+
+@in_loop
+async def test_a_result_that_its_step_would_give_no_more_stays_as_it_crossed() -> None:
+    seen: list[Any] = []
+
+    @step
+    async def odd(data: Any) -> Total:
+        return {"summe": 3}  # type: ignore[return-value]
+
+    @step
+    async def looks(data: Any, ctx: StepContext) -> None:
+        seen.append(ctx.get_step_result(odd))
+
+    flow = create_workflow(id="w", validate_outputs=False).then(odd).then(looks).commit()
+    assert (await ended(flow)).status == "success"
+    assert seen == [{"summe": 3}]

@@ -1,4 +1,4 @@
-"""The engine without glass: an interpreter of the lowered statement tree, in this process."""
+"""The engine without glass: the Python of a workflow on the prelude of the Python guest, in this process."""
 
 from cloche.engines.direct.engine import DirectEngine
 

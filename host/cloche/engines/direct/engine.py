@@ -7,33 +7,32 @@ from functools import lru_cache
 
 from cloche.engines.code import Code, Language
 from cloche.engines.direct.cell import DirectCell
-from cloche.engines.direct.code_strings import Evaluator
-from cloche.engines.direct.program import Program
+from cloche.engines.direct.prelude import prelude
 from cloche.engines.protocol import Cell
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
 from cloche.history.check import Validator
 from cloche.history.ids import TenantId
 from cloche.sandbox import Limits
-from cloche_codegen import Graph, GraphError
+from cloche_codegen import Graph, GraphError, lower
+from cloche_codegen.python import python
 
-PROGRAMS_MAX = 256
+SOURCES_MAX = 256
 
 
 class DirectEngine:
-    """Interprets the graph of a run in this process: nothing is isolated and nothing metered, and a turn is cheap.
+    """Runs the Python of a workflow in this process: nothing is isolated and nothing metered, and a turn is cheap. What stands
+    inside of the Python guest stands here around it, so a debugger can step from the workflow into what it awaits.
 
     It answers every event with the bytes that the sandbox would answer, so a run may begin on one engine and go on, or be
-    replayed, on the other: runs are pinned to a guest here too, and the JavaScript one evaluates code strings in any case.
-    `limits` are pinned for such a change of engine; here they bound the code strings alone, and what bounds the rest is the
-    output and the number of commands of one event.
+    replayed, on the other: runs are pinned to a guest here too. A workflow of the JavaScript guest runs as the Python that is
+    generated from the same graph; one that has code strings is JavaScript, and runs in a cell of that guest, as in the sandbox.
+    `limits` are pinned for a change of engine, and bound such cells; what bounds the rest is the output and the number of
+    commands of one event.
 
     It speaks as the guest of this version does. A run that is pinned to an older guest may find a difference, and is then
-    blocked with a divergence: only its own guest answers for it.
-
-    What code strings can see of the difference: a change they make to what they are given is lost, and what they made is
-    plain data for the next one (a hole in a list is undefined, an ArrayBuffer bytes, an object of a class a plain object).
-    One that asks for steps itself is stopped.
+    blocked with a divergence: only its own guest answers for it. So may one that asks for the order of a set of texts,
+    which each process has for itself.
     """
 
     name = "direct"
@@ -59,32 +58,37 @@ class DirectEngine:
         """A fresh cell.
 
         Raises:
-            LoadFailed: a code string is no JavaScript.
-            UsageError: the run's code is hand-written, or a native workflow: there is no graph to interpret.
+            LoadFailed: the code does not load.
+            UsageError: the run's code is JavaScript that somebody wrote: there is no Python of it.
         """
-        if not code.graph:
-            raise UsageError(
-                f"workflow '{code.workflow}' is hand-written code without a graph, which DirectEngine cannot interpret: "
-                "run it with SandboxEngine"
-            )
-        try:
-            program = _program(code.graph, code.language)
-        except GraphError as error:
-            raise UsageError(error.message) from error
+        source = _source(code)
+        if source is None:
+            return self._glass.open(code, guest, limits, tenant)
+        return DirectCell(prelude(), code, source)
 
-        def evaluator() -> Evaluator:
-            module = Code(code.workflow, code.guest, program.module, {}, "", abi=code.abi)
-            return self._glass.open(module, guest, limits, tenant)
-
-        if not program.codes:
-            return DirectCell(program, evaluator, code.abi)
-        beside = evaluator()  # at once: a code string that does not parse is found now, as the sandbox finds it
-        return DirectCell(program, lambda: beside, code.abi)
-
-    def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> None:
-        """Promises of this process cannot be frozen: runs are always replayed."""
+    def thaw(
+        self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes
+    ) -> Cell | None:
+        """Coroutines of this process cannot be frozen: runs are replayed, but for those of a cell."""
+        return self._glass.thaw(code, guest, limits, tenant, frozen) if _source(code) is None else None
 
 
-@lru_cache(PROGRAMS_MAX)
-def _program(graph: str, language: Language) -> Program:
-    return Program(Graph.from_json(graph), language)
+def _source(code: Code) -> str | None:
+    """The Python that a run's code is, or that is generated from its graph; None where there are code strings in it."""
+    if code.language == "python" and code.source:
+        return code.source
+    if not code.graph:
+        raise UsageError(
+            f"workflow '{code.workflow}' is hand-written JavaScript without a graph, which DirectEngine cannot run: "
+            "run it with SandboxEngine"
+        )
+    return _generated(code.graph)
+
+
+@lru_cache(SOURCES_MAX)
+def _generated(graph: str) -> str | None:
+    module = lower(Graph.from_json(graph))
+    try:
+        return python(module).code
+    except GraphError:
+        return None

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from cloche.engines.direct.values import INSTANT_MS_MAX, Instant, Opaque, Thrown, json_shown, named
 from cloche_codegen.conditions.values import MISSING, is_number, quote
+from oracle.values import INSTANT_MS_MAX, Instant, Opaque, Thrown, json_shown, named
 
 Compute: TypeAlias = Callable[[], Any]
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
 from cloche.engines.code import Language
-from cloche.engines.direct.blocks import Arm, Blocks, GuardedArm
-from cloche.engines.direct.code_strings import Codes, CodeText, module_of
-from cloche.engines.direct.durations import instant, seconds
-from cloche.engines.direct.functions import Context, call, compiled, copied
-from cloche.engines.direct.host import Host
-from cloche.engines.direct.parallel_blocks import Policy
-from cloche.engines.direct.promises import Promise, Steps
-from cloche.engines.direct.values import Error, Thrown, defined, received, shown
 from cloche_codegen import Graph, lower
 from cloche_codegen import tree as t
 from cloche_codegen.conditions.predicates import MEANING
 from cloche_codegen.conditions.values import MISSING, get
+from oracle.blocks import Arm, Blocks, GuardedArm
+from oracle.code_strings import Codes, CodeText, module_of
+from oracle.durations import instant, seconds
+from oracle.functions import Context, call, compiled, copied
+from oracle.host import Host
+from oracle.parallel_blocks import Policy
+from oracle.promises import Promise, Steps
+from oracle.values import Error, Thrown, defined, received, shown
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from cloche.engines.direct.promises import Microtasks, Promise
-from cloche.engines.direct.values import INSTANT_MS_MAX, Bail, Thrown
-from cloche.engines.direct.writer import Output, Refused
 from cloche.history.messages import CallStep, OpenHook, SetTimer, TakePatch
 from cloche.sandbox.faults import raise_fault
+from oracle.promises import Microtasks, Promise
+from oracle.values import INSTANT_MS_MAX, Bail, Thrown
+from oracle.writer import Output, Refused
 
 EVENT_COMMANDS_MAX: Final = 100_000
 _TOO_MANY_COMMANDS: Final = -6

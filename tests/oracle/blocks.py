@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from cloche.engines.direct.durations import Compute, as_float, evaluated
-from cloche.engines.direct.host import Host
-from cloche.engines.direct.parallel_blocks import Arms, Call, ParallelBlocks, Policy, keyed, listed, listed_only
-from cloche.engines.direct.promises import Promise, Steps
-from cloche.engines.direct.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, defined, named, type_error
 from cloche_codegen.conditions.values import MISSING, is_number, quote, truthy
+from oracle.durations import Compute, as_float, evaluated
+from oracle.host import Host
+from oracle.parallel_blocks import Arms, Call, ParallelBlocks, Policy, keyed, listed, listed_only
+from oracle.promises import Promise, Steps
+from oracle.values import SAFE_INTEGER_MAX, Bail, BigInt, Opaque, Thrown, defined, named, type_error
 
 Arm: TypeAlias = tuple[str, Call]
 GuardedArm: TypeAlias = tuple[str, Compute, Call]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
-from cloche.engines.direct.host import Host
-from cloche.engines.direct.promises import Promise, Steps
-from cloche.engines.direct.values import Bail, Thrown, defined, failure_of, named
 from cloche_codegen.conditions.values import MISSING
+from oracle.host import Host
+from oracle.promises import Promise, Steps
+from oracle.values import Bail, Thrown, defined, failure_of, named
 
 Call: TypeAlias = Callable[[], Promise]
 Gather: TypeAlias = "Callable[[Block], Any]"

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cloche.engines.direct.values import BigInt, Binary, Error, Instant, Opaque
-from cloche.engines.direct.writer import mended
 from cloche_codegen.conditions.values import MISSING
+from oracle.values import BigInt, Binary, Error, Instant, Opaque
+from oracle.writer import mended
 
 _PROMISE: Final = Opaque("is a Promise", is_promise=True)
 

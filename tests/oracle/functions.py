@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
-from cloche.engines.direct.values import EPOCH, Binary, Error, Instant, Moment, Opaque, Thrown, failure_of, received
 from cloche.errors import InvalidInput
 from cloche.history.values import plain
 from cloche_codegen.conditions.functions.captures import PURE_MODULES, SAFE_BUILTINS
 from cloche_codegen.conditions.values import MISSING
+from oracle.values import EPOCH, Binary, Error, Instant, Moment, Opaque, Thrown, failure_of, received
 
 _SAFE: Final = {name: getattr(builtins, name) for name in SAFE_BUILTINS}
 

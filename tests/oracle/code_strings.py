@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from cloche.engines.direct.crossing import Incoming, Outgoing
-from cloche.engines.direct.host import Host
-from cloche.engines.direct.values import EPOCH, NoError, Thrown
 from cloche.errors import MalformedOutput
 from cloche.history.values import decode, encode_plain
+from oracle.crossing import Incoming, Outgoing
+from oracle.host import Host
+from oracle.values import EPOCH, NoError, Thrown
 
 _LOG, _ENTERED, _STEP = 4, 5, 0
 _PARSE_DATE: Final = -1

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
-from cloche.engines.direct.values import Thrown
+from oracle.values import Thrown
 
 Steps: TypeAlias = "Generator[Promise, Any, Any]"
 Reaction: TypeAlias = Callable[[bool, Any], None]
