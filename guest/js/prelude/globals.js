@@ -52,14 +52,13 @@
     defineProperty(list, list.length, { __proto__: null, value, writable: true, enumerable: true, configurable: true });
   const getterOf = (prototype, name) => unbound(getOwnPropertyDescriptor(prototype, name).get);
 
-  const { random, getRandomValues, randomUUID, hasStarted } = cloche;
+  const { random, hasStarted } = cloche;
   const beforeStart = (what) => {
     if (!hasStarted()) throw new TypeErrorOf(what + " before the run starts: use it inside the workflow function");
   };
   cloche.own = { __proto__: null, unbound, newMap, newWeakMap, hide, define, expose, tag, push, getterOf, beforeStart };
 
   hide(Math, "random", random);
-  define("crypto", freeze({ getRandomValues, randomUUID }));
   define("self", globalThis);
 
   // `stack` begins with what the error says, and anything may be put in its place.

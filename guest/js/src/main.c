@@ -224,7 +224,7 @@ __attribute__((constructor)) static void create(void) {
     guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);
     JS_FreeValue(guest.ctx, global);
     learn_classes();
-    if (commands_define() || ambient_define() || encoding_define() || tame_promise())
+    if (commands_define() || ambient_define() || encoding_define() || zones_define() || digest_define() || tame_promise())
         abort();
     rejections_watch();
 }
