@@ -19,6 +19,7 @@ from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_gue
 from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
+from cloche.run.source_maps import places_in
 from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
@@ -47,7 +48,8 @@ class Deployment:
     policy: Policy = Policy.strict()  # the tenant's: it bounds the source, and the loading
 
     def refused(self, why: str, reason: str, line: int | None = None, **facts: Any) -> DeployRefused:
-        where = f"line {line}: " if line is not None else ""
+        """`line`, and `column`, are in what was given; `place` is where that was written, if its source map says so."""
+        where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
         name = self.workflow or "without an id"
         return DeployRefused(
             f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
@@ -111,7 +113,9 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
     except LoadFailed as error:
         place = getattr(error.facts.get("failure"), "data", None)
         line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))
-        raise one.refused(error.message, error.code, line, column=column) from error
+        found = places_in(code.source, [(line, column)]) if line and column else {}
+        written = ":".join(map(str, found[line, column])) if found else None
+        raise one.refused(error.message, error.code, line, column=column, place=written) from error
     except CellLost as error:
         raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
     except DeployRefused:
