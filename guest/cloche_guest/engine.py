@@ -15,6 +15,7 @@ ENGINE_FILES: Final = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 
 # What quickjs.c is given so that it asks the tables of `engine/names.c`: a pattern, how often it is there, and what is put in
 # its place. (QuickJS looks for each name from the first on: a module of 8,000 names took 6.7 × 10⁹ units of fuel to load.)
+# And so that functions of the prelude show no source, as those of an engine do.
 _TYPE = "typedef struct JSNameTable { uint32_t *slots; uint32_t size, count; } JSNameTable;"
 _FREED = "js_free(ctx, fd->closure_names.slots); js_free(ctx, fd->global_names.slots);"
 _FIND_CLOSURE = "if (s->closure_var_count > NAMES_FEW) return find_closure_name(s, var_name);"
@@ -29,9 +30,11 @@ _GET_CLOSURE = """if (s->closure_var_count > NAMES_FEW) {
         if (s->closure_var[i].var_idx == var_idx && s->closure_var[i].closure_type == closure_type)
             return i;
     }"""
+_SOURCE = "if (js_drops_sources) js_free(ctx, b->source), b->source = NULL, b->source_len = 0;"
 EDITS: Final = (
     (r"typedef struct JSFunctionDef \{\n", 1, rf"{_TYPE}\n\g<0>"),
     (r"    JSClosureVar \*closure_var;\n(?=\n    JumpSlot)", 1, r"\g<0>    JSNameTable closure_names, global_names;\n"),
+    (r"    b->source_len = fd->source_len;\n", 1, rf"\g<0>    {_SOURCE}\n"),
     (r"js_free\(ctx, fd->vars_htab\);", 2, rf"\g<0> {_FREED}"),
     (r"static JSGlobalVar \*find_global_var\([^)]*\)\n\{\n", 1, rf"@names@\n\g<0>    {_FIND_GLOBAL}\n"),
     (r"static int find_closure_var\([^)]*\)\n\{\n", 1, rf"\g<0>    {_FIND_CLOSURE}\n"),

@@ -1,6 +1,8 @@
 /* Tables of names, of ours, beside those arrays of a function that QuickJS goes through one by one for each name that it meets:
  * with thousands of names at the top level of a module that took most of the time of loading it. A table holds, by the hash of a
  * name, 1 + the first place in the array where it stands. It is made when an array has become long, and grows with it. */
+bool js_drops_sources; /* while the prelude is baked */
+
 enum { NAMES_FEW = 32 };
 
 static JSAtom name_of_closure_var(const JSFunctionDef *fd, int place) { return fd->closure_var[place].var_name; }
