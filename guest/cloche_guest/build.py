@@ -102,7 +102,7 @@ def build(sources: Sources, cache: Path, progress: Progress) -> Built:
     engine = engine_sources(sources.pin, sources.weights, sources.names, cache, progress)
     zones = zones_folder(sources.zones, cache, progress)
     with tempfile.TemporaryDirectory(dir=cache) as work:
-        made = _zones_source(zones, Path(work))
+        made = zones_source(zones, Path(work))
         objects = _compile_all(sources, made, engine, cache, progress)
         with reported(progress, "link"):
             linked = _link(objects, Path(work), cache)
@@ -123,7 +123,7 @@ def _licences(engine: Path, zones: Path) -> str:
     return "\n\n".join(f"==== {name} ====\n\n{text}" for name, text in texts.items()) + "\n"
 
 
-def _zones_source(zones: Path, work: Path) -> Path:
+def zones_source(zones: Path, work: Path) -> Path:
     """A C file with the table of zones."""
     file = work / "zones_table.c"
     data = table(zones / "tzdata" / "zoneinfo")

@@ -53,7 +53,7 @@ return input.map(([timeZone, times]) => {
 
 def test_every_zone_has_pythons_wall_clock_around_every_change() -> None:
     by_content = {file.read_bytes(): name for name, file in files().items()}  # of links one
-    given = [[name, [ms(at) for at in instants(files()[name])]] for name in by_content.values()]
+    given = [(name, [ms(at) for at in instants(files()[name])]) for name in by_content.values()]
     answers = run(WALL, given)
     wrong = []
     for (name, _), answer in zip(given, answers, strict=True):

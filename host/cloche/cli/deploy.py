@@ -52,8 +52,6 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     from cloche.operations import deploy, stores
     from cloche.operations.holds import check
     from cloche.operations.stores import AuditEntry
-    from cloche.run.source_maps import with_map_beside
-    from cloche.tenancy import Policy
 
     path = Path(file)
     if path.suffix not in _LANGUAGES:
@@ -64,7 +62,7 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
     if language == "javascript":
-        text, left_out = with_map_beside(text, path, Policy.strict().source_bytes)
+        text, left_out = deploy.with_source_map(text, path)
         if left_out is not None:
             click.echo(f"{click.style('!', fg='yellow')} its source map is left out: {left_out}", err=True)
     one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)

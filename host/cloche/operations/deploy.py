@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
 from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
-from cloche.run.source_maps import places_in
+from cloche.run.source_maps import places_in, with_map_beside
 from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
@@ -85,6 +86,12 @@ async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs)
         return await keep(store, engine, one, bundle, now), bundle.not_granted
 
 
+def with_source_map(text: str, file: Path, policy: Policy = Policy.strict()) -> tuple[str, str | None]:
+    """The text of the bundle in `file`, with the source map that lies beside it if both together fit into the policy; and why
+    one that does was left out."""
+    return with_map_beside(text, file, policy.source_bytes)
+
+
 def read_graph(engine: CellSource, text: bytes, target: str) -> Code:
     """The code of a stored graph as a run of it would begin now, read as a tenant's is. `target` is what messages call it.
 
@@ -111,10 +118,11 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
         code = _code(engine, readers, one)
         _load(engine, readers, one, code)
     except LoadFailed as error:
-        place = getattr(error.facts.get("failure"), "data", None)
-        line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))
-        found = places_in(code.source, [(line, column)]) if line and column else {}
-        written = ":".join(map(str, found[line, column])) if found else None
+        data = getattr(error.facts.get("failure"), "data", None)
+        line, column = (data.get(name) if isinstance(data, dict) else None for name in ("line", "column"))
+        written = next(
+            (":".join(map(str, at)) for at in places_in(code.source, [(line or 0, column or 0)]).values()), None
+        )
         raise one.refused(error.message, error.code, line, column=column, place=written) from error
     except CellLost as error:
         raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
