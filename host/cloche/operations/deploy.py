@@ -32,6 +32,7 @@ VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store
 NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
 # `step("id")` in both languages, and JavaScript's own way to have one.
 _NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
+_STRICT = Policy.strict()
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
 
 
@@ -86,9 +87,9 @@ async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs)
         return await keep(store, engine, one, bundle, now), bundle.not_granted
 
 
-def with_source_map(text: str, file: Path, policy: Policy = Policy.strict()) -> tuple[str, str | None]:
-    """The text of the bundle in `file`, with the source map that lies beside it if both together fit into the policy; and why
-    one that does was left out."""
+def with_source_map(text: str, file: Path, policy: Policy = _STRICT) -> tuple[str, str | None]:
+    """The text of the bundle in `file`, with the source map that lies beside it if the policy has room for both; and why it was
+    left out."""
     return with_map_beside(text, file, policy.source_bytes)
 
 
