@@ -8,8 +8,6 @@ of ours does not compile QuickJS again.
 from __future__ import annotations
 
 import os
-import re
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cloche_guest.abi import BuildFailed
 from cloche_guest.bake import Script, bake
+from cloche_guest.engine import ENGINE_FILES, engine_sources
 from cloche_guest.tools import (
     Built,
     Progress,
@@ -26,11 +24,11 @@ from cloche_guest.tools import (
     compiler_version,
     key,
     key_of_files,
-    pip,
     place,
     reported,
     zig,
 )
+from cloche_guest.zones import table, zones_folder
 
 STACK_BYTES: Final = 3 << 19  # guest.h says what follows it
 STATE_ADDRESS: Final = 0x1190000  # above stack and windows; a multiple of wasm's page
@@ -39,7 +37,6 @@ COMPILE: Final = ("-O2", "-g0", "-std=gnu11", "-DNDEBUG", "-D_GNU_SOURCE", "-fno
 OUR_DEFINITIONS: Final = (f"-DSTATE_ADDRESS={STATE_ADDRESS}", f"-DSTACK_BYTES={STACK_BYTES}")
 OUR_WARNINGS: Final = ("-Wall", "-Wextra", "-Werror")
 LINK: Final = (f"-Wl,-z,stack-size={STACK_BYTES}", f"-Wl,--global-base={STATE_ADDRESS}", "-Wl,--strip-all")
-ENGINE_FILES: Final = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,16 @@ class Sources:
         return self.root / "weights.txt"
 
     @property
+    def zones(self) -> Path:
+        """A requirements file likewise: IANA's time zones."""
+        return self.root / "zones.txt"
+
+    @property
+    def names(self) -> Path:
+        """What QuickJS is given beside its own: `engine.EDITS` says where."""
+        return self.root / "engine" / "names.c"
+
+    @property
     def c_files(self) -> list[Path]:
         """Ours: of this guest, and what it shares with the other."""
         return sorted(file for folder in self.headers for file in folder.glob("*.[ch]"))
@@ -76,8 +83,13 @@ class Sources:
 
     def key(self) -> str:
         """Names everything the guest is made from: equal keys give equal guests."""
-        ours = [Path(__file__).with_name(name) for name in ("build.py", "bake.py", "tools.py", "wasm.py")]
-        return key_of_files([self.pin, self.weights, *self.c_files, *self.prelude, *ours], compiler_version())
+        ours = [
+            Path(__file__).with_name(name)
+            for name in ("build.py", "engine.py", "zones.py", "bake.py", "tools.py", "wasm.py")
+        ]
+        return key_of_files(
+            [self.pin, self.weights, self.zones, self.names, *self.c_files, *self.prelude, *ours], compiler_version()
+        )
 
 
 def build(sources: Sources, cache: Path, progress: Progress) -> Built:
@@ -87,71 +99,37 @@ def build(sources: Sources, cache: Path, progress: Progress) -> Built:
         BuildFailed: a download, the compiler, the linker or the prelude failed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    engine = _engine_sources(sources, cache, progress)
+    engine = engine_sources(sources.pin, sources.weights, sources.names, cache, progress)
+    zones = zones_folder(sources.zones, cache, progress)
     with tempfile.TemporaryDirectory(dir=cache) as work:
-        objects = _compile_all(sources, engine, cache, progress)
+        made = zones_source(zones, Path(work))
+        objects = _compile_all(sources, made, engine, cache, progress)
         with reported(progress, "link"):
             linked = _link(objects, Path(work), cache)
     with reported(progress, "bake the prelude"):
         scripts = [Script(p.name, p.read_text("utf-8")) for p in sources.prelude]
         wasm = bake(linked, [*scripts, Script("the end", "")])
-    return Built(wasm, _licences(engine))
+    return Built(wasm, _licences(engine, zones))
 
 
-def _licences(engine: Path) -> str:
+def _licences(engine: Path, zones: Path) -> str:
     """QuickJS-NG's stands at the head of its header; those of wasi-libc and musl come with the compiler."""
     head = (engine / "quickjs.h").read_text("utf-8").split("*/")[0].removeprefix("/*")
     lines = "\n".join(line.removeprefix(" *").removeprefix(" ") for line in head.splitlines())
     library = Path(compiler_folder(), "lib", "libc")
     files = {"wasi-libc": library / "wasi" / "LICENSE-MIT", "musl": library / "musl" / "COPYRIGHT"}
+    files["tzdata"] = next(zones.glob("tzdata-*.dist-info/licenses/LICENSE"))
     texts = {"QuickJS-NG": lines.strip(), **{name: file.read_text("utf-8").strip() for name, file in files.items()}}
     return "\n\n".join(f"==== {name} ====\n\n{text}" for name, text in texts.items()) + "\n"
 
 
-# ---- sources ---------------------------------------------------------------------------------------------------------
-
-
-def _engine_sources(sources: Sources, cache: Path, progress: Progress) -> Path:
-    """The folder with QuickJS-NG's C files, unpacked from the archive that the pin names, and weighted."""
-    folder = cache / f"quickjs-{key(sources.pin.read_bytes(), sources.weights.read_bytes())[:16]}"
-    if folder.exists():
-        return folder
-    with reported(progress, "download QuickJS-NG"), tempfile.TemporaryDirectory(dir=cache) as work:
-        pip(["download", "--no-binary", "quickjs-ng", "-d", work], sources.pin, Path(work))
-        _unpack(next(Path(work).glob("*.tar.gz")), Path(work) / "unpacked")
-        _weight(Path(work) / "unpacked", sources.weights)
-        place(Path(work) / "unpacked", folder)
-    return folder
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    folder.mkdir()
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = Path(member.name)
-            if member.isfile() and path.parent.name == "upstream-quickjs" and path.suffix in (".c", ".h"):
-                content = tar.extractfile(member)
-                assert content is not None
-                (folder / path.name).write_bytes(content.read())
-    if missing := [name for name in ENGINE_FILES if not (folder / name).exists()]:
-        raise BuildFailed(f"the source archive of QuickJS-NG has no {', '.join(missing)}: is the pin another version?")
-
-
-def _weight(folder: Path, weights: Path) -> None:
-    """Puts a buffer of so many bytes into each function that `weights` names."""
-    for line in weights.read_text("utf-8").splitlines():
-        if not line or line.startswith("#"):
-            continue
-        name, function, size, *checked = line.split()
-        file = folder / name
-        buffer = f'char stack_weight[{int(size)}]; __asm__ volatile("" : : "r"(stack_weight) : "memory");'
-        if checked:
-            buffer += " if (js_check_stack_overflow(ctx->rt, 0)) return JS_ThrowStackOverflow(ctx);"
-        definition = re.compile(rf"^[a-z_][^\n;]*\b{function}\([^;{{]*?\)\n\{{", re.MULTILINE)
-        text, count = definition.subn(rf"\g<0> {buffer}", file.read_text("utf-8"))
-        if count != 1:
-            raise BuildFailed(f"{name} has {count} definitions of {function}, which {weights.name} gives a weight")
-        file.write_text(text, "utf-8")
+def zones_source(zones: Path, work: Path) -> Path:
+    """A C file with the table of zones."""
+    file = work / "zones_table.c"
+    data = table(zones / "tzdata" / "zoneinfo")
+    rows = ",\n".join(",".join(map(str, row)) for row in (data[at : at + 32] for at in range(0, len(data), 32)))
+    file.write_text(f"extern const unsigned char zones_table[];\nconst unsigned char zones_table[] = {{\n{rows}}};\n")
+    return file
 
 
 # ---- compiler --------------------------------------------------------------------------------------------------------
@@ -173,11 +151,11 @@ class _Unit:
         return key(self.source.read_bytes(), self.context, options.encode())[:16]
 
 
-def _compile_all(sources: Sources, engine: Path, cache: Path, progress: Progress) -> list[Path]:
+def _compile_all(sources: Sources, zones: Path, engine: Path, cache: Path, progress: Progress) -> list[Path]:
     pin = sources.pin.read_bytes()
     our_context = pin + b"".join(p.read_bytes() for p in sources.c_files if p.suffix == ".h")
     engine_units = [_Unit(engine / name, (), engine, (), pin) for name in ENGINE_FILES]
-    our_files = [p for p in sources.c_files if p.suffix == ".c"]
+    our_files = [*(p for p in sources.c_files if p.suffix == ".c"), zones]
     our_units = [_Unit(p, (*OUR_WARNINGS, *OUR_DEFINITIONS), engine, sources.headers, our_context) for p in our_files]
 
     def compile_(unit: _Unit) -> Path:

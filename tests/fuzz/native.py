@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from cloche_guest import artifacts
-from cloche_guest.build import ENGINE_FILES, _engine_sources
+from cloche_guest.build import zones_source
+from cloche_guest.engine import ENGINE_FILES, engine_sources
 from cloche_guest.tools import compiler_version, key, place
+from cloche_guest.zones import zones_folder
 
 HERE: Final = Path(__file__).parent / "native"
 WINDOWS_AT: Final = 0x300000000000  # where neither the loader, ASan's shadow nor the heap is, on every 64-bit system
@@ -93,7 +95,9 @@ def _has_asan(compiler: str) -> bool:
 def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges: Sequence[str]) -> Path:
     cache_ = artifacts._cache_directory() / "native"
     cache_.mkdir(parents=True, exist_ok=True)
-    engine = _engine_sources(artifacts.SOURCES, cache_.parent, lambda _: None)
+    sources = artifacts.SOURCES
+    engine = engine_sources(sources.pin, sources.weights, sources.names, cache_.parent, _silent)
+    zones = zones_folder(sources.zones, cache_.parent, _silent)
     pin = engine.name.encode()
     folders = (*artifacts.SOURCES.headers, HERE)
     headers = b"".join(file.read_bytes() for folder in folders for file in sorted(folder.glob("*.h")))
@@ -116,13 +120,18 @@ def _build(compiler: Sequence[str], version: str, sanitize: Sequence[str], edges
         return made
 
     guest = [file for file in artifacts.SOURCES.c_files if file.suffix == ".c" and file.name != "libc.c"]
-    files = [*(engine / name for name in ENGINE_FILES), *guest, *sorted(HERE.glob("*.c"))]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with tempfile.TemporaryDirectory(dir=cache_) as work, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        table = zones_source(zones, Path(work))
+        files = [*(engine / name for name in ENGINE_FILES), *guest, table, *sorted(HERE.glob("*.c"))]
         objects = list(pool.map(compile_, files))
     program = cache_ / f"guest-{key(*(made.name.encode() for made in objects), ' '.join(sanitize).encode())[:16]}"
     if not program.exists():
         _compile([*compiler, *sanitize, *edges, *map(str, objects), "-lm", "-lpthread"], program)
     return program
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 def _flags(file: Path, edges: Iterable[str]) -> list[str]:

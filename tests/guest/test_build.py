@@ -57,9 +57,12 @@ def test_the_key_follows_every_source(tmp_path: Path) -> None:
     root = tmp_path / "js"
     (root / "src").mkdir(parents=True)
     (root / "prelude").mkdir()
+    (root / "engine").mkdir()
     files = [
         "requirements.txt",
         "weights.txt",
+        "zones.txt",
+        "engine/names.c",
         "src/a.c",
         "src/a.h",
         "prelude/globals.js",
@@ -122,12 +125,14 @@ def test_a_build_appears_whole_and_older_ones_go(tmp_path: Path, monkeypatch: py
 
     licences = guest.path.with_suffix(".licences.txt")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", licences.name, guest.path.name, "python-other.wasm"]
-    assert {"QuickJS-NG", "wasi-libc", "musl"} == set(re.findall(r"^==== (.*) ====$", licences.read_text(), re.M))
+    assert {"QuickJS-NG", "wasi-libc", "musl", "tzdata"} == set(
+        re.findall(r"^==== (.*) ====$", licences.read_text(), re.M)
+    )
     assert "Permission is hereby granted" in licences.read_text()
 
 
 def test_a_missing_weight_target_fails_the_build_by_name(cache: Path, tmp_path: Path) -> None:
-    from cloche_guest.build import _weight
+    from cloche_guest.engine import _weight
 
     (tmp_path / "a.c").write_text("static int f(int a)\n{\n    return a;\n}\n")
     weights = tmp_path / "weights.txt"
@@ -138,6 +143,15 @@ def test_a_missing_weight_target_fails_the_build_by_name(cache: Path, tmp_path: 
     weights.write_text("a.c g 64\n")
     with pytest.raises(BuildFailed, match=r"a\.c has 0 definitions of g"):
         _weight(tmp_path, weights)
+
+
+def test_an_edit_that_fits_no_more_fails_the_build_by_name(tmp_path: Path) -> None:
+    from cloche_guest.engine import _edit
+
+    (tmp_path / "quickjs.c").write_text("typedef struct JSFunctionDef {\n")
+    (tmp_path / "names.c").touch()
+    with pytest.raises(BuildFailed, match=r"quickjs\.c has 0 places like .* is the pin another version"):
+        _edit(tmp_path / "quickjs.c", tmp_path / "names.c")
 
 
 def test_the_command_prints_what_there_is() -> None:

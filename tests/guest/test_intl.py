@@ -1,4 +1,4 @@
-"""Intl for English and UTC: what it answers is what Node.js answers, and what it does not know it refuses."""
+"""Intl for English: what it answers is what Node.js answers, and what it does not know it refuses."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ FIELDS = [
 def test_dates_are_written_as_node_writes_them() -> None:
     body = """return input.map((options) => tried(() => {
         const format = new Intl.DateTimeFormat("en-US", { timeZone: "UTC", ...options });
-        const plain = (text) => text.replaceAll("\u202f", " "); // Node has it in parts, and not in texts
-        return dates.map((date) => [format.format(date), plain(JSON.stringify(format.formatToParts(date)))]) }));"""
+        return dates.map((date) => [format.format(date), format.formatToParts(date)]) }));"""
 
     assert differences(body, DATES + FIELDS) == []
 
@@ -156,8 +155,7 @@ def test_plurals_relative_times_and_lists() -> None:
     "use",
     [
         "new Intl.DateTimeFormat('de-DE')", "new Intl.NumberFormat('fr')", "new Intl.DateTimeFormat('en-GB')",
-        "new Intl.DateTimeFormat('en', { timeZone: 'Europe/Berlin' })", "new Date().toLocaleTimeString('de-DE')",
-        "new Date().toLocaleString('en-US', { timeZone: 'America/New_York' })", "(5).toLocaleString('de')",
+        "new Date().toLocaleTimeString('de-DE')", "(5).toLocaleString('de')",
         "'a'.localeCompare('b', 'sv')", "'ж'.localeCompare('я')", "new Intl.DateTimeFormat('en', { calendar: 'japanese' })",
         "new Intl.NumberFormat('en', { notation: 'scientific' })",
         "new Intl.NumberFormat('en', { style: 'unit', unit: 'acre' })",
@@ -171,11 +169,11 @@ def test_what_it_does_not_know_is_refused_and_never_answered_wrongly(use: str) -
 
 
 def test_the_refusal_says_what_there_is() -> None:
-    message = run("try { new Intl.DateTimeFormat('en', { timeZone: 'Asia/Tokyo' }) } catch (e) { return e.message }")
+    message = run("try { new Intl.DateTimeFormat('en', { timeZone: 'Asia/Edo' }) } catch (e) { return e.message }")
 
     assert (
         message
-        == "Intl has no time zone Asia/Tokyo under glass: en and en-US, the Gregorian calendar and UTC are there"
+        == "Intl has no time zone Asia/Edo under glass: en and en-US, the Gregorian calendar and the zones of IANA are there"
     )
 
 

@@ -96,3 +96,47 @@ def test_loading_the_same_source_gives_the_same_state() -> None:
     source = workflow("return { a: Symbol.for('x').description, b: new Map([[{}, 1]]).size }")
 
     assert Cell(source).state() == Cell(source).state()
+
+
+def names(count: int) -> str:
+    """So many names at the top level, each of which uses the one before."""
+    rest = "\n".join(f"var a{i} = (x) => a{i - 1}(x) + b(x);" for i in range(1, count))
+    return f"const a0 = (x) => x, b = (x) => x;\n{rest}\nexport {{ a0, a{count - 1} as last }};\nexport default () => a5(1);"
+
+
+def test_the_fuel_of_loading_grows_with_the_names_and_not_with_their_square() -> None:
+    cells = [Cell(names(count)) for count in (1_000, 4_000)]
+
+    assert cells[1].fuel_used() < 5 * cells[0].fuel_used()
+    assert cells[1].start() == [[7, 6]]
+
+
+@pytest.mark.parametrize("count", [3, 31, 32, 33, 34, 70, 200])
+def test_of_many_names_each_means_what_is_nearest(count: int) -> None:
+    """Around the size from which on they are looked up by their hash: closures, shadowing, blocks, eval, exports."""
+    declared = "\n".join(
+        f"let v{i} = {i}; function f{i}() {{ return v{i}++ + g{i}() }} var g{i} = () => v{i};" for i in range(count)
+    )
+    every = ", ".join(f"f{i}()" for i in range(count))
+    source = f"""{declared}
+      const outer = (v1) => {{
+        const inner = () => {{ const v2 = 50; return [v0, v1, v2, eval("v1 + v2 + v0")] }};
+        return inner() }};
+      function everything() {{ return [{every}] }}
+      {{ let v0 = "block"; function inBlock() {{ return v0 }} globalThis.kept = inBlock; }}
+      export {{ v0, f1 as renamed }};
+      export default () => [everything(), outer("x"), kept(), typeof missing, typeof v2]"""
+    (command,) = Cell(source).start()
+
+    changed = [2 * i + 1 for i in range(count)]
+    assert command == [7, [changed, [1, "x", 50, "x501"], "block", "undefined", "number"]]
+
+
+@pytest.mark.parametrize("again", ["let v3 = 1", "const v3 = 1", "function v3() {}", "class v3 {}", "var v3"])
+def test_a_name_that_is_declared_twice_among_many_is_an_error(again: str) -> None:
+    declared = "\n".join(f"let v{i} = {i};" for i in range(100))
+
+    assert load_failure(f"{declared}\n{again}\nexport default () => 1")["name"] == "SyntaxError"
+    assert (
+        Cell(f"{declared}\nfunction inner() {{ {again}; return typeof v3 }}\nexport default inner").start()[0][0] == 7
+    )

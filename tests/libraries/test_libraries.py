@@ -7,7 +7,8 @@ import pytest
 from libraries.campaign import PROGRAMS, Unavailable, compared, prepare
 
 SLICE = [
-    "async", "csv", "immer", "luxon", "numbers", "rxjs_timers", "small_texts", "temporal", "xstate_promise", "zod4_url",
+    "async", "csv", "immer", "luxon_zone", "numbers", "rxjs_timers", "small_texts", "temporal_zone", "xstate_promise",
+    "zod4_url",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@
   const { sleep, abandon } = cloche;
   const { newMap, newWeakMap, define, beforeStart, tag } = cloche.own;
   const { apply } = Reflect;
-  const { freeze } = Object;
+  const { freeze, setPrototypeOf } = Object;
   const { now } = Date;
   const [TypeErrorOf, NumberOf, StringOf] = [TypeError, Number, String];
 
@@ -83,6 +83,7 @@
     #target;
     constructor(target) {
       if (!isHeld(target)) throw new TypeErrorOf("WeakRef takes an object or a symbol");
+      inherit(this, new.target, WeakRef);
       this.#target = target;
     }
     deref() {
@@ -93,13 +94,15 @@
     #tokens;
     constructor(call) {
       if (typeof call !== "function") throw new TypeErrorOf("FinalizationRegistry takes a function");
+      inherit(this, new.target, FinalizationRegistry);
       this.#tokens = newWeakMap();
     }
-    register(target, held, token) {
+    register(target, held, token = undefined) {
+      const tokens = this.#tokens;
       if (!isHeld(target)) throw new TypeErrorOf("register takes an object or a symbol");
       if (target === held) throw new TypeErrorOf("what is held must not be the target");
       if (token !== undefined && !isHeld(token)) throw new TypeErrorOf("the token must be an object or a symbol");
-      if (token !== undefined) this.#tokens.set(token, true);
+      if (token !== undefined) tokens.set(token, true);
     }
     unregister(token) {
       const tokens = this.#tokens;
@@ -107,6 +110,11 @@
       return tokens.delete(token);
     }
   }
+  // A function without a prototype of its own makes objects of the class that it stands for.
+  const inherit = (made, called, Class) => {
+    const own = called.prototype;
+    if ((typeof own !== "object" || own === null) && typeof own !== "function") setPrototypeOf(made, Class.prototype);
+  };
   const { keyFor } = Symbol;
   const isHeld = (value) =>
     (typeof value === "object" && value !== null) || typeof value === "function" || (typeof value === "symbol" && keyFor(value) === undefined);

@@ -16,7 +16,7 @@
   const setBytes = unbound(Typed.set);
 
   // The bytes of an ArrayBuffer or of what looks into one, not copied.
-  const bytesOf = (value) => {
+  const bytesOf = (value, name = "decode") => {
     if (value === undefined) return new Bytes(0);
     if (isView(value)) {
       return value instanceof View
@@ -24,7 +24,7 @@
         : new Bytes(typedBuffer(value), typedOffset(value), typedSize(value));
     }
     if (value instanceof Buffer) return new Bytes(value);
-    throw new TypeErrorOf("decode takes an ArrayBuffer or a view of one");
+    throw new TypeErrorOf(name + " takes an ArrayBuffer or a view of one");
   };
   cloche.own.bytesOf = bytesOf;
 

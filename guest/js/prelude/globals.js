@@ -52,18 +52,18 @@
     defineProperty(list, list.length, { __proto__: null, value, writable: true, enumerable: true, configurable: true });
   const getterOf = (prototype, name) => unbound(getOwnPropertyDescriptor(prototype, name).get);
 
-  const { random, getRandomValues, randomUUID, hasStarted } = cloche;
+  const { random, hasStarted } = cloche;
   const beforeStart = (what) => {
     if (!hasStarted()) throw new TypeErrorOf(what + " before the run starts: use it inside the workflow function");
   };
   cloche.own = { __proto__: null, unbound, newMap, newWeakMap, hide, define, expose, tag, push, getterOf, beforeStart };
 
   hide(Math, "random", random);
-  define("crypto", freeze({ getRandomValues, randomUUID }));
   define("self", globalThis);
 
-  // `stack` begins with what the error says, and anything may be put in its place.
-  const { get: traceOf } = getOwnPropertyDescriptor(Error.prototype, "stack");
+  // `stack` begins with what the error says. A text is put in its place as the standard says, and what it refuses is, too: some
+  // libraries write `undefined`.
+  const { get: traceOf, set: setTrace } = getOwnPropertyDescriptor(Error.prototype, "stack");
   const [ErrorPrototype, sliced] = [Error.prototype, unbound(String.prototype.slice)];
   const { defineProperty: tryToDefine } = Reflect;
   cloche.traces(traceOf);
@@ -76,6 +76,7 @@
       return trace === "" ? said : said + "\n" + sliced(trace, 0, -1);
     },
     set stack(value) {
+      if (typeof value === "string") return apply(setTrace, this, [value]);
       if (this === ErrorPrototype) return;
       tryToDefine(this, "stack", { __proto__: null, value, writable: true, configurable: true, enumerable: false });
     },

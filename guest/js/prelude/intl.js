@@ -1,8 +1,10 @@
-// Intl for English (en, en-US), the Gregorian calendar and UTC; `toLocaleString` and `localeCompare` go through it. What is not
-// known here (other locales, zones, calendars, rare options) is a RangeError: a wrong answer would be worse.
+// Intl for English (en, en-US), the Gregorian calendar and the time zones of IANA; `toLocaleString` and `localeCompare` go through
+// it. What is not known here (other locales, calendars, long names of zones, rare options) is a RangeError: a wrong answer would be
+// worse.
 (cloche) => {
   "use strict";
 
+  const { zoneOf, zoneAt, zoneNames } = cloche;
   const { unbound, hide, define, tag, push } = cloche.own;
   const { now } = Date;
   const { floor, abs, trunc } = Math;
@@ -26,7 +28,7 @@
   const [DateOf] = [Date];
 
   const refuse = (what, value) => {
-    throw new RangeErrorOf("Intl has no " + what + " " + StringOf(value) + " under glass: en and en-US, the Gregorian calendar and UTC are there");
+    throw new RangeErrorOf("Intl has no " + what + " " + StringOf(value) + " under glass: en and en-US, the Gregorian calendar and the zones of IANA are there");
   };
   const isOneOf = (list, value) => {
     for (let i = 0; i < list.length; i++) if (list[i] === value) return true;
@@ -367,7 +369,6 @@
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
   ];
   const ERAS = { __proto__: null, long: ["Before Christ", "Anno Domini"], short: ["BC", "AD"], narrow: ["B", "A"] };
-  const ZONES = ["utc", "etc/utc", "gmt", "etc/gmt", "etc/uct", "uct", "zulu", "etc/zulu", "universal", "etc/universal", "greenwich"];
   const TEXTS = ["long", "short", "narrow"];
   const DIGITS = ["numeric", "2-digit"];
   const FIELDS = {
@@ -389,6 +390,58 @@
   const two = (number) => padStart(StringOf(number % 100), 2, "0");
   const named = (names, index, how) => (how === "long" ? names[index] : slice(names[index], 0, how === "short" ? 3 : 1));
 
+  // ── time zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  const UTC_NAMES = { __proto__: null, short: "UTC", long: "Coordinated Universal Time", shortOffset: "GMT+0", longOffset: "GMT+00:00" };
+  const AS_UTC = [
+    "utc", "etc/utc", "gmt", "etc/gmt", "etc/uct", "uct", "zulu", "etc/zulu", "universal", "etc/universal", "greenwich", "gmt0", "etc/gmt0",
+    "gmt+0", "gmt-0", "etc/gmt+0", "etc/gmt-0", "etc/greenwich",
+  ];
+  // As the table of zones counts them; CLDR's names of zones begin with 1970.
+  const LETTERS = ["", "EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT", "AKST", "AKDT", "HST", "HDT", "AST", "ADT", "GMT", "HAST", "HADT"];
+  const always = (offset) => () => ({ __proto__: null, offset, letters: 0 });
+  const UTC = { __proto__: null, name: "UTC", at: always(0) };
+  const zoneNamed = (name) => {
+    if (isOneOf(AS_UTC, toLowerCase(name))) return UTC;
+    const fixed = offsetOf(name);
+    if (fixed !== undefined) return { __proto__: null, name: offsetName(fixed), at: always(fixed * 60) };
+    const found = zoneOf(name);
+    if (found === undefined) refuse("time zone", name);
+    const at = (ms) => {
+      const packed = zoneAt(found[1], ms);
+      const offset = floor(packed / 32);
+      return { __proto__: null, offset, letters: ms < 0 ? 0 : packed - offset * 32 };
+    };
+    return { __proto__: null, name: found[0], at };
+  };
+  // The minutes of +HH, +HHMM or +HH:MM; undefined: it is no such text.
+  const offsetOf = (text) => {
+    const size = text.length;
+    if ((text[0] !== "+" && text[0] !== "-") || (size !== 3 && size !== 5 && !(size === 6 && text[3] === ":"))) return undefined;
+    const digits = slice(text, 1, 3) + (size === 3 ? "00" : slice(text, -2));
+    for (let i = 0; i < 4; i++) if (!(digits[i] >= "0" && digits[i] <= "9")) return undefined;
+    const hours = NumberOf(slice(digits, 0, 2));
+    const minutes = NumberOf(slice(digits, 2));
+    if (hours > 23 || minutes > 59) return undefined;
+    return (hours * 60 + minutes) * (text[0] === "-" ? -1 : 1);
+  };
+  const offsetName = (minutes) => (minutes < 0 ? "-" : "+") + two(floor(abs(minutes) / 60)) + ":" + two(abs(minutes) % 60);
+  const offsetText = (seconds, isLong) => {
+    const size = abs(seconds);
+    const hours = floor(size / 3600);
+    const minutes = floor(size / 60) % 60;
+    const rest = size % 60;
+    const text = (seconds < 0 ? "GMT-" : "GMT+") + (isLong ? two(hours) : StringOf(hours));
+    return text + (isLong || minutes > 0 || rest > 0 ? ":" + two(minutes) : "") + (rest > 0 ? ":" + two(rest) : "");
+  };
+
+  // Node writes U+202F before AM and PM in parts, and a space in texts.
+  const NARROW_SPACE = "\u202f";
+  const textOfDate = (parts) => {
+    let text = "";
+    for (let i = 0; i < parts.length; i++) text += parts[i].value === NARROW_SPACE ? " " : parts[i].value;
+    return text;
+  };
+
   class DateTimeFormat {
     #locale;
     #zone;
@@ -405,7 +458,7 @@
       option(options, "numberingSystem", ["latn"]);
       known(options, ["dayPeriod"]);
       const zone = options?.timeZone;
-      this.#zone = zone === undefined ? "UTC" : isOneOf(ZONES, toLowerCase(StringOf(zone))) ? "UTC" : zone === "+00:00" ? zone : refuse("time zone", zone);
+      this.#zone = zone === undefined ? UTC : zoneNamed(StringOf(zone));
       const hour12 = options?.hour12;
       const cycle = option(options, "hourCycle", ["h11", "h12", "h23", "h24"], undefined);
       this.#cycle = hour12 === undefined ? cycle ?? "h12" : hour12 ? "h12" : "h24";
@@ -445,16 +498,19 @@
         (month !== undefined && weekday !== undefined && day === undefined) || (hour !== undefined && second !== undefined && minute === undefined) ||
         (hour !== undefined && minute === undefined && this.#fraction > 0) || (minute !== undefined && second === undefined && this.#fraction > 0);
       if (isOdd) refuse("pattern for", "such fields together");
+      if (this.#fields.timeZoneName === "long" && this.#zone.name !== "UTC") refuse("long name of the time zone", this.#zone.name);
     }
     get format() {
-      return (this.#format ??= (date) => textOf(this.formatToParts(date)));
+      return (this.#format ??= (date) => textOfDate(this.formatToParts(date)));
     }
     formatToParts(value = undefined) {
       const ms = value === undefined ? now() : trunc(typeof value === "object" && value !== null && value instanceof DateOf ? timeOf(value) : NumberOf(value));
       if (!(abs(ms) <= 8.64e15)) throw new RangeErrorOf("Invalid time value");
-      const date = new DateOf(ms);
+      const { offset, letters } = this.#zone.at(ms);
+      const date = new DateOf(ms + offset * 1000);
+      if (timeOf(date) !== timeOf(date)) throw new RangeErrorOf("Invalid time value");
       const parts = this.#date(date);
-      const time = this.#time(date);
+      const time = this.#time(date, offset, letters);
       if (parts.length > 0 && time.length > 0) {
         const isLong = this.#fields.month === "long" && this.#fields.hour !== undefined;
         const isDay = this.#fields.month === undefined && this.#fields.year === undefined && this.#fields.hour !== undefined;
@@ -496,7 +552,7 @@
       if (era !== undefined) put("era", ERAS[era][full > 0 ? 1 : 0], " ");
       return parts;
     }
-    #time(date) {
+    #time(date, offset, letters) {
       const { hour, minute, second, timeZoneName } = this.#fields;
       const parts = [];
       const put = (type, text, separator) => {
@@ -515,12 +571,12 @@
       }
       if (second !== undefined) put("second", minute !== undefined ? two(secondOf(date)) : StringOf(secondOf(date)), ":");
       if (this.#fraction > 0) put("fractionalSecond", slice(padStart(StringOf(msOf(date)), 3, "0"), 0, this.#fraction), ".");
-      if (hour !== undefined && isTwelve) put("dayPeriod", hourOf(date) < 12 ? "AM" : "PM", " ");
-      if (timeZoneName !== undefined) put("timeZoneName", zoneText(timeZoneName), " ");
+      if (hour !== undefined && isTwelve) put("dayPeriod", hourOf(date) < 12 ? "AM" : "PM", NARROW_SPACE);
+      if (timeZoneName !== undefined) put("timeZoneName", this.#zone.name === "UTC" ? UTC_NAMES[timeZoneName] : letters !== 0 && timeZoneName === "short" ? LETTERS[letters] : offsetText(offset, timeZoneName === "longOffset"), " ");
       return parts;
     }
     resolvedOptions() {
-      const found = { locale: this.#locale, calendar: "gregory", numberingSystem: "latn", timeZone: this.#zone };
+      const found = { locale: this.#locale, calendar: "gregory", numberingSystem: "latn", timeZone: this.#zone.name };
       const fields = this.#fields;
       if (fields.hour !== undefined) {
         found.hourCycle = this.#cycle;
@@ -539,7 +595,6 @@
       return found;
     }
   }
-  const zoneText = (how) => (how === "short" ? "UTC" : how === "long" ? "Coordinated Universal Time" : how === "shortOffset" ? "GMT+0" : "GMT+00:00");
 
   // ── order of texts: letters with their accents, digits and ASCII, as CLDR's root has them ───────────────────────────
   const ORDER = "\t\n\v\f\r _-,;:!?.'\"()[]{}@*/\\&#%\x60^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz";
@@ -763,7 +818,7 @@
   }
   hide(Intl, "getCanonicalLocales", (locales) => canonicals(locales));
   hide(Intl, "supportedValuesOf", (key) => {
-    const values = { __proto__: null, calendar: ["gregory"], collation: [], currency: [], numberingSystem: ["latn"], timeZone: ["UTC"], unit: [] }[StringOf(key)];
+    const values = { __proto__: null, calendar: ["gregory"], collation: [], currency: [], numberingSystem: ["latn"], timeZone: zoneNames(), unit: [] }[StringOf(key)];
     if (values === undefined) throw new RangeErrorOf("Invalid key : " + StringOf(key));
     return values;
   });
@@ -773,7 +828,7 @@
   const shownAs = (needs, fills) => (date, locales, options) => {
     const ms = timeOf(date);
     const format = new DateTimeFormat(locales, options, needs, fills);
-    return ms !== ms ? "Invalid Date" : textOf(partsOfDate(format, date));
+    return ms !== ms ? "Invalid Date" : textOfDate(partsOfDate(format, date));
   };
   const [both, dates, times] = [shownAs("any", "all"), shownAs("date", "date"), shownAs("time", "time")];
   const methods = {

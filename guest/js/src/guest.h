@@ -152,10 +152,21 @@ void rejections_tell_now(void);
 
 int encoding_define(void);
 
+/* ---- zones.c ---- */
+
+int zones_define(void);
+
+/* ---- digest.c ---- */
+
+int digest_define(void);
+
 /* ---- text.c ---- */
 
 /* Lone surrogates, as QuickJS writes them (three bytes each), become U+FFFD in place. */
 void text_mend(char *text, size_t size);
+/* In the proleptic Gregorian calendar, from the year 1 on: days since 1970, and back. */
+int64_t day_number(int64_t year, int month, int day);
+int64_t year_of_day(int64_t day);
 int timestamp_read(const char *text, size_t size, double *ms);
 /* Whether the timestamp, which was read, has a fraction that milliseconds do not hold. */
 bool timestamp_is_finer(const char *text, size_t size);

@@ -224,17 +224,25 @@ __attribute__((constructor)) static void create(void) {
     guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);
     JS_FreeValue(guest.ctx, global);
     learn_classes();
-    if (commands_define() || ambient_define() || encoding_define() || tame_promise())
+    if (commands_define() || ambient_define() || encoding_define() || zones_define() || digest_define() || tame_promise())
         abort();
     rejections_watch();
 }
+
+/* So many bytes there are before garbage is looked for the first time: 1.5 times what the prelude has. A cell that ends before has
+ * no part in it, whatever the prelude happened to take while it was baked. */
+enum { GC_THRESHOLD = 5 << 18 };
+
+extern bool js_drops_sources; /* of the engine: see engine/names.c */
 
 /* Evaluates `size` bytes of the input window, an expression `(cloche) => { … }`, and calls it with the namespace. Without
  * source it closes the baking. 0, or a fault with the error in the output window. */
 int32_t EXPORT(prelude)(uint32_t size) {
     begin_turn();
+    js_drops_sources = size > 0;
     if (!size) {
         JS_RunGC(guest.rt);
+        JS_SetGCThreshold(guest.rt, GC_THRESHOLD);
         spare_room();
         return 0;
     }

@@ -27,6 +27,19 @@ static int month_start(int64_t year, int month) { return days_before_month[month
 
 enum { EPOCH_DAY = 719162 }; /* days before 1970-01-01, counted from 0001-01-01 */
 
+int64_t day_number(int64_t year, int month, int day) {
+    int64_t days = days_before_year(year) - EPOCH_DAY + day - 1;
+    return days + (month == 1 ? 0 : month_start(year, month - 1));
+}
+
+int64_t year_of_day(int64_t day) {
+    day += EPOCH_DAY;
+    int64_t year = 1 + day / 366; /* a lower bound; at most a few years short */
+    while (days_before_year(year + 1) <= day)
+        year += 1 + (day - days_before_year(year + 1)) / 366;
+    return year;
+}
+
 static int digits(const char **at, const char *end, int count) {
     int value = 0;
     if (end - *at < count)
@@ -102,8 +115,7 @@ int timestamp_read(const char *text, size_t size, double *ms) {
         return -1;
     if (offset_minutes(&at, end, &offset) || at != end)
         return -1;
-    int64_t days = days_before_year(year) - EPOCH_DAY + day - 1;
-    days += month == 1 ? 0 : month_start(year, month - 1);
+    int64_t days = day_number(year, month, day);
     *ms = (double)((((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1000 + fraction);
     return 0;
 }
@@ -129,9 +141,7 @@ int timestamp_write(double ms, char text[TIMESTAMP_BYTES]) {
         return -1;
     int64_t from_year_one = (int64_t)ms + 62135596800000;
     int64_t day = from_year_one / 86400000, rest = from_year_one % 86400000;
-    int64_t year = 1 + day / 366; /* a lower bound; at most a few years short */
-    while (days_before_year(year + 1) <= day)
-        year++;
+    int64_t year = year_of_day(day - EPOCH_DAY);
     day -= days_before_year(year);
     int month = 1;
     while (month_start(year, month) <= day)

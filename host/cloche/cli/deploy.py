@@ -36,7 +36,8 @@ _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascri
 @click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
 @store_option
 def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bool) -> None:
-    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py).
+    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py). A source map that FILE names
+    and that lies beside it is kept in it.
 
     It is read and loaded once, in a process of its own, under glass and within limits, and nothing of it is run on the
     host. Any worker that has the steps can start it then.
@@ -59,6 +60,10 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
+    if language == "javascript":
+        text, left_out = deploy.with_source_map(text, path)
+        if left_out is not None:
+            click.echo(f"{click.style('!', fg='yellow')} its source map is left out: {left_out}", err=True)
     id = workflow or (path.stem if language else None)
     one = deploy.Deployment(tenant_id(tenant), text, id, language, by=user())
     engine, now = SandboxEngine(), stores.now()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import is_native
+from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
@@ -21,7 +21,7 @@ from cloche.operations.start_requests import waiting_start
 from cloche.run.child_waits import WaitingRun
 from cloche.run.code import known_code, load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
-from cloche.run.tracebacks import native_traceback
+from cloche.run.tracebacks import traceback_in
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
@@ -173,7 +173,7 @@ class Run:
 
     async def traceback_of(self, record: Record) -> str | None:
         """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
-        native workflow failed. None of other records."""
+        workflow failed that somebody wrote. None of other records."""
         match message_of(record):
             case AttemptFailed(traceback=text):
                 return shown(text, lines=True) or None
@@ -181,7 +181,7 @@ class Run:
                 async with self._open() as connection:
                     row = await replay.row_of(connection.store, self._key)
                     code = await load_code(connection.store, row.code)
-                return native_traceback(failure, code) if is_native(code) else None
+                return traceback_in(failure, code) if is_written(code) else None
         return None
 
     async def code(self) -> Code:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloche.errors import ClocheError, GuestFault
 from cloche.history.values import ABI, encode_plain, plain
@@ -53,14 +53,22 @@ _STANDARD_OF = {f"builtins.{kind.__name__}": names for kind, names in _STANDARD.
 Home = Callable[[type], str]  # the module that a class is said to be of
 
 
+class Frame(NamedTuple):
+    """A place in a workflow's source: line and column from 1. Python's have no column."""
+
+    line: int
+    function: str
+    column: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Failure(Exception):
     """What came of a step, child or run that failed. Shape: `failure` of `guest/ABI.md`.
 
     It is a value, and an exception too, so that `except Failure` can be written where a workflow is, and `RunFailed` has one as
     its cause. `bases` are the qualified names of the classes that it was an instance of, its own first; `notes` and the
-    `members` of a group are as Python has them. `trace` is where in the workflow's source it happened: line and function of
-    each frame. `step` and `traceback` (text for people) are filled by the host in results, and never cross. Two failures are
+    `members` of a group are as Python has them. `trace` is where in the workflow's source it happened, the outermost frame
+    first. `step` and `traceback` (text for people) are filled by the host in results, and never cross. Two failures are
     equal if their names, messages, data, causes and steps are.
     """
 
@@ -72,7 +80,7 @@ class Failure(Exception):
     bases: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     members: tuple[Failure, ...] = field(default=(), compare=False)
-    trace: tuple[tuple[int, str], ...] = field(default=(), compare=False)
+    trace: tuple[Frame, ...] = field(default=(), compare=False)
     traceback: str | None = field(default=None, compare=False)
 
     def to_wire(self, depth: int = 0, abi: int = ABI) -> dict[str, Any]:
@@ -112,7 +120,7 @@ class Failure(Exception):
             bases=tuple(name for name in _texts(wire.get("bases")) if len(name) <= NAME_CHARS_MAX)[:BASES_MAX],
             notes=_texts(wire.get("notes"))[:NOTES_MAX],
             members=tuple(cls.from_wire(one) for one in _list(wire.get("members")) if isinstance(one, dict)),
-            trace=tuple((one[0], one[1]) for one in _list(wire.get("trace")) if _is_frame(one))[:TRACE_MAX],
+            trace=tuple(Frame(*one) for one in _list(wire.get("trace")) if _is_frame(one))[:TRACE_MAX],
         )
 
     @classmethod
@@ -258,7 +266,9 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _is_frame(one: Any) -> bool:
-    return isinstance(one, list) and len(one) == 2 and type(one[0]) is int and isinstance(one[1], str)
+    if not isinstance(one, list) or len(one) not in (2, 3):
+        return False
+    return type(one[0]) is int and isinstance(one[1], str) and all(type(column) is int for column in one[2:])
 
 
 def _is_told(base: str, names: frozenset[str] | None) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
@@ -20,6 +21,7 @@ from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, Lo
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
 from cloche.operations.acts import Act, write_act
+from cloche.run.source_maps import places_in, with_map_beside
 from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
@@ -31,6 +33,7 @@ VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store
 NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
 # `step("id")` in both languages, and JavaScript's own way to have one.
 _NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
+_STRICT = Policy.strict()
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
 
 
@@ -49,7 +52,8 @@ class Deployment:
     by: str = ""  # who brings it, for the audit log
 
     def refused(self, why: str, reason: str, line: int | None = None, **facts: Any) -> DeployRefused:
-        where = f"line {line}: " if line is not None else ""
+        """`line`, and `column`, are in what was given; `place` is where that was written, if its source map says so."""
+        where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
         name = self.workflow or "without an id"
         return DeployRefused(
             f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
@@ -85,6 +89,12 @@ async def deploy(store: Store, engine: CellSource, one: Deployment, now: TimeMs)
         return await keep(store, engine, one, bundle, now), bundle.not_granted
 
 
+def with_source_map(text: str, file: Path, policy: Policy = _STRICT) -> tuple[str, str | None]:
+    """The text of the bundle in `file`, with the source map that lies beside it if the policy has room for both; and why it was
+    left out."""
+    return with_map_beside(text, file, policy.source_bytes)
+
+
 def read_graph(engine: CellSource, text: bytes, target: str) -> Code:
     """The code of a stored graph as a run of it would begin now, read as a tenant's is. `target` is what messages call it.
 
@@ -111,9 +121,12 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
         code = _code(engine, readers, one)
         _load(engine, readers, one, code)
     except LoadFailed as error:
-        place = getattr(error.facts.get("failure"), "data", None)
-        line, column = (place.get(name) if isinstance(place, dict) else None for name in ("line", "column"))
-        raise one.refused(error.message, error.code, line, column=column) from error
+        data = getattr(error.facts.get("failure"), "data", None)
+        line, column = (data.get(name) if isinstance(data, dict) else None for name in ("line", "column"))
+        written = next(
+            (":".join(map(str, at)) for at in places_in(code.source, [(line or 0, column or 0)]).values()), None
+        )
+        raise one.refused(error.message, error.code, line, column=column, place=written) from error
     except CellLost as error:
         raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
     except DeployRefused:

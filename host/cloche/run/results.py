@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_outline, is_native
+from cloche.engines import Code, graph_outline, is_native, is_written
 from cloche.errors import InvalidInput, RunFailed
 from cloche.history import Failure, Kind, Record, RunMachine
 from cloche.history.messages import (
@@ -117,7 +117,7 @@ class Outline:
     """The top level of a stored graph. `sequence` are the ids of its single steps, maps, nested workflows and sleeps, whose
     order makes the execution path; `entries` the number of the node that a step, arm or body stands in, in their order.
     `is_flat`: of a native workflow, which has no other workflow within: its paths are names, whatever is in them. `code` is
-    that of such a one.
+    that which somebody wrote, in any language: failures have places in it.
     """
 
     sequence: frozenset[str] = frozenset()
@@ -133,7 +133,10 @@ def outline_of(code: Code) -> Outline:
     single = ("step", "workflow", "map", "sleep", "sleep_until")
     entries = {name: index for index, node in enumerate(nodes) for name in dict.fromkeys(node.names)}
     return Outline(
-        frozenset(node.names[0] for node in nodes if node.type in single), entries, is_flat, code if is_flat else None
+        frozenset(node.names[0] for node in nodes if node.type in single),
+        entries,
+        is_flat,
+        code if is_written(code) else None,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cloche.run.source_maps import places_in
 from cloche.text import shown
 
 if TYPE_CHECKING:
@@ -41,18 +42,33 @@ class Tracebacks:
     def of_run(self, failure: Failure, code: Code | None) -> str | None:
         """Of what a run failed with: the traceback of the step that it comes from, and where it left the workflow.
 
-        `code` is that of a native workflow.
+        `code` is that of a workflow that somebody wrote.
         """
         known = [text for one in _causes(failure) if (text := self._texts.get((one.name, one.message))) is not None]
-        places = [native_traceback(failure, code)] if code is not None and failure.trace else []
+        places = [traceback_in(failure, code)] if code is not None and failure.trace else []
         return _AND_THEN.join([*known[-1:], *places]) or None
 
 
-def native_traceback(failure: Failure, code: Code) -> str:
-    """Where in its author's file a native workflow failed, as Python writes it."""
+def traceback_in(failure: Failure, code: Code) -> str:
+    """Where in its author's files a workflow that somebody wrote failed, as its language writes it."""
+    return _of_javascript(failure, code) if code.language == "javascript" else _of_python(failure, code)
+
+
+def _of_javascript(failure: Failure, code: Code) -> str:
+    """The innermost place first. In a bundle that has its source map it is that in the file which was bundled."""
+    places = places_in(code.source, [(frame.line, frame.column or 1) for frame in failure.trace])
+    lines = []
+    for frame in reversed(failure.trace):
+        at = (frame.line, frame.column or 1)
+        place = ":".join(map(str, places.get(at, ("workflow.js", *at))))
+        lines.append(f"    at {frame.function} ({place})" if frame.function else f"    at {place}")
+    return shown("\n".join([str(failure), *lines, ""]), lines=True)
+
+
+def _of_python(failure: Failure, code: Code) -> str:
     source = code.source.split("\n")
     lines = ["Traceback (most recent call last):"]
-    for line, function in failure.trace:
+    for line, function, _ in failure.trace:
         place, written = code.lines.get(line), source[line - 1].strip() if 0 < line <= len(source) else ""
         file, _, number = place.rpartition(":") if place else ("<workflow>", "", str(line))
         lines += [f'  File "{file}", line {number}, in {function}', *([f"    {written}"] if written else [])]

@@ -51,3 +51,17 @@ def test_a_native_workflow_shows_its_authors_file_and_line(shop: str, store: str
     assert ran.code == 1
     for text in (ran.err, cloche("show", "r1", "--store", store).err, cloche("log", "r1", "--store", store).out):
         assert [part for part in [*OF_THE_STEP, *OF_THE_WORKFLOW] if part not in text] == []
+
+
+def test_a_source_map_beside_a_bundle_says_where_it_was_written(tmp_path: Path, store: str) -> None:
+    bundle, beside = tmp_path / "order.js", tmp_path / "order.js.map"
+    bundle.write_text("throw new TypeError('no shop');\nexport default () => 1\n//# sourceMappingURL=order.js.map\n")
+    beside.write_text('{"version": 3, "sources": ["src/shop.ts"], "names": [], "mappings": "AAwCE"}')
+    deploy = ("deploy", str(bundle), "--tenant", "acme", "--store", store)
+
+    refused = cloche(*deploy)
+    assert (refused.code, "src/shop.ts:41:3: " in refused.err) == (2, True)
+    beside.write_text("no map")
+    refused = cloche(*deploy)
+    assert "its source map is left out: it is no source map" in refused.err
+    assert "line 1: " in refused.err

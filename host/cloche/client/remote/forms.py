@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloche.history import Failure, RunId, RunKey, Seq, TenantId, TimeMs
+from cloche.history.failures import Frame
 from cloche.operations.forms import instant_ms
 from cloche.operations.view import RunView
 from cloche.run.results import RunResult, StepResult
@@ -51,7 +52,7 @@ def _failure(data: dict[str, Any] | None) -> Failure | None:
         return None
     members = tuple(one for member in data.pop("members", ()) if (one := _failure(member)) is not None)
     texts: dict[str, Any] = {name: tuple(data.pop(name, ())) for name in ("bases", "notes")}
-    texts["trace"] = tuple((line, name) for line, name in data.pop("trace", ()))
+    texts["trace"] = tuple(Frame(*one) for one in data.pop("trace", ()))
     return Failure(**{**data, "cause": _failure(data["cause"]), "members": members, **texts})
 
 

@@ -1,0 +1,174 @@
+"""Where a place of a bundle stands in the files that its author wrote: source maps (ECMA-426).
+
+A bundle has its map in its last line, as text (`//# sourceMappingURL=data:application/json;base64,…`); `with_map_beside` puts
+one there that lies in a file of its own. Tenants bring such maps, and only people read what they say: so sizes are bounded,
+which bounds the time, and what is not as a map must be is none. Maps of several sections are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+MAP_BYTES_MAX = 8 << 20  # of the JSON, with the text of the sources
+MAPPINGS_CHARS_MAX = 1 << 20  # 0.3 s of a core, of the slowest kind; a bundle of 1.5 MB has about so many
+FILE_CHARS_MAX = 300  # of a file's name
+_DIGITS = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
+_NAMED = re.compile(r"//[#@] sourceMappingURL=([^\s'\"]+)\s*\Z")
+_TAIL_CHARS = 2_000  # a comment that names a file is shorter
+
+Place = tuple[str, int, int]  # file, line and column, both from 1
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMap:
+    sources: tuple[str, ...]
+    mappings: str
+
+    @classmethod
+    def read(cls, text: str | bytes) -> SourceMap | None:
+        """None: it is no map, or one that is too large."""
+        try:
+            data: Any = json.loads(text) if len(text) <= MAP_BYTES_MAX else None
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(data, dict) or data.get("version") != 3:
+            return None
+        root, sources, mappings = data.get("sourceRoot") or "", data.get("sources"), data.get("mappings")
+        if not isinstance(root, str) or not isinstance(sources, list) or not isinstance(mappings, str):
+            return None
+        if len(mappings) > MAPPINGS_CHARS_MAX:
+            return None
+        slash = "/" if root and not root.endswith("/") else ""
+        return cls(tuple(_file(f"{root}{slash}{one}") if isinstance(one, str) else "" for one in sources), mappings)
+
+    def places(self, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Place]:
+        """Of each wanted line and column of the bundle (from 1), where it was written; those that nobody wrote are left out."""
+        columns: dict[int, list[int]] = {}
+        for line, column in wanted:
+            columns.setdefault(line, []).append(column)
+        found: dict[tuple[int, int], Place] = {}
+        try:
+            for line, segments in _decoded(self.mappings, columns):
+                for column in columns[line]:
+                    last = None
+                    for segment in segments:  # in the order of their columns, from 0
+                        if segment[0] < column:
+                            last = segment
+                    if last is not None and (place := self._place(*last[1:])) is not None:
+                        found[line, column] = place
+        except ValueError:
+            return {}
+        return found
+
+    def _place(self, source: int, line: int, column: int) -> Place | None:
+        if not 0 <= source < len(self.sources) or not self.sources[source] or line < 0 or column < 0:
+            return None
+        return self.sources[source], line + 1, column + 1
+
+
+def places_in(code: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Place]:
+    """`SourceMap.places` by the map in the last lines of a bundle; none of one that has no map which can be read."""
+    text = _inlined(code) if wanted else None
+    return dict(_places(text, tuple(wanted))) if text is not None else {}
+
+
+@lru_cache(maxsize=8)  # a run that failed is looked at more than once
+def _places(text: str, wanted: tuple[tuple[int, int], ...]) -> dict[tuple[int, int], Place]:
+    found = _read(text)
+    return found.places(wanted) if found is not None else {}
+
+
+def with_map_beside(code: str, file: Path, bytes_max: int) -> tuple[str, str | None]:
+    """The code of a bundle with the map in it that its last line names and that lies beside `file`: without the text of the
+    sources. The code as it is where none lies there; and why one that does was left out."""
+    named = _NAMED.search(code, max(0, len(code) - _TAIL_CHARS))
+    if named is None or ":" in named[1] or "/" in named[1] or "\\" in named[1]:
+        return code, None
+    beside = file.parent / named[1]
+    try:
+        text = beside.read_bytes() if beside.stat().st_size <= MAP_BYTES_MAX else b""
+    except OSError:
+        return code, None
+    found = SourceMap.read(text)
+    if found is None:
+        return (
+            code,
+            f"it is no source map, or has more than {MAP_BYTES_MAX} bytes, {MAPPINGS_CHARS_MAX} of them mappings",
+        )
+    data = json.dumps({"version": 3, "sources": found.sources, "names": [], "mappings": found.mappings})
+    made = f"{code[: named.start(1)]}data:application/json;base64,{b64encode(data.encode()).decode()}\n"
+    if (size := len(made.encode())) > bytes_max:
+        return code, f"with it the code would have {size} bytes, and the policy allows {bytes_max} (source_bytes)"
+    return made, None
+
+
+def _read(text: str) -> SourceMap | None:
+    head, _, data = text.partition(",")
+    try:
+        return SourceMap.read(b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data))
+    except ValueError:
+        return None
+
+
+def _inlined(code: str) -> str | None:
+    at = max(code.rfind("\n//# sourceMappingURL=data:"), code.rfind("\n//@ sourceMappingURL=data:"))
+    text = code[at + len("\n//# sourceMappingURL=") :].rstrip() if at >= 0 else ""
+    return text if text and "\n" not in text and len(text) <= 2 * MAP_BYTES_MAX else None
+
+
+def _file(name: str) -> str:
+    """As a person reads it: without the scheme that bundlers invent, and without a beginning that is too long."""
+    _, _, path = name.rpartition("://")
+    return path if len(path) <= FILE_CHARS_MAX else "…" + path[-FILE_CHARS_MAX:]
+
+
+def _decoded(mappings: str, wanted: Collection[int]) -> Iterator[tuple[int, list[tuple[int, int, int, int]]]]:
+    """Line by line of those that are wanted: column, source, line and column there, all from 0.
+
+    Raises:
+        ValueError: it is no list of such numbers.
+    """
+    last = max(wanted, default=0)
+    source = line_there = column_there = 0
+    known: dict[str, tuple[int, ...]] = {}
+    for line, segments in enumerate(mappings.split(";", last)[:last], 1):
+        column, found, is_wanted = 0, [], line in wanted
+        for segment in segments.split(",") if segments else ():
+            numbers = known.get(segment)
+            if numbers is None:
+                numbers = known[segment] = _numbers(segment)
+            column += numbers[0]
+            if len(numbers) == 1:
+                continue
+            source += numbers[1]
+            line_there += numbers[2]
+            column_there += numbers[3]
+            if is_wanted:
+                found.append((column, source, line_there, column_there))
+        if is_wanted:
+            yield line, found
+
+
+def _numbers(segment: str) -> tuple[int, ...]:
+    """One, four or five numbers, as digits of five bits, the lowest first, with the sign in the lowest bit of all."""
+    numbers, number, shift = [], 0, 0
+    for char in segment:
+        digit = _DIGITS.get(char)
+        if digit is None or shift > 30:
+            raise ValueError(f"no number: {segment[:20]!r}")
+        number |= (digit & 31) << shift
+        shift += 5
+        if digit < 32:
+            numbers.append(-(number >> 1) if number & 1 else number >> 1)
+            number, shift = 0, 0
+    if shift or len(numbers) not in (1, 4, 5):
+        raise ValueError(f"no place: {segment[:20]!r}")
+    return tuple(numbers)
