@@ -129,6 +129,7 @@ static PyMethodDef functions[] = {
     {"fault", fault, METH_FASTCALL, "fault(code): ends the turn"},
     {"now_ms", now_ms, METH_FASTCALL, "now_ms(): the time of the event being delivered"},
     {"urandom", urandom, METH_FASTCALL, "urandom(size): seeded bytes"},
+    {"land", promise_land, METH_FASTCALL, "land(promise): what a coroutine that is sent something now has waited for"},
     {"keep", keep, METH_FASTCALL, "keep(objects): for the time of baking"},
     {"attach", attach, METH_FASTCALL, "attach(name, function): for the time of baking"},
     {NULL, NULL, 0, NULL},
