@@ -104,6 +104,7 @@ def test_what_is_outside_fails_when_it_is_used(body: str, name: str) -> None:
         ),
         ("import signal\nreturn int(signal.SIGINT)", 2),
         ("import select\nreturn hasattr(select, 'epoll')", False),
+        ("from ctypes import c_long, sizeof\nreturn sizeof(c_long)", 4),
         ("import urllib\nreturn hasattr(urllib, 'request')", False),
         ("from urllib.error import HTTPError\nreturn issubclass(HTTPError, OSError)", True),
     ],

@@ -39,9 +39,10 @@ KEPT = """
 _pylong _pyrepl _pyrepl.trace _pyrepl.types _pyrepl.utils bdb cmd code codeop compression compression.gzip
 compression.zlib doctest email.iterators email.mime email.mime.application email.mime.audio email.mime.base
 email.mime.image email.mime.message email.mime.multipart email.mime.nonmultipart email.mime.text filecmp getopt
-http.cookiejar http.cookies importlib.readers importlib.resources.readers importlib.simple json.tool logging.config
-logging.handlers optparse pdb plistlib rlcompleter runpy sched stringprep symtable tarfile timeit unittest
-unittest._log unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result
+http.cookiejar http.cookies importlib.metadata._adapters importlib.metadata._meta importlib.readers
+importlib.resources._adapters importlib.resources._functional importlib.resources.readers importlib.simple json.tool
+logging.config logging.handlers optparse pdb plistlib rlcompleter runpy sched stringprep symtable tarfile timeit
+unittest unittest._log unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result
 unittest.runner unittest.signals unittest.suite unittest.util urllib.robotparser wave wsgiref wsgiref.handlers
 wsgiref.headers wsgiref.types wsgiref.util wsgiref.validate xml.dom xml.dom.NodeFilter xml.dom.domreg
 xml.dom.expatbuilder xml.dom.minicompat xml.dom.minidom xml.dom.pulldom xml.dom.xmlbuilder xml.etree.ElementInclude

@@ -154,7 +154,10 @@ async def as_task(made: Any) -> Any:
 
 
 # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────────
-class Loop(asyncio.AbstractEventLoop):
+_Abstract: Any = asyncio.AbstractEventLoop
+
+
+class Loop(_Abstract):  # type: ignore[misc]  # what it has of it besides is refused
     """There is one, and it runs for as long as the run does."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import os
 import posix
+import re
 import sys
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable, TraversableResources
@@ -132,6 +133,10 @@ class _Node(Traversable):
     def open(self, mode: str = "r", *_: object, **options: Any) -> Any:
         return _opened(self._path, mode, options.get("encoding"), options.get("errors"), options.get("newline"))
 
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        found: str = self.open("r", encoding=encoding, errors=errors).read()
+        return found
+
     def read_bytes(self) -> bytes:
         found: bytes = self.open("rb").read()
         return found
@@ -173,4 +178,4 @@ def distributions(name: str | None) -> Iterator[_Distribution]:
 
 
 def _normal(name: str) -> str:
-    return importlib.metadata.Prepared.normalize(name)
+    return re.sub(r"[-_.]+", "_", name).lower()
