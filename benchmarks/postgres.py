@@ -19,7 +19,6 @@ from benchmarks import workflows as w
 from benchmarks.baselines import scratch
 from benchmarks.figures import Figure, Scale
 from benchmarks.postgres_server import Server, own_server
-from benchmarks.proxy import proxy
 from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.running import absent, outcomes
 from cloche import create_step, create_workflow
@@ -62,7 +61,7 @@ def postgres(scale: Scale) -> Iterator[Figure]:
         yield from _takeover(server)
         yield from _parked(server, scale.sizes(100, 100_000)[-1])
         yield from _listing(server, scale.sizes(1_000, 1_000_000)[-1])
-        yield from _far(server, scale.sizes(10, 50)[-1], scale.sizes(10, 100, 1_000)[-1])
+        yield from _far(server, scale.sizes(10, 200)[-1], scale.sizes(10, 100, 1_000)[-1])
 
 
 def _dbos(server: Server, steps: int, runs: int) -> tuple[float, float] | None:
@@ -215,23 +214,24 @@ def _slow(seconds: float) -> Workflow:
 def _far(server: Server, steps: int, runs: int) -> Iterator[Figure]:
     workflow = w.chain(steps)
 
-    async def sequential(url: str) -> float:
+    async def sequential(url: str, port: int) -> tuple[float, float]:
+        """ms of a bare commit and of a step, each the median of rounds in turns."""
+        bare = await asyncpg.connect(server.url().replace(f":{server.port}/", f":{port}/").partition("?")[0])
+        commits, each = [], []
         async with w.app(url, workflow) as app:
             await w.live(app, workflow, 0)
-            begin = time.perf_counter()
-            await w.live(app, workflow, 0)
-            return (time.perf_counter() - begin) * 1000 / steps
-
-    async def trip(port: int) -> float:
-        bare = await asyncpg.connect(server.url().replace(f":{server.port}/", f":{port}/").partition("?")[0])
-        each = await _each_us(lambda: bare.fetch("INSERT INTO bare VALUES ($1)", 1), 50)
+            for _ in range(ROUNDS):
+                commits.append(await _each_us(lambda: bare.fetch("INSERT INTO bare VALUES ($1)", 1), 50) / 1000)
+                begin = time.perf_counter()
+                await w.live(app, workflow, 0)
+                each.append((time.perf_counter() - begin) * 1000 / steps)
         await bare.close()
-        return each / 1000
+        return statistics.median(commits), statistics.median(each)
 
     near = w.run(_rate(server.url(), runs))
     with _away(server) as port:
         url = server.url().replace(f":{server.port}/", f":{port}/")
-        commit, each = w.run(trip(port)), w.run(sequential(url))
+        commit, each = w.run(sequential(url, port))
         far = w.run(_rate(server.url("far").replace(f":{server.port}/", f":{port}/"), runs))
     note = f"{FAR_S * 1000} ms there and back"
     yield Figure("durable step, server far away", each, "ms", "bare commit there", commit, commit + 1, note)
@@ -241,10 +241,14 @@ def _far(server: Server, steps: int, runs: int) -> Iterator[Figure]:
 
 @contextmanager
 def _away(server: Server) -> Iterator[int]:
-    """The port of a way to the server that takes its time."""
-    with proxy(server.port) as way:
-        way.delay_s = FAR_S / 2
-        yield way.port
+    """The port of a way to the server that takes its time, in a process of its own: the worker does not compute for it."""
+    command = [sys.executable, "-m", "benchmarks.proxy", str(server.port), str(FAR_S / 2)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 async def _bare(server: Server) -> asyncpg.Connection:
@@ -290,10 +294,9 @@ def _rate_of_processes(url: str, count: int, processes: int) -> float:
 @contextmanager
 def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """This file as a script, when it is ready."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     command = [sys.executable, "-m", "benchmarks.postgres", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=_environment()) as process:
         try:
             assert process.stdout is not None
             if process.stdout.readline() != "ready\n":
@@ -301,6 +304,10 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
 
 
 async def _share(url: str, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -123,3 +124,10 @@ def proxy(target: int) -> Iterator[Proxy]:
     finally:
         made._loop.call_soon_threadsafe(made._loop.stop)
         thread.join(10)
+
+
+if __name__ == "__main__":  # PORT SECONDS: to the server at PORT, each direction as long; says where it listens
+    with proxy(int(sys.argv[1])) as alone:
+        alone.delay_s = float(sys.argv[2])
+        print(alone.port, flush=True)
+        threading.Event().wait()

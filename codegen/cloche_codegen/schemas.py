@@ -143,6 +143,7 @@ _CONSTANT: Final = (list, dict, set, frozenset, tuple, str, bytes, int, float, b
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def draws(adapter: TypeAdapter[Any]) -> bool:
     """Whether validating may give something else each time: a `default_factory` that is no constructor of an empty value."""
     waiting: list[Any] = [adapter.core_schema]

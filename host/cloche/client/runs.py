@@ -19,7 +19,7 @@ from cloche.history.values import plain
 from cloche.operations import replay
 from cloche.operations.start_requests import waiting_start
 from cloche.run.child_waits import WaitingRun
-from cloche.run.code import load_code
+from cloche.run.code import known_code, load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
 from cloche.run.tracebacks import native_traceback
 from cloche.status import FINAL, RESTING, RunStatus
@@ -239,7 +239,7 @@ class Run:
 
     async def _folded(self, row: RunRow) -> RunResult:
         store = self._owner.connection.store
-        code = await load_code(store, row.code)
+        code = await known_code(store, row.code)
         out = await fold(store, row, outline_of(code))
         if self._workflow is None:
             return out

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 from cloche.engines import CellSource, Code, bundle_of, pinned_guest
 from cloche.errors import GuestUnavailable, HistoryError
 from cloche.store import Store, blob_digest
+from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
     from cloche_codegen import Workflow
+
+
+KNOWN_BYTES_MAX = 64 << 20
+_known: TenantCache[str, Code] = TenantCache(KNOWN_BYTES_MAX)  # by digest, which says all that is in it
 
 
 def code_of(workflow: Workflow, engine: CellSource) -> Code:
@@ -29,6 +34,15 @@ async def load_code(store: Store, digest: str) -> Code:
     if packed is None or blob_digest(packed) != digest:
         raise HistoryError(f"the code {digest[:12]} of this run is not in the store, or is damaged", digest=digest)
     return Code.unpack(packed)
+
+
+async def known_code(store: Store, digest: str) -> Code:
+    """As `load_code`, without asking the store for what was read before, of whichever store: many runs share their code."""
+    code = _known.get(digest)
+    if code is None:
+        code = await load_code(store, digest)
+        _known.put(digest, code, len(code.source) + len(code.graph), code.owner)
+    return code
 
 
 async def load_guest(store: Store, digest: str) -> bytes:

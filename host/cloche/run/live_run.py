@@ -140,6 +140,7 @@ class LiveRun:
 
     async def forget(self) -> None:
         """The run has ended: nothing is kept of it beside its log."""
+        self.cell = None  # whoever still holds this run holds no memory of a guest
         self.limits.forget()
         if self._has_checkpoint:
             await self._services.checkpoints.forget(self.key)

@@ -25,7 +25,7 @@ from cloche.sandbox.images import WASM_PAGE_BYTES, Image
 from cloche.sandbox.layout import copy_state, read_state, write_state
 from cloche.sandbox.patched_images import PatchedImages
 from cloche.sandbox.saved import save, unpack, xor
-from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_size
 
 RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
@@ -54,6 +54,7 @@ class Cell:
         "_instance",
         "_layout",
         "_limits",
+        "_memory_bytes",
         "_turn",
         "_wasm_store",
         "fuel_used",
@@ -68,6 +69,7 @@ class Cell:
         self._copied = sum(len(data) for _, data in pages)
         self._wasm_store, self._instance = image.base.instantiate(limits, patched.pre if patched else None)
         self._address = memory_address(self._wasm_store, self._instance)
+        self._memory_bytes = memory_size(self._wasm_store, self._instance)
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
         self._grow(image.memory_bytes)
@@ -169,7 +171,7 @@ class Cell:
     def resident_bytes(self) -> int:
         """About what the cell takes of the process's memory: pages of its image, what it has grown by, the rest as measured."""
         image = self._image
-        grown = memory_bytes(self._wasm_store, self._instance) - image.memory_bytes
+        grown = self._memory_bytes() - image.memory_bytes
         return self._copied + grown + RESIDENT_BYTES
 
     def freeze(self) -> Callable[[], tuple[str, bytes]]:
@@ -198,7 +200,7 @@ class Cell:
 
     def state(self) -> bytes:
         """A copy of everything that is state: equal bytes mean an equal future."""
-        size = memory_bytes(self._wasm_store, self._instance)
+        size = self._memory_bytes()
         return copy_state(self._address, size, self._layout)
 
     def state_hash(self) -> str:
@@ -206,7 +208,7 @@ class Cell:
         return _hash(self.state())
 
     def _grow(self, size: int) -> None:
-        missing = size - memory_bytes(self._wasm_store, self._instance)
+        missing = size - self._memory_bytes()
         if missing > 0:
             memory = self._instance.exports(self._wasm_store)["memory"]
             assert isinstance(memory, wasmtime.Memory)

@@ -31,8 +31,14 @@ def memory_address(wasm_store: wasmtime.Store, instance: wasmtime.Instance) -> i
 
 def memory_bytes(wasm_store: wasmtime.Store, instance: wasmtime.Instance) -> int:
     """The present size of the exported memory."""
+    return memory_size(wasm_store, instance)()
+
+
+def memory_size(wasm_store: wasmtime.Store, instance: wasmtime.Instance) -> Callable[[], int]:
+    """What says the present size of the exported memory whenever it is asked, as long as `wasm_store` is kept."""
     extern = _export(wasm_store, instance, b"memory", _EXTERN_MEMORY)
-    return int(ffi.wasmtime_memory_data_size(_context(wasm_store), ctypes.byref(extern.of.memory)))
+    ask, context, memory = ffi.wasmtime_memory_data_size, _context(wasm_store), ctypes.byref(extern.of.memory)
+    return lambda: int(ask(context, memory))
 
 
 def bind(wasm_store: wasmtime.Store, instance: wasmtime.Instance, name: bytes) -> Callable[[int], int]:

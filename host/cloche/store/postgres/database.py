@@ -20,7 +20,7 @@ from cloche.store.postgres.migrations import check_version
 from cloche.store.postgres.snapshots import Snapshot
 from cloche.store.postgres.statements import EPOCH, EPOCH_OF_STANDBY, XID, in_schema
 
-CONNECTIONS = 6  # of a process: four lanes of commits, and reads beside them
+CONNECTIONS = 10  # of a process at most: four lanes of commits, and reads beside them, each a way there and back
 STATEMENT_TIMEOUT_S = 30.0  # of one that is short; then the server, or the way to it, is taken for gone
 _TRIES = 5
 
