@@ -19,25 +19,33 @@ def main() -> int:
     parser.add_argument(
         "--with",
         dest="packages",
-        metavar="FOLDER",
+        metavar="PATH",
         type=Path,
         action="append",
         default=[],
-        help="a pure-Python package to bake into a Python guest of your own",
+        help="a pure-Python package to bake into a Python guest of your own: its folder, a module's .py, or a .dist-info",
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a module to import while it is baked, so that no cell does it",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="where that guest is written to")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args()
-    if (arguments.packages or arguments.out) and not (
+    if (arguments.packages or arguments.imports or arguments.out) and not (
         arguments.language == "python" and arguments.packages and arguments.out
     ):
-        parser.error("packages are baked into a Python guest of your own: python --with FOLDER --out FILE")
+        parser.error("packages are baked into a Python guest of your own: python --with PATH --out FILE")
     as_json: bool = arguments.json
     progress = (lambda _: None) if as_json else partial(print, flush=True)
     begun = time.monotonic()
     try:
         if arguments.out:
-            guest = derive_python(arguments.packages, arguments.out, progress)
+            guest = derive_python(arguments.packages, arguments.out, progress, arguments.imports)
         else:
             guest = ensure_guest(arguments.language, progress)
     except GuestError as error:

@@ -69,15 +69,20 @@ def ensure_guest(language: Language = "javascript", progress: Progress | None = 
     return _guest(language, file)
 
 
-def derive_python(packages: Sequence[Path], file: Path, progress: Progress | None = None) -> Guest:
-    """Write a Python guest with these pure-Python packages (their folders) inside to `file`. Needs a checkout.
+def derive_python(
+    packages: Sequence[Path], file: Path, progress: Progress | None = None, imports: Sequence[str] = ()
+) -> Guest:
+    """Write a Python guest with these pure-Python packages inside to `file`. Needs a checkout.
+
+    A package is its folder with what lies in it, a module its `.py`; a folder `NAME-VERSION.dist-info` is what
+    `importlib.metadata` then finds. Modules named in `imports` are imported here, once, and by no cell.
 
     Its licences are those of the Python guest and of the packages.
 
     Raises:
         BuildFailed: a folder is no package, or the build failed.
     """
-    _write(file, build_python(PYTHON_SOURCES, _cache_directory(), progress or _silent, packages).wasm)
+    _write(file, build_python(PYTHON_SOURCES, _cache_directory(), progress or _silent, packages, imports).wasm)
     return _guest("python", file)
 
 

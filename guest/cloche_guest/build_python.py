@@ -16,7 +16,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -91,10 +91,18 @@ def _ours(*names: str) -> list[Path]:
     return [Path(__file__).with_name(name) for name in names]
 
 
-def build_python(sources: PythonSources, cache: Path, progress: Progress, packages: Sequence[Path] = ()) -> Built:
+def build_python(
+    sources: PythonSources,
+    cache: Path,
+    progress: Progress,
+    packages: Sequence[Path] = (),
+    imports: Sequence[str] = (),
+) -> Built:
     """The guest. About a minute from nothing on two cores; some ten seconds when only its Python changed.
 
-    `packages` are folders of pure-Python packages that code in the guest can import: a derived base image.
+    `packages` are pure-Python packages that code in the guest can import: folders, single modules (`six.py`), or folders
+    `….dist-info` of what is installed. `imports` are modules that are imported once, here, so that no cell does it: a derived
+    base image.
 
     Raises:
         BuildFailed: a download, componentize-py, Binaryen, the compiler or the guest's own Python failed.
@@ -103,7 +111,8 @@ def build_python(sources: PythonSources, cache: Path, progress: Progress, packag
     tools = _python_tools(sources, cache, progress)
     merged = _merged(sources, cache, progress, tools)
     with reported(progress, "bake the standard library and the prelude"):
-        wasm = bake(merged, [_bootstrap(sources), *_modules(sources, tools), _packages(packages), _START, _SETTLE])
+        inside = [*_modules(sources, tools), _START, *_packages(packages), *map(_imported, imports)]
+        wasm = bake(merged, [_bootstrap(sources), *inside, _SETTLE])
     return Built(wasm, _licences(sources, tools))
 
 
@@ -272,14 +281,60 @@ def _modules(sources: PythonSources, tools: Path) -> list[Script]:
     ]
 
 
-def _packages(folders: Sequence[Path]) -> Script:
-    """Whole packages: compiled when they are first imported. Files that are not Python are not taken along."""
-    found: dict[str, tuple[str, bool]] = {}
-    for folder in folders:
-        if not (folder / "__init__.py").exists():
-            raise BuildFailed(f"{folder} is not the folder of a Python package: it has no __init__.py")
-        found |= _named(folder, folder.name)
-    return Script("packages", f"import _world.store\n_world.store.add({found!r})")
+_PART_BYTES: Final = 256 << 10  # of a file's data: written out it is four times as long at most
+SCRIPT_BYTES_MAX: Final = 2 << 20  # of sources and data in one script: the input window holds 8 MiB
+
+
+def _packages(packages: Sequence[Path]) -> list[Script]:
+    """Whole packages with their data: compiled when they are first imported."""
+    modules: dict[str, tuple[str, bool]] = {}
+    files: dict[str, bytes] = {}
+    for path in packages:
+        if path.suffix == ".py":
+            modules[path.stem] = (path.read_text("utf-8"), False)
+        elif (path / "__init__.py").exists():
+            modules |= _named(path, path.name)
+            files |= _data(path)
+        elif path.suffix == ".dist-info":
+            files |= _data(path)
+        else:
+            raise BuildFailed(
+                f"{path} is not the folder of a Python package: it has no __init__.py, and it is no module (.py) either"
+            )
+    lines = [f"_world.store.add({ {name: one}!r})\n" for name, one in modules.items()]
+    for name, data in files.items():
+        parts = range(0, max(len(data), 1), _PART_BYTES)
+        lines += [f"_world.store.append({name!r}, {data[at : at + _PART_BYTES]!r})\n" for at in parts]
+    return [Script("packages", text) for text in _joined(lines)]
+
+
+def _joined(lines: Sequence[str]) -> Iterator[str]:
+    head = "import _world.store\n"
+    text = head
+    for line in lines:
+        if len(text) + len(line) > SCRIPT_BYTES_MAX and text != head:
+            yield text
+            text = head
+        text += line
+    yield text
+
+
+def _data(folder: Path) -> dict[str, bytes]:
+    """Files of a package that are no modules, by their path from where the package lies."""
+    found = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix not in _NO_DATA)
+    return {file.relative_to(folder.parent).as_posix(): file.read_bytes() for file in found}
+
+
+_NO_DATA: Final = (".py", ".pyc", ".pyi", ".so", ".pyd")
+
+
+def _imported(name: str) -> Script:
+    """What a module draws of chance while it is imported is the same in each run, as everything is that it makes."""
+    return Script(
+        f"--import {name}",
+        "import random as _random, importlib as _importlib\n"
+        f"_random.seed(0)\n_importlib.import_module({name!r})\n_random.seed(0)\n",
+    )
 
 
 def _named(folder: Path, package: str, skip: Sequence[str] = ()) -> dict[str, tuple[str, bool]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from asyncio.exceptions import CancelledError
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -109,7 +110,7 @@ class NotGranted(ClocheError):
     """The policy does not allow this step or workflow."""
 
 
-class Canceled(BaseException):
+class Canceled(CancelledError):
     """Thrown where a task waits that is not wanted any more; let it pass, and clean up in `finally`."""
 
 

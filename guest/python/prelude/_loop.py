@@ -168,14 +168,21 @@ def patched(id: str) -> bool:
     return answer
 
 
+def execute(source: str, file: str, names: dict[str, Any]) -> None:
+    """Run the source of a module. The guest's world has a faster way for large ones (`_world.sources`)."""
+    exec(compile(source, file, "exec", dont_inherit=True), names)
+
+
+around: Callable[[Any], Any] | None = None  # what awaits the workflow's coroutine in its own way (`_world.aio`)
+
+
 # ── what the driver calls ───────────────────────────────────────────────────────────────────────────────────────────
 def load(source: str) -> None:
     """Run the source of a workflow as a module; its workflow is the function marked last by `@workflow`."""
     global _entry, _is_native
     module = ModuleType("workflow")
     sys.modules["workflow"] = module
-    code: CodeType = compile(source, "<workflow>", "exec", dont_inherit=True)
-    exec(code, module.__dict__)
+    execute(source, "<workflow>", module.__dict__)
     know(module.__dict__)
     resolve(module.__dict__)
     if _entry is None:
@@ -297,7 +304,9 @@ async def _whole(function: Callable[..., Any], value: Any, given: dict[str, Any]
 
 async def _called(function: Callable[..., Any], value: Any, given: dict[str, Any]) -> Any:
     made = _taking.call(function, value, given) if _taking is not None else function(value)
-    return await made if hasattr(made, "__await__") else made
+    if not hasattr(made, "__await__"):
+        return made
+    return await (made if around is None else around(made))
 
 
 def _end(value: Any) -> None:

@@ -134,6 +134,8 @@ int promise_settle(struct promise *p, PyObject *value, PyObject *error);
 PyObject *call_method(PyObject *o, PyObject *name);
 /* Takes a reference to `value` into a slot. */
 void hold(PyObject **slot, PyObject *value);
+/* `land(promise)` of `_cloche`. */
+PyObject *promise_land(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 /* Runs who is awake until nobody is. */
 int tasks_run(void);
 /* Nobody is awake any more. */

@@ -130,6 +130,7 @@ static PyMethodDef functions[] = {
     {"duration", duration, METH_FASTCALL, "duration(text): the timedelta that it says"},
     {"now_ms", now_ms, METH_FASTCALL, "now_ms(): the time of the event being delivered"},
     {"urandom", urandom, METH_FASTCALL, "urandom(size): seeded bytes"},
+    {"land", promise_land, METH_FASTCALL, "land(promise): what a coroutine that is sent something now has waited for"},
     {"keep", keep, METH_FASTCALL, "keep(objects): for the time of baking"},
     {"attach", attach, METH_FASTCALL, "attach(name, function): for the time of baking"},
     {NULL, NULL, 0, NULL},

@@ -172,6 +172,15 @@ static PyObject *settle(PyObject *self, PyObject *const *arguments, Py_ssize_t c
     return promise_settle((struct promise *)self, arguments[0], error) ? NULL : new_none();
 }
 
+/* For who drives a coroutine by hand: what it waited for is settled, and its await gives the value at the next `send`. */
+PyObject *promise_land(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1 || !is_promise(arguments[0], guest.promise_type) || !((struct promise *)arguments[0])->done)
+        return wrong_use("wanted: a settled promise");
+    landing = arguments[0];
+    return new_none();
+}
+
 static PyObject *wake(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     if (count != 1)
         return wrong_use("wanted: what has `on` and `step()`");
@@ -277,12 +286,15 @@ static int ended_by_error(struct promise *task) {
 /* What the coroutine of a task did: it waits, or has ended. Takes `result`. */
 static int went(struct promise *task, int how, PyObject *result) {
     while (how == SENT_NEXT && !is_promise(result, guest.promise_type)) {
-        PyObject *error = PyObject_CallOneArg(guest.not_ours, result);
+        PyObject *answer = PyObject_CallOneArg(guest.not_ours, result); /* what to wait for in its place, or an error */
         Py_DecRef(result);
-        if (!error)
+        if (!answer)
             return -1;
-        how = thrown(task, error, &result);
-        Py_DecRef(error);
+        result = answer;
+        if (is_promise(answer, guest.promise_type))
+            break;
+        how = thrown(task, answer, &result);
+        Py_DecRef(answer);
     }
     int failed;
     if (how == SENT_NEXT) {

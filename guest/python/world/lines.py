@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import sys
 from collections.abc import Iterable
@@ -16,6 +17,29 @@ def _log(level: int, text: str) -> None:
     import_module("cloche._loop").log(level, text)
 
 
+class _Bytes:
+    """What is below a text stream: UTF-8, whose characters may come in parts."""
+
+    closed, mode = False, "wb"
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: Any) -> int:
+        self._lines.write(self._decoder.decode(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._lines.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+
 class Lines:
     """A text stream; each line becomes one log line."""
 
@@ -23,6 +47,7 @@ class Lines:
 
     def __init__(self, level: int) -> None:
         self._level, self._begun = level, ""
+        self.buffer = _Bytes(self)
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")

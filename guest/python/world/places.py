@@ -7,31 +7,43 @@ from typing import Any, Final
 
 import _cloche
 
+from .store import ROOT
+
 SOURCE: Final = "<workflow>"
 TRACE_MAX: Final = 20
 
 
 def trace(error: BaseException) -> list[list[Any]]:
-    """Where in the workflow's source it happened: [line, function] of each frame, outermost first."""
+    """Where in the workflow's source it happened: [line, function] of each frame, outermost first.
+
+    The function of a module that it imports has the module's file before it: `shop/prices.py:total`.
+    """
     frames: list[list[Any]] = []
     at = error.__traceback__
     while at is not None:
         code = at.tb_frame.f_code
         if code.co_filename == SOURCE:
             frames.append([at.tb_lineno, code.co_qualname])
+        elif code.co_filename.startswith(ROOT):
+            frames.append([at.tb_lineno, f"{code.co_filename[len(ROOT) :]}:{code.co_qualname}"])
         at = at.tb_next
     return frames[-TRACE_MAX:]
 
 
-def place(error: BaseException) -> dict[str, int] | None:
+def place(error: BaseException) -> dict[str, Any] | None:
+    """Line and column of the innermost frame in the workflow's source; of wrong syntax in a module it imports with the file."""
     if isinstance(error, SyntaxError) and error.lineno:
-        return {"line": error.lineno, "column": max(error.offset or 1, 1)}
+        return {"line": error.lineno, "column": max(error.offset or 1, 1), **_file(error.filename)}
     at, found = error.__traceback__, None  # type: TracebackType | None, TracebackType | None
     while at is not None:
         if at.tb_frame.f_code.co_filename == SOURCE:
             found = at
         at = at.tb_next
     return {"line": found.tb_lineno, "column": _column(found)} if found else None
+
+
+def _file(name: str | None) -> dict[str, str]:
+    return {"file": name[len(ROOT) :]} if name and name.startswith(ROOT) else {}
 
 
 def _column(at: TracebackType) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import random
 import sys
@@ -11,10 +12,11 @@ from typing import Any
 
 import _cloche
 
-from . import lines, outside, places, store, values
+from . import bundles, digests, files, lines, outside, places, sources, store, values
 
 loop: Any = import_module("cloche._loop")  # after `places`, which completes the driver's module
 failures: Any = import_module("cloche._failures")
+aio: Any = import_module("_world.aio")
 driver: Any = _cloche
 
 
@@ -27,6 +29,12 @@ def report(error: BaseException) -> dict[str, Any]:
 
 def load(source: str) -> None:
     """What the code has made stays: the collector need not look at it in each cell again, which would dirty its pages."""
+    source = bundles.opened(source)
+    sources.show(places.SOURCE, source)
+    if (
+        "asyncio" in source
+    ):  # then its workflow runs as a task of asyncio's, which `asyncio.timeout` and the like ask for
+        loop.around = aio.as_task
     loop.load(source)
     gc.freeze()
 
@@ -34,6 +42,7 @@ def load(source: str) -> None:
 def begin(seed: bytes) -> None:
     """`random`'s own functions repeat in each replay."""
     random.seed(seed)
+    aio.begin()
 
 
 def settle() -> None:
@@ -94,7 +103,7 @@ for _name, _function in {
     "begin": begin,
     "suspend": loop.suspend,
     "canceled": failures.Canceled,
-    "not_ours": loop.not_ours,
+    "not_ours": aio.adopt,
 }.items():
     driver.attach(_name, _function)
 keep = driver.keep
@@ -104,6 +113,12 @@ _chance: tuple[Any, ...] = (os, sys.modules["posix"])
 for _module in _chance:
     _module.urandom = driver.urandom
 setattr(random, "_urandom", driver.urandom)  # noqa: B010
+loop.execute = sources.run
+executes: Any = store
+executes.execute = sources.run
 lines.open_lines()
+more: Any = hashlib
+more.pbkdf2_hmac = digests.pbkdf2_hmac
 outside.close()
+files.let_through()
 random.seed(0)

@@ -34,10 +34,13 @@ _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascri
 @click.argument("file", metavar="FILE")
 @click.option("--tenant", required=True, help="Whose code it is.")
 @click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
+@click.option("--main", default="main.py", help="Of a folder: the file that has the workflow.")
 @store_option
-def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bool) -> None:
-    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py). A source map that FILE names
-    and that lies beside it is kept in it.
+def deploy(file: str, tenant: str, workflow: str | None, main: str, store: str, as_json: bool) -> None:
+    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py), or a folder of Python.
+
+    A folder's workflow is in its main.py, which imports what lies beside it: modules, data, pure-Python wheels. A source map
+    that FILE names and that lies beside it is kept in it.
 
     It is read and loaded once, in a process of its own, under glass and within limits, and nothing of it is run on the
     host. Any worker that has the steps can start it then.
@@ -47,24 +50,17 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
       cloche deploy order.js --tenant acme --store platform.db
     """
     from cloche.engines import SandboxEngine
-    from cloche.errors import UsageError
     from cloche.history.ids import tenant_id
     from cloche.operations import deploy, stores
     from cloche.operations.holds import check
 
     path = Path(file)
-    if path.suffix not in _LANGUAGES:
-        raise UsageError(f"{file} is no .json, .js or .py file: it does not say what it is written in")
-    try:
-        text = read_file(file, "the file").decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text: {error}") from error
-    language = _LANGUAGES[path.suffix]
+    text, language = _content(path, main)
     if language == "javascript":
         text, left_out = deploy.with_source_map(text, path)
         if left_out is not None:
             click.echo(f"{click.style('!', fg='yellow')} its source map is left out: {left_out}", err=True)
-    id = workflow or (path.stem if language else None)
+    id = workflow or (path.resolve().stem if language else None)
     one = deploy.Deployment(tenant_id(tenant), text, id, language, by=user())
     engine, now = SandboxEngine(), stores.now()
 
@@ -74,6 +70,22 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
 
     version, not_granted = look(store, put, must_exist=False)
     _show_version(version, not_granted, as_json)
+
+
+def _content(path: Path, main: str) -> tuple[str, Language | None]:
+    """What is to be deployed, and its language."""
+    from cloche.errors import UsageError
+    from cloche.operations.files import bundled, read_folder
+    from cloche.tenancy import Policy
+
+    if path.is_dir():
+        return bundled(read_folder(path, Policy.strict().source_bytes), main), "python"
+    if path.suffix not in _LANGUAGES:
+        raise UsageError(f"{path} is no folder and no .json, .js or .py file: it does not say what it is written in")
+    try:
+        return read_file(str(path), "the file").decode(), _LANGUAGES[path.suffix]
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _show_version(version: Version, not_granted: Sequence[str], as_json: bool) -> None:

@@ -149,14 +149,18 @@ class Cloche(Client, Upkeep):
     async def deploy(
         self,
         tenant: str,
-        content: str | Graph,
+        content: str | Graph | None = None,
         *,
         workflow: str | None = None,
         language: Language | None = None,
+        files: Mapping[str, str | bytes] | None = None,
+        main: str = "main.py",
         by: str = "",
     ) -> Version:
         """As `Tenant.deploy`."""
-        return await self.tenant(tenant).deploy(content, workflow=workflow, language=language, by=by)
+        return await self.tenant(tenant).deploy(
+            content, workflow=workflow, language=language, files=files, main=main, by=by
+        )
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.

@@ -12,7 +12,7 @@ from cloche.client.client import TenantRuns
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Language
-from cloche.errors import NotFound, RunConflict, SeqConflict
+from cloche.errors import NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
@@ -20,6 +20,7 @@ from cloche.history.notes import unpack_created
 from cloche.operations import acts, fork, replay
 from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, grants_to_write, keep
+from cloche.operations.files import bundled
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records
@@ -27,6 +28,8 @@ from cloche.tenancy import InForce, Policy
 from cloche.worker import holds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloche.worker.worker import Worker
     from cloche_codegen import Graph, Workflow
 
@@ -124,7 +127,14 @@ class Tenant(TenantRuns, HostedRuns):
         worker.claims.expect(worker.services.world.now())
 
     async def deploy(
-        self, content: str | Graph, *, workflow: str | None = None, language: Language | None = None, by: str = ""
+        self,
+        content: str | Graph | None = None,
+        *,
+        workflow: str | None = None,
+        language: Language | None = None,
+        files: Mapping[str, str | bytes] | None = None,
+        main: str = "main.py",
+        by: str = "",
     ) -> Version:
         """Keep code that was brought at run time; `start` takes its version, or its workflow for the last one deployed.
 
@@ -136,6 +146,9 @@ class Tenant(TenantRuns, HostedRuns):
             content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
                 is the workflow, or a Python module with a `@workflow`.
             workflow: its id; needed for source.
+            files: in place of `content` the files of a workflow in Python, by their paths: modules it imports
+                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`).
+            main: which of them has the `@workflow`.
             by: who brings it, for the audit log.
 
         Raises:
@@ -143,6 +156,10 @@ class Tenant(TenantRuns, HostedRuns):
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
             GuestUnavailable: no process can be started to read it in.
         """
+        if files is not None:
+            content, language = bundled(files, main), "python"
+        if content is None:
+            raise UsageError("give the code that is to be deployed: a graph, a source, or files")
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker, engine = self._host._running, self._host.engine
         await holds.check(worker.store, self._tenant)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
+from cloche.engines.files import texts_of
 from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
@@ -127,6 +128,12 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
             (":".join(map(str, at)) for at in places_in(code.source, [(line or 0, column or 0)]).values()), None
         )
         raise one.refused(error.message, error.code, line, column=column, place=written) from error
+        place = getattr(error.facts.get("failure"), "data", None)
+        line, column, file = (
+            place.get(name) if isinstance(place, dict) else None for name in ("line", "column", "file")
+        )
+        why = error.message if file is None else f"{file}: {error.message}"
+        raise one.refused(why, error.code, line, column=column) from error
     except CellLost as error:
         raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
     except DeployRefused:
@@ -134,7 +141,8 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
     except (GuestFault, UsageError) as error:
         met = {name: error.facts[name] for name in ("limit", "value", "asked") if name in error.facts}
         raise one.refused(error.message, error.code, **met) from error
-    return Bundle(code, code.pack(), tuple(_not_granted(code.source, one.policy)))
+    named = "\n".join([code.source, *texts_of(code.source).values()])
+    return Bundle(code, code.pack(), tuple(_not_granted(named, one.policy)))
 
 
 async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle, now: TimeMs) -> Version:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cloche.engines.files import MARK, texts_of
 from cloche.run.source_maps import places_in
 from cloche.text import shown
 
@@ -66,11 +67,14 @@ def _of_javascript(failure: Failure, code: Code) -> str:
 
 
 def _of_python(failure: Failure, code: Code) -> str:
-    source = code.source.split("\n")
+    """Where in its author's file a native workflow failed, as Python writes it."""
+    sources = {"": code.source.partition(MARK)[0], **texts_of(code.source)}
     lines = ["Traceback (most recent call last):"]
-    for line, function, _ in failure.trace:
+    for line, called, _ in failure.trace:
+        inner, _, function = called.rpartition(":")  # the file of a module that the workflow's imports
+        source = sources.get(inner, "").split("\n")
         place, written = code.lines.get(line), source[line - 1].strip() if 0 < line <= len(source) else ""
-        file, _, number = place.rpartition(":") if place else ("<workflow>", "", str(line))
+        file, _, number = place.rpartition(":") if place and not inner else (inner or "<workflow>", "", str(line))
         lines += [f'  File "{file}", line {number}, in {function}', *([f"    {written}"] if written else [])]
     return shown("\n".join([*lines, str(failure), *failure.notes, ""]), lines=True)
 
