@@ -4,6 +4,8 @@ from cloche.client import Client as Client
 from cloche.client import Cloche as Cloche
 from cloche.client import Run as Run
 from cloche.client import RunRow as RunRow
+from cloche.client import SyncCloche as SyncCloche
+from cloche.client import SyncRun as SyncRun
 from cloche.client import Tenant as Tenant
 from cloche.client import TenantRuns as TenantRuns
 from cloche.client import Usage as Usage

@@ -138,3 +138,10 @@ async def main(some: Step) -> None:
         await app.start(two, {"left": 1, "right": 2})
         assert_type((await (await app.start("shop", {"id": "o"})).result()).unwrap(), Any)
         assert_type(await (await count.create_run()).start("abc"), RunResult[int])
+
+
+def without_async() -> None:
+    with cloche.SyncCloche(workflows=[shop]) as app:
+        run = app.start(shop, Order(id="o", lines=[]))
+        assert_type(run, cloche.SyncRun[Paid])
+        assert_type(run.result().unwrap(), Paid)

@@ -4,6 +4,7 @@ from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
+from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
 from cloche.client.workflows import Workflow, clone_workflow, from_mastra, load_workflow, workflow
 from cloche.store import RunRow, Usage
@@ -13,6 +14,8 @@ __all__ = [
     "Cloche",
     "Run",
     "RunRow",
+    "SyncCloche",
+    "SyncRun",
     "Tenant",
     "TenantRuns",
     "Usage",
