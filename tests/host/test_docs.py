@@ -17,8 +17,8 @@ def _cloche(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_the_first_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_first_workflow_of_the_tour_runs_as_it_says(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tour.md").read_text(), re.DOTALL)
     [first] = [block for block in blocks if block.startswith("# math_workflow.py")]
     (tmp_path / "math_workflow.py").write_text(first)
     done = _cloche("run", "math_workflow.py:workflow", "--input", '{"x": 5}', cwd=tmp_path)
@@ -41,8 +41,8 @@ def exported():
 """
 
 
-def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_tests_of_the_tour_pass(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tour.md").read_text(), re.DOTALL)
     [first] = [block for block in blocks if block.startswith("# math_workflow.py")]
     [tests] = [block for block in blocks if "cloche.testing" in block]
     files = {
@@ -58,9 +58,9 @@ def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_native_workflow_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
+def test_the_native_workflow_of_the_tour_runs_as_it_says(tmp_path: Path) -> None:
     needs_python()
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "tour.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks[0].startswith("# onboard.py")
     (tmp_path / "onboard.py").write_text(blocks[0])
@@ -90,8 +90,8 @@ open("order.js", "w").write(source)
 """
 
 
-def test_the_platform_of_the_readme_runs_and_its_commands_end_well(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_platform_of_the_tour_runs_and_its_commands_end_well(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tour.md").read_text()
     [block] = [
         block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if block.startswith("# tenants.py")
     ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, get_args
@@ -30,7 +30,9 @@ from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations import exported_requests
+from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import row_of
+from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
 from cloche.store import Append, NewRun, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
@@ -134,6 +136,7 @@ async def import_run(
     data: bytes,
     policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
+    by: str = "",
 ) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
@@ -143,6 +146,7 @@ async def import_run(
     Args:
         policies: what runs may be pinned to here; None takes any.
         is_ours: whether a bundle of this digest is the host's own.
+        by: who brings it, for the audit log.
 
     Raises:
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
@@ -158,8 +162,7 @@ async def import_run(
     created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
     _check_created(key, created, header["workflow"])
     requests = exported_requests.unpacked(items[len(pairs) :], key, created)
-    if requests and machine.ended:
-        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+    _check_requests(requests, machine)
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
     if policies is not None:
@@ -170,7 +173,7 @@ async def import_run(
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
-    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
+    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine, by)
     await exported_requests.post(store, key, created, requests)
     return key
 
@@ -181,13 +184,19 @@ async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
     return any(version.digest == digest and version.is_wide for version in versions)
 
 
-async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine) -> None:
+def _check_requests(requests: Sequence[object], machine: RunMachine) -> None:
+    if requests and machine.ended:
+        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+
+
+async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine, by: str) -> None:
     """The run with its records, unless the store has it."""
     row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
+    await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
     [problem] = await store.commit([append])

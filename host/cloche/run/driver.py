@@ -227,7 +227,7 @@ class RunDriver:
                 raise lease_lost(self.key)
             if not self.inputs.waiting:
                 if self._draining and attempts.idle:
-                    self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
+                    await self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
                     return False
                 if self._may_park():
                     return True
@@ -235,7 +235,7 @@ class RunDriver:
                 await self.inputs.wait()
                 continue
             await self._take(self.inputs.take())
-            self.live.save_checkpoint(self._services.cells.checkpoint_every)
+            await self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
 
     async def _take(self, arrived: Sequence[Incoming]) -> None:

@@ -93,15 +93,21 @@ class Lane:
 
 
 class Lanes:
-    """`tenants`: those that have runs, kept up by its owner."""
+    """`tenants`: those that have runs, kept up by its owner. `place_in_s`: whether a tenant has what its turns need beside a
+    thread: 0, or after how many seconds to ask again.
+    """
 
-    def __init__(self, tenants: Collection[TenantId] = ()) -> None:
+    def __init__(
+        self, tenants: Collection[TenantId] = (), place_in_s: Callable[[TenantId], float] = lambda tenant: 0.0
+    ) -> None:
         cores = os.cpu_count() or 2
         self.pool = ThreadPoolExecutor(cores + 1, "cloche-turn")
         self.heavy = Lane(self.pool, cores + 1, cores)
         self.readers = Readers()
         self.reading = Lane(ThreadPoolExecutor(READINGS, "cloche-read"), READINGS, 1)
         self._tenants = tenants
+        self._place_in_s = place_in_s
+        self._waits: dict[TenantId, asyncio.Task[None]] = {}  # for a place
         self._light_turns = Turns()
         self._gives_light_turns = False
         # By the hash of the source, for so many sources take as much memory as somebody likes. Two of one hash share a
@@ -159,7 +165,23 @@ class Lanes:
 
     async def beside(self, tenant: TenantId, action: Callable[[], T]) -> T:
         """Call `action` in a thread of the heavy lane, when it is the tenant's turn."""
+        if (wait_s := self._place_in_s(tenant)) > 0:
+            await self._has_place(tenant, wait_s)
         return await self.heavy.call(tenant, action)
+
+    async def _has_place(self, tenant: TenantId, wait_s: float) -> None:
+        """Wait, with no thread meanwhile. One asks for all runs of the tenant."""
+
+        async def ask() -> None:
+            left_s = wait_s
+            while left_s > 0:
+                await asyncio.sleep(left_s)
+                left_s = self._place_in_s(tenant)
+
+        if tenant not in self._waits:
+            self._waits[tenant] = asyncio.create_task(ask())
+            self._waits[tenant].add_done_callback(lambda _: self._waits.pop(tenant))
+        await asyncio.shield(self._waits[tenant])
 
     async def read(self, tenant: TenantId, action: Callable[[Readers], T]) -> T:
         """As `beside`, for what waits for a reader and computes little: it takes no place of a turn."""
@@ -199,6 +221,8 @@ class Lanes:
             self._heavy.popitem(last=False)
 
     def close(self) -> None:
+        for wait in self._waits.values():
+            wait.cancel()
         for lane in (self.heavy, self.reading):
             lane.close()
         self.readers.close()

@@ -60,7 +60,7 @@ class Cells(Protocol):
     def used(self, key: RunKey, size: int) -> None:
         """The cell of this run had a turn, and takes `size` bytes now."""
 
-    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes | None]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import CellSource
+from cloche.engines import CellSource, ProcessEngine
 from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost
 from cloche.history import RunKey, TenantId
 from cloche.run.checkpoints import EVENTS_BETWEEN
@@ -106,7 +106,7 @@ class Worker:
         policies_of = Policies(store, policies or InForce(Policy()))
         self.admission = Admission(policies_of.known, policies_of.learn)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
-        lanes = Lanes(self.admission.driven)
+        lanes = Lanes(self.admission.driven, engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0)
         self.cells = WorkerCells(
             store,
             engine,

@@ -54,7 +54,7 @@ async def test_what_is_deleted_takes_along_what_nobody_else_needs(store: SqliteS
     codes = {row.code for row in await store.runs()}
     keys = await prune.prunable(store, LATER, tenant="default")
     assert [deleted async for some in prune.delete(store, keys, LATER) for deleted in some] == keys
-    collected = await prune.collect(store)
+    collected = await prune.collect(store, LATER)
     assert collected.parts > 0
     open_codes = {row.code for row in await store.runs()}
     assert collected.blobs == len(codes - open_codes)
@@ -70,7 +70,7 @@ async def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
         db.execute("UPDATE blobs SET data = x'00' WHERE length(data) < 100000")
     await store.delete([key("talking")], LATER)
     with pytest.raises(HistoryError, match="cloche verify"):
-        await prune.collect(store)
+        await prune.collect(store, LATER)
     assert await store._database.select("SELECT count(*) FROM parts", ()) != [(0,)]
 
 
