@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Generic, Literal, Self, TypeAlias
 
 from pydantic import TypeAdapter
 
@@ -30,12 +30,15 @@ from cloche_codegen.python import native, python
 from cloche_codegen.schemas import adapter_of, json_schema_of
 from cloche_codegen.steps import Step
 from cloche_codegen.svg import svg
+from cloche_codegen.variables import In, Out
 
 AnyStep: TypeAlias = "Step | Workflow"
 
 
-class Workflow(Draft):
+class Workflow(Draft, Generic[In, Out]):
     """A workflow under construction, and after `commit()` a workflow: runnable, storable, usable as a step.
+
+    `In` and `Out` are the types of its input and result, for checkers.
 
     Its attributes are those of `Draft`. Building methods give the workflow itself, so that calls can be chained; all take an
     `id` for the node, a `description` and `metadata`, which are kept in the graph.

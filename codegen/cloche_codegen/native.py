@@ -11,11 +11,12 @@ the host they say so.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from types import FunctionType, ModuleType
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar, overload
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, overload
 
 from pydantic import TypeAdapter
 
@@ -31,6 +32,9 @@ from cloche_codegen.types import Types, has_odd_keys, is_more
 from cloche_codegen.validate import problems_of
 
 W = TypeVar("W", bound=Workflow)
+T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
     "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "NotGranted",
@@ -215,8 +219,30 @@ def _outside(name: str) -> NoReturn:
     )
 
 
+@overload
+def gather(
+    first: Awaitable[T], second: Awaitable[U], /, *, limit: int | None = None, settle: Literal[False] = False
+) -> Awaitable[tuple[T, U]]: ...
+@overload
+def gather(
+    first: Awaitable[T],
+    second: Awaitable[U],
+    third: Awaitable[V],
+    /,
+    *,
+    limit: int | None = None,
+    settle: Literal[False] = False,
+) -> Awaitable[tuple[T, U, V]]: ...
+@overload
+def gather(
+    *awaitables: Awaitable[T], limit: int | None = None, settle: Literal[False] = False
+) -> Awaitable[list[T]]: ...
+@overload
+def gather(
+    *awaitables: Awaitable[Any], limit: int | None = None, settle: Literal[True]
+) -> Awaitable[list[dict[str, Any]]]: ...
 def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> Any:
-    """The results of all, in order, at most `limit` of them under way at once.
+    """The results of all, in order, at most `limit` of them under way at once; for checkers two or three are a tuple.
 
     The first failure is raised, once the others were abandoned and have cleaned up. With `settle` nothing fails it: each
     result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
@@ -227,6 +253,12 @@ def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> 
     _outside("gather")
 
 
+@overload
+def race(first: Awaitable[T], second: Awaitable[U], /) -> Awaitable[T | U]: ...
+@overload
+def race(first: Awaitable[T], second: Awaitable[U], third: Awaitable[V], /) -> Awaitable[T | U | V]: ...
+@overload
+def race(*awaitables: Awaitable[T]) -> Awaitable[T]: ...
 def race(*awaitables: Any) -> Any:
     """What the first one to end gives or raises; the others are abandoned."""
     for one in awaitables:
@@ -235,27 +267,31 @@ def race(*awaitables: Any) -> Any:
     _outside("race")
 
 
-def sleep(seconds: Any = 0, /, **parts: float) -> Any:
+def sleep(seconds: float | timedelta = 0, /, **parts: float) -> Awaitable[None]:
     """Wait `seconds` (a number or timedelta), or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
     _outside("sleep")
 
 
-def sleep_until(when: Any) -> Any:
+def sleep_until(when: datetime) -> Awaitable[None]:
     """Wait until a moment; one without a time zone is taken as UTC."""
     _outside("sleep_until")
 
 
+@overload
+def wait_for_event(name: str, *, schema: type[T], timeout: float | timedelta | None = None) -> Awaitable[T]: ...
+@overload
+def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | None = None) -> Awaitable[Any]: ...
 def wait_for_event(name: str, *, schema: Any = None, timeout: Any = None) -> Any:
     """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta)."""
     _outside("wait_for_event")
 
 
-def start_child(workflow: str, input: Any = None) -> Any:
+def start_child(workflow: str, input: Any = None) -> Awaitable[Any]:
     """The result of a run of its own; its failure is raised."""
     _outside("start_child")
 
 
-def now() -> Any:
+def now() -> datetime:
     """The time of the event that is being acted on, in UTC."""
     _outside("now")
 

@@ -11,9 +11,9 @@ import builtins
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import Field, TypeAdapter, field_validator
 
@@ -21,6 +21,7 @@ from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
 from cloche_codegen.parameters import Parameters, mapping_type, parameters_of, type_of
 from cloche_codegen.schemas import adapter_of
+from cloche_codegen.variables import P, R
 
 Execute = Callable[..., Any]
 S = TypeVar("S", bound="Step")
@@ -93,8 +94,11 @@ class Schematic:
 
 
 @dataclass(frozen=True, eq=False)
-class Step(Schematic):
-    """A step. Two are the same only if they are the same object; `clone_step` gives one more under another id."""
+class Step(Schematic, Generic[P, R]):
+    """A step with the parameters `P` (without its context) and the result `R`.
+
+    Two are the same only if they are the same object; `clone_step` gives one more under another id.
+    """
 
     id: str
     execute: Execute
@@ -130,9 +134,14 @@ class Step(Schematic):
             return self.input_adapter()
         return adapter_of(self.parameters.types.get(parameter), f"{self.id}.{parameter}")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself, outside any run: for tests of a step alone."""
-        return self.execute(*args, **kwargs)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R]:
+        """Inside of a native workflow: a call of the step, to be awaited.
+
+        Outside it is the function itself, for tests of a step alone. There a sync step answers at once, and one that takes a
+        context is given it: call `execute` where types are checked.
+        """
+        answer: Coroutine[None, None, R] = self.execute(*args, **kwargs)
+        return answer
 
 
 def create_step(

@@ -43,7 +43,7 @@ def test_annotations_may_name_classes_of_the_function_around() -> None:
     assert adapter.validate_python([{"y": "3"}]) == [Local(y=3)]
     assert local.output_adapter() is adapter
     assert (local.retries, local.takes_context, local.is_async) == (2, True, False)
-    assert local(Local(y=1), None) == [Local(y=1)]
+    assert local.execute(Local(y=1), None) == [Local(y=1)]
 
 
 def test_given_schemas_win_over_annotations() -> None:

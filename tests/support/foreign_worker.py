@@ -29,8 +29,8 @@ MARKED = create_workflow(id="marked").dountil(marks, path("inputData.x") >= STEP
 # Another step with each value of STEP: what a deployment changes under open runs.
 STEP = os.environ.get("STEP", "first")
 step = create_step(id=STEP, execute=lambda data: data)
-CHANGED = create_workflow(id="changed")
-CHANGED = (CHANGED.sleep(0.01) if STEP == "sleep" else CHANGED.then(step)).wait_for_event("go").commit()
+_BEGUN = create_workflow(id="changed")
+CHANGED = (_BEGUN.sleep(0.01) if STEP == "sleep" else _BEGUN.then(step)).wait_for_event("go").commit()
 
 
 async def temporal(address: str) -> None:

@@ -1,10 +1,12 @@
 """What users hold: `Client` and `Cloche`, the handles of tenants and runs, and workflows that can be run."""
 
+from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
+from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
-from cloche.client.workflows import Workflow, clone_workflow, create_workflow, from_mastra, load_workflow, workflow
+from cloche.client.workflows import Workflow, clone_workflow, from_mastra, load_workflow, workflow
 from cloche.store import RunRow, Usage
 
 __all__ = [
@@ -12,10 +14,13 @@ __all__ = [
     "Cloche",
     "Run",
     "RunRow",
+    "SyncCloche",
+    "SyncRun",
     "Tenant",
     "TenantRuns",
     "Usage",
     "Workflow",
+    "WorkflowBuilder",
     "clone_workflow",
     "create_workflow",
     "from_mastra",

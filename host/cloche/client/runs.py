@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
@@ -27,6 +27,7 @@ from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
 from cloche.text import shown
+from cloche_codegen.variables import Out
 
 if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cloche")
 
 
-class Run:
+class Run(Generic[Out]):
     """One run of a workflow. Made by `start` and `get` of a `Client`, `Cloche` or `Tenant`, or by `Workflow.create_run`.
 
     `own_app` is opened for the time of a call, where the run has one to itself.
@@ -67,7 +68,7 @@ class Run:
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
-    ) -> RunResult:
+    ) -> RunResult[Out]:
         """Start this run, which `create_run` made, and wait until it stops. Raises as `Cloche.start`."""
         if self._workflow is None:
             raise UsageError(f"the workflow of run {self.id} is not registered here")
@@ -91,10 +92,10 @@ class Run:
         foreach_index: int | None = None,
         per_step: bool = False,
         idempotency_key: str | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Out]:
         """As `Cloche.resume`."""
         async with self._open():
-            result: RunResult = await self._owner.resume(
+            result: RunResult[Out] = await self._owner.resume(
                 self.id,
                 step=step,
                 label=label,
@@ -105,7 +106,7 @@ class Run:
             )
             return result
 
-    async def result(self, *, final: bool = False) -> RunResult:
+    async def result(self, *, final: bool = False) -> RunResult[Out]:
         """Wait until the run has ended, is suspended, paused or blocked, and return it as it stands then.
 
         A run that sleeps, waits for retries or for an event is waited for. One that waits for a child which is suspended,
@@ -238,7 +239,7 @@ class Run:
             return await replay.row_of(store, self._key)  # it was begun just now
         return row
 
-    async def _folded(self, row: RunRow) -> RunResult:
+    async def _folded(self, row: RunRow) -> RunResult[Out]:
         store = self._owner.connection.store
         code = await known_code(store, row.code)
         out = await fold(store, row, outline_of(code))
@@ -248,7 +249,7 @@ class Run:
         return revive(out, self._workflow.output_adapter(), steps)
 
 
-class ForeignRun(Run):
+class ForeignRun(Run[Out]):
     """Made by `create_run` of a workflow whose `execution_engine` keeps whole runs: it is started, reached and canceled there.
 
     What reads a history of cloche's own raises `UsageError`: the engine has it. The workflow's `on_start`, `on_finish` and
@@ -271,7 +272,7 @@ class ForeignRun(Run):
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
-    ) -> RunResult:
+    ) -> RunResult[Out]:
         """Start this run on its engine, and wait until it has ended or, where the engine can tell, is suspended.
 
         Raises:
@@ -302,7 +303,7 @@ class ForeignRun(Run):
         foreach_index: int | None = None,
         per_step: bool = False,
         idempotency_key: str | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Out]:
         """Resume a suspended step by its path (its id, on the top level) or by a label, and wait as `start` does.
 
         Raises:
@@ -314,7 +315,7 @@ class ForeignRun(Run):
         name = resume_name(getattr(step, "id", step), label, foreach_index)
         return await self._told(await self._engine.resume(self._started, self._id, name, plain(resume_data)))
 
-    async def _told(self, result: RunResult) -> RunResult:
+    async def _told(self, result: RunResult[Out]) -> RunResult[Out]:
         """The result, after the workflow's callbacks were given it; what they raise is logged."""
         workflow = self._started
         for call in (workflow.on_finish, workflow.on_error if result.status == RunStatus.FAILED else None):

@@ -7,7 +7,7 @@ another tenant is not found, with the error of one that never was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from cloche.client.runs import Run
 from cloche.errors import NotSuspended, UsageError
@@ -26,12 +26,24 @@ from cloche.run.selection import path_of
 from cloche.status import FINAL
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.worker.answers import token_of
+from cloche_codegen.variables import In, Out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from typing_extensions import Unpack
 
     from cloche.client.ports import Connection
     from cloche_codegen import Workflow
+
+
+class StartOptions(TypedDict, total=False):
+    """The options of `start`."""
+
+    run_id: str | None
+    initial_state: dict[str, Any] | None
+    request_context: dict[str, Any] | None
+    per_step: bool
 
 
 class Runs:
@@ -58,16 +70,31 @@ class Runs:
         """
         return self._connect()
 
+    @overload
+    async def start(
+        self, workflow: Workflow[In, Out], input_data: In | Mapping[str, Any], **options: Unpack[StartOptions]
+    ) -> Run[Out]: ...
+    @overload
+    async def start(
+        self, workflow: Workflow[None, Out], input_data: None = None, **options: Unpack[StartOptions]
+    ) -> Run[Out]: ...
+    @overload
     async def start(
         self,
-        workflow: str | Version | Workflow,
+        workflow: str | Version,
+        input_data: Any = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[Any]: ...
+    async def start(
+        self,
+        workflow: Any,
         input_data: Any = None,
         *,
         run_id: str | None = None,
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
-    ) -> Run:
+    ) -> Run[Any]:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
         `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is

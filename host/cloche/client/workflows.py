@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Protocol, overload
 from uuid import uuid4
+
+from typing_extensions import ParamSpec, TypeVar
 
 import cloche_codegen as codegen
 from cloche.client.cloche import Cloche
@@ -13,9 +15,14 @@ from cloche.engines import CellSource
 from cloche.errors import UsageError
 from cloche.foreign.ports import ExecutionEngine
 from cloche.run.results import RunResult
+from cloche_codegen.variables import In, Out
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 
-class Workflow(codegen.Workflow):
+class Workflow(codegen.Workflow[In, Out]):
     """A workflow of the builder (`cloche_codegen.Workflow` has its methods) that can be run.
 
     `execution_engine` is what `create_run` runs it on: an engine for cells (the default is `SandboxEngine()`), or one that
@@ -26,15 +33,15 @@ class Workflow(codegen.Workflow):
 
     execution_engine: CellSource | ExecutionEngine | None
     on_start: Callable[[Mapping[str, Any]], Any] | None = None
-    on_finish: Callable[[RunResult], Any] | None = None
-    on_error: Callable[[RunResult], Any] | None = None
+    on_finish: Callable[[RunResult[Out]], Any] | None = None
+    on_error: Callable[[RunResult[Out]], Any] | None = None
 
     @property
     def cells(self) -> CellSource | None:
         """What runs its code, where the workflow says."""
         return None if isinstance(self.execution_engine, ExecutionEngine) else self.execution_engine
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
+    def __call__(self, input: In = ..., /, *arguments: Any, **keywords: Any) -> Coroutine[None, None, Out]:  # type: ignore[assignment]
         """Inside of a native workflow: the result of a child run of this one, or its failure raised.
 
         Raises:
@@ -45,7 +52,7 @@ class Workflow(codegen.Workflow):
             "elsewhere start it: app.start(workflow, …), or ctx.start_child(…) in a step"
         )
 
-    async def create_run(self, run_id: str | None = None) -> Run:
+    async def create_run(self, run_id: str | None = None) -> Run[Out]:
         """A run in memory, with nothing else beside it: `await (await workflow.create_run()).start(input_data=…)`.
 
         Raises:
@@ -58,21 +65,25 @@ class Workflow(codegen.Workflow):
         return app.own_run(self, run_id)
 
 
-def create_workflow(*, id: str, **options: Any) -> Workflow:
-    """Begin a workflow: `create_workflow(id=…, input_schema=…, output_schema=…).then(a).commit()`.
+class WorkflowDecorator(Protocol):
+    """What `@workflow(…)` gives: several parameters are given as one mapping when a run is started."""
 
-    Options are those of `cloche_codegen.Workflow`: schemas, description, metadata, retry_config, guest, mode,
-    execution_engine, validate_inputs, validate_outputs.
-    """
-    return codegen.create_workflow(id=id, workflow_class=Workflow, **options)
+    @overload
+    def __call__(self, function: Callable[[], Coroutine[Any, Any, R]], /) -> Workflow[None, R]: ...
+    @overload
+    def __call__(self, function: Callable[[T], Coroutine[Any, Any, R]], /) -> Workflow[T, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[Any, R]: ...  # type: ignore[overload-cannot-match]  # it is matched
 
 
 @overload
-def workflow(function: Callable[..., Coroutine[Any, Any, Any]], /) -> Workflow: ...
+def workflow(function: Callable[[], Coroutine[Any, Any, R]], /) -> Workflow[None, R]: ...
 @overload
-def workflow(
-    *, id: str | None = None, **options: Any
-) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], Workflow]: ...
+def workflow(function: Callable[[T], Coroutine[Any, Any, R]], /) -> Workflow[T, R]: ...
+@overload
+def workflow(function: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[Any, R]: ...  # type: ignore[overload-cannot-match]  # it is matched
+@overload
+def workflow(*, id: str | None = None, **options: Any) -> WorkflowDecorator: ...
 def workflow(function: Any = None, /, *, id: str | None = None, **options: Any) -> Any:
     """Make an `async def` a workflow that runs in the Python guest: `@workflow(id="onboard") async def onboard(user): …`.
 
@@ -85,7 +96,7 @@ def workflow(function: Any = None, /, *, id: str | None = None, **options: Any) 
     return codegen.workflow(function, id=id, workflow_class=Workflow, **options)
 
 
-def clone_workflow(workflow: Workflow, *, id: str) -> Workflow:
+def clone_workflow(workflow: Workflow[In, Out], *, id: str) -> Workflow[In, Out]:
     """The same committed workflow under another id, so that one workflow can use it twice."""
     return codegen.clone_workflow(workflow, id=id)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from cloche.engines import Code, graph_outline, is_native, is_written
 from cloche.errors import InvalidInput, RunFailed
@@ -39,6 +39,7 @@ from cloche.run.tracebacks import Tracebacks
 from cloche.status import FINAL, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import RunRow, Store, read_through
+from cloche_codegen.variables import Out
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -63,19 +64,19 @@ class StepResult:
 
 
 @dataclass(slots=True)
-class RunResult:
+class RunResult(Generic[Out]):
     """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked.
 
     `blocked` says {reason, message, what_to_do}, `waiting_for` which child runs it waits for and how they stand. `steps` holds
     the top level by id; what happened inside nested workflows is in the log. `step_execution_path` lists steps and sleeps of
-    the top level in the order in which they ended.
+    the top level in the order in which they ended. `result` is None where there is none; `unwrap()` tells the two apart.
     """
 
     run_id: str
     workflow_id: str
     status: RunStatus
     input: Any = None
-    result: Any = None
+    result: Out = None  # type: ignore[assignment]  # most ask for it after they have seen that the run succeeded
     error: Failure | None = None
     blocked: dict[str, str] | None = None
     steps: dict[str, StepResult] = field(default_factory=dict)
@@ -86,7 +87,7 @@ class RunResult:
     step_execution_path: list[str] = field(default_factory=list)
     waiting_for: list[ChildWait] = field(default_factory=list)
 
-    def unwrap(self) -> Any:
+    def unwrap(self) -> Out:
         """The result of a run that succeeded.
 
         Raises:

@@ -1,5 +1,6 @@
-"""Steps: what they are given, how one attempt is made, and what of its failure is recorded."""
+"""Steps: how they are made, what they are given, how one attempt is made, and what of its failure is recorded."""
 
+from cloche.steps.authoring import create_step, step
 from cloche.steps.context import StepContext
 
-__all__ = ["StepContext"]
+__all__ = ["StepContext", "create_step", "step"]

@@ -245,7 +245,7 @@ async def stateful(n: int, given: Given) -> list[typing.Any]:
 async def waiting(n: int) -> list[typing.Any]:
     payment = await wait_for_event("paid", schema=Money)
     several = await wait_for_event("several", schema=list[Order | None])
-    return [payment.amount + 1 == Decimal("3.5"), several[0] is None, several[1].is_large()]
+    return [payment.amount + 1 == Decimal("3.5"), several[0] is None, several[1].is_large()]  # type: ignore[union-attr]
 
 
 @cloche.workflow(id="parent")

@@ -77,7 +77,7 @@ async def test_arguments_arrive_by_position_and_by_name() -> None:
 
 @workflow
 async def too_many(_: Any) -> Any:
-    return await add(1, 2, 3)
+    return await add(1, 2, 3)  # type: ignore[call-arg]
 
 
 @workflow
@@ -87,7 +87,7 @@ async def unknown(_: Any) -> Any:
 
 @workflow
 async def of_another_type(_: Any) -> Any:
-    return await add(1, "two")
+    return await add(1, "two")  # type: ignore[arg-type]
 
 
 @in_loop
@@ -137,7 +137,7 @@ async def test_a_child_is_called_like_a_function() -> None:
 
 @workflow
 async def forgets(amount: int) -> str:
-    with_tip(amount)
+    with_tip(amount)  # type: ignore[unused-coroutine]
     return "done"
 
 

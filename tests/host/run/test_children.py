@@ -241,7 +241,7 @@ def test_a_workflow_is_called_like_a_function_in_native_workflows_only() -> None
     with pytest.raises(
         UsageError, match="workflow 'small' is awaited like a function inside of a native workflow only"
     ):
-        small({"v": 1})
+        _ = small({"v": 1})
 
 
 async def _rows(app: Cloche) -> Any:

@@ -1,0 +1,46 @@
+"""Lines that type checkers must refuse: each that ends in `# refused`, and no other."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from passes import Order, Paid, charge, context_first, count, lines, of_one, price, shop, to_lines, with_context
+
+import cloche
+from cloche import Cloche, create_workflow
+
+
+@cloche.workflow
+async def wrong(order: Order) -> str:
+    await price("o-1")  # refused
+    await price()  # refused
+    await charge(order)  # refused
+    await charge(order, Decimal(1), currencies="USD")  # refused
+    await with_context(order, None)  # refused
+    await context_first(1)  # refused
+    paid: Paid = await price(order)  # refused
+    price(order)  # refused by mypy
+    texts: list[str] = await cloche.gather(*[price(order) for _ in range(3)])  # refused
+    winner: Decimal = await cloche.race(price(order), with_context(order))  # refused
+    event = await cloche.wait_for_event("paid", schema=Paid)
+    event.amount  # refused
+    await cloche.sleep("3 days")  # refused
+    await count(5)  # refused
+    return await count("a")  # refused
+
+
+create_workflow(id="a", input_schema=Order).then(to_lines)  # refused
+create_workflow(id="b", input_schema=Order).then(price).then(to_lines)  # refused
+create_workflow(id="c", input_schema=Order, output_schema=Paid).then(price).commit()  # refused by pyright
+create_workflow(id="d", input_schema=Order).then(of_one)  # refused
+create_workflow(id="e", input_schema=list[str]).foreach(price)  # refused
+create_workflow(id="f", input_schema=Paid).then(lines)  # refused
+
+
+async def main() -> None:
+    async with Cloche(workflows=[shop]) as app:
+        await app.start(shop, 5)  # refused
+        await app.start(shop)  # refused
+        run = await app.start(shop, Order(id="o", lines=[]))
+        text: str = (await run.result()).unwrap()  # refused
+        (await run.result()).unwrap().price  # refused
