@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator
@@ -182,7 +183,9 @@ class Run(Generic[Out]):
                 async with self._open() as connection:
                     row = await replay.row_of(connection.store, self._key)
                     code = await load_code(connection.store, row.code)
-                return traceback_in(failure, code) if is_written(code) else None
+                if not is_written(code):
+                    return None
+                return await asyncio.get_running_loop().run_in_executor(None, traceback_in, failure, code)
         return None
 
     async def code(self) -> Code:

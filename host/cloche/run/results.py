@@ -33,6 +33,7 @@ from cloche.history.messages import (
 )
 from cloche.history.notes import AttemptFailed, AttemptStarted, RunStopped
 from cloche.history.reading import Message, message_of
+from cloche.run import source_maps
 from cloche.run.child_waits import ChildWait, child_waits, told
 from cloche.run.selection import id_path
 from cloche.run.tracebacks import Tracebacks
@@ -152,7 +153,8 @@ async def fold(store: Store, row: RunRow, outline: Outline) -> RunResult:
         for record in page:
             folding.take(record)
 
-    await read_through(store, row.key, take)
+    has_map = outline.code is not None and source_maps.is_in(outline.code.source)  # it may take a second to read
+    await read_through(store, row.key, take, is_heavy=has_map)
     folding.finish()
     if row.status not in FINAL:
         out.waiting_for = await child_waits(store, folding.machine)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 MAP_BYTES_MAX = 8 << 20  # of the JSON, with the text of the sources
-MAPPINGS_CHARS_MAX = 1 << 20  # 0.3 s of a core, of the slowest kind; a bundle of 1.5 MB has about so many
+MAPPINGS_CHARS_MAX = 1 << 20  # up to a second of a core, of the slowest kind; a bundle of 1.5 MB has about so many
 FILE_CHARS_MAX = 300  # of a file's name
 _DIGITS = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _NAMED = re.compile(r"//[#@] sourceMappingURL=([^\s'\"]+)\s*\Z")
@@ -78,6 +78,11 @@ def places_in(code: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int,
     """`SourceMap.places` by the map in the last lines of a bundle; none of one that has no map which can be read."""
     text = _inlined(code) if wanted else None
     return dict(_places(text, tuple(wanted))) if text is not None else {}
+
+
+def is_in(code: str) -> bool:
+    """Whether a bundle has what may be a map: then `places_in` may take long, and belongs beside the event loop."""
+    return _inlined(code) is not None
 
 
 @lru_cache(maxsize=8)  # a run that failed is looked at more than once

@@ -30,13 +30,13 @@ async def record_pages(
         size = PAGE_RECORDS
 
 
-async def read_through(log: Log, key: RunKey, take: Callable[[list[Record]], None]) -> None:
-    """Hand all records of a run to `take`, in order; of a long run beside the event loop.
+async def read_through(log: Log, key: RunKey, take: Callable[[list[Record]], None], *, is_heavy: bool = False) -> None:
+    """Hand all records of a run to `take`, in order; of a long run, or where it `is_heavy`, beside the event loop.
 
     Raises as `Log.records`, and as `take`.
     """
     async for page in record_pages(log, key):
-        if len(page) > FIRST_PAGE_RECORDS:
+        if is_heavy or len(page) > FIRST_PAGE_RECORDS:
             await asyncio.get_running_loop().run_in_executor(None, take, page)
         else:
             take(page)
