@@ -17,7 +17,7 @@ class TestApp(Cloche):
     """What a file is to processes, `on` (a store object) is to these: one is thrown away, the next one opens the same store.
 
     Args:
-        workflows, options: as for `Cloche`. All doubles must be of steps that are there.
+        workflows, options: as for `Cloche`. All doubles must be of steps of one of them, or of a child.
         on: the store, which stays open when the app ends.
         checkpoints: likewise.
         doubles: what runs instead of some steps.
@@ -37,7 +37,7 @@ class TestApp(Cloche):
         engines = [one.cells for one in workflows if one.cells is not None]
         options.setdefault("engine", engines[0] if engines else None)
         super().__init__(
-            workflows=[with_doubles(workflow, doubles) for workflow in workflows],
+            workflows=with_doubles(workflows, doubles),
             handle_sigterm=options.pop("handle_sigterm", False),
             store=on or MemoryStore(),
             **options,

@@ -91,22 +91,36 @@ def double(
     return StepDouble(id, calls if takes_context else lambda data, ctx: calls(data), failures)
 
 
-def with_doubles(workflow: Workflow, doubles: Iterable[StepDouble]) -> Workflow:
-    """The same workflow with other functions for its steps; schemas, retries and timeouts stay.
+def with_doubles(workflows: Iterable[Workflow], doubles: Iterable[StepDouble]) -> list[Workflow]:
+    """The same workflows and children with other functions for their steps; schemas, retries and timeouts stay.
 
     Raises:
-        UsageError: it has no such step.
+        UsageError: none of them has such a step.
     """
-    if workflow.committed:
-        _ = workflow.graph  # a native one knows its steps only then
-    steps = dict(workflow.steps)
-    for one in doubles:
-        if one.id not in steps:
-            raise UsageError(f"workflow '{workflow.id}' has no step '{one.id}' to be doubled; it has {sorted(steps)}")
-        steps[one.id] = _doubled(steps[one.id], one)
-    other = copy.copy(workflow)
-    other.steps = steps
-    return other
+    by_id = {one.id: one for one in doubles}
+    steps: dict[Step, Step] = {}  # one double for all workflows that share the step
+    copies: dict[int, Workflow] = {}  # of a child too: its parent must know it as the one that is registered
+
+    def doubled(step: Step) -> Step:
+        return steps.setdefault(step, _doubled(step, by_id[step.id])) if step.id in by_id else step
+
+    def copied(workflow: Workflow) -> Workflow:
+        if id(workflow) in copies:
+            return copies[id(workflow)]
+        if workflow.committed:
+            _ = workflow.graph  # a native one knows its steps and children only then
+        copies[id(workflow)] = other = copy.copy(workflow)
+        other.steps = {id: doubled(step) for id, step in workflow.steps.items()}
+        other.children = {id: copied(child) for id, child in workflow.children.items()}
+        return other
+
+    made = [copied(workflow) for workflow in workflows]
+    found = {step.id for step in steps}
+    for one in by_id:
+        if one not in found:
+            known = {workflow.id: sorted(workflow.steps) for workflow in copies.values()}
+            raise UsageError(f"there is no step '{one}' to be doubled; the workflows have {known}")
+    return made
 
 
 def _doubled(step: Any, by: StepDouble) -> Any:

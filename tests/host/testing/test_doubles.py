@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from host.testing.families_for_tests import child, neighbour, parent
+from support.guests import needs_python
 
 from cloche import DirectEngine, RetryConfig, RunResult, StepContext, Workflow, create_step, create_workflow
 from cloche.errors import UsageError
@@ -86,3 +88,28 @@ def test_a_double_has_one_answer() -> None:
 def test_the_workflow_itself_is_not_changed() -> None:
     run(WORKFLOW, [double("charge", returns=0)])
     assert run(WORKFLOW, []).unwrap() == {"mailed": {"charged": 5}}
+
+
+async def answers(*workflows: Workflow, doubles: Sequence[StepDouble] = ()) -> list[Any]:
+    async with TestApp(*workflows, doubles=doubles) as app:
+        return [(await (await app.start(one.id, "ann")).result()).unwrap() for one in workflows]
+
+
+@pytest.mark.parametrize("given", [[parent], [parent, child], [child, parent], [neighbour, parent, child]])
+def test_a_step_is_doubled_wherever_it_is_called(given: list[Workflow]) -> None:
+    needs_python()
+    doubled = double("look_up", returns="bob")
+    found = VirtualTime().run(answers(*given, doubles=[doubled]))
+    assert found == ["sent bob" if one is parent else "bob" for one in given]
+    assert doubled.inputs == ["ann"] * len(given)
+
+
+def test_a_parent_and_its_child_are_given_together() -> None:
+    needs_python()
+    assert VirtualTime().run(answers(parent, child)) == ["sent really ann", "really ann"]
+
+
+def test_a_double_may_be_of_one_of_several_workflows() -> None:
+    needs_python()
+    found = VirtualTime().run(answers(child, parent, doubles=[double("send", calls=lambda text: f"({text})")]))
+    assert found == ["really ann", "(really ann)"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent / "typing"
+FOLDER = Path(__file__).parents[1] / "typing"
 MYPY = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary", "--hide-error-context")
 
 
