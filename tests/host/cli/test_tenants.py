@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import MATH, cloche
+from support.guests import needs_python
 
 ADDS = 'export default async (input) => await globalThis[Symbol.for("WORKFLOW_USE_STEP")]("double")(input);\n'
 
@@ -76,3 +77,24 @@ def test_replay_tells_a_bill_that_was_changed(one_run: str) -> None:
     said = cloche("replay", "r1", "--store", one_run)
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith("✗ fuel: the commands are those recorded, and they burnt ")
+
+
+def test_a_folder_of_python_is_deployed(tmp_path: Path) -> None:
+    needs_python()
+    folder = tmp_path / "order"
+    (folder / "shop").mkdir(parents=True)
+    (folder / "main.py").write_text(
+        "from cloche import workflow\nimport shop\n@workflow\nasync def w(data):\n    return shop.A\n"
+    )
+    (folder / "shop" / "__init__.py").write_text("A = 1\n")
+    store = str(tmp_path / "p.db")
+
+    first = cloche("deploy", str(folder), "--tenant", "acme", "--store", store, "--json").json()
+    (folder / "shop" / "__init__.py").write_text("A = 2\n")
+    second = cloche("deploy", str(folder), "--tenant", "acme", "--store", store, "--json").json()
+    refused = cloche("deploy", str(folder), "--main", "none.py", "--tenant", "acme", "--store", store)
+
+    assert (first["workflow"], second["workflow"]) == ("order", "order")
+    assert first["digest"] != second["digest"]
+    assert refused.code != 0
+    assert "the main file none.py is not among the files" in refused.err
