@@ -174,16 +174,14 @@ async def import_run(
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
     if policies is not None:
-        is_wide = await _is_wide(store, key, code, digest)
-        is_deployed = (becomes_theirs or bool(code.owner)) and not is_wide
+        is_deployed = (becomes_theirs or bool(code.owner)) and not await _is_wide(store, key, code, digest)
         _check_policy(created, code, policies.of(key.tenant, is_deployed=is_deployed))
     if becomes_theirs:
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
     await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine, by)
-    await store.remember(key, granted)
-    await exported_requests.post(store, key, created, requests)
+    await exported_requests.post(store, key, created, requests, granted)
     return key
 
 

@@ -113,12 +113,16 @@ def unpacked(items: Sequence[Sequence[Any]], key: RunKey, created: RunCreated | 
     return found
 
 
-async def post(store: Store, key: RunKey, created: RunCreated | None, postings: Sequence[Posting]) -> None:
-    """Leave them for the run, which is in the store. One that waits there already is the same one.
+async def post(
+    store: Store, key: RunKey, created: RunCreated | None, postings: Sequence[Posting], granted: Sequence[Granted] = ()
+) -> None:
+    """Leave them for the run, which is in the store and has accepted the others. One that waits there already is the same one.
 
     Raises:
         InboxFull: more events wait than may, by the policy that the run is pinned to.
     """
+    if granted:
+        await store.remember(key, granted)
     bounds = inbox_bounds(created) if created is not None else None
     for one in postings:
         await store.post(key, one.kind, one.body, one.token, one.at, kept=one.kept, name=one.name, bounds=bounds)
