@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts libraries test262 rivals campaign kills kills-postgres simulate fuzz torture docs lock clean
+.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts libraries test262 rivals campaign kills kills-postgres simulate fuzz torture docs docs-serve lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -99,8 +99,12 @@ counts: guest guest-python ## renew benchmarks/counts.json: the fuel and calls t
 rivals: guest ## measure other runtimes beside cloche (INSTALL=1 fetches them into .cache/rivals/)
 	$(BIN)/python -m benchmarks.rivals $(NAME) $(if $(INSTALL),--install) --keep
 
-docs: $(READY) ## the API reference, from the docstrings, in .cache/docs/
-	$(BIN)/pdoc --docformat google -o .cache/docs cloche cloche_codegen
+docs: $(READY) ## the documents as a site, with the reference from the docstrings, in .cache/docs/site/
+	$(BIN)/python docs/build.py .cache/docs
+	$(BIN)/pdoc --docformat google -o .cache/docs/site/reference cloche cloche_codegen
+
+docs-serve: docs ## the same on http://127.0.0.1:4800, until Ctrl-C
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory .cache/docs/site 4800
 
 lock: $(READY) ## renew the locks in .ci/ (the only target that needs pip-tools)
 	$(BIN)/pip install --quiet pip-tools

@@ -134,9 +134,8 @@ async def _resumed(store: SqliteStore) -> tuple[float, float, int]:
     await run.rebuild()
     whole = (time.perf_counter_ns() - begin) / 1e6
     assert run.cell is not None
-    pack = taken(h.KEY, run.machine, run.cell, run.limits.policy.checkpoint_bytes)
-    assert pack is not None
-    kept = pack()
+    kept = taken(h.KEY, run.machine, run.cell.freeze, run.limits.policy.checkpoint_bytes)()
+    assert kept is not None
     await store.checkpoints.put(h.KEY, run.machine.head_seq, kept)
     return whole, await _resumed_with_tail(store), len(kept)
 

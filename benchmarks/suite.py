@@ -20,7 +20,7 @@ SUITE = {
     "metering": ("metering", "what fuel and epochs cost the guest"),
     "validation": ("boundary", "every byte of a command looked at before anything is built from it"),
     "spin-stop": ("boundary", "how late a guest that never ends is stopped while another thread is busy"),
-    "neighbours": ("neighbours", "a step of one tenant while 50 others compute without end"),
+    "neighbours": ("neighbours", "a step of one tenant while 50 others compute without end, or one means harm"),
     "resume": ("resume", "from a checkpoint, at any length of history"),
     "replay-from-store": ("resume", "from the file to the end of the run, chain verified"),
     "log-bytes": ("resume", "how the file grows with a step"),

@@ -1,4 +1,4 @@
-"""Every block of README, the tutorial and the how-to pages is executed, and prints what stands there; every link leads somewhere."""
+"""Every block of these pages is executed, and prints what it says; every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from support.pages import Command, File, parts, perform
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")])]
+OPERATIONS = [DOCS / "operations" / name for name in ("backup.md", "workers.md")]
+PAGES = [ROOT / "README.md", *sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]), *OPERATIONS]
 LINKED = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 
 

@@ -14,7 +14,7 @@ import pytest
 from hostile.platform import ENGINES, Mode, javascript
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
-from cloche import Limits, Policy
+from cloche import Grant, Limits, Policy, StepContext, create_step
 from cloche.errors import MissingStep
 from cloche.history import machine, output
 from cloche.operations import export, replay
@@ -240,6 +240,38 @@ def test_a_fork_bomb_has_so_many_places_and_ends(mode: Mode) -> None:
     live()
 
 
+async def begets(data: Any, ctx: StepContext) -> int:
+    """Begins many runs, and waits for all of them."""
+    kids = [await ctx.start_child("kid", number, run_id=f"{ctx.run_id}-kid-{number}") for number in range(12)]
+    return len([(await kid.result()).unwrap() for kid in kids])
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_runs_that_a_step_begins_have_so_many_places_too(mode: Mode, places: int) -> None:
+    """They began at once, however many there were, for the step may wait for them."""
+
+    @in_loop
+    async def live() -> None:
+        steps = [create_step(id="begets", execute=begets), Journal().step("echo")]
+        granted = [Grant(step=step.id) for step in steps]
+        policy = Policy.strict(steps=granted, child_workflows=["kid"]).model_copy(update={"concurrent_runs": places})
+        async with app_on(mode, policy=policy, steps=steps) as app:
+            sources = {"w": "return await step('begets')(1);", "kid": "return await step('echo')(1);"}
+            for name, source in sources.items():
+                await app.deploy("mallory", javascript(source), workflow=name, language="javascript")
+            mallory, admission, most = app.tenant("mallory"), app._running.admission, 0
+            parents = [await mallory.start("w", 1, run_id=f"p{number}") for number in range(2)]
+            brood = asyncio.gather(*(parent.result() for parent in parents))
+            while not brood.done():
+                most = max(most, admission.driven[bomb_tenant(mallory)])
+                await asyncio.sleep(0)
+            assert [result.unwrap() for result in brood.result()] == [12, 12]
+            assert most == places
+            await until(lambda: not admission.driven)
+
+    live()
+
+
 def bomb_tenant(tenant: Any) -> Any:
     return tenant._tenant
 
@@ -247,10 +279,11 @@ def bomb_tenant(tenant: Any) -> Any:
 CHILDREN = "for (let i = 0; i < 3; i++) { await cloche.waitForEvent('w' + i, 'go', 0); await cloche.child('c' + i, 'kid', 1); }"
 
 
-def test_what_hangs_below_a_root_is_counted_in_all_workers(mode: Mode) -> None:
+@pytest.mark.parametrize("limit", ["descendants", "children"])
+def test_what_hangs_below_a_root_is_counted_in_all_workers(mode: Mode, limit: str) -> None:
     """Each child is begun by another worker than the one before."""
     store = MemoryStore()
-    policy = BROOD.model_copy(update={"descendants": 2, "child_workflows": ("kid",)})
+    policy = BROOD.model_copy(update={limit: 2, "child_workflows": ("kid",)})
 
     @in_loop
     async def live(number: int, stands: tuple[str, int]) -> None:
@@ -265,7 +298,7 @@ def test_what_hangs_below_a_root_is_counted_in_all_workers(mode: Mode) -> None:
             if stands[0] == "failed":
                 error = (await (await mallory.get("r1")).result()).error
                 assert error is not None
-                assert (error.name, error.data) == ("LimitExceeded", {"limit": "descendants", "value": 2, "asked": 3})
+                assert (error.name, error.data) == ("LimitExceeded", {"limit": limit, "value": 2, "asked": 3})
 
     for number, stands in enumerate([("waiting", 2), ("waiting", 3), ("failed", 3)]):
         live(number, stands)

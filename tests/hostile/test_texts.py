@@ -199,6 +199,21 @@ def test_what_was_meant_is_looked_for_among_few(mode: Mode) -> None:
     live()
 
 
+def test_nodes_that_are_wrong_are_told_in_one_reading(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole text was read again for each of them: 17 s for 342 KiB."""
+
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            error = await refusal(app, graph(nodes=[{"type": "?"}] * 9_000))
+            assert (len(error.problems), error.problem_count) == (20, 9_000)
+            child = app._running.services.lanes.readers.processes()[TenantId("mallory")]
+            assert not child.has_ended  # its clock did not end it
+
+    monkeypatch.setattr(readers, "READ_S", 5.0)
+    live()
+
+
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 COSTLY = f"k = [{'1,' * 400_000}]\nf = lambda d: d\n"  # 0.8 MB: two seconds and 300 MB for Python's parser
@@ -321,3 +336,17 @@ async def test_what_is_not_kept_is_loaded_beside_the_loop() -> None:
         await lanes.open(TenantId("mallory"), code, Limits(), make, lambda is_kept=is_kept: is_kept)  # type: ignore[misc]
     assert [name.startswith("cloche-turn") for name in threads] == [True, False, True]
     lanes.close()
+
+
+@pytest.mark.parametrize("language", ["javascript", "python"])
+def test_half_of_a_character_is_no_source(mode: Mode, language: Any) -> None:
+    """It was met when the source was stored: an error of Python's, and over HTTP a fault of the server."""
+
+    @in_loop
+    async def live() -> None:
+        async with app_on(mode) as app:
+            with pytest.raises(DeployRefused, match="line 2: it has half of a character") as refused:
+                await app.deploy("mallory", "\n'\ud800'", workflow="w", language=language)
+            assert refused.value.reason == "bad-text"
+
+    live()

@@ -57,9 +57,9 @@ class Worker:
         """Each run has one driver here and takes one place, and the worker has one name."""
         running = self.app._running
         drivers, admission = running.drivers, running.admission
-        driven, counted = admission.driven.total(), len(drivers._counted)
-        if driven != counted or not drivers._counted <= set(drivers.keys()):
-            raise Broken(f"a worker drives {counted} runs ({len(drivers)} drivers), which take {driven} places")
+        driven, (counted, promised) = admission.driven.total(), drivers.places.counted
+        if driven != len(counted) + promised or not counted <= set(drivers.keys()):
+            raise Broken(f"a worker drives {len(counted)} runs ({len(drivers)} drivers), which take {driven} places")
         if any(count < 0 for count in admission.claimed.values()):
             raise Broken(f"a worker has given back more places than it had taken: {admission.claimed}")
 
@@ -382,9 +382,6 @@ class Simulation:
             allowed = {"failed" if expected is None else "success"} | ({"canceled"} if run in self._canceled else set())
             if self._flow(run).may_be_late and result.error is not None and result.error.name == "EventTimeout":
                 continue
-            if self._may_be_refused(run) and result.error is not None and result.error.name == "QueueFull":
-                await self._prove_replay(row)
-                continue
             if result.error is not None and result.error.name == "RedispatchedTooOften":
                 if self._outcome.crashes <= REDISPATCHES_MAX:
                     raise Broken(f"{row.key.run}: {result.error.message}, after {self._outcome.crashes} crashes")
@@ -403,10 +400,6 @@ class Simulation:
             raise Broken(f"{row.key.run} cannot be replayed: {error}") from error
         if replayed.divergence is not None:
             raise Broken(f"{row.key.run} replays differently: {replayed.divergence}")
-
-    def _may_be_refused(self, run: int) -> bool:
-        """A child queues like any run: where only so many may wait, it may find no room, and its parent is told so."""
-        return self._flow(run).is_parent and bool(self._scenario.places)
 
     def _asking(self, run: int) -> RunKey:
         """Which run has the step that asks: the flow's own, or its child."""

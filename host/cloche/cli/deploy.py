@@ -50,7 +50,6 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     from cloche.history.ids import tenant_id
     from cloche.operations import deploy, stores
     from cloche.operations.holds import check
-    from cloche.operations.stores import AuditEntry
 
     path = Path(file)
     if path.suffix not in _LANGUAGES:
@@ -60,15 +59,13 @@ def deploy(file: str, tenant: str, workflow: str | None, store: str, as_json: bo
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text: {error}") from error
     language = _LANGUAGES[path.suffix]
-    one = deploy.Deployment(tenant_id(tenant), text, workflow or (path.stem if language else None), language)
+    id = workflow or (path.stem if language else None)
+    one = deploy.Deployment(tenant_id(tenant), text, id, language, by=user())
     engine, now = SandboxEngine(), stores.now()
 
     async def put(found: Store) -> tuple[Version, tuple[str, ...]]:
         await check(found, one.tenant)
-        version, not_granted = await deploy.deploy(found, engine, one, now)
-        facts = {"version": version.id, "digest": version.digest}
-        await found.write_audit(AuditEntry.of(now, one.tenant, user(), "deployed", **facts))
-        return version, not_granted
+        return await deploy.deploy(found, engine, one, now)
 
     version, not_granted = look(store, put, must_exist=False)
     _show_version(version, not_granted, as_json)
@@ -174,7 +171,7 @@ async def _move(store: Store, engine: CellSource, code: Code, keys: list[Any], a
     from cloche.text import shown
 
     moved_all = True
-    async for key, problem in upgrade_each(store, engine, keys, code):
+    async for key, problem in upgrade_each(store, engine, keys, code, user()):
         moved_all = moved_all and problem is None
         if as_json:
             print_json({"run_id": key.run, "upgraded": problem is None, "problem": problem})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cloche.cli.base import command, run
+from cloche.cli.base import command, run, user
 
 
 @command
@@ -27,7 +27,7 @@ def migrate(url: str, is_printed: bool, worker_role: str | None, prune_role: str
     if is_printed:
         click.echo(stores.migrations(url, worker_role=worker_role, prune_role=prune_role))
         return
-    made = run(stores.migrate(url, worker_role=worker_role, prune_role=prune_role))
+    made = run(stores.migrate(url, worker_role=worker_role, prune_role=prune_role, by=user()))
     if as_json:
         print_json({"store": stores.shown(url), "migrated": made})
     elif made:

@@ -24,6 +24,7 @@ from cloche.cli.base import (
     steps_option,
     store_option,
     tenant_option,
+    user,
 )
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
             progress = Progress("imported")
             look(
                 store,
-                lambda found: progress.follow(import_all(found, data, policies, lambda _: own_code)),
+                lambda found: progress.follow(import_all(found, data, policies, lambda _: own_code, user())),
                 must_exist=False,
             )
             return progress.end(as_json)
@@ -247,7 +248,7 @@ def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bo
         whole = data.read()
 
     async def put(found: Store) -> RunRow:
-        return await row_of(found, await import_run(found, whole, policies, lambda _: own_code))
+        return await row_of(found, await import_run(found, whole, policies, lambda _: own_code, user()))
 
     row = look(store, put, must_exist=False)
     if as_json:
@@ -352,8 +353,8 @@ def prune(
         keys = await prune.prunable(found, before, tenant=tenant, status=status_of(status), workflow=workflow)
         if dry_run:
             return keys, None
-        keys = [key async for deleted in prune.delete(found, keys, now) for key in deleted]
-        return keys, await prune.collect(found)
+        keys = [key async for deleted in prune.delete(found, keys, now, user()) for key in deleted]
+        return keys, await prune.collect(found, now, user())
 
     keys, collected = look(store, delete)
     parts, blobs = (collected.parts, collected.blobs) if collected else (0, 0)

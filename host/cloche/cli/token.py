@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, look, store_option
+from cloche.cli.base import command, look, store_option, user
 
 if TYPE_CHECKING:
     from cloche.operations.stores import Store
@@ -69,7 +69,9 @@ async def _created(store: Store, tenant: str | None, role: str, label: str, expi
     from cloche.operations import stores, tokens
 
     lasts_s = milliseconds(expires, "--expires") / 1000 if expires is not None else None
-    return await tokens.create(store, tenant=tenant, role=role, label=label, now=stores.now(), lasts_s=lasts_s)
+    return await tokens.create(
+        store, tenant=tenant, role=role, label=label, now=stores.now(), lasts_s=lasts_s, by=user()
+    )
 
 
 async def _listed(store: Store, tenant: str | None) -> list[TokenRow]:
@@ -79,15 +81,15 @@ async def _listed(store: Store, tenant: str | None) -> list[TokenRow]:
 
 
 async def _rotated(store: Store, id: str, tenant: str | None) -> Made:
-    from cloche.operations import tokens
+    from cloche.operations import stores, tokens
 
-    return await tokens.rotate(store, id, tenant=tenant)
+    return await tokens.rotate(store, id, stores.now(), tenant=tenant, by=user())
 
 
 async def _revoked(store: Store, id: str, tenant: str | None) -> None:
-    from cloche.operations import tokens
+    from cloche.operations import stores, tokens
 
-    await tokens.revoke(store, id, tenant=tenant)
+    await tokens.revoke(store, id, stores.now(), tenant=tenant, by=user())
 
 
 def _data(row: TokenRow) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from cloche.run.code import known_code, load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
 from cloche.run.tracebacks import native_traceback
 from cloche.status import FINAL, RESTING, RunStatus
+from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
 from cloche.text import shown
@@ -320,7 +321,9 @@ class ForeignRun(Run):
             try:
                 if call is not None:
                     await _awaited(call(result))
-            except Exception:
+            except BaseException as error:
+                if not is_raised(error):
+                    raise
                 log.exception("a callback of run %s raised; the run is not affected", self._id)
         return result
 

@@ -14,7 +14,8 @@ from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import check_idempotency_key, event_name, new_run_key, run_key, tenant_id
 from cloche.history.values import encode, plain
-from cloche.operations import export, replay
+from cloche.operations import acts, export, replay
+from cloche.operations.acts import Act
 from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
@@ -212,10 +213,11 @@ class Runs:
         """
         await self.connection.cancel(self._key(run_id), "asked for by the caller")
 
-    async def delete(self, run_id: str) -> None:
+    async def delete(self, run_id: str, *, by: str = "") -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
 
-        What only it needed (parts of large bodies, code, guest) is collected by the next `prune`.
+        What only it needed (parts of large bodies, code, guest) is collected by the next `prune`. `by` is who does it, for the
+        audit log.
 
         Raises:
             NotFound: there is no such run.
@@ -225,7 +227,9 @@ class Runs:
         row = await replay.row_of(connection.store, key)
         if row.status not in FINAL or connection.is_driven(key):
             raise UsageError(f"run {run_id} is {row.status}: only a run that has ended can be deleted; cancel it first")
-        if not await connection.store.delete([key], connection.world.now()):
+        now = connection.world.now()
+        await acts.write_act(connection.store, Act.DELETED, by, now, key.tenant, run=key.run)
+        if not await connection.store.delete([key], now):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
 
     async def get(self, run_id: str) -> Run:

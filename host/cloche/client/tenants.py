@@ -17,11 +17,12 @@ from cloche.history import RunKey
 from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
 from cloche.history.notes import unpack_created
-from cloche.operations import fork, replay
+from cloche.operations import acts, fork, replay
+from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, grants_to_write, keep
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
-from cloche.store import AuditEntry, Version, all_records
+from cloche.store import Version, all_records
 from cloche.tenancy import InForce, Policy
 from cloche.worker import holds
 
@@ -142,7 +143,7 @@ class Tenant(TenantRuns, HostedRuns):
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
             GuestUnavailable: no process can be started to read it in.
         """
-        one = Deployment(self._tenant, content, workflow, language, self.deployed_policy)
+        one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker, engine = self._host._running, self._host.engine
         await holds.check(worker.store, self._tenant)
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
@@ -154,9 +155,6 @@ class Tenant(TenantRuns, HostedRuns):
                 "To grant them: %s",
                 *(version.id, self._tenant, ", ".join(bundle.not_granted), grants_to_write(bundle.not_granted)),
             )
-        facts = {"version": version.id, "digest": version.digest}
-        now = worker.services.world.now()
-        await worker.store.write_audit(AuditEntry.of(now, self._tenant, by, "deployed", **facts))
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
@@ -166,11 +164,11 @@ class Tenant(TenantRuns, HostedRuns):
         Raises:
             NotFound: the tenant has no such version.
         """
-        id = version if isinstance(version, str) else version.id
-        if not await self.connection.store.withdraw(self._tenant, id):
+        id, store = version if isinstance(version, str) else version.id, self.connection.store
+        if await store.version_of(self._tenant, id) is not None:
+            await acts.write_act(store, Act.WITHDREW, by, self.connection.world.now(), self._tenant, version=id)
+        if not await store.withdraw(self._tenant, id):
             raise NotFound(f"tenant {self._tenant} has no version '{id}'", kind="version", id=id)
-        entry = AuditEntry.of(self.connection.world.now(), self._tenant, by, "withdrew", version=id)
-        await self.connection.store.write_audit(entry)
 
 
 def _exists(key: RunKey) -> RunConflict:

@@ -29,10 +29,12 @@ class Upkeep(HostedRuns):
         status: str | None = None,
         workflow: str | None = None,
         dry_run: bool = False,
+        by: str = "",
     ) -> prune.PruneReport:
         """Delete the runs that ended longer ago than `older_than_s`, then everything in the store that no run needs.
 
-        Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be.
+        Without `older_than_s` no run is deleted. With `dry_run` nothing is; the report says which runs would be. `by` is who
+        does it, for the audit log.
 
         Raises:
             HistoryError: the code of a run is damaged: what is needed cannot be known, and is not collected.
@@ -45,9 +47,9 @@ class Upkeep(HostedRuns):
         if dry_run:
             return prune.PruneReport([key.run for key in keys], dry_run=True)
         gone: list[str] = []
-        async for deleted in prune.delete(store, keys, now):
+        async for deleted in prune.delete(store, keys, now, by):
             gone += [key.run for key in deleted]
-        collected = await prune.collect(store)
+        collected = await prune.collect(store, now, by)
         return prune.PruneReport(gone, collected.parts, collected.blobs)
 
     async def check(self, workflow: Workflow) -> upgrade.CheckReport:
@@ -61,8 +63,10 @@ class Upkeep(HostedRuns):
             [fit async for fit in upgrade.fits(self.connection.store, engine, code, self._tenant)]
         )
 
-    async def upgrade(self, run_id: str, workflow: Workflow) -> replay.ReplayReport:
+    async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> replay.ReplayReport:
         """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
+
+        `by` is who does it, for the audit log.
 
         Raises:
             NotFound: there is no such run.
@@ -75,7 +79,7 @@ class Upkeep(HostedRuns):
             raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
         code = code_of(workflow, engine)
         now = worker.services.world.now()
-        report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now)
+        report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now, by)
         worker.claims.expect(now)
         return report
 
@@ -88,17 +92,18 @@ class Upkeep(HostedRuns):
         workflows = self._host._running.registry.workflows()
         return any(blob_digest(code_of(one, self._host.engine).pack()) == digest for one in workflows if one.committed)
 
-    async def import_(self, data: bytes) -> Run:
+    async def import_(self, data: bytes, *, by: str = "") -> Run:
         """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
 
-        Code that is not registered here, and was never in this store, is its tenant's, not the host's.
+        Code that is not registered here, and was never in this store, is its tenant's, not the host's. `by` is who does it, for
+        the audit log.
 
         Raises:
             ForeignFile, BrokenChain: the file is not what was exported.
             RunConflict: this store has another run of that id.
         """
         worker = self._host._running
-        key = await export.import_run(worker.store, data, self._host.policies, self._is_registered)
+        key = await export.import_run(worker.store, data, self._host.policies, self._is_registered, by)
         await worker.starting.wake(key)
         await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)

@@ -23,15 +23,16 @@ from cloche.sandbox.process.pool import Pool
 
 PROCESSES_MAX = 64  # about 35 MB each, besides the cells
 PATIENCE_S = 10.0
+SHARE_S = 5.0  # to begin a process and rebuild what was in it takes about one
 
 
 class ProcessEngine(SandboxEngine):
     """As `SandboxEngine`, with the cells of each tenant in a process that serves no other, has an empty environment, and where
     the kernel allows it can open no file and reach no network.
 
-    `processes` is how many may rest: the one that was not used for longest ends when another tenant needs one, and what was in
-    it is rebuilt when it is needed. `patience_s` is how much longer than its limit a turn may take before its
-    process is taken to hang. `close` (or `with`) ends them all; so does the end of this process, whatever it is.
+    `processes` is how many there may be: where more tenants want one they have theirs in turns, `share_s` each, which is
+    logged; what was in a process that ended is rebuilt when it is needed. `patience_s` is how much longer than its limit a
+    turn may take before its process is taken to hang. `close` (or `with`) ends them all; so does the end of this process.
     """
 
     name = "process"
@@ -43,9 +44,10 @@ class ProcessEngine(SandboxEngine):
         python_guest: Path | None = None,
         processes: int = PROCESSES_MAX,
         patience_s: float = PATIENCE_S,
+        share_s: float = SHARE_S,
     ) -> None:
         super().__init__(limits, python_guest=python_guest)
-        self._pool = Pool(processes, lambda: Child(patience_s))
+        self._pool = Pool(processes, lambda: Child(patience_s), share_s)
         self._end = weakref.finalize(self, self._pool.close)
 
     def load(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId) -> None:
@@ -72,6 +74,14 @@ class ProcessEngine(SandboxEngine):
     def processes(self) -> dict[TenantId, Child]:
         """The processes that run now, by tenant."""
         return self._pool.children()
+
+    def waiting(self) -> list[TenantId]:
+        """The tenants that wait for a process of theirs, the next one first."""
+        return self._pool.waiting()
+
+    def place_in_s(self, tenant: TenantId) -> float:
+        """0 if the tenant has a process, or may start one; else after how many seconds to ask again."""
+        return self._pool.place_in_s(tenant)
 
     def close(self) -> None:
         """End all processes. Cells in them are lost; their runs are rebuilt wherever they continue."""

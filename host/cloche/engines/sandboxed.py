@@ -16,6 +16,7 @@ from cloche.history.check import Validator
 from cloche.history.ids import TenantId
 from cloche.sandbox import Cell as SandboxCell
 from cloche.sandbox import Image, Limits, base_image, images, load_image, meter, walk
+from cloche.sandbox.cells import LIGHT_CELL_BYTES
 from cloche.sandbox.images import digest_of_source
 
 log = logging.getLogger("cloche.sandbox")
@@ -54,8 +55,9 @@ class SandboxEngine:
         return SandboxCell(self._image(code, guest, limits), limits)
 
     def keeps(self, code: Code, limits: Limits) -> bool:
-        """Whether the image of some code is at hand, so that a cell of it is made without evaluating anything."""
-        return (code.guest, digest_of_source(code.source), limits) in images.kept
+        """Whether a cell of some code is made in no time: its image is at hand, and has few pages to write."""
+        image = images.kept.get((code.guest, digest_of_source(code.source), limits))
+        return image is not None and image.page_count * images.PAGE_BYTES <= LIGHT_CELL_BYTES
 
     def thaw(self, code: Code, guest: Callable[[], bytes], limits: Limits, tenant: TenantId, frozen: bytes) -> Cell:
         return SandboxCell.thaw(self._image(code, guest, limits), limits, frozen)

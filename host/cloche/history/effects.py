@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.messages import AbandonCall, CallStep, Command, Leave, SetTimer, StartChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,20 @@ class Suspension:
     payload: Any
     labels: tuple[str, ...]
     step: str
+
+
+def effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
+    """What a command asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
+    match command:
+        case CallStep():
+            asked = command.call, command.path, command.name, command.arguments
+            return [StartStep(*asked, keywords=command.keywords)]
+        case SetTimer():
+            return [StartTimer(command.call, command.due)]
+        case StartChild():
+            return [StartRun(command.call, command.workflow, command.input)]
+        case AbandonCall():
+            return [StopCall(command.call)]
+        case Leave():
+            return [StopCall(call) for call in left_open]
+    return []

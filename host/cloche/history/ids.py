@@ -163,6 +163,14 @@ def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
     return run_key(f"{parent.run}{ID_SEPARATOR}{kind}{call}", parent.tenant)
 
 
+def child_key(parent: RunKey, call: CallId, *, derived_ids: bool) -> RunKey:
+    """The key of the child that a call of `parent` waits for. Without `derived_ids` the parent is of an older release, whose
+    children have ids of another form."""
+    if derived_ids:
+        return derived_key(parent, CHILD, call)
+    return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
+
+
 def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:
     """The run that waits for this one as its child, and the call that does; None of a run that no workflow's code has begun.
 

@@ -7,7 +7,7 @@ is dropped together with its cell and both are rebuilt from the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -16,21 +16,19 @@ from cloche.history import lifecycles
 from cloche.history.bounds import Bounds
 from cloche.history.calls import OpenCalls
 from cloche.history.check import Validator
-from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, StopCall
+from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effects_of
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
 from cloche.history.messages import (
     EVENTS,
     LOG_LEVELS,
-    AbandonCall,
     CallStep,
     CancelRequested,
     ChildEnded,
     Command,
     Event,
     FailRun,
-    Leave,
     OpenHook,
     SetTimer,
     StartChild,
@@ -63,6 +61,7 @@ Input: TypeAlias = Event | AnyNote
 
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
+AT_ONCE = 500  # commands that are taken before whoever makes the turn may do something else: about 5 ms
 _LAST_WORDS_MAX = 500  # characters
 _WITH_STATE = (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.STEP_SUSPENDED)
 _BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
@@ -79,9 +78,10 @@ _STATUS = {
 
 @dataclass(slots=True)
 class Batch:
-    """What one turn adds to the log: all of it or nothing. `expect` is the seq it must come after."""
+    """What one turn adds to the log: all of it or nothing. It comes after record `expect` and `bytes_before` bytes."""
 
     expect: Seq
+    bytes_before: int = 0
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     abandoned: set[CallId] = field(default_factory=set)  # by commands of this batch
@@ -92,7 +92,7 @@ class Batch:
     def of(cls, machine: RunMachine) -> Batch:
         """One that begins where the machine stands."""
         machine.open.awaited.mark()
-        return cls(machine.head_seq)
+        return cls(machine.head_seq, machine.log_bytes)
 
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
@@ -262,9 +262,23 @@ class RunMachine:
             MalformedOutput: the output is not in the grammar, or asks for what cannot follow. The machine is spoilt.
             LimitExceeded: a bound was met. The machine is spoilt.
         """
+        work = self.accepting(inputs, output, now)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                batch: Batch = end.value
+                return batch
+
+    def accepting(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Generator[None, None, Batch]:
+        """As `accept`, in pieces of `AT_ONCE` commands: between two of them the caller may do something else.
+
+        The machine follows the records that were made so far, and nothing but this may change it meanwhile.
+        """
         batch = self._batch = Batch.of(self)
         delivers, bounds = self._delivers, self.bounds
         outputs = split_output(output, bounds, self.validator)
+        left = AT_ONCE  # of this piece
         for one in inputs:
             if self.ended and not isinstance(one, LateResult):  # what came after the end is not part of the run
                 continue
@@ -277,7 +291,17 @@ class RunMachine:
             if stops_delivery:
                 self._refuse_unstarted(one.time)
             elif delivers:
-                self._take_commands(next(outputs, None), one.time)
+                commands = next(outputs, None)
+                if commands is None:
+                    raise MalformedOutput("the guest answered fewer events than it was given")
+                for body in commands:
+                    if not left:
+                        yield
+                        left = AT_ONCE
+                    left -= 1
+                    self._add_command(body, one.time)
+                if bounds is not None:
+                    bounds.check_console(console_bytes(commands))
         if not self.ended and next(outputs, None) is not None:
             raise MalformedOutput("the guest answered more events than it was given")
         self._close(now)
@@ -356,15 +380,6 @@ class RunMachine:
                 failure = Failure(CANCELED, "the run was canceled before this child began")
                 self._add_event(ChildEnded.failed(time, effect.call, failure))
 
-    def _take_commands(self, commands: list[bytes] | None, time: TimeMs) -> None:
-        """What the guest asked for when it was given one event."""
-        if commands is None:
-            raise MalformedOutput("the guest answered fewer events than it was given")
-        for body in commands:
-            self._add_command(body, time)
-        if self.bounds is not None:
-            self.bounds.check_console(console_bytes(commands))
-
     def _add_command(self, body: bytes, time: TimeMs) -> None:
         command: Command = unpack_command(body, is_new=self.bounds is None or not self.bounds.has_old_names)
         call = getattr(command, "call", None)
@@ -380,7 +395,7 @@ class RunMachine:
             self._add(kind, time, call, getattr(command, "path", None), body, command)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
-        effects = _effects_of(command, self._left_open)
+        effects = effects_of(command, self._left_open)
         self._batch.effects += effects
         self._batch.abandoned.update(effect.call for effect in effects if isinstance(effect, StopCall))
 
@@ -426,20 +441,3 @@ def _last_error(records: Sequence[Record]) -> str:
         if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
             return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
     return ""
-
-
-def _effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
-    """What a command asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
-    match command:
-        case CallStep():
-            asked = command.call, command.path, command.name, command.arguments
-            return [StartStep(*asked, keywords=command.keywords)]
-        case SetTimer():
-            return [StartTimer(command.call, command.due)]
-        case StartChild():
-            return [StartRun(command.call, command.workflow, command.input)]
-        case AbandonCall():
-            return [StopCall(command.call)]
-        case Leave():
-            return [StopCall(call) for call in left_open]
-    return []

@@ -225,11 +225,11 @@ async def export_run(runs: Tenant, run_id: Id) -> Response:
 
 
 @router.delete("/runs/{run_id}", status_code=204, response_model=None, **needs(Role.ADMIN))
-async def delete_run(runs: Tenant, run_id: Id) -> Response:
+async def delete_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     """Delete a run that has ended; a tombstone keeps its id."""
     await run_of(runs, run_id)
     try:
-        await runs.delete(run_id)
+        await runs.delete(run_id, by=principal_of(request).id)
     except UsageError as error:
         if type(error) is not UsageError:
             raise

@@ -38,6 +38,7 @@ async def create_token(request: Request, runs: Tenant) -> Response:
         label=body.label,
         now=_now(request),
         lasts_s=body.lasts_s,
+        by=principal_of(request).id,
     )
     return _made(request, made, 201)
 
@@ -46,14 +47,17 @@ async def create_token(request: Request, runs: Tenant) -> Response:
 async def rotate_token(request: Request, runs: Tenant, token_id: Id) -> Response:
     """Give a token another secret; the old one is void at once."""
     await body_of(request, NothingBody)
-    made = await tokens.rotate(_store(request), token_id, tenant=_reach(request, runs))
+    made = await tokens.rotate(
+        _store(request), token_id, _now(request), tenant=_reach(request, runs), by=principal_of(request).id
+    )
     return _made(request, made, 200)
 
 
 @router.delete("/tokens/{token_id}", status_code=204, response_model=None, **needs(Role.ADMIN))
 async def revoke_token(request: Request, runs: Tenant, token_id: Id) -> Response:
     """Forget a token: it lets nobody in any more."""
-    await tokens.revoke(_store(request), token_id, tenant=_reach(request, runs))
+    by = principal_of(request).id
+    await tokens.revoke(_store(request), token_id, _now(request), tenant=_reach(request, runs), by=by)
     return Response(None, 204)
 
 

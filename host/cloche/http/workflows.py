@@ -13,7 +13,7 @@ from cloche.http.bodies import answer, body_of
 from cloche.http.models import DeployBody, ForkBody, Started, VersionList, VersionOut, WorkflowList
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, needs
+from cloche.http.service import Id, Tenant, needs, principal_of
 from cloche.operations.forms import instant, to_json
 
 router = APIRouter()
@@ -61,14 +61,16 @@ async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
     if body.source is not None and body.language is None:
         raise InvalidInput("say which language the source is in", path="language", problems=["language: needed"])
     content = body.source if body.source is not None else to_json(body.graph)
-    version = await _hosted(runs).deploy(content, workflow=workflow, language=body.language)
+    version = await _hosted(runs).deploy(
+        content, workflow=workflow, language=body.language, by=principal_of(request).id
+    )
     return answer(request, _version(version), 201)
 
 
 @executing.delete("/versions/{version}", status_code=204, response_model=None, **needs(Role.ADMIN))
-async def withdraw(runs: Tenant, version: Id) -> Response:
+async def withdraw(request: Request, runs: Tenant, version: Id) -> Response:
     """Forget a version: nothing starts with it any more; runs that began with it go on."""
-    await _hosted(runs).withdraw(version)
+    await _hosted(runs).withdraw(version, by=principal_of(request).id)
     return Response(None, 204)
 
 

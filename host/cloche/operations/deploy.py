@@ -19,6 +19,7 @@ from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_gue
 from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
+from cloche.operations.acts import Act, write_act
 from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
 from cloche.tenancy import Policy
@@ -45,6 +46,7 @@ class Deployment:
     workflow: str | None = None
     language: Language | None = None
     policy: Policy = Policy.strict()  # the tenant's: it bounds the source, and the loading
+    by: str = ""  # who brings it, for the audit log
 
     def refused(self, why: str, reason: str, line: int | None = None, **facts: Any) -> DeployRefused:
         where = f"line {line}: " if line is not None else ""
@@ -134,6 +136,7 @@ async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle
     version = Version(one.tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
     if await store.version_of(one.tenant, version.id) is None and len(await store.versions(one.tenant)) >= VERSIONS_MAX:
         raise one.refused(f"{VERSIONS_MAX:,} versions are deployed: withdraw some", "too-many-versions")
+    await write_act(store, Act.DEPLOYED, one.by, now, one.tenant, version=version.id, digest=digest)
     return await store.deploy(version, {guest_digest: wasm, digest: packed})
 
 
@@ -160,6 +163,7 @@ def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> 
 
 def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
     _check_size(one, one.content, "it")
+    _check_text(one)
     if one.language is None:
         code = _of_graph(engine, readers, one)
     elif one.language in get_args(Language):
@@ -179,6 +183,18 @@ def _check_size(one: Deployment, content: str | Graph, what: str) -> None:
     if size > (most := one.policy.source_bytes):
         why = f"{what} has {size} bytes, and the policy allows {most} (source_bytes)"
         raise one.refused(why, LimitExceeded.code, limit="source_bytes", value=most, asked=size)
+
+
+def _check_text(one: Deployment) -> None:
+    """Half of a character in a source would be met when it is stored. In a graph it is the reader's problem."""
+    if isinstance(one.content, str) and one.language is not None:
+        try:
+            one.content.encode()
+        except UnicodeEncodeError as error:
+            line = one.content.count("\n", 0, error.start) + 1
+            raise one.refused(
+                "it has half of a character in it (a lone surrogate), so it is no text", "bad-text", line
+            ) from None
 
 
 def _of_graph(engine: CellSource, readers: Readers, one: Deployment) -> Code:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Literal
 
 import cloche_guest
 from cloche.errors import ClocheError
+from cloche.operations.checks import Check
+from cloche.operations.confinement import layers
 from cloche.operations.policies import Pinned, in_words, pinned
 from cloche.operations.replay import verify
 from cloche.operations.stores import opened
@@ -21,22 +23,12 @@ from cloche.tenancy import InForce
 from cloche.worker.offers import hung_steps
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: `ok` None means that there was nothing to check. `facts`: the same for programs."""
-
-    name: str
-    ok: bool | None
-    says: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
 async def examine(store: str, policies: InForce | None = None) -> list[Check]:
     """Look at everything cloche needs on this machine. Changes nothing but the cache of compiled guests.
 
     `policies`: those of the app that this is asked for; a store does not have them.
     """
-    machine = [*_versions(), _guest("javascript"), _python_guest(), _cache(), _processes()]
+    machine = [*_versions(), _guest("javascript"), _python_guest(), _cache(), *_processes()]
     return [*machine, *_policies(policies), *await _store(store)]
 
 
@@ -86,18 +78,16 @@ def _cache() -> Check:
     return Check("cache", True, f"{directory}, {len(files)} compiled guests, {size / 1e6:.1f} MB")
 
 
-def _processes() -> Check:
-    """How much a process with cells is locked up here: only those who use them need it."""
+def _processes() -> list[Check]:
+    """How much a process with cells is locked up here: those in which tenants' texts are read, and those of `ProcessEngine`."""
     try:
         child = Child(patience_s=1.0)
     except ClocheError as error:
-        return Check("cell processes", None, error.message)
+        return [Check("cell processes", None, error.message)]
     child.end()
-    layers = [f"Landlock {child.confinement.landlock}"] * bool(child.confinement.landlock)
-    layers += ["seccomp"] * child.confinement.seccomp
-    return Check(
-        "cell processes", bool(layers) or None, f"locked by {' and '.join(layers) or 'nothing on this kernel'}"
-    )
+    found = layers(child.confinement)
+    by = ", ".join(one.name for one in found if one.ok) or "nothing on this kernel but limits"
+    return [Check("cell processes", child.confinement.is_closed or None, f"locked up by {by}"), *found]
 
 
 def _policies(policies: InForce | None) -> list[Check]:

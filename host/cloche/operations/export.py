@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, get_args
@@ -30,15 +30,17 @@ from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations import exported_requests
+from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import row_of
+from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
-from cloche.store import Append, NewRun, Store, blob_digest, read_through
+from cloche.store import Append, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
 
 FORMAT = "cloche-run"
-VERSION = 3  # 1 had no parts and 2 no requests, and both are read too
-WITHOUT_REQUESTS = 2  # which is what a file without them is, so that older versions read it
-TRIES = 10  # to read a run while nothing of what waits for it is taken
+VERSION = 4  # 1 had no parts, 2 no requests, and 3 none of those that were accepted: all are read too
+WITH_REQUESTS, WITHOUT_REQUESTS = 3, 2  # a file without what is new says so, so that older versions read it
+TRIES = 10  # to read what a run has accepted while it accepts nothing
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
@@ -73,44 +75,51 @@ async def deflated(digest: str, data: bytes) -> bytes:
 
 async def packed_run(store: Store, key: RunKey, pack: Callable[[str, bytes], Awaitable[bytes]]) -> PackedRun:
     """`pack` gives a blob as it stands in the file, by its digest. Raises as `export_run`."""
-    row = await row_of(store, key)
+    row, requests, granted = await _moment(store, key)
     code = await load_code(store, row.code)
-    entries, requests = await _moment(store, key)
+    entries = await _entries(store, key, row.head_seq)
     header = {
         "code": row.code,
         "format": FORMAT,
         "guest": code.guest,
         "run": key.run,
         "tenant": key.tenant,
-        "version": VERSION if requests else WITHOUT_REQUESTS,
+        "version": VERSION if granted else WITH_REQUESTS if requests else WITHOUT_REQUESTS,
         "workflow": row.workflow,
     }
     blobs = {row.code: code.pack(), code.guest: await load_guest(store, code.guest)}
-    head, rest = encode(header), b"".join([*entries, *(encode_plain(request) for request in requests)])
+    head, rest = encode(header), b"".join([*entries, *map(encode_plain, [*requests, *granted])])
     packed = PackedRun(head, {digest: await pack(digest, data) for digest, data in blobs.items()}, rest)
     closing = blake2b(packed.whole, digest_size=HASH_BYTES).digest()
     return replace(packed, rest=rest + encode_plain(closing))
 
 
-async def _moment(store: Store, key: RunKey) -> tuple[list[bytes], list[list[Any]]]:
-    """Records, and the requests that waited all the while they were read: one that is delivered meanwhile would be in both."""
+async def _moment(store: Store, key: RunKey) -> tuple[RunRow, list[list[Any]], list[list[Any]]]:
+    """The entry of a run, and of the same moment the requests that wait for it and those that it has accepted.
+
+    Accepting one is a commit of the run: while it ends where it did, nothing was accepted. Its records are read later.
+    """
     for _ in range(TRIES):
-        requests = await exported_requests.packed(store, key)
-        entries = await _entries(store, key)
-        if not requests or (await exported_requests.packed(store, key))[: len(requests)] == requests:
-            return entries, requests
+        row = await row_of(store, key)
+        requests, granted = (
+            await exported_requests.packed(store, key),
+            await exported_requests.packed_granted(store, key),
+        )
+        if (await row_of(store, key)).head_seq == row.head_seq:
+            return row, requests, granted
     raise UsageError(f"run {key} takes events faster than it can be exported: try again when it rests")
 
 
-async def _entries(store: Store, key: RunKey) -> list[bytes]:
-    """The records of a run, and in front of each the parts of its body that have not been there yet."""
+async def _entries(store: Store, key: RunKey, head: Seq) -> list[bytes]:
+    """The records of a run up to its `head`, and in front of each the parts of its body that have not been there yet."""
     found: list[bytes] = []
     written: set[bytes] = set()
 
     def take(page: list[Record]) -> None:
         for record in page:
-            found.extend(encode_plain(part) for part in _new_parts(record, written))
-            found.append(encode_plain([record.packed, record.hash]))
+            if record.seq <= head:
+                found.extend(encode_plain(part) for part in _new_parts(record, written))
+                found.append(encode_plain([record.packed, record.hash]))
 
     await read_through(store, key, take)
     return found
@@ -134,6 +143,7 @@ async def import_run(
     data: bytes,
     policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
+    by: str = "",
 ) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
@@ -143,6 +153,7 @@ async def import_run(
     Args:
         policies: what runs may be pinned to here; None takes any.
         is_ours: whether a bundle of this digest is the host's own.
+        by: who brings it, for the audit log.
 
     Raises:
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
@@ -153,13 +164,13 @@ async def import_run(
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
     header, blobs, items = await loop.run_in_executor(None, _read, data)
     key = _key_of(header)
+    granted, items = exported_requests.unpacked_granted(items, key)
     pairs = [item for item in items if not exported_requests.is_request(item)]
     records, machine = await loop.run_in_executor(None, _verified, key, pairs)
     created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
     _check_created(key, created, header["workflow"])
     requests = exported_requests.unpacked(items[len(pairs) :], key, created)
-    if requests and machine.ended:
-        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+    _check_requests(requests, machine)
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
     if policies is not None:
@@ -170,7 +181,8 @@ async def import_run(
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
-    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine)
+    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine, by)
+    await store.remember(key, granted)
     await exported_requests.post(store, key, created, requests)
     return key
 
@@ -181,13 +193,19 @@ async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
     return any(version.digest == digest and version.is_wide for version in versions)
 
 
-async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine) -> None:
+def _check_requests(requests: Sequence[object], machine: RunMachine) -> None:
+    if requests and machine.ended:
+        raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
+
+
+async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine, by: str) -> None:
     """The run with its records, unless the store has it."""
     row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
             return
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
+    await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
     [problem] = await store.commit([append])

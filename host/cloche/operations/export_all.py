@@ -117,6 +117,7 @@ async def import_all(
     data: BinaryIO,
     policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
+    by: str = "",
 ) -> AsyncIterator[Moved]:
     """Put the runs of a file into `store`; gives each when it is there. One that is refused is left out, others are not.
 
@@ -140,7 +141,7 @@ async def import_all(
                 key = run_key(header["run"], header["tenant"])
                 try:
                     blobs = [archive.read(f"blobs/{header[which]}") for which in ("code", "guest")]
-                    await import_run(store, b"".join([head, *blobs, rest]), policies, is_ours)
+                    await import_run(store, b"".join([head, *blobs, rest]), policies, is_ours, by)
                 except StoreError:
                     raise
                 except ClocheError as error:

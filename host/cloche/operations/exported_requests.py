@@ -1,4 +1,8 @@
-"""The requests that wait for a run, in the file of the run: `["request", kind, name, body, token, kept, posted_at]` each."""
+"""The requests of a run, in the file of the run.
+
+Those that wait are `["request", kind, name, body, token, kept, posted_at]` each. Of those with an idempotency key that were
+accepted `["granted", kind, token, posted_at]` is there: the same again is not a new one, wherever the run has moved.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from cloche.history.ids import TimeMs, is_name
 from cloche.history.notes import RunCreated
 from cloche.history.values import decode
 from cloche.run.limits import check_event, inbox_bounds
-from cloche.store import START
+from cloche.store import START, Granted
 from cloche.worker.answers import start_token
 from cloche.worker.start_request import StartRequest
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from cloche.history import RunKey
     from cloche.store import InboxRow, Store
 
-MARK = "request"
+MARK, GRANTED_MARK = "request", "granted"
 KINDS = ("event", "resume", "cancel")
 
 
@@ -45,9 +49,40 @@ def _packed(row: InboxRow) -> list[Any]:
     return [MARK, row.kind, row.name, row.body, row.token, row.kept, row.posted_at]
 
 
+async def packed_granted(store: Store, key: RunKey) -> list[list[Any]]:
+    """What was accepted, and would be known if it came again."""
+    return [[GRANTED_MARK, one.kind, one.token, one.posted_at] for one in await store.granted(key) if one.kind in KINDS]
+
+
 def is_request(item: Any) -> bool:
     """Whether an item of a file says that it is a request."""
     return isinstance(item, list) and item[:1] == [MARK]
+
+
+def is_granted(item: Any) -> bool:
+    """Whether an item of a file says that it is a request which was accepted."""
+    return isinstance(item, list) and item[:1] == [GRANTED_MARK]
+
+
+def unpacked_granted(items: Sequence[Any], key: RunKey) -> tuple[list[Granted], list[Any]]:
+    """What `packed_granted` gave, of a file that anybody may have written, and the other items.
+
+    Raises:
+        ForeignFile: it is no request that could have been made for this run.
+    """
+    found, others = [], []
+    for item in items:
+        if not is_granted(item):
+            others.append(item)
+            continue
+        kind, token, at = item[1:] if len(item) == 4 else ("", "", 0)
+        is_one = kind in KINDS and isinstance(token, str) and token.startswith(f"{key.token}:{kind}:")
+        if not is_one or type(at) is not int or not 0 <= at < 1 << 62:
+            raise ForeignFile(
+                "a request that was accepted, in this file, is none that could have been made for its run"
+            )
+        found.append(Granted(kind, token, TimeMs(at)))
+    return found, others
 
 
 def packed_starts(rows: Sequence[InboxRow]) -> list[list[Any]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloche.errors import NotFound
-from cloche.store import AuditEntry, Hold, Store, Version
+from cloche.operations.acts import Act, write_act
+from cloche.store import Hold, Store, Version
 from cloche.worker.holds import check as check
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 async def suspend(store: Store, tenant: TenantId, reason: str, by: str, now: TimeMs) -> None:
     """Hold back all runs of a tenant, also those that are not begun yet."""
-    await store.write_audit(AuditEntry.of(now, tenant, by, "suspended", reason=reason))
+    await write_act(store, Act.SUSPENDED, by, now, tenant, reason=reason)
     await store.hold(Hold(tenant, "", reason, now))
 
 
@@ -28,7 +29,7 @@ async def reinstate(store: Store, tenant: TenantId, by: str, now: TimeMs) -> Non
     """
     if not await _is_held(store, tenant, ""):
         raise NotFound(f"tenant {tenant} is not suspended", kind="hold", id=tenant)
-    await store.write_audit(AuditEntry.of(now, tenant, by, "reinstated"))
+    await write_act(store, Act.REINSTATED, by, now, tenant)
     await store.let_go(tenant)
 
 
@@ -39,7 +40,7 @@ async def quarantine(store: Store, tenant: TenantId, id: str, reason: str, by: s
         NotFound: the tenant has no such version.
     """
     version = await _version(store, tenant, id)
-    await store.write_audit(AuditEntry.of(now, tenant, by, "quarantined", version=version.id, reason=reason))
+    await write_act(store, Act.QUARANTINED, by, now, tenant, version=version.id, reason=reason)
     await store.hold(Hold(tenant, version.digest, reason, now))
     return version
 
@@ -52,7 +53,7 @@ async def release(store: Store, tenant: TenantId, id: str, by: str, now: TimeMs)
     version = await _version(store, tenant, id)
     if not await _is_held(store, tenant, version.digest):
         raise NotFound(f"version '{version.id}' of tenant {tenant} is not in quarantine", kind="hold", id=id)
-    await store.write_audit(AuditEntry.of(now, tenant, by, "released", version=version.id))
+    await write_act(store, Act.RELEASED, by, now, tenant, version=version.id)
     await store.let_go(tenant, version.digest)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from cloche.engines import Code
 from cloche.errors import HistoryError
 from cloche.history import RunKey, TimeMs
+from cloche.operations.acts import Act, write_act
 from cloche.status import FINAL, RunStatus
 from cloche.store import Collected, RunRow, Store
 
@@ -46,18 +48,21 @@ async def _rows(store: Store, tenant: str | None, status: RunStatus, workflow: s
         after = rows[-1].key.run
 
 
-async def delete(store: Store, keys: Sequence[RunKey], now: TimeMs) -> AsyncIterator[list[RunKey]]:
-    """Delete runs, some at a time; gives those that were deleted after each commit."""
+async def delete(store: Store, keys: Sequence[RunKey], now: TimeMs, by: str = "") -> AsyncIterator[list[RunKey]]:
+    """Delete runs, some at a time; gives those that were deleted after each commit. `by`: who does it, for the audit log."""
+    for tenant, count in sorted(Counter(key.tenant for key in keys).items()):
+        await write_act(store, Act.PRUNED, by, now, tenant, runs=count)
     for start in range(0, len(keys), RUNS_A_COMMIT):
         yield await store.delete(keys[start : start + RUNS_A_COMMIT], now)
 
 
-async def collect(store: Store) -> Collected:
+async def collect(store: Store, now: TimeMs, by: str = "") -> Collected:
     """Delete parts, code and guests that no run needs any more. Their space in the file is used again.
 
     Raises:
         HistoryError: the code of a run is damaged; nothing was deleted.
     """
+    await write_act(store, Act.COLLECTED, by, now)
     return await store.collect(_guest_of)
 
 

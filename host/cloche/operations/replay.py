@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -205,7 +205,8 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
         return
     machine, workflow, tally = RunMachine(row.key), "", Tally()
     last: Record | None = None
-    metered = await store.metered(row.key)  # before the records: an append that comes between is seen by them
+    # Before the records: an append that comes between is seen by them.
+    metered, awaited = await store.metered(row.key), await store.awaited(row.key)
 
     def take(page: list[Record]) -> None:
         nonlocal workflow, last
@@ -231,12 +232,25 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
+    for problem in _wrong_names(machine, awaited):
+        yield problem
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if await store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def _wrong_names(machine: RunMachine, awaited: Sequence[str]) -> Iterator[str]:
+    """What the store says of the events that a run waits for otherwise than its records do."""
+    names = set(machine.open.awaited)
+    if (missing := names - set(awaited)) and "" not in awaited:  # of a run of before there were names it may be any
+        yield f"the run waits for event {', '.join(sorted(missing))}, and no worker would find that: start one that takes it up"
+    left = set(awaited) - names
+    if left if machine.ended else left - {""}:
+        told = ", ".join(sorted(left - {""})) or "of any name"
+        yield f"event {told} is waited for by the entry of the run, and not by its records"
 
 
 def _plain(value: object) -> object:

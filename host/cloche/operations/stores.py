@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from cloche import store as stores
 from cloche.errors import UsageError
 from cloche.history.ids import TimeMs
+from cloche.operations.acts import Act, write_act
 from cloche.run.clock import SystemWorld
 from cloche.store import (
     AuditEntry,
@@ -18,7 +19,6 @@ from cloche.store import (
     Metered,
     Store,
     Version,
-    migrate,
     migrations,
     open_store,
 )
@@ -56,6 +56,20 @@ async def opened(store: str | os.PathLike[str], *, must_exist: bool = True) -> A
         yield found
     finally:
         await found.close()
+
+
+async def migrate(
+    store: str, *, worker_role: str | None = None, prune_role: str | None = None, by: str = ""
+) -> list[int]:
+    """Bring a store to this version: the versions that it went through. Raises as `opened`.
+
+    `by`: who does it, for the audit log, which may be there only afterwards.
+    """
+    made = await stores.migrate(store, worker_role=worker_role, prune_role=prune_role)
+    if made:
+        async with opened(store) as found:
+            await write_act(found, Act.MIGRATED, by, now(), to=made[-1])
+    return made
 
 
 def is_server(store: object) -> bool:

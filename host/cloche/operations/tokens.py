@@ -14,6 +14,7 @@ from hmac import compare_digest
 
 from cloche.errors import NotFound, UsageError
 from cloche.history.ids import TimeMs, tenant_id
+from cloche.operations.acts import Act, write_act
 from cloche.store import Store, TokenRow
 
 __all__ = ["ROLES", "Made", "TokenRow", "create", "listed", "revoke", "rotate", "whose"]
@@ -34,9 +35,11 @@ class Made:
 
 
 async def create(
-    store: Store, *, tenant: str | None, role: str, label: str, now: TimeMs, lasts_s: float | None = None
+    store: Store, *, tenant: str | None, role: str, label: str, now: TimeMs, lasts_s: float | None = None, by: str = ""
 ) -> Made:
     """A new token; `tenant` None: it reaches all of them. `lasts_s` None: it does not expire.
+
+    `by`: who asks, for the audit log.
 
     Raises:
         UsageError: there is no such role, the tenant's id is not one, or the label is too long.
@@ -57,26 +60,29 @@ async def create(
         now,
         TimeMs(now + int(lasts_s * 1000)) if lasts_s is not None else None,
     )
+    await write_act(store, Act.TOKEN_CREATED, by, now, row.tenant or "", token=id, role=role, label=label)
     await store.put_token(row)
     return Made(row, f"clk_{id}_{secret}")
 
 
-async def rotate(store: Store, id: str, *, tenant: str | None = None) -> Made:
+async def rotate(store: Store, id: str, now: TimeMs, *, tenant: str | None = None, by: str = "") -> Made:
     """Another secret for a token, which keeps all else; the old one is void at once. Raises as `revoke`."""
     row = await _found(store, id, tenant)
     secret = secrets.token_urlsafe(32)
     changed = replace(row, digest=_digest(secret))
+    await write_act(store, Act.TOKEN_ROTATED, by, now, row.tenant or "", token=id)
     await store.put_token(changed)
     return Made(changed, f"clk_{id}_{secret}")
 
 
-async def revoke(store: Store, id: str, *, tenant: str | None = None) -> None:
+async def revoke(store: Store, id: str, now: TimeMs, *, tenant: str | None = None, by: str = "") -> None:
     """Forget a token; `tenant`: only one of this tenant.
 
     Raises:
         NotFound: there is none.
     """
-    await _found(store, id, tenant)
+    row = await _found(store, id, tenant)
+    await write_act(store, Act.TOKEN_REVOKED, by, now, row.tenant or "", token=id)
     await store.delete_token(id)
 
 

@@ -18,6 +18,7 @@ from cloche.history.limits import Limits
 from cloche.history.messages import Upgraded
 from cloche.history.notes import unpack_created
 from cloche.history.replay import DivergenceReport, script
+from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import ReplayReport, replay, row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code
@@ -78,8 +79,10 @@ async def fits(store: Store, engine: CellSource, code: Code, tenant: str | None 
             yield Fit(row.key.run, row.status, problem=error.message)
 
 
-async def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, worker: str, now: TimeMs) -> ReplayReport:
-    """Move a run that nobody executes to `code`. Once this returns, that is durable.
+async def upgrade(
+    store: Store, engine: CellSource, key: RunKey, code: Code, worker: str, now: TimeMs, by: str = ""
+) -> ReplayReport:
+    """Move a run that nobody executes to `code`. Once this returns, that is durable. `by`: who does it, for the audit log.
 
     Raises:
         NotFound: there is no such run.
@@ -102,6 +105,9 @@ async def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, wor
         report = await replay(store, key, engine, code)
         if report.divergence is not None:
             raise Divergence(str(report.divergence), report=report.divergence)
+        await write_act(
+            store, Act.UPGRADED, by, now, key.tenant, run=key.run, before=row.code, code=blob_digest(code.pack())
+        )
         await _append(store, engine, key, code, now, lease)
         return report
     finally:
@@ -111,7 +117,7 @@ async def upgrade(store: Store, engine: CellSource, key: RunKey, code: Code, wor
 
 
 async def upgrade_each(
-    store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code
+    store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code, by: str = ""
 ) -> AsyncIterator[tuple[RunKey, str | None]]:
     """Move runs one by one, as a worker that lives for so long: each with why it was not moved, if it was not.
 
@@ -125,7 +131,7 @@ async def upgrade_each(
         for key in keys:
             problem = None
             try:
-                await upgrade(store, engine, key, code, membership.worker, world.now())
+                await upgrade(store, engine, key, code, membership.worker, world.now(), by)
             except (Divergence, LeasedElsewhere) as error:
                 problem = error.message
             yield key, problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from cloche.errors import MissingStep
 from cloche.history import Batch, CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
-from cloche.history.machine import Input
+from cloche.history.machine import AT_ONCE, Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
+from cloche.run.undriven import interrupted, working
 from cloche.steps.attempt import attempt
 from cloche.steps.binding import Arguments
 from cloche.steps.context import AbortSignal
@@ -24,7 +25,6 @@ from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
     from cloche.history import RunKey, RunMachine
-    from cloche.history.calls import OpenCall
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 REDISPATCHES_MAX = 5  # how often an attempt is begun again because its process has ended
 QUARANTINE_FROM = 3  # begun again so often because a process had ended, and not in good order: less may be anything
 UNSAFE_RETRY_MS = 500
+NOTES_MAX = 500  # in one commit
 
 log = logging.getLogger("cloche.run")
 
@@ -75,9 +76,10 @@ class Attempts:
         """The attempts that are made now, for people."""
         return [task.get_name() for task in self._tasks]
 
-    def take_pending_notes(self) -> list[AnyNote]:
-        notes, self._pending_notes = self._pending_notes, []
-        return notes
+    def take_pending_notes(self) -> tuple[list[AnyNote], bool]:
+        """Those for the next commit, the oldest; and whether that is all of them: a large turn begins many attempts."""
+        notes, self._pending_notes = self._pending_notes[:NOTES_MAX], self._pending_notes[NOTES_MAX:]
+        return notes, not self._pending_notes
 
     # ---- beginning ----
 
@@ -131,15 +133,18 @@ class Attempts:
             self._pending_notes.append(_note_of_beginning(step, start, now))
             self._begin(step, call)
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch) -> Iterator[None]:
         """Add to a batch that was accepted, and is not written yet, what steps that are called in it draw of their inputs.
 
         What is drawn is in the note of their beginning. So they begin after the commit, which costs none of its own.
+        It is done in pieces: between two of them the caller may do something else.
         """
         machine = self._run.machine
         if self._draining or not machine.moves:
             return
         for index, effect in enumerate(batch.effects):
+            if index % AT_ONCE == AT_ONCE - 1:
+                yield
             step = self._services.registry.step(effect.name) if isinstance(effect, StartStep) else None
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue
@@ -200,20 +205,16 @@ class Attempts:
 
     def interrupt(self) -> None:
         """The run is being canceled, and another process began its steps: what they did is not known."""
-        failure = Failure(
-            "Interrupted", "the process ended while the run was being canceled; the step's outcome is unknown"
-        )
-        for call_id, call in _working(self._run.machine):
-            once = call.at_most_once and call.phase is StepPhase.RUNNING
-            why = unknown_outcome(call.path) if once else failure
-            self._inputs.add(StepFailed(self._services.world.now(), call_id, why))
+        message = "the process ended while the run was being canceled; the step's outcome is unknown"
+        for failed in interrupted(self._run.machine, self._services.world.now(), message):
+            self._inputs.add(failed)
 
     def leave_behind(self, seconds: int) -> None:
         """The run was canceled so long ago, and ends without the steps that go on. What still comes of them is late.
 
         Those on the event loop are canceled; a thread cannot be.
         """
-        for call_id, call in _working(self._run.machine):
+        for call_id, call in working(self._run.machine):
             log.warning(
                 "step '%s' of run %s goes on %s s after it was canceled: it is left behind",
                 call.path,
@@ -301,7 +302,10 @@ class Attempts:
             if self._stopped:
                 raise
             outcomes.tell_failed(step, start, error)
-        except (KeyboardInterrupt, GeneratorExit):  # the process, or this coroutine, is ended; if not, `_ended` tells
+        except KeyboardInterrupt:  # Ctrl-C, as far as anybody knows: it ends the process
+            log.critical("step '%s' of run %s was interrupted, and the process ends", start.path, self._run.key)
+            raise
+        except GeneratorExit:  # this coroutine is ended; if not, `_ended` tells
             raise
         except BaseException as error:  # whatever an author's code raises is a failure of its step
             outcomes.tell_failed(step, start, error)
@@ -371,11 +375,6 @@ def _release_from_quarantine(services: RunServices, key: RunKey, recorded: Seque
     for one in recorded:
         if isinstance(one, StepCompleted | StepFailed | StepBailed | StepSuspended | AttemptFailed):
             services.quarantine.over((key, one.call))
-
-
-def _working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:
-    """The steps that were asked for, and have neither ended nor wait."""
-    return [(id, call) for id, call in machine.open.items() if call.phase in (StepPhase.CALLED, StepPhase.RUNNING)]
 
 
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:

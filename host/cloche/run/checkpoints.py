@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cloche.errors import CheckpointRejected
 from cloche.history import RunKey, Seq
@@ -22,14 +22,17 @@ from cloche.history.values import decode, encode_plain
 from cloche.sandbox import secret
 
 if TYPE_CHECKING:
-    from cloche.engines import Cell
     from cloche.history import RunMachine
 
 FORMAT = 3
 EVENTS_BETWEEN = 500  # a tail this long replays in under 5 ms; a checkpoint costs about as much as 50 events
 FUEL_BETWEEN = 300_000_000  # 20 to 30 ms of computing: few events that compute much are as dear to replay as many
 EVENTS_WORTH_KEEPING = 64  # when a cell is evicted: fewer are replayed as fast as a checkpoint is read
+OPEN_CALLS_MAX = (
+    1_000  # of a run with more there is none, until they are fewer: to take one down holds the loop for 35 ms
+)
 _MAC_BYTES = 32
+Frozen: TypeAlias = Callable[[], tuple[str, bytes]]  # as `Cell.freeze` gives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,22 @@ class Checkpoint:
     cell: bytes
 
 
-def taken(key: RunKey, machine: RunMachine, cell: Cell, bytes_max: int) -> Callable[[], bytes] | None:
-    """Take a checkpoint now. What comes back packs it, in any thread; None where the engine cannot freeze a cell.
+def taken(
+    key: RunKey, machine: RunMachine, freeze: Callable[[], Frozen | None], bytes_max: int
+) -> Callable[[], bytes | None]:
+    """Take a checkpoint now, of a cell that stays as it is until it was asked to `freeze`.
+
+    What comes back packs it, in any thread; it gives None where the engine cannot freeze a cell.
 
     Raises (what comes back):
         LimitExceeded: it has more than `bytes_max`.
     """
-    frozen = cell.freeze()
-    if frozen is None:
-        return None
     seq, saved = machine.head_seq, machine.saved()
 
-    def pack() -> bytes:
+    def pack() -> bytes | None:
+        frozen = freeze()
+        if frozen is None:
+            return None
         state_hash, data = frozen()
         packed = sealed(key, Checkpoint(seq, state_hash, saved, data))
         if len(packed) > bytes_max:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloche.history import RunMachine
-from cloche.history.ids import CHILD, derived_key
+from cloche.history.ids import child_key
+from cloche.history.notes import unpack_created
 from cloche.history.resting import waits_for_children
 from cloche.run.selection import id_path
 from cloche.status import FINAL, RESTING, RunStatus
-from cloche.store import read_through
+from cloche.store import first_record, read_through
 from cloche.text import shown
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ def told(waits: Sequence[ChildWait]) -> str:
 
 
 async def child_waits(store: Store, machine: RunMachine) -> list[ChildWait]:
-    """The children that the run of `machine` waits for, in the order of their calls. One that has not begun is left out."""
-    found = []
-    for call in machine.open.children():
-        row = await store.run(derived_key(machine.key, CHILD, call))
-        if row is not None and row.status not in FINAL:
-            found.append(await _wait_for(store, machine.open[call].path, row))
+    """The children that the run of `machine` waits for, in the order of their calls, those that are not there yet too."""
+    found, calls = [], machine.open.children()
+    derived_ids = not calls or unpack_created(await first_record(store, machine.key)).derived_ids
+    for call in calls:
+        key, path = child_key(machine.key, call, derived_ids=derived_ids), machine.open[call].path
+        row = await store.run(key)
+        if row is None:
+            found.append(ChildWait(path, key.run, machine.open.start_of_child(call).workflow, RunStatus.PENDING))
+        elif row.status not in FINAL:
+            found.append(await _wait_for(store, path, row))
     return found
 
 

@@ -5,22 +5,34 @@ A child is a run like any other, under an id that follows from its parent and th
 looked up where the calling code is from: the host's among what is registered, a tenant's first among its own.
 It goes on without its parent; only its end is waited for, and it is canceled once nobody wants it any more.
 
-A run that has nothing but children under way is let go when they rest, or have been at work for a while: the last commit of a
-child leaves a request for it, which wakes it wherever it is (`worker.requests`). One of an older release, whose children do not
-know it, is driven as long as they are.
+A run that has nothing but children under way is let go when they rest, or wait to begin, or have been at work for a while: the
+last commit of a child leaves a request for it, which wakes it wherever it is (`worker.requests`). One of an older release,
+whose children do not know it, is driven as long as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, TypeVar
 
 from cloche.engines import exceptions_of
-from cloche.errors import LimitExceeded, MissingWorkflow, NotFound, RunConflict, StoreUnavailable
-from cloche.history import CallId, Failure, Kind, RunId, RunKey, TimeMs
+from cloche.errors import (
+    DamagedStore,
+    HeldBack,
+    HistoryError,
+    LimitExceeded,
+    MissingWorkflow,
+    NotFound,
+    QueueFull,
+    RunConflict,
+    StoreUnavailable,
+)
+from cloche.history import CallId, Failure, Kind, RunKey, TimeMs
 from cloche.history.effects import StartRun
-from cloche.history.ids import CHILD, derived_key
+from cloche.history.ids import child_key
+from cloche.history.machine import CANCELED
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
 from cloche.history.notes import RunStopped, unpack_created
 from cloche.history.reading import message_of
@@ -28,10 +40,12 @@ from cloche.history.records import ENDS
 from cloche.history.resting import waits_for_children
 from cloche.run.ports import ChildStart
 from cloche.status import FINAL, RESTING, RunStatus
+from cloche.steps.authors import is_raised
 from cloche.store import all_records, child_ended, first_record
 from cloche.text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from cloche.run.inputs import Inputs
@@ -39,9 +53,13 @@ if TYPE_CHECKING:
     from cloche.run.ports import RunServices
     from cloche.store import RunRow, Store
 
+T = TypeVar("T")
+
 LEFT_AFTER_MS = 10_000  # a child that has been at work for so long is left to itself
 RETRY_S = 1.0  # until a store that did not answer is asked again
 _REASON = "the run that started it was canceled, or goes on without it"
+
+log = logging.getLogger("cloche.run")
 
 
 class Children:
@@ -78,10 +96,7 @@ class Children:
         """Nobody wants this child any more."""
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
-            if await self._row(call) is not None and await self._is_ours(
-                call
-            ):  # else it begins now, and is canceled then
-                self._services.tasks.spawn(self._cancel(call))
+            self._services.tasks.spawn(self._cancel_if_there(call))
 
     async def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
@@ -130,12 +145,9 @@ class Children:
     # ---- inside ----
 
     def _key(self, call: CallId) -> RunKey:
-        parent = self._run.key
-        if self._run.limits.derived_ids:
-            return derived_key(parent, CHILD, call)
-        return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))  # of a parent of an older release, for life
+        return child_key(self._run.key, call, derived_ids=self._run.limits.derived_ids)
 
-    async def _row(self, call: CallId) -> Any:
+    async def _row(self, call: CallId) -> RunRow | None:
         return await self._services.store.run(self._key(call))
 
     def _follow(self, start: StartRun) -> None:
@@ -144,48 +156,42 @@ class Children:
             task.add_done_callback(lambda _: self._following.pop(start.call, None))
 
     async def _followed(self, start: StartRun) -> None:
-        outcome = None
-        while outcome is None:
-            try:
-                outcome = await self._outcome(start)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_S)
-            except Exception as error:  # whatever keeps a child from starting is what comes of it
-                outcome = _failed(Failure.from_exception(error))
-        request = await self._request(start.call)
-        self._told.add(start.call)
-        self._inputs.add(self._fitting(start.call, outcome), request)
+        try:
+            outcome = await self._insist(lambda: self._outcome(start))
+        except BaseException as error:  # whatever keeps a child from starting is what comes of it
+            if not is_raised(error):
+                raise
+            outcome = _failed(Failure.from_exception(error))
+        # The request that the child has left is accepted with its end. One of an older release has left none.
+        token = child_ended(self._run.key, start.call).token
+        row = await self._insist(lambda: self._services.store.request(token))
+        self._tell(start.call, outcome, row.id if row is not None else None)
 
-    async def _request(self, call: CallId) -> int | None:
-        """The request that the child has left: it is accepted with its end. One of an older release has left none."""
-        token = child_ended(self._run.key, call).token
-        while True:
-            try:
-                row = await self._services.store.request(token)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_S)
-            else:
-                return row.id if row is not None else None
+    def _tell(self, call: CallId, outcome: list[Any], request: int | None) -> None:
+        self._told.add(call)
+        self._inputs.add(self._fitting(call, outcome), request)
 
     async def _outcome(self, start: StartRun) -> list[Any]:
-        run, known = self._run, await self._row(start.call) is not None
+        known = await self._row(start.call) is not None
         if known and not await self._is_ours(start.call):
             name = shown(self._key(start.call).run)
             return _failed(Failure.of(RunConflict, f"run {name} is there, and this call has not begun it"))
-        if start.call in self._unwanted:
-            if not known:
-                return _failed(Failure("Canceled", "the run was canceled before this child began"))
-            await self._cancel(start.call)
+        if start.call in self._unwanted and known:
+            if (failure := await self._canceled(start.call)) is not None:
+                return _failed(failure)
         elif not known:
-            await self._services.child_runs.start_child(
-                ChildStart(
-                    self._key(start.call), start.workflow, start.input, self._run.code.owner, run.key, start.call
-                ),
-                run.limits,
-            )
-            if start.call in self._unwanted:
-                await self._cancel(start.call)
+            try:
+                await self._services.child_runs.start_child(self._asked(start), self._run.limits)
+            except QueueFull:  # it would wait there as long as somebody wants it
+                return _failed(Failure(CANCELED, "the run was canceled before this child began"))
+            if start.call in self._unwanted and (failure := await self._canceled(start.call)) is not None:
+                return _failed(failure)
         return await self._end(start.call)
+
+    def _asked(self, start: StartRun) -> ChildStart:
+        key, call = self._key(start.call), start.call
+        is_wanted = lambda: call not in self._unwanted  # noqa: E731
+        return ChildStart(key, start.workflow, start.input, self._run.code.owner, self._run.key, call, is_wanted)
 
     async def _is_ours(self, call: CallId) -> bool:
         """Whether the run of this call's id was begun by it. Of the plain ids of older releases that is not recorded."""
@@ -194,9 +200,34 @@ class Children:
         created = unpack_created(await first_record(self._services.store, self._key(call)))
         return dict(created.parent) == {"run": self._run.key.run, "call": call}
 
-    async def _cancel(self, call: CallId) -> None:
-        with contextlib.suppress(NotFound):  # it was deleted: there is nothing to cancel
-            await self._services.child_runs.cancel(self._key(call), _REASON)
+    async def _cancel_if_there(self, call: CallId) -> None:
+        """Else it begins now, and is canceled then. A run that waits for its end does not wait for one that cannot be had."""
+        failure = await self._insist(lambda: self._canceled(call))
+        if failure is not None and (following := self._following.get(call)) is not None:
+            following.cancel()
+            self._tell(call, _failed(failure), None)
+
+    async def _canceled(self, call: CallId) -> Failure | None:
+        """Have the child canceled; the failure of a call whose child cannot be: it is left behind."""
+        key = self._key(call)
+        try:
+            if await self._row(call) is not None and await self._is_ours(call):
+                await self._services.child_runs.cancel(key, _REASON)
+        except NotFound:  # it was deleted: there is nothing to cancel
+            pass
+        except (HistoryError, DamagedStore, HeldBack) as error:
+            why = f"child run {shown(key.run)} could not be canceled, and is left behind: {error.message}"
+            log.warning("run %s: %s", self._run.key, why)
+            return Failure(CANCELED, why)
+        return None
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers, for as long as it takes."""
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
 
     async def _end(self, call: CallId) -> list[Any]:
         """Wait until the child has ended; what came of it."""
@@ -216,7 +247,7 @@ class Children:
                 await stopped
 
     def _leave_when_at_rest(self, call: CallId, row: RunRow) -> None:
-        if row.owner is None and row.status in (*RESTING, RunStatus.WAITING):
+        if row.owner is None and row.status in (*RESTING, RunStatus.WAITING, RunStatus.PENDING):
             self._left_from[call] = TimeMs(0)
         elif not self._left_from.get(call):
             self._left_from[call] = TimeMs(self._services.world.now() + LEFT_AFTER_MS)

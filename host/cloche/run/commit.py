@@ -114,7 +114,7 @@ class Commit:
         if not batch.records:
             return
         run, machine = self._run, self._run.machine
-        if wait_s := run.limits.append_wait_s(batch.records):
+        if wait_s := run.limits.append_wait_s(machine.log_bytes - batch.bytes_before):
             await asyncio.sleep(wait_s)
         append = Append(
             run.key,

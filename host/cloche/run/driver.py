@@ -227,7 +227,7 @@ class RunDriver:
                 raise lease_lost(self.key)
             if not self.inputs.waiting:
                 if self._draining and attempts.idle:
-                    self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
+                    await self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
                     return False
                 if self._may_park():
                     return True
@@ -235,13 +235,17 @@ class RunDriver:
                 await self.inputs.wait()
                 continue
             await self._take(self.inputs.take())
-            self.live.save_checkpoint(self._services.cells.checkpoint_every)
+            await self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
 
     async def _take(self, arrived: Sequence[Incoming]) -> None:
         if self.lease is None and await self._commit.regain():
             await self._effects.dispatch(self.live.machine.pending())
-        inputs = normalize(self.live.machine, [*self._effects.attempts.take_pending_notes(), *arrived])
+        notes, are_all = self._effects.attempts.take_pending_notes()
+        if not are_all:  # results come after them
+            self.inputs.put_back(arrived)
+            arrived = ()
+        inputs = normalize(self.live.machine, [*notes, *arrived])
         if inputs:
             with self.live.keeping_cell():
                 await self._record(inputs)
@@ -267,7 +271,8 @@ class RunDriver:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
-        await self._services.supervisor.block(self.key, error, self.lease)
+        ends_in_s = self.limits.policy.clean_up_s if is_told_to_end(self.live.machine) else None
+        await self._services.supervisor.block(self.key, error, self.lease, ends_in_s)
         self.lease = None
 
     async def _leave(self, *, parked: bool) -> None:
@@ -280,7 +285,7 @@ class RunDriver:
         finally:
             supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
-            supervisor.left_to_children()
+            supervisor.look_for_requests()  # a child that ended meanwhile has left one
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
@@ -304,6 +309,16 @@ def only_waits(driver: RunDriver) -> bool:
     """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
     calls = driver.machine.open
     return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
+
+
+def has_steps_under_way(driver: RunDriver) -> bool:
+    """Whether steps of its run are at work, which may wait for what they have begun."""
+    return not driver._effects.attempts.idle
+
+
+def is_told_to_end(machine: RunMachine) -> bool:
+    """Whether a run was canceled, or has ended."""
+    return machine.ended or machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP)
 
 
 def is_far_from_moving(machine: RunMachine, world: World) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
+
+BEGUN_AT_ONCE = 100  # attempts, timers and children of one turn, before others may go on: each is a task
 
 
 class Effects:
@@ -78,7 +81,9 @@ class Effects:
         Raises:
             MissingStep, MissingWorkflow: as `follow`.
         """
-        for effect in effects:
+        for number, effect in enumerate(effects, 1):
+            if number % BEGUN_AT_ONCE == 0:
+                await asyncio.sleep(0)
             match effect:
                 case StartStep():
                     self.attempts.start(effect)

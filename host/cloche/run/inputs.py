@@ -28,6 +28,8 @@ from cloche.steps.failing import failure_of
 
 T = TypeVar("T")
 
+TAKEN_MAX = 500  # inputs in one turn: what they make of the log is made in one piece
+
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
@@ -129,7 +131,9 @@ class Inputs:
         what came before is it known whether the event's hook is still open. Else it stays in the inbox for another one.
         """
         taken = [self._timed(self.waiting.popleft())] if self.waiting else []
-        while self.waiting and not isinstance(self.waiting[0], HookReceived):
+        for _ in range(TAKEN_MAX - 1):
+            if not self.waiting or isinstance(self.waiting[0], HookReceived):
+                break
             taken.append(self._timed(self.waiting.popleft()))
         return taken
 

@@ -8,6 +8,9 @@ top level too.
 In both lanes tenants take turns (`fairness.Turns`): whoever comes waits for no more than one turn of each other tenant, and for
 those that have begun. There is one thread more than cores, and no tenant has more of them than there are cores: one is left for
 others, whatever a tenant computes. Where only one tenant has runs, nobody waits for a turn on the loop's thread.
+
+The time that all of this takes is charged to the tenant (`fairness.HostTime`), also where a turn was stopped: one whose turns
+cost the host much comes later.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cloche.engines import Cell, Code
 from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
 from cloche.history.limits import Limits
 from cloche.sandbox.process.readers import Readers
-from cloche.tenancy.fairness import Turns
+from cloche.tenancy.fairness import HostTime, Turns
 
 T = TypeVar("T")
 
@@ -38,12 +41,29 @@ LOADED_MAX = 256
 READINGS = 2  # texts of tenants that are read at one time, each of another tenant, in processes of theirs
 
 
-class Lane:
-    """Threads that tenants share: each has at most `each` of `places` at a time, the rest is for others."""
+class Watch(Protocol):
+    """Counts the nanoseconds that a run's work takes."""
 
-    def __init__(self, pool: ThreadPoolExecutor, places: int, each: int) -> None:
+    wall_ns: int
+
+
+class Lane:
+    """Threads that tenants share: each has at most `each` of `places` at a time, the rest is for others.
+
+    `charge` is told how long each was at work, in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        places: int,
+        each: int,
+        time: HostTime,
+        charge: Callable[[TenantId, int], None],
+    ) -> None:
         self.free = places
-        self.turns = Turns()
+        self.turns = Turns(time)
+        self._charge = charge
         self._pool = pool
         self._each = each
         self._busy: dict[TenantId, int] = {}
@@ -54,9 +74,10 @@ class Lane:
             self._take(tenant)
         else:
             await self._turn(tenant)
-        done = asyncio.get_running_loop().run_in_executor(self._pool, action)
+        work = _Timed(action)
+        done = asyncio.get_running_loop().run_in_executor(self._pool, work)
         # Not before it is done: who gives up waiting does not end what the thread does.
-        done.add_done_callback(partial(self._is_done, tenant))
+        done.add_done_callback(partial(self._is_done, tenant, work))
         return await asyncio.shield(done)
 
     def close(self) -> None:
@@ -71,7 +92,8 @@ class Lane:
                 self._give_back(tenant)
             raise
 
-    def _is_done(self, tenant: TenantId, done: asyncio.Future[Any]) -> None:
+    def _is_done(self, tenant: TenantId, work: _Timed[Any], done: asyncio.Future[Any]) -> None:
+        self._charge(tenant, work.ns)
         if not done.cancelled():
             done.exception()  # whoever asked has the error already, or does not wait any more
         self._give_back(tenant)
@@ -92,17 +114,47 @@ class Lane:
         return self._busy.get(tenant, 0) < self._each
 
 
-class Lanes:
-    """`tenants`: those that have runs, kept up by its owner."""
+class _Timed(Generic[T]):
+    """An action, and the nanoseconds that it took."""
 
-    def __init__(self, tenants: Collection[TenantId] = ()) -> None:
+    __slots__ = ("_action", "ns")
+
+    def __init__(self, action: Callable[[], T]) -> None:
+        self._action = action
+        self.ns = 0
+
+    def __call__(self) -> T:
+        began = perf_counter_ns()
+        try:
+            return self._action()
+        finally:
+            self.ns = perf_counter_ns() - began
+
+
+class Lanes:
+    """`tenants`: those that have runs, kept up by its owner. `place_in_s`: whether a tenant has what its turns need beside a
+    thread: 0, or after how many seconds to ask again. `is_real_time`: whether time passes while the host works; where it does
+    not, tenants take turns one by one.
+    """
+
+    def __init__(
+        self,
+        tenants: Collection[TenantId] = (),
+        place_in_s: Callable[[TenantId], float] = lambda tenant: 0.0,
+        *,
+        is_real_time: bool = True,
+    ) -> None:
         cores = os.cpu_count() or 2
         self.pool = ThreadPoolExecutor(cores + 1, "cloche-turn")
-        self.heavy = Lane(self.pool, cores + 1, cores)
+        self.time = HostTime()
         self.readers = Readers()
-        self.reading = Lane(ThreadPoolExecutor(READINGS, "cloche-read"), READINGS, 1)
+        self._is_real_time = is_real_time
+        self.heavy = Lane(self.pool, cores + 1, cores, self.time, self.charge)
+        self.reading = Lane(ThreadPoolExecutor(READINGS, "cloche-read"), READINGS, 1, self.time, self.charge)
         self._tenants = tenants
-        self._light_turns = Turns()
+        self._place_in_s = place_in_s
+        self._waits: dict[TenantId, asyncio.Task[None]] = {}  # for a place
+        self._light_turns = Turns(self.time)
         self._gives_light_turns = False
         # By the hash of the source, for so many sources take as much memory as somebody likes. Two of one hash share a
         # lane, and nothing else.
@@ -139,27 +191,52 @@ class Lanes:
             self._loaded.popitem(last=False)
         return cell
 
-    async def turn(self, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes]) -> tuple[bytes, int]:
-        """One crossing in the lane where it belongs: what came back, and the nanoseconds it took there.
+    async def turn(self, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes], watch: Watch) -> bytes:
+        """What came back of one crossing, in the lane where it belongs. `watch` is told how long it took, however it ended.
 
         Raises:
             HeavyTurn: it was not light, which is known from now on. The cell is spoilt: make the turn again on another.
         """
         if not self.takes_as_light(code, len(events)):
-            return await self.beside(tenant, partial(_timed, cell, events))
+            return await self.beside(tenant, partial(_timed, watch, cell, events))
         if len(self._tenants) > 1:
             await self._light_turn(tenant)
+        before = watch.wall_ns
         try:
-            return _timed(cell, events, light=True)
+            return _timed(watch, cell, events, light=True)
         except CellBusy:
-            return await self.beside(tenant, partial(_timed, cell, events))
+            pass
         except HeavyTurn:
             self.mark_heavy(code)
             raise
+        finally:
+            self.charge(tenant, watch.wall_ns - before)
+        return await self.beside(tenant, partial(_timed, watch, cell, events))
+
+    def charge(self, tenant: TenantId, ns: int) -> None:
+        """The host has worked so long for this tenant."""
+        if self._is_real_time:
+            self.time.charge(tenant, ns)
 
     async def beside(self, tenant: TenantId, action: Callable[[], T]) -> T:
         """Call `action` in a thread of the heavy lane, when it is the tenant's turn."""
+        if (wait_s := self._place_in_s(tenant)) > 0:
+            await self._has_place(tenant, wait_s)
         return await self.heavy.call(tenant, action)
+
+    async def _has_place(self, tenant: TenantId, wait_s: float) -> None:
+        """Wait, with no thread meanwhile. One asks for all runs of the tenant."""
+
+        async def ask() -> None:
+            left_s = wait_s
+            while left_s > 0:
+                await asyncio.sleep(left_s)
+                left_s = self._place_in_s(tenant)
+
+        if tenant not in self._waits:
+            self._waits[tenant] = asyncio.create_task(ask())
+            self._waits[tenant].add_done_callback(lambda _: self._waits.pop(tenant))
+        await asyncio.shield(self._waits[tenant])
 
     async def read(self, tenant: TenantId, action: Callable[[Readers], T]) -> T:
         """As `beside`, for what waits for a reader and computes little: it takes no place of a turn."""
@@ -199,12 +276,16 @@ class Lanes:
             self._heavy.popitem(last=False)
 
     def close(self) -> None:
+        for wait in self._waits.values():
+            wait.cancel()
         for lane in (self.heavy, self.reading):
             lane.close()
         self.readers.close()
 
 
-def _timed(cell: Cell, events: Sequence[bytes], *, light: bool = False) -> tuple[bytes, int]:
+def _timed(watch: Watch, cell: Cell, events: Sequence[bytes], *, light: bool = False) -> bytes:
     began = perf_counter_ns()
-    output = cell.turn(events, light=light) if light else cell.turn(events)
-    return output, perf_counter_ns() - began
+    try:
+        return cell.turn(events, light=light) if light else cell.turn(events)
+    finally:
+        watch.wall_ns += perf_counter_ns() - began

@@ -5,13 +5,13 @@ All of it is asked before anything happens, from what the host knows of the run,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import mode_of
 from cloche.errors import NotGranted
-from cloche.history import CallId, Failure, Record, RunKey, TimeMs
+from cloche.history import CallId, Failure, RunKey, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
     from cloche.history.machine import Input
 
 _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
-PARENTS_MAX = 100_000  # runs whose children are counted: of those that end in other processes nothing is known here
+PARENTS_MAX = 100_000  # runs whose children are known: of another one the store is asked again
 
 
 class RateCounters:
-    """What was taken in this process: by tenants in the last second, and by runs that have not ended, parked or not.
+    """What was taken: by tenants in this process in the last second, and by runs that have not ended, as the store had it.
 
-    Each rate of a tenant has a bucket of one second (token bucket).
+    Each rate of a tenant has a bucket of one second (token bucket). Of a rate each of the store's workers has an even share, so
+    that it holds for all of them and costs no write: `workers` says how many there are.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], workers: Callable[[], int] = lambda: 1) -> None:
         self.children: dict[RunKey, int] = {}  # by parent, the one that started the last child last
         self.on_denied: Callable[[RunKey, str, str], None] = lambda key, limit, asked: None
         self._monotonic = monotonic
+        self._workers = workers
         self._buckets: dict[
             tuple[str, str], tuple[float, float]
         ] = {}  # (tenant, bound) -> what is left, and when it was
@@ -47,16 +49,16 @@ class RateCounters:
 
         Those who come later wait for what was taken before them: what is left may be less than nothing.
         """
-        now = self._monotonic()
-        left, then = self._buckets.get((tenant, limit), (float(per_second), now))
-        left = min(float(per_second), left + (now - then) * per_second) - amount
+        now, share = self._monotonic(), per_second / self._workers()
+        left, then = self._buckets.get((tenant, limit), (share, now))
+        left = min(share, left + (now - then) * share) - amount
         self._buckets[tenant, limit] = (left, now)
-        return max(0.0, -left / per_second)
+        return max(0.0, -left / share)
 
     def take_child(self, parent: RunKey, most: int) -> None:
         """
         Raises:
-            LimitExceeded: the run has started so many children in this process.
+            LimitExceeded: the run has started so many children.
         """
         children = self.children.get(parent, 0) + 1
         if children > most:
@@ -163,11 +165,8 @@ class RunLimits:
         if fuel_used > self.policy.fuel_per_run:
             raise exceeded("fuel_per_run", self.policy.fuel_per_run, fuel_used)
 
-    def append_wait_s(self, records: Sequence[Record]) -> float:
-        """How many seconds to wait before these records are written: the tenant may write so fast, and no faster."""
-        size = sum(
-            len(record.packed) + (record.payload.size if record.payload is not None else 0) for record in records
-        )
+    def append_wait_s(self, size: int) -> float:
+        """How many seconds to wait before records of so many bytes are written: the tenant may write so fast, and no faster."""
         return self._counters.take(self._key.tenant, "log_bytes_per_second", self.policy.log_bytes_per_second, size)
 
     def check_inbound(self, one: Input) -> None:
@@ -231,6 +230,15 @@ class RunLimits:
         if is_new:
             self._counters.take_child(self._key, policy.children)
         return self.depth + 1
+
+    @property
+    def counts_children(self) -> bool:
+        """Whether it is known here how many this run has: else the store is asked."""
+        return self._key in self._counters.children
+
+    def has_children(self, count: int) -> None:
+        """So many the store has of this run, unless it is known here already: what began meanwhile is in it."""
+        self._counters.children.setdefault(self._key, count)
 
     def forget(self) -> None:
         """The run has ended."""

@@ -15,6 +15,7 @@ from cloche.history.reading import unpack_started
 from cloche.run import checkpoints
 from cloche.run.limits import RunLimits
 from cloche.run.recovery import Recovery
+from cloche.sandbox.cells import LIGHT_CELL_BYTES
 from cloche.store import record_pages
 
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ class LiveRun:
             self.started = await self._recorded_start()
         self.cell = None  # whatever happens, it is not what the store has
         recovery = Recovery(self._services, self.key, self.code, self.limits.policy.limits(), self._new_machine)
-        await recovery.recover()
-        self.machine, self.cell, self.tail = recovery.machine, recovery.cell, recovery.tail
+        try:
+            await recovery.recover()
+        finally:
+            self.machine = recovery.machine  # as far as its records could be read
+        self.cell, self.tail = recovery.cell, recovery.tail
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
-        self.meter.burn(recovery.burnt)
+        self.meter.burn(recovery.burnt, recovery.wall_ns)
         self._count_cell()
 
     async def _recorded_start(self) -> Started | None:
@@ -119,23 +123,37 @@ class LiveRun:
         """Let go of the cell, after a checkpoint if that is worth it; False while it is at work."""
         if self._is_turning:
             return False
-        self.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
+        if (cell := self._worth_saving(checkpoints.EVENTS_WORTH_KEEPING)) is not None:
+            self._save(cell, cell.freeze)  # in the thread that writes it: nobody uses the cell any more
         self.cell = None
         return True
 
-    def save_checkpoint(self, events_min: int) -> None:
+    async def save_checkpoint(self, events_min: int) -> None:
         """Take a checkpoint if so many events, or events that computed so much, would have to be replayed without it.
 
-        Written in another thread.
+        A large cell is copied beside the loop. Written in another thread.
         """
+        if (cell := self._worth_saving(events_min)) is None:
+            return
+        with self.keeping_cell():
+            if cell.resident_bytes > LIGHT_CELL_BYTES:
+                frozen = await self._services.lanes.beside(self.key.tenant, cell.freeze)
+            else:
+                frozen = cell.freeze()
+        if frozen is not None:
+            self._save(cell, lambda: frozen)
+
+    def _worth_saving(self, events_min: int) -> Cell | None:
         if self.cell is None or self.machine.phase not in _SAVED_IN:
-            return
-        if self.tail < events_min and self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN:
-            return
-        pack = checkpoints.taken(self.key, self.machine, self.cell, self.limits.policy.checkpoint_bytes)
-        if pack is None:
-            return
-        self.tail, self._fuel_saved, self._has_checkpoint = 0, self.cell.fuel_used, True
+            return None
+        if len(self.machine.open) > checkpoints.OPEN_CALLS_MAX:
+            return None
+        is_little = self.cell.fuel_used - self._fuel_saved < checkpoints.FUEL_BETWEEN
+        return None if self.tail < events_min and is_little else self.cell
+
+    def _save(self, cell: Cell, freeze: Callable[[], checkpoints.Frozen | None]) -> None:
+        pack = checkpoints.taken(self.key, self.machine, freeze, self.limits.policy.checkpoint_bytes)
+        self.tail, self._fuel_saved, self._has_checkpoint = 0, cell.fuel_used, True
         self._services.cells.save(self.key, self.machine.head_seq, pack)
 
     async def forget(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.history import Kind, Path, Record, Seq
 from cloche.history.messages import Enter, HookReceived, Leave, SetTimer, StepBailed, StepCompleted
 from cloche.history.reading import message_of
-from cloche.steps.registry import pinned_graph
+from cloche.steps.registry import read_graph
 from cloche.store import first_record, record_pages
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str
     for path in [*within, name] if not scope or "/" in name else within:
         record = await store.result(key, Path(path))
         if record is None and code.graph:
-            record = await _of_node(store, key, pinned_graph(code), path)
+            record = await _of_node(store, key, await read_graph(code), path)
         if record is not None:
             return _output(record)
     return None

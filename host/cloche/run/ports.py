@@ -60,7 +60,7 @@ class Cells(Protocol):
     def used(self, key: RunKey, size: int) -> None:
         """The cell of this run had a turn, and takes `size` bytes now."""
 
-    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes | None]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
 
 
@@ -140,8 +140,8 @@ class Supervisor(Protocol):
     def is_driver(self, run: DrivenRun) -> bool:
         """Whether it is this object that drives its run here."""
 
-    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
-        """The run cannot go on: the reason is kept, and it is nobody's."""
+    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None, ends_in_s: int | None = None) -> None:
+        """The run cannot go on: the reason is kept, and it is nobody's. `ends_in_s`: it was told to end, and ends then."""
 
     def report(self, key: RunKey, error: ClocheError | None) -> None:
         """Something outside keeps the run from going on for now; None: not any more."""
@@ -164,8 +164,8 @@ class Supervisor(Protocol):
     def child_ended(self, parent: RunKey, call: CallId) -> None:
         """The child of this call has ended, and has left a request for the run."""
 
-    def left_to_children(self) -> None:
-        """A run was let go while its children go on: one that ended meanwhile has left its request, and told nobody."""
+    def look_for_requests(self) -> None:
+        """Requests may be there that a store tells nobody of here: this worker has left them itself."""
 
     def timer_due(self, key: RunKey) -> None:
         """A timer of it is due, and it waits for something from outside too."""
@@ -183,7 +183,7 @@ class ChildStart:
     """A run that another one begins: `key` is its own.
 
     `owner` says where its workflow's name is looked up: whose the calling code is (a tenant, or "" for the host); None where
-    both are meant, the tenant's first.
+    both are meant, the tenant's first. `is_wanted` is asked while it waits for room in the queue of its tenant.
     """
 
     key: RunKey
@@ -192,19 +192,30 @@ class ChildStart:
     owner: str | None
     parent: RunKey
     call: CallId
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 class ChildRuns(Protocol):
     """Starting, watching and canceling other runs."""
 
     async def start_child(self, start: ChildStart, limits: RunLimits) -> Any:
-        """Begin it, or find it; `limits` are its parent's."""
+        """Begin it, or find it; `limits` are its parent's.
+
+        Raises:
+            QueueFull: it found no room in the queue, and is not wanted any more.
+        """
 
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         """Whether a run of this workflow can be started here, where code of `owner` names it."""
 
     async def cancel(self, key: RunKey, reason: str) -> None:
-        """Cancel a run, whoever executes it."""
+        """Cancel a run, whoever executes it.
+
+        Raises:
+            NotFound: there is no such run.
+            HistoryError, DamagedStore: it is blocked, and its records cannot be read.
+            HeldBack: it is canceled when an operator lets it go on.
+        """
 
     def stopped(self, key: RunKey) -> Listening:
         """Resolves when that run has stopped, or somebody else wrote."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cloche.errors import BrokenChain, CellGone, CellLost, CheckpointRejected, Divergence, GuestFault, HeavyTurn
 from cloche.history import Record, RunKey, RunMachine, Seq
 from cloche.history.fast_replay import Row, Transcript, follow
+from cloche.history.lifecycles import RunPhase
 from cloche.history.limits import Limits
 from cloche.history.replay import Script, find_divergence, script
 from cloche.run import checkpoints
@@ -39,6 +40,10 @@ class Recovery:
     tail: int = 0
     has_checkpoint: bool = False
     burnt: int = 0  # fuel
+    wall_ns: int = 0  # that its turns took
+
+    def __post_init__(self) -> None:
+        self.machine = self.new_machine()
 
     async def recover(self) -> None:
         """Bring `machine` and `cell` to the end of the log.
@@ -106,7 +111,9 @@ class Recovery:
         async for page in pages:
             await self._pass(page, transcript)
             await asyncio.sleep(0)  # the other runs go on meanwhile
-        if self.machine.ended or not transcript.events:
+        if self.machine.phase is RunPhase.CANCELING:  # nothing is delivered any more
+            self.cell = None
+        if self.machine.ended or self.machine.phase is RunPhase.CANCELING or not transcript.events:
             return
         if self.cell is None:
             self.cell = await self.services.cells.open(self.key.tenant, self.code, self.limits)
@@ -118,7 +125,7 @@ class Recovery:
         self.tail += len(events)
         before = self.cell.fuel_used
         try:
-            output, _ = await self.services.lanes.turn(self.key.tenant, self.code, self.cell, events)
+            output = await self.services.lanes.turn(self.key.tenant, self.code, self.cell, events, self)
         finally:
             self.burnt += self.cell.fuel_used - before
         if output != expected:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from cloche.errors import CellGone, GuestFault, HeavyTurn
 from cloche.history import Batch, Failure, Kind, Note, TimeMs
+from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CompleteRun
 from cloche.history.reading import message_of
@@ -19,9 +22,10 @@ FAULT_TRIES = 3  # for faults that depend on the machine
 
 
 class Turn:
-    """Makes the turns of one run. `prepare` adds what the host records of its own to a batch before it is written."""
+    """Makes the turns of one run. `prepare` adds what the host records of its own to a batch before it is written, in
+    pieces as `RunMachine.accepting`."""
 
-    def __init__(self, services: RunServices, run: LiveRun, prepare: Callable[[Batch], None]) -> None:
+    def __init__(self, services: RunServices, run: LiveRun, prepare: Callable[[Batch], Iterable[None]]) -> None:
         self._services = services
         self._run = run
         self._prepare = prepare
@@ -34,13 +38,14 @@ class Turn:
             StoreError: the store did not answer meanwhile.
         """
         run = self._run
-        if run.cell is None and run.machine.head_seq and not run.machine.ended:
+        is_over = run.machine.ended or run.machine.phase is RunPhase.CANCELING  # then nothing is delivered any more
+        if run.cell is None and run.machine.head_seq and not is_over:
             await run.rebuild()  # the cell was evicted
         now = self._services.world.now()
         try:
             events = run.machine.deliver(inputs)
             output = await self._pass(events) if events else b""
-            return len(inputs), self._accepted(inputs, output, now)
+            return len(inputs), await self._accepted(inputs, output, now)
         except GuestFault as fault:
             return await self.isolate(inputs, fault)
 
@@ -60,15 +65,33 @@ class Turn:
                 tries += 1
             try:
                 output = await self._pass(machine.deliver(inputs))
-                return len(inputs), self._accepted(inputs, output, now)
+                return len(inputs), await self._accepted(inputs, output, now)
             except GuestFault as again:
                 fault = again
 
-    def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
-        batch = self._run.machine.accept(inputs, output, now)
+    async def _accepted(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Batch:
+        """The batch. That of a large turn is made in pieces: the loop goes on between them."""
+        work = self._accepting(inputs, output, now)
+        while True:
+            began = perf_counter_ns()
+            try:
+                next(work)
+            except StopIteration as end:
+                batch: Batch = end.value
+                return batch
+            finally:  # what cannot be taken costs the host as much
+                self._worked(perf_counter_ns() - began)
+            await asyncio.sleep(0)
+
+    def _accepting(self, inputs: Sequence[Input], output: bytes, now: TimeMs) -> Generator[None, None, Batch]:
+        batch = yield from self._run.machine.accepting(inputs, output, now)
         self._check_result(batch)
-        self._prepare(batch)
+        yield from self._prepare(batch)
         return batch
+
+    def _worked(self, ns: int) -> None:
+        self._run.meter.wall_ns += ns
+        self._services.lanes.charge(self._run.key.tenant, ns)
 
     def _check_result(self, batch: Batch) -> None:
         """A run that would end with a value of another type than its workflow says fails instead, at the same event."""

@@ -11,10 +11,12 @@ from importlib.metadata import version
 import wasmtime
 
 from cloche.errors import (
+    CellBusy,
     FuelExhausted,
     GuestFault,
     HeavyTurn,
     InvalidInput,
+    MemoryExhausted,
     OutputTooLarge,
     TimeExhausted,
 )
@@ -30,6 +32,7 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_size
 RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
 LIGHT_MS = 20
+LIGHT_CELL_BYTES = 8 << 20  # that a cell has grown by: the kernel takes up to 10 µs for a page that is touched first
 _WHEN = "in a turn"
 _crossings: dict[str, int] = {}  # by guest
 patched_images = PatchedImages()
@@ -52,6 +55,7 @@ class Cell:
         "_copied",
         "_image",
         "_instance",
+        "_is_narrow",
         "_layout",
         "_limits",
         "_memory_bytes",
@@ -72,6 +76,7 @@ class Cell:
         self._memory_bytes = memory_size(self._wasm_store, self._instance)
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
+        self._is_narrow = False
         self._grow(image.memory_bytes)
         for at, data in pages:
             write_state(self._address, at, data, self._layout)
@@ -80,7 +85,8 @@ class Cell:
         """Deliver packed events in order; the commands of each, closed by `f6`, come back as the guest wrote them.
 
         Raises:
-            HeavyTurn: it was to be `light`, and took more than about 5 ms. The cell must be dropped.
+            HeavyTurn: it was to be `light`, and took more than about 5 ms, or grew by much. The cell must be dropped.
+            CellBusy: it was to be `light`, and the cell has grown by so much that no turn of it is.
             GuestFault: it was stopped, and must be dropped.
             InvalidInput: an event is larger than the input window (8 MiB).
         """
@@ -113,7 +119,9 @@ class Cell:
 
     def _pass(self, data: bytes, count: int, light: bool) -> bytes:
         """One portion through the glass, again for what the guest left when its output window filled up."""
-        limits = self._limits
+        limits, is_asked_light = self._limits, light
+        if light is not self._is_narrow:
+            self._bound_memory(light)
         fuel = min(limits.fuel_per_event * count, 1 << 62)
         wall_ms = limits.wall_ms_per_event * count
         light = light and fuel > LIGHT_FUEL and wall_ms > LIGHT_MS
@@ -123,14 +131,25 @@ class Cell:
         try:
             with translated(_WHEN, limits), engine().watch(self._wasm_store, wall_ms):
                 output, passes = self._cross(data, count)
-        except (FuelExhausted, TimeExhausted) as fault:
-            if light:
+        except (FuelExhausted, TimeExhausted, MemoryExhausted) as fault:
+            if light or (is_asked_light and isinstance(fault, MemoryExhausted)):
                 raise HeavyTurn from fault
             raise
         finally:
             self.fuel_used += fuel - self._wasm_store.get_fuel()
         self.fuel_used -= passes * self._fuel_of_crossing()
         return output
+
+    def _bound_memory(self, light: bool) -> None:
+        """A light turn may not grow the memory by much: nothing stops a guest that fills 60 MiB at a stroke, for 190 ms."""
+        limits = self._limits
+        most = limits.memory_bytes
+        if light:
+            most = min(most, self._image.base.memory_bytes + LIGHT_CELL_BYTES)
+            if self._memory_bytes() > most:
+                raise CellBusy
+        self._wasm_store.set_limits(memory_size=most, instances=1, memories=1, tables=1)
+        self._is_narrow = light
 
     def _fuel_of_crossing(self) -> int:
         """What a crossing itself burns, without events: the same at any time for any code of a guest. Measured once."""

@@ -80,7 +80,7 @@ class BaseImage:
             engine().watch(wasm_store, limits.wall_ms_per_event),
         ):
             at = bind(wasm_store, instance, b"layout")(0) & 0xFFFFFFFF
-        size = memory_bytes(wasm_store, instance)
+        size = self.memory_bytes = memory_bytes(wasm_store, instance)
         if at + _LAYOUT.size > size:
             raise _unfit(self.digest, "has no layout in its memory")
         words = _LAYOUT.unpack(ctypes.string_at(memory_address(wasm_store, instance) + at, _LAYOUT.size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloche.history.values import encode_plain
+from cloche.steps.authors import is_raised
 from cloche.steps.context import copied
 from cloche.steps.schemas import as_plain, validated
 
@@ -27,5 +28,9 @@ def filled(step: Step, arguments: list[Any], bytes_max: int) -> Any:
         made = as_plain(adapter, validated(adapter, copied(arguments[0]), "input"), "input")
         validated(adapter, copied(made), "input")
         return made if len(encode_plain(made)) <= bytes_max else None
-    except Exception:  # it does not fit, which its attempt will say; or an author's function raised, as it will again
+    except (
+        BaseException
+    ) as error:  # it does not fit, which its attempt will say; or an author's function raised, as it will again
+        if not is_raised(error):
+            raise
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
 from cloche.steps.entries import changed_entry, entry_step
-from cloche.steps.schemas import as_plain, validated
+from cloche.steps.schemas import as_plain, checked, validated
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Registry:
         step = self._steps.get(step_id)
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
-            data = validated(adapter, data, f"the resume data of step '{path}'")
+            data = checked(adapter, data, f"the resume data of step '{path}'")
         return as_plain(adapter, data, "resume_data")
 
     def checked_event(self, code: Code, name: str, payload: Any) -> Any:
@@ -177,7 +178,7 @@ class Registry:
         of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
         adapter = of.event_adapter(name) if of is not None else None
         if adapter is not None:
-            payload = validated(adapter, payload, f"what event '{name}' carries")
+            payload = checked(adapter, payload, f"what event '{name}' carries")
         return as_plain(adapter, payload, "payload")
 
 
@@ -195,7 +196,7 @@ def _check_pinned(step: Step, what: str, today: Any, pinned: dict[str, Any] | No
     if adapter is None or _is_pinned(step, today, pinned):
         return
     try:
-        validated(adapter, copied(value), what)
+        checked(adapter, copied(value), what)
     except InvalidInput as misfit:
         before = accepted_adapter(pinned)
         if before is not None:
@@ -282,6 +283,7 @@ def _as_configured(graph: Graph | None, step: Step, path: str) -> RetryPolicy:
     )
 
 
+LARGE_GRAPH = 16_384  # characters: some milliseconds
 _graphs: TenantCache[str, Graph] = TenantCache(GRAPHS_BYTES_MAX)
 
 
@@ -306,7 +308,7 @@ def check_result(workflow: Workflow, value: Any) -> None:
     if adapter is None:
         return
     try:
-        validated(adapter, value, f"the result of workflow '{workflow.id}'")
+        checked(adapter, value, f"the result of workflow '{workflow.id}'")
     except InvalidInput as misfit:
         raise InvalidResult(misfit.message, problems=misfit.problems) from None
 
@@ -324,3 +326,10 @@ def input_schema_of(workflow: Workflow, code: Code, path: str) -> TypeAdapter[An
 def step_named(name: str) -> str:
     """The id in a path: `W/ask` and `ask#2` and `ask[3]` are of `ask`."""
     return _INDEX.sub("", name.rpartition("/")[2]).partition("#")[0]
+
+
+async def read_graph(code: Code) -> Graph:
+    """As `pinned_graph`, beside the event loop where it takes long."""
+    if len(code.graph) < LARGE_GRAPH:
+        return pinned_graph(code)
+    return await asyncio.get_running_loop().run_in_executor(None, pinned_graph, code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import InvalidInput
 from cloche.history.values import plain, with_text_keys
+from cloche.steps.authors import is_raised
 from cloche.steps.reading import keys_are_odd, read
 
 if TYPE_CHECKING:
@@ -36,6 +37,23 @@ def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
     except OverBudget as error:
         message = f"{what} cannot be compared with its schema: {error}"
         raise InvalidInput(message, path="", problems=[], problem_count=0) from None
+
+
+def checked(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
+    """As `validated`, where no attempt of a step fails for what an author's validator raises.
+
+    Raises:
+        InvalidInput: it does not fit, or a validator raised something that validators do not raise.
+    """
+    try:
+        return validated(adapter, value, what)
+    except InvalidInput:
+        raise
+    except BaseException as error:
+        if not is_raised(error):
+            raise
+        message = f"{what} cannot be compared with its schema: a validator raised {type(error).__name__}"
+        raise InvalidInput(message, path="", problems=[], problem_count=0) from error
 
 
 def as_plain(adapter: TypeAdapter[Any] | None, value: Any, what: str) -> Any:

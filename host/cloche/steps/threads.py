@@ -114,11 +114,14 @@ class StepThreads:
 
 
 def _called(call: Callable[[], Any]) -> Any:
-    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479)."""
+    """A StopIteration cannot leave a future, which would never be done: it becomes what a coroutine makes of it (PEP 479).
+
+    Ctrl-C never comes to this thread: a KeyboardInterrupt is the step's own, and would end the event loop.
+    """
     try:
         return call()
-    except StopIteration as error:
-        raise RuntimeError("the step's function raised StopIteration") from error
+    except (StopIteration, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the step's function raised {type(error).__name__}") from error
 
 
 class _Daemons(Executor):

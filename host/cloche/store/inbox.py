@@ -50,6 +50,15 @@ class InboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """A kept request that was accepted: what is left of it, so that the same token is not taken for a new one."""
+
+    kind: str
+    token: str
+    posted_at: TimeMs
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingEvent:
     """An event in the inbox, without what it carries."""
 
@@ -90,6 +99,11 @@ class NewRequests:
     requests: Sequence[InboxRow]
     events: Sequence[tuple[RunKey, str]]
     mark: InboxMark
+
+
+def tokens_of(key: RunKey) -> tuple[str, str]:
+    """Between these two are the tokens of what was asked of a run: they begin with its name and a colon."""
+    return f"{key.token}:", f"{key.token};"
 
 
 class Inbox(Protocol):
@@ -175,3 +189,12 @@ class Inbox(Protocol):
 
     async def forget(self, token: str) -> None:
         """Drop the answer of a request that was kept."""
+
+    async def granted(self, key: RunKey) -> list[Granted]:
+        """The kept requests of a run that were accepted, by their tokens."""
+
+    async def remember(self, key: RunKey, granted: Sequence[Granted]) -> None:
+        """Know these requests as accepted, in a store that the run was moved to. One that is known already stays as it is."""
+
+    async def awaited(self, key: RunKey) -> list[str]:
+        """The names of events that the run waits for (`Append.awaited`), sorted; "" among them: it may be any name."""

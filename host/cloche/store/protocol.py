@@ -228,8 +228,11 @@ class Log(Protocol):
             LeaseLost: its lease is another one.
         """
 
-    async def descendants(self, key: RunKey, most: int) -> int:
-        """How many runs were begun by this one, by those, and so on: by their ids. It counts to `most`."""
+    async def descendants(self, key: RunKey, most: int, *, are_direct: bool = False) -> int:
+        """How many runs were begun by this one, by those, and so on: by their ids. It counts to `most`.
+
+        `are_direct`: by this one alone.
+        """
 
     async def queued(self, tenant: TenantId) -> int:
         """How many runs of a tenant were admitted and have not begun."""
@@ -275,6 +278,9 @@ class Leases(Protocol):
 
     async def owned(self, worker: str) -> list[RunRow]:
         """The runs of this worker that have not ended, by index: what a claim has given whose answer was lost is among them."""
+
+    async def owned_by_others(self, worker: str, tenant: TenantId, most: int) -> int:
+        """How many runs of a tenant other workers own, by index; it counts to `most`."""
 
     async def next_due(self) -> TimeMs | None:
         """When the next run that no worker owns is due."""

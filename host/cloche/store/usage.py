@@ -16,7 +16,8 @@ class Usage:
         has the same in any batches (in the Python guest but for a thousandth), and nothing counts twice, whatever crashed.
     overhead_fuel: what was burnt beside that: rebuilding, turns that were stopped, turns whose commit failed.
     turns: crossings of the glass that `fuel` is of.
-    wall_us: microseconds in those turns.
+    wall_us: microseconds of the host: in those turns and in what is overhead, stopped turns too, and in making records of what
+        came back.
     memory_kib_ms: KiB of the run's cell × milliseconds between its commits, while a worker drives the run.
     events: those in the log that the guest was given, or was canceled by.
     steps: calls of steps.

@@ -135,7 +135,7 @@ class Policy(BaseModel):
     log_bytes_per_run: Count = Field(1 * _GIB, description="bytes of a run's log: disk, and time to read it again.")
     log_bytes_per_second: Count = Field(
         256 * _MIB,
-        description="bytes that the tenant's runs add in a second, in one process, more waits: the disk is everybody's.",
+        description="bytes that the tenant's runs add in a second, over all workers, more waits: the disk is everybody's.",
     )
     commands_per_event: Count = Field(
         100_000,
@@ -183,9 +183,7 @@ class Policy(BaseModel):
     pending_steps: Count = Field(100_000, description="steps of a run that are asked for and not done: each is a task.")
     timers: Count = Field(100_000, description="timers of a run that are set: each is kept in memory until it fires.")
     hooks: Count = Field(10_000, description="events that a run waits for: each is looked up when one arrives.")
-    children: Count = Field(
-        10_000, description="runs that one run starts, in one process: each has a log and a cell of its own."
-    )
+    children: Count = Field(10_000, description="runs that one run starts: each has a log and a cell of its own.")
     child_depth: int = Field(
         16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
     )
@@ -197,11 +195,11 @@ class Policy(BaseModel):
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
         100_000,
-        description="steps that the tenant's runs begin in a second, in one process, others wait: they are the host's work.",
+        description="steps that the tenant's runs begin in a second, over all workers, others wait: they are the host's work.",
     )
     concurrent_runs: Count = Field(
         100_000,
-        description="runs of the tenant that are at work at once, in one process, children too: others queue, and cost a row.",
+        description="runs of the tenant that are at work, in all workers, children too: others queue, and cost a row.",
     )
     queued_runs: Count = Field(
         1_000_000,

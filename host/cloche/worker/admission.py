@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from cloche.history import TenantId
 from cloche.tenancy import Policy
 
+NARROW = Policy().concurrent_runs  # one that is as wide as by default holds in each worker, and costs no question
 DRIVEN_MAX = 1_000  # runs that a worker takes from the store, of all tenants together, beside the even share of each
 
 
@@ -22,10 +23,16 @@ class Admission:
         self,
         policy_of: Callable[[TenantId], Policy],
         learn: Callable[[Iterable[TenantId]], Awaitable[None]] | None = None,
+        elsewhere: Callable[[TenantId, int], Awaitable[int]] | None = None,
     ) -> None:
-        """`policy_of` bounds all runs of a tenant together, as far as is known: `learn` is awaited before it is asked."""
+        """`policy_of` bounds all runs of a tenant together, as far as is known: `learn` is awaited before it is asked.
+
+        `elsewhere` counts those of a tenant that other workers own, up to a number.
+        """
         self._policy_of = policy_of
         self._learn = learn
+        self._count_elsewhere = elsewhere
+        self._elsewhere: Counter[TenantId] = Counter()  # as of the last look
         self.driven: Counter[TenantId] = Counter()
         self.claimed: Counter[TenantId] = (
             Counter()
@@ -33,8 +40,18 @@ class Admission:
 
     async def learn(self, tenants: Iterable[TenantId]) -> None:
         """See to it that what is asked next of these tenants goes by what the store has."""
+        tenants = list(tenants)
         if self._learn is not None:
             await self._learn(tenants)
+        if self._count_elsewhere is None:
+            return
+        for tenant in tenants:
+            most = self._policy_of(tenant).concurrent_runs
+            count = await self._count_elsewhere(tenant, most) if most < NARROW else 0
+            if count:
+                self._elsewhere[tenant] = count
+            else:
+                self._elsewhere.pop(tenant, None)
 
     def entered(self, tenant: TenantId) -> None:
         self.driven[tenant] += 1
@@ -52,11 +69,18 @@ class Admission:
         driven = self._taken(tenant)
         even = DRIVEN_MAX // max(len(self.driven), tenants, 1)
         places = max(DRIVEN_MAX - self.driven.total() - self.claimed.total(), even - driven)
-        return max(0, min(places, self._policy_of(tenant).concurrent_runs - driven))
+        return max(0, min(places, self._left(tenant)))
+
+    def excess(self, tenant: TenantId) -> int:
+        """How many of the places that were taken here are too many."""
+        return max(0, -self._left(tenant))
 
     def admits(self, tenant: TenantId) -> bool:
         """Whether a new run of a tenant may begin at once."""
-        return self._taken(tenant) < self._policy_of(tenant).concurrent_runs
+        return self._left(tenant) > 0
+
+    def _left(self, tenant: TenantId) -> int:
+        return self._policy_of(tenant).concurrent_runs - self._elsewhere[tenant] - self._taken(tenant)
 
     def _taken(self, tenant: TenantId) -> int:
         return self.driven[tenant] + self.claimed[tenant]

@@ -43,7 +43,8 @@ log = logging.getLogger("cloche")
 
 
 class Blocks:
-    """Of one worker. `take_up` claims a run and drives it; raises as `Starting.wake`."""
+    """Of one worker. `take_up` claims a run and drives it; raises as `Starting.wake`. `end` ends one that is blocked, for a
+    reason."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Blocks:
         tasks: Tasks,
         listeners: Listeners,
         take_up: Callable[[RunKey], Awaitable[object]],
+        end: Callable[[RunKey, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._world = world
@@ -60,6 +62,7 @@ class Blocks:
         self._tasks = tasks
         self._listeners = listeners
         self._take_up = take_up
+        self._end = end
         self._last_errors: dict[RunKey, LastError] = {}
 
     def __contains__(self, key: RunKey) -> bool:
@@ -93,6 +96,19 @@ class Blocks:
             except StoreError:
                 pass
         self._listeners.announce(key, stopped=True)
+
+    def end_in(self, key: RunKey, seconds: int) -> None:
+        """Have a run end then that was told to end, if it is blocked still: nobody else may be there to do it."""
+        due = TimeMs(self._world.now() + seconds * 1000)
+        self._timers.at(due, lambda: self._tasks.spawn(self._end_now(key, seconds)))
+
+    async def _end_now(self, key: RunKey, seconds: int) -> None:
+        try:
+            await self._end(key, f"it was blocked when it was to end, and did not go on within {seconds} s")
+        except StoreUnavailable:
+            self.end_in(key, 1)
+        except ClocheError as error:  # another worker has it, or it cannot be ended
+            log.info("run %s is not ended: %s", key, error.message)
 
     def try_again(self, key: RunKey, error: StoreError) -> None:
         """Take the run up in a moment: the store did not answer."""

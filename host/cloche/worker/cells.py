@@ -125,8 +125,9 @@ class WorkerCells:
         return await self._lanes.open(tenant, code, limits, make)
 
     async def thaw(self, tenant: TenantId, code: Code, limits: Limits, frozen: bytes) -> Cell | None:
-        """The cell of a checkpoint; raises as `CellSource.thaw`."""
-        return self.engine.thaw(code, await self._guest(code), limits, tenant, frozen)
+        """The cell of a checkpoint, made beside the loop: a small one may become large. Raises as `CellSource.thaw`."""
+        guest = await self._guest(code)
+        return await self._lanes.beside(tenant, partial(self.engine.thaw, code, guest, limits, tenant, frozen))
 
     async def _guest(self, code: Code) -> Callable[[], bytes]:
         """What gives the guest of `code`: the store is not asked by the threads that need it."""
@@ -140,13 +141,14 @@ class WorkerCells:
         """`owner` has a cell of `size` bytes now; others may have to let go of theirs."""
         self.cached.add(owner, size)
 
-    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes]) -> None:
+    def save(self, key: RunKey, seq: Seq, pack: Callable[[], bytes | None]) -> None:
         """Pack a checkpoint and write it, beside the loop; it is lost if the process ends before."""
 
         async def write() -> None:
             try:
                 data = await asyncio.get_running_loop().run_in_executor(self._lanes.pool, pack)
-                await self._checkpoints.put(key, seq, data)
+                if data is not None:
+                    await self._checkpoints.put(key, seq, data)
             except LimitExceeded as error:
                 log.warning("%s; it is not kept", error.message)
             except Exception:

@@ -11,10 +11,13 @@ from cloche.errors import ClocheError, StoreError
 from cloche.history import CallId, RunKey
 from cloche.history.ids import parent_of
 from cloche.history.resting import row_at_rest
-from cloche.run.driver import RunDriver, only_waits
+from cloche.run.driver import RunDriver
+from cloche.status import RunStatus
 from cloche.store import Lease, Store
+from cloche.worker.places import Places
 
 if TYPE_CHECKING:
+    from cloche.engines import Code
     from cloche.run.ports import DrivenRun
     from cloche.steps.registry import Registry
     from cloche.worker.admission import Admission
@@ -53,7 +56,6 @@ class Drivers:
         self.is_closing = False
         self._store = store
         self._registry = registry
-        self._admission = admission
         self._blocks = blocks
         self._cached = cached
         self._listeners = listeners
@@ -63,8 +65,7 @@ class Drivers:
         self._on_child = on_child
         self._drivers: dict[RunKey, RunDriver] = {}
         self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for
-        # Those that take a place of their tenant: they have not ended, and do not wait for children alone.
-        self._counted: set[RunKey] = set()
+        self.places = Places(admission, on_room)
 
     # ---- the table ----
 
@@ -87,7 +88,7 @@ class Drivers:
         """From now on this one drives its run here. No other one does: see `Starting.alone`."""
         assert driver.key not in self._drivers
         self._drivers[driver.key] = driver
-        self._take_place(driver.key)
+        self.places.take(driver.key)
 
     async def left(self, driver: RunDriver) -> None:
         """Until this one drives its run no more."""
@@ -114,8 +115,10 @@ class Drivers:
     def is_driver(self, run: DrivenRun) -> bool:
         return self._drivers.get(run.key) is run
 
-    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None) -> None:
+    async def block(self, key: RunKey, error: ClocheError, lease: Lease | None, ends_in_s: int | None = None) -> None:
         await self._blocks.block(key, error, lease)
+        if ends_in_s is not None:
+            self._blocks.end_in(key, ends_in_s)
 
     def report(self, key: RunKey, error: ClocheError | None) -> None:
         self._blocks.report(key, error)
@@ -138,7 +141,7 @@ class Drivers:
     def finished(self, run: DrivenRun, *, keeps_cell: bool = False) -> None:
         if self.is_driver(run):
             driver = self._drivers.pop(run.key)
-            self._give_place(run.key)
+            self.places.leave(run.key)
             if (left := self._leaving.pop(driver, None)) is not None:
                 left.set_result(None)
         if not keeps_cell:
@@ -149,20 +152,30 @@ class Drivers:
     def announce(self, key: RunKey) -> None:
         driver = self._drivers.get(key)
         if driver is not None and not driver.machine.ended:
-            # Its children take places of their own: they would wait for those that their parents hold.
-            self._give_place(key) if only_waits(driver) else self._take_place(key)
+            self.places.follow(driver)
         self._listeners.announce(key)
 
     def stopped_moving(self, run: DrivenRun) -> None:
         """Tell those who wait for it: callbacks once, then everybody else."""
         if run.machine.ended and self.is_driver(run):
-            self._give_place(run.key)
+            self.places.leave(run.key)
         self.callbacks.call(run, self._registry.workflow_of(run.code))
-        self._listeners.announce(run.key, stopped=True)
-        waits = parent_of(run.key)
+        self._tell_waiting(run.key)
+
+    def _tell_waiting(self, key: RunKey) -> None:
+        """Those who wait for it, and for the runs above it."""
+        self._listeners.announce(key, stopped=True)
+        waits = parent_of(key)
         while waits is not None:  # what those wait for stands otherwise now
             self._listeners.wake(waits[0])
             waits = parent_of(waits[0])
+
+    def ended_undriven(self, key: RunKey, code: Code | None) -> None:
+        """A run was canceled that nobody drives, and has left requests for its parent and its children."""
+        if code is not None:
+            self.callbacks.stopped(key, code, self._registry.workflow_of(code), RunStatus.CANCELED)
+        self._tell_waiting(key)
+        self.look_for_requests()
 
     def child_ended(self, parent: RunKey, call: CallId) -> None:
         driver = self._drivers.get(parent)
@@ -171,16 +184,5 @@ class Drivers:
         ):  # else it follows the child itself
             self._on_child()
 
-    def left_to_children(self) -> None:
+    def look_for_requests(self) -> None:
         self._on_child()
-
-    def _take_place(self, key: RunKey) -> None:
-        if key not in self._counted:
-            self._counted.add(key)
-            self._admission.entered(key.tenant)
-
-    def _give_place(self, key: RunKey) -> None:
-        if key in self._counted:
-            self._counted.discard(key)
-            self._admission.left(key.tenant)
-            self._on_room()

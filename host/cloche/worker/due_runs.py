@@ -63,6 +63,7 @@ class DueRuns:
             taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
             for row in rows:
                 taken[row.key.tenant].append(row)
+            await self._give_back(taken, places)
             for row in in_turns(taken.values()):
                 await self._work.adopt(row)
                 places[row.key.tenant] -= 1
@@ -70,3 +71,20 @@ class DueRuns:
         finally:
             claimed.subtract(places)
         return Counter(row.key.tenant for row in rows)
+
+    async def _give_back(self, taken: Mapping[TenantId, list[RunRow]], places: Counter[TenantId]) -> None:
+        """Let go of those that are too many: another worker has taken some in the same moment.
+
+        Each looks when its own are in the store, so that of two at least the later one sees those of the other.
+        """
+        claimed = self._admission.claimed
+        for tenant, rows in taken.items():
+            unused, places[tenant] = places[tenant] - len(rows), len(rows)
+            claimed[tenant] -= unused
+        await self._admission.learn(taken)
+        for tenant, rows in taken.items():
+            for row in [rows.pop() for _ in range(min(self._admission.excess(tenant), len(rows)))]:
+                if row.lease is not None:
+                    await self._leases.release(row.key, row.lease, row.status, row.wake_at)
+                places[tenant] -= 1
+                claimed[tenant] -= 1

@@ -142,6 +142,10 @@ class Membership:
         else:
             self._evicted = worker
 
+    def count(self) -> int:
+        """How many workers there were at the last look, with this one."""
+        return len(self._seen) + 1
+
     @property
     def is_safe(self) -> bool:
         """Whether no other worker can have taken the runs of this one because it was silent."""

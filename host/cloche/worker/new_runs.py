@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code
-from cloche.errors import ClocheError, InvalidInput, NotFound, SeqConflict, StartRefused, UsageError
+from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.ids import CHILD, derived_key
 from cloche.history.messages import Started
@@ -18,9 +19,10 @@ from cloche.history.notes import RunCreated
 from cloche.history.values import plain
 from cloche.run.code import code_of
 from cloche.run.limits import check_start
+from cloche.steps.authors import is_raised
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
-from cloche.steps.schemas import as_plain, validated
+from cloche.steps.schemas import as_plain, checked
 from cloche.store import GRANTED, InboxRow, Version
 from cloche.worker import holds
 from cloche.worker.holds import Holds
@@ -38,24 +40,29 @@ if TYPE_CHECKING:
 
 
 HOST = ""  # as the owner of code
+QUEUE_RETRY_S = 1.0  # until a child looks again for room in a queue that was full
+
+log = logging.getLogger("cloche")
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
     """By another run: `owner` is whose code has named the workflow, `parent` which call of which run it was (as in record 1),
-    `depth` how many runs stand above. `waits`: whether it takes its turn as others do. A step may wait for a run that it has
-    begun, and its own run has a place meanwhile: that one begins at once.
+    `depth` how many runs stand above. `lender` is the run that begins it from a step: it may wait there for this one, which is
+    given its place where there is no other.
     """
 
     owner: str | None
     parent: Mapping[str, Any]
     depth: int
-    waits: bool
+    lender: RunKey | None = None  # whose place it may have: that of the run whose step began it
+    is_wanted: Callable[[], bool] = lambda: True  # asked while it waits for room in the queue
 
     @classmethod
     def by(cls, start: ChildStart, depth: int) -> Begun:
-        waits = start.key == derived_key(start.parent, CHILD, start.call)
-        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, waits)
+        is_step = start.key != derived_key(start.parent, CHILD, start.call)
+        lender = start.parent if is_step else None
+        return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, lender, start.is_wanted)
 
 
 class NewRuns:
@@ -112,8 +119,7 @@ class NewRuns:
             given["state"] = _checked_state(found, initial_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
-        waits = begun is None or begun.waits
-        await self._start(key, found, code, policy, value, given, digest, more, waits=waits)
+        await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
 
     async def accept(self, row: InboxRow) -> None:
@@ -207,7 +213,7 @@ class NewRuns:
         more: dict[str, Any],
         request: int | None = None,
         *,
-        waits: bool = True,
+        begun: Begun | None = None,
     ) -> None:
         """Begin it, unless it has begun; `request` is the row of the inbox that is accepted with it."""
         store, world = self._services.store, self._services.world
@@ -220,7 +226,7 @@ class NewRuns:
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)
             try:
-                await self._begin(key, code, policy, started, {"request": digest, **more}, request, waits=waits)
+                await self._begin(key, code, policy, started, {"request": digest, **more}, request, begun)
             except SeqConflict:  # another process was faster
                 if await store.run(key) is None:
                     raise
@@ -239,17 +245,35 @@ class NewRuns:
         started: Started,
         more: dict[str, Any],
         request: int | None,
-        *,
-        waits: bool,
+        begun: Begun | None,
     ) -> None:
-        """At once where the tenant has room, else in its turn if it `waits`: children too, for whose parents see `Drivers`."""
-        await self._admission.learn([key.tenant])
-        has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
-        if has_room or not waits:
-            await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
-        else:
+        """At once where the tenant has room, or another run lends its place; else in its turn. For parents see `Places`.
+
+        Nobody hears of a child that is refused but its parent, which would fail for it: it waits for room in the queue.
+        """
+        lender = begun.lender if begun is not None else None
+        is_told = False
+        while True:
+            await self._admission.learn([key.tenant])
+            has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
+            if has_room or (lender is not None and self._starting.lend(lender, key)):
+                try:
+                    await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
+                except BaseException:
+                    self._starting.leave_place(key)
+                    raise
+                return
             created = self.created(code, policy, **more, queued=started.pack())
-            await self._starting.queue(key, code, created, request)
+            try:
+                await self._starting.queue(key, code, created, request)
+                return
+            except QueueFull as full:
+                if begun is None or not begun.is_wanted():
+                    raise
+                if not is_told:
+                    log.warning("child run %s waits for room in the queue: %s", key, full.message)
+            is_told = True
+            await asyncio.sleep(QUEUE_RETRY_S)
 
 
 def _no_such_workflow(tenant: str, name: str) -> NotFound:
@@ -265,7 +289,7 @@ async def _call_on_start(workflow: Workflow, key: RunKey, value: Any, *, is_requ
     """
     Raises:
         StartRefused: it raised, and it is another process that is to hear of it (`is_request`).
-        Exception: what it raised, else.
+        BaseException: what it raised, else.
     """
     assert workflow.on_start is not None
     try:
@@ -274,8 +298,8 @@ async def _call_on_start(workflow: Workflow, key: RunKey, value: Any, *, is_requ
             await answer
     except ClocheError:
         raise
-    except Exception as error:
-        if not is_request:
+    except BaseException as error:
+        if not (is_request and is_raised(error)):
             raise
         name = type(error).__name__
         raise StartRefused(
@@ -294,12 +318,12 @@ def _as_it_came(input_data: Any, value: Any) -> Any:
 def _checked_input(workflow: Workflow | Contract | None, value: Any) -> Any:
     adapter = workflow.input_adapter() if workflow is not None and workflow.validate_inputs else None
     if adapter is not None and workflow is not None:
-        value = validated(adapter, value, f"the input of workflow '{workflow.id}'")
+        value = checked(adapter, value, f"the input of workflow '{workflow.id}'")
     return as_plain(adapter, value, "input")
 
 
 def _checked_state(workflow: Workflow | Contract | None, state: dict[str, Any]) -> Any:
     adapter = workflow.state_adapter() if workflow is not None else None
     if adapter is not None and workflow is not None:
-        state = validated(adapter, state, f"the initial state of workflow '{workflow.id}'")
+        state = checked(adapter, state, f"the initial state of workflow '{workflow.id}'")
     return as_plain(adapter, state, "initial_state")

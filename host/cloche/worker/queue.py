@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cloche.errors import HistoryError, LeasedElsewhere
+from cloche.errors import HistoryError
 from cloche.history import RunKey, RunMachine, TimeMs
 from cloche.history.messages import Started
-from cloche.history.notes import AnyNote, RunCanceled, RunCreated
+from cloche.history.notes import RunCreated
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
-from cloche.store import Append, Lease, Metered, NewRun, RunRow, all_records
+from cloche.store import Append, Metered, NewRun
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices
@@ -24,26 +24,21 @@ async def queue(
 
     `queue_max` is how many runs of its tenant may wait, this one too: counted where it is kept.
     """
-    await _append(services, RunMachine(key), created, new=new, taken=_rows(request), queue_max=queue_max)
-
-
-async def cancel(services: RunServices, row: RunRow, taken: int | None) -> None:
-    """End a run that has not begun. Nobody here drives it meanwhile.
-
-    Raises:
-        LeasedElsewhere: a worker has just taken it.
-    """
-    claimed = await services.ownership.claim(row.key)
-    if claimed is not None and claimed.lease is not None and claimed.head_seq != row.head_seq:
-        await services.store.leases.release(row.key, claimed.lease, claimed.status, claimed.wake_at)
-        claimed = None
-    if claimed is None:
-        raise LeasedElsewhere(f"run {row.key} begins just now", run_id=row.key.run, owner=None)
-    machine = RunMachine(row.key)
-    for record in await all_records(services.store, row.key):
-        machine.absorb(record)
-    end = RunCanceled(services.world.now())
-    await _append(services, machine, end, lease=claimed.lease, taken=_rows(taken))
+    machine = RunMachine(key)
+    batch = machine.accept([created], b"", created.time)
+    append = Append(
+        key,
+        batch.expect,
+        batch.records,
+        machine.status,
+        None,
+        created.time,
+        new,
+        () if request is None else (request,),
+        metered=Metered(Tally.of(batch.records).usage(), services.cells.meter),
+        queue_max=queue_max,
+    )
+    await services.log.append(append)
 
 
 def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
@@ -60,38 +55,3 @@ def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
 def asked(created: RunCreated) -> Started:
     """The start that a queued run was asked for with."""
     return unpack_started(created.queued)
-
-
-def _rows(request: int | None) -> tuple[int, ...]:
-    return () if request is None else (request,)
-
-
-async def _append(
-    services: RunServices,
-    machine: RunMachine,
-    note: AnyNote,
-    *,
-    new: NewRun | None = None,
-    lease: Lease | None = None,
-    taken: tuple[int, ...] = (),
-    queue_max: int | None = None,
-) -> None:
-    batch = machine.accept([note], b"", note.time)
-    tally = Tally()
-    for record in batch.records:
-        tally.add(record)
-    append = Append(
-        machine.key,
-        batch.expect,
-        batch.records,
-        machine.status,
-        None,
-        note.time,
-        new,
-        taken,
-        lease,
-        release=lease is not None,
-        metered=Metered(tally.usage(), services.cells.meter),
-        queue_max=queue_max,
-    )
-    await services.log.append(append)

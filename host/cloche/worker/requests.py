@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import graph_of
-from cloche.errors import NotFound, NotSuspended, SeqConflict
+from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, NotSuspended, SeqConflict, StoreError
 from cloche.history import CallId, RunKey
 from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
+from cloche.run.driver import is_told_to_end
 from cloche.run.selection import chosen, open_suspensions
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
+from cloche.steps.registry import read_graph
 from cloche.store import GRANTED
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from cloche.run.ports import RunServices
     from cloche.worker.listeners import Listeners
     from cloche.worker.starting import Starting
+    from cloche_codegen import Graph
+
+log = logging.getLogger("cloche")
 
 
 class Requests:
@@ -33,29 +39,47 @@ class Requests:
         self._listeners = listeners
 
     async def cancel(self, key: RunKey, reason: str, request: int | None = None) -> None:
-        """Ask for the end of a run. One that has ended, or is about to, is left alone.
+        """Ask for the end of a run. One that has ended, or is about to, is left alone; one that is blocked ends at once.
 
         Raises:
             NotFound: there is no such run.
+            HistoryError, DamagedStore: it is blocked, and its records cannot be read.
             LeasedElsewhere, LeaseLost: another worker executes it.
         """
-        driver = await self._starting.wake(key)
+        driver = None
         try:
-            row = await self._services.store.run(key) if driver is None else None
-            if row is not None and row.status == RunStatus.PENDING:
-                await self._starting.cancel_queued(row, request)
-                self._listeners.announce(key, stopped=True)
-                return
-            if driver is not None:
+            if (driver := await self._starting.wake(key)) is not None:
                 await driver.record(CancelRequested(self._services.world.now(), reason), request)
-                return
-        except NotSuspended:
-            pass
-        except SeqConflict:  # it begins here just now
-            await self.cancel(key, reason, request)
-            return
+                return None
+        except NotFound:
+            raise
+        except StoreError as error:
+            if not isinstance(error, DamagedStore):
+                raise
+        except ClocheError as error:  # it has ended, or is blocked: as far as its records can be read it can be ended
+            log.debug("run %s is not told that it is canceled: %s", key, error.message)
+        row = await self._services.store.run(key)
+        if row is not None and row.status in (RunStatus.PENDING, RunStatus.BLOCKED):
+            try:
+                await self._starting.cancel_undriven(row, reason, request)
+            except SeqConflict:  # it begins here just now
+                await self.cancel(key, reason, request)
+            return None
+        if row is not None and row.status not in FINAL and not (driver is not None and is_told_to_end(driver.machine)):
+            if row.owner in (None, self._services.ownership.worker):  # it was taken up here meanwhile
+                await asyncio.sleep(0)
+                return await self.cancel(key, reason, request)
+            message = f"run {key} was taken up by another worker just now"
+            raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         if request is not None:
             await self._services.store.resolve(request, GRANTED)
+        return None
+
+    async def end_blocked(self, key: RunKey, reason: str) -> None:
+        """End a run that was told to end, if it is still blocked; raises as `cancel`."""
+        row = await self._services.store.run(key)
+        if row is not None and row.status == RunStatus.BLOCKED:
+            await self._starting.cancel_undriven(row, reason, None)
 
     async def resume(self, key: RunKey, asked: Mapping[str, Any], request: int | None = None) -> None:
         """Give data to suspended steps, or let a paused run go on. One caller wins.
@@ -71,7 +95,9 @@ class Requests:
         async with self._starting.with_driver(key) as driver:
             if request is not None and not await self.is_waiting(driver, request):
                 return
-            first, *others = self._resumed(driver, dict(asked))
+            by_index = asked.get("foreach_index") is not None and driver.code.graph
+            graph = await read_graph(driver.code) if by_index else None
+            first, *others = self._resumed(driver, dict(asked), graph)
             for event in others:
                 driver.tell(event)
             await driver.record(first, request)
@@ -95,12 +121,11 @@ class Requests:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
         return not driver.inputs.accepts(request) and await self._services.store.is_waiting(request)
 
-    def _resumed(self, driver: RunDriver, asked: dict[str, Any]) -> Sequence[Input]:
+    def _resumed(self, driver: RunDriver, asked: dict[str, Any], graph: Graph | None) -> Sequence[Input]:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)
         if driver.machine.status == RunStatus.PAUSED:
             return [RunContinued(now, per_step)]
         suspended = open_suspensions(driver.machine, driver.inputs)
-        graph = graph_of(driver.code) if asked.get("foreach_index") is not None else None
         found = chosen(driver.key.run, suspended, **asked, graph=graph)
         return [StepResumed(now, one.call, one.path, self._checked(one, data)) for one in found]
 

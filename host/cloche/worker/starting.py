@@ -13,6 +13,8 @@ from weakref import WeakValueDictionary
 from cloche.engines import Code, graph_outline
 from cloche.errors import (
     ClocheError,
+    DamagedStore,
+    HistoryError,
     LeasedElsewhere,
     MissingStep,
     NotFound,
@@ -32,7 +34,7 @@ from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
 from cloche.store import Lease, NewRun, RunRow, first_record
-from cloche.worker import holds, queue
+from cloche.worker import ending, holds, queue
 
 NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
 
@@ -60,8 +62,10 @@ class Starting:
         *,
         on_begun: Callable[[RunKey], None],
         on_taken_up: Callable[[RunKey], None],
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
-        self.counters = RateCounters(services.world.monotonic)
+        """`workers` says how many the store has."""
+        self.counters = RateCounters(services.world.monotonic, workers)
         self._services = services
         self._drivers = drivers
         self._cells = cells
@@ -92,6 +96,15 @@ class Starting:
             driver.inputs.accept(started, request)
         await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
 
+    def lend(self, lender: RunKey, key: RunKey) -> bool:
+        """Whether the run `key` has the place of the run that begins it, until one of them has ended."""
+        return self._drivers.places.lend(lender, key)
+
+    def leave_place(self, key: RunKey) -> None:
+        """The run was lent a place, and did not begin."""
+        if key not in self._drivers:
+            self._drivers.places.leave(key)
+
     async def queue(self, key: RunKey, code: Code, created: RunCreated, request: int | None = None) -> None:
         """Record a run that begins when runs of its tenant have made room: `created` has all that its start needs.
 
@@ -103,20 +116,35 @@ class Starting:
         await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request, most))
         self._services.ownership.queued(key.tenant)
 
-    async def cancel_queued(self, row: RunRow, request: int | None) -> None:
-        """End a run that has not begun.
+    async def cancel_undriven(self, row: RunRow, reason: str, request: int | None) -> None:
+        """End a run that has not begun, or is blocked, and leave its children the request to end too.
 
         Raises:
             LeasedElsewhere: a worker has just taken it.
             SeqConflict: this one has.
-            StoreUnavailable: it may have ended or not; if not, it begins in its turn.
+            HistoryError, DamagedStore: its records cannot be read; it is blocked, as it was.
+            StoreUnavailable: it may have ended or not; if not, it is tried again in its turn.
         """
-        async with self.alone(row.key):
+        key, code, lease = row.key, await self._code_of(row), None
+        async with self.alone(key):
             try:
-                await queue.cancel(self._services, row, request)
+                claimed = await ending.claimed(self._services, row)
+                lease = claimed.lease
+                await ending.cancel(self._services, claimed, code.abi if code is not None else None, reason, request)
             except StoreUnavailable as error:  # it may be this worker's, and nobody drives it
-                self._blocks.try_again(row.key, error)
+                self._blocks.try_again(key, error)
                 raise
+            except (HistoryError, DamagedStore) as error:
+                await self._blocks.block(key, error, lease)
+                raise
+        self._blocks.report(key, None)
+        self._drivers.ended_undriven(key, code)
+
+    async def _code_of(self, row: RunRow) -> Code | None:
+        """None: it is not there, or damaged."""
+        with contextlib.suppress(HistoryError):
+            return await self._cells.code(row.code)
+        return None
 
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: a caller who gives up leaves a whole run, or none."""
@@ -230,7 +258,7 @@ class Starting:
             created = unpack_created(await first_record(self._services.store, key))
             driver = self._driver(key, code, created, row.lease)
             driver.inputs.not_before(row.updated_at)
-            if row.status == RunStatus.PENDING:
+            if row.head_seq == 1:  # also one that was blocked before it began
                 driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
         except ClocheError as error:
             await self._blocks.block(key, error, row.lease)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import CellSource
+from cloche.engines import CellSource, ProcessEngine
 from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost
 from cloche.history import RunKey, TenantId
 from cloche.run.checkpoints import EVENTS_BETWEEN
@@ -36,6 +36,7 @@ from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
+from cloche.worker.ending import cancellation_of
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
@@ -104,9 +105,13 @@ class Worker:
             store.leases, world, lease_ttl_s, loop_stall_max_s, self._offers, heartbeat=partial(_heartbeat, thread)
         )
         policies_of = Policies(store, policies or InForce(Policy()))
-        self.admission = Admission(policies_of.known, policies_of.learn)
+        self.admission = Admission(policies_of.known, policies_of.learn, self._driven_elsewhere)
         self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
-        lanes = Lanes(self.admission.driven)
+        lanes = Lanes(
+            self.admission.driven,
+            engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0,
+            is_real_time=world.is_real_time,
+        )
         self.cells = WorkerCells(
             store,
             engine,
@@ -116,7 +121,15 @@ class Worker:
             cached_bytes_max=cached_bytes_max,
             switch_interval_s=switch_interval_s,
         )
-        self.blocks = Blocks(store, world, timers, tasks, listeners, lambda key: self.starting.wake(key))
+        self.blocks = Blocks(
+            store,
+            world,
+            timers,
+            tasks,
+            listeners,
+            take_up=lambda key: self.starting.wake(key),
+            end=lambda key, reason: self.requests.end_blocked(key, reason),
+        )
         self.drivers = self._drivers(Callbacks(store, tasks))
         self.services = self._services(world, timers, tasks, lanes, checkpoints, handle, thread)
         self.starting = Starting(
@@ -127,6 +140,7 @@ class Worker:
             self.blocks,
             on_begun=lambda key: self.inbox.begun(key),
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
+            workers=self.membership.count,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
         self.requests = Requests(self.services, self.starting, listeners)
@@ -219,6 +233,13 @@ class Worker:
         """Others may want what is new here, and have asked for it already."""
         self.membership.publish_soon()
         self.claims.expect(self.services.world.now())
+
+    async def _driven_elsewhere(self, tenant: TenantId, most: int) -> int:
+        """How many runs of a tenant other workers own: no question where there are none."""
+        membership = self.membership
+        return (
+            0 if membership.count() == 1 else await self.store.leases.owned_by_others(membership.worker, tenant, most)
+        )
 
     def _offers(self) -> str:
         return pack_offers(self.registry.workflows(), self.services.world.now(), self.services.runner.hung)
@@ -330,7 +351,10 @@ class _ChildRuns:
         Raises:
             LimitExceeded: the parent may not start it.
         """
-        is_new = await self._worker.store.run(start.key) is None
+        store, most = self._worker.store, limits.policy.children
+        is_new = await store.run(start.key) is None
+        if is_new and not limits.counts_children:
+            limits.has_children(await store.descendants(start.parent, most, are_direct=True))
         depth = limits.child_depth(start.workflow, is_new=is_new)
         begun = Begun.by(start, depth)
         if is_new:
@@ -344,7 +368,12 @@ class _ChildRuns:
         return await self._worker.new_runs.has(tenant, id, owner)
 
     async def cancel(self, key: RunKey, reason: str) -> None:
-        await self._worker.cancel(key, reason)
+        try:
+            await self._worker.cancel(key, reason)
+        except HeldBack:  # it is canceled when it may go on
+            post = cancellation_of(key)
+            await self._worker.store.post(key, post.kind, post.body, post.token, self._worker.services.world.now())
+            raise
 
     def stopped(self, key: RunKey) -> Listening:
         return self._worker.listeners.stopped(key)

@@ -13,6 +13,9 @@ from support.apps import AppOn, in_loop, until
 from support.commands import cloche
 
 from cloche import Cloche, Grant, Policy, StepContext, create_step, create_workflow
+from cloche.operations.confinement import layers
+from cloche.sandbox.process.child import Child
+from cloche.sandbox.process.lockdown import Confinement
 from cloche.store import SqliteStore
 
 APP = """
@@ -133,3 +136,34 @@ async def test_steps_that_hang_are_told_with_their_worker(store: str) -> None:
         await until(app._running.store.leases.workers, lambda workers: "hung_steps" not in (workers[0].offers or ""))
         found = await asyncio.to_thread(told)
         assert (found["ok"], found["says"]) == (True, "none")
+
+
+LAYERS = {
+    "landlock": ({"landlock": 7}, "no process outside signalled", "Linux 5.13"),
+    "seccomp": ({"seccomp": True}, "are refused: for files", "CONFIG_SECCOMP_FILTER"),
+    "namespaces": (
+        {"namespaces": frozenset({"net", "mount"})},
+        "no network device, an empty root",
+        "user.max_user_namespaces",
+    ),
+    "cgroup": ({"cgroup": True}, "shared out by tenant", "Delegate=yes"),
+    "capabilities": ({"capabilities": 0}, "none can be had again", "not known"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_layer_says_what_it_means_and_what_to_do(name: str) -> None:
+    held, means, advice = LAYERS[name]
+    for found, ok, says in ((Confinement(**held), True, means), (Confinement(), None, advice)):  # type: ignore[arg-type]
+        [line] = [one for one in layers(found) if one.name == name]
+        assert (line.ok, says in line.says) == (ok, True), line.says
+
+
+def test_each_layer_that_holds_a_process_is_told(store: str) -> None:
+    child = Child(patience_s=10.0)
+    child.end()
+    lines = {line["name"]: line for line in cloche("doctor", "--store", store, "--json").lines()}
+    told = {one.name: one.ok is True for one in layers(child.confinement)}
+    assert {name: lines[name]["is_held"] for name in told} == told
+    by = ", ".join(name for name, is_held in told.items() if is_held)
+    assert lines["cell processes"]["says"] == f"locked up by {by or 'nothing on this kernel but limits'}"

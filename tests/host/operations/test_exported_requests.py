@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.apps import KEY, AppOn, Journal, in_loop, until
+from support.apps import KEY, AppOn, Journal, in_loop, one_loop, run_in_loop, until
+from support.stores_of_all_kinds import STORES
 
 from cloche import Client, Policy, create_workflow
 from cloche.errors import ClocheError, ForeignFile
-from cloche.history import RunKey
+from cloche.history import CallId, Kind, RunKey, TimeMs
 from cloche.history.check import decode_sequence
+from cloche.history.notes import StepWrote
 from cloche.history.values import encode, encode_plain
-from cloche.operations.export import export_run
-from cloche.operations.exported_requests import is_request
-from cloche.store import InboxRow, MemoryStore
+from cloche.operations.export import export_run, import_run
+from cloche.operations.exported_requests import is_granted, is_request
+from cloche.operations.replay import machine_of
+from cloche.store import Append, InboxRow, MemoryStore, Store
+from cloche.testing.clock import START
 
 
 def sealed(items: list[Any]) -> bytes:
@@ -120,16 +126,79 @@ class TakenMeanwhile(MemoryStore):
         found = await super().requests(key, events=events)
         if self.takes and found:
             self.takes = False
-            await self.resolve(found[0].id, "taken")
+            await self.take_first(found[0])
         return found
+
+    async def take_first(self, row: InboxRow) -> None:
+        machine = await machine_of(self, row.key)
+        batch = machine.accept([StepWrote(TimeMs(START), CallId(1), "taken")], b"", TimeMs(START))
+        taken = Append(row.key, batch.expect, batch.records, machine.status, machine.wake_at, START, taken=[row.id])
+        assert await self.commit([taken]) == [None]
 
 
 @in_loop
 async def test_what_is_delivered_meanwhile_is_not_in_the_file_twice(journal: Journal) -> None:
     store = TakenMeanwhile()
-    async with AppOn(store, policy=Policy()) as app:
-        await app.import_(await exported(journal))
-        store.takes = True
-        assert [item[2:4] for item in decode_sequence(await export_run(store, KEY)) if is_request(item)] == [
-            ["go", encode(["go", "second"])]
-        ]
+    store.takes = False
+    await import_run(store, await exported(journal))
+    store.takes = True
+    items = decode_sequence(await export_run(store, KEY))
+    assert [item[2:4] for item in items if is_request(item)] == [["go", encode(["go", "second"])]]
+    assert [item[2] for item in items if is_granted(item)] == ["default:r1:event:k"]
+
+
+@pytest.fixture(params=STORES)
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with one_loop(), STORES[request.param](tmp_path, run_in_loop) as made:
+        yield made
+        run_in_loop(made.close())
+
+
+@in_loop
+async def test_a_key_that_was_accepted_is_known_elsewhere(elsewhere: Store) -> None:
+    """Whether its run has ended there or goes on: also when it moves back, and when the same file comes again."""
+    twice = create_workflow(id="w").wait_for_event("go").wait_for_event("go", id="more").commit()
+    async with AppOn(MemoryStore(), workflows=[twice]) as app:
+        run = await app.start("w", None, run_id="r1")
+        assert await app.send_event("r1", "go", 1, idempotency_key="first")
+        await until(run.history, lambda records: any(one.kind is Kind.HOOK_RECEIVED for one in records))
+        file = await app.export("r1")
+    async with AppOn(elsewhere, workflows=[twice]) as app:
+        for _ in range(2):
+            await app.import_(file)
+        assert not await app.send_event("r1", "go", 1, idempotency_key="first")
+        assert (await elsewhere.requests(KEY), await elsewhere.requests()) == ([], [])
+        assert await app.export("r1") == file
+        assert await app.send_event("r1", "go", 2, idempotency_key="second")
+        await app._running.inbox.look()
+        assert (await (await app.get("r1")).result(final=True)).unwrap() == 2
+        back = await app.export("r1")
+        assert (await app.verify()).ok
+    store = MemoryStore()
+    await import_run(store, back)
+    async with Client(store) as client:
+        assert [await client.send_event("r1", "go", 1, idempotency_key=one) for one in ("first", "second")] == [
+            False
+        ] * 2
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        ["granted", "event", "other:r1:event:x", 1],
+        ["granted", "start", "default:r1:start:x", 1],
+        ["granted", "event", 7, 1],
+        ["granted", "event", "default:r1:event:x", -1],
+        ["granted", "event", "default:r1:event:x"],
+    ],
+)
+def test_a_forged_acceptance_is_refused(journal: Journal, item: list[Any]) -> None:
+    @in_loop
+    async def live() -> None:
+        *items, _ = decode_sequence(await exported(journal))
+        async with AppOn(MemoryStore(), policy=Policy()) as app:
+            with pytest.raises(ForeignFile, match="that was accepted"):
+                await app.import_(sealed([*items, item]))
+            assert await app.list() == []
+
+    live()

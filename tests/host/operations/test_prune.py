@@ -54,7 +54,7 @@ async def test_what_is_deleted_takes_along_what_nobody_else_needs(store: SqliteS
     codes = {row.code for row in await store.runs()}
     keys = await prune.prunable(store, LATER, tenant="default")
     assert [deleted async for some in prune.delete(store, keys, LATER) for deleted in some] == keys
-    collected = await prune.collect(store)
+    collected = await prune.collect(store, LATER)
     assert collected.parts > 0
     open_codes = {row.code for row in await store.runs()}
     assert collected.blobs == len(codes - open_codes)
@@ -70,7 +70,7 @@ async def test_damaged_code_keeps_everything(store: SqliteStore) -> None:
         db.execute("UPDATE blobs SET data = x'00' WHERE length(data) < 100000")
     await store.delete([key("talking")], LATER)
     with pytest.raises(HistoryError, match="cloche verify"):
-        await prune.collect(store)
+        await prune.collect(store, LATER)
     assert await store._database.select("SELECT count(*) FROM parts", ()) != [(0,)]
 
 
@@ -113,6 +113,31 @@ async def test_a_row_that_does_not_follow_from_its_records_is_found(
         db.execute(f"UPDATE runs SET {change} WHERE run = 'plain'")
     (finding,) = (await replay.verify(store, None)).findings
     assert (finding.run, finding.problem.removeprefix("the row of the run has ")) == ("plain", problem)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("DELETE FROM awaited WHERE run = 'hearing'", "the run waits for event paid, and no worker would find that"),
+        (
+            "INSERT INTO awaited VALUES ('default', 'hearing', 'more')",
+            "event more is waited for by the entry of the run, and not by its records",
+        ),
+        (
+            "INSERT INTO awaited VALUES ('default', 'plain', 'go')",
+            "event go is waited for by the entry of the run, and not by its records",
+        ),
+    ],
+)
+@in_loop
+async def test_what_a_run_waits_for_that_does_not_follow_is_found(
+    store: SqliteStore, change: str, problem: str
+) -> None:
+    assert (await replay.verify(store, None)).findings == []
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute(change)
+    (finding,) = (await replay.verify(store, None)).findings
+    assert problem in finding.problem
 
 
 @in_loop

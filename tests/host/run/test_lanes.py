@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -17,7 +18,7 @@ from cloche.history.messages import Started
 from cloche.run.lanes import CODES_MAX, HEAVY_TURNS, LIGHT_TURNS_A_PASS, Lanes
 from cloche.sandbox import Limits
 from cloche.store import MemoryStore
-from cloche.tenancy.fairness import Turns
+from cloche.tenancy.fairness import DEBT_NS, QUANTUM_NS, HostTime, Turns
 
 SPIN = "(() => {{ let x = 0; for (let i = 0; i < {turns}; i++) x = (x + i) & 1023; return inputData.v; }})()"
 
@@ -214,3 +215,89 @@ async def test_light_turns_of_many_runs_do_not_hold_up_those_of_another_tenant(j
         gate.set()  # all of them have a result at once, that of the small tenant last
         assert {(await run.result()).status for run in runs} == {"success"}
     assert began.index("small") < 2 * LIGHT_TURNS_A_PASS
+
+
+# ---- the time that they cost the host --------------------------------------------------------------------------------
+
+
+def given(turns: Turns, time: HostTime, costs: dict[str, int]) -> str:
+    """Whose turns are given until nobody waits, each of which costs so many quanta."""
+    order = ""
+    while (tenant := turns.give()) is not None:
+        order += tenant
+        time.charge(tenant, costs[tenant] * QUANTUM_NS)
+    return order
+
+
+@in_loop
+async def test_a_tenant_whose_turns_cost_much_comes_later() -> None:
+    time = HostTime()
+    turns = Turns(time)
+    for tenant in "aaaabbbb":
+        turns.wait(TenantId(tenant))
+    assert given(turns, time, {"a": 3, "b": 1}) == "abbbabaa"
+
+
+@in_loop
+async def test_nobody_saves_up_turns_while_it_wants_none() -> None:
+    time = HostTime()
+    turns = Turns(time)
+    for _ in range(9):
+        turns.wait(TenantId("a"))
+        assert given(turns, time, {"a": 5}) == "a"
+    for tenant in "abababab":
+        turns.wait(TenantId(tenant))
+    assert given(turns, time, {"a": 5, "b": 5}) == "babababa"
+
+
+@in_loop
+async def test_what_is_held_against_a_tenant_is_bounded() -> None:
+    """What it used when nobody else waited would shut it out for as long again."""
+    time = HostTime()
+    turns = Turns(time)
+    time.charge(TenantId("a"), 100 * DEBT_NS)
+    most = DEBT_NS // QUANTUM_NS
+    for tenant in "a" + "b" * 3 * most:
+        turns.wait(TenantId(tenant))
+    assert given(turns, time, {"a": 1, "b": 1}).index("a") == most
+
+
+@in_loop
+async def test_a_tenant_that_may_have_no_more_keeps_its_turn() -> None:
+    turns = Turns()
+    for tenant in "abc":
+        turns.wait(TenantId(tenant))
+    assert [turns.give(lambda tenant: tenant != "a"), turns.give(), turns.give()] == ["b", "a", "c"]
+
+
+@in_loop
+async def test_cheap_heavy_turns_go_before_dear_ones() -> None:
+    lanes, began, gate = Lanes(), list[str](), threading.Event()
+
+    def deed(tenant: str, seconds: float) -> None:
+        began.append(tenant)
+        gate.wait(30)
+        time.sleep(seconds)
+
+    tasks = [
+        asyncio.create_task(lanes.beside(TenantId(tenant), partial(deed, tenant, seconds)))
+        for _ in range(40)
+        for tenant, seconds in (("dear", 0.05), ("cheap", 0.0))
+    ]
+    await until(lambda: len(began) == lanes.heavy._each + 1)
+    gate.set()
+    await asyncio.gather(*tasks)
+    last = len(began) - 1 - began[::-1].index("cheap")
+    assert began[:last].count("dear") < 20  # as many as cheap ones, if they only took turns
+    lanes.close()
+
+
+@in_loop
+async def test_where_no_time_passes_tenants_take_turns() -> None:
+    """In a simulation, each time in the same order."""
+    lanes = Lanes(is_real_time=False)
+    lanes.charge(TenantId("a"), DEBT_NS)
+    for tenant in "aabb":
+        lanes.heavy.turns.wait(TenantId(tenant))
+    assert [lanes.heavy.turns.give() for _ in range(4)] == ["a", "b", "a", "b"]
+    lanes.close()

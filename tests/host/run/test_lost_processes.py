@@ -95,7 +95,7 @@ async def test_a_run_whose_process_ends_over_a_turn_is_rebuilt_and_makes_it_agai
         assert (await app.verify()).ok
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
 def test_a_run_that_ends_its_process_every_time_ends_with_a_typed_error(number: signal.Signals) -> None:
     @in_loop
     async def live() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,13 @@ import pytest
 from support.apps import AppOn, CutStore, FlakyStore, Journal, ManualWorld, ended, in_loop, until
 from support.guests import needs_python
 
-from cloche import Cloche, DirectEngine, StepContext, Workflow, code, create_workflow
+from cloche import Cloche, DirectEngine, ProcessEngine, SandboxEngine, StepContext, Workflow, code, create_workflow
 from cloche.engines import Cell
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, RunId, RunKey
 from cloche.history.messages import EVENTS
 from cloche.operations import replay
+from cloche.run import lanes, turn
 from cloche.run.meter import Meter
 from cloche.store import MemoryStore, Metered, Store, Usage
 from cloche.tenancy import Policy
@@ -194,6 +196,44 @@ async def test_a_stopped_guest_is_billed_as_overhead(journal: Journal) -> None:
         used, report = await billed(app.store), await app.replay("r1")
         assert used.overhead_fuel >= 100_000_000
         assert (report.ended_by_fault, report.ok, report.fuel_recorded) == (True, True, used.fuel)
+
+
+STOPPED = {
+    "out of fuel": (Policy(fuel_per_event=100_000_000), SPIN % 10**12, "FuelExhausted"),
+    "out of time": (Policy(wall_ms_per_event=30, fuel_per_event=10**15), SPIN % 10**12, "TimeExhausted"),
+    "not to be taken": (Policy(value_items=3), "({ v: [1, 2, 3, 4, 5] })", "LimitExceeded"),
+}
+
+
+@pytest.mark.parametrize("engine", [SandboxEngine, ProcessEngine])
+@pytest.mark.parametrize("end", STOPPED)
+def test_the_time_of_a_stopped_turn_is_billed(
+    journal: Journal, end: str, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock is a millisecond after the one before."""
+    policy, spin, name = STOPPED[end]
+    crossings, timed = list[bool](), lanes._timed
+
+    def noted(*given: Any, **named: Any) -> bytes:
+        crossings.append(True)
+        return timed(*given, **named)
+
+    monkeypatch.setattr(lanes, "_timed", noted)
+    for module in (lanes, turn):
+        monkeypatch.setattr(module, "perf_counter_ns", itertools.count(0, 1_000_000).__next__)
+
+    @in_loop
+    async def live() -> None:
+        workflow = create_workflow(id="w").then(journal.inc()).map({"v": code(spin)}).then(journal.take()).commit()
+        async with AppOn(MemoryStore(), workflows=[workflow], policy=policy, engine=engine()) as app:
+            error = (await (await app.start("w", {"v": 1}, run_id="r1")).result()).error
+            assert error is not None
+            assert error.name == name
+            used = await billed(app.store)
+            assert len(crossings) > used.turns
+            assert used.wall_us >= 1000 * len(crossings)
+
+    live()
 
 
 @in_loop

@@ -14,7 +14,7 @@ from support.apps import KEY, AppOn, ManualWorld, in_loop, one_loop, run_in_loop
 from support.guests import needs_python
 from support.stores_of_all_kinds import STORES
 
-from cloche import Cloche, StepContext, create_workflow, race, sleep, step, wait_for_event, workflow
+from cloche import Cloche, Policy, StepContext, create_workflow, race, sleep, step, wait_for_event, workflow
 from cloche.history import DEFAULT_TENANT, Kind, RunId, RunKey
 from cloche.operations.replay import machine_of, why_not_moving
 from cloche.run.children import LEFT_AFTER_MS
@@ -186,6 +186,21 @@ async def test_a_child_that_works_for_long_is_left_to_itself(store: Store) -> No
         world.move(2, app)
         await until(lambda: drivers(app) == 1)
         assert await stands(app) == ("waiting", None)
+        gate.set()
+        assert (await run.result()).unwrap() == "done"
+        await is_settled(app)
+
+
+@in_loop
+async def test_a_parent_rests_while_its_child_waits_to_begin(store: Store) -> None:
+    """No time passes: it is not driven meanwhile, and a child that is canceled in the queue wakes it."""
+    global gate
+    gate = asyncio.Event()
+    async with on(store, world=ManualWorld(), policy=Policy(concurrent_runs=2)) as app:
+        await app.start("busy", {}, run_id="holder")
+        run = await app.start("employer", {}, run_id="r1")
+        await until(lambda: drivers(app) == 3)
+        await app.start("employer", {}, run_id="r2")
         gate.set()
         assert (await run.result()).unwrap() == "done"
         await is_settled(app)

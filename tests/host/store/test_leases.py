@@ -77,6 +77,10 @@ async def test_a_worker_can_ask_what_it_owns(store: Store) -> None:
     assert await store.leases.owned("A") == [await store.run(key(run)) for run in ("r1", "r3", "r4")]
     assert [row.key.run for row in await store.leases.owned("B")] == ["r2"]
     assert await store.leases.owned("C") == []
+    tenant = key("r1").tenant
+    assert [await store.leases.owned_by_others(worker, tenant, 9) for worker in "ABC"] == [1, 3, 4]
+    assert await store.leases.owned_by_others("C", tenant, 2) == 2
+    assert await store.leases.owned_by_others("C", TenantId("umbra"), 9) == 0
 
 
 @in_loop

@@ -87,7 +87,7 @@ async def test_old_runs_go_with_what_only_they_needed(store: Store, file: Path) 
     keys = await prune.prunable(store, LATER, tenant="default")
     assert {found.run for found in keys} == ENDED
     assert [deleted async for some in prune.delete(store, keys, LATER) for deleted in some] == keys
-    collected = await prune.collect(store)
+    collected = await prune.collect(store, LATER)
     open_codes = {row.code for row in await store.runs()}
     assert collected.parts > 0 or isinstance(store, MemoryStore)  # where bodies are whole
     assert collected.blobs == len(codes - open_codes)

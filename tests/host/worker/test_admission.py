@@ -11,7 +11,7 @@ from support.apps import AppOn, Journal, ended, in_loop, until
 
 from cloche import Cloche, StepContext, Workflow, create_workflow
 from cloche.errors import NotSuspended, QueueFull, RunConflict, UsageError
-from cloche.history import Kind, TenantId
+from cloche.history import DEFAULT_TENANT, Kind, TenantId
 from cloche.operations import replay
 from cloche.store import MemoryStore
 from cloche.tenancy import Policy
@@ -234,6 +234,53 @@ async def test_a_child_does_not_wait_for_the_place_of_its_parent(journal: Journa
     parent: Workflow = create_workflow(id="parent").then(journal.acts("begin", begin)).commit()
     async with AppOn(MemoryStore(), workflows=[parent, child], policies={"small": NARROW}) as app:
         assert await ended(await app.tenant("small").start("parent", {"v": 1})) == ("success", {"v": 2})
+
+
+PARENT = """
+const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];
+export default async function workflow(input) {
+  await step("gate")(1);
+  return cloche.child("c", "w", input);
+}
+"""
+
+
+@pytest.mark.parametrize("is_canceled", [False, True])
+def test_a_child_that_finds_the_queue_full_waits_for_room(
+    journal: Journal, caplog: pytest.LogCaptureFixture, is_canceled: bool
+) -> None:
+    """Nobody could start it again. It is begun once, and who cancels its parent does not wait for the queue."""
+
+    @in_loop
+    async def live() -> None:
+        held, starts, gate = Held(journal), list[Any](), asyncio.Event()
+        held.workflow.on_start = starts.append
+        step, policy = journal.acts("gate", lambda data, ctx: gate.wait()), Policy(concurrent_runs=1, queued_runs=1)
+        async with AppOn(MemoryStore(), workflows=[held.workflow], steps=[step], policy=policy) as app:
+            await app.deploy(DEFAULT_TENANT, PARENT, workflow="p", language="javascript")
+            parent = await app.start("p", 7, run_id="p")
+            other = await app.start("w", 1, run_id="other")
+            drivers, on_room = app._running.drivers, app._running.drivers._on_room
+            drivers._on_room = lambda: None  # the other one keeps its place in the queue
+            gate.set()
+            await until(lambda: "child run p › 2 waits for room in the queue" in caplog.text)
+            told = replay.why_not_moving(
+                await replay.result_of(app.store, parent._key), await replay.machine_of(app.store, parent._key), 0
+            )
+            assert told == "waiting for child p › 2, which is pending"
+            if is_canceled:
+                await parent.cancel()
+                assert (await parent.result(final=True)).status == "canceled"
+            drivers._on_room = on_room
+            on_room()
+            held.gate.set()
+            assert await ended(other) == ("success", 1)
+            if not is_canceled:
+                assert await ended(parent) == ("success", 7)
+            assert len(starts) == 2
+            assert (await app.verify()).ok
+
+    live()
 
 
 @in_loop

@@ -13,6 +13,7 @@ from support.guests import needs_python
 
 from cloche import Client, Policy, create_workflow, wait_for_event, workflow
 from cloche.errors import InboxFull
+from cloche.history.values import encode
 from cloche.store import MemoryStore, SqliteStore, Store
 from cloche.store.memory import MemoryLeases
 
@@ -32,19 +33,34 @@ async def many(count: int) -> int:
     return total
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "runs", "fits"),
+    [
+        ("waiting_events", 2, ["r1"], 2),
+        ("waiting_event_bytes", 100, ["r1"], 2),
+        ("tenant_waiting_events", 3, ["r1", "r2"], 3),
+        ("tenant_waiting_event_bytes", 150, ["r1", "r2"], 3),
+    ],
+)
 @pytest.mark.parametrize("kind", MAKERS)
 @in_loop
-async def test_more_events_than_may_wait_are_refused_to_their_sender(kind: str, tmp_path: Path) -> None:
-    async with AppOn(MAKERS[kind](tmp_path), workflows=[waits], policy=Policy(waiting_events=2)) as app:
-        run = await app.start("w", None, run_id="r1")
-        for number in range(2):
-            await app.send_event("r1", "other", number)
-        with pytest.raises(InboxFull, match="2 events wait for run r1 already, of at most 2") as refused:
-            await app.send_event("r1", "other", 2)
+async def test_more_events_than_may_wait_are_refused_to_their_sender(
+    kind: str, limit: str, value: int, runs: list[str], fits: int, tmp_path: Path
+) -> None:
+    async with AppOn(MAKERS[kind](tmp_path), workflows=[waits], policy=Policy.model_validate({limit: value})) as app:
+        for run in runs:
+            await app.start("w", None, run_id=run)
+        for number in range(fits):
+            await app.send_event(runs[number % len(runs)], "other", "x" * 30)
+        whose = "run r1" if len(runs) == 1 else "all runs of tenant default"
+        with pytest.raises(InboxFull, match=f"wait for {whose} already") as refused:
+            await app.send_event("r1", "other", "x" * 30)
         error = refused.value
-        assert (error.limit, error.value, error.asked, error.retryable) == ("waiting_events", 2, 3, True)
-        assert len(await app.store.requests()) == 2
-        assert (await run.status(), "waiting_events" in error.message) == ("waiting", True)
+        assert (error.limit, error.value, error.retryable) == (limit, value, True)
+        assert error.asked == fits + 1 or ("bytes" in limit and error.asked > value)
+        assert limit in error.message
+        assert len(await app.store.requests()) == fits
+        assert await (await app.get("r1")).status() == "waiting"
 
 
 class Statements:
@@ -123,6 +139,38 @@ async def test_an_event_costs_the_same_however_many_wait(kind: str, tmp_path: Pa
         counted.append(calls.of("first_events") + calls.of("body"))
     assert counted[0] >= 40
     assert counted[1] <= 4 * counted[0] + 8
+
+
+@in_loop
+async def test_many_events_of_one_run_cost_sqlite_the_same_each(tmp_path: Path) -> None:
+    """They wait before their run takes the first: what SQLite does for the last is what it does for the first."""
+    needs_python()
+    counted: list[tuple[int, int]] = []
+    for size in (25, 100):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        store = SqliteStore(folder / "runs.db")
+        async with AppOn(store, workflows=[many]) as app:
+            statements = Statements(app._running.store)
+
+            def post(db: Any, size: int = size) -> None:
+                body = encode(["go", 1])
+                db.executemany(
+                    "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, name) "
+                    "VALUES ('default', 'r1', 'event', ?2, ?1, 1, 'go')",
+                    ((f"t{number}", body) for number in range(size)),
+                )
+
+            await store._database.write(post)
+            statements.take()
+            run = await app.start("many", size, run_id="r1")
+            assert (await run.result(final=True)).result == size
+            assert await store.requests() == []
+            counted.append(statements.take())
+    (few, little), (more, much) = counted
+    assert few > 25
+    assert more <= 5 * few
+    assert much <= 5 * little + 50
 
 
 class Counted:

@@ -19,6 +19,15 @@ except ModuleNotFoundError as missing:
 CBOR = "application/cbor"
 TIMEOUT_S = 60.0  # more than a server waits for a run (`Prefer: wait`), and than it is silent in a stream
 _URN = "urn:cloche:error:"
+_NO_FACTS = {
+    "type",
+    "title",
+    "status",
+    "detail",
+    "what_to_do",
+    "message",
+    "self",
+}  # of a problem, and what an error calls itself
 
 
 class Transport:
@@ -99,10 +108,7 @@ def values(answer: httpx.Response) -> Any:
 
 def problem_of(answer: httpx.Response) -> ClocheError:
     """The error that the server refused a request with."""
-    try:
-        body = answer.json()
-    except ValueError:
-        body = {}
+    body = _object(answer)
     code = str(body.get("type", "")).removeprefix(_URN)
     detail = str(body.get("detail") or f"the server answered {answer.status_code}")
     if answer.status_code in (401, 403):
@@ -110,7 +116,16 @@ def problem_of(answer: httpx.Response) -> ClocheError:
     known = {
         kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClocheError)
     }
-    facts = {name: one for name, one in body.items() if name not in ("type", "title", "status", "detail", "what_to_do")}
+    facts = {name: one for name, one in body.items() if name not in _NO_FACTS}
     if code not in known and answer.status_code in (429, 502, 503, 504):
         return StoreUnavailable(detail, path=str(answer.request.url))
     return known.get(code, UsageError)(detail, **facts)
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """The object that an answer holds, an empty one if it holds anything else: what stands before a server may answer too."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}

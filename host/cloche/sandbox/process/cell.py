@@ -30,7 +30,7 @@ from cloche.history.failures import Failure
 from cloche.history.ids import TenantId
 from cloche.history.values import decode, encode_plain
 from cloche.sandbox import Limits
-from cloche.sandbox.cells import RESIDENT_BYTES
+from cloche.sandbox.cells import LIGHT_CELL_BYTES, RESIDENT_BYTES
 from cloche.sandbox.images import digest_of_source, image_digest, portable
 from cloche.sandbox.process.child import TEXT_BYTES_MAX, Child, gone
 from cloche.sandbox.process.pool import Pool
@@ -98,6 +98,8 @@ class ProcessCell:
             wait_s = count * limits.wall_ms_per_event / 1000
             child = self._home()
             answer = child.ask(Op.TURN, self._number, joined(events), count, wait_s=wait_s, bytes_max=bytes_max)
+        if answer.status is Status.BUSY and light:
+            raise CellBusy
         if answer.status is not Status.DONE:
             child = self._let_go()
             if answer.status is Status.HEAVY and light:
@@ -132,9 +134,13 @@ class ProcessCell:
         child = self._child
         if child is None:
             return None
+        self._copies += 1
+        is_large = self._resident_bytes > LIGHT_CELL_BYTES  # which the thread that asks for it knows too, and can wait
         try:
-            self._copies += 1
-            answer = child.light(Op.FREEZE, self._number, b"", self._copies, bytes_max=0)
+            if is_large:
+                answer: Answer | None = child.ask(Op.FREEZE, self._number, b"", self._copies, wait_s=0, bytes_max=0)
+            else:
+                answer = child.light(Op.FREEZE, self._number, b"", self._copies, bytes_max=0)
         except (Timeout, CellLost):
             return None
         return partial(self._packed, self._copies) if answer is not None and answer.status is Status.DONE else None

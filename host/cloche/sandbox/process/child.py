@@ -13,8 +13,9 @@ from itertools import chain
 
 from cloche.errors import CellGone, CellLost, GuestUnavailable
 from cloche.sandbox import Limits
-from cloche.sandbox.process.grants import Grants, limit_cpu
+from cloche.sandbox.process.grants import Grants, limit_cpu, seen
 from cloche.sandbox.process.lockdown import Confinement
+from cloche.sandbox.process.namespaces import KINDS
 from cloche.sandbox.process.started import Interpreter
 from cloche.sandbox.process.wire import Answer, Channel, Ended, Op, ProtocolError, Status, Timeout, dropping, request
 
@@ -38,8 +39,8 @@ class Child:
         self._patience_s = patience_s
         self.guests: set[str] = set()  # that it has loaded,
         self.codes: set[tuple[str, str, Limits]] = set()  # and the images: guest, digest of source, limits
-        self.used_at = time.monotonic()
-        self._grants = Grants()
+        self.started_at = self.used_at = time.monotonic()
+        self._is_leaving = False
         ours, theirs = _pairs(1 + LANES)
         self._light, *heavy = map(Channel, ours)
         self._light_lock = threading.Lock()
@@ -48,6 +49,7 @@ class Child:
         for channel in heavy:
             self._heavy.put(channel)
         self._interpreter = Interpreter(theirs, self._close_channels, entry)
+        self._grants = Grants(self._interpreter.group)
         self.confinement = self._greeted()
 
     @property
@@ -66,14 +68,19 @@ class Child:
         """The first message: what the kernel agreed to when the process locked itself up."""
         self._light.number()
         try:
-            landlock, seccomp = self._light.receive_late(START_S_MAX, 2).body
+            landlock, seccomp, *left = self._light.receive_late(START_S_MAX, 2 + len(KINDS)).body
         except (Ended, ProtocolError, Timeout, ValueError) as error:
             self.end()
             raise GuestUnavailable(
                 "a process for cells did not start: CLOCHE_DEBUG=1 shows what it says; without it, cells can live "
                 "in this process (SandboxEngine, --isolation thread)"
             ) from error
-        confinement = Confinement(landlock, bool(seccomp))
+        own = {name for name, is_left in zip(KINDS, left, strict=True) if is_left}
+        if self._interpreter.has_own_ids:
+            own.add("pid")
+        has_group = self._interpreter.group is not None
+        user, capabilities = seen(self.pid)
+        confinement = Confinement(landlock, bool(seccomp), frozenset(own), has_group, user, capabilities)
         if not confinement.is_closed:
             log.warning(
                 "the kernel locks no process up: those with cells can reach files and network, if they are broken"
@@ -83,6 +90,10 @@ class Child:
     def end(self) -> None:
         """Kill it, and wait until nothing of it is left. Safe to call more than once, from any thread."""
         self._interpreter.end()
+
+    def leave(self) -> None:
+        """Have it take no more questions: who asks is told that it has gone. Those under way are answered."""
+        self._is_leaving = True
 
     def admit(self, memory_bytes: int) -> int:
         """The number of a new cell, whose memory it may write to from now on."""
@@ -107,10 +118,14 @@ class Child:
         """
         if self._is_late:
             self._wait_for_late()
-        if self.has_ended:
+        if self.has_ended or self._is_leaving:
             raise gone()
         channel = self._heavy.get()
         try:
+            if (
+                self._is_leaving
+            ):  # from now on it is at work, so nobody ends it; but it may have been at rest a moment ago
+                raise gone()
             return self._asked(channel, op, cell, body, count, wait_s + self._patience_s, bytes_max)
         except Timeout:
             self.end()
@@ -142,7 +157,7 @@ class Child:
         if self._is_late or not self._light_lock.acquire(blocking=False):
             return None
         try:
-            if self.has_ended:
+            if self.has_ended or self._is_leaving:
                 raise gone()
             return self._asked(self._light, op, cell, body, count, LIGHT_WAIT_S, bytes_max)
         except Timeout:

@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from cloche.sandbox.process.cgroups import Group
+
 OWN_BYTES = 512 << 20  # what a process may write to besides its cells
 COPIES = 4  # of a cell's memory, while it is frozen
 
@@ -20,7 +22,8 @@ log = logging.getLogger("cloche.sandbox")
 class Grants:
     """The cells of one process by number. Cells that are dropped are collected until the next message tells the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Group | None = None) -> None:
+        self._group = group
         self._last = 0
         self._bytes: dict[int, int] = {}  # cell -> most bytes of its memory
         self._dropped: deque[int] = deque()
@@ -55,10 +58,22 @@ class Grants:
         if sys.platform != "linux":
             return
         most = OWN_BYTES + sum(self._bytes.values()) + COPIES * max(self._bytes.values(), default=0)
+        if self._group is not None:
+            self._group.allow(most)
         try:
             resource.prlimit(pid, resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
         except (OSError, ValueError):  # it has just ended, or a lower limit is in force here
             log.debug("process %d has no limit of its memory", pid)
+
+
+def seen(pid: int) -> tuple[int | None, int | None]:
+    """The user of a process and its capabilities, as the kernel tells others; None where it does not."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None, None
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return int(status["Uid"].split()[1]), int(status["CapEff"], 16)
 
 
 def limit_cpu(pid: int, seconds: float) -> None:

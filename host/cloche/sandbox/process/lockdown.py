@@ -1,10 +1,10 @@
 """Locks this process up: after it, no file can be opened, no socket made, nothing started and no process signalled.
 
-Two layers of Linux that each suffice where they are there: Landlock (no file, no TCP, no signal to the outside) and a seccomp
-filter that names what a cell needs and refuses the rest: of `fcntl`, which can have the kernel signal any process, by its
-arguments. Resource limits go beside them. None of it needs a privilege, and none can be taken back. The system calls are made
-directly: the bindings that are published wrap a C library that is not on every machine, or are first versions; what is needed
-of them are the four calls below.
+Layers of Linux that each suffice where they are there: namespaces (`namespaces`), Landlock (no file, no TCP, no signal to the
+outside) and a seccomp filter that names what a cell needs and refuses the rest: of `fcntl`, which can have the kernel signal
+any process, by its arguments. Resource limits go beside them. None of it needs a privilege, and none can be taken back. The
+system calls are made directly: the bindings that are published wrap a C library that is not on every machine, or are first
+versions; what is needed of them are a few calls.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cloche.sandbox.process.namespaces import NOBODY
+
 CPU_S_MAX = 3_600  # a process that has computed for so long is ended, and its runs are rebuilt in a new one
 FILES_MAX = 64
-NOBODY = 65_534  # user and group that own nothing
+HEEDED = (signal.SIGABRT, signal.SIGTERM, signal.SIGXCPU)  # see `heed_signals`
 FILE_BYTES_MAX = 256 << 20  # no file is there to be written to but wasmtime's own, in memory: a guest's first memory
 
 _CAP_SYS_RESOURCE, _CAPABILITIES_VERSION = 24, 0x20080522
@@ -71,34 +73,40 @@ _MACHINES: dict[str, tuple[int, int, dict[str, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What the kernel agreed to. `landlock` is its version, 0 where there is none."""
+    """What the kernel agreed to. `landlock` is its version, 0 where there is none. `namespaces`: those of its own; `cgroup`:
+    whether it has a control group of its own; `user` and `capabilities`: as the host sees it, None where that cannot be seen.
+    """
 
     landlock: int = 0
     seccomp: bool = False
+    namespaces: frozenset[str] = frozenset()
+    cgroup: bool = False
+    user: int | None = None
+    capabilities: int | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether files and network are out of reach."""
-        return self.seccomp or self.landlock >= 4
+        return self.seccomp or self.landlock >= 4 or self.namespaces >= {"net", "mount"}
 
 
 def die_with(parent: int) -> None:
     """Have the kernel end this process when the thread that started it ends."""
     if sys.platform == "linux":
         _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it had ended before
+    if os.getppid() not in (parent, 0):  # it had ended before; 0: it is in another namespace, and its sockets will tell
         os._exit(0)
 
 
 def drop_privileges(parent: int) -> None:
-    """Under root: give up all capabilities, and become nobody, so that a broken process reaches what nobody reaches.
+    """Give up all capabilities, and become nobody under root, so that a broken process reaches what nobody reaches.
 
-    It stays root by name where its host could not set its limits any more: those of another user need CAP_SYS_RESOURCE.
-    `parent` as of `die_with`: the kernel forgets that when the user changes. Files are opened and modules imported before.
+    Where it could not leave its host's users (`namespaces`), it stays root by name if its host could not set its limits any
+    more: those of another user need CAP_SYS_RESOURCE. `parent` as of `die_with`: the kernel forgets that when the user changes.
     """
-    if sys.platform != "linux" or os.geteuid() != 0:
+    if sys.platform != "linux":
         return
-    if _effective_capabilities() >> _CAP_SYS_RESOURCE & 1:
+    if os.geteuid() == 0 and _effective_capabilities() >> _CAP_SYS_RESOURCE & 1:
         with suppress(OSError):  # in a container that may not, the layers below hold
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -108,9 +116,21 @@ def drop_privileges(parent: int) -> None:
 
 
 def _effective_capabilities() -> int:
-    with open("/proc/self/status") as file:
-        found = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
+    found = "CapEff: 0"
+    with suppress(OSError), open("/proc/self/status") as file:
+        found = next((line for line in file if line.startswith("CapEff:")), found)
     return int(found.split()[1], 16)
+
+
+def heed_signals() -> None:
+    """Have signals end this process also where it is the first of its namespace: that is spared those without a handler.
+
+    A handler of Python's would wait for the interpreter; this one is the C library's `_exit`, with the signal's number.
+    """
+    if sys.platform == "linux" and os.getpid() == 1:
+        libc = _libc()
+        for number in HEEDED:
+            libc.signal(int(number), libc._exit)
 
 
 def raise_oom_score() -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cloche.errors import GuestFault, HeavyTurn, InvalidInput
+from cloche.errors import CellBusy, GuestFault, HeavyTurn, InvalidInput
 from cloche.history.failures import Failure
 from cloche.history.limits import Limits
 from cloche.history.values import decode, encode
@@ -22,7 +22,7 @@ from cloche.sandbox.artefacts import loaded
 from cloche.sandbox.cells import Cell, patched_images
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, load_image
-from cloche.sandbox.process import lockdown
+from cloche.sandbox.process import lockdown, namespaces
 from cloche.sandbox.process.wire import Op, Request, Served, Status, answer
 
 DIGEST_BYTES = 64
@@ -32,14 +32,17 @@ TEXT_CHARS_MAX = 4_000
 def main(arguments: Sequence[str], serving: Callable[[], Cells] | None = None) -> None:
     """Serve until the host is gone. `arguments`: the host's process id, and the sockets' numbers, that for light turns first.
 
-    The order matters: the ticker's thread and the serving threads start before limits and seccomp forbid new threads, and
-    Landlock comes before them, because it holds for the thread that asks for it and those that it starts later.
+    The order matters: namespaces are left before there is a second thread. The ticker's thread and the serving threads start
+    before limits and seccomp forbid new threads, and Landlock comes before them, because it holds for the thread that asks for
+    it and those that it starts later.
     """
     parent, *numbers = map(int, arguments)
     lockdown.die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channels = [socket.socket(fileno=number) for number in numbers]
+    lockdown.heed_signals()
     lockdown.raise_oom_score()
+    left = namespaces.leave()
     lockdown.drop_privileges(parent)
     patched_images.stop()
     engine().start()
@@ -49,7 +52,9 @@ def main(arguments: Sequence[str], serving: Callable[[], Cells] | None = None) -
         threading.Thread(target=_serve, args=(cells, channel), daemon=True).start()
     lockdown.limit()
     seccomp = lockdown.filter_calls()
-    channels[0].sendall(answer(Status.DONE, 1, body=bytes((landlock, seccomp))))
+    channels[0].sendall(
+        answer(Status.DONE, 1, body=bytes((landlock, seccomp, *(name in left for name in namespaces.KINDS))))
+    )
     _serve(cells, channels[0])
     os._exit(0)
 
@@ -87,6 +92,8 @@ class Cells:
             body = self._operations[asked.op](asked)
         except HeavyTurn:
             return answer(Status.HEAVY, asked.number)
+        except CellBusy:
+            return answer(Status.BUSY, asked.number)
         except (GuestFault, InvalidInput) as fault:
             return answer(Status.FAULT, asked.number, body=_packed(fault))
         except Exception as error:

@@ -11,6 +11,10 @@ import sys
 import threading
 from collections.abc import Callable
 
+from cloche.sandbox.process import cgroups, namespaces
+from cloche.sandbox.process.cgroups import Group
+from cloche.sandbox.process.lockdown import HEEDED
+
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from ENTRY import main; main(sys.argv[2:])"
 
 log = logging.getLogger("cloche.sandbox")
@@ -25,7 +29,8 @@ class Interpreter:
     """
 
     def __init__(self, sockets: list[socket.socket], on_end: Callable[[], None], entry: str) -> None:
-        self.has_ended = False
+        self.has_ended = self.has_own_ids = False
+        self.group: Group | None = None
         self._entry = entry
         self._sockets = sockets
         self._on_end = on_end
@@ -49,11 +54,15 @@ class Interpreter:
     def how_it_ended(self) -> str:
         """In words for a message; it has ended."""
         code = self._process.returncode if self._process is not None else None
+        if self.has_own_ids and code in HEEDED:  # its handlers say so (`lockdown.heed_signals`)
+            code = -code
         return f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
 
     def _keep(self) -> None:
         try:
+            self.has_own_ids = namespaces.begin_with_own_ids()
             self._process = self._start([one.fileno() for one in self._sockets])
+            self.group = _group_for(self._process.pid)
         except OSError as error:
             log.error("no process for cells can be started: %s", error)
         finally:
@@ -62,6 +71,8 @@ class Interpreter:
             self._begun.set()
         if self._process is not None:
             self._process.wait()
+        if self.group is not None:
+            self.group.remove()
         self.has_ended = True
         self._reaped.set()
         self._on_end()
@@ -88,3 +99,19 @@ class Interpreter:
             cwd="/",
             start_new_session=True,
         )
+
+
+def _group_for(pid: int) -> Group | None:
+    """A control group with the process in it, where such can be had."""
+    parent = cgroups.delegated()
+    if parent is None:
+        return None
+    try:
+        group = Group(parent)
+    except OSError as error:
+        log.warning("process %d has no control group of its own: %s", pid, error)
+        return None
+    if group.take(pid):
+        return group
+    group.remove()
+    return None

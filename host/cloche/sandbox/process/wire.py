@@ -42,6 +42,7 @@ class Status(IntEnum):
     HEAVY = 1  # the turn was not light, and the cell is spoilt
     FAULT = 2  # CBOR: [code, message, facts]
     BROKEN = 3  # the process itself went wrong; what it says of it
+    BUSY = 4  # the turn cannot be a light one, and was not begun
 
 
 _OPS, _STATUSES = {int(one): one for one in Op}, {int(one): one for one in Status}

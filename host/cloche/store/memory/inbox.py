@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cloche.history.ids import RunKey, TimeMs
 from cloche.status import FINAL, RunStatus
-from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
+from cloche.store.inbox import GRANTED, START, Granted, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory.data import Facet
 from cloche.store.refusals import check_room, no_event_any_more
 
@@ -98,6 +98,23 @@ class MemoryInbox(Facet):
 
     async def forget(self, token: str) -> None:
         self._data.inbox.answers.pop(token, None)
+        self._data.inbox.granted.pop(token, None)
+
+    async def granted(self, key: RunKey) -> list[Granted]:
+        data = self._data.inbox
+        tokens = sorted(token for token, of in data.kept.items() if of == key and data.answers.get(token) == GRANTED)
+        return [Granted(*data.granted[token]) for token in tokens]
+
+    async def remember(self, key: RunKey, granted: Sequence[Granted]) -> None:
+        data = self._data.inbox
+        self._connection.count_write()
+        for one in granted:
+            if one.token not in data.rows and one.token not in data.answers:
+                data.kept[one.token] = key
+                data.answers[one.token], data.granted[one.token] = GRANTED, (one.kind, one.token, one.posted_at)
+
+    async def awaited(self, key: RunKey) -> list[str]:
+        return sorted(self._data.inbox.awaited.get(key, ()))
 
     async def is_waiting(self, inbox_id: int) -> bool:
         return inbox_id in self._data.inbox.tokens

@@ -86,6 +86,11 @@ class MemoryLeases(Facet):
     async def owned(self, worker: str) -> list[RunRow]:
         return [row for row in self._data.rows.values() if row.owner == worker and row.status not in FINAL]
 
+    async def owned_by_others(self, worker: str, tenant: TenantId, most: int) -> int:
+        rows = self._data.rows.values()
+        others = [row for row in rows if row.key.tenant == tenant and row.owner not in (None, worker)]
+        return min(most, sum(row.status not in FINAL for row in others))
+
     async def next_due(self) -> TimeMs | None:
         return min((row.wake_at for row in self._free() if row.wake_at is not None), default=None)
 

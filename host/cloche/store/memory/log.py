@@ -143,9 +143,15 @@ class MemoryLog(Facet):
     async def result(self, key: RunKey, path: Path) -> Record | None:
         return self._data.results.get((key, path))
 
-    async def descendants(self, key: RunKey, most: int) -> int:
+    async def descendants(self, key: RunKey, most: int, *, are_direct: bool = False) -> int:
         below = key.run + ID_SEPARATOR
-        found = (one for one in self._data.rows if one.tenant == key.tenant and one.run.startswith(below))
+        found = (
+            one
+            for one in self._data.rows
+            if one.tenant == key.tenant
+            and one.run.startswith(below)
+            and not (are_direct and ID_SEPARATOR in one.run[len(below) :])
+        )
         return sum(1 for _ in islice(found, most))
 
     async def queued(self, tenant: TenantId) -> int:

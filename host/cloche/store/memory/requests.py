@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.store.inbox import ENDED, InboxRow, Post
+from cloche.store.inbox import ENDED, GRANTED, InboxRow, Post
 
 
 class WaitingEvents:
@@ -72,6 +72,8 @@ class InboxData:
     kept: dict[str, RunKey] = field(default_factory=dict)  # tokens whose answers stay, and of which run they are
     takers: dict[int, str] = field(default_factory=dict)  # of requests to start a run
     answers: dict[str, str] = field(default_factory=dict)
+    # Kind, token and time of posting of those that were accepted.
+    granted: dict[str, tuple[str, str, TimeMs]] = field(default_factory=dict)
     posted: int = 0  # the number of the last request: no number is used again
 
     def add(self, row: InboxRow, token: str) -> None:
@@ -89,9 +91,12 @@ class InboxData:
         """Take a request out of the inbox; its answer stays if its token is a kept one."""
         self.takers.pop(inbox_id, None)
         if (token := self.tokens.pop(inbox_id, None)) is not None:
-            self.events.remove(self.rows.pop(token))
+            row = self.rows.pop(token)
+            self.events.remove(row)
             if token in self.kept:
                 self.answers[token] = answer
+                if answer == GRANTED:
+                    self.granted[token] = (row.kind, token, row.posted_at)
 
     def follow_hooks(self, key: RunKey, awaited: Iterable[str], unawaited: Iterable[str]) -> None:
         if awaited or unawaited:
@@ -112,3 +117,4 @@ class InboxData:
         for token in [token for token, key in self.kept.items() if key in gone]:
             del self.kept[token]
             self.answers.pop(token, None)
+            self.granted.pop(token, None)

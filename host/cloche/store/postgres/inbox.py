@@ -7,7 +7,17 @@ from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
 from cloche.status import FINAL
-from cloche.store.inbox import GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
+from cloche.store.inbox import (
+    GRANTED,
+    START,
+    Granted,
+    InboxBounds,
+    InboxMark,
+    InboxRow,
+    NewRequests,
+    WaitingEvent,
+    tokens_of,
+)
 from cloche.store.postgres.database import Facet, Transaction
 from cloche.store.postgres.statements import EPOCH, XID
 from cloche.store.refusals import check_room, no_event_any_more
@@ -130,6 +140,28 @@ class PostgresInbox(Facet):
     async def forget(self, token: str) -> None:
         delete = f"DELETE FROM cloche.inbox WHERE token = $1 AND answer IS NOT NULL RETURNING {XID}"
         await self._database.change(delete, token)
+
+    async def granted(self, key: RunKey) -> list[Granted]:
+        rows = await self._database.read(
+            "SELECT kind, token, posted_at FROM cloche.inbox WHERE token > $1 AND token < $2 "
+            f"AND tenant = $3 AND kept AND answer = '{GRANTED}' ORDER BY token",
+            *(*tokens_of(key), key.tenant),
+        )
+        return [Granted(row["kind"], row["token"], TimeMs(row["posted_at"])) for row in rows]
+
+    async def remember(self, key: RunKey, granted: Sequence[Granted]) -> None:
+        await self._database.change(
+            "INSERT INTO cloche.inbox (tenant, run, kind, body, token, posted_at, kept, answer) "
+            f"SELECT $1, $2, kind, '', token, at, true, '{GRANTED}' "
+            "FROM unnest($3::text[], $4::text[], $5::bigint[]) AS g(kind, token, at) "
+            f"ON CONFLICT (token) DO NOTHING RETURNING {XID}",
+            *(key.tenant, key.run),
+            *([one.kind for one in granted], [one.token for one in granted], [one.posted_at for one in granted]),
+        )
+
+    async def awaited(self, key: RunKey) -> list[str]:
+        names = "SELECT name FROM cloche.awaited WHERE tenant = $1 AND run = $2 ORDER BY name"
+        return [row["name"] for row in await self._database.read(names, key.tenant, key.run)]
 
 
 async def _count_post(transaction: Transaction, key: RunKey) -> str | None:

@@ -102,6 +102,15 @@ class PostgresLeases(Facet):
         rows = await self._database.read(f"SELECT {ROW} FROM cloche.runs WHERE owner = $1 ORDER BY id", worker)
         return [run for run in map(row_of, rows) if run.status not in FINAL]
 
+    async def owned_by_others(self, worker: str, tenant: TenantId, most: int) -> int:
+        owned = (
+            "SELECT FROM cloche.runs WHERE owner IS NOT NULL AND owner <> $1 AND tenant = $2 "
+            "AND status <> ALL($4::text[]) LIMIT $3"
+        )
+        count = f"SELECT count(*) FROM ({owned}) AS owned"
+        rows = await self._database.read(count, worker, tenant, most, sorted(FINAL))
+        return int(rows[0][0])
+
     async def next_due(self) -> TimeMs | None:
         sql = f"SELECT wake_at FROM cloche.runs WHERE wake_at > 0 AND {FREE} AND {NOT_HELD} ORDER BY wake_at LIMIT 1"
         rows = await self._database.read(sql)

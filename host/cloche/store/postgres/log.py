@@ -236,10 +236,15 @@ class PostgresLog(Facet):
         parts = await self._parts(key, [rows[0]["payload"]])
         return _verified(key, rows[0]["record"], rows[0]["hash"], rows[0]["previous"], Seq(rows[0]["seq"]), parts)
 
-    async def descendants(self, key: RunKey, most: int) -> int:
+    async def descendants(self, key: RunKey, most: int, *, are_direct: bool = False) -> int:
         after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
-        below = "SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3 LIMIT $4"
-        rows = await self._database.read(f"SELECT count(*) FROM ({below}) AS below", key.tenant, after, before, most)
+        values: list[Any] = [key.tenant, after, before, most]
+        rest = ""
+        if are_direct:
+            rest = " AND strpos(substr(run, length($2::text) + 1), $5::text) = 0"
+            values.append(ID_SEPARATOR)
+        below = f"SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3{rest} LIMIT $4"
+        rows = await self._database.read(f"SELECT count(*) FROM ({below}) AS below", *values)
         return int(rows[0][0])
 
     async def queued(self, tenant: TenantId) -> int:

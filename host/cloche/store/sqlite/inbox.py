@@ -8,7 +8,19 @@ from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId, TimeMs
 from cloche.status import FINAL
-from cloche.store.inbox import ENDED, GRANTED, START, InboxBounds, InboxMark, InboxRow, NewRequests, Post, WaitingEvent
+from cloche.store.inbox import (
+    ENDED,
+    GRANTED,
+    START,
+    Granted,
+    InboxBounds,
+    InboxMark,
+    InboxRow,
+    NewRequests,
+    Post,
+    WaitingEvent,
+    tokens_of,
+)
 from cloche.store.refusals import check_room, no_event_any_more
 from cloche.store.sqlite.database import Facet
 
@@ -131,6 +143,26 @@ class SqliteInbox(Facet):
 
     async def forget(self, token: str) -> None:
         await self._database.change("DELETE FROM inbox WHERE token = ? AND answer IS NOT NULL", (token,))
+
+    async def granted(self, key: RunKey) -> list[Granted]:
+        rows = await self._database.select(
+            f"SELECT kind, token, posted_at FROM inbox WHERE token > ? AND token < ? AND kept AND answer = '{GRANTED}' "
+            "ORDER BY token",
+            tokens_of(key),
+        )
+        return [Granted(*row) for row in rows]
+
+    async def remember(self, key: RunKey, granted: Sequence[Granted]) -> None:
+        rows = [(key.tenant, key.run, one.kind, one.token, one.posted_at) for one in granted]
+        insert = (
+            "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, kept, answer) "
+            f"VALUES (?, ?, ?, x'', ?, ?, 1, '{GRANTED}') ON CONFLICT DO NOTHING"
+        )
+        await self._database.write(lambda db: db.executemany(insert, rows))
+
+    async def awaited(self, key: RunKey) -> list[str]:
+        names = "SELECT name FROM awaited WHERE tenant = ? AND run = ? ORDER BY name"
+        return [name for (name,) in await self._database.select(names, (key.tenant, key.run))]
 
 
 def leave(db: sqlite3.Connection, posts: Sequence[Post], at: TimeMs) -> None:

@@ -27,6 +27,7 @@ _DUE_TENANTS = (
     f"SELECT tenant FROM due WHERE tenant IS NOT NULL AND ?1 IS NULL "
     f"AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = due.tenant AND {_DUE} AND {NOT_HELD}) ORDER BY tenant"
 )
+_FINAL = ", ".join(f"'{status}'" for status in FINAL)
 _TAKE = (
     "UPDATE runs SET owner = ?1, fence = fence + 1, problem = NULL, "
     "status = CASE status WHEN 'blocked' THEN 'running' ELSE status END "
@@ -117,6 +118,11 @@ class SqliteLeases(Facet):
     async def owned(self, worker: str) -> list[RunRow]:
         rows = await self._database.select(f"SELECT {ROW} FROM runs WHERE owner = ? ORDER BY id", (worker,))
         return [run for run in map(row_of, rows) if run.status not in FINAL]
+
+    async def owned_by_others(self, worker: str, tenant: TenantId, most: int) -> int:
+        owned = f"SELECT 1 FROM runs WHERE owner IS NOT NULL AND owner <> ? AND tenant = ? AND status NOT IN ({_FINAL}) LIMIT ?"
+        [[count]] = await self._database.select(f"SELECT count(*) FROM ({owned})", (worker, tenant, most))
+        return int(count)
 
     async def next_due(self) -> TimeMs | None:
         found = await self._database.select(

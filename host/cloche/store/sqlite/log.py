@@ -25,6 +25,7 @@ from cloche.text import ID_SEPARATOR
 T = TypeVar("T")
 
 SHORT_PAGE = 64  # records that are read on the loop's thread
+SHORT_COMMIT = 1_000  # of one run, that are written there
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 # A damaged file can hold anything anywhere; what is read of a record is bytes in any case, and then checked.
 _RECORD, _HASH, _HASH_BEFORE = (f"CAST(ifnull({name}, x'') AS BLOB)" for name in ("r.record", "r.hash", "p.hash"))
@@ -45,7 +46,9 @@ class SqliteLog(Facet):
     """Implements `Log` on a connection."""
 
     async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
-        return await self._database.write(lambda db: [self._append(db, append) for append in appends])
+        is_short = all(len(append.records) <= SHORT_COMMIT for append in appends)
+        write = self._database.write if is_short else self._database.write_beside
+        return await write(lambda db: [self._append(db, append) for append in appends])
 
     def _append(self, db: sqlite3.Connection, append: Append) -> Outcome:
         if append.queue_max is not None and (waiting := _queued(db, append.key.tenant)) >= append.queue_max:
@@ -159,10 +162,15 @@ class SqliteLog(Facet):
 
         return await self._database.look(look)
 
-    async def descendants(self, key: RunKey, most: int) -> int:
+    async def descendants(self, key: RunKey, most: int, *, are_direct: bool = False) -> int:
         after, before = key.run + ID_SEPARATOR, key.run + chr(ord(ID_SEPARATOR) + 1)
-        sql = "SELECT count(*) FROM (SELECT 1 FROM runs WHERE tenant = ? AND run > ? AND run < ? LIMIT ?)"
-        [[found]] = await self._database.select(sql, (key.tenant, after, before, most))
+        values = [key.tenant, after, before, most]
+        rest = ""
+        if are_direct:
+            rest = " AND instr(substr(run, length(?2) + 1), ?5) = 0"
+            values.append(ID_SEPARATOR)
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE tenant = ?1 AND run > ?2 AND run < ?3{rest} LIMIT ?4)"
+        [[found]] = await self._database.select(sql, values)
         return int(found)
 
     async def queued(self, tenant: TenantId) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import zlib
@@ -31,7 +32,7 @@ START = Started(TimeMs(1_700_000_000_000), bytes(16), None, {}).pack()
 LIAR = """
 import os, socket, struct, sys, threading, time, zlib
 light, *heavy = [socket.socket(fileno=int(number)) for number in sys.argv[3:]]
-light.sendall(struct.pack("<BIQQI", 0, 1, 0, 0, 2) + bytes([7, 1]))
+light.sendall(struct.pack("<BIQQI", 0, 1, 0, 0, 9) + bytes([7, 1, *7 * [0]]))
 lie = zlib.decompress(bytes.fromhex("%s"))
 def serve(channel):
     while True:
@@ -115,6 +116,32 @@ def test_a_process_that_lies_is_ended_and_its_answer_not_used(
         asked(monkeypatch, lying, kind, lie)
     assert lost.value.code == "cell-lost"
     assert lying[0].processes() == {}
+
+
+FAULTY = """
+import ctypes, json, os, resource, socket, struct, sys
+sys.path[:] = json.loads(sys.argv[1])
+from cloche.sandbox.process import lockdown
+lockdown.heed_signals()
+light, heavy, *_ = [socket.socket(fileno=int(number)) for number in sys.argv[3:]]
+light.sendall(struct.pack("<BIQQI", 0, 1, 0, 0, 9) + bytes([7, 1, *7 * [0]]))
+heavy.recv(1)
+%s
+"""
+FAULTS = {
+    signal.SIGSEGV: "ctypes.string_at(0)",
+    signal.SIGABRT: "os.abort()",
+    signal.SIGXCPU: "resource.setrlimit(resource.RLIMIT_CPU, (1, 60))\nwhile True: pass",
+}
+
+
+@pytest.mark.parametrize(("number", "fault"), FAULTS.items(), ids=[number.name for number in FAULTS])
+def test_a_fault_of_its_own_ends_a_process(number: int, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is the first of a namespace, which the kernel spares most signals."""
+    monkeypatch.setattr(started, "_BOOT", FAULTY % fault)
+    child = Child(patience_s=30.0)
+    with pytest.raises(CellLost, match=f"by signal {int(number)}"):
+        child.ask(Op.STATE_HASH, 1, b"", 0, wait_s=0, bytes_max=64)
 
 
 def test_a_fault_may_only_say_what_faults_say(lying: list[ProcessEngine], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from support.stores import Log, committed, conflict_at, key
 from cloche.errors import SeqConflict
 from cloche.history import CallId, Kind, Seq
 from cloche.history.values import decode
-from cloche.store import CHILD_ENDED, InboxRow, Store, child_ended
+from cloche.store import CHILD_ENDED, Granted, InboxRow, Store, child_ended
 
 
 @in_loop
@@ -65,6 +65,40 @@ async def test_a_number_of_a_request_is_not_used_again(store: Store) -> None:
     await store.resolve(first.id, "no")
     await store.post(key(), "cancel", b"", "b", at(1))
     assert (await store.requests())[0].id > first.id
+
+
+@in_loop
+async def test_what_was_accepted_is_known_and_can_be_told_elsewhere(store: Store) -> None:
+    (log, _) = await committed(store, "r1", "r2")
+    for run, token, kept in (
+        ("r1", "b", True),
+        ("r1", "a", True),
+        ("r1", "no", False),
+        ("r2", "c", True),
+        ("r1", "d", True),
+    ):
+        await store.post(key(run), "event", b"", f"{key(run).token}:event:{token}", at(1), name="go", kept=kept)
+    taken = [row.id for row in await store.requests(key()) if not row.token.endswith("d")]
+    assert await store.commit([log.append(Kind.STEP_WROTE, path="a", taken=taken)]) == [None]
+    await store.resolve((await store.requests(key()))[0].id, "refused")
+    expected = [Granted("event", f"default:r1:event:{name}", at(1)) for name in "ab"]
+    assert (await store.granted(key()), await store.granted(key("r2"))) == (expected, [])
+    moved = [Granted("event", f"default:r2:event:{name}", at(7)) for name in "cx"]
+    for _ in range(2):
+        await store.remember(key("r2"), moved)
+    assert await store.granted(key("r2")) == moved[1:]  # the other one waits
+    await store.post(key("r2"), "event", b"", "default:r2:event:x", at(9), name="go", kept=True)
+    assert [row.token for row in await store.requests()] == ["default:r2:event:c"]
+
+
+@in_loop
+async def test_the_names_that_a_run_waits_for_are_told(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    assert await store.awaited(key()) == []
+    assert await store.commit([replace(log.step(), awaited=["go", "and"])]) == [None]
+    assert await store.awaited(key()) == ["and", "go"]
+    assert await store.commit([log.append(Kind.RUN_COMPLETED, status="success")]) == [None]
+    assert await store.awaited(key()) == []
 
 
 @in_loop

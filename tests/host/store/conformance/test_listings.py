@@ -101,3 +101,5 @@ async def test_what_a_run_has_begun_is_counted_by_its_id(store: Store) -> None:
         assert await store.commit([Log(one).begin()]) == [None]
     assert [await store.descendants(one, 10) for one in (root, child, below[2], key("r"))] == [3, 1, 0, 0]
     assert await store.descendants(root, 2) == 2
+    direct = [await store.descendants(one, 10, are_direct=True) for one in (root, child, below[2], key("r"))]
+    assert direct == [2, 1, 0, 0]
