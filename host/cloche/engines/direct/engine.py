@@ -8,6 +8,7 @@ from functools import lru_cache
 from cloche.engines.code import Code, Language
 from cloche.engines.direct.cell import DirectCell
 from cloche.engines.direct.prelude import prelude
+from cloche.engines.files import MARK
 from cloche.engines.protocol import Cell
 from cloche.engines.sandboxed import SandboxEngine
 from cloche.errors import UsageError
@@ -27,6 +28,7 @@ class DirectEngine:
     It answers every event with the bytes that the sandbox would answer, so a run may begin on one engine and go on, or be
     replayed, on the other: runs are pinned to a guest here too. A workflow of the JavaScript guest runs as the Python that is
     generated from the same graph; one that has code strings is JavaScript, and runs in a cell of that guest, as in the sandbox.
+    So does, in a cell of the Python guest, a workflow that uses asyncio, whose loop there is the run's, or has several files.
     `limits` are pinned for a change of engine, and bound such cells; what bounds the rest is the output and the number of
     commands of one event.
 
@@ -74,9 +76,9 @@ class DirectEngine:
 
 
 def _source(code: Code) -> str | None:
-    """The Python that a run's code is, or that is generated from its graph; None where there are code strings in it."""
+    """The Python that a run's code is, or that is generated from its graph; None where only a guest has what it needs."""
     if code.language == "python" and code.source:
-        return code.source
+        return None if "asyncio" in code.source or MARK in code.source else code.source
     if not code.graph:
         raise UsageError(
             f"workflow '{code.workflow}' is hand-written JavaScript without a graph, which DirectEngine cannot run: "

@@ -40,6 +40,7 @@ _OF_DRIVER: Final = (
     driver.put, driver.raw, driver.urandom,
 )  # fmt: skip
 SOURCES_MAX: Final = 256
+_WORLD: Final = "_world"
 turns: Final = RLock()  # held by whoever makes a turn
 
 
@@ -69,7 +70,7 @@ class Prelude:
         self.workflows = Modules()
         self._shims: dict[str, Any] = {
             "_cloche": self._driver(),
-            "sys": SimpleNamespace(modules=self.workflows),
+            "sys": SimpleNamespace(modules=self.workflows, meta_path=[]),  # nothing is found as the guest finds it
             "importlib": SimpleNamespace(import_module=self._by_name),
         }
         before = driver.use(None)
@@ -100,14 +101,16 @@ class Prelude:
         return found or self._loaded(name, folder() / "prelude" / f"{name or '__init__'}.py")
 
     def _world(self, name: str) -> Any:
-        return self._loaded(f"_world.{name}", folder() / "world" / f"{name}.py")
+        """A module of the guest's world: what stands around the prelude there."""
+        found = self.modules.get(f"{_WORLD}.{name}")
+        return found or self._loaded(f"{_WORLD}.{name}", folder() / "world" / f"{name}.py", _WORLD)
 
     def _by_name(self, name: str) -> ModuleType:
         return self.module(name.removeprefix("cloche").removeprefix("."))
 
-    def _loaded(self, name: str, file: Path) -> ModuleType:
+    def _loaded(self, name: str, file: Path, package: str = "cloche") -> ModuleType:
         made = self.modules[name] = ModuleType(f"cloche.{name}" if name else "cloche")
-        made.__package__ = "cloche"
+        made.__package__ = package
         made.__file__ = str(file)
         vars(made)["__builtins__"] = {**vars(builtins), "__import__": self._import}
         source = (self._source_of and self._source_of(name)) or file.read_text("utf-8")
@@ -117,7 +120,7 @@ class Prelude:
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         """What a module of the prelude imports."""
         if level:
-            return self.package(name, fromlist)
+            return self._world(name) if globals["__package__"] == _WORLD else self.package(name, fromlist)
         if name in self._shims:
             return self._shims[name]
         return __import__(name, globals, locals, fromlist, 0)
