@@ -124,7 +124,7 @@ class Unknown:
     def find_spec(name: str, path: object = None, target: object = None) -> NoReturn:
         parent, _, last = name.rpartition(".")
         names = [one.rpartition(".")[2] for one in _importable() if one.rpartition(".")[0] == parent]
-        near = difflib.get_close_matches(last, names, 1)
+        near = difflib.get_close_matches(last, names, 1, 0.75)
         meant = f": did you mean {f'{parent}.' * bool(parent)}{near[0]}?" if near else ":"
         raise ModuleNotFoundError(
             f"No module named {name!r} in the Python guest{meant} only the standard library's pure parts and what was baked in "

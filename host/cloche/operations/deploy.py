@@ -123,17 +123,12 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
         _load(engine, readers, one, code)
     except LoadFailed as error:
         data = getattr(error.facts.get("failure"), "data", None)
-        line, column = (data.get(name) if isinstance(data, dict) else None for name in ("line", "column"))
+        line, column, file = (data.get(name) if isinstance(data, dict) else None for name in ("line", "column", "file"))
         written = next(
             (":".join(map(str, at)) for at in places_in(code.source, [(line or 0, column or 0)]).values()), None
         )
-        raise one.refused(error.message, error.code, line, column=column, place=written) from error
-        place = getattr(error.facts.get("failure"), "data", None)
-        line, column, file = (
-            place.get(name) if isinstance(place, dict) else None for name in ("line", "column", "file")
-        )
         why = error.message if file is None else f"{file}: {error.message}"
-        raise one.refused(why, error.code, line, column=column) from error
+        raise one.refused(why, error.code, line, column=column, place=written) from error
     except CellLost as error:
         raise one.refused(f"to read it took more than a text may take: {error.message}", "too-costly") from error
     except DeployRefused:

@@ -57,7 +57,7 @@ class DirectCell:
     def _load(self, source: str) -> None:
         prelude = self._prelude
         try:
-            prelude.load(source, builtins_of(prelude.package, prelude.loop.log))
+            prelude.load(source, builtins_of(prelude.package, prelude.kind, prelude.loop.log))
         except Exception as error:
             wire, where, out = prelude.loop.failure(error), prelude.place(error), Output()
             self._run.encoding.write_command(out, {**wire, "data": where} if where else wire)

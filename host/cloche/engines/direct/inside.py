@@ -33,16 +33,33 @@ _OUTSIDE: Final = frozenset([
 _INFO: Final = 2
 _LEVELS: Final = ((logging.ERROR, 4), (logging.WARNING, 3), (logging.INFO, 2), (logging.DEBUG, 1), (0, 0))
 Find = Callable[[str, Any], ModuleType]
+Kind = Callable[[str], Any]
 
 
 class OutsideError(PermissionError):
     """Something of the outside was asked for. It has the name of the guest's."""
 
-    __module__ = "_world.outside"
+    __module__ = "_world.refusals"
 
 
-def builtins_of(find: Find, log: Callable[[int, str], None]) -> dict[str, Any]:
-    """The builtins of a run's code. `find` gives a module of the prelude, `log` writes a line of the run's log."""
+class _Outside(ModuleType):
+    """A module of the outside, as in the guest: it can be imported, and what is in it refuses when it is used."""
+
+    def __init__(self, name: str, kind: Kind) -> None:
+        super().__init__(name)
+        vars(self)["_kind"] = kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+        made = vars(self)[name] = vars(self)["_kind"](f"{self.__name__}.{name}")
+        return made
+
+
+def builtins_of(find: Find, kind: Kind, log: Callable[[int, str], None]) -> dict[str, Any]:
+    """The builtins of a run's code. `find` gives a module of the prelude, `kind` what refuses in the place of a name of the
+    outside, `log` writes a line of the run's log.
+    """
     shims: dict[str, Any] = {}
     lines = _Lines(log)
 
@@ -58,7 +75,7 @@ def builtins_of(find: Find, log: Callable[[int, str], None]) -> dict[str, Any]:
                 shims[name] = _SHIMS[name](log)
             return shims[name]
         if root in _OUTSIDE:
-            raise ModuleNotFoundError(f"{name} is outside of a workflow: make what needs it a step", name=name)
+            return shims.setdefault(name if fromlist else root, _Outside(name if fromlist else root, kind))
         if root not in sys.stdlib_module_names:
             raise ModuleNotFoundError(
                 f"No module named {name!r} in the Python guest: only the standard library's pure parts and what was baked in "

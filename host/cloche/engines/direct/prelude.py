@@ -82,6 +82,7 @@ class Prelude:
             self.loop = self.module("_loop")
             self.module("flow")
             self.convert: Callable[[Any], tuple[int, Any]] = self._world("values").convert
+            self.kind: Callable[[str], Any] = self._world("refusals").kind
         finally:
             driver.use(before)
         self.canceled = self.module("_failures").Canceled
@@ -109,7 +110,7 @@ class Prelude:
         return self.module(name.removeprefix("cloche").removeprefix("."))
 
     def _loaded(self, name: str, file: Path, package: str = "cloche") -> ModuleType:
-        made = self.modules[name] = ModuleType(f"cloche.{name}" if name else "cloche")
+        made = self.modules[name] = ModuleType(name if package == _WORLD else f"cloche.{name}" if name else "cloche")
         made.__package__ = package
         made.__file__ = str(file)
         vars(made)["__builtins__"] = {**vars(builtins), "__import__": self._import}
