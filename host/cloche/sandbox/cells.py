@@ -90,6 +90,8 @@ class Cell:
             GuestFault: it was stopped, and must be dropped.
             InvalidInput: an event is larger than the input window (8 MiB).
         """
+        if not events:
+            return b""
         if len(events) == 1 and len(events[0]) <= self._layout.input_bytes:
             return self._pass(events[0], 1, light)
         outputs = []
