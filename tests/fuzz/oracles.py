@@ -20,9 +20,11 @@ import cbor2
 from cloche.errors import ClocheError, MalformedOutput
 from cloche.history import check, output, values
 from cloche.history.output import split_output, unpack_command
+from cloche.history.zones import TAG_ZONED
 
 REFUSED, CAME_BACK, CANNOT_CROSS = range(3)
 SAFE_MAX: Final = 2**53 - 1
+_ZONED: Final = re.compile(rb"((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))\[[^\]]*\])")
 _TEXT: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d)")
 T = TypeVar("T")
 
@@ -74,9 +76,14 @@ def _back(value: Any, data: bytes) -> Any:
 
 
 def _instant(moment: datetime, data: bytes) -> Any:
-    """One with more digits than a Date has comes back in the text that it came in, somewhere in `data`; a zone stays."""
+    """One with more digits than a Date has comes back in the text that it came in, somewhere in `data`; a zone stays, also
+    one that this machine does not know."""
     if isinstance(moment.tzinfo, ZoneInfo):
         return moment
+    for text, instant in _ZONED.findall(data):
+        with suppress(ValueError):
+            if datetime.fromisoformat(instant.decode()) == moment:
+                return cbor2.CBORTag(TAG_ZONED, text.decode())
     if moment.microsecond % 1000:
         for text in _TEXT.findall(data):
             with suppress(ValueError):
