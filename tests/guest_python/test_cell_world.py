@@ -82,7 +82,7 @@ def test_an_unknown_module_says_what_can_be_imported() -> None:
 def test_the_environment_is_empty() -> None:
     body = "import os, sys\nreturn [dict(os.environ), os.getcwd(), os.path.exists('/'), sys.argv, sys.path, os.getenv('HOME')]"
 
-    assert outcome(body) == [{}, "/", False, [], [], None]
+    assert outcome(body) == [{}, "/", False, [""], [], None]
 
 
 def test_nothing_of_the_build_is_left() -> None:

@@ -18,7 +18,9 @@ def test_every_promise_is_held_by_a_test_that_is_there(page: str) -> None:
     assert len(rows) >= 10
     missing = []
     for promise, held in rows:
-        named = re.findall(r"`((?:host|guest|hostile|fuzz|codegen|simulation|libraries)/[\w/]+\.py)(?:::(\w+))?`", held)
+        named = re.findall(
+            r"`((?:host|guest|guest_python|hostile|fuzz|codegen|simulation|libraries)/[\w/]+\.py)(?:::(\w+))?`", held
+        )
         found = [file for file, test in named if f"def {test or 'test_'}" in (ROOT / "tests" / file).read_text()]
         if not named or len(found) != len(named):
             missing.append(promise)

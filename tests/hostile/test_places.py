@@ -87,7 +87,7 @@ def test_a_turn_that_fills_much_memory_is_not_light(language: Language) -> None:
         cells[0].turn([START], light=True)
     assert cells[1].turn([START])
     with pytest.raises(CellBusy):  # it is as it was
-        cells[1].turn([], light=True)
+        cells[1].turn([START], light=True)
 
 
 @pytest.mark.parametrize("language", FILLS)
@@ -110,10 +110,10 @@ def test_a_large_cell_is_used_beside_the_loop(mode: Mode, language: Language) ->
     async def live(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("freeze", "state"):
             monkeypatch.setattr(Cell, name, noting(name))
-        store = MemoryStore()
+        store, policy = MemoryStore(), GRANTED.model_copy(update={"memory_bytes": Limits().memory_bytes})
         for times in range(2):
             engine = ENGINES[mode](Limits())
-            async with AppOn(store, engine=engine, steps=[nothing], policy=GRANTED, checkpoint_every=1) as app:
+            async with AppOn(store, engine=engine, steps=[nothing], policy=policy, checkpoint_every=1) as app:
                 mallory = app.tenant("mallory")
                 if times == 0:
                     source = FILLS[language].replace("return", "await cloche.waitForEvent('w', 'go', 0); return", 1)

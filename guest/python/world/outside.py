@@ -167,7 +167,7 @@ def close() -> None:
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
     weakref.finalize._registered_with_atexit = True  # type: ignore[attr-defined]  # a cell has no exit to register for
-    sys.argv[:] = []
+    sys.argv[:] = [""]  # as of a program without a name
     os.environ.clear()
 
 
