@@ -166,12 +166,7 @@ class Tenant(TenantRuns, HostedRuns):
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
         worker.new_runs.policies.look()
-        if bundle.not_granted:
-            log.warning(
-                "version %s of tenant %s names steps that its policy does not grant, and a call of one fails: %s. "
-                "To grant them: %s",
-                *(version.id, self._tenant, ", ".join(bundle.not_granted), grants_to_write(bundle.not_granted)),
-            )
+        _tell_not_granted(version, bundle.not_granted)
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
@@ -190,3 +185,12 @@ class Tenant(TenantRuns, HostedRuns):
 
 def _exists(key: RunKey) -> RunConflict:
     return RunConflict(f"run {key} exists already: give the fork another id", run_id=key.run)
+
+
+def _tell_not_granted(version: Version, steps: tuple[str, ...]) -> None:
+    if steps:
+        log.warning(
+            "version %s of tenant %s names steps that its policy does not grant, and a call of one fails: %s. "
+            "To grant them: %s",
+            *(version.id, version.tenant, ", ".join(steps), grants_to_write(steps)),
+        )

@@ -168,6 +168,7 @@ class RunDriver:
             self._services.supervisor.finished(self)
             return
         self.ready.set_result(None)
+        self._services.supervisor.announce(self.key)  # one that waits for its children alone gives them its place
         await self.drive()
 
     async def drive(self) -> None:
