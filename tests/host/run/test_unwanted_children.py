@@ -16,6 +16,7 @@ from cloche import Policy, StepContext, create_workflow, gather, race, step, wai
 from cloche.history import DEFAULT_TENANT, CallId, Kind, RunKey
 from cloche.history.ids import CHILD, derived_key
 from cloche.store import Append, Outcome, Store
+from cloche.testing import TestApp
 
 CHILD_RUN = derived_key(KEY, CHILD, CallId(1))
 GIVES_UP = {Kind.CALL_ABANDONED, Kind.RUN_COMPLETED, Kind.RUN_FAILED}
@@ -68,7 +69,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         run_in_loop(made.close())
 
 
-def dies_after_giving_up(app: AppOn, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+def dies_after_giving_up(app: TestApp, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """The commit in which r1 gives its child up is durable, and this process never hears of it. Set when that has happened."""
     store, has_died = app._running.store, asyncio.Event()
     commit = store.commit
@@ -85,7 +86,7 @@ def dies_after_giving_up(app: AppOn, monkeypatch: pytest.MonkeyPatch) -> asyncio
     return has_died
 
 
-async def is_status(app: AppOn, key: RunKey, status: str) -> None:
+async def is_status(app: TestApp, key: RunKey, status: str) -> None:
     await until(app.list, lambda rows: any(row.key == key and row.status == status for row in rows))
 
 
@@ -94,7 +95,7 @@ async def is_status(app: AppOn, key: RunKey, status: str) -> None:
 async def test_it_is_canceled_though_the_process_dies(
     store: Store, parent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = AppOn(store, workflows=[below, *PARENTS])
+    app: TestApp = AppOn(store, workflows=[below, *PARENTS])
     await app.__aenter__()
     await app.start(parent.id, {}, run_id=KEY.run)
     await is_status(app, CHILD_RUN, "suspended")
@@ -111,7 +112,7 @@ async def test_it_is_canceled_though_the_process_dies(
 
 @in_loop
 async def test_it_is_canceled_though_its_parent_only_left_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = AppOn(store, workflows=[below], policy=Policy())
+    app: TestApp = AppOn(store, workflows=[below], policy=Policy())
     await app.__aenter__()
     await app.deploy(DEFAULT_TENANT, LEAVES, workflow="leaves", language="javascript")
     has_died = dies_after_giving_up(app, monkeypatch)
