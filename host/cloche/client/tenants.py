@@ -5,10 +5,12 @@ One process serves many tenants on one store.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.client.client import TenantRuns
+from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Language
@@ -71,6 +73,7 @@ class HostedRuns(Runs):
         """What new runs of this tenant are pinned to, of code that it has deployed."""
         return self._host.policy_of(self._tenant, is_deployed=True)
 
+    @in_turn
     async def fork(self, run_id: str, *, at: str, input_data: Any = fork.SAME, new_run_id: str | None = None) -> Run:
         """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
 
@@ -101,6 +104,7 @@ class HostedRuns(Runs):
             raise _exists(key) from error
         return await self._run(row, key)
 
+    @in_turn
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
@@ -126,6 +130,7 @@ class Tenant(TenantRuns, HostedRuns):
         await worker.inbox.look()
         worker.claims.expect(worker.services.world.now())
 
+    @in_turn
     async def deploy(
         self,
         content: str | Graph | None = None,
@@ -163,6 +168,9 @@ class Tenant(TenantRuns, HostedRuns):
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker, engine = self._host._running, self._host.engine
         await holds.check(worker.store, self._tenant)
+        counters, most = worker.starting.counters, one.policy.deploys_per_second
+        if wait_s := counters.take(self._tenant, "deploys_per_second", most, 1):
+            await asyncio.sleep(wait_s)
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
         worker.new_runs.policies.look()
@@ -170,6 +178,7 @@ class Tenant(TenantRuns, HostedRuns):
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
+    @in_turn
     async def withdraw(self, version: str | Version, *, by: str = "") -> None:
         """Forget a version: nothing starts with it any more. Runs that began with it go on, and keep its code.
 
