@@ -16,7 +16,7 @@ from hostile.test_outsiders import sealed
 from hostile.test_texts import graph, nested
 from support.apps import AppOn, in_loop
 
-from cloche import Cloche, Policy
+from cloche import Policy
 from cloche.engines import SandboxEngine
 from cloche.errors import ClocheError, DeployRefused, ForeignFile, HistoryError, InvalidInput, LimitExceeded
 from cloche.history.check import decode_sequence
@@ -219,7 +219,7 @@ FILES = list(_changed({}, b"", b"", []))
 async def test_a_file_that_means_harm_is_refused_in_words(exported: bytes, name: str) -> None:
     header, code, guest, *records = decode_sequence(exported)[:-1]
     file = _changed(header, code, guest, records)[name]
-    async with Cloche("memory:", policy=Policy()) as app:
+    async with AppOn(MemoryStore(), policy=Policy()) as app:
         with pytest.raises((ForeignFile, HistoryError)) as refused:
             await app.import_(file)
         assert isinstance(refused.value, ClocheError)
