@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,14 @@ def dev(file: Path, store: str, port: int, as_json: bool) -> int:
       cloche dev
       cloche dev orders.py --port 4800
     """
+    from cloche.errors import UsageError
     from cloche.http.server import Server
 
+    try:
+        from watchfiles import PythonFilter, watch
+    except ModuleNotFoundError as missing:
+        raise UsageError("watching files needs an optional part: pip install 'cloche[server]'") from missing
+    looks = partial(watch, watch_filter=PythonFilter(), rust_timeout=LOOK_MS, yield_on_timeout=True)
     with contextlib.closing(Server("127.0.0.1", port)) as server:
         is_first = not file.exists()
         if is_first:
@@ -53,7 +60,7 @@ def dev(file: Path, store: str, port: int, as_json: bool) -> int:
             click.echo(f"wrote {file}: a first workflow, yours to change", err=True)
         if store == STORE:
             _make_folder(Path(store).parent)
-        _Reloading(file, store, server, as_json=as_json).run(is_first=is_first)
+        _Reloading(file, store, server, as_json=as_json).run(looks, is_first=is_first)
     return 0
 
 
@@ -113,20 +120,12 @@ class _Reloading:
         self._leaving: list[_Child] = []
         self._is_over = threading.Event()
 
-    def run(self, *, is_first: bool) -> None:
-        """Until Ctrl-C or SIGTERM; then what serves may end as it should."""
-        from watchfiles import PythonFilter, watch
-
+    def run(self, watch: Callable[..., Iterator[Collection[object]]], *, is_first: bool) -> None:
+        """Until Ctrl-C or SIGTERM; then what serves may end as it should. `watch` gives what has changed, often nothing."""
         with self._listening():
             option: str | None = "--first" if is_first else "--found"
             # The first look, at nothing yet, comes when the folder is watched: what is saved from then on is not missed.
-            for changes in watch(
-                self._file.resolve().parent,
-                watch_filter=PythonFilter(),
-                stop_event=self._is_over,
-                rust_timeout=LOOK_MS,
-                yield_on_timeout=True,
-            ):
+            for changes in watch(self._file.resolve().parent, stop_event=self._is_over):
                 if option is not None or changes:
                     self._load(option or "--again")
                 option = None

@@ -7,10 +7,13 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 
-import uvicorn
-
 from cloche.errors import UsageError
 from cloche.http.app import App
+
+try:
+    import uvicorn
+except ModuleNotFoundError as missing:
+    raise UsageError("a server needs an optional part: pip install 'cloche[server]'") from missing
 
 HEAD_BYTES_MAX = 64 << 10
 DRAIN_S = 10
