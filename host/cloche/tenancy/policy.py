@@ -352,7 +352,7 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "child_depth": (4, "a workflow that calls one that calls one is three deep."),
     "step_starts_per_second": (100, "what a step costs is the host's; a hundred a second is a busy tenant."),
     "starts_per_second": (100, "each is commits, and a cell: a hundred a second is a busy tenant."),
-    "deploys_per_second": (5, "a process reads each, for up to seconds of a core: nobody deploys faster by hand."),
+    "deploys_per_second": (10, "a process reads each, for up to seconds of a core: nobody deploys faster by hand."),
     "calls_per_second": (1_000, "a call takes a millisecond of the event loop, which all tenants share."),
     "tenant_memory_bytes": (128 * _MIB, "half of what a worker keeps: eight hundred cells of small workflows."),
     "concurrent_runs": (100, "with the cells of all of them in memory this is 10 GiB at most, and 50 MB as a rule."),
