@@ -23,7 +23,7 @@ from cloche.steps.authors import is_raised
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
 from cloche.steps.schemas import as_plain, checked
-from cloche.store import GRANTED, InboxRow, Version
+from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
 from cloche.worker.holds import Holds
 from cloche.worker.start_request import StartRequest, check_same, digest_of
@@ -121,6 +121,17 @@ class NewRuns:
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
+
+    async def start_code(self, key: RunKey, code: Code, policy: Policy, input_data: Any) -> None:
+        """Begin a run of a tenant's code, once, under a policy of its own; returns when that is durable.
+
+        The same run id means the same code and input. Raises as `start`.
+        """
+        digest = blob_digest(code.pack())
+        await holds.check(self._services.store, key.tenant, digest)
+        value = plain(input_data, "input")
+        request = digest_of(f"{code.workflow}@{digest}", value)
+        await self._start(key, None, code, policy, value, {}, request, {"per_step": False, "depth": 0})
 
     async def accept(self, row: InboxRow) -> None:
         """Begin the run that a client has asked for; the request is answered in the same commit.
