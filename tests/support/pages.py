@@ -20,9 +20,9 @@ from pathlib import Path
 
 PATIENCE_S = 300.0
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_COMPILING = re.compile(
-    r"^info: (?:compiling guest .*|guest \w+ is compiled: .*)\n", re.MULTILINE
-)  # on a machine's first run
+_OF_THIS_MACHINE = re.compile(  # its first run compiles; a loaded one is slow: no page shows that
+    r"^(?:info: compiling guest |info: guest \w+ is compiled: |the event loop has stood still ).*\n", re.MULTILINE
+)
 _NAMES = {"python": re.compile(r"# ([\w.-]+\.py)\n"), "js": re.compile(r"// ([\w.-]+\.js)\n")}
 
 
@@ -97,7 +97,7 @@ class Reader:
     def _said(self, command: Command) -> str:
         process = self._begun(command.line)
         try:
-            return _COMPILING.sub("", process.communicate(timeout=PATIENCE_S)[0])
+            return _OF_THIS_MACHINE.sub("", process.communicate(timeout=PATIENCE_S)[0])
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -107,7 +107,7 @@ class Reader:
         process = self._begun(f"exec {command.line.removesuffix(' &')}")
         self._running.append(process)
         assert process.stdout is not None
-        lines = (line for line in process.stdout if not _COMPILING.fullmatch(line))
+        lines = (line for line in process.stdout if not _OF_THIS_MACHINE.fullmatch(line))
         return "".join(next(lines, "") for _ in command.output.splitlines())
 
     def _begun(self, line: str) -> subprocess.Popen[str]:
