@@ -125,7 +125,8 @@ def test_a_rate_is_shared_out_over_all_workers(mode: Mode, limit: str, monkeypat
 
     @in_loop
     async def live() -> None:
-        options: dict[str, Any] = {"world": world, "policy": Policy(**{limit: 4}), "engine": ENGINES[mode](Limits())}
+        bounds: dict[str, Any] = {limit: 4}
+        options: dict[str, Any] = {"world": world, "policy": Policy(**bounds), "engine": ENGINES[mode](Limits())}
         async with AppOn(store, **options) as one, AppOn(store, **options) as other:
 
             def know_each_other() -> bool:
