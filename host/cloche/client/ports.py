@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
 
@@ -39,8 +40,14 @@ class Connection(Protocol):
         request_context: dict[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> Workflow | None:
         """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
+
+    async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
+        """See to it that the run `key` begins, which goes on from another one; returns when that is durable.
+
+        `workflow` is that of both."""
 
     async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
         """Give data to suspended steps; returns when that is durable. `request` is as `worker.requests` takes it."""
@@ -92,6 +99,7 @@ class RunOwner(Protocol):
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Any: ...
 
     async def resume(

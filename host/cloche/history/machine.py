@@ -20,6 +20,7 @@ from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effect
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
+from cloche.history.marks import MARKING, STEP, marks_in, marks_of, step_of
 from cloche.history.messages import (
     EVENTS,
     LOG_LEVELS,
@@ -87,6 +88,7 @@ class Batch:
     abandoned: set[CallId] = field(default_factory=set)  # by commands of this batch
     awaited: list[str] = field(default_factory=list)  # names of events that are waited for from now on,
     unawaited: list[str] = field(default_factory=list)  # and those that are no more
+    marks: dict[str, str] = field(default_factory=dict)  # by which the run is found from now on
 
     @classmethod
     def of(cls, machine: RunMachine) -> Batch:
@@ -97,6 +99,8 @@ class Batch:
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
+        if machine.phase is RunPhase.FAILED and self.marks and machine.failed_at is not None:
+            self.marks[STEP] = step_of(machine.failed_at)
         return self
 
 
@@ -127,6 +131,7 @@ class RunMachine:
         "_left_open",
         "abi",
         "bounds",
+        "failed_at",
         "gate",
         "handles_cancel",
         "head_hash",
@@ -153,6 +158,7 @@ class RunMachine:
         self.bounds: Bounds | None = None  # for what is new
         self.validator: Validator | None = None  # of what the guest writes, where compiled code does it
         self.abi = ABI  # of the run's guest: what it is told is packed for it
+        self.failed_at: Path | None = None  # the call that failed last
         self.handles_cancel = False  # whether the code can clean up; for what is new
         self._batch = Batch(Seq(0))
         self._left_open: list[CallId] = []  # calls that the last `left` closed
@@ -224,14 +230,17 @@ class RunMachine:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
         of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved()])
+        return encode_plain(
+            [*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.failed_at]
+        )
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places, *failed_at = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
         self.places = Places(places)
+        self.failed_at = failed_at[0] if failed_at else None  # checkpoints of older releases do not say
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -342,6 +351,8 @@ class RunMachine:
         call = getattr(note, "call", None)
         if not self._is_abandoned(call):
             self._add(note.kind, note.time, call, None, note.pack(), note)
+            if note.kind in MARKING:
+                self._batch.marks.update(marks_of(note))
 
     def committed(self, batch: Batch) -> list[Effect]:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
@@ -395,6 +406,8 @@ class RunMachine:
             self._add(kind, time, call, getattr(command, "path", None), body, command)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
+        if isinstance(command, FailRun):
+            self._batch.marks.update(marks_of(command))
         effects = effects_of(command, self._left_open)
         self._batch.effects += effects
         self._batch.abandoned.update(effect.call for effect in effects if isinstance(effect, StopCall))
@@ -425,11 +438,28 @@ class RunMachine:
             self.open.apply(record, call_id, message)
         except HistoryError as error:
             raise HistoryError(f"run {self.key}, {error.message}") from None
-        if record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
+        if record.kind is Kind.STEP_FAILED or (record.kind is Kind.CHILD_ENDED and _has_failed(record)):
+            self.failed_at = record.path
+        elif record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
             # As it is recorded: the event at hand may hold objects of the author's.
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
+
+
+def marks_of_log(machine: RunMachine, records: Sequence[Record]) -> dict[str, str]:
+    """By which a run is found: `records` are all of them, which `machine` has absorbed."""
+    marks: dict[str, str] = {}
+    for record in records:
+        marks.update(marks_in(record))
+    if machine.phase is RunPhase.FAILED and machine.failed_at is not None:
+        marks[STEP] = step_of(machine.failed_at)
+    return marks
+
+
+def _has_failed(record: Record) -> bool:
+    event = unpack_event(record.body)
+    return isinstance(event, ChildEnded) and event.outcome[0] == 1
 
 
 def _last_error(records: Sequence[Record]) -> str:

@@ -12,6 +12,7 @@ from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, Record, RunKey, RunMachine
 from cloche.history.limits import Limits
+from cloche.history.marks import STEP, marks_in
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.history.resting import row_at_rest, waits_for_children
@@ -204,15 +205,18 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
         yield f"the entry of run {row.key.run} is not as it was written"
         return
     machine, workflow, tally = RunMachine(row.key), "", Tally()
+    derived_marks: dict[str, str] = {}
     last: Record | None = None
     # Before the records: an append that comes between is seen by them.
     metered, awaited = await store.metered(row.key), await store.awaited(row.key)
+    marks = await store.marks(row.key)
 
     def take(page: list[Record]) -> None:
         nonlocal workflow, last
         for record in page:
             machine.absorb(record)
             tally.add(record)
+            derived_marks.update(marks_in(record))
             if record.kind is Kind.RUN_CREATED:
                 workflow = unpack_created(record).workflow
             last = record
@@ -234,6 +238,9 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
     for problem in _wrong_names(machine, awaited):
         yield problem
+    for name, text in marks.items():  # of what failed in an older release there are none
+        if name != STEP and derived_marks.get(name) != text:
+            yield f"the run is found by {name} {text!r}, and its records make it {derived_marks.get(name)!r}"
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):

@@ -131,6 +131,7 @@ class Commit:
             awaited=batch.awaited,
             unawaited=batch.unawaited,
             posts=self._posts(),
+            marks=batch.marks,
         )
         await self._services.log.append(append)
         if release:

@@ -14,6 +14,7 @@ from cloche.store.inbox import (
     WaitingEvent,
     child_ended,
 )
+from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
@@ -21,17 +22,16 @@ from cloche.store.protocol import (
     Append,
     Collected,
     Finding,
-    Lease,
     Leases,
     NewCode,
     NewRun,
     News,
     Outcome,
-    RunRow,
     Store,
     Version,
     WorkerRow,
 )
+from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
@@ -40,6 +40,7 @@ from cloche.store.usage import Metered, TenantUsage, Usage
 __all__ = [
     "CHILD_ENDED",
     "GRANTED",
+    "LOOKED_AT_MAX",
     "MEMORY",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
@@ -48,6 +49,7 @@ __all__ = [
     "AuditEntry",
     "Checkpoints",
     "Collected",
+    "FailureGroup",
     "Finding",
     "Granted",
     "Hold",
@@ -56,6 +58,7 @@ __all__ = [
     "InboxRow",
     "Lease",
     "Leases",
+    "Listings",
     "MemoryCheckpoints",
     "MemoryStore",
     "Metered",
@@ -65,6 +68,8 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RunFilter",
+    "RunPage",
     "RunRow",
     "SqliteStore",
     "Store",
