@@ -11,7 +11,7 @@ from support.pages import Command, File, parts, perform
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OPERATIONS = [DOCS / "operations" / name for name in ("backup.md", "workers.md")]
+OPERATIONS = [DOCS / "operations" / name for name in ("backup.md", "outage.md", "workers.md")]
 PAGES = [ROOT / "README.md", *sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]), *OPERATIONS]
 LINKED = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 

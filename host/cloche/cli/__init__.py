@@ -1,6 +1,7 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
-from cloche.cli import run, serve, token, signal, show, store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip  # the order of the help
+from cloche.cli import run, serve, token, signal, show, operate  # isort: skip  # the order of the help
+from cloche.cli import store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip
 from cloche.cli.base import main
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "doctor",
     "main",
     "migrate",
+    "operate",
     "run",
     "serve",
     "show",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from cloche.client.many import Many
 from cloche.client.runs import Run
+from cloche.client.sought import Sought
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import check_idempotency_key, event_name, new_run_key, retry_key, run_key, tenant_id
@@ -48,7 +50,7 @@ class StartOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
 
 
-class Runs:
+class Runs(Sought, Many):
     """The runs of one tenant, over a connection: `connect` gives it, or raises `UsageError` while there is none.
 
     Raises:
@@ -357,6 +359,12 @@ class Runs:
         return await export.export_run(self.connection.store, self._key(run_id))
 
     # ---- for the classes on top ----
+
+    def _bulk_id(self) -> str:
+        return self.connection.world.run_id()
+
+    async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
+        await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
 
     async def _usage(self, run_id: str | None) -> Usage:
         store = self.connection.store

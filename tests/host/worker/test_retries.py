@@ -179,7 +179,7 @@ async def test_what_succeeded_or_goes_on_is_not_retried(journal: Journal) -> Non
         with pytest.raises(UsageError, match="run r1 is suspended: only a run that failed or was canceled is retried"):
             await app.retry("r1")
         await run.resume(resume_data={"add": 1})
-        with pytest.raises(UsageError, match="run r1 is success.*fork it at a step"):
+        with pytest.raises(UsageError, match=r"run r1 is success.*fork it at a step"):
             await app.retry("r1")
         with pytest.raises(NotFound):
             await app.retry("r2")
@@ -220,13 +220,13 @@ async def test_a_run_whose_own_code_failed_goes_on_under_todays(journal: Journal
 
     @workflow(id="w")
     async def broken(data: dict[str, int]) -> Any:
-        made = await add(data)
+        await add(data)
         raise ValueError("a bug")
 
     store = MemoryStore()
     async with AppOn(store, workflows=[broken], steps=[add]) as app:
         assert (await (await app.start(broken, {"v": 1}, run_id="r1")).result()).status == "failed"
-        with pytest.raises(UsageError, match="the workflow's own code failed.*'--onto'"):
+        with pytest.raises(UsageError, match=r"the workflow's own code failed.*'--onto'"):
             await app.retry("r1")
 
     def mended() -> Workflow:
@@ -284,7 +284,7 @@ async def test_a_run_that_cleaned_up_is_not_retried_unasked(journal: Journal) ->
 
     async with AppOn(MemoryStore(), workflows=[saga], steps=[undo, fail]) as app:
         await (await app.start(saga, {"v": 1}, run_id="r1")).result()
-        with pytest.raises(UsageError, match="has cleaned up after its failure.*take"):
+        with pytest.raises(UsageError, match=r"has cleaned up after its failure.*take"):
             await app.retry("r1")
 
 
