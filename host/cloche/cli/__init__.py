@@ -1,12 +1,13 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
-from cloche.cli import run, serve, token, signal, show, operate  # isort: skip  # the order of the help
+from cloche.cli import dev, run, serve, token, signal, show, operate  # isort: skip  # the order of the help
 from cloche.cli import store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip
 from cloche.cli.base import main
 
 __all__ = [
     "bench",
     "deploy",
+    "dev",
     "doctor",
     "main",
     "migrate",

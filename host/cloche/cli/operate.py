@@ -98,19 +98,7 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @yes_option
 @store_option
 @tenant_option
-def retry(
-    run_id: str | None,
-    onto: str | None,
-    from_step: str | None,
-    even_at_most_once: bool,
-    even_after_clean_up: bool,
-    dry_run: bool,
-    yes: bool,
-    store: str,
-    tenant: str,
-    as_json: bool,
-    **given: Any,
-) -> int:
+def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str, as_json: bool, **given: Any) -> int:
     """Go on from where a RUN failed, in a new run; or all runs that the options give.
 
     Steps that completed are not run again; what failed is called again under its old idempotency key. The old run stays.
@@ -123,22 +111,16 @@ def retry(
     from cloche.cli.output import print_json
     from cloche.text import shown
 
-    query, text = query_of(given)
+    query, text = query_of(given)  # the rest of what is given is how it is retried
     if run_id is None:
-        if onto or from_step or even_after_clean_up:
+        options = {"even_at_most_once": given.pop("even_at_most_once")}
+        if any(given.values()):
             raise click.UsageError("--onto, --from-step and --even-after-clean-up are for one RUN")
-        options = {"even_at_most_once": even_at_most_once}
         return _many(store, tenant, "retry", query, text, dry_run=dry_run, yes=yes, as_json=as_json, **options)
     _check_single(query, text, dry_run=dry_run)
 
     async def go_on(client: Client) -> tuple[str, str]:
-        run = await client.retry(
-            run_id,
-            onto=onto,
-            from_step=from_step,
-            even_at_most_once=even_at_most_once,
-            even_after_clean_up=even_after_clean_up,
-        )
+        run = await client.retry(run_id, **given)
         return run.id, await run.status()
 
     new, status = ask(store, tenant, go_on)

@@ -3,6 +3,7 @@
 from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
+from cloche.client.evaluation import Evaluation, Problem
 from cloche.client.runs import Run
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
@@ -12,7 +13,9 @@ from cloche.store import FailureGroup, RunRow, Usage
 __all__ = [
     "Client",
     "Cloche",
+    "Evaluation",
     "FailureGroup",
+    "Problem",
     "Run",
     "RunRow",
     "SyncCloche",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloche.operations import bulk
@@ -60,24 +61,38 @@ class Many:
             page = await runs.find(text=text, limit=bulk.PAGE, cursor=cursor, **query)
             return page, page.next
 
-        async def do(row: RunRow) -> str | None:
-            run = row.key.run
-            match asked:
-                case BulkAction.CANCEL:
-                    await runs.cancel(run)
-                case BulkAction.DELETE:
-                    await runs.delete(run, by=by)
-                case BulkAction.RESUME:
-                    await runs.request_resume(run, step=step, resume_data=data, idempotency_key=named)
-                case BulkAction.EVENT:
-                    await runs.send_event(run, str(event), data, idempotency_key=named)
-                case BulkAction.RETRY:
-                    made: str = (await runs.retry(run, even_at_most_once=even_at_most_once)).id
-                    return made
-            return None
-
         if dry_run:
             return await bulk.counted(asked, pages)
         facts = {name: str(value) for name, value in sorted(query.items()) if value is not None}
         await self._write_bulk(by, {"done": str(asked), "where": facts, "id": named})
-        return await bulk.done(asked, pages, do)
+        given = _Given(data, event, step, even_at_most_once, by, named)
+        return await bulk.done(asked, pages, lambda row: _done(runs, asked, row.key.run, given))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What goes with an action."""
+
+    data: Any
+    event: str | None
+    step: str | None
+    even_at_most_once: bool
+    by: str
+    key: str
+
+
+async def _done(runs: Any, action: BulkAction, run: str, given: _Given) -> str | None:
+    """Do it to one run; the id of a new one, if it makes one."""
+    match action:
+        case BulkAction.CANCEL:
+            await runs.cancel(run)
+        case BulkAction.DELETE:
+            await runs.delete(run, by=given.by)
+        case BulkAction.RESUME:
+            await runs.request_resume(run, step=given.step, resume_data=given.data, idempotency_key=given.key)
+        case BulkAction.EVENT:
+            await runs.send_event(run, str(given.event), given.data, idempotency_key=given.key)
+        case BulkAction.RETRY:
+            made: str = (await runs.retry(run, even_at_most_once=given.even_at_most_once)).id
+            return made
+    return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from cloche.client.in_turn import in_turn
 from cloche.client.many import Many
 from cloche.client.runs import Run
 from cloche.client.sought import Sought
@@ -120,11 +121,13 @@ class Runs(Sought, Many):
         """
         connection = self.connection
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        found = await connection.start(
+        start = connection.start(
             key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
         )
+        found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 
+    @in_turn
     async def resume(
         self,
         run_id: str,
@@ -158,6 +161,7 @@ class Runs(Sought, Many):
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
         return await run.result()
 
+    @in_turn
     async def request_resume(
         self,
         run_id: str,
@@ -193,6 +197,7 @@ class Runs(Sought, Many):
         await connection.posted()
         return [one.path for one in steps]
 
+    @in_turn
     async def send_event(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> bool:
@@ -233,6 +238,7 @@ class Runs(Sought, Many):
         await connection.posted()
         return True
 
+    @in_turn
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
@@ -288,6 +294,7 @@ class Runs(Sought, Many):
             await connection.retry(new, asked, row.workflow)
         return await self.get(new.run)
 
+    @in_turn
     async def delete(self, run_id: str, *, by: str = "") -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
 
@@ -307,6 +314,7 @@ class Runs(Sought, Many):
         if not await connection.store.delete([key], now):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
 
+    @in_turn
     async def get(self, run_id: str) -> Run:
         """A run by its id, also one that no worker has begun yet.
 
@@ -319,6 +327,7 @@ class Runs(Sought, Many):
             return Run(self, key, None)
         return await self._run(row or await replay.row_of(connection.store, key))
 
+    @in_turn
     async def view(self, run_id: str) -> RunView:
         """A run as it stands, also one that goes on or was not begun, with a sentence that says why it does not move.
 
@@ -329,6 +338,7 @@ class Runs(Sought, Many):
         connection = self.connection
         return await view_of(connection.store, self._key(run_id), connection.world.now())
 
+    @in_turn
     async def list(
         self,
         *,
@@ -342,14 +352,17 @@ class Runs(Sought, Many):
             tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
         )
 
+    @in_turn
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """What the tenant has deployed, the last first."""
         return await self.connection.store.versions(self._tenant, workflow)
 
+    @in_turn
     async def startable(self) -> Sequence[Startable]:
         """What the tenant can start, in the order of the ids: what workers have registered, and what it has deployed."""
         return await startable(self.connection.store, self._tenant)
 
+    @in_turn
     async def export(self, run_id: str) -> bytes:
         """A run as one file that verifies on another machine (`operations.export` has its form).
 
@@ -366,6 +379,7 @@ class Runs(Sought, Many):
     async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
         await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
 
+    @in_turn
     async def _usage(self, run_id: str | None) -> Usage:
         store = self.connection.store
         if run_id is None:

@@ -91,7 +91,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "last_call", "suspended")
+    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "failed_at", "last_call", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,6 +102,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active = 0
         self.child_runs = 0
         self.suspended = 0
+        self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
 
     def is_new(self, call_id: CallId) -> bool:

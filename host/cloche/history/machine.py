@@ -20,7 +20,7 @@ from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effect
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
-from cloche.history.marks import MARKING, STEP, marks_in, marks_of, step_of
+from cloche.history.marks import MARKING, STEP, marks_of, step_of
 from cloche.history.messages import (
     EVENTS,
     LOG_LEVELS,
@@ -99,8 +99,8 @@ class Batch:
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
-        if machine.phase is RunPhase.FAILED and self.marks and machine.failed_at is not None:
-            self.marks[STEP] = step_of(machine.failed_at)
+        if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
+            self.marks[STEP] = step_of(machine.open.failed_at)
         return self
 
 
@@ -131,7 +131,6 @@ class RunMachine:
         "_left_open",
         "abi",
         "bounds",
-        "failed_at",
         "gate",
         "handles_cancel",
         "head_hash",
@@ -158,7 +157,6 @@ class RunMachine:
         self.bounds: Bounds | None = None  # for what is new
         self.validator: Validator | None = None  # of what the guest writes, where compiled code does it
         self.abi = ABI  # of the run's guest: what it is told is packed for it
-        self.failed_at: Path | None = None  # the call that failed last
         self.handles_cancel = False  # whether the code can clean up; for what is new
         self._batch = Batch(Seq(0))
         self._left_open: list[CallId] = []  # calls that the last `left` closed
@@ -231,7 +229,7 @@ class RunMachine:
         gate = self.gate.saved() if self.gate is not None else None
         of_the_log = [self.head_seq, self.head_hash, self.phase.value]
         return encode_plain(
-            [*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.failed_at]
+            [*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.open.failed_at]
         )
 
     def restore(self, data: bytes) -> None:
@@ -240,7 +238,7 @@ class RunMachine:
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
         self.places = Places(places)
-        self.failed_at = failed_at[0] if failed_at else None  # checkpoints of older releases do not say
+        self.open.failed_at = failed_at[0] if failed_at else None  # checkpoints of older releases do not say
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -439,22 +437,12 @@ class RunMachine:
         except HistoryError as error:
             raise HistoryError(f"run {self.key}, {error.message}") from None
         if record.kind is Kind.STEP_FAILED or (record.kind is Kind.CHILD_ENDED and _has_failed(record)):
-            self.failed_at = record.path
+            self.open.failed_at = record.path
         elif record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
             # As it is recorded: the event at hand may hold objects of the author's.
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
-
-
-def marks_of_log(machine: RunMachine, records: Sequence[Record]) -> dict[str, str]:
-    """By which a run is found: `records` are all of them, which `machine` has absorbed."""
-    marks: dict[str, str] = {}
-    for record in records:
-        marks.update(marks_in(record))
-    if machine.phase is RunPhase.FAILED and machine.failed_at is not None:
-        marks[STEP] = step_of(machine.failed_at)
-    return marks
 
 
 def _has_failed(record: Record) -> bool:

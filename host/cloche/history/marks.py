@@ -6,7 +6,7 @@ A tag stands under `TAG` and its name. The others are the system's: how a run fa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloche.errors import InvalidInput
@@ -74,3 +74,13 @@ def marks_in(record: Record) -> dict[str, str]:
 def step_of(path: str) -> str:
     """What a failure at `path` is grouped by: the place in the code, without turns of loops and items of lists."""
     return _TURN.sub("", path)
+
+
+def marks_of_log(records: Sequence[Record], failed_at: str | None) -> dict[str, str]:
+    """By which a run is found: `records` are all of them, `failed_at` the call that failed last."""
+    marks: dict[str, str] = {}
+    for record in records:
+        marks.update(marks_in(record))
+    if ERROR in marks and failed_at is not None:
+        marks[STEP] = step_of(failed_at)
+    return marks

@@ -24,7 +24,7 @@ from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, U
 from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq
 from cloche.history.check import decode_sequence
 from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
-from cloche.history.machine import marks_of_log
+from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
@@ -207,7 +207,7 @@ async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], ma
     await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
-    append = replace(append, marks=marks_of_log(machine, records))
+    append = replace(append, marks=marks_of_log(records, machine.open.failed_at))
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
@@ -285,7 +285,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
         raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
     try:
         header, code, guest, *pairs = decode_sequence(body)
-        if header["format"] != FORMAT or header["version"] not in range(1, VERSION + 1):
+        if header["format"] != FORMAT or not _is_known(header["version"]):
             raise ForeignFile(
                 f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
             )
@@ -304,6 +304,10 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
     return header, blobs, pairs
 
 
+def _is_known(version: Any) -> bool:
+    return type(version) is int and 1 <= version <= VERSION  # `True` equals 1
+
+
 def _inflated(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     blob = inflater.decompress(data, BLOB_BYTES_MAX)
@@ -312,13 +316,14 @@ def _inflated(data: bytes) -> bytes:
     return blob
 
 
-def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMachine]:
+def _verified(key: RunKey, pairs: list[Any]) -> tuple[list[Record], RunMachine]:
     machine = RunMachine(key)
     records: list[Record] = []
     parts: dict[bytes, bytes] = {}
-    for first, second in pairs:
+    for pair in pairs:
         number = len(records) + 1
         try:
+            first, second = pair
             if isinstance(first, int):
                 parts[part_digest(first, second)] = second
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -238,15 +238,21 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
     for problem in _wrong_names(machine, awaited):
         yield problem
-    for name, text in marks.items():  # of what failed in an older release there are none
-        if name != STEP and derived_marks.get(name) != text:
-            yield f"the run is found by {name} {text!r}, and its records make it {derived_marks.get(name)!r}"
+    for problem in _wrong_marks(marks, derived_marks):
+        yield problem
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
             if (billed := getattr(metered.usage, name)) != (used := getattr(tally.usage(), name)):
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if await store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def _wrong_marks(marks: Mapping[str, str], derived: Mapping[str, str]) -> Iterator[str]:
+    """What the run is found by otherwise than its records say. Of what failed in an older release there are no marks."""
+    for name, text in marks.items():
+        if name != STEP and derived.get(name) != text:
+            yield f"the run is found by {name} {text!r}, and its records make it {derived.get(name)!r}"
 
 
 def _wrong_names(machine: RunMachine, awaited: Sequence[str]) -> Iterator[str]:

@@ -179,7 +179,7 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
     """Kind, sentence, and what belongs to it."""
     machine = reading.machine
     if row.status in FINAL:
-        failure, step = reading.failure, reading.machine.failed_at
+        failure, step = reading.failure, reading.machine.open.failed_at
         failed = {"step": step, "last_error": _error(failure)} if failure is not None else {}
         return {"kind": "ended", "sentence": f"it has ended: {row.status}", "since": row.updated_at, **failed}
     for hold in await store.holds(row.key.tenant):

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.many import Many
-from cloche.client.remote.forms import failure_of, row_of, view_of, why_of
+from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, TenantId
 from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
 from cloche.history.values import plain
 from cloche.operations.filters import status_of
-from cloche.operations.finding import RunList
-from cloche.operations.forms import instant, instant_ms
+from cloche.operations.forms import instant_ms
 from cloche.operations.view import RunView, Startable
-from cloche.operations.why import Why
 from cloche.run.clock import SystemWorld, World
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
-from cloche.store import FailureGroup, RunRow, TenantUsage, Usage, Version
+from cloche.store import RunRow, TenantUsage, Usage, Version
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     import httpx
-    from typing_extensions import Unpack
 
-    from cloche.client.sought import RunQuery
     from cloche_codegen import Workflow
 
-PAGE_RUNS = 1000
 
-
-class RemoteRuns(Many):
+class RemoteRuns(RemoteSought, Many):
     """The runs of one tenant, as the server has them. `sent` is the tenant that it is told; None: the token says which.
 
     Every method raises as the one of `Runs` whose name it has, and as `Transport`.
@@ -168,54 +162,6 @@ class RemoteRuns(Many):
             if (cursor := page["next"]) is None:
                 break
         return rows
-
-    async def find(
-        self,
-        *,
-        text: str | None = None,
-        all_tenants: bool = False,
-        limit: int | None = 100,
-        cursor: str | None = None,
-        **query: Unpack[RunQuery],
-    ) -> RunList:
-        """As `Client.find`, of one tenant."""
-        if all_tenants:
-            raise UsageError("a server shows the runs of one tenant at a time: name it")
-        if query.get("is_retried") not in (None, False):
-            raise UsageError("is_retried is for a Client of a store")
-        tags = [f"{name}={value}" for name, value in (query.get("tags") or {}).items()]
-        given: dict[str, Any] = {name: query.get(name) for name in ("workflow", "version", "error", "step")}
-        times = {"since": _instant(query.get("since")), "until": _instant(query.get("until"))}
-        more = {"status": status_of(query.get("status")), "tag": tags or None, "text": text, "cursor": cursor}
-        parameters = {**given, **times, **more, "limit": PAGE_RUNS if limit is None else min(limit, PAGE_RUNS)}
-        page = values(await self.ask("GET", "/runs", parameters=parameters))
-        return RunList([row_of(one) for one in page["runs"]], page["next"])
-
-    async def failures(
-        self,
-        *,
-        since: datetime | int | None = None,
-        until: datetime | int | None = None,
-        workflow: str | None = None,
-        group_by: Sequence[str] = ("error", "step"),
-        all_tenants: bool = False,
-        limit: int = 100,
-    ) -> Sequence[FailureGroup]:
-        """As `Client.failures`, of one tenant."""
-        if all_tenants:
-            raise UsageError("a server shows the runs of one tenant at a time: name it")
-        parameters = {"since": _instant(since), "until": _instant(until), "workflow": workflow, "limit": limit}
-        parameters["by_workflow"] = "true" if "workflow" in group_by else None
-        found = values(await self.ask("GET", "/failures", parameters=parameters))["failures"]
-        return [failure_of(one) for one in found]
-
-    async def other_tenants(self, most: int = 5) -> Sequence[str]:
-        """A server does not say."""
-        return ()
-
-    async def why(self, run_id: str) -> Why:
-        """As `Client.why`."""
-        return why_of(values(await self.ask("GET", f"{self._place(run_id)}/why")))
 
     async def retry(
         self,
@@ -371,13 +317,6 @@ class RemoteClient(RemoteRuns):
         """As `Client.workers`; for a token of all tenants."""
         found: Sequence[str] = values(await self.ask("GET", "/workers"))["workers"]
         return found
-
-
-def _instant(time: datetime | int | None) -> str | None:
-    """As the server takes it."""
-    if isinstance(time, datetime):
-        time = int(time.timestamp() * 1000)
-    return instant(time) if time is not None else None
 
 
 def _key(idempotency_key: str | None) -> dict[str, str]:
