@@ -16,7 +16,16 @@ from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Susp
 from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
-from cloche.history.messages import CallStep, OpenHook, SetTimer, StartChild, StepResumed, StepSuspended, unpack_event
+from cloche.history.messages import (
+    CallStep,
+    ChildEnded,
+    OpenHook,
+    SetTimer,
+    StartChild,
+    StepResumed,
+    StepSuspended,
+    unpack_event,
+)
 from cloche.history.notes import AttemptFailed, AttemptStarted, unpack_note
 from cloche.history.output import unpack_command
 from cloche.history.reading import Message
@@ -41,6 +50,7 @@ _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildP
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
 _REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
+_FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
@@ -251,6 +261,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         if call.phase is HookPhase.DONE:
             self.awaited.close(_event_of(self[call_id]), call_id)
         if call.phase in _DONE:
+            if record.kind in _FAILING and _has_failed(record):
+                self.failed_at = call.path
             self._remove(call_id)
         elif record.kind in _REMEMBERED:
             self._remember(record, call_id, call, message)
@@ -309,6 +321,11 @@ class OpenCalls(dict[CallId, OpenCall]):
             self._dues = [entry for entry in self._dues if entry[1] in self]
             heapify(self._dues)
         heappush(self._dues, (due, call_id))
+
+
+def _has_failed(record: Record) -> bool:
+    event = unpack_event(record.body) if record.kind is Kind.CHILD_ENDED else None
+    return not isinstance(event, ChildEnded) or event.outcome[0] == 1
 
 
 def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:

@@ -227,10 +227,8 @@ class RunMachine:
     def saved(self) -> bytes:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
-        of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain(
-            [*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.open.failed_at]
-        )
+        head = [self.head_seq, self.head_hash, self.phase.value, self.state]
+        return encode_plain([*head, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.open.failed_at])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
@@ -238,7 +236,7 @@ class RunMachine:
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
         self.places = Places(places)
-        self.open.failed_at = failed_at[0] if failed_at else None  # checkpoints of older releases do not say
+        self.open.failed_at = failed_at[0] if failed_at else None  # of older releases: not known
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -349,8 +347,6 @@ class RunMachine:
         call = getattr(note, "call", None)
         if not self._is_abandoned(call):
             self._add(note.kind, note.time, call, None, note.pack(), note)
-            if note.kind in MARKING:
-                self._batch.marks.update(marks_of(note))
 
     def committed(self, batch: Batch) -> list[Effect]:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
@@ -404,8 +400,6 @@ class RunMachine:
             self._add(kind, time, call, getattr(command, "path", None), body, command)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
-        if isinstance(command, FailRun):
-            self._batch.marks.update(marks_of(command))
         effects = effects_of(command, self._left_open)
         self._batch.effects += effects
         self._batch.abandoned.update(effect.call for effect in effects if isinstance(effect, StopCall))
@@ -430,24 +424,19 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
+        if kind in MARKING:
+            self._batch.marks.update(marks_of(message))
 
     def _apply_to_call(self, record: Record, call_id: CallId, message: Message | None) -> None:
         try:
             self.open.apply(record, call_id, message)
         except HistoryError as error:
             raise HistoryError(f"run {self.key}, {error.message}") from None
-        if record.kind is Kind.STEP_FAILED or (record.kind is Kind.CHILD_ENDED and _has_failed(record)):
-            self.open.failed_at = record.path
-        elif record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
+        if record.kind in _WITH_STATE and record.body[0] == FIVE_ITEMS:
             # As it is recorded: the event at hand may hold objects of the author's.
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
-
-
-def _has_failed(record: Record) -> bool:
-    event = unpack_event(record.body)
-    return isinstance(event, ChildEnded) and event.outcome[0] == 1
 
 
 def _last_error(records: Sequence[Record]) -> str:

@@ -204,8 +204,7 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     if row.head_seq == 0:  # no run is without records: this is what a store gives for an entry that it cannot read
         yield f"the entry of run {row.key.run} is not as it was written"
         return
-    machine, workflow, tally = RunMachine(row.key), "", Tally()
-    derived_marks: dict[str, str] = {}
+    machine, workflow, tally, derived_marks = RunMachine(row.key), "", Tally(), dict[str, str]()
     last: Record | None = None
     # Before the records: an append that comes between is seen by them.
     metered, awaited = await store.metered(row.key), await store.awaited(row.key)
@@ -236,9 +235,7 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
-    for problem in _wrong_names(machine, awaited):
-        yield problem
-    for problem in _wrong_marks(marks, derived_marks):
+    for problem in (*_wrong_names(machine, awaited), *_wrong_marks(marks, derived_marks)):
         yield problem
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
