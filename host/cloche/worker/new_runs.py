@@ -251,6 +251,7 @@ class NewRuns:
                 return
             if workflow is not None and workflow.on_start is not None:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
+            await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)
             try:
