@@ -75,11 +75,13 @@ def query_of(given: dict[str, Any]) -> tuple[RunQuery, str | None]:
 def tags_of(given: tuple[str, ...]) -> dict[str, str]:
     """
     Raises:
-        BadParameter: one is not NAME=VALUE.
+        UsageError: one is not NAME=VALUE.
     """
+    from cloche.errors import UsageError
+
     pairs = [one.partition("=") for one in given]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise click.BadParameter(f"'{wrong[0]}' is not NAME=VALUE", param_hint="--tag")
+        raise UsageError(f"--tag: '{wrong[0]}' is not NAME=VALUE")
     return {name: value for name, _, value in pairs}
 
 
@@ -109,13 +111,14 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
       cloche retry --status failed --since 1d --step charge --dry-run
     """
     from cloche.cli.output import print_json
+    from cloche.errors import UsageError
     from cloche.text import shown
 
     query, text = query_of(given)  # the rest of what is given is how it is retried
     if run_id is None:
         options = {"even_at_most_once": given.pop("even_at_most_once")}
         if any(given.values()):
-            raise click.UsageError("--onto, --from-step and --even-after-clean-up are for one RUN")
+            raise UsageError("--onto, --from-step and --even-after-clean-up are for one RUN")
         return _many(store, tenant, "retry", query, text, dry_run=dry_run, yes=yes, as_json=as_json, **options)
     _check_single(query, text, dry_run=dry_run)
 
@@ -222,9 +225,18 @@ def failures(
         click.echo(f"{one.count:>7}  {shown(named):40}  {example}")
 
 
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        return False
+
+
 def _check_single(query: Any, text: str | None, *, dry_run: bool) -> None:
+    from cloche.errors import UsageError
+
     if query or text is not None or dry_run:
-        raise click.UsageError("give a RUN, or options that say which runs are meant, not both")
+        raise UsageError("give a RUN, or options that say which runs are meant, not both")
 
 
 def _many(
@@ -241,10 +253,11 @@ def _many(
 ) -> int:
     """Count, show, ask and do."""
     from cloche.cli.output import print_json
+    from cloche.errors import UsageError
     from cloche.text import shown
 
     if not query and text is None:
-        raise click.UsageError("say which runs are meant: --status, --tag, --error, --since …; see --help")
+        raise UsageError("say which runs are meant: --status, --tag, --error, --since …; see --help")
     asked: dict[str, Any] = {"text": text, "where": query, **options}
     report: BulkReport = ask(store, tenant, lambda client: client.bulk(action, dry_run=True, **asked))
     if not as_json:
@@ -253,8 +266,9 @@ def _many(
     if not dry_run and report.matched:
         if not yes:
             if not sys.stdin.isatty():
-                raise click.UsageError("nobody is there to ask: give --yes, or --dry-run to count alone")
-            click.confirm(f"{action} {report.matched} runs?", abort=True, err=True)
+                raise UsageError("nobody is there to ask: give --yes, or --dry-run to count alone")
+            if not _confirmed(f"{action} {report.matched} runs?"):
+                return EXIT_FAILED
         report = ask(store, tenant, lambda client: client.bulk(action, by=user(), **asked))
         if not as_json:
             click.echo(f"{action}: done to {report.done} runs, failed on {len(report.failed)}")

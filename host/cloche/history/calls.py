@@ -178,6 +178,16 @@ class OpenCalls(dict[CallId, OpenCall]):
                 effects.append(self.start_of(call_id))
         return effects
 
+    def left_to_do(self, effects: list[Effect]) -> list[Effect]:
+        """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
+        last = {one.call: one for one in effects if isinstance(one, StartStep)}
+        return [
+            one
+            for one in effects
+            if not isinstance(one, StartStep)
+            or (one is last[one.call] and self[one.call].phase is not StepPhase.SUSPENDED)
+        ]
+
     def start_of(self, call_id: CallId) -> StartStep:
         """The start of the next attempt of a step, with what it was resumed with."""
         call = self[call_id]

@@ -235,8 +235,7 @@ class RunMachine:
         head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places, *failed_at = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
-        self.places = Places(places)
-        self.open.failed_at = failed_at[0] if failed_at else None  # of older releases: not known
+        self.places, self.open.failed_at = Places(places), next(iter(failed_at), None)  # older releases do not say
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -352,7 +351,8 @@ class RunMachine:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
         if not self.moves:
             return []
-        return [effect for effect in batch.effects if isinstance(effect, StopCall) or effect.call in self.open]
+        effects = [one for one in batch.effects if isinstance(one, StopCall) or one.call in self.open]
+        return effects if batch.expect else self.open.left_to_do(effects)
 
     # ---- inside ----
 

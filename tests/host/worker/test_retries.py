@@ -151,6 +151,29 @@ async def test_a_canceled_run_goes_on_from_where_it_was_canceled(journal: Journa
 
 
 @in_loop
+async def test_a_step_that_failed_after_it_was_resumed_is_called_again_with_its_data(journal: Journal) -> None:
+    is_down, given = [True], list[Any]()
+
+    def ask(data: Any, ctx: StepContext) -> Any:
+        if ctx.resume_data is None:
+            ctx.suspend({"ask": 1})
+        given.append(ctx.resume_data)
+        if is_down[0]:
+            raise ValueError("down")
+        return data
+
+    flow = create_workflow(id="w").then(journal.acts("ask", ask)).commit()
+    async with AppOn(MemoryStore(), workflows=[flow]) as app:
+        run = await app.start(flow, {"v": 1}, run_id="r1")
+        await run.result()
+        assert (await run.resume(resume_data={"ok": True})).status == "failed"
+        is_down[0] = False
+        assert (await (await app.retry("r1")).result()).unwrap() == {"v": 1}
+        assert given == [{"ok": True}, {"ok": True}]
+        assert journal.began == ["ask", "ask", "ask"]
+
+
+@in_loop
 async def test_a_child_that_failed_goes_on_too(journal: Journal) -> None:
     provider = Provider()
     inner = paying(journal, provider, "inner")
