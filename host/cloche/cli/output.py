@@ -73,7 +73,7 @@ def print_reason(reason: Why) -> None:
         click.echo(f"goes on from {shown(reason.retry_of)}")
     for run in reason.retried_as:
         click.echo(f"retried as {shown(run)}")
-    if reason.since is not None:
+    if reason.since is not None and reason.kind != "ended":
         until = f", until {moment(reason.until)}" if reason.until is not None else ""
         click.echo(f"since {moment(reason.since)}{until}")
     if reason.last_error is not None and reason.kind != "ended":
