@@ -120,3 +120,10 @@ from cloche_codegen import start_child as start_child
 from cloche_codegen import wait_for_event as wait_for_event
 
 __version__: str
+from cloche.client.sought import RunQuery as RunQuery
+from cloche.operations.bulk import BulkReport as BulkReport
+from cloche.operations.finding import RunList as RunList
+from cloche.operations.why import Action as Action
+from cloche.operations.why import Asked as Asked
+from cloche.operations.why import Why as Why
+from cloche.store import FailureGroup as FailureGroup

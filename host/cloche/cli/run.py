@@ -57,6 +57,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @click.option("--input", "input_text", default="null", help="JSON, @file, or - for standard input.")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="The run is found by it; may be repeated.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @isolation_option
 @drain_option
@@ -67,6 +68,7 @@ def run(
     input_text: str,
     store: str,
     run_id: str | None,
+    tags: tuple[str, ...],
     engine: str,
     isolation: str,
     drain: float,
@@ -84,6 +86,7 @@ def run(
       cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
     """
     from cloche.cli.leaving import Leaving, run_to_end
+    from cloche.cli.operate import tags_of
     from cloche.cli.targets import find_runnable, workflow_of
     from cloche.operations import stores
 
@@ -96,7 +99,7 @@ def run(
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
-            started = await app.start(workflow, value, run_id=run_id)
+            started = await app.start(workflow, value, run_id=run_id, tags=tags_of(tags))
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
+    from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class StoreConnection:
         request_context: dict[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> Workflow | None:
         """Leave the request to start a run, or find the one that is there.
 
@@ -62,12 +64,17 @@ class StoreConnection:
         """
         store, named = self.store, workflow if isinstance(workflow, str) else workflow.id
         known = None if isinstance(workflow, str | Version) else workflow
-        request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step)
+        request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step, tags=tags)
         if not await self._is_there(key, request):
             await _check_offered(store, key.tenant, request, known)
             await store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
             await self._is_there(key, request)  # somebody else may have been faster
         return known
+
+    async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
+        """Leave the request for a worker that has the workflow."""
+        request = StartRequest(workflow, None, more={"retry": asked.packed()})
+        await self.store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
 
     async def _is_there(self, key: RunKey, request: StartRequest) -> bool:
         """Whether this start was made before.

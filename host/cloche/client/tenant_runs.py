@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from cloche.client.in_turn import in_turn
+from cloche.client.many import Many
 from cloche.client.runs import Run
+from cloche.client.sought import Sought
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
-from cloche.history.ids import check_idempotency_key, event_name, new_run_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, event_name, new_run_key, retry_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
@@ -26,7 +28,8 @@ from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.status import FINAL
 from cloche.store import GRANTED, RunRow, Usage, Version
-from cloche.worker.answers import token_of
+from cloche.worker.answers import start_token, token_of
+from cloche.worker.retry_request import Retry, planned, records_to_retry
 from cloche_codegen.variables import In, Out
 
 if TYPE_CHECKING:
@@ -45,9 +48,10 @@ class StartOptions(TypedDict, total=False):
     initial_state: dict[str, Any] | None
     request_context: dict[str, Any] | None
     per_step: bool
+    tags: Mapping[str, str] | None
 
 
-class Runs:
+class Runs(Sought, Many):
     """The runs of one tenant, over a connection: `connect` gives it, or raises `UsageError` while there is none.
 
     Raises:
@@ -95,12 +99,13 @@ class Runs:
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Run[Any]:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
         `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is
         registered: here, or with a worker of the store. `per_step` lets it run one entry of its graph and pause; `Run.resume`
-        goes on.
+        goes on. `tags` are names and values by which the run is found (`list(tags=…)`): at most 32, each of 200 characters.
 
         A `Client` leaves a request, which is durable when this returns: a worker that has the workflow checks it again and
         begins the run, under its own policy. What it refuses is raised by `Run.result`; until then the run is `pending`.
@@ -116,7 +121,9 @@ class Runs:
         """
         connection = self.connection
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        start = connection.start(key, workflow, input_data, initial_state, request_context, per_step=per_step)
+        start = connection.start(
+            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
+        )
         found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 
@@ -246,6 +253,47 @@ class Runs:
         """
         await self.connection.cancel(self._key(run_id), "asked for by the caller")
 
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        onto: str | Version | Workflow | None = None,
+        from_step: str | None = None,
+        even_at_most_once: bool = False,
+        even_after_clean_up: bool = False,
+    ) -> Run:
+        """A new run that goes on from where this one failed or was canceled; the old one stays as it is.
+
+        Steps that completed are not run again. The call that failed last, and those that were under way, are made again, under
+        the idempotency keys that they had. Retrying a run twice is retrying it once: the same new run is given; if that has
+        failed as well, retry that.
+
+        Args:
+            onto: a workflow, its id, or a version that the tenant has deployed: the run goes on under that code, which is given
+                all that happened and must ask for the same, but for what it does at the end.
+            from_step: the path of a step: its last call is made again, and all that came after is left out.
+            even_at_most_once: also where a step that is to run at most once may have done its work.
+            even_after_clean_up: also where steps completed after the failure, which may have undone what came before.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it has not failed, or it cannot be retried so; the message says what to do.
+            Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
+            LimitExceeded: it is more than the tenant's policy allows today.
+        """
+        key, connection = self._key(run_id), self.connection
+        store, new = connection.store, retry_key(key)
+        if not await has_run(store, new):
+            row = await replay.row_of(store, key)
+            named = onto if onto is None or isinstance(onto, str) else onto.id
+            asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
+            records = await records_to_retry(store, row)
+            if onto is None:
+                planned(row, records, asked)
+            await store.forget(start_token(new))  # a request that was refused
+            await connection.retry(new, asked, row.workflow)
+        return await self.get(new.run)
+
     @in_turn
     async def delete(self, run_id: str, *, by: str = "") -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
@@ -324,6 +372,12 @@ class Runs:
         return await export.export_run(self.connection.store, self._key(run_id))
 
     # ---- for the classes on top ----
+
+    def _bulk_id(self) -> str:
+        return self.connection.world.run_id()
+
+    async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
+        await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
 
     @in_turn
     async def _usage(self, run_id: str | None) -> Usage:

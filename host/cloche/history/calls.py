@@ -16,7 +16,16 @@ from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Susp
 from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
-from cloche.history.messages import CallStep, OpenHook, SetTimer, StartChild, StepResumed, StepSuspended, unpack_event
+from cloche.history.messages import (
+    CallStep,
+    ChildEnded,
+    OpenHook,
+    SetTimer,
+    StartChild,
+    StepResumed,
+    StepSuspended,
+    unpack_event,
+)
 from cloche.history.notes import AttemptFailed, AttemptStarted, unpack_note
 from cloche.history.output import unpack_command
 from cloche.history.reading import Message
@@ -41,6 +50,7 @@ _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildP
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
 _REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
+_FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
@@ -91,7 +101,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "last_call", "suspended")
+    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "failed_at", "last_call", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,6 +112,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active = 0
         self.child_runs = 0
         self.suspended = 0
+        self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
 
     def is_new(self, call_id: CallId) -> bool:
@@ -166,6 +177,16 @@ class OpenCalls(dict[CallId, OpenCall]):
             elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
                 effects.append(self.start_of(call_id))
         return effects
+
+    def left_to_do(self, effects: list[Effect]) -> list[Effect]:
+        """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
+        last = {one.call: one for one in effects if isinstance(one, StartStep)}
+        return [
+            one
+            for one in effects
+            if not isinstance(one, StartStep)
+            or (one is last[one.call] and self[one.call].phase is not StepPhase.SUSPENDED)
+        ]
 
     def start_of(self, call_id: CallId) -> StartStep:
         """The start of the next attempt of a step, with what it was resumed with."""
@@ -250,6 +271,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         if call.phase is HookPhase.DONE:
             self.awaited.close(_event_of(self[call_id]), call_id)
         if call.phase in _DONE:
+            if record.kind in _FAILING and _has_failed(record):
+                self.failed_at = call.path
             self._remove(call_id)
         elif record.kind in _REMEMBERED:
             self._remember(record, call_id, call, message)
@@ -308,6 +331,11 @@ class OpenCalls(dict[CallId, OpenCall]):
             self._dues = [entry for entry in self._dues if entry[1] in self]
             heapify(self._dues)
         heappush(self._dues, (due, call_id))
+
+
+def _has_failed(record: Record) -> bool:
+    event = unpack_event(record.body) if record.kind is Kind.CHILD_ENDED else None
+    return not isinstance(event, ChildEnded) or event.outcome[0] == 1
 
 
 def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:

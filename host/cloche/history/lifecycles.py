@@ -75,6 +75,7 @@ _STAYS_RUNNING = (
     Kind.STEP_WROTE,
     Kind.RUN_UPGRADED,
     Kind.PATCHED,
+    Kind.TAGS_SET,
 )
 _STAYS_CANCELING = (
     Kind.ATTEMPT_STARTED,
@@ -86,6 +87,7 @@ _STAYS_CANCELING = (
     Kind.CHILD_ENDED,
     Kind.LATE_RESULT,
     Kind.STEP_WROTE,
+    Kind.TAGS_SET,
 )
 
 RUN: Lifecycle[RunPhase] = {

@@ -20,6 +20,7 @@ from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effect
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
+from cloche.history.marks import MARKING, STEP, marks_of, step_of
 from cloche.history.messages import (
     EVENTS,
     LOG_LEVELS,
@@ -87,6 +88,7 @@ class Batch:
     abandoned: set[CallId] = field(default_factory=set)  # by commands of this batch
     awaited: list[str] = field(default_factory=list)  # names of events that are waited for from now on,
     unawaited: list[str] = field(default_factory=list)  # and those that are no more
+    marks: dict[str, str] = field(default_factory=dict)  # by which the run is found from now on
 
     @classmethod
     def of(cls, machine: RunMachine) -> Batch:
@@ -97,6 +99,8 @@ class Batch:
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
+        if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
+            self.marks[STEP] = step_of(machine.open.failed_at)
         return self
 
 
@@ -223,15 +227,15 @@ class RunMachine:
     def saved(self) -> bytes:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
-        of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved()])
+        head = [self.head_seq, self.head_hash, self.phase.value, self.state]
+        return encode_plain([*head, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.open.failed_at])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places, *failed_at = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
-        self.places = Places(places)
+        self.places, self.open.failed_at = Places(places), next(iter(failed_at), None)  # older releases do not say
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -347,7 +351,8 @@ class RunMachine:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
         if not self.moves:
             return []
-        return [effect for effect in batch.effects if isinstance(effect, StopCall) or effect.call in self.open]
+        effects = [one for one in batch.effects if isinstance(one, StopCall) or one.call in self.open]
+        return effects if batch.expect else self.open.left_to_do(effects)
 
     # ---- inside ----
 
@@ -419,6 +424,8 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
+        if kind in MARKING:
+            self._batch.marks.update(marks_of(message))
 
     def _apply_to_call(self, record: Record, call_id: CallId, message: Message | None) -> None:
         try:

@@ -19,6 +19,7 @@ from cloche.http.models import (
     NothingBody,
     ResumeBody,
     Resumed,
+    RetryBody,
     StartBody,
     Started,
     ViewOut,
@@ -61,6 +62,7 @@ async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_ke
             initial_state=body.initial_state,
             request_context=body.request_context,
             per_step=body.per_step,
+            tags=body.tags,
         ),
         "workflow",
         workflow,
@@ -140,3 +142,19 @@ async def cancel_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     await body_of(request, NothingBody)
     await runs.cancel(run_id)
     return answer(request, {"id": run_id}, 202)
+
+
+@router.post(
+    "/runs/{run_id}/retry",
+    status_code=201,
+    response_model=Started,
+    **needs(Role.OPERATOR, body=RetryBody),
+)
+async def retry_run(request: Request, runs: Tenant, run_id: Id) -> Response:
+    """Go on from where a run failed, in a new run. Asking twice is asking once."""
+    await run_of(runs, run_id)
+    body = await body_of(request, RetryBody)
+    options = {name: getattr(body, name) for name in RetryBody.model_fields}
+    run: Run = await runs.retry(run_id, **options)
+    started = {"id": run.id, "status": str(await run.status())}
+    return answer(request, started, 201, headers={"Location": _location(request, run.id)})

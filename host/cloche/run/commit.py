@@ -135,6 +135,7 @@ class Commit:
             awaited=batch.awaited,
             unawaited=batch.unawaited,
             posts=self._posts(batch),
+            marks=batch.marks,
         )
         await self._services.log.append(append)
         if release:

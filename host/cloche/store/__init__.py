@@ -18,6 +18,7 @@ from cloche.store.inbox import (
     child_ended,
     child_unwanted,
 )
+from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
@@ -25,17 +26,16 @@ from cloche.store.protocol import (
     Append,
     Collected,
     Finding,
-    Lease,
     Leases,
     NewCode,
     NewRun,
     News,
     Outcome,
-    RunRow,
     Store,
     Version,
     WorkerRow,
 )
+from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
@@ -45,6 +45,7 @@ __all__ = [
     "CANCEL",
     "CHILD_ENDED",
     "GRANTED",
+    "LOOKED_AT_MAX",
     "MEMORY",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
@@ -54,6 +55,7 @@ __all__ = [
     "AuditEntry",
     "Checkpoints",
     "Collected",
+    "FailureGroup",
     "Finding",
     "Granted",
     "Hold",
@@ -62,6 +64,7 @@ __all__ = [
     "InboxRow",
     "Lease",
     "Leases",
+    "Listings",
     "MemoryCheckpoints",
     "MemoryStore",
     "Metered",
@@ -71,6 +74,8 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RunFilter",
+    "RunPage",
     "RunRow",
     "SqliteStore",
     "Store",

@@ -76,6 +76,7 @@ async def cancel(services: RunServices, row: RunRow, abi: int | None, reason: st
         awaited=batch.awaited,
         unawaited=batch.unawaited,
         posts=posts,
+        marks=batch.marks,
     )
     await services.log.append(append)
 

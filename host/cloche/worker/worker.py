@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, ProcessEngine
-from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost
+from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, UsageError
 from cloche.history import RunKey, TenantId
+from cloche.history.ids import CHILD, derived_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
@@ -46,6 +47,7 @@ from cloche.worker.offers import pack_offers
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
+from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -358,12 +360,31 @@ class _ChildRuns:
             limits.has_children(await store.descendants(start.parent, most, are_direct=True))
         depth = limits.child_depth(start.workflow, is_new=is_new)
         begun = Begun.by(start, depth)
+        if is_new and (before := await self._failed_before(start, limits)) is not None:
+            # The run goes on from one whose child failed: so does the child.
+            await self._worker.new_runs.retries.begin(start.key, Retry(before.run), depth=depth, parent=begun.parent)
+            return self._handle(start.key, None)
         if is_new:
             async with self._descendants.one_more(start.key, limits.policy.descendants):
                 found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         else:
             found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
+
+    async def _failed_before(self, start: ChildStart, limits: RunLimits) -> RunKey | None:
+        """The child that this call had in the run that its run goes on from, if it can be retried."""
+        before = limits.keys.made_before(start.call)
+        if before is None or start.key != derived_key(start.parent, CHILD, start.call):
+            return None
+        key = derived_key(before, CHILD, start.call)
+        row = await self._worker.store.run(key)
+        if row is None or row.status not in RETRIED:
+            return None
+        try:
+            planned(row, await records_to_retry(self._worker.store, row), Retry(key.run))
+        except UsageError:  # it begins anew
+            return None
+        return key
 
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         return await self._worker.new_runs.has(tenant, id, owner)

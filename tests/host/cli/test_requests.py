@@ -27,9 +27,15 @@ def asked(store: str) -> str:
 def test_show_says_that_no_worker_has_the_workflow(asked: str) -> None:
     ran = cloche("show", "r1", "--store", asked)
     why = "pending: no worker has workflow 'math': start 'cloche worker' with it, or deploy it"
-    assert (ran.code, ran.out) == (0, f"{why}\n")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, why)
+    assert ran.out.splitlines()[2:] == [
+        "  Start a worker that has workflow 'math': cloche worker TARGET",
+        "  End the run: cloche cancel r1",
+    ]
     expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why}
-    assert cloche("show", "r1", "--store", asked, "--json").json() == expected
+    said = cloche("show", "r1", "--store", asked, "--json").json()
+    assert said.pop("reason")["kind"] == "no-worker"
+    assert said == expected
 
 
 def test_a_worker_begins_what_was_asked_for(asked: str) -> None:

@@ -66,6 +66,7 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
     Kind.STEP_WROTE: encode({"value": None}),
+    Kind.TAGS_SET: encode({"tags": {"plan": "pro"}}),
     Kind.ENTERED: wire(Enter(Path("W"), None)),
     Kind.LEFT: wire(Leave(Path("W"), [0, None])),
     Kind.LOG_LINE: wire(WriteLog(2, "hello")),
