@@ -67,6 +67,9 @@ class Kind(IntEnum):
     CHILD_ENDED = 31  # event
     CANCEL_DELIVERED = 32  # event: the code is told to end, and may clean up
     RUN_CANCELED_BY_CODE = 33  # command, that of a failure: code that was told to end has ended with `Canceled`
+    HOOK_FAILED = 34  # event: what was waited for will not come
+    TAGS_SET = 35  # command
+    DEADLINE_SET = 36  # command
 
 
 ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})

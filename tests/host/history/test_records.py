@@ -84,6 +84,9 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "CHILD_ENDED": 31,
         "CANCEL_DELIVERED": 32,
         "RUN_CANCELED_BY_CODE": 33,
+        "HOOK_FAILED": 34,
+        "TAGS_SET": 35,
+        "DEADLINE_SET": 36,
     }
 
 
