@@ -27,6 +27,7 @@ SUITE = {
     "sequential-steps": ("durable", "one run, one step after another, each synced"),
     "concurrent-runs": ("durable", "many runs at once, which share commits"),
     "start-latency": ("durable", "until a run's beginning is durable, and until its end"),
+    "evaluate": ("evaluating", "code that a model wrote: deployed, run and answered in one call"),
     "payloads": ("durable", "steps that take and give 100 B to 4 MB"),
     "postgres": ("postgres", "the store in PostgreSQL: steps, many runs, claims, a server far away"),
     "conversation": ("conversation", "a run that passes on a growing conversation of 1 MB"),

@@ -2,6 +2,8 @@
 
 from cloche.client import Client as Client
 from cloche.client import Cloche as Cloche
+from cloche.client import Evaluation as Evaluation
+from cloche.client import Problem as Problem
 from cloche.client import Run as Run
 from cloche.client import RunRow as RunRow
 from cloche.client import SyncCloche as SyncCloche

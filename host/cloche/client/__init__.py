@@ -3,6 +3,7 @@
 from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
+from cloche.client.evaluation import Evaluation, Problem
 from cloche.client.runs import Run
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
@@ -12,6 +13,8 @@ from cloche.store import RunRow, Usage
 __all__ = [
     "Client",
     "Cloche",
+    "Evaluation",
+    "Problem",
     "Run",
     "RunRow",
     "SyncCloche",

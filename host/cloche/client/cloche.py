@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.client import Client
+from cloche.client.hosting import Hosting
 from cloche.client.runs import Run
 from cloche.client.tenants import Tenant
 from cloche.client.upkeep import Upkeep
 from cloche.client.worker_connection import WorkerConnection
-from cloche.engines import CellSource, Language, SandboxEngine
+from cloche.engines import CellSource, SandboxEngine
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import TenantId, new_run_key
@@ -21,7 +22,7 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
-from cloche.store import MEMORY, Checkpoints, RunRow, Store, Version, open_store
+from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
 from cloche.tenancy import InForce, Policy
 from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from cloche_codegen import Graph, Step, Workflow
+    from cloche_codegen import Step, Workflow
 
 
-class Cloche(Client, Upkeep):
+class Cloche(Client, Hosting, Upkeep):
     """A client and a worker in one: executes workflows on a store; an async context manager.
 
     It executes the runs of every tenant of the store, and is itself the handle of one of them, `tenant`; `Cloche.tenant`
@@ -145,22 +146,6 @@ class Cloche(Client, Upkeep):
             UsageError: the id is no text of 1 to 200 bytes without control characters.
         """
         return Tenant(self, self, id)
-
-    async def deploy(
-        self,
-        tenant: str,
-        content: str | Graph | None = None,
-        *,
-        workflow: str | None = None,
-        language: Language | None = None,
-        files: Mapping[str, str | bytes] | None = None,
-        main: str = "main.py",
-        by: str = "",
-    ) -> Version:
-        """As `Tenant.deploy`."""
-        return await self.tenant(tenant).deploy(
-            content, workflow=workflow, language=language, files=files, main=main, by=by
-        )
 
     async def prewarm(self) -> None:
         """Load the code of every workflow that may be started here, so that the first run of each finds its image ready.

@@ -5,33 +5,37 @@ One process serves many tenants on one store.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloche.client import evaluation
 from cloche.client.client import TenantRuns
+from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
-from cloche.engines import CellSource, Language
-from cloche.errors import NotFound, RunConflict, SeqConflict, UsageError
+from cloche.engines import CellSource, Code, Language
+from cloche.errors import DeployRefused, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
 from cloche.history.notes import unpack_created
 from cloche.operations import acts, fork, replay
 from cloche.operations.acts import Act
-from cloche.operations.deploy import Deployment, baked, grants_to_write, keep
+from cloche.operations.deploy import Deployment, baked, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
-from cloche.store import Version, all_records
+from cloche.store import Version, all_records, blob_digest
 from cloche.tenancy import InForce, Policy
 from cloche.worker import holds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cloche.worker.worker import Worker
-    from cloche_codegen import Graph, Workflow
+    from cloche_codegen import Graph, Step, Workflow
 
 
 log = logging.getLogger("cloche")
@@ -71,6 +75,7 @@ class HostedRuns(Runs):
         """What new runs of this tenant are pinned to, of code that it has deployed."""
         return self._host.policy_of(self._tenant, is_deployed=True)
 
+    @in_turn
     async def fork(self, run_id: str, *, at: str, input_data: Any = fork.SAME, new_run_id: str | None = None) -> Run:
         """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
 
@@ -101,6 +106,7 @@ class HostedRuns(Runs):
             raise _exists(key) from error
         return await self._run(row, key)
 
+    @in_turn
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
@@ -126,6 +132,7 @@ class Tenant(TenantRuns, HostedRuns):
         await worker.inbox.look()
         worker.claims.expect(worker.services.world.now())
 
+    @in_turn
     async def deploy(
         self,
         content: str | Graph | None = None,
@@ -163,6 +170,7 @@ class Tenant(TenantRuns, HostedRuns):
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker, engine = self._host._running, self._host.engine
         await holds.check(worker.store, self._tenant)
+        await self._has_deploy()
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
         worker.new_runs.policies.look()
@@ -170,6 +178,86 @@ class Tenant(TenantRuns, HostedRuns):
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
+    async def evaluate(
+        self,
+        source: str,
+        input_data: Any = None,
+        *,
+        steps: Iterable[Step | str] = (),
+        policy: Policy | None = None,
+        language: Language = "python",
+        run_id: str | None = None,
+    ) -> evaluation.Evaluation:
+        """Run code that a program wrote, a language model say, and return what came of it: deploy, start and result in one.
+
+        What is wrong with the code is no exception, but a `problem` of the answer, with line and what to do. The run is durable
+        and metered like any other. A text that was run before is not read again; the last 100 stay deployed as versions of
+        workflow `evaluate`.
+
+        Args:
+            source: a Python module with an `async def main(…)`, or another workflow marked with `@workflow`; or an ES module
+                whose default export is the workflow.
+            input_data: what it is called with; it has no schema.
+            steps: what it may call, beside what `policy` grants: steps, or ids of registered ones. They are there as
+                functions of their names (`send-mail` as `send_mail`). Where another process is to go on with the run, it needs
+                them too: `Cloche(steps=[…])`.
+            policy: what this run may take; `Policy.strict()` if none is given. Bounds on all runs of the tenant together stay
+                those of the tenant's own policy.
+            run_id: the same id with the same code and input is the same run.
+
+        Raises:
+            HeldBack: the tenant is suspended, or this code in quarantine.
+            UsageError: two steps have one id; the input cannot cross; the run id is another run's.
+            QueueFull, StoreError, GuestUnavailable: nothing was started.
+        """
+        steps = list(steps)
+        bounds = evaluation.granted((policy or Policy.strict()).within(self._host.engine.limits()), steps)
+        text = evaluation.with_names(source, language, steps)
+        self._host._running.registry.register([], [step for step in steps if not isinstance(step, str)])
+        one = Deployment(self._tenant, text, evaluation.WORKFLOW, language, bounds, by="evaluate")
+        try:
+            run = await self._begun(one, run_id, input_data)
+        except DeployRefused as error:
+            return evaluation.refusal(error, source, steps)
+        answer = evaluation.answer(await run.result(), source, steps)
+        printed = evaluation.printed_in(await run.history())
+        return replace(answer, printed=printed, usage=await self._usage(run.id))
+
+    @in_turn
+    async def _begun(self, one: Deployment, run_id: str | None, input_data: Any) -> Run[Any]:
+        """A run of this source, under its policy. Raises as `evaluate`, and as `_kept`."""
+        worker = self._host._running
+        key = new_run_key(worker.services.world.run_id() if run_id is None else run_id, self._tenant)
+        await holds.check(worker.store, self._tenant)
+        await worker.new_runs.start_code(key, await self._kept(one), one.policy, input_data)
+        return Run(self, key, None)
+
+    async def _has_deploy(self) -> None:
+        """Wait until the tenant may have something read again."""
+        counters, most = self._host._running.starting.counters, self.deployed_policy.deploys_per_second
+        if wait_s := counters.take(self._tenant, "deploys_per_second", most, 1):
+            await asyncio.sleep(wait_s)
+
+    async def _kept(self, one: Deployment) -> Code:
+        """The code of a source, which was loaded at some time and is kept.
+
+        Raises:
+            DeployRefused: it does not load.
+        """
+        worker, engine = self._host._running, self._host.engine
+        code = source_code(engine, one)
+        id = version_id(code.workflow, blob_digest(code.pack()))
+        if await worker.store.version_of(self._tenant, id) is not None:
+            return code
+        await self._has_deploy()
+        bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
+        await keep(worker.store, engine, one, bundle, worker.services.world.now())
+        worker.new_runs.policies.look()
+        for old in (await worker.store.versions(self._tenant, code.workflow))[evaluation.KEPT_MAX :]:
+            await worker.store.withdraw(self._tenant, old.id)
+        return code
+
+    @in_turn
     async def withdraw(self, version: str | Version, *, by: str = "") -> None:
         """Forget a version: nothing starts with it any more. Runs that began with it go on, and keep its code.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from base64 import b64decode
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloche.status import RunStatus
 
@@ -42,22 +43,66 @@ class ResumeBody(Given):
     foreach_index: int | None = Field(None, ge=0, strict=True)
 
 
+class FailureBody(Given):
+    """What a wait fails with."""
+
+    name: str
+    message: str
+    data: Any = None
+
+
 class EventBody(Given):
-    """An event for a run that waits for it, or will."""
+    """An event for a run that waits for it, or will; or what the wait fails with in its place."""
 
     payload: Any = None
+    error: FailureBody | None = None
+    heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
+
+
+class HookBody(Given):
+    """What is sent to whichever run waits with a hook."""
+
+    payload: Any = None
+
+
+class HookTaken(Shown):
+    """The run that waits with the hook."""
+
+    id: str
 
 
 class NothingBody(Given):
     """Nothing: `{}`, or no body."""
 
 
+def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("must be text in base64")
+    return b64decode(text, validate=True)
+
+
+class BytesBody(Given):
+    """A file that is no text."""
+
+    base64: Annotated[bytes, BeforeValidator(_decoded)]
+
+
 class DeployBody(Given):
-    """Code: a graph, or with `language` and `workflow` a source."""
+    """Code: a graph, or with `language` a source, or the files of a workflow in Python."""
 
     graph: dict[str, Any] | None = None
     source: str | None = None
     language: Literal["javascript", "python"] | None = None
+    files: dict[str, str | BytesBody] | None = Field(
+        None, description="By their paths: modules, data beside them, pure-Python wheels."
+    )
+    main: str = Field("main.py", description="Which of the files has the workflow.")
+
+    def contents(self) -> dict[str, str | bytes] | None:
+        """The files, as they are deployed."""
+        if self.files is None:
+            return None
+        return {path: one if isinstance(one, str) else one.base64 for path, one in self.files.items()}
 
 
 class ForkBody(Given):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
+WHY_CHARS = 4_000  # of a refusal's message
 NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
 # `step("id")` in both languages, and JavaScript's own way to have one.
 _NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
@@ -56,6 +57,8 @@ class Deployment:
         """`line`, and `column`, are in what was given; `place` is where that was written, if its source map says so."""
         where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
         name = self.workflow or "without an id"
+        if len(why) > WHY_CHARS:  # it may quote what was given
+            why = f"{why[:WHY_CHARS]} …"
         return DeployRefused(
             f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
             tenant=self.tenant,
@@ -149,11 +152,16 @@ async def keep(store: Store, engine: CellSource, one: Deployment, bundle: Bundle
     code, packed = bundle.code, bundle.packed
     digest = blob_digest(packed)
     guest_digest, wasm = engine.guest(code.language)
-    version = Version(one.tenant, f"{code.workflow}@{digest[:DIGEST_CHARS]}", code.workflow, digest, now)
+    version = Version(one.tenant, version_id(code.workflow, digest), code.workflow, digest, now)
     if await store.version_of(one.tenant, version.id) is None and len(await store.versions(one.tenant)) >= VERSIONS_MAX:
         raise one.refused(f"{VERSIONS_MAX:,} versions are deployed: withdraw some", "too-many-versions")
     await write_act(store, Act.DEPLOYED, one.by, now, one.tenant, version=version.id, digest=digest)
     return await store.deploy(version, {guest_digest: wasm, digest: packed})
+
+
+def version_id(workflow: str, digest: str) -> str:
+    """Of the version that has the bundle of this digest."""
+    return f"{workflow}@{digest[:DIGEST_CHARS]}"
 
 
 def grants_to_write(steps: Sequence[str]) -> str:
@@ -177,18 +185,30 @@ def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> 
         engine.load(code, lambda: engine.guest(code.language)[1], limits, one.tenant)
 
 
-def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
+def source_code(engine: CellSource, one: Deployment) -> Code:
+    """The code of a source as it is kept, before it was loaded.
+
+    Raises:
+        DeployRefused: it is too large, no text, or in no language that there is.
+    """
     _check_size(one, one.content, "it")
     _check_text(one)
-    if one.language is None:
-        code = _of_graph(engine, readers, one)
-    elif one.language in get_args(Language):
-        assert isinstance(one.content, str)
-        guest, abi = pinned_guest(engine, one.language)
-        code = Code(one.workflow or "", guest, one.content, {}, "", one.language, abi=abi)
-    else:
+    if one.language is None or one.language not in get_args(Language):
         known = " or ".join(get_args(Language))
         raise one.refused(f"source is in {known}, and not in {str(one.language)[:NAME_SIZE_MAX]!r}", "bad-language")
+    assert isinstance(one.content, str)
+    guest, abi = pinned_guest(engine, one.language)
+    return _owned(one, Code(one.workflow or "", guest, one.content, {}, "", one.language, abi=abi))
+
+
+def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
+    if one.language is not None:
+        return source_code(engine, one)
+    _check_size(one, one.content, "it")
+    return _owned(one, _of_graph(engine, readers, one))
+
+
+def _owned(one: Deployment, code: Code) -> Code:
     if not is_valid_id(code.workflow):
         raise one.refused("give the workflow an id of 1 to 200 bytes without control characters", "bad-id")
     return replace(code, owner=one.tenant)

@@ -23,7 +23,7 @@ from cloche.steps.authors import is_raised
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_same
 from cloche.steps.schemas import as_plain, checked
-from cloche.store import GRANTED, InboxRow, Version
+from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
 from cloche.worker.holds import Holds
 from cloche.worker.start_request import StartRequest, check_same, digest_of
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cloche.worker.starting import Starting
     from cloche_codegen import Workflow
 
+
+Check = Callable[["Workflow | Contract | None", Any], Any]
 
 HOST = ""  # as the owner of code
 QUEUE_RETRY_S = 1.0  # until a child looks again for room in a queue that was full
@@ -111,16 +113,27 @@ class NewRuns:
             Exception: what `on_start` raised.
         """
         found, code, policy = await self.find(key.tenant, workflow, begun.owner if begun else None)
-        value = _checked_input(found, input_data)
+        value = await self._compared(key, found, input_data, _checked_input)
         given: dict[str, Any] = {}
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
-            given["state"] = _checked_state(found, initial_state)
+            given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
+
+    async def start_code(self, key: RunKey, code: Code, policy: Policy, input_data: Any) -> None:
+        """Begin a run of a tenant's code, once, under a policy of its own; returns when that is durable.
+
+        The same run id means the same code and input. Raises as `start`.
+        """
+        digest = blob_digest(code.pack())
+        await holds.check(self._services.store, key.tenant, digest)
+        value = plain(input_data, "input")
+        request = digest_of(f"{code.workflow}@{digest}", value)
+        await self._start(key, None, code, policy, value, {}, request, {"per_step": False, "depth": 0})
 
     async def accept(self, row: InboxRow) -> None:
         """Begin the run that a client has asked for; the request is answered in the same commit.
@@ -133,9 +146,9 @@ class NewRuns:
         asked = StartRequest.unpack(row.body)
         found, code, policy = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
-        value = _checked_input(found, asked.input)
+        value = await self._compared(row.key, found, asked.input, _checked_input)
         if "state" in given:
-            given["state"] = _checked_state(found, given["state"])
+            given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
         more = {"per_step": asked.per_step, "depth": 0}
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
 
@@ -201,6 +214,12 @@ class NewRuns:
         code = code_of(workflow, self._engine)
         return workflow, code, self.policies.of_code(tenant, code)
 
+    async def _compared(self, key: RunKey, workflow: Workflow | Contract | None, value: Any, check: Check) -> Any:
+        """A value as the workflow's schema has it. The host's own models are asked on the loop's thread, as everywhere."""
+        if not isinstance(workflow, Contract):
+            return check(workflow, value)
+        return await self._services.lanes.compared(key.tenant, value, lambda: check(workflow, value))
+
     async def _start(
         self,
         key: RunKey,
@@ -253,6 +272,9 @@ class NewRuns:
 
         Nobody hears of a child that is refused but its parent, which would fail for it: it waits for room in the queue.
         """
+        counters, most = self._starting.counters, self.policies.known(key.tenant).starts_per_second
+        if wait_s := counters.take(key.tenant, "starts_per_second", most, 1):
+            await asyncio.sleep(wait_s)
         lender = begun.lender if begun is not None else None
         is_told = False
         while True:

@@ -14,6 +14,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import exceptions_of
@@ -26,7 +27,7 @@ from cloche.errors import (
     NotSuspended,
     StoreError,
 )
-from cloche.history import Failure, RunKey, TimeMs
+from cloche.history import Failure, RunKey, TenantId, TimeMs
 from cloche.history.calls import timers_due
 from cloche.history.messages import HookFailed, HookReceived
 from cloche.history.values import decode
@@ -35,6 +36,7 @@ from cloche.store import START, InboxRow, WaitingEvent
 from cloche.worker.answers import pack_refusal
 
 if TYPE_CHECKING:
+    from cloche.engines import Code
     from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
     from cloche.worker.starting import Starting
@@ -107,7 +109,7 @@ class RunInboxes:
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = self._waiting[key] = Waiting()
-            self._services.tasks.spawn(self._work(key, waiting))
+            self._services.tasks.spawn(self._services.lanes.loop.counted(key.tenant, self._work(key, waiting)))
         return waiting
 
     # ---- one after the other ----
@@ -115,6 +117,7 @@ class RunInboxes:
     async def _work(self, key: RunKey, waiting: Waiting) -> None:
         try:
             while waiting:
+                await self._services.lanes.loop.turn(key.tenant)
                 await self._step(key, waiting)
                 await asyncio.sleep(0)  # a run with many events is not alone
         finally:
@@ -216,12 +219,12 @@ class RunInboxes:
             return
         name, payload, *failure = decode(body)
         event: HookReceived | HookFailed
-        now = self._services.world.now()
         try:
             if failure:
-                event = HookFailed(now, call, _told(driver, failure[0]))
+                event = HookFailed(self._services.world.now(), call, _told(driver, failure[0]))
             else:
-                event = HookReceived(now, call, self._services.registry.checked_event(driver.code, name, payload))
+                payload = await checked_event(self._services, driver.code, driver.key.tenant, name, payload)
+                event = HookReceived(self._services.world.now(), call, payload)
             driver.limits.check_inbound(event)
         except (InvalidInput, LimitExceeded) as error:
             log.warning("an event for run %s was not accepted: %s", driver.key, error.message)
@@ -240,3 +243,9 @@ def _told(driver: RunDriver, failure: dict[str, Any]) -> Failure:
     if driver.machine.abi == 1:
         raise InvalidInput("the code of this run is older than failures that are sent from outside: send it an event")
     return Failure.from_wire(failure).told_to(exceptions_of(driver.code))
+
+
+async def checked_event(services: RunServices, code: Code, tenant: TenantId, name: str, payload: Any) -> Any:
+    """As `Registry.checked_event`: a large one of a tenant's own code is compared beside the loop."""
+    check = partial(services.registry.checked_event, code, name, payload)
+    return await services.lanes.compared(tenant, payload, check) if code.owner else check()

@@ -50,6 +50,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/events"): VIEWER,
     ("POST", "/v1/runs/{run_id}/resume"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/events/{name}"): OPERATOR,
+    ("POST", "/v1/hooks/{token}"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/cancel"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
     ("GET", "/v1/tokens"): ADMIN,
