@@ -63,7 +63,7 @@ OF_A_RUN = [endpoint for endpoint in ENDPOINTS if "{run_id}" in endpoint[1]]
 
 
 def place(path: str, run: str = "r1") -> str:
-    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody")
+    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody", token="door")
 
 
 Who = tuple[Role, str | None]

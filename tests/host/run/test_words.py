@@ -140,7 +140,6 @@ def test_tasks_are_begun_now_awaited_later_and_canceled() -> None:
     assert report.result.unwrap() == EXPECTED["tasks"]
     assert report.crashes == 8  # four commits: the start, a step, another, the sleep
     assert {"early/double", "early/double#2", "cool-off", "double"} <= set(report.result.steps)
-    assert report.result.steps["never"].status == "canceled"
 
 
 def test_a_batch_has_what_succeeded_what_failed_and_why() -> None:
