@@ -32,7 +32,8 @@ def open_hook(machine: RunMachine, inputs: Inputs, name: str) -> CallId | None:
     """
     if not machine.moves:
         return None
-    answered = {one.call for one in (*inputs.of_kind(HookReceived), *inputs.of_kind(HookFailed))}
+    arrived: list[HookReceived | HookFailed] = [*inputs.of_kind(HookReceived), *inputs.of_kind(HookFailed)]
+    answered = {one.call for one in arrived}
     return next((call for call in machine.open.awaited.get(name, ()) if call not in answered), None)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from cloche import (
     HookConflict,
     Kind,
     NotFound,
-    RunResult,
+    RunView,
     SandboxEngine,
     UsageError,
     create_hook,
@@ -230,8 +231,9 @@ def test_a_hook_is_crashed_everywhere() -> None:
     assert report.result.unwrap() == "hello"
 
 
-def is_noted(result: RunResult[Any]) -> bool:
-    return "note" in result.steps and result.steps["note"].output is not None
+def is_noted(seen: RunView) -> bool:
+    steps = seen.result.steps
+    return "note" in steps and steps["note"].output is not None
 
 
 @in_loop
@@ -241,7 +243,7 @@ async def test_a_token_of_cloches_own_is_128_bits_and_another_in_each_run() -> N
         tokens = set()
         for name in ("a", "b"):
             run = await app.start(collects, None, run_id=name)
-            await until(lambda name=name: app.view(name), lambda seen: is_noted(seen.result))
+            await until(partial(app.view, name), is_noted)
             token = (await app.view(name)).result.steps["note"].output
             assert len(bytes.fromhex(token)) == 16
             tokens.add(token)

@@ -168,8 +168,8 @@ async def test_attempts_that_each_run_at_most_once_follow_recorded_failures(jour
 
     await until(tried, lambda attempts: attempts == 3)
     await app.vanish()
-    async with AppOn(store, workflows=[workflow], world=world) as app:
-        result = await (await app.get("r1")).result()
+    async with AppOn(store, workflows=[workflow], world=world) as another:
+        result = await (await another.get("r1")).result()
     assert result.error is not None
     assert (result.error.name, journal.began) == ("UnknownOutcome", ["once 1", "once 2", "once 3"])
 
