@@ -32,6 +32,7 @@ def main() -> int:
                 unknown += not reason
                 if not reason:
                     print(f"{verdict.test}  {verdict.why}", flush=True)
+        print(f"{module}:", ", ".join(f"{ends[one]} {one}" for one in ENDS), flush=True)
     made = table(rows, reasons)
     print(made)
     if "--keep" in sys.argv:

@@ -36,6 +36,7 @@ KNOWN = HERE / "known.txt"
 COMPLETE = 7
 LATER = "by what it says, what 3.14.1 to 3.14.8 changed or mended: the tests are those of 3.14.8"
 DATA = {  # of a module: folders and files that it reads
+    "test_argparse": ["test_tools", "translationdata"],
     "test_baseexception": ["exception_hierarchy.txt"],
     "test_charmapcodec": ["testcodec.py"],
     "test_cmath": ["mathdata"],
@@ -43,6 +44,8 @@ DATA = {  # of a module: folders and files that it reads
     "test_decimal": ["decimaltestdata"],
     "test_exception_hierarchy": ["exception_hierarchy.txt"],
     "test_float": ["mathdata"],
+    "test_fractions": ["mathdata"],
+    "test_grammar": ["typinganndata"],
     "test_math": ["mathdata"],
     "test_mimetypes": ["mime.types", "mime.types2"],
     "test_random": ["randv2_32.pck", "randv2_64.pck", "randv3.pck"],
@@ -161,7 +164,9 @@ def plain_guest() -> BaseImage:
 
 def run(base: BaseImage, folder: Path, module: str) -> Iterator[Verdict]:
     """The verdict on each test of a module; one on the module alone, where it cannot be loaded."""
-    limits = Limits(fuel_per_event=40_000_000_000, fuel_per_load=40_000_000_000, memory_bytes=256 << 20)
+    limits = Limits(
+        fuel_per_event=10_000_000_000, fuel_per_load=40_000_000_000, memory_bytes=256 << 20, image_bytes=128 << 20
+    )
     try:
         image = load_image(base, _source(folder, module), limits)
         names = _answer(Cell(image, limits), None)

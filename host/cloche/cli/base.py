@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from cloche.client import Client
@@ -112,6 +113,20 @@ store_option = click.option(
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
+
+
+def target_argument(name: str = "target", **more: Any) -> Callable[[F], F]:
+    """The argument TARGET; a shell completes it as the name of a file."""
+    return click.argument(name, shell_complete=_files, **more)
+
+
+def _files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def say(text: str) -> None:
+    """On standard error: that there is nothing, or what happens. Standard output stays what programs read."""
+    click.echo(text, err=True)
 
 
 def _own_fault(error: Exception) -> int:

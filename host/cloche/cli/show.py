@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, tenant_option
+from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, target_argument, tenant_option
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @command
-@click.argument("target")
+@target_argument()
 @click.option("--map", "with_map", is_flag=True, help="Put the graph node in front of each line.")
 @steps_option
 def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> None:
@@ -69,9 +69,6 @@ def runs(store: str, status: str | None, workflow: str | None, limit: int, tenan
     from cloche.text import shown
 
     where = shown(stores.shown(store))  # without a password
-    if not stores.is_there(store):
-        click.echo(f"there is no store at {where} yet, so there are no runs; another is named with --store", err=True)
-        return
     rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
     if not rows:
         such = " such" if status or workflow else ""
@@ -170,7 +167,7 @@ async def _print_log(
 
 
 @command
-@click.argument("target")
+@target_argument()
 @click.option(
     "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
 )

@@ -14,8 +14,8 @@ from cloche.status import FINAL
 from cloche.steps.contracts import contract_of
 from cloche.steps.registry import Registry
 from cloche.steps.schemas import validated
-from cloche.store import GRANTED, START, Version
-from cloche.worker.answers import cancel_token, pack_refusal, refusal_of, start_token, token_of
+from cloche.store import CANCEL, GRANTED, START, Version, cancel_token
+from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.offers import published
 from cloche.worker.start_request import StartRequest, check_same, conflict
 
@@ -134,7 +134,7 @@ class StoreConnection:
                 canceled = RunFailed(f"run {key} was canceled before it began", run_id=key.run, status="canceled")
                 if await store.withdraw_request(waiting.id, pack_refusal(canceled)):
                     return
-        await store.post(key, "cancel", encode(reason), cancel_token(key), self.world.now())
+        await store.post(key, CANCEL, encode(reason), cancel_token(key), self.world.now())
 
     async def posted(self) -> None:
         """A worker sees it by itself."""

@@ -2,9 +2,11 @@
 
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.inbox import (
+    CANCEL,
     CHILD_ENDED,
     GRANTED,
     START,
+    UNWANTED,
     Granted,
     InboxBounds,
     InboxMark,
@@ -12,7 +14,9 @@ from cloche.store.inbox import (
     NewRequests,
     Post,
     WaitingEvent,
+    cancel_token,
     child_ended,
+    child_unwanted,
 )
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
@@ -38,12 +42,14 @@ from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, 
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
+    "CANCEL",
     "CHILD_ENDED",
     "GRANTED",
     "MEMORY",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
+    "UNWANTED",
     "Append",
     "AuditEntry",
     "Checkpoints",
@@ -76,8 +82,10 @@ __all__ = [
     "WorkerRow",
     "all_records",
     "blob_digest",
+    "cancel_token",
     "check_url",
     "child_ended",
+    "child_unwanted",
     "first_record",
     "is_there",
     "migrate",

@@ -162,6 +162,15 @@ class Finding:
     problem: str
 
 
+def miscounted(tenant: str, run: str, counted: int, counted_bytes: int, waiting: int, waiting_bytes: int) -> Finding:
+    """Where the events that wait are not as many as are counted, or not as large; an empty `run` is all of the tenant's."""
+    whose = "the run" if run else f"tenant {tenant}"
+    problem = (
+        f"{waiting} events of {waiting_bytes} bytes wait for {whose}, and {counted} of {counted_bytes} are counted"
+    )
+    return Finding(run or None, None, problem)
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
     """How many parts of large bodies, and how many code bundles and guests, were deleted."""

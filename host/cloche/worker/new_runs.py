@@ -244,6 +244,7 @@ class NewRuns:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
             if has_hooks(code):
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}
+            await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)
             try:

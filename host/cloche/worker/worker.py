@@ -21,10 +21,11 @@ from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
 from cloche.run.ports import ChildStart, Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
+from cloche.status import FINAL
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
-from cloche.store import Checkpoints, RunRow, Store
+from cloche.store import CANCEL, GRANTED, UNWANTED, Checkpoints, RunRow, Store, child_unwanted
 from cloche.tenancy import InForce, Policy
 from cloche.worker.admission import Admission
 from cloche.worker.audit_trail import AuditTrail, policies_in_force
@@ -36,7 +37,6 @@ from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
-from cloche.worker.ending import cancellation_of
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
@@ -245,18 +245,18 @@ class Worker:
     def _offers(self) -> str:
         return pack_offers(self.registry.workflows(), self.services.world.now(), self.services.runner.hung)
 
-    async def cancel(self, key: RunKey, reason: str) -> None:
-        """Ask for the end of a run, whoever executes it; returns when that is durable.
+    async def cancel(self, key: RunKey, reason: str, request: int | None = None) -> None:
+        """Ask for the end of a run, whoever executes it; returns when that is durable. `request` is accepted with it.
 
         Raises:
             NotFound: there is no such run.
         """
         try:
-            await self.requests.cancel(key, reason)
+            await self.requests.cancel(key, reason, request)
         except HeldBack:
             raise
         except (LeasedElsewhere, LeaseLost):
-            await self.inbox.ask(key, "cancel", reason)
+            await self.inbox.ask(key, CANCEL, reason)
 
     async def workflow_of_row(self, row: RunRow) -> Workflow | None:
         """The workflow of a run as it is registered here; where the run's code cannot be read, by name alone."""
@@ -368,13 +368,20 @@ class _ChildRuns:
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         return await self._worker.new_runs.has(tenant, id, owner)
 
-    async def cancel(self, key: RunKey, reason: str) -> None:
+    async def cancel_unwanted(self, key: RunKey) -> None:
+        post = child_unwanted(key)
+        left = await self._worker.store.request(post.token)
         try:
-            await self._worker.cancel(key, reason)
+            await self._worker.cancel(key, UNWANTED, left.id if left is not None else None)
         except HeldBack:  # it is canceled when it may go on
-            post = cancellation_of(key)
             await self._worker.store.post(key, post.kind, post.body, post.token, self._worker.services.world.now())
             raise
+
+    async def forget_unwanted(self, key: RunKey) -> None:
+        store = self._worker.store
+        left, row = await store.request(child_unwanted(key).token), await store.run(key)
+        if left is not None and (row is None or row.status in FINAL):
+            await store.resolve(left.id, GRANTED)
 
     def stopped(self, key: RunKey) -> Listening:
         return self._worker.listeners.stopped(key)
