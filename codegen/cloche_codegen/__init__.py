@@ -11,41 +11,62 @@ from cloche_codegen.javascript import javascript
 from cloche_codegen.lower import lower
 from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
-from cloche_codegen.native import (
+from cloche_codegen.native import workflow
+from cloche_codegen.python import python
+from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
+from cloche_codegen.svg import svg
+from cloche_codegen.words import (
+    Batch,
+    BatchItem,
     Canceled,
+    DeadlineExceeded,
     EventTimeout,
+    HeartbeatTimeout,
+    Hook,
+    HookConflict,
+    Task,
+    create_hook,
+    create_task,
     gather,
     now,
     race,
+    scope,
+    set_deadline,
+    set_tags,
     sleep,
     sleep_until,
     start_child,
     wait_for_event,
-    workflow,
 )
-from cloche_codegen.python import python
-from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
-from cloche_codegen.svg import svg
 
 __all__ = [
     "AnyStep",
+    "Batch",
+    "BatchItem",
     "Canceled",
     "Code",
+    "DeadlineExceeded",
     "EventTimeout",
     "Graph",
     "GraphError",
+    "HeartbeatTimeout",
+    "Hook",
+    "HookConflict",
     "NotCommitted",
     "Problem",
     "Refs",
     "RetryConfig",
     "Source",
     "Step",
+    "Task",
     "UnknownReference",
     "Workflow",
     "clone_step",
     "clone_workflow",
     "code",
+    "create_hook",
     "create_step",
+    "create_task",
     "create_workflow",
     "from_mastra",
     "gather",
@@ -59,6 +80,9 @@ __all__ = [
     "python",
     "race",
     "refs",
+    "scope",
+    "set_deadline",
+    "set_tags",
     "sleep",
     "sleep_until",
     "start_child",

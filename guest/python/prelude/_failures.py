@@ -113,8 +113,29 @@ class RedispatchedTooOften(Failure):
     """A step was begun again and again, and each time its process ended before it did."""
 
 
+class HeartbeatTimeout(EventTimeout):
+    """Whoever was to send an event has not been heard of for too long."""
+
+
+class DeadlineExceeded(Failure):
+    """The run had not ended by its deadline."""
+
+
+class HookConflict(Failure):
+    """Another hook that waits has this token."""
+
+
 class CompletionError(Failure):
-    """Of several things at once, fewer have succeeded than had to."""
+    """Of several things at once, fewer have succeeded than had to. `batch` has how each of them ended."""
+
+    @classmethod
+    def of(cls, batch: Any) -> CompletionError:
+        """One with a batch, whose first error is its cause."""
+        from ._batches import first_error, told
+
+        made = cls(told(batch), data={"reason": batch.reason, "items": batch}, cause=first_error(batch))
+        made.__dict__["batch"] = batch
+        return made
 
 
 class ClocheError(Failure):
@@ -145,7 +166,8 @@ class Bail(BaseException):
 # What a loop or the driver takes as its own is never made of a failure.
 _NEVER: Final = (StopIteration, StopAsyncIteration, MemoryError)
 _OF_CLOCHE: Final = (
-    Failure, EventTimeout, FatalError, RetryableError, UnknownOutcome, RedispatchedTooOften, CompletionError, ClocheError,
+    Failure, EventTimeout, HeartbeatTimeout, DeadlineExceeded, HookConflict,
+    FatalError, RetryableError, UnknownOutcome, RedispatchedTooOften, CompletionError, ClocheError,
     InvalidInput, NotGranted,
 )  # fmt: skip
 _kinds: Final[dict[str, type[BaseException]]] = {

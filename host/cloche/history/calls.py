@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
-from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension, watch_of
 from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
@@ -51,6 +51,7 @@ _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
 _REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
 _FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
+PASSED = TimeMs(0)  # in the place of a deadline
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
@@ -101,7 +102,17 @@ class OpenCalls(dict[CallId, OpenCall]):
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "failed_at", "last_call", "suspended")
+    __slots__ = (
+        "_dues",
+        "_under",
+        "active",
+        "awaited",
+        "child_runs",
+        "deadline",
+        "failed_at",
+        "last_call",
+        "suspended",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,6 +125,20 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.suspended = 0
         self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
+        self.deadline: TimeMs | None = None  # by when the run must have ended; PASSED: it has not
+
+    @property
+    def wake_at(self) -> TimeMs | None:
+        """When the earliest timer, retry or sign of life is due, or the run itself."""
+        due = self.next_due
+        if not self.deadline:
+            return due
+        return self.deadline if due is None else min(due, self.deadline)
+
+    def expect(self, call_id: CallId, due: TimeMs) -> None:
+        """The next sign of life of a hook is due then."""
+        if call_id in self:
+            self._note_due(self[call_id], due, call_id)
 
     def is_new(self, call_id: CallId) -> bool:
         """Whether the guest may give this number to a call."""
@@ -174,6 +199,8 @@ class OpenCalls(dict[CallId, OpenCall]):
                 effects.append(StartTimer(call_id, call.due))
             elif call.phase is ChildPhase.OPEN:
                 effects.append(self.start_of_child(call_id))
+            elif call.phase is HookPhase.OPEN:
+                effects += _watches(call)
             elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
                 effects.append(self.start_of(call_id))
         return effects
@@ -225,12 +252,14 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
-        return [self.last_call, [[call_id, call.saved()] for call_id, call in self.items()]]
+        entries = [[call_id, call.saved()] for call_id, call in self.items()]
+        return [self.last_call, entries, *([] if self.deadline is None else [self.deadline])]
 
     @classmethod
     def restored(cls, data: list[Any]) -> OpenCalls:
         calls = cls()
-        calls.last_call, entries = data
+        calls.last_call, entries, *deadline = data
+        calls.deadline = deadline[0] if deadline else None
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
             calls._enlist(call_id, call.path)
@@ -288,7 +317,11 @@ class OpenCalls(dict[CallId, OpenCall]):
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
         elif phase is HookPhase.OPEN:
-            self.awaited.open(_event_of(call), call_id)
+            command = message or unpack_command(record.body)
+            assert isinstance(command, OpenHook)
+            self.awaited.open(command.name, call_id)
+            if command.heartbeat_ms:
+                self._note_due(call, TimeMs(record.time + command.heartbeat_ms), call_id)
 
     def _enlist(self, call_id: CallId, path: str) -> None:
         for place in _places(path):
@@ -344,6 +377,12 @@ def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:
         return []
     due = [(one.due, id) for id, one in calls.items() if isinstance(one.phase, TimerPhase) and one.due <= by]
     return [StartTimer(id, time) for time, id in sorted(due)]
+
+
+def _watches(call: OpenCall) -> list[Effect]:
+    command = unpack_command(call.body)
+    assert isinstance(command, OpenHook)
+    return [watch_of(command, call.due)] if command.options else []
 
 
 def _event_of(call: OpenCall) -> str:

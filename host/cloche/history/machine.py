@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
 from cloche.history.bounds import Bounds
-from cloche.history.calls import OpenCalls
+from cloche.history.calls import PASSED, OpenCalls
 from cloche.history.check import Validator
 from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effects_of
 from cloche.history.failures import Failure
@@ -31,6 +31,7 @@ from cloche.history.messages import (
     Event,
     FailRun,
     OpenHook,
+    SetDeadline,
     SetTimer,
     StartChild,
     StepBailed,
@@ -60,6 +61,7 @@ from cloche.status import RunStatus
 
 Input: TypeAlias = Event | AnyNote
 
+OVERDUE = "the deadline of the run has passed"  # the reason of a cancellation; the guest knows it (`_loop.py`)
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
 AT_ONCE = 500  # commands that are taken before whoever makes the turn may do something else: about 5 ms
@@ -181,7 +183,7 @@ class RunMachine:
     def wake_at(self) -> TimeMs | None:
         """When the earliest timer or retry is due, if no step is at work."""
         may_rest = self.phase not in (RunPhase.PAUSED, RunPhase.CLEANING_UP) and not self.open.active
-        return self.open.next_due if may_rest else None
+        return self.open.wake_at if may_rest else None
 
     # ---- from the log ----
 
@@ -214,6 +216,15 @@ class RunMachine:
             note = message or unpack_note(record)
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
+        elif kind is Kind.DEADLINE_SET:
+            command = message or unpack_command(record.body)
+            assert isinstance(command, SetDeadline)
+            self.open.deadline = command.time
+        elif kind in (Kind.CANCEL_DELIVERED, Kind.CANCEL_REQUESTED):
+            event = message or unpack_event(record.body)
+            assert isinstance(event, CancelRequested)
+            if event.reason == OVERDUE:
+                self.open.deadline = PASSED
         elif kind is Kind.RUN_STARTED:
             self.state = dict(unpack_started(record.body).given.get("state", {}))
         if self.gate is not None:
@@ -400,14 +411,15 @@ class RunMachine:
             self._add(kind, time, call, getattr(command, "path", None), body, command)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
-        effects = effects_of(command, self._left_open)
+        effects = effects_of(command, self._left_open, time)
         self._batch.effects += effects
         self._batch.abandoned.update(effect.call for effect in effects if isinstance(effect, StopCall))
 
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
         if self.phase is RunPhase.CANCELING and not self.open.active:
-            self.add_note(RunCanceled(now))
+            is_overdue = self.open.deadline == PASSED
+            self.add_note(RunStopped(now, Failure("DeadlineExceeded", OVERDUE)) if is_overdue else RunCanceled(now))
         elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
             self.add_note(RunPaused(now))
         elif self.moves and not self.open:

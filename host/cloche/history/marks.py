@@ -11,7 +11,7 @@ from typing import Any
 
 from cloche.errors import InvalidInput
 from cloche.history.ids import is_name
-from cloche.history.messages import FailRun
+from cloche.history.messages import FailRun, SetTags
 from cloche.history.notes import RunCreated, RunStopped, TagsSet
 from cloche.history.reading import Message, message_of
 from cloche.history.records import Kind, Record
@@ -21,7 +21,7 @@ ERROR, STEP, RETRY_OF = "error", "step", "retry_of"
 TAGS_MAX = 32  # of a run
 VALUE_CHARS_MAX = 200
 _TURN = re.compile(r"\[\d+\]")
-MARKING = frozenset({Kind.RUN_CREATED, Kind.TAGS_SET, Kind.RUN_FAILED, Kind.RUN_STOPPED})
+MARKING = frozenset({Kind.RUN_CREATED, Kind.TAGS_SET, Kind.TAGGED, Kind.RUN_FAILED, Kind.RUN_STOPPED})
 
 
 def checked_tags(tags: object) -> dict[str, str]:
@@ -49,8 +49,8 @@ def tag_marks(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def tags_in(marks: Mapping[str, str]) -> dict[str, str]:
-    """The tags among these marks, in the order of their names."""
-    return {name.removeprefix(TAG): value for name, value in sorted(marks.items()) if name.startswith(TAG)}
+    """The tags among these marks, in the order of their names; those that were taken back are none."""
+    return {name.removeprefix(TAG): value for name, value in sorted(marks.items()) if name.startswith(TAG) and value}
 
 
 def marks_of(message: Message | Any) -> dict[str, str]:
@@ -61,9 +61,18 @@ def marks_of(message: Message | Any) -> dict[str, str]:
             return {**tag_marks(tags), **origin}
         case TagsSet(tags=tags):
             return tag_marks(tags)
+        case SetTags(tags=tags):
+            return tag_marks({name: _text_of(value) for name, value in tags.items()})
         case FailRun(failure) | RunStopped(failure=failure):
             return {ERROR: failure.name}
     return {}
+
+
+def _text_of(value: str | int | float | None) -> str:
+    """A tag that the code has set, as it is looked for. No tag has the text of None, which takes one back: it is empty."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def marks_in(record: Record) -> dict[str, str]:

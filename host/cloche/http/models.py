@@ -44,10 +44,32 @@ class ResumeBody(Given):
     foreach_index: int | None = Field(None, ge=0, strict=True)
 
 
+class FailureBody(Given):
+    """What a wait fails with."""
+
+    name: str
+    message: str
+    data: Any = None
+
+
 class EventBody(Given):
-    """An event for a run that waits for it, or will."""
+    """An event for a run that waits for it, or will; or what the wait fails with in its place."""
 
     payload: Any = None
+    error: FailureBody | None = None
+    heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
+
+
+class HookBody(Given):
+    """What is sent to whichever run waits with a hook."""
+
+    payload: Any = None
+
+
+class HookTaken(Shown):
+    """The run that waits with the hook."""
+
+    id: str
 
 
 class RetryBody(Given):

@@ -11,11 +11,14 @@ from fastapi.responses import Response
 
 from cloche.client import Run, TenantRuns
 from cloche.errors import NotFound
+from cloche.history import Failure
 from cloche.http.bodies import answer, body_of, wait_s
 from cloche.http.models import (
     Canceling,
     EventBody,
     EventSent,
+    HookBody,
+    HookTaken,
     NothingBody,
     ResumeBody,
     Resumed,
@@ -129,8 +132,20 @@ async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idemp
     """Send an event to a run that waits for it, or will; durable when this answers."""
     await run_of(runs, run_id)
     body = await body_of(request, EventBody)
-    is_new = await runs.send_event(run_id, name, body.payload, idempotency_key=idempotency_key)
+    if body.heartbeat:
+        await runs.heartbeat_event(run_id, name)
+        return answer(request, {"is_new": True}, 202)
+    error = None if body.error is None else Failure(body.error.name, body.error.message, body.error.data)
+    is_new = await runs.send_event(run_id, name, body.payload, error=error, idempotency_key=idempotency_key)
     return answer(request, {"is_new": is_new}, 202 if is_new else 200)
+
+
+@router.post("/hooks/{token}", status_code=202, response_model=HookTaken, **needs(Role.OPERATOR, body=HookBody))
+async def resume_hook(request: Request, runs: Tenant, token: Id, idempotency_key: Key = None) -> Response:
+    """Send a payload to whichever run waits with the hook that has this token; durable when this answers."""
+    body = await body_of(request, HookBody)
+    run_id = await runs.resume_hook(token, body.payload, idempotency_key=idempotency_key)
+    return answer(request, {"id": run_id}, 202)
 
 
 @router.post(

@@ -161,6 +161,7 @@ class RunDriver:
                 await self._effects.interrupt()
             else:
                 await self._effects.dispatch_again()
+                self._effects.bound_run()
             if self.live.machine.phase is RunPhase.CLEANING_UP:
                 self._effects.bound_clean_up()
         except ClocheError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloche.history.ids import CallId, RunKey, TimeMs
+from cloche.history.ids import CallId, RunKey, TenantId, TimeMs
 from cloche.history.values import encode_plain
 
 ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
@@ -210,3 +210,6 @@ class Inbox(Protocol):
 
     async def awaited(self, key: RunKey) -> list[str]:
         """The names of events that the run waits for (`Append.awaited`), sorted; "" among them: it may be any name."""
+
+    async def waiting_for(self, tenant: TenantId, name: str) -> list[RunKey]:
+        """The runs of a tenant that wait for events of that name, by their ids. It looks through all that its runs wait for."""

@@ -109,7 +109,7 @@ def crash_everywhere(
     Args:
         workflow, input_data: what is run. Its steps may run more than once: that is what a crash does.
         answers: resume data for steps that suspend, by their paths.
-        events: what the events carry that it waits for, by their names.
+        events: what the events carry that it waits for, by their names; an exception is sent as a failure in its place.
         doubles: makes the doubles of one run's steps.
         options: those of `Cloche.start`.
 
@@ -160,7 +160,8 @@ async def _life(case: _Case, app: TestApp, sent: set[str]) -> RunResult:
     run = await app.start(case.workflow, case.input_data, run_id=RUN, **case.options)
     for name, payload in case.events.items():
         if name not in sent:
-            await app.send_event(RUN, name, payload)
+            is_error = isinstance(payload, BaseException)
+            await app.send_event(RUN, name, None if is_error else payload, error=payload if is_error else None)
             sent.add(name)
     result = await run.result()
     while result.status in (RunStatus.SUSPENDED, RunStatus.PAUSED):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from cloche.engines import CellSource, Code
+from cloche.engines import CellSource, Code, has_hooks
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.ids import CHILD, derived_key
@@ -251,6 +251,8 @@ class NewRuns:
                 return
             if workflow is not None and workflow.on_start is not None:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
+            if has_hooks(code):
+                given = {**given, "run": {"tokens": world.seed() + world.seed()}}
             await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)

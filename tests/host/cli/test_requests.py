@@ -77,3 +77,13 @@ def test_show_says_that_data_is_on_its_way(store: str) -> None:
     cloche("cancel", "r1", "--store", store)
     expected = ["data for ask", "a cancellation"]
     assert cloche("show", "r1", "--store", store, "--json").json()["on_their_way"] == expected
+
+
+def test_what_comes_in_the_place_of_an_event_is_said_one_at_a_time(asked: str) -> None:
+    assert "a failure for event 'paid'" in cloche("event", "r1", "paid", "--error", "no money", "--store", asked).out
+    assert "a sign of life for event 'paid'" in cloche("event", "r1", "paid", "--heartbeat", "--store", asked).out
+    both = cloche("event", "r1", "paid", "--data", "1", "--error", "no", "--store", asked)
+    assert (both.code, "give one of" in both.err) == (2, True)
+    unknown = cloche("resume", "--hook", "door", "--data", "1", "--store", asked)
+    assert (unknown.code, "no open hook has this token" in unknown.err) == (4, True)
+    assert cloche("resume", "--data", "1", "--store", asked).code == 2

@@ -85,6 +85,9 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "CANCEL_DELIVERED": 32,
         "RUN_CANCELED_BY_CODE": 33,
         "TAGS_SET": 34,
+        "HOOK_FAILED": 35,
+        "TAGGED": 36,
+        "DEADLINE_SET": 37,
     }
 
 

@@ -50,6 +50,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/events"): VIEWER,
     ("POST", "/v1/runs/{run_id}/resume"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/events/{name}"): OPERATOR,
+    ("POST", "/v1/hooks/{token}"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/cancel"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/retry"): OPERATOR,
     ("GET", "/v1/runs/{run_id}/why"): VIEWER,
@@ -65,7 +66,7 @@ OF_A_RUN = [endpoint for endpoint in ENDPOINTS if "{run_id}" in endpoint[1]]
 
 
 def place(path: str, run: str = "r1") -> str:
-    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody")
+    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody", token="door")
 
 
 Who = tuple[Role, str | None]

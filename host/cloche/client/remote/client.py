@@ -12,6 +12,7 @@ from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
+from cloche.client.tenant_runs import sent_failure
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, TenantId
 from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
@@ -115,12 +116,31 @@ class RemoteRuns(RemoteSought, Many):
         return found
 
     async def send_event(
-        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        error: BaseException | str | None = None,
+        idempotency_key: str | None = None,
     ) -> bool:
-        """As `Client.send_event`."""
-        body = {"payload": plain(payload, "payload")}
+        """As `Client.send_event`; of an error its name, message and data cross."""
+        body: dict[str, Any] = {"payload": plain(payload, "payload")}
+        if error is not None:
+            failure = sent_failure(error)
+            body["error"] = {"name": failure.name, "message": failure.message, "data": failure.data}
         place = f"{self._place(run_id)}/events/{segment(name)}"
         return bool(values(await self.ask("POST", place, body, headers=_key(idempotency_key)))["is_new"])
+
+    async def heartbeat_event(self, run_id: str, name: str) -> None:
+        """As `Client.heartbeat_event`."""
+        await self.ask("POST", f"{self._place(run_id)}/events/{segment(name)}", {"heartbeat": True})
+
+    async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
+        """As `Client.resume_hook`."""
+        body = {"payload": plain(payload, "payload")}
+        answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
+        return str(values(answer)["id"])
 
     async def cancel(self, run_id: str) -> None:
         """As `Client.cancel`."""

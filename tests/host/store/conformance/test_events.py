@@ -10,7 +10,7 @@ from support.histories import at
 from support.stores import Log, committed, key
 
 from cloche.errors import InboxFull, NotSuspended
-from cloche.history import Kind, TimeMs
+from cloche.history import Kind, TenantId, TimeMs
 from cloche.store import Finding, InboxBounds, InboxMark, InboxRow, MemoryStore, SqliteStore, Store, WorkerRow
 from cloche.store.postgres import PostgresStore
 
@@ -42,6 +42,17 @@ async def test_an_event_is_new_when_its_run_waits_for_it(store: Store) -> None:
     assert await news(store) == [("r1", "go")]
     await store.commit([replace(log.step(), unawaited=["go"])])
     assert await news(store) == []
+
+
+@in_loop
+async def test_who_waits_for_a_name_is_found(store: Store) -> None:
+    first, second = await committed(store, "r2", "r1")
+    await waiting(store, first, "token", "more")
+    await waiting(store, second, "token")
+    assert await store.waiting_for(key().tenant, "token") == [key("r1"), key("r2")]
+    assert await store.waiting_for(TenantId("other"), "token") == []
+    await store.commit([replace(second.step(), unawaited=["token"])])
+    assert await store.waiting_for(key().tenant, "token") == [key("r2")]
 
 
 @in_loop
