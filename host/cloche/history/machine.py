@@ -436,7 +436,7 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
-        if kind in MARKING:
+        if call is None and kind in MARKING:
             self._batch.marks.update(marks_of(message))
 
     def _apply_to_call(self, record: Record, call_id: CallId, message: Message | None) -> None:

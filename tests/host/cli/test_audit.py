@@ -78,7 +78,7 @@ def upgrade(store: str, tmp: Path) -> None:
 
 def bulk(store: str, tmp: Path) -> None:
     cloche("run", flow(tmp, "one"), "--input", "1", "--store", store, "--run-id", "r1")
-    assert cloche("bulk", "delete", "--status", "success", "--yes", "--store", store).code == 0
+    assert cloche("bulk", "cancel", "--since", "1h", "--yes", "--store", store).code == 0
 
 
 # The commands that act, with what they do and what that is in the log, the last first.
@@ -88,7 +88,7 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "token": (token, ["token revoked", "token rotated", "token created"]),
     "prune": (prune, ["collected", "pruned"]),
     "import": (import_, ["imported"]),
-    "bulk": (bulk, ["deleted", "bulk"]),
+    "bulk": (bulk, ["bulk"]),
     "upgrade": (upgrade, ["upgraded"]),
 }
 ON_A_SERVER_ALONE = {"migrate"}
