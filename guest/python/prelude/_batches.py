@@ -7,7 +7,7 @@ from typing import Any
 
 from _cloche import batches
 
-from ._failures import failure_of
+from ._failures import CompletionError, failure_of
 from ._values import MISSING
 
 
@@ -42,16 +42,19 @@ class BatchItem(dict[str, Any]):
 
     @property
     def name(self) -> str | None:
-        return self._of if self._of is None or isinstance(self._of, str) else _name_of(self._of)
+        return self._of if self._of is None or isinstance(self._of, str) else name_of(self._of)
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
 
 
-def _name_of(awaitable: Any) -> str | None:
-    from ._together import name_of
-
-    return name_of(awaitable)
+def name_of(awaitable: Any) -> str | None:
+    """What people call it: the name of a step, of a task, of a coroutine's function."""
+    name = getattr(awaitable, "name", None)
+    if isinstance(name, str):
+        return name
+    named = getattr(awaitable, "named", None)
+    return named() if named is not None else getattr(awaitable, "__name__", None)
 
 
 def succeeded_item(index: int, of: Any, value: Any) -> BatchItem:
@@ -107,16 +110,16 @@ class Batch(list[BatchItem]):
         return list, (list(self),)
 
 
-def told(batch: Batch) -> str:
-    """In words."""
+def too_few(batch: Batch) -> CompletionError:
+    """What is raised with a batch whose policy cannot be met any more: its first error is the cause."""
     failed = batch.failed
     first = failed[0]["error"] if failed else None
     why = "" if first is None else f"; the first: {first['name']}: {first['message']}"
-    return f"of {len(batch)}, {len(batch.succeeded)} have succeeded and {len(failed)} have failed{why}"
-
-
-def first_error(batch: Batch) -> BaseException | None:
-    return next((item.error for item in batch if item.error is not None), None)
+    told = f"of {len(batch)}, {len(batch.succeeded)} have succeeded and {len(failed)} have failed{why}"
+    data = {"reason": batch.reason, "items": batch}
+    made = CompletionError(told, data=data, cause=failed[0].error if failed else None)
+    made.__dict__["batch"] = batch
+    return made
 
 
 batches(Batch, BatchItem)

@@ -128,15 +128,6 @@ class HookConflict(Failure):
 class CompletionError(Failure):
     """Of several things at once, fewer have succeeded than had to. `batch` has how each of them ended."""
 
-    @classmethod
-    def of(cls, batch: Any) -> CompletionError:
-        """One with a batch, whose first error is its cause."""
-        from ._batches import first_error, told
-
-        made = cls(told(batch), data={"reason": batch.reason, "items": batch}, cause=first_error(batch))
-        made.__dict__["batch"] = batch
-        return made
-
 
 class ClocheError(Failure):
     """The base of the errors that cloche itself raises where a step or a child is begun."""

@@ -19,6 +19,7 @@ from . import _loop
 from ._failures import HookConflict
 from ._loop import HookCall
 from ._names import check_event
+from ._scopes import scope_named
 from ._types import of_annotation, reader
 
 _TOKEN_BYTES: Final = 16
@@ -141,7 +142,7 @@ def create_hook(*, schema: Any = None, token: str | None = None, name: str = "ho
     Raises:
         HookConflict: a hook of this run has the token.
     """
-    path = free_path(_loop.scope_named(name))
+    path = free_path(scope_named(name))
     if token is None:
         key = _loop.hook_key()
         token = hashlib.blake2b(path.encode("utf-8"), digest_size=_TOKEN_BYTES, key=key).hexdigest()

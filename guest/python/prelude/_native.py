@@ -17,6 +17,7 @@ from ._calls import Taking, shape_of, signature_of, stub_of
 from ._failures import declare
 from ._loop import ChildCall, TimerCall
 from ._names import TAGS_MAX, check_event, check_tag
+from ._scopes import enter_scope, leave_scope, scope_named
 from ._types import of_annotation, reader, typed
 
 
@@ -104,7 +105,7 @@ def sleep(seconds: float | timedelta = 0, /, *, name: str | None = None, **parts
 
 
 def _name(name: str | None) -> str | None:
-    return None if name is None else _loop.scope_named(name)
+    return None if name is None else scope_named(name)
 
 
 def _ms(duration: float | timedelta, parts: dict[str, float] | None = None) -> int:
@@ -156,14 +157,14 @@ class scope:
     __slots__ = ("_before", "name")
 
     def __init__(self, name: str) -> None:
-        self.name = _loop.scope_named(name)
+        self.name = scope_named(name)
 
     def __enter__(self) -> scope:
-        self._before = _loop.enter_scope(self.name)
+        self._before = enter_scope(self.name)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _loop.leave_scope(self._before)
+        leave_scope(self._before)
 
 
 def set_tags(**tags: str | int | float | bool | None) -> None:

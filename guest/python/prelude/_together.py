@@ -10,12 +10,13 @@ from contextlib import suppress
 from types import GenericAlias
 from typing import Any, Final
 
-from _cloche import Lazy, Promise, StepCall
+from _cloche import Lazy, Promise
 
 from . import _loop
-from ._batches import Batch, BatchItem, failed_item, succeeded_item, unended_item
-from ._failures import Bail, Canceled, CompletionError
+from ._batches import Batch, BatchItem, failed_item, name_of, succeeded_item, too_few, unended_item
+from ._failures import Bail, Canceled
 from ._loop import promise_of
+from ._scopes import enter_scope, leave_scope, scope_named
 
 _INFINITY: Final = float("inf")
 
@@ -166,7 +167,7 @@ class _GatherBatch(_Several):
             return
         if self.failures > self.tolerated:
             batch = self.batch("tolerated_failures" if self.least == _INFINITY else "min_successes")
-            self.decide(None, CompletionError.of(batch))
+            self.decide(None, too_few(batch))
         elif self.successes >= self.least:
             self.decide(self.batch("min_successes"), None)
 
@@ -241,12 +242,12 @@ class Begun(Promise):
     def __init__(self, awaitable: Any, name: str | None) -> None:
         self.name = name or name_of(awaitable)
         self.on: Promise | None = None
-        before = _loop.enter_scope(name) if name is not None else None
+        before = enter_scope(name) if name is not None else None
         try:
             self.promise = promise_of(awaitable)
         finally:
             if name is not None:
-                _loop.leave_scope(before)
+                leave_scope(before)
         _loop.begun[self] = None
         self.promise.wake(self)
 
@@ -277,17 +278,7 @@ def create_task(awaitable: Any, *, name: str | None = None) -> Begun:
     What is still under way when the workflow ends is canceled, and cleans up before that. An error that nobody awaits is lost
     with it.
     """
-    return Begun(awaitable, None if name is None else _loop.scope_named(name))
-
-
-def name_of(awaitable: Any) -> str | None:
-    """What people call it: the name of a step, of a task, of a coroutine's function."""
-    if isinstance(awaitable, Begun):
-        return awaitable.name
-    if isinstance(awaitable, StepCall):
-        return str(awaitable.name)
-    named = getattr(awaitable, "named", None)
-    return named() if named is not None else getattr(awaitable, "__name__", None)
+    return Begun(awaitable, None if name is None else scope_named(name))
 
 
 async def end_begun() -> None:

@@ -21,7 +21,7 @@ from .refusals import refusal
 
 _loop: Any = import_module("cloche._loop")
 _failures: Any = import_module("cloche._failures")
-_scopes: Final = _loop.scopes
+_scopes: Final = import_module("cloche._scopes").scopes
 _now: Final = Promise()
 _now.settle(None)
 _ERROR_LEVEL: Final = 4

@@ -6,7 +6,7 @@ another tenant is not found, with the error of one that never was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from cloche.client.in_turn import in_turn
@@ -34,7 +34,7 @@ from cloche.worker.retry_request import Retry, planned, records_to_retry
 from cloche_codegen.variables import In, Out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
@@ -205,14 +205,14 @@ class Runs(Sought, Many):
         name: str,
         payload: Any = None,
         *,
-        error: BaseException | str | None = None,
+        error: BaseException | str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> bool:
         """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
 
         With an `error` in place of the payload, what waits for the event fails with that: in a native workflow it is raised as
-        what it is, a text as a `Failure`. The same `idempotency_key` again is the same event, for as long as the run is in the
-        store.
+        what it is, a text as a `Failure`, a mapping of `name`, `message` and `data` as what that says. The same
+        `idempotency_key` again is the same event, for as long as the run is in the store.
 
         Returns:
             Whether it is new: False if an event with the `idempotency_key` was delivered before.
@@ -450,8 +450,10 @@ class Runs(Sought, Many):
         return Run(self, key or row.key, await self.connection.workflow_of(row))
 
 
-def sent_failure(error: BaseException | str) -> Failure:
+def sent_failure(error: BaseException | str | Mapping[str, Any]) -> Failure:
     """What a wait fails with that is given this in place of its event."""
     if isinstance(error, Failure):
         return error
+    if isinstance(error, Mapping):
+        return Failure(error["name"], error["message"], error.get("data"))
     return Failure("Failure", error) if isinstance(error, str) else Failure.from_exception(error)

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 
 from cloche.client import Run, TenantRuns
 from cloche.errors import NotFound
-from cloche.history import Failure
 from cloche.http.bodies import answer, body_of, wait_s
 from cloche.http.models import (
     Canceling,
@@ -135,7 +134,7 @@ async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idemp
     if body.heartbeat:
         await runs.heartbeat_event(run_id, name)
         return answer(request, {"is_new": True}, 202)
-    error = None if body.error is None else Failure(body.error.name, body.error.message, body.error.data)
+    error = None if body.error is None else body.error.model_dump()
     is_new = await runs.send_event(run_id, name, body.payload, error=error, idempotency_key=idempotency_key)
     return answer(request, {"is_new": is_new}, 202 if is_new else 200)
 

@@ -121,7 +121,7 @@ class RemoteRuns(RemoteSought, Many):
         name: str,
         payload: Any = None,
         *,
-        error: BaseException | str | None = None,
+        error: BaseException | str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> bool:
         """As `Client.send_event`; of an error its name, message and data cross."""
