@@ -23,6 +23,7 @@ from cloche_codegen.native import (
     wait_for_event,
     workflow,
 )
+from cloche_codegen.parameters import resource
 from cloche_codegen.python import python
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
@@ -59,6 +60,7 @@ __all__ = [
     "python",
     "race",
     "refs",
+    "resource",
     "sleep",
     "sleep_until",
     "start_child",

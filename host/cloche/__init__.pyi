@@ -5,6 +5,7 @@ from cloche.client import Cloche as Cloche
 from cloche.client import Evaluation as Evaluation
 from cloche.client import Problem as Problem
 from cloche.client import Run as Run
+from cloche.client import RunRecord as RunRecord
 from cloche.client import RunRow as RunRow
 from cloche.client import SyncCloche as SyncCloche
 from cloche.client import SyncRun as SyncRun
@@ -114,6 +115,7 @@ from cloche_codegen import patched as patched
 from cloche_codegen import path as path
 from cloche_codegen import race as race
 from cloche_codegen import refs as refs
+from cloche_codegen import resource as resource
 from cloche_codegen import sleep as sleep
 from cloche_codegen import sleep_until as sleep_until
 from cloche_codegen import start_child as start_child

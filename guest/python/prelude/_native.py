@@ -238,12 +238,33 @@ def race(*awaitables: Any) -> _Race:
 
 
 # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def sleep(seconds: float | timedelta = 0, /, **parts: float) -> TimerCall:
-    """Wait `seconds`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
+def sleep(seconds: float | timedelta | str = 0, /, **parts: float) -> TimerCall:
+    """Wait `seconds`, `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
     return TimerCall(None, _ms(seconds, parts), None, is_wait=True)
 
 
-def _ms(duration: float | timedelta, parts: dict[str, float] | None = None) -> int:
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def _seconds(text: str) -> float:
+    """Of a duration as people write it: `3 days`, `1h 30m`, `250ms`."""
+    import re  # it costs a guest that reads no such text nothing
+
+    part = (
+        r"(\d+(?:\.\d+)?)\s*(ms\w*|milli\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)(?![a-z])"
+    )
+    parts = re.findall(part, text, re.IGNORECASE)
+    if not parts or re.sub(part, "", text, flags=re.IGNORECASE).strip(" ,"):
+        raise ValueError(f"{text!r} is no duration: write seconds as a number, a timedelta, or '3 days', '1h 30m'")
+    return sum(
+        float(number) * (0.001 if unit.lower().startswith(("ms", "mil")) else _UNITS[unit[0].lower()])
+        for number, unit in parts
+    )
+
+
+def _ms(duration: float | timedelta | str, parts: dict[str, float] | None = None) -> int:
+    if isinstance(duration, str):
+        duration = _seconds(duration)
     whole = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
     return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
 
@@ -253,7 +274,7 @@ def sleep_until(when: datetime) -> TimerCall:
     return TimerCall(None, flow.milliseconds(when), None, is_wait=False)
 
 
-async def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | None = None) -> Any:
+async def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | str | None = None) -> Any:
     """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta).
 
     What is no name is a ValueError, or a TypeError if it is no text.

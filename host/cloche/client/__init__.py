@@ -4,6 +4,7 @@ from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.evaluation import Evaluation, Problem
+from cloche.client.records import RunRecord
 from cloche.client.runs import Run
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluation",
     "Problem",
     "Run",
+    "RunRecord",
     "RunRow",
     "SyncCloche",
     "SyncRun",
