@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts libraries libraries-python test262 rivals campaign kills kills-postgres simulate fuzz torture docs docs-serve lock clean
+.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres simulate fuzz torture docs docs-serve lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ libraries: guest ## run the programs with npm's libraries under glass and in Nod
 
 libraries-python: guest guest-python ## run the programs with pure-Python libraries baked in and in this Python, and renew the table in docs/python.md
 	PYTHONPATH=tests $(BIN)/python -m libraries_python --keep
+
+cpython: guest-python ## CPython's own tests under glass, and renew the table in docs/python.md; CPYTHON_TESTS names their folder
+	PYTHONPATH=tests $(BIN)/python -m cpython --keep
 
 SHARE ?= 1.0
 test262: guest ## ECMAScript's own tests under glass, a SHARE of them; TEST262 names a checkout of tc39/test262

@@ -21,7 +21,7 @@ from benchmarks.figures import Figure, Scale
 from benchmarks.postgres_server import Server, own_server
 from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.running import absent, outcomes
-from cloche import create_step, create_workflow
+from cloche import Cloche, create_step, create_workflow
 from cloche.client import Workflow
 from cloche.history import TenantId, TimeMs
 from cloche.status import RunStatus
@@ -80,26 +80,34 @@ def _dbos(server: Server, steps: int, runs: int) -> tuple[float, float] | None:
 
 def _sequential(server: Server, count: int, theirs: tuple[float, float] | None) -> Iterator[Figure]:
     workflow = w.chain(count)
-    steps, commits, selects = [], [], []
+    steps, commits, selects, in_memory = [], [], [], []
 
     async def rounds() -> None:
         bare = await _bare(server)
-        async with w.app(server.url(), workflow) as app:
+        async with w.app(server.url(), workflow) as app, w.app("memory:", workflow) as without:
             await w.live(app, workflow, 0)
-            for _ in range(ROUNDS):  # interleaved, so that a noisy minute meets all three alike
+            await w.live(without, workflow, 0)
+            for _ in range(ROUNDS):  # interleaved, so that a noisy minute meets all of them alike
+                in_memory.append(await _each_step_us(without, workflow, count))
                 commits.append(await _each_us(lambda: bare.fetch("INSERT INTO bare VALUES ($1)", 1), 100))
                 selects.append(await _each_us(lambda: bare.fetch("SELECT 1"), 100))
-                begin = time.perf_counter_ns()
-                await w.live(app, workflow, 0)
-                steps.append((time.perf_counter_ns() - begin) / 1000 / count)
+                steps.append(await _each_step_us(app, workflow, count))
         await bare.close()
 
     w.run(rounds())
-    commit, each, select = map(statistics.median, (commits, steps, selects))
+    commit, each, select, alone = map(statistics.median, (commits, steps, selects, in_memory))
     yield Figure("durable step on PostgreSQL", each, "µs", "bare commit of one row", commit, commit + 450)
+    floor = "a bare commit, and a step without a store"
+    yield Figure("durable step on PostgreSQL", each, "µs", floor, commit + alone)
     yield Figure("durable step on PostgreSQL", each, "µs", "SELECT 1", select)
     if theirs is not None:
         yield Figure("durable step on PostgreSQL", each, "µs", "DBOS, same server", theirs[0])
+
+
+async def _each_step_us(app: Cloche, workflow: Workflow, count: int) -> float:
+    begin = time.perf_counter_ns()
+    await w.live(app, workflow, 0)
+    return (time.perf_counter_ns() - begin) / 1000 / count
 
 
 def _together(server: Server, count: int, theirs: tuple[float, float] | None) -> Iterator[Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -66,8 +67,8 @@ class Proxy:
             while data := await reader.read(1 << 16):
                 while self.is_frozen:  # noqa: ASYNC110 (it is set from another thread)
                     await asyncio.sleep(0.01)
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                if self.delay_s:  # a thread's sleep: the loop's ends at whole milliseconds
+                    await asyncio.to_thread(time.sleep, self.delay_s)
                 if not await look(data):
                     return
                 writer.write(data)

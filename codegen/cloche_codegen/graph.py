@@ -294,7 +294,7 @@ class NativeText(Frozen):
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
     which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `exceptions`: its
     classes, and how steps call them. `types` says, where a value is more than its wire form, what it `takes` by parameter,
-    `returns`, and has as `state` by key.
+    `returns`, and has as `state` by key. `files` are those of modules that it imports, by their paths.
     """
 
     name: str
@@ -304,6 +304,7 @@ class NativeText(Frozen):
     given: str | None = None
     exceptions: dict[str, str] | None = None
     types: dict[str, JsonValue] | None = None
+    files: dict[str, str] | None = None
 
 
 class Graph(Definition):

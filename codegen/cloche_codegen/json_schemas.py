@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from copy import deepcopy
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -28,15 +29,24 @@ from cloche_codegen.patterns import PATTERNS_KB_MAX, UnusablePattern, flaw_of_pa
 JsonSchema = Mapping[str, Any]
 PARTS_MAX: Final = 5_000  # of a schema, or of all schemas of a stored graph: 0.05 s to build
 # At parts of a value, by all unions of its schema: so many, and so many more for each part that the value has. A look takes
-# 0.1 µs, one that finds a misfit 10 µs and 0.3 KB.
-LOOKS_MAX: Final = 10_000
+# 0.1 µs, one that finds a misfit 10 µs and 0.3 KB. A small value is compared on the event loop: this is 10 ms at most.
+LOOKS_MAX: Final = 5_000
 LOOKS_EACH: Final = 16
-MISFITS_MAX: Final = 20_000
+MISFITS_MAX: Final = 1_000
+MISFITS_EACH: Final = 2
+DEFAULTS_MAX: Final = (
+    4 << 20
+)  # bytes of JSON that are filled in for one value: a schema may say much for each of its items
 OF_JSON: Final[WeakSet[TypeAdapter[Any]]] = WeakSet()  # the adapters that were made here
 _TOO_MANY_WAYS: Final = (
     "there are too many ways in which it could be meant: its schema has alternatives inside of others"
 )
 _DEFINITIONS: Final = "#/$defs/"
+
+
+_COMPARING: Final[ContextVar[Budget | None]] = ContextVar(
+    "comparing", default=None
+)  # a default is asked for without a context
 
 
 class BrokenSchema(Exception):
@@ -52,7 +62,7 @@ class OverBudget(Exception):
 
 
 class Budget:
-    """What the unions of a schema may look at while one value is compared: the context of the validation."""
+    """What a schema may take while one value is compared: the context of the validation, which is done within it."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -61,6 +71,22 @@ class Budget:
         ] = {}  # of lists and mappings, by identity: what is compared is not changed meanwhile
         self._left: int | None = None
         self._misfits = 0
+        self._defaults_left = DEFAULTS_MAX
+
+    def __enter__(self) -> None:
+        self._token = _COMPARING.set(self)
+
+    def __exit__(self, *error: object) -> None:
+        _COMPARING.reset(self._token)
+
+    def charge_default(self, size: int) -> None:
+        """
+        Raises:
+            OverBudget
+        """
+        self._defaults_left -= size
+        if self._defaults_left < 0:
+            raise OverBudget(f"more than {DEFAULTS_MAX >> 20} MiB of defaults would be filled in")
 
     def charge_misfits(self, count: int) -> None:
         """Of alternatives, none of which fitted.
@@ -69,7 +95,7 @@ class Budget:
             OverBudget
         """
         self._misfits += count
-        if self._misfits > MISFITS_MAX:
+        if self._misfits > MISFITS_MAX + MISFITS_EACH * self._sizes.get(id(self._value), 1):
             raise OverBudget(_TOO_MANY_WAYS)
 
     def charge(self, value: Any, alternatives: int) -> None:
@@ -108,6 +134,12 @@ def _charged(value: Any, handler: Any, info: Any, *, alternatives: int) -> Any:
     except ValidationError as error:
         budget.charge_misfits(error.error_count())
         raise
+
+
+def _filled(default: Any, size: int) -> Any:
+    if (budget := _COMPARING.get()) is not None:
+        budget.charge_default(size)
+    return deepcopy(default)
 
 
 class Room:
@@ -286,7 +318,9 @@ class _Building:
     def _field(self, schema: Any, required: bool) -> core_schema.TypedDictField:
         built = self.of(schema)
         if isinstance(schema, Mapping) and "default" in schema and not required:
-            built = core_schema.with_default_schema(built, default_factory=partial(deepcopy, schema["default"]))
+            default = schema["default"]
+            filled = partial(_filled, default, len(json.dumps(default)))
+            built = core_schema.with_default_schema(built, default_factory=filled)
         return core_schema.typed_dict_field(built, required=required)
 
 

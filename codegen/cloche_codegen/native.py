@@ -129,6 +129,7 @@ def _graph(made: Workflow, function: FunctionType) -> g.Graph:
         source=found.source,
         exceptions=found.exceptions or None,
         types=own,
+        files=found.files or None,
         **_calling(made.parameters),
     )
     graph = made._make_graph(native)

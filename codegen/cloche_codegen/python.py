@@ -7,6 +7,7 @@ are JavaScript, so a graph that has one has no Python.
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Final, assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen import tree as t
+from cloche_codegen.conditions.functions.bundling import module_names
 from cloche_codegen.conditions.functions.reading import named, opened
 from cloche_codegen.conditions.functions.text import placed
 from cloche_codegen.conditions.values import instant_text, quote
@@ -48,16 +50,20 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
         "from cloche import step as _step",
         "from cloche import workflow as _workflow",
     ]
-    if named(opened(graph.native.source, graph.native.name, graph.native.parameters), "_child"):
-        head += _CHILD
     asked = graph.native
+    bundled = module_names(asked.files or {})
+    if named(opened(asked.source, asked.name, asked.parameters, bundled), "_child"):
+        head += _CHILD
     calling = f", input={asked.input!r}, given={asked.given!r}" if asked.input is not None else ""
     if asked.exceptions:
         pairs = ", ".join(f"{_text(qualified)}: {name}" for name, qualified in sorted(asked.exceptions.items()))
         calling += f", exceptions={{{pairs}}}"
     types = asked.types or {}
     calling += "".join(f", {name}={types[name]!r}" for name in ("takes", "returns", "state") if name in types)
-    code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", ""])
+    files = []
+    if asked.files:  # as `guest/ABI.md` says; all that is no ASCII is escaped, so it is one line
+        files = [f"# cloche:files {json.dumps(asked.files, sort_keys=True, separators=(',', ':'))}"]
+    code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", *files, *([] if files else [""])])
     return source_of(code, {line + len(head): place for line, place in places.items()})
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from cloche_codegen import graph as g
 from cloche_codegen.conditions.code import BrokenCode, check
+from cloche_codegen.conditions.functions.bundling import module_names
 from cloche_codegen.conditions.functions.reading import BrokenFunction, context_use, named, opened
 from cloche_codegen.conditions.functions.subset import expression_of
 from cloche_codegen.conditions.predicates import Junction, Negation, Predicate, bare_path, paths_of
@@ -77,7 +78,7 @@ def _native(graph: g.Graph, native: g.NativeText) -> Iterator[Problem]:
     if graph.nodes or graph.workflows:
         yield Problem("bad_graph", graph.id, "a native workflow has neither nodes nor nested workflows")
     try:
-        found = opened(native.source, native.name, native.parameters)
+        found = opened(native.source, native.name, native.parameters, module_names(native.files or {}))
     except BrokenFunction as error:
         yield Problem("bad_function", graph.id, f"the source of the workflow cannot be used: {error}")
         return

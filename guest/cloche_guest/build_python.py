@@ -16,6 +16,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
@@ -301,7 +302,8 @@ def _packages(packages: Sequence[Path]) -> list[Script]:
             raise BuildFailed(
                 f"{path} is not the folder of a Python package: it has no __init__.py, and it is no module (.py) either"
             )
-    lines = [f"_world.store.add({ {name: one}!r})\n" for name, one in modules.items()]
+    small = {name: (zlib.compress(text.encode(), 9), is_package) for name, (text, is_package) in modules.items()}
+    lines = [f"_world.store.add({ {name: one}!r})\n" for name, one in small.items()]
     for name, data in files.items():
         parts = range(0, max(len(data), 1), _PART_BYTES)
         lines += [f"_world.store.append({name!r}, {data[at : at + _PART_BYTES]!r})\n" for at in parts]

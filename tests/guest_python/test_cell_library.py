@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from guest_python.python_cells import outcome
+from guest_python.python_cells import outcome, python_cell, workflow
 
 PURE = """
 __future__ abc annotationlib argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 cProfile
@@ -15,14 +15,14 @@ difflib dis doctest email email.message email.mime.text email.parser email.polic
 filecmp fileinput fnmatch fractions ftplib functools gc getopt getpass gettext glob graphlib gzip hashlib heapq hmac
 html html.parser http http.client http.cookiejar http.cookies http.server imaplib importlib importlib.abc
 importlib.machinery importlib.metadata importlib.resources importlib.util inspect io ipaddress itertools json keyword
-linecache locale logging logging.config logging.handlers lzma marshal math mimetypes mmap multiprocessing
-ntpath numbers opcode operator optparse os os.path pathlib pdb pickle pkgutil platform plistlib poplib posixpath
-pprint profile queue quopri random re reprlib rlcompleter runpy sched secrets select selectors shelve shlex shutil
-signal smtplib socket socketserver sqlite3 ssl stat statistics string string.templatelib stringprep struct subprocess
-symtable sys sysconfig tarfile tempfile textwrap threading time timeit token tokenize tomllib traceback tracemalloc
-types typing unicodedata unittest unittest.mock urllib urllib.error urllib.parse urllib.request urllib.response
-urllib.robotparser uuid warnings wave weakref webbrowser wsgiref.util xml.dom.minidom xml.etree.ElementTree xml.sax
-xmlrpc.client zipfile zlib zoneinfo
+linecache locale logging logging.config logging.handlers lzma marshal math mimetypes mmap multiprocessing ntpath netrc
+nturl2path numbers opcode operator optparse os os.path pathlib pdb pickle pkgutil platform plistlib poplib posixpath
+pickletools pprint profile pstats queue quopri random re reprlib rlcompleter runpy sched secrets select selectors
+shelve shlex shutil signal smtplib socket socketserver sqlite3 ssl stat statistics string string.templatelib
+stringprep struct subprocess symtable sys sysconfig tabnanny tarfile tempfile textwrap threading time timeit token
+tokenize tomllib traceback tracemalloc types typing unicodedata unittest unittest.mock urllib urllib.error
+urllib.parse urllib.request urllib.response urllib.robotparser uuid warnings wave weakref webbrowser wsgiref.util
+xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile zlib zoneinfo
 """
 
 
@@ -49,6 +49,13 @@ def test_every_public_module_can_be_imported() -> None:
             "return m.as_string().splitlines()[0]",
             "Subject: Zahlung =?utf-8?q?f=C3=BCr?= 7",
         ),
+        (
+            "import sqlite3\ndb = sqlite3.connect(':memory:')\ndb.execute('create table t(a, b)')\n"
+            "db.executemany('insert into t values (?, ?)', [(n, 'x' * n) for n in range(2000)])\n"
+            "return list(db.execute('select count(*), current_timestamp from (select * from t order by b)').fetchone())",
+            [2000, "2023-11-14 22:13:20"],
+        ),
+        ("import sys, json\nold = sys.modules.pop('json')\nimport json as new\nreturn [old is new, new.dumps(1)]", [True, "1"]),
         ("from http import HTTPStatus\nreturn HTTPStatus.NOT_FOUND.phrase", "Not Found"),
         ("import argparse\np = argparse.ArgumentParser('x')\np.add_argument('-n', type=int)\nreturn p.parse_args(['-n', '3']).n", 3),  # noqa: E501
         ("import argparse\nreturn argparse.ArgumentParser('x').format_help().splitlines()[0]", "usage: x [-h]"),
@@ -173,3 +180,35 @@ def test_a_source_in_pieces_is_the_module_it_was() -> None:
 
     cell = python_cell(workflow(body, head=head))
     assert cell.start()[-1][1] == ["1 and 799", ["1"], True, line]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("return sqlite3.connect('a.db')", "OutsideError"),
+        ("return sqlite3.connect('')", "OutsideError"),
+        ("return sqlite3.connect('file:a.db', uri=True)", "OutsideError"),
+        ("sqlite3.connect(':memory:').execute(\"attach 'a.db' as a\")", "OperationalError"),
+        ("sqlite3.connect(':memory:').execute(\"vacuum into 'a.db'\")", "OperationalError"),
+        ("sqlite3.Connection('a.db')", "OperationalError"),
+    ],
+)
+def test_a_database_is_in_memory_alone(body: str, name: str) -> None:
+    assert outcome(f"import sqlite3\n{body}")[0] == name
+
+
+def test_a_database_is_the_same_in_each_replay() -> None:
+    body = """
+import sqlite3
+db = sqlite3.connect(":memory:")
+db.execute("create table t(a)")
+for n in range(50):
+    db.execute("insert into t values (randomblob(20))")
+    input = await step("x")(n)
+return db.execute("select random(), hex(group_concat(a)) from t order by a").fetchone()
+"""
+    cells = [python_cell(workflow(body)) for _ in range(2)]
+    answers = [[cell.start(), *(cell.complete(call, None) for call in range(1, 51))] for cell in cells]
+
+    assert answers[0] == answers[1]
+    assert cells[0].state() == cells[1].state()

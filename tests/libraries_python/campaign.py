@@ -18,7 +18,7 @@ from typing import Any
 
 from guest.cells import SEED, pack, sequence
 
-from cloche.errors import GuestFault, LoadFailed
+from cloche.errors import GuestFault, LoadFailed, MemoryExhausted
 from cloche.sandbox import BaseImage, Cell, Limits, load_image
 from cloche_guest import BuildFailed, derive_python, find_guest
 
@@ -31,7 +31,7 @@ LARGE = {  # what a program needs besides itself is in its guest too
     "phonenumbers": ("phonenumbers",),
     "sympy": ("sympy", "mpmath"),
 }
-IMPORTED = {"networkx": ("networkx",), "phonenumbers": ("phonenumbers", "phonenumbers.geocoder"), "sympy": ("sympy",)}
+IMPORTED = {"networkx": ("networkx",), "phonenumbers": ("phonenumbers",), "sympy": ("sympy",)}
 COMPLETE = 7
 TAIL = """
 from cloche import workflow as _workflow
@@ -118,7 +118,11 @@ def compared(programs: Sequence[str]) -> Iterator[Verdict]:
     bases: dict[str, BaseImage] = {}
     for name in programs:
         group = name if name in LARGE else "small"
-        base = bases[group] = bases.get(group) or guest_for(name, folder)
+        try:
+            base = bases[group] = bases.get(group) or guest_for(name, folder)
+        except MemoryExhausted as error:
+            yield Verdict(name, f"its guest is too large: {_short(error)}", 0)
+            continue
         wanted = _judged(name, folder)
         given, why, size = under_glass(base, (PROGRAMS / f"{name}.py").read_text("utf-8"))
         if not why and given != wanted:

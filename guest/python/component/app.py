@@ -29,10 +29,10 @@ encodings.utf_32 encodings.utf_7 encodings.utf_8 encodings.utf_8_sig enum errno 
 gettext graphlib gzip hashlib heapq hmac html html.entities html.parser http importlib.abc importlib.machinery
 importlib.metadata importlib.resources importlib.resources.abc importlib.util inspect io ipaddress itertools json
 json.decoder json.encoder keyword linecache locale logging marshal math mimetypes ntpath numbers opcode operator os
-os.path pathlib pickle pkgutil platform pprint queue quopri random re reprlib secrets shlex stat statistics string
-string.templatelib struct sys sysconfig textwrap threading time token tokenize tomllib traceback types typing
-unicodedata urllib.error urllib.parse urllib.response uuid warnings weakref xml.etree.ElementTree zipfile zipimport
-zlib zoneinfo zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
+os.path pathlib pickle pkgutil platform pprint queue quopri random re reprlib secrets shlex sqlite3 sqlite3.dbapi2
+stat statistics string string.templatelib struct sys sysconfig textwrap threading time token tokenize tomllib
+traceback types typing unicodedata urllib.error urllib.parse urllib.response uuid warnings weakref
+xml.etree.ElementTree zipfile zipimport zlib zoneinfo zoneinfo._common zoneinfo._tzpath zoneinfo._zoneinfo
 """
 # Kept as compressed code (`world/store.py`), and run by the cell that imports them: each takes a third of the room.
 KEPT = """
@@ -41,13 +41,13 @@ compression.zlib doctest email.iterators email.mime email.mime.application email
 email.mime.image email.mime.message email.mime.multipart email.mime.nonmultipart email.mime.text filecmp getopt
 http.cookiejar http.cookies importlib.metadata._adapters importlib.metadata._meta importlib.readers
 importlib.resources._adapters importlib.resources._functional importlib.resources.readers importlib.simple json.tool
-logging.config logging.handlers optparse pdb plistlib rlcompleter runpy sched stringprep symtable tarfile timeit
-unittest unittest._log unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result
-unittest.runner unittest.signals unittest.suite unittest.util urllib.robotparser wave wsgiref wsgiref.handlers
-wsgiref.headers wsgiref.types wsgiref.util wsgiref.validate xml.dom xml.dom.NodeFilter xml.dom.domreg
-xml.dom.expatbuilder xml.dom.minicompat xml.dom.minidom xml.dom.pulldom xml.dom.xmlbuilder xml.etree.ElementInclude
-xml.parsers xml.parsers.expat xml.sax xml.sax._exceptions xml.sax.expatreader xml.sax.handler xml.sax.saxutils
-xml.sax.xmlreader
+logging.config logging.handlers netrc nturl2path optparse pdb pickletools plistlib pstats rlcompleter runpy sched
+sqlite3.dump sre_compile sre_constants sre_parse stringprep symtable tabnanny tarfile timeit unittest unittest._log
+unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result unittest.runner
+unittest.signals unittest.suite unittest.util urllib.robotparser wave wsgiref wsgiref.handlers wsgiref.headers
+wsgiref.types wsgiref.util wsgiref.validate xml.dom xml.dom.NodeFilter xml.dom.domreg xml.dom.expatbuilder
+xml.dom.minicompat xml.dom.minidom xml.dom.pulldom xml.dom.xmlbuilder xml.etree.ElementInclude xml.parsers
+xml.parsers.expat xml.sax xml.sax._exceptions xml.sax.expatreader xml.sax.handler xml.sax.saxutils xml.sax.xmlreader
 """
 # What is outside of a workflow (`world/outside.py`), and keeps there its constants and exceptions.
 OUTSIDE = "http.client select selectors shutil signal socket subprocess tempfile urllib.request"
@@ -78,13 +78,18 @@ _library = os.path.dirname(argparse.__file__)  # that of `os`, which is frozen, 
 
 
 def _kept(name: str) -> tuple[bytes, bool]:
-    """The code of a module, and whether it is a package. Not found by its package, which would be imported for it."""
+    """The marshalled code of a module, and whether it is a package. Its package is not asked, which would be imported."""
     path = f"{_library}/{name.replace('.', '/')}"
     is_package = os.path.isdir(path)
     path = f"{path}/__init__.py" if is_package else f"{path}.py"
     with open(path, "rb") as file:
         code = _to_bare_code(None, file.read(), path)
-    return zlib.compress(marshal.dumps(code), 9), is_package
+    return marshal.dumps(code), is_package
+
+
+def _compressed(data: bytes, is_package: bool) -> tuple[bytes, bool]:
+    packer = zlib.compressobj(9, zdict=common)
+    return packer.compress(data) + packer.flush(), is_package
 
 
 _encodings = [
@@ -98,7 +103,11 @@ _config = [
 for _name in _config:
     del sys.modules[_name]
 vars(sysconfig).update(_CONFIG_VARS=None, _CONFIG_VARS_INITIALIZED=False)
-kept = {name: _kept(name) for name in sorted([*KEPT.split(), *_config, *_encodings]) if name not in sys.modules}
+_names = [name for name in sorted([*KEPT.split(), *_config, *_encodings]) if name not in sys.modules]
+# What they have in common, encodings above all: with it each of those takes half of the room.
+common = b"".join(_kept(name)[0] for name in _names if name.startswith("encodings."))[-(32 << 10) :]
+# One after the other: what is freed here is not all filled with zeros later, and would be a part of the guest.
+kept = {name: _compressed(*_kept(name)) for name in _names}
 
 # What remembers the machine of the build: paths, and when directories were changed.
 sys.path_importer_cache.clear()

@@ -41,11 +41,16 @@ def _none_there(path: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
+class _File(io.BytesIO):
+    name: str  # as files have it: `configparser` and others tell it in their errors
+
+
 def _opened(path: str, mode: str, encoding: str | None, errors: str | None, newline: str | None) -> Any:
     found = store.content(path)
     if found is None:
         raise _none_there(path)
-    data = io.BytesIO(found)
+    data = _File(found)
+    data.name = path
     return data if "b" in mode else io.TextIOWrapper(data, encoding or "utf-8", errors, newline)
 
 

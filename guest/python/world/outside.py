@@ -12,6 +12,7 @@ import difflib
 import os
 import posix
 import queue
+import sqlite3
 import struct
 import sys
 import threading
@@ -31,13 +32,13 @@ asyncio.base_events asyncio.base_subprocess asyncio.selector_events asyncio.sslp
 asyncio.unix_events bz2 cProfile compression.bz2 compression.lzma compression.zstd concurrent.futures.interpreter
 concurrent.futures.process concurrent.futures.thread concurrent.interpreters ctypes dbm faulthandler fileinput ftplib
 glob http.client http.server imaplib lzma mmap multiprocessing poplib profile select selectors shelve shutil signal
-smtplib socket socketserver sqlite3 ssl subprocess tempfile tracemalloc urllib.request venv webbrowser xmlrpc
+smtplib socket socketserver ssl subprocess tempfile tracemalloc urllib.request venv webbrowser xmlrpc
 """
 # C's halves of them, what the build brought, and what other systems lack too, so that programs are ready for it: there is no
 # such module.
 _ABSENT: Final = """
 fcntl pty tty termios resource syslog readline curses tkinter pwd grp
-_socket _multiprocessing _signal _ctypes _posixsubprocess _sqlite3 _tracemalloc _lsprof pip ensurepip _bz2 _lzma _zstd _ssl
+_socket _multiprocessing _signal _ctypes _posixsubprocess _tracemalloc _lsprof pip ensurepip _bz2 _lzma _zstd _ssl
 componentize_py_runtime componentize_py_types componentize_py_async_support wit_world app _testcapi _interpreters
 _interpchannels _interpqueues
 """
@@ -154,7 +155,8 @@ def close() -> None:
         if not hasattr(os, name):
             setattr(os, name, refusal(f"os.{name}"))
     _open_within()
-    store.keep(vars(sys.modules["app"])["kept"])
+    component = vars(sys.modules["app"])
+    store.keep(component["kept"], component["common"])
     for name in [one for one in sys.modules if is_outside(one) or one.partition(".")[0] in _absent]:
         if is_outside(name):
             _known[name] = _harmless_of(sys.modules[name])
@@ -162,7 +164,7 @@ def close() -> None:
     for name, value in vars(asyncio).items():  # its loops over sockets
         if getattr(value, "__module__", None) in _known:
             setattr(asyncio, name, kind(f"asyncio.{name}"))
-    sys.meta_path[:] = [sys.meta_path[0], _Outside, store.Kept, *_builtin_finders(), Unknown]
+    sys.meta_path[:] = [sys.meta_path[0], _Outside, store.Kept, store.Baked, *_builtin_finders(), Unknown]
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
@@ -209,6 +211,9 @@ def _open_within() -> None:
     for module in (os, posix):
         for name in ("putenv", "unsetenv"):  # `os.environ` is a mapping of the cell's own
             setattr(module, name, _nothing)
+    databases: Any = (sqlite3, sqlite3.dbapi2)
+    for database in databases:
+        database.connect = _connect_in_memory
     any_queue: Any = queue.Queue
     any_queue.put, any_queue.get = _put_now, _get_now
     condition, event = threading.Condition, threading.Event
@@ -230,6 +235,18 @@ def _put_now(self: Any, item: Any, block: bool = True, timeout: float | None = N
 
 def _get_now(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     return _get(self, block and timeout is None)
+
+
+_connect, _no_file = sqlite3.connect, refusal("sqlite3.connect to a file")
+
+
+def _connect_in_memory(database: Any, *arguments: Any, **keywords: Any) -> Any:
+    """A database that lives and ends with the cell, and sorts in memory too."""
+    if database != ":memory:":
+        _no_file()
+    made = _connect(database, *arguments, **keywords)
+    made.execute("pragma temp_store=memory").close()
+    return made
 
 
 def _nothing(*_: object) -> None:

@@ -29,12 +29,10 @@ def report(error: BaseException) -> dict[str, Any]:
 
 def load(source: str) -> None:
     """What the code has made stays: the collector need not look at it in each cell again, which would dirty its pages."""
+    if "asyncio" in source:  # or a file of its: then it runs as a task of asyncio's, which `asyncio.timeout` asks for
+        loop.around = aio.as_task
     source = bundles.opened(source)
     sources.show(places.SOURCE, source)
-    if (
-        "asyncio" in source
-    ):  # then its workflow runs as a task of asyncio's, which `asyncio.timeout` and the like ask for
-        loop.around = aio.as_task
     loop.load(source)
     gc.freeze()
 
@@ -120,5 +118,6 @@ lines.open_lines()
 more: Any = hashlib
 more.pbkdf2_hmac = digests.pbkdf2_hmac
 outside.close()
+store.keep_baked()
 files.let_through()
 random.seed(0)

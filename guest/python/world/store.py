@@ -9,14 +9,17 @@ from __future__ import annotations
 import marshal
 import sys
 import zlib
+from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 ROOT = "/packages/"
 _OURS = ("_world", "cloche")
-_sources: dict[str, tuple[str, bool]] = {}
+_sources: dict[str, tuple[str | bytes, bool]] = {}  # text, or compressed, which takes a quarter of the room
 _kept: dict[str, tuple[bytes, bool]] = {}  # of the standard library: compressed code
+_common: list[bytes] = []  # what it was compressed with
+_baked: dict[str, ModuleType] = {}  # of the standard library: what was there from the beginning
 _files: dict[str, bytes] = {}  # by their path under ROOT
 
 
@@ -25,13 +28,19 @@ def execute(source: str, file: str, names: dict[str, Any]) -> None:
     raise NotImplementedError
 
 
-def keep(codes: dict[str, tuple[bytes, bool]]) -> None:
-    """`codes`: module name -> (marshalled code, compressed, and whether it is a package)."""
+def keep(codes: dict[str, tuple[bytes, bool]], common: bytes) -> None:
+    """`codes`: module name -> (marshalled code, compressed with the dictionary `common`, and whether it is a package)."""
     _kept.update(codes)
+    _common.append(common)
 
 
-def add(sources: dict[str, tuple[str, bool]], files: dict[str, bytes] | None = None) -> None:
-    """`sources`: module name -> (source, whether it is a package); `files`: path under `ROOT` -> content."""
+def keep_baked() -> None:
+    """What is there now can be imported for ever, whoever takes it out of `sys.modules`."""
+    _baked.update({name: module for name, module in sys.modules.items() if module.__spec__ is not None})
+
+
+def add(sources: Mapping[str, tuple[str | bytes, bool]], files: dict[str, bytes] | None = None) -> None:
+    """`sources`: module name -> (source, text or compressed, is it a package); `files`: path under `ROOT` -> content."""
     _sources.update(sources)
     _files.update(files or {})
 
@@ -43,6 +52,11 @@ def append(path: str, data: bytes) -> None:
 
 def names() -> list[str]:
     return [*_sources, *_kept]
+
+
+def source_of(name: str) -> str:
+    source = _sources[name][0]
+    return source if isinstance(source, str) else zlib.decompress(source).decode()
 
 
 def file_of(name: str) -> str:
@@ -67,7 +81,27 @@ class Kept:
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        exec(marshal.loads(zlib.decompress(_kept[module.__name__][0])), module.__dict__)
+        unpacker = zlib.decompressobj(zdict=_common[0])
+        exec(marshal.loads(unpacker.decompress(_kept[module.__name__][0])), module.__dict__)
+
+
+class Baked:
+    """Finder and loader of what was there from the beginning, for who has taken it out of `sys.modules`: it is found again."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name not in _baked:
+            return None
+        loader: Any = Baked
+        return ModuleSpec(name, loader, is_package=hasattr(_baked[name], "__path__"))
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        return _baked[spec.name]
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """It was run when the guest was baked."""
 
 
 class Store:
@@ -92,7 +126,7 @@ class Store:
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         name = module.__name__
-        source, _ = _sources[name]
+        source = source_of(name)
         if name.partition(".")[0] in _OURS:  # without documentation
             exec(compile(source, f"<{name}>", "exec", dont_inherit=True, optimize=2), module.__dict__)
         else:
@@ -100,7 +134,7 @@ class Store:
 
     @staticmethod
     def get_source(name: str) -> str | None:
-        return _sources[name][0] if name in _sources else None
+        return source_of(name) if name in _sources else None
 
     @staticmethod
     def get_filename(name: str) -> str:
@@ -127,7 +161,7 @@ def content(path: str) -> bytes | None:
         return _files[inner]
     stem = inner.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     if inner.endswith(".py") and stem in _sources and file_of(stem) == path:
-        return _sources[stem][0].encode()
+        return source_of(stem).encode()
     return None
 
 

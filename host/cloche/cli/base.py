@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
-    "Write and try a workflow": ("run", "graph", "codegen", "replay"),
+    "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token"),
     "Look at runs": ("runs", "show", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel"),

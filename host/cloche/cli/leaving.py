@@ -55,14 +55,20 @@ class Leaving:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def ask(self, number: int = signal.SIGTERM) -> None:
+        """As the first signal does. From any thread."""
         if self._watchdog is not None:
-            end_now(128 + number)
+            return
         self._watchdog = threading.Timer(self._drain_s + GRACE_S, self._end_anyway, [128 + number])
         self._watchdog.daemon = True
         self._watchdog.start()
         again = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self._loop.call_soon_threadsafe(self._leave, again)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._watchdog is not None:
+            end_now(128 + number)
+        self.ask(number)
 
     def _leave(self, again: str) -> None:
         if self._app is not None and self._app.is_open and (steps := self._app.under_way):

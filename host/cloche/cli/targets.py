@@ -44,6 +44,23 @@ def find_runnable(targets: Sequence[str], steps: str | None = None) -> list[Work
     return [_runnable(target, steps, modules) for target in targets]
 
 
+def find_workflows(file: str) -> list[Workflow]:
+    """All workflows that a file defines at its top level.
+
+    Raises:
+        TargetError: there is no such file, it raised when it was imported, or it defines none.
+    """
+    from cloche.client import Workflow
+
+    module = _module(file, file, {})
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow) and value.committed}
+    if not found:
+        raise TargetError(
+            f"{file} defines no workflow: give it one with @cloche.workflow, or end it with .commit()", target=file
+        )
+    return list(found.values())
+
+
 def workflow_of(found: Workflow | Cloche, target: str) -> Workflow:
     """The workflow that is to be run.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from cloche.errors import ClocheError
-    from cloche.history import RunKey
+    from cloche.history import RunKey, TenantId
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
     from cloche_codegen import Workflow
+
+T = TypeVar("T")
 
 
 class Connection(Protocol):
@@ -41,6 +43,9 @@ class Connection(Protocol):
         per_step: bool,
     ) -> Workflow | None:
         """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
+
+    async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of `work`, which begins in the tenant's turn where this process executes the runs of several."""
 
     async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
         """Give data to suspended steps; returns when that is durable. `request` is as `worker.requests` takes it."""

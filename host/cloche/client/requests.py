@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
 from cloche.history.values import encode, plain
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
+
+T = TypeVar("T")
 
 LOOK_S = 0.05  # between two looks at whether others wrote
 
@@ -86,6 +88,10 @@ class StoreConnection:
             return False
         await check_same(store, key, id, request.digest(id), request.input)
         return True
+
+    async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
+        """At once: this process executes nothing."""
+        return await work
 
     async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
         """Leave the request, and wait until a worker has accepted it.

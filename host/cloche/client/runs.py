@@ -14,7 +14,7 @@ from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
-from cloche.history.messages import FailRun
+from cloche.history.messages import LOG_LEVELS, FailRun, WriteLog
 from cloche.history.notes import AttemptFailed
 from cloche.history.reading import message_of
 from cloche.history.values import plain
@@ -23,7 +23,7 @@ from cloche.operations.start_requests import waiting_start
 from cloche.run.child_waits import WaitingRun
 from cloche.run.code import known_code, load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
-from cloche.run.tracebacks import traceback_in
+from cloche.run.tracebacks import places_of, traceback_in
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
@@ -177,17 +177,17 @@ class Run(Generic[Out]):
 
     async def traceback_of(self, record: Record) -> str | None:
         """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
-        workflow failed that somebody wrote. None of other records."""
+        workflow failed that somebody wrote, or that an error in the log names. None of other records."""
         match message_of(record):
             case AttemptFailed(traceback=text):
                 return shown(text, lines=True) or None
             case FailRun(failure) if failure.trace:
-                async with self._open() as connection:
-                    row = await replay.row_of(connection.store, self._key)
-                    code = await load_code(connection.store, row.code)
+                code = await self.code()
                 if not is_written(code):
                     return None
                 return await asyncio.get_running_loop().run_in_executor(None, traceback_in, failure, code)
+            case WriteLog(level, text) if LOG_LEVELS[level] == "error":
+                return await asyncio.get_running_loop().run_in_executor(None, places_of, text, await self.code())
         return None
 
     async def code(self) -> Code:

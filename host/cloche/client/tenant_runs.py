@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.errors import NotSuspended, UsageError
 from cloche.history import RunKey
@@ -115,9 +116,11 @@ class Runs:
         """
         connection = self.connection
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        found = await connection.start(key, workflow, input_data, initial_state, request_context, per_step=per_step)
+        start = connection.start(key, workflow, input_data, initial_state, request_context, per_step=per_step)
+        found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 
+    @in_turn
     async def resume(
         self,
         run_id: str,
@@ -151,6 +154,7 @@ class Runs:
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
         return await run.result()
 
+    @in_turn
     async def request_resume(
         self,
         run_id: str,
@@ -186,6 +190,7 @@ class Runs:
         await connection.posted()
         return [one.path for one in steps]
 
+    @in_turn
     async def send_event(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> bool:
@@ -226,6 +231,7 @@ class Runs:
         await connection.posted()
         return True
 
+    @in_turn
     async def cancel(self, run_id: str) -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
@@ -240,6 +246,7 @@ class Runs:
         """
         await self.connection.cancel(self._key(run_id), "asked for by the caller")
 
+    @in_turn
     async def delete(self, run_id: str, *, by: str = "") -> None:
         """Delete a finished run and its records; a tombstone keeps its id, and `verify` honest.
 
@@ -259,6 +266,7 @@ class Runs:
         if not await connection.store.delete([key], now):
             raise UsageError(f"run {run_id} is still at work in another worker: delete it when that has let go of it")
 
+    @in_turn
     async def get(self, run_id: str) -> Run:
         """A run by its id, also one that no worker has begun yet.
 
@@ -271,6 +279,7 @@ class Runs:
             return Run(self, key, None)
         return await self._run(row or await replay.row_of(connection.store, key))
 
+    @in_turn
     async def view(self, run_id: str) -> RunView:
         """A run as it stands, also one that goes on or was not begun, with a sentence that says why it does not move.
 
@@ -281,6 +290,7 @@ class Runs:
         connection = self.connection
         return await view_of(connection.store, self._key(run_id), connection.world.now())
 
+    @in_turn
     async def list(
         self,
         *,
@@ -294,14 +304,17 @@ class Runs:
             tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
         )
 
+    @in_turn
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """What the tenant has deployed, the last first."""
         return await self.connection.store.versions(self._tenant, workflow)
 
+    @in_turn
     async def startable(self) -> Sequence[Startable]:
         """What the tenant can start, in the order of the ids: what workers have registered, and what it has deployed."""
         return await startable(self.connection.store, self._tenant)
 
+    @in_turn
     async def export(self, run_id: str) -> bytes:
         """A run as one file that verifies on another machine (`operations.export` has its form).
 
@@ -312,6 +325,7 @@ class Runs:
 
     # ---- for the classes on top ----
 
+    @in_turn
     async def _usage(self, run_id: str | None) -> Usage:
         store = self.connection.store
         if run_id is None:

@@ -5,12 +5,14 @@ One process serves many tenants on one store.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.client import evaluation
 from cloche.client.client import TenantRuns
+from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Code, Language
@@ -73,6 +75,7 @@ class HostedRuns(Runs):
         """What new runs of this tenant are pinned to, of code that it has deployed."""
         return self._host.policy_of(self._tenant, is_deployed=True)
 
+    @in_turn
     async def fork(self, run_id: str, *, at: str, input_data: Any = fork.SAME, new_run_id: str | None = None) -> Run:
         """A new run with the history of `run_id` up to its last call of step `at`, which runs (again) in the new one.
 
@@ -103,6 +106,7 @@ class HostedRuns(Runs):
             raise _exists(key) from error
         return await self._run(row, key)
 
+    @in_turn
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
@@ -128,6 +132,7 @@ class Tenant(TenantRuns, HostedRuns):
         await worker.inbox.look()
         worker.claims.expect(worker.services.world.now())
 
+    @in_turn
     async def deploy(
         self,
         content: str | Graph | None = None,
@@ -165,6 +170,7 @@ class Tenant(TenantRuns, HostedRuns):
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker, engine = self._host._running, self._host.engine
         await holds.check(worker.store, self._tenant)
+        await self._has_deploy()
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
         worker.new_runs.policies.look()
@@ -217,6 +223,7 @@ class Tenant(TenantRuns, HostedRuns):
         printed = evaluation.printed_in(await run.history())
         return replace(answer, printed=printed, usage=await self._usage(run.id))
 
+    @in_turn
     async def _begun(self, one: Deployment, run_id: str | None, input_data: Any) -> Run[Any]:
         """A run of this source, under its policy. Raises as `evaluate`, and as `_kept`."""
         worker = self._host._running
@@ -224,6 +231,12 @@ class Tenant(TenantRuns, HostedRuns):
         await holds.check(worker.store, self._tenant)
         await worker.new_runs.start_code(key, await self._kept(one), one.policy, input_data)
         return Run(self, key, None)
+
+    async def _has_deploy(self) -> None:
+        """Wait until the tenant may have something read again."""
+        counters, most = self._host._running.starting.counters, self.deployed_policy.deploys_per_second
+        if wait_s := counters.take(self._tenant, "deploys_per_second", most, 1):
+            await asyncio.sleep(wait_s)
 
     async def _kept(self, one: Deployment) -> Code:
         """The code of a source, which was loaded at some time and is kept.
@@ -236,6 +249,7 @@ class Tenant(TenantRuns, HostedRuns):
         id = version_id(code.workflow, blob_digest(code.pack()))
         if await worker.store.version_of(self._tenant, id) is not None:
             return code
+        await self._has_deploy()
         bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
         await keep(worker.store, engine, one, bundle, worker.services.world.now())
         worker.new_runs.policies.look()
@@ -243,6 +257,7 @@ class Tenant(TenantRuns, HostedRuns):
             await worker.store.withdraw(self._tenant, old.id)
         return code
 
+    @in_turn
     async def withdraw(self, version: str | Version, *, by: str = "") -> None:
         """Forget a version: nothing starts with it any more. Runs that began with it go on, and keep its code.
 

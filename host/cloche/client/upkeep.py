@@ -87,10 +87,10 @@ class Upkeep(HostedRuns):
         """Check one run, or everything in the store, against its hashes."""
         return await replay.verify(self.connection.store, self._key(run_id) if run_id else None)
 
-    def _is_registered(self, digest: str) -> bool:
-        """Whether a workflow that is registered here has code of this digest."""
+    def codes(self) -> set[str]:
+        """The digests of what runs that begin here now are pinned to, of each workflow: see `RunRow.code`."""
         workflows = self._host._running.registry.workflows()
-        return any(blob_digest(code_of(one, self._host.engine).pack()) == digest for one in workflows if one.committed)
+        return {blob_digest(code_of(one, self._host.engine).pack()) for one in workflows if one.committed}
 
     async def import_(self, data: bytes, *, by: str = "") -> Run:
         """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.
@@ -103,7 +103,7 @@ class Upkeep(HostedRuns):
             RunConflict: this store has another run of that id.
         """
         worker = self._host._running
-        key = await export.import_run(worker.store, data, self._host.policies, self._is_registered, by)
+        key = await export.import_run(worker.store, data, self._host.policies, self.codes().__contains__, by)
         await worker.starting.wake(key)
         await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloche.errors import ClocheError, HeldBack, LeasedElsewhere, LeaseLost
 from cloche.history.values import plain
+from cloche.worker.run_inbox import checked_event
 
 if TYPE_CHECKING:
-    from cloche.history import RunKey
+    from cloche.history import RunKey, TenantId
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
     from cloche.worker.worker import Worker
     from cloche_codegen import Workflow
+
+T = TypeVar("T")
 
 
 class WorkerConnection:
@@ -52,6 +56,17 @@ class WorkerConnection:
             key, workflow, input_data, initial_state, request_context, per_step=per_step
         )
 
+    async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
+        worker = self.worker
+        most = worker.new_runs.policies.known(tenant).calls_per_second
+        if wait_s := worker.starting.counters.take(tenant, "calls_per_second", most, 1):
+            try:
+                await asyncio.sleep(wait_s)
+            except BaseException:
+                work.close()
+                raise
+        return await worker.services.lanes.loop.in_turn(tenant, work)
+
     async def resume(self, key: RunKey, request: Mapping[str, Any], idempotency_key: str | None) -> None:
         """
         Raises:
@@ -76,7 +91,8 @@ class WorkerConnection:
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """Raises as `Registry.checked_event`."""
-        return self.worker.registry.checked_event(await self.worker.cells.code(row.code), name, payload)
+        code = await self.worker.cells.code(row.code)
+        return await checked_event(self.worker.services, code, row.key.tenant, name, payload)
 
     async def workflow_of(self, row: RunRow) -> Workflow | None:
         return await self.worker.workflow_of_row(row)

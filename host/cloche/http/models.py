@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from base64 import b64decode
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloche.status import RunStatus
 
@@ -52,12 +53,34 @@ class NothingBody(Given):
     """Nothing: `{}`, or no body."""
 
 
+def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("must be text in base64")
+    return b64decode(text, validate=True)
+
+
+class BytesBody(Given):
+    """A file that is no text."""
+
+    base64: Annotated[bytes, BeforeValidator(_decoded)]
+
+
 class DeployBody(Given):
-    """Code: a graph, or with `language` and `workflow` a source."""
+    """Code: a graph, or with `language` a source, or the files of a workflow in Python."""
 
     graph: dict[str, Any] | None = None
     source: str | None = None
     language: Literal["javascript", "python"] | None = None
+    files: dict[str, str | BytesBody] | None = Field(
+        None, description="By their paths: modules, data beside them, pure-Python wheels."
+    )
+    main: str = Field("main.py", description="Which of the files has the workflow.")
+
+    def contents(self) -> dict[str, str | bytes] | None:
+        """The files, as they are deployed."""
+        if self.files is None:
+            return None
+        return {path: one if isinstance(one, str) else one.base64 for path, one in self.files.items()}
 
 
 class ForkBody(Given):

@@ -7,10 +7,13 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 
-import uvicorn
-
 from cloche.errors import UsageError
 from cloche.http.app import App
+
+try:
+    import uvicorn
+except ModuleNotFoundError as missing:
+    raise UsageError("a server needs an optional part: pip install 'cloche[server]'") from missing
 
 HEAD_BYTES_MAX = 64 << 10
 DRAIN_S = 10
@@ -27,15 +30,28 @@ class _Server(uvicorn.Server):
 class Server:
     """Serves an app on an address, which it has once it is made. `is_local`: only this machine reaches it."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """
+    def __init__(self, host: str, port: int, listening: socket.socket | None = None) -> None:
+        """`listening` is a socket that has the address already.
+
         Raises:
             UsageError: the address cannot be had.
         """
-        self._socket = _listening(host, port)
+        self._socket = listening or _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.is_local: bool = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0]).is_loopback
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @classmethod
+    def of(cls, descriptor: int) -> Server:
+        """One on the socket that another process has handed down."""
+        listening = socket.socket(fileno=descriptor)
+        host, port = listening.getsockname()[:2]
+        return cls(host, port, listening)
+
+    @property
+    def descriptor(self) -> int:
+        """Of its socket, for a process that is started with it."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Let go of the address, if it was not served on."""
@@ -59,6 +75,8 @@ class Server:
     def end(self) -> None:
         """Take no more connections, end streams, and finish what was begun."""
         self._app.drain()
+        for one in self._server.servers:  # at once: it would do so in its next round, and take connections until then
+            one.close()
         self._server.should_exit = True
 
 

@@ -54,15 +54,21 @@ def _version(one: Any) -> dict[str, Any]:
     "/workflows/{workflow}/versions", status_code=201, response_model=VersionOut, **needs(Role.ADMIN, body=DeployBody)
 )
 async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
-    """Keep code of the tenant's: a graph, or a source with its language. The same content is the same version."""
+    """Keep code of the tenant's: a graph, a source with its language, or files. The same content is the same version."""
     body = await body_of(request, DeployBody)
-    if (body.graph is None) == (body.source is None):
-        raise InvalidInput("give either a graph or a source", path="", problems=["body: one of graph, source"])
+    if [body.graph, body.source, body.files].count(None) != 2:
+        problems = ["body: one of graph, source, files"]
+        raise InvalidInput("give a graph, a source, or files, and one of them", path="", problems=problems)
     if body.source is not None and body.language is None:
         raise InvalidInput("say which language the source is in", path="language", problems=["language: needed"])
-    content = body.source if body.source is not None else to_json(body.graph)
+    content = to_json(body.graph) if body.graph is not None else body.source
     version = await _hosted(runs).deploy(
-        content, workflow=workflow, language=body.language, by=principal_of(request).id
+        content,
+        workflow=workflow,
+        language=body.language,
+        files=body.contents(),
+        main=body.main,
+        by=principal_of(request).id,
     )
     return answer(request, _version(version), 201)
 

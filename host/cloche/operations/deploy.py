@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
+WHY_CHARS = 4_000  # of a refusal's message
 NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
 # `step("id")` in both languages, and JavaScript's own way to have one.
 _NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
@@ -56,6 +57,8 @@ class Deployment:
         """`line`, and `column`, are in what was given; `place` is where that was written, if its source map says so."""
         where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
         name = self.workflow or "without an id"
+        if len(why) > WHY_CHARS:  # it may quote what was given
+            why = f"{why[:WHY_CHARS]} …"
         return DeployRefused(
             f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
             tenant=self.tenant,

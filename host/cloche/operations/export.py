@@ -276,7 +276,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
         raise ForeignFile("this is not a whole exported run: its closing digest does not fit; export it again")
     try:
         header, code, guest, *pairs = decode_sequence(body)
-        if header["format"] != FORMAT or header["version"] not in range(1, VERSION + 1):
+        if header["format"] != FORMAT or not _is_known(header["version"]):
             raise ForeignFile(
                 f"this file has format {header['format']} {header['version']}; a newer cloche may read it"
             )
@@ -295,6 +295,10 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, bytes], list[list[Any]
     return header, blobs, pairs
 
 
+def _is_known(version: Any) -> bool:
+    return type(version) is int and 1 <= version <= VERSION  # `True` equals 1
+
+
 def _inflated(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     blob = inflater.decompress(data, BLOB_BYTES_MAX)
@@ -303,13 +307,14 @@ def _inflated(data: bytes) -> bytes:
     return blob
 
 
-def _verified(key: RunKey, pairs: list[list[Any]]) -> tuple[list[Record], RunMachine]:
+def _verified(key: RunKey, pairs: list[Any]) -> tuple[list[Record], RunMachine]:
     machine = RunMachine(key)
     records: list[Record] = []
     parts: dict[bytes, bytes] = {}
-    for first, second in pairs:
+    for pair in pairs:
         number = len(records) + 1
         try:
+            first, second = pair
             if isinstance(first, int):
                 parts[part_digest(first, second)] = second
                 continue

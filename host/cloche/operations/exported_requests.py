@@ -76,7 +76,12 @@ def unpacked_granted(items: Sequence[Any], key: RunKey) -> tuple[list[Granted], 
             others.append(item)
             continue
         kind, token, at = item[1:] if len(item) == 4 else ("", "", 0)
-        is_one = kind in KINDS and isinstance(token, str) and token.startswith(f"{key.token}:{kind}:")
+        is_one = (
+            isinstance(kind, str)
+            and kind in KINDS
+            and isinstance(token, str)
+            and token.startswith(f"{key.token}:{kind}:")
+        )
         if not is_one or type(at) is not int or not 0 <= at < 1 << 62:
             raise ForeignFile(
                 "a request that was accepted, in this file, is none that could have been made for its run"

@@ -45,7 +45,7 @@ from cloche.store import all_records, child_ended, first_record
 from cloche.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
     from cloche.run.inputs import Inputs
@@ -96,7 +96,7 @@ class Children:
         """Nobody wants this child any more."""
         if call in self._following and call not in self._unwanted:
             self._unwanted.add(call)
-            self._services.tasks.spawn(self._cancel_if_there(call))
+            self._services.tasks.spawn(self._counted(self._cancel_if_there(call)))
 
     async def cancel_all(self) -> None:
         """The run is being canceled, or has ended: also the children that another process has started for it."""
@@ -152,8 +152,11 @@ class Children:
 
     def _follow(self, start: StartRun) -> None:
         if start.call not in self._following and start.call not in self._told:
-            task = self._following[start.call] = self._services.tasks.spawn(self._followed(start))
+            task = self._following[start.call] = self._services.tasks.spawn(self._counted(self._followed(start)))
             task.add_done_callback(lambda _: self._following.pop(start.call, None))
+
+    def _counted(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        return self._services.lanes.loop.counted(self._run.key.tenant, work)
 
     async def _followed(self, start: StartRun) -> None:
         try:
@@ -181,6 +184,7 @@ class Children:
                 return _failed(failure)
         elif not known:
             try:
+                await self._services.lanes.loop.turn(self._run.key.tenant)
                 await self._services.child_runs.start_child(self._asked(start), self._run.limits)
             except QueueFull:  # it would wait there as long as somebody wants it
                 return _failed(Failure(CANCELED, "the run was canceled before this child began"))

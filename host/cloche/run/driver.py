@@ -153,6 +153,7 @@ class RunDriver:
     async def recover(self) -> None:
         """As `drive`, for a run that is in the store: rebuild it first, and dispatch again what it waits for."""
         try:
+            await self._services.lanes.loop.turn(self.key.tenant)
             if not await self.live.is_at_head():
                 with self.live.keeping_cell():
                     await self.live.rebuild()

@@ -29,14 +29,15 @@ from cloche.errors import CellBusy, HeavyTurn
 from cloche.history import TenantId
 from cloche.history.limits import Limits
 from cloche.sandbox.process.readers import Readers
+from cloche.steps.schemas import is_small
 from cloche.tenancy.fairness import HostTime, Turns
+from cloche.tenancy.loop_turns import LoopTurns
 
 T = TypeVar("T")
 
 LIGHT_TURN_EVENTS = 64  # a longer batch is a replay
 HEAVY_TURNS = 100  # how many turns of a code are taken as heavy after one that was
 CODES_MAX = 1_000
-LIGHT_TURNS_A_PASS = 16  # a commit for each would cost more than the turns; all that wait would hold up who comes now
 LOADED_MAX = 256
 READINGS = 2  # texts of tenants that are read at one time, each of another tenant, in processes of theirs
 
@@ -151,11 +152,9 @@ class Lanes:
         self._is_real_time = is_real_time
         self.heavy = Lane(self.pool, cores + 1, cores, self.time, self.charge)
         self.reading = Lane(ThreadPoolExecutor(READINGS, "cloche-read"), READINGS, 1, self.time, self.charge)
-        self._tenants = tenants
+        self.loop = LoopTurns(tenants, is_real_time=is_real_time)
         self._place_in_s = place_in_s
         self._waits: dict[TenantId, asyncio.Task[None]] = {}  # for a place
-        self._light_turns = Turns(self.time)
-        self._gives_light_turns = False
         # By the hash of the source, for so many sources take as much memory as somebody likes. Two of one hash share a
         # lane, and nothing else.
         self._heavy: OrderedDict[int, int] = OrderedDict()  # turns that it is still taken as heavy for
@@ -199,8 +198,7 @@ class Lanes:
         """
         if not self.takes_as_light(code, len(events)):
             return await self.beside(tenant, partial(_timed, watch, cell, events))
-        if len(self._tenants) > 1:
-            await self._light_turn(tenant)
+        await self.loop.turn(tenant)
         before = watch.wall_ns
         try:
             return _timed(watch, cell, events, light=True)
@@ -224,6 +222,10 @@ class Lanes:
             await self._has_place(tenant, wait_s)
         return await self.heavy.call(tenant, action)
 
+    async def compared(self, tenant: TenantId, value: Any, check: Callable[[], T]) -> T:
+        """What `check` says, which compares `value` with a schema that a tenant has written: of a large one beside the loop."""
+        return check() if is_small(value) else await self.beside(tenant, check)
+
     async def _has_place(self, tenant: TenantId, wait_s: float) -> None:
         """Wait, with no thread meanwhile. One asks for all runs of the tenant."""
 
@@ -241,18 +243,6 @@ class Lanes:
     async def read(self, tenant: TenantId, action: Callable[[Readers], T]) -> T:
         """As `beside`, for what waits for a reader and computes little: it takes no place of a turn."""
         return await self.reading.call(tenant, partial(action, self.readers))
-
-    async def _light_turn(self, tenant: TenantId) -> None:
-        if not self._gives_light_turns:
-            self._gives_light_turns = True
-            asyncio.get_running_loop().call_soon(self._give_light_turns)
-        await self._light_turns.wait(tenant)
-
-    def _give_light_turns(self) -> None:
-        """A few in one pass of the loop, so that they share a commit; those that come meanwhile wait for these alone."""
-        self._gives_light_turns = all(self._light_turns.give() is not None for _ in range(LIGHT_TURNS_A_PASS))
-        if self._gives_light_turns:
-            asyncio.get_running_loop().call_soon(self._give_light_turns)
 
     def takes_as_light(self, code: Code, events: int = 1) -> bool:
         """Whether the next turn of this code is tried on the loop's thread: a hop costs more than a light one."""

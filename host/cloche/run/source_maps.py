@@ -2,7 +2,7 @@
 
 A bundle has its map in its last line, as text (`//# sourceMappingURL=data:application/json;base64,…`); `with_map_beside` puts
 one there that lies in a file of its own. Tenants bring such maps, and only people read what they say: so sizes are bounded,
-which bounds the time, and what is not as a map must be is none. Maps of several sections are not read.
+which bounds the time, and what is not as a map must be is none.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
+from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,8 +40,15 @@ class SourceMap:
             data: Any = json.loads(text) if len(text) <= MAP_BYTES_MAX else None
         except (ValueError, RecursionError):
             return None
+        return cls.of(data)
+
+    @classmethod
+    def of(cls, data: Any) -> SourceMap | None:
+        """Of the JSON; one of several maps, each for what follows its offset, if it has `sections`."""
         if not isinstance(data, dict) or data.get("version") != 3:
             return None
+        if "sections" in data:
+            return _Sections.of(data)
         root, sources, mappings = data.get("sourceRoot") or "", data.get("sources"), data.get("mappings")
         if not isinstance(root, str) or not isinstance(sources, list) or not isinstance(mappings, str):
             return None
@@ -48,6 +56,10 @@ class SourceMap:
             return None
         slash = "/" if root and not root.endswith("/") else ""
         return cls(tuple(_file(f"{root}{slash}{one}") if isinstance(one, str) else "" for one in sources), mappings)
+
+    def to_data(self) -> dict[str, Any]:
+        """What `of` reads, without the text of the sources."""
+        return {"version": 3, "sources": self.sources, "names": [], "mappings": self.mappings}
 
     def places(self, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Place]:
         """Of each wanted line and column of the bundle (from 1), where it was written; those that nobody wrote are left out."""
@@ -72,6 +84,50 @@ class SourceMap:
         if not 0 <= source < len(self.sources) or not self.sources[source] or line < 0 or column < 0:
             return None
         return self.sources[source], line + 1, column + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections(SourceMap):
+    """`parts` are (line, column, map), the offsets from 0 and in their order: what other tools have put together."""
+
+    parts: tuple[tuple[int, int, SourceMap], ...] = ()
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> SourceMap | None:
+        found: list[tuple[int, int, SourceMap]] = []
+        for one in data["sections"] if isinstance(data["sections"], list) else [None]:
+            offset, inner = (one.get("offset"), one.get("map")) if isinstance(one, dict) else (None, None)
+            line, column = (offset.get("line"), offset.get("column")) if isinstance(offset, dict) else (None, None)
+            is_index = isinstance(inner, dict) and "sections" in inner  # the standard has none within each other
+            read = None if is_index else SourceMap.of(inner)
+            if read is None or type(line) is not int or type(column) is not int or min(line, column) < 0:
+                return None
+            if found and (line, column) < found[-1][:2]:
+                return None
+            found.append((line, column, read))
+        if sum(len(part.mappings) for _, _, part in found) > MAPPINGS_CHARS_MAX:
+            return None
+        return cls((), "", tuple(found))
+
+    def to_data(self) -> dict[str, Any]:
+        sections = [
+            {"offset": {"line": line, "column": column}, "map": part.to_data()} for line, column, part in self.parts
+        ]
+        return {"version": 3, "sections": sections}
+
+    def places(self, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Place]:
+        offsets = [(line, column) for line, column, _ in self.parts]
+        asked: dict[int, dict[tuple[int, int], tuple[int, int]]] = {}
+        for line, column in wanted:
+            number = bisect_right(offsets, (line - 1, column - 1)) - 1
+            if number >= 0:
+                first, start = offsets[number]
+                inner = (line - first, column - start if line - 1 == first else column)
+                asked.setdefault(number, {})[inner] = (line, column)
+        found: dict[tuple[int, int], Place] = {}
+        for number, outer in asked.items():
+            found.update({outer[at]: place for at, place in self.parts[number][2].places(list(outer)).items()})
+        return found
 
 
 def places_in(code: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Place]:
@@ -108,7 +164,7 @@ def with_map_beside(code: str, file: Path, bytes_max: int) -> tuple[str, str | N
             code,
             f"it is no source map, or has more than {MAP_BYTES_MAX} bytes, {MAPPINGS_CHARS_MAX} of them mappings",
         )
-    data = json.dumps({"version": 3, "sources": found.sources, "names": [], "mappings": found.mappings})
+    data = json.dumps(found.to_data())
     made = f"{code[: named.start(1)]}data:application/json;base64,{b64encode(data.encode()).decode()}\n"
     if (size := len(made.encode())) > bytes_max:
         return code, f"with it the code would have {size} bytes, and the policy allows {bytes_max} (source_bytes)"

@@ -5,9 +5,10 @@ All of it is text for people (`text.shown`) and stays outside: no guest is given
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cloche.engines.files import MARK, texts_of
 from cloche.run.source_maps import places_in
@@ -53,6 +54,17 @@ class Tracebacks:
 def traceback_in(failure: Failure, code: Code) -> str:
     """Where in its author's files a workflow that somebody wrote failed, as its language writes it."""
     return _of_javascript(failure, code) if code.language == "javascript" else _of_python(failure, code)
+
+
+_OF_BUNDLE: Final = re.compile(r"\bworkflow\.js:(\d{1,9}):(\d{1,9})")
+
+
+def places_of(line: str, code: Code) -> str | None:
+    """The places in its author's files that a line of the log names in a bundle with its source map; None if it names none."""
+    named = [(int(at), int(column)) for at, column in _OF_BUNDLE.findall(line)]
+    found = places_in(code.source, named) if code.language == "javascript" else {}
+    lines = [f"    at {':'.join(map(str, found[at]))}" for at in dict.fromkeys(named) if at in found]
+    return shown("\n".join([*lines, ""]), lines=True) if lines else None
 
 
 def _of_javascript(failure: Failure, code: Code) -> str:

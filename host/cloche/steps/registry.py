@@ -7,11 +7,11 @@ import inspect
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, graph_of, is_native, is_written
+from cloche.engines import Code, is_native, is_written
 from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.steps.binding import Calls, Checks
@@ -26,12 +26,24 @@ if TYPE_CHECKING:
 
     from cloche_codegen import Graph, RetryConfig, Step, Workflow
 
-RETRIES_BYTES_MAX = 64 << 20  # of graphs whose retries are at hand
-CHECKS_BYTES_MAX = 64 << 20
+CODES_BYTES_MAX = 64 << 20  # of graphs of which is known how their steps are called here
+PATHS_MAX = 10_000  # at which steps of one code are called: a guest chooses them
 GRAPHS_BYTES_MAX = 256 << 20
 _BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
 log = logging.getLogger("cloche")
 _INDEX = re.compile(r"\[\d+\]")
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a code as this process has its steps. It is asked several times a step, and takes a while to find.
+
+    `retries` by the workflow around a call and its step; `unchanged` are the steps that take what the graph says they take.
+    """
+
+    checks: Checks
+    retries: dict[tuple[str, str], RetryPolicy] = field(default_factory=dict)
+    unchanged: set[str] = field(default_factory=set)
 
 
 class Registry:
@@ -41,11 +53,7 @@ class Registry:
         self._resources = dict(resources or {})  # what steps are given, by the class that they name
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        # By graph, owner, workflow around and step: paths are a guest's to choose.
-        self._retries: TenantCache[tuple[str, str, str, str], RetryPolicy] = TenantCache(RETRIES_BYTES_MAX)
-        self._checks: TenantCache[tuple[str, str, str, int, bool], Checks] = TenantCache(CHECKS_BYTES_MAX)
-        # By graph and step: what these take is pinned as it is registered here.
-        self._unchanged: TenantCache[tuple[str, str], bool] = TenantCache(CHECKS_BYTES_MAX)
+        self._known: TenantCache[tuple[str, str, str, int, bool], _Known] = TenantCache(CODES_BYTES_MAX)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Workflows with their steps and children, and further steps.
@@ -63,8 +71,7 @@ class Registry:
             found += [child for child in workflow.children.values() if child not in found]
         for step in steps:
             _add(self._steps, step.id, with_resources(step, self._resources), "steps")
-        self._checks.clear()
-        self._unchanged.clear()
+        self._known.clear()
 
     def replace(self, workflow: Any) -> None:
         """As `register`; what has its id, or that of one of its steps or children, is that no longer."""
@@ -99,20 +106,25 @@ class Registry:
 
     def retry_policy(self, step: Step, code: Code, path: str) -> RetryPolicy:
         """How often and after what wait the step is tried again where it is called at `path` in runs of `code`."""
-        key = (code.graph, code.owner, _INDEX.sub("", path).rpartition("/")[0], step.id)
-        known = self._retries.get(key)
+        retries = self._of(code).retries
+        key = (_INDEX.sub("", path).rpartition("/")[0] if code.graph else "", step.id)
+        known = retries.get(key)
         if known is None:
-            known = retry_policy_of(code, step, path)
-            self._retries.put(key, known, len(code.graph) + len(path) + 1000, code.owner)
+            if len(retries) >= PATHS_MAX:
+                retries.clear()
+            known = retries[key] = retry_policy_of(code, step, path)
         return known
 
     def checks(self, code: Code) -> Checks:
         """Which schemas are applied to the steps of the runs of a code."""
+        return self._of(code).checks
+
+    def _of(self, code: Code) -> _Known:
         key = (code.graph, code.owner, code.workflow, code.abi, code.typed)
-        known = self._checks.get(key)
+        known = self._known.get(key)
         if known is None:
-            known = self._checks_of(code)
-            self._checks.put(key, known, len(code.graph) + len(code.workflow) + 1000, code.owner)
+            known = _Known(self._checks_of(code))
+            self._known.put(key, known, len(code.graph) + len(code.workflow) + 1000, code.owner)
         return known
 
     def _checks_of(self, code: Code) -> Checks:
@@ -152,7 +164,10 @@ class Registry:
         Raises:
             SchemaChanged: something fits the schema that is pinned with the run, and not today's.
         """
-        if code.owner or not code.graph or (code.graph, step.id) in self._unchanged or not self.checks(code).inputs:
+        if code.owner or not code.graph:
+            return
+        known = self._of(code)
+        if step.id in known.unchanged or not known.checks.inputs:
             return
         graph = pinned_graph(code)
         pinned = graph.steps.get(step.id)
@@ -160,7 +175,7 @@ class Registry:
             if _is_pinned(step, step.input_schema, pinned.input_schema) and _is_pinned(
                 step, step.resume_schema, pinned.resume_schema
             ):
-                self._unchanged.put((code.graph, step.id), True, len(code.graph) + 1000, code.owner)
+                known.unchanged.add(step.id)
                 return
             if given:
                 _check_pinned(step, f"input of step '{step.id}'", step.input_schema, pinned.input_schema, given[0])
@@ -329,7 +344,7 @@ def retry_policy_of(code: Code, step: Step, path: str = "") -> RetryPolicy:
     if step.at_most_once:
         return RetryPolicy()
     if not code.owner:
-        return _as_configured(graph_of(code), step, path)
+        return _as_configured(pinned_graph(code) if code.graph else None, step, path)
     allowed = _as_configured(None, step, path)
     asked = contract_of(code).retries(step.id, path) if code.graph else None
     if asked is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 
+SMALL_PARTS = 1_000  # a value of so many is compared in a few milliseconds
 PROBLEMS_MAX = 20  # that are told of one value
 PROBLEMS_READ_MAX = 10_000  # of which pydantic makes texts: it makes them of all, at 3 µs and 1 KB each
 
@@ -30,8 +31,10 @@ def validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
 
     from cloche_codegen.json_schemas import Budget, OverBudget
 
+    budget = Budget(value)
     try:
-        return adapter.validate_python(read(adapter, value), context=Budget(value))
+        with budget:
+            return adapter.validate_python(read(adapter, value), context=budget)
     except ValidationError as error:
         raise _misfit(error, what) from None
     except OverBudget as error:
@@ -54,6 +57,19 @@ def checked(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
             raise
         message = f"{what} cannot be compared with its schema: a validator raised {type(error).__name__}"
         raise InvalidInput(message, path="", problems=[], problem_count=0) from error
+
+
+def is_small(value: Any) -> bool:
+    """Whether a value has so few parts that it is compared with a stranger's schema at once. Without recursion."""
+    todo, left = [value], SMALL_PARTS
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict | list | tuple):
+            left -= len(one)
+            if left < 0:
+                return False
+            todo.extend(one.values() if isinstance(one, dict) else one)
+    return True
 
 
 def as_plain(adapter: TypeAdapter[Any] | None, value: Any, what: str) -> Any:

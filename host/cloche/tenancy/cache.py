@@ -59,14 +59,15 @@ class TenantCache(Generic[K, V]):
 
     def _shrink(self, surplus: int, owner: str | None) -> None:
         """Drop the oldest, of one owner or of all, until so many bytes are gone."""
-        if surplus <= 0:
-            return
-        for key, (_, size, of) in list(self._values.items()):
+        oldest: list[K] = []
+        for key, (_, size, of) in self._values.items():
+            if surplus <= 0:
+                break
             if owner is None or of == owner:
-                self._drop(key)
+                oldest.append(key)
                 surplus -= size
-                if surplus <= 0:
-                    return
+        for key in oldest:
+            self._drop(key)
 
     def _drop(self, key: K) -> None:
         gone = self._values.pop(key, None)

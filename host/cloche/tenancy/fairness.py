@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import chain, count, zip_longest
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cloche.history import TenantId
 
@@ -80,13 +80,23 @@ class HostTime:
         return min(max(self._used.get(tenant, 0), self._last), self._last + DEBT_NS)
 
 
+class Standing(Protocol):
+    """Where tenants stand: those with less come first."""
+
+    def stands(self, tenant: TenantId) -> int: ...
+
+    def begins(self, tenant: TenantId) -> None: ...
+
+    def given(self, tenant: TenantId) -> None: ...
+
+
 class Turns:
     """Places that are given out one by one, to the tenants that wait for one: in turns, and first to those that have used
     less of the host's time. On the loop's thread alone.
     """
 
-    def __init__(self, time: HostTime | None = None) -> None:
-        self._time = time or HostTime()
+    def __init__(self, time: Standing | None = None) -> None:
+        self._time: Standing = time or HostTime()
         self._waiting: dict[TenantId, deque[asyncio.Future[None]]] = {}
         self._order: list[
             tuple[int, int, TenantId]
@@ -103,15 +113,27 @@ class Turns:
         self._waiting[tenant].append(place)
         return place
 
+    def first(self) -> int | None:
+        """Where the tenant stands whose turn is next; None: nobody waits."""
+        while self._order:
+            stood, number, tenant = self._order[0]
+            stands, places = self._time.stands(tenant), self._places(tenant)
+            if not places:
+                heappop(self._order)
+                del self._waiting[tenant]
+            elif stands > stood:
+                heapreplace(self._order, (stands, number, tenant))
+            else:
+                return stood
+        return None
+
     def give(self, may: Callable[[TenantId], bool] = lambda _: True) -> TenantId | None:
         """Give the next place to a tenant that `may` have one: which it was, or None if none of them waits."""
         passed_over: list[tuple[int, int, TenantId]] = []
         try:
             while self._order:
                 stood, number, tenant = heappop(self._order)
-                stands, places = self._time.stands(tenant), self._waiting[tenant]
-                while places and places[0].done():  # who gave up does not cost the tenant its turn
-                    places.popleft()
+                stands, places = self._time.stands(tenant), self._places(tenant)
                 if not places:
                     del self._waiting[tenant]
                 elif stands > stood:  # it has used more meanwhile
@@ -125,6 +147,13 @@ class Turns:
         finally:
             for entry in passed_over:
                 heappush(self._order, entry)
+
+    def _places(self, tenant: TenantId) -> deque[asyncio.Future[None]]:
+        """Those that wait: who gave up does not cost the tenant its turn."""
+        places = self._waiting[tenant]
+        while places and places[0].done():
+            places.popleft()
+        return places
 
     def _give(self, tenant: TenantId, places: deque[asyncio.Future[None]]) -> None:
         self._time.given(tenant)

@@ -197,6 +197,23 @@ class Policy(BaseModel):
         100_000,
         description="steps that the tenant's runs begin in a second, over all workers, others wait: they are the host's work.",
     )
+    starts_per_second: Count = Field(
+        100_000,
+        description="runs of the tenant that begin or queue in a second, over all workers, children too; others wait: each is "
+        "a log, and commits.",
+    )
+    deploys_per_second: Count = Field(
+        1_000, description="deploys of the tenant in a second, over all workers, others wait: each is read and loaded."
+    )
+    calls_per_second: Count = Field(
+        100_000,
+        description="calls of the tenant's handles in a second, over all workers, others wait: each asks the store.",
+    )
+    tenant_memory_bytes: Count = Field(
+        1 * _GIB,
+        description="bytes of the tenant's cells that a worker keeps between their turns, others are rebuilt: it is the "
+        "host's memory.",
+    )
     concurrent_runs: Count = Field(
         100_000,
         description="runs of the tenant that are at work, in all workers, children too: others queue, and cost a row.",
@@ -257,7 +274,7 @@ class Policy(BaseModel):
 
     def pinned(self) -> dict[str, Any]:
         """What a run's first record says of it: what differs from the defaults, which never change for a released field."""
-        return {name: value for name, value in self.differences().items() if name not in CELL}
+        return {name: value for name, value in self.differences().items() if name not in (*CELL, *TENANT)}
 
     @classmethod
     def of(cls, limits: Mapping[str, Any], pinned: Mapping[str, Any]) -> Policy:
@@ -281,6 +298,8 @@ class Policy(BaseModel):
     def wider_than(self, other: Policy) -> str | None:
         """The first field in which this allows what `other` does not."""
         for name in type(self).model_fields:
+            if name in TENANT:
+                continue
             mine, others = getattr(self, name), getattr(other, name)
             if isinstance(mine, int) and mine > others:
                 return name
@@ -332,6 +351,10 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     ),
     "child_depth": (4, "a workflow that calls one that calls one is three deep."),
     "step_starts_per_second": (100, "what a step costs is the host's; a hundred a second is a busy tenant."),
+    "starts_per_second": (100, "each is commits, and a cell: a hundred a second is a busy tenant."),
+    "deploys_per_second": (10, "a process reads each, for up to seconds of a core: nobody deploys faster by hand."),
+    "calls_per_second": (1_000, "a call takes a millisecond of the event loop, which all tenants share."),
+    "tenant_memory_bytes": (128 * _MIB, "half of what a worker keeps: eight hundred cells of small workflows."),
     "concurrent_runs": (100, "with the cells of all of them in memory this is 10 GiB at most, and 50 MB as a rule."),
     "queued_runs": (10_000, "some KiB each in the store, and minutes to work off."),
     "waiting_events": (1_000, "nobody sends more to one run before it looks."),
@@ -342,4 +365,6 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
 }
 
+# Of the tenant as a whole, as it is in force today: no run is pinned to them.
+TENANT = ("starts_per_second", "deploys_per_second", "calls_per_second", "tenant_memory_bytes")
 CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

@@ -87,7 +87,7 @@ class CrashingSqliteStore(_Crashing, SqliteStore):
         every: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(path, **options)
+        super().__init__(Path(path), **options)
         self._power = _Power(at_commit, is_kept or every > 0, every)
 
     async def connect(self) -> Self:
@@ -262,7 +262,7 @@ async def _answer(case: _Case, run: Run, result: RunResult) -> dict[str, Any] | 
         return None
     answer = case.answers[name]
     if isinstance(answer, Several):
-        path = known or _path_of(result.resume_labels[label])
+        path = known or _path_of(result.resume_labels[name])
         resumed = [one for one in await run.history() if one.kind is Kind.STEP_RESUMED and one.path == path]
         answer = answer.answers[min(len(resumed), len(answer.answers) - 1)]
     return {"label" if known is None else "step": name, "resume_data": answer}

@@ -9,6 +9,7 @@ is never taken away, so the budget may be exceeded by as many as are at work.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cloche.history import RunKey, TenantId
@@ -25,8 +26,10 @@ _NONE: Owners = OrderedDict()
 class CellCache:
     """Who has a cell, and of how many bytes as of its last turn: by tenant, least recently used first."""
 
-    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = BYTES_MAX, most_of: Callable[[TenantId], int] = lambda tenant: 1 << 62) -> None:
+        """`most_of` says how many bytes the cells of one tenant may take."""
         self.bytes_max = bytes_max
+        self._most_of = most_of
         self.bytes_used = 0
         self.bytes_of: dict[TenantId, int] = {}
         self._owners: dict[TenantId, Owners] = {}
@@ -40,6 +43,8 @@ class CellCache:
         self._drop(key)
         self._owners.setdefault(key.tenant, OrderedDict())[key] = (owner, size)
         self._count(key.tenant, size)
+        if self.bytes_of[key.tenant] > (most := self._most_of(key.tenant)):
+            self._shrink(key, most)
         if self.bytes_used > self.bytes_max:
             self._make_room(key)
 
@@ -83,9 +88,17 @@ class CellCache:
             tenant = max(left, key=lambda one: (self.bytes_of[one], one))
             if self.bytes_of[tenant] <= self.bytes_max // len(self.bytes_of):
                 break
-            for key, (owner, _) in self._owners[tenant].items():
-                if key != newest and owner.evict_cell():
-                    self._drop(key)
-                    break
-            else:
+            if not self._evict_one(tenant, newest):
                 passed.add(tenant)
+
+    def _shrink(self, newest: RunKey, most: int) -> None:
+        while self.bytes_of[newest.tenant] > most and self._evict_one(newest.tenant, newest):
+            pass
+
+    def _evict_one(self, tenant: TenantId, newest: RunKey) -> bool:
+        """The one that has had no turn for longest; False: all of them are at work."""
+        for key, (owner, _) in self._owners[tenant].items():
+            if key != newest and owner.evict_cell():
+                self._drop(key)
+                return True
+        return False

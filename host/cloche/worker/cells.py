@@ -42,11 +42,12 @@ class WorkerCells:
         *,
         checkpoint_every: int,
         cached_bytes_max: int,
+        memory_of: Callable[[TenantId], int],
         switch_interval_s: float | None,
     ) -> None:
         self.engine = engine
         self.checkpoint_every = checkpoint_every
-        self.cached = CellCache(cached_bytes_max)
+        self.cached = CellCache(cached_bytes_max, memory_of)
         self.used = self.cached.used
         self._store = store
         self._lanes = lanes

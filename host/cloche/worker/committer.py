@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloche.errors import DamagedStore, StoreError
 from cloche.store import Append, Store
 
 if TYPE_CHECKING:
+    from cloche.tenancy.loop_turns import LoopTurns
     from cloche.worker.store_thread import StoreThread
 
 T = TypeVar("T")
@@ -26,11 +27,16 @@ class Committer:
     """
 
     def __init__(
-        self, store: Store, is_alone: Callable[[], bool] = lambda: False, thread: StoreThread | None = None
+        self,
+        store: Store,
+        is_alone: Callable[[], bool] = lambda: False,
+        thread: StoreThread | None = None,
+        turns: LoopTurns | None = None,
     ) -> None:
         self._store = store
         self._thread = thread
         self._is_alone = is_alone
+        self._turns = turns
         self._waiting: list[tuple[Append, asyncio.Future[None]]] = []
         self._under_way = 0
         self._is_planned = False
@@ -90,7 +96,7 @@ class Committer:
 
     async def _commit(self, waiting: list[tuple[Append, asyncio.Future[None]]]) -> None:
         try:
-            outcomes = await self._store.commit([append for append, _ in waiting])
+            outcomes = await self._committed([append for append, _ in waiting])
         except Exception as error:
             if isinstance(error, DamagedStore) and len(waiting) > 1:  # where one run lies: the others do not pay for it
                 for one in waiting:
@@ -107,6 +113,12 @@ class Committer:
                 done.set_result(None)
             else:
                 done.set_exception(outcome)
+
+    async def _committed(self, appends: list[Append]) -> Sequence[Exception | None]:
+        """What the store takes of the loop is charged to the tenants of all of them."""
+        if self._turns is None:
+            return await self._store.commit(appends)
+        return await self._turns.counted_for([append.key.tenant for append in appends], self._store.commit(appends))
 
 
 def _own(error: Exception) -> Exception:

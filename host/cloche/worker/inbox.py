@@ -142,7 +142,7 @@ class Inbox:
     def _spawn(self, row: InboxRow) -> None:
         if row.id not in self._at_work:
             self._at_work.add(row.id)
-            self._services.tasks.spawn(self._take(row))
+            self._services.tasks.spawn(self._services.lanes.loop.in_turn(row.key.tenant, self._take(row)))
 
     async def _take(self, row: InboxRow) -> None:
         """Accept one request, or see to it that it is not forgotten."""

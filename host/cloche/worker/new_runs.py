@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from cloche_codegen import Workflow
 
 
+Check = Callable[["Workflow | Contract | None", Any], Any]
+
 HOST = ""  # as the owner of code
 NAMES_SHOWN_MAX = 20
 QUEUE_RETRY_S = 1.0  # until a child looks again for room in a queue that was full
@@ -112,12 +114,12 @@ class NewRuns:
             Exception: what `on_start` raised.
         """
         found, code, policy = await self.find(key.tenant, workflow, begun.owner if begun else None)
-        value = _checked_input(found, input_data)
+        value = await self._compared(key, found, input_data, _checked_input)
         given: dict[str, Any] = {}
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
-            given["state"] = _checked_state(found, initial_state)
+            given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
@@ -145,9 +147,9 @@ class NewRuns:
         asked = StartRequest.unpack(row.body)
         found, code, policy = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
-        value = _checked_input(found, asked.input)
+        value = await self._compared(row.key, found, asked.input, _checked_input)
         if "state" in given:
-            given["state"] = _checked_state(found, given["state"])
+            given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
         more = {"per_step": asked.per_step, "depth": 0}
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
 
@@ -234,6 +236,12 @@ class NewRuns:
         code = code_of(workflow, self._engine)
         return workflow, code, self.policies.of_code(tenant, code)
 
+    async def _compared(self, key: RunKey, workflow: Workflow | Contract | None, value: Any, check: Check) -> Any:
+        """A value as the workflow's schema has it. The host's own models are asked on the loop's thread, as everywhere."""
+        if not isinstance(workflow, Contract):
+            return check(workflow, value)
+        return await self._services.lanes.compared(key.tenant, value, lambda: check(workflow, value))
+
     async def _start(
         self,
         key: RunKey,
@@ -284,6 +292,9 @@ class NewRuns:
 
         Nobody hears of a child that is refused but its parent, which would fail for it: it waits for room in the queue.
         """
+        counters, most = self._starting.counters, self.policies.known(key.tenant).starts_per_second
+        if wait_s := counters.take(key.tenant, "starts_per_second", most, 1):
+            await asyncio.sleep(wait_s)
         lender = begun.lender if begun is not None else None
         is_told = False
         while True:

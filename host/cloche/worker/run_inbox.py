@@ -14,7 +14,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import (
     ClocheError,
@@ -25,7 +26,7 @@ from cloche.errors import (
     NotSuspended,
     StoreError,
 )
-from cloche.history import RunKey, TimeMs
+from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.calls import timers_due
 from cloche.history.messages import HookReceived
 from cloche.history.values import decode
@@ -34,6 +35,7 @@ from cloche.store import START, InboxRow, WaitingEvent
 from cloche.worker.answers import pack_refusal
 
 if TYPE_CHECKING:
+    from cloche.engines import Code
     from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
     from cloche.worker.starting import Starting
@@ -106,7 +108,7 @@ class RunInboxes:
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = self._waiting[key] = Waiting()
-            self._services.tasks.spawn(self._work(key, waiting))
+            self._services.tasks.spawn(self._services.lanes.loop.counted(key.tenant, self._work(key, waiting)))
         return waiting
 
     # ---- one after the other ----
@@ -114,6 +116,7 @@ class RunInboxes:
     async def _work(self, key: RunKey, waiting: Waiting) -> None:
         try:
             while waiting:
+                await self._services.lanes.loop.turn(key.tenant)
                 await self._step(key, waiting)
                 await asyncio.sleep(0)  # a run with many events is not alone
         finally:
@@ -215,7 +218,7 @@ class RunInboxes:
             return
         name, payload = decode(body)
         try:
-            payload = self._services.registry.checked_event(driver.code, name, payload)
+            payload = await checked_event(self._services, driver.code, driver.key.tenant, name, payload)
             event = HookReceived(self._services.world.now(), call, payload)
             driver.limits.check_inbound(event)
         except (InvalidInput, LimitExceeded) as error:
@@ -224,3 +227,9 @@ class RunInboxes:
             return
         with contextlib.suppress(NotSuspended):  # the hook was closed before the event reached it: another may be open
             await driver.record(event, one.id)
+
+
+async def checked_event(services: RunServices, code: Code, tenant: TenantId, name: str, payload: Any) -> Any:
+    """As `Registry.checked_event`: a large one of a tenant's own code is compared beside the loop."""
+    check = partial(services.registry.checked_event, code, name, payload)
+    return await services.lanes.compared(tenant, payload, check) if code.owner else check()

@@ -149,13 +149,17 @@ class Starting:
     async def _recorded(self, key: RunKey, beginning: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: a caller who gives up leaves a whole run, or none."""
         try:
-            await asyncio.shield(self._services.tasks.spawn(beginning))
+            await asyncio.shield(self._spawn(key, beginning))
         except SeqConflict as conflict:
             if await self._services.store.run(key) is not None:
                 raise
             message = f"run {key} was deleted, and its id is not used again: give the new run another one"
             raise RunConflict(message, run_id=key.run) from conflict
         self._on_begun(key)
+
+    def _spawn(self, key: RunKey, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose time is charged to the run's tenant."""
+        return self._services.tasks.spawn(self._services.lanes.loop.counted(key.tenant, work))
 
     async def _begin(self, driver: RunDriver, inputs: Sequence[Input], started: Started, new: NewRun) -> None:
         try:
@@ -172,7 +176,7 @@ class Starting:
             if isinstance(error, StoreUnavailable):  # it may have begun: then somebody must go on with it
                 self._blocks.try_again(driver.key, error)
             raise
-        self._services.tasks.spawn(driver.drive())
+        self._spawn(driver.key, driver.drive())
 
     # ---- runs that are in the store ----
 
@@ -268,7 +272,7 @@ class Starting:
         if isinstance(parked := self._cells.cached.get(key), LiveRun):
             driver.live.take_over(parked)
         self._drivers.enter(driver)
-        self._services.tasks.spawn(driver.recover())
+        self._spawn(key, driver.recover())
         self._on_taken_up(key)
         return driver
 

@@ -121,6 +121,7 @@ class Worker:
             checkpoints,
             checkpoint_every=checkpoint_every,
             cached_bytes_max=cached_bytes_max,
+            memory_of=lambda tenant: policies_of.known(tenant).tenant_memory_bytes,
             switch_interval_s=switch_interval_s,
         )
         self.blocks = Blocks(
@@ -193,7 +194,7 @@ class Worker:
             lanes=lanes,
             registry=self.registry,
             cells=self.cells,
-            log=Committer(self.store, self.drivers.drives_one, thread),
+            log=Committer(self.store, self.drivers.drives_one, thread, lanes.loop),
             ownership=self.claims,
             supervisor=self.drivers,
             child_runs=_ChildRuns(self, handle),

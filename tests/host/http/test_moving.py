@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guest.cells import python_module
 from support.apps import Journal, in_loop
 from support.served import adding, asking, served, started
 
@@ -104,6 +105,41 @@ async def test_a_tenant_deploys_starts_and_withdraws(journal: Journal) -> None:
         assert (await started(ask, "twice", {"v": 5}, "r2", **acme)).status_code == 404
         broken = await ask.post(place, json={"source": "export default (", "language": "javascript"}, headers=acme)
         assert (broken.status_code, broken.json()["type"]) == (422, "urn:cloche:error:deploy-refused")
+
+
+FILES = {
+    "main.py": "from cloche import workflow\nfrom shop import rules\n@workflow\nasync def main(input):\n"
+    "    return rules.double(input['v']) + len(open(rules.DATA, 'rb').read())\n",
+    "shop/__init__.py": "",
+    "shop/rules.py": "DATA = __file__.replace('rules.py', 'data.bin')\ndef double(x): return 2 * x\n",
+    "shop/data.bin": {"base64": "AP8="},
+}
+
+
+@in_loop
+async def test_a_tenant_deploys_several_files(journal: Journal) -> None:
+    python_module()  # or this is skipped
+    async with served() as (ask, _):
+        place = "/v1/workflows/twice/versions"
+        made = await ask.post(place, json={"files": FILES})
+        assert made.status_code == 201
+        assert (await ask.post(place, json={"files": FILES})).json()["digest"] == made.json()["digest"]
+        assert (await started(ask, "twice", {"v": 4}, "r1")).json()["result"] == 10
+
+
+@in_loop
+async def test_what_cannot_be_deployed_is_refused_by_its_place(journal: Journal) -> None:
+    async with served() as (ask, _):
+        place = "/v1/workflows/twice/versions"
+        both = await ask.post(place, json={"files": FILES, "source": SOURCE, "language": "javascript"})
+        assert both.json()["detail"] == "give a graph, a source, or files, and one of them"
+        for files, main in (
+            (FILES, "app.py"),
+            ({**FILES, "../x.py": ""}, "main.py"),
+            ({**FILES, "a": {"base64": "%"}}, "main.py"),
+        ):
+            refused = await ask.post(place, json={"files": files, "main": main})
+            assert refused.status_code in (400, 422), refused.text
 
 
 @in_loop

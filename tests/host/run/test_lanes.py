@@ -15,10 +15,11 @@ from cloche.engines import Code, DirectEngine, SandboxEngine
 from cloche.errors import FuelExhausted, HeavyTurn
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.messages import Started
-from cloche.run.lanes import CODES_MAX, HEAVY_TURNS, LIGHT_TURNS_A_PASS, Lanes
+from cloche.run.lanes import CODES_MAX, HEAVY_TURNS, Lanes
 from cloche.sandbox import Limits
 from cloche.store import MemoryStore
 from cloche.tenancy.fairness import DEBT_NS, QUANTUM_NS, HostTime, Turns
+from cloche.tenancy.loop_turns import TURNS_A_PASS
 
 SPIN = "(() => {{ let x = 0; for (let i = 0; i < {turns}; i++) x = (x + i) & 1023; return inputData.v; }})()"
 
@@ -214,7 +215,7 @@ async def test_light_turns_of_many_runs_do_not_hold_up_those_of_another_tenant(j
         runs.append(await app.tenant("small").start("w", 0))
         gate.set()  # all of them have a result at once, that of the small tenant last
         assert {(await run.result()).status for run in runs} == {"success"}
-    assert began.index("small") < 2 * LIGHT_TURNS_A_PASS
+    assert began.index("small") < 2 * TURNS_A_PASS
 
 
 # ---- the time that they cost the host --------------------------------------------------------------------------------

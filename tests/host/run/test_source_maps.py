@@ -137,6 +137,38 @@ def test_names_of_files_are_those_that_a_person_reads(source: str, root: str, sh
 OK = a_map([[(0, 0, 0, 0)]])
 
 
+def section(line: int, column: int, mappings: str = "AAAA", source: str = "src/orders.ts") -> dict[str, Any]:
+    return {"offset": {"line": line, "column": column}, "map": {**OK, "sources": [source], "mappings": mappings}}
+
+
+def index(*sections: dict[str, Any]) -> dict[str, Any]:
+    return {"version": 3, "sections": list(sections)}
+
+
+def test_a_map_of_several_sections_has_each_for_what_follows_its_offset() -> None:
+    made = index(section(1, 4, source="a.ts"), section(1, 9, "AAAA;AACA", source="b.ts"))
+    assert places_in(inlined("", made), [(1, 1), (2, 4), (2, 5), (2, 9), (2, 10), (3, 1), (4, 1)]) == {
+        (2, 5): ("a.ts", 1, 1), (2, 9): ("a.ts", 1, 1), (2, 10): ("b.ts", 1, 1), (3, 1): ("b.ts", 2, 1),
+    }  # fmt: skip
+
+
+REJECTED = """export default async function order() {
+  (async () => { throw new TypeError("lost") })();
+  return 1;
+}"""
+
+
+@in_loop
+async def test_a_rejection_in_the_log_shows_its_authors_file() -> None:
+    mapped = a_map([[(0, 0, 0, 0)], [(2, 1, 6, 2)]])
+    async with AppOn(MemoryStore(), handle_sigterm=False) as app:
+        await app.deploy("acme", inlined(REJECTED, mapped), workflow="order", language="javascript")
+        run = await app.tenant("acme").start("order", None)
+        await run.result()
+        shown = [text for record in await run.history() if (text := await run.traceback_of(record)) is not None]
+    assert shown == ["    at src/pay.ts:7:3\n"]
+
+
 NO_MAPS: dict[str, Any] = {
     "nothing": b"", "a list": b"[]", "no JSON": b"{", "no text": b"\xff\xfe", "deep lists": b"[" * 100_000,
     "deep maps": b'{"version":' * 50_000, "an old version": {**OK, "version": 2}, "no sources": {**OK, "sources": None},
@@ -148,7 +180,11 @@ NO_MAPS: dict[str, Any] = {
     "lines alone": {**OK, "mappings": ";" * 1_000_000}, "a root that is a number": {**OK, "sourceRoot": 5},
     "too many mappings": {**OK, "mappings": "AAAA," * (MAPPINGS_CHARS_MAX // 5 + 1)},
     "too large": {**OK, "sourcesContent": ["x" * MAP_BYTES_MAX]},
-    "sections": {"version": 3, "sections": [{"offset": {"line": 0, "column": 0}, "map": OK}]},
+    "sections that are a number": {"version": 3, "sections": 5}, "a section that is none": {"version": 3, "sections": [5]},
+    "a section without a place": {"version": 3, "sections": [{"map": OK}]},
+    "sections out of order": {"version": 3, "sections": [section(1, 0), section(0, 0)]},
+    "sections in a section": {"version": 3, "sections": [{"offset": {"line": 0, "column": 0}, "map": index(section(0, 0))}]},
+    "too many mappings in all": {"version": 3, "sections": [section(0, n, "AAAA," * 110_000) for n in range(2)]},
 }  # fmt: skip
 
 
@@ -182,6 +218,12 @@ def test_a_map_beside_the_file_is_put_into_it(tmp_path: Path) -> None:
     assert places_in(code, [(1, 1)]) == {(1, 1): ("src/orders.ts", 1, 1)}
     assert code.startswith("code()\n//# sourceMappingURL=data:")
     assert b64encode(b"secret").decode()[:6] not in code
+
+
+def test_one_of_several_sections_is_put_into_it_too(tmp_path: Path) -> None:
+    (tmp_path / "out.js.map").write_text(json.dumps(index(section(0, 0))))
+    code, _ = with_map_beside(NAMING, tmp_path / "out.js", 1 << 20)
+    assert places_in(code, [(1, 1)]) == {(1, 1): ("src/orders.ts", 1, 1)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from cloche import create_step, create_workflow
 from cloche.engines import Code
 from cloche.errors import InvalidInput, InvalidResult, UsageError
+from cloche.history.retry import RetryPolicy
 from cloche.history.values import decode, encode
+from cloche.steps import registry as registry_module
 from cloche.steps.registry import Registry, retry_policy_of
 
 
@@ -80,6 +82,38 @@ def test_a_nested_workflow_has_retries_of_its_own() -> None:
         path: registry.retry_policy(one, code(outer), path).retries for path in ("Inner[7]/ask", "Plain/ask", "ask")
     }
     assert made == {"Inner[7]/ask": 4, "Plain/ask": 1, "ask": 1}
+
+
+def test_what_is_known_of_a_code_takes_its_graph_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was kept for each of its steps: those of a long workflow drove each other out."""
+    long = create_workflow(id="long")
+    steps = [ask(id=f"s{number}", retries=number) for number in range(50)]
+    for step in steps:
+        long.then(step)
+    pinned = code(long.commit())
+    monkeypatch.setattr(registry_module, "CODES_BYTES_MAX", 2 * len(pinned.graph))
+    made = list[str]()
+
+    def counted(code: Code, step: Any, path: str) -> RetryPolicy:
+        made.append(step.id)
+        return retry_policy_of(code, step, path)
+
+    monkeypatch.setattr(registry_module, "retry_policy_of", counted)
+    registry = Registry()
+    registry.register([long])
+    for _ in range(2):
+        found = [registry.retry_policy(step, pinned, step.id).retries for step in steps]
+        assert found == list(range(50))
+    assert made == [step.id for step in steps]
+
+
+def test_paths_that_a_guest_makes_up_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "PATHS_MAX", 10)
+    registry, workflow = Registry(), create_workflow(id="w").then(ask()).commit()
+    theirs = code(workflow, owner="acme")
+    for number in range(100):
+        assert registry.retry_policy(ask(), theirs, f"p{number}/ask").retries == 0
+    assert len(registry._of(theirs).retries) <= 10
 
 
 def test_a_tenant_asks_for_fewer_attempts_and_never_for_more() -> None:

@@ -392,7 +392,7 @@ def test_wider_is_what_allows_more() -> None:
     assert Policy(timers=5, steps=(Grant(step="a"), Grant(step="b"))).wider_than(base) == "steps"
 
 
-HERE, BUDGETS = "host/tenancy/test_policy.py", "hostile/test_budgets.py"
+HERE, BUDGETS, RATES = "host/tenancy/test_policy.py", "hostile/test_budgets.py", "hostile/test_rates.py"
 EVENTS = (
     "host/worker/test_waiting_events.py",
     "test_more_events_than_may_wait_are_refused_to_their_sender",
@@ -407,6 +407,10 @@ ELSEWHERE = {
     "clean_up_s": ("host/run/test_clean_up.py", "test_clean_up_s_ends_one_that_ignores_it"),
     "descendants": (BUDGETS, "test_what_hangs_below_a_root_is_counted_in_all_workers"),
     "step_starts_per_second": (BUDGETS, "test_steps_that_come_too_fast_wait_and_none_is_lost"),
+    "starts_per_second": (RATES, "test_runs_that_begin_too_fast_wait"),
+    "deploys_per_second": (RATES, "test_deploys_that_come_too_fast_wait"),
+    "calls_per_second": (RATES, "test_calls_that_come_too_fast_wait"),
+    "tenant_memory_bytes": (RATES, "test_a_worker_keeps_so_many_bytes_of_a_tenants_cells"),
     "concurrent_runs": (BUDGETS, "test_runs_that_a_step_begins_have_so_many_places_too"),
     "queued_runs": ("host/worker/test_admission.py", "test_runs_beyond_the_bound_wait_and_begin_in_order"),
     "waiting_events": EVENTS,

@@ -8,7 +8,7 @@ def add(a, b):
 
 def program():
     return [
-        groupby(len, ["a", "bb", "c"]),
+        sorted(groupby(len, ["a", "bb", "c"]).items()),
         frequencies("abca"),
         pipe(3, add(1), str),
         thread_last([1, 2, 3], (map, add(1)), list),

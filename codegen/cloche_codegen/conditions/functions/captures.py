@@ -23,14 +23,21 @@ _DECIMAL_DIGITS_MAX: Final = 4000  # beyond this Python refuses to write an int 
 
 # Modules inside of the Python guest that touch nothing outside.
 GUEST_MODULES: Final = frozenset([
-    "abc", "array", "asyncio", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
-    "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions",
+    "abc", "array", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc", "colorsys",
+    "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions",
     "functools", "graphlib", "hashlib", "heapq", "hmac", "html", "html.parser", "io", "itertools", "json", "keyword",
     "logging", "math", "numbers", "operator", "pprint", "random", "re", "secrets", "statistics", "string", "struct",
     "textwrap", "time", "types", "typing", "unicodedata", "urllib.parse", "uuid", "zlib", "zoneinfo",
 ])  # fmt: skip
 # Those whose answers depend on nothing but what they are given: what a condition or a map may use, on every engine.
-PURE_MODULES: Final = GUEST_MODULES - {"asyncio", "logging", "random", "secrets", "time", "uuid"}
+PURE_MODULES: Final = GUEST_MODULES - {"logging", "random", "secrets", "time", "uuid"}
+# What a workflow that is written as a function may use besides.
+WORKFLOW_MODULES: Final = GUEST_MODULES | frozenset([
+    "argparse", "ast", "asyncio", "codecs", "configparser", "contextvars", "copyreg", "email", "email.message",
+    "email.mime.multipart", "email.mime.text", "email.parser", "email.policy", "email.utils", "gettext", "gzip", "inspect",
+    "ipaddress", "mimetypes", "pickle", "queue", "quopri", "reprlib", "sched", "shlex", "stringprep", "tomllib", "traceback",
+    "warnings", "weakref", "xml.etree.ElementTree", "zipfile",
+])  # fmt: skip
 _NOT_INSIDE: Final = {
     "open": "reads files",
     "input": "waits for a person",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from cloche_codegen.conditions.functions.captures import GUEST_MODULES
+from cloche_codegen.conditions.functions.captures import WORKFLOW_MODULES
 from cloche_codegen.conditions.functions.source import FunctionNode
 
 SOURCE_SIZE_MAX: Final = 1024 * 1024
@@ -46,8 +46,9 @@ class ContextUse:
 
 
 @lru_cache(512)
-def opened(source: str, name: str, parameters: int) -> Opened:
-    """The parts of a source whose last statement defines the function `name` of so many `parameters`.
+def opened(source: str, name: str, parameters: int, bundled: frozenset[str] = frozenset()) -> Opened:
+    """The parts of a source whose last statement defines the function `name` of so many `parameters`. It may import what is
+    inside the guest, and the modules that are `bundled` with it.
 
     Raises:
         BrokenFunction: It does something else.
@@ -56,7 +57,7 @@ def opened(source: str, name: str, parameters: int) -> Opened:
     constants: dict[str, ast.expr] = {}
     others: set[str] = set()
     for statement in body[:-1]:
-        for defined, value in _defined(statement, others):
+        for defined, value in _defined(statement, others, bundled):
             if value is None:
                 others.add(defined)
             else:
@@ -87,12 +88,12 @@ def _parsed(source: str) -> list[ast.stmt]:
     return body
 
 
-def _defined(statement: ast.stmt, others: set[str]) -> Iterator[tuple[str, ast.expr | None]]:
+def _defined(statement: ast.stmt, others: set[str], bundled: frozenset[str]) -> Iterator[tuple[str, ast.expr | None]]:
     """The names a statement defines, with the data they stand for. `others` are those that stand above for anything else."""
     match statement:
-        case ast.Import(names=names) if all(_is_inside(one.name) for one in names):
+        case ast.Import(names=names) if all(_is_inside(one.name, bundled) for one in names):
             yield from (((one.asname or one.name.partition(".")[0]), None) for one in names)
-        case ast.ImportFrom(module=str() as module, names=names, level=0) if _is_inside(module):
+        case ast.ImportFrom(module=str() as module, names=names, level=0) if _is_inside(module, bundled):
             yield from ((one.asname or one.name, None) for one in names)
         case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
             yield name, None
@@ -115,8 +116,8 @@ def _target(statement: ast.Assign) -> str | None:
     return None
 
 
-def _is_inside(module: str) -> bool:
-    return module in GUEST_MODULES or module == "cloche"
+def _is_inside(module: str, bundled: frozenset[str]) -> bool:
+    return module in WORKFLOW_MODULES or module == "cloche" or module in bundled
 
 
 _DATA: Final = (

@@ -15,17 +15,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from cloche_codegen.conditions.functions.awaited import schemas_awaited
+from cloche_codegen.conditions.functions.bundling import (
+    NotBundled,
+    exceptions_in,
+    files_of,
+    is_bundled,
+    module_names,
+    modules_used,
+)
 from cloche_codegen.conditions.functions.captures import (
     FROZEN_SIZE_MAX,
-    GUEST_MODULES,
     PURE_MODULES,
     SAFE_BUILTINS,
+    WORKFLOW_MODULES,
     NotPlain,
     described,
     frozen,
@@ -79,6 +87,7 @@ class Taken:
         lines: for each line of `source` the file and line it is from; None for those that were made.
         values: the plain data it captured, by name.
         exceptions: the classes of exceptions that have come along: their names in `source`, and their qualified ones.
+        files: of the modules that have come along as they are, by their paths.
     """
 
     name: str
@@ -87,6 +96,7 @@ class Taken:
     lines: tuple[tuple[str, int] | None, ...]
     values: dict[str, Any]
     exceptions: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def taken(
@@ -133,12 +143,42 @@ class _Taking:
     crossed: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
     exceptions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bundled(self) -> frozenset[str]:
+        """The modules that go along as they are: what is theirs is imported from them, so that it is one thing inside."""
+        return module_names(self.files)
 
     @property
     def modules(self) -> frozenset[str]:
-        return GUEST_MODULES if self.is_workflow else PURE_MODULES
+        return WORKFLOW_MODULES if self.is_workflow else PURE_MODULES
 
     def take(self, given: Any) -> Taken:
+        """Once more, where a module was found after something of its own had been copied."""
+        while True:
+            files = dict(self.files)
+            found = self._take(given)
+            copied = (
+                getattr(self.objects[name], "__module__", None) for name in self.definitions if name in self.objects
+            )
+            if self.files == files or self.bundled.isdisjoint(copied):
+                return found
+            for table in self._tables():
+                table.clear()
+
+    def _tables(self) -> list[dict[str, Any]]:
+        return [
+            self.objects,
+            self.imports,
+            self.values,
+            self.constants,
+            self.crossed,
+            self.definitions,
+            self.exceptions,
+        ]
+
+    def _take(self, given: Any) -> Taken:
         function = function_in(given)
         source = self._checked(function)
         if function.__code__.co_flags & _GENERATES:
@@ -150,7 +190,8 @@ class _Taking:
         made = [_Definition(text) for text in sorted(set(self.imports.values()))]
         made += [_Definition(text) for text in self.crossed.values()]
         made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
-        defined = {name for name in self.definitions if self.objects.get(name) is self.types.objects.get(name)}
+        there = [*self.definitions, *self.imports]
+        defined = {name for name in there if self.objects.get(name, self) is self.types.objects.get(name)}
         described = [_Definition(descriptions(self.types, defined))] if self.is_workflow and self.types.classes else []
         for one in (*self.definitions.values(), *described, own):
             if made and (one.text.startswith(_BLOCKS) or made[-1].text.startswith(_BLOCKS)):
@@ -162,7 +203,7 @@ class _Taking:
             count = one.text.count("\n") + 1
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
         count = 1 if self.is_workflow else parameters_of(function, source)
-        return Taken(name, text, count, tuple(lines), self.values, self.exceptions)
+        return Taken(name, text, count, tuple(lines), dict(self.values), dict(self.exceptions), dict(self.files))
 
     def _own_name(self, source: Written) -> str:
         """Its own name, unless it captures something else under that."""
@@ -236,13 +277,19 @@ class _Taking:
                     for alias in node.names:
                         self._check_import(alias.name, node, source)
                 case ast.ImportFrom():
-                    self._check_import("." * node.level + (node.module or ""), node, source)
+                    module = "." * node.level + (node.module or "")
+                    self._check_import(module, node, source)
+                    inner = (f"{module}.{alias.name}" for alias in node.names)
+                    for one in filter(is_bundled, inner if module in self.bundled else ()):
+                        self._bundle(one, node, source)
                 case ast.Attribute(attr=attr) if self.is_workflow and attr in PYDANTICS_OWN:
                     advice = "make the model by its name (Order(…)): its values are validated where they arrive. Or use a step"
                     raise refused(source, node, f"it uses {attr}, which is pydantic's and not inside", advice)
 
     def _check_import(self, module: str, node: ast.stmt, source: Written) -> None:
-        if module not in self.modules and not (self.is_workflow and module == "cloche"):
+        if self.is_workflow and not module.startswith(".") and is_bundled(module):
+            self._bundle(module, node, source)
+        elif module not in self.modules and not (self.is_workflow and module == "cloche"):
             advice = (
                 "import what you need at the top of the file if it is a pure function, or make what needs it a step"
             )
@@ -310,6 +357,14 @@ class _Taking:
             self.crossed[name] = f"{name} = _logging.getLogger({value.name!r})"
             return
         inner = unwrapped(value)
+        if self.is_workflow and isinstance(value, ModuleType) and is_bundled(value.__name__):
+            self._bring_module(name, value, source)
+            return
+        if imported := import_of(name, value, self.bundled):
+            self.imports[name] = imported
+            if isinstance(value, type) and issubclass(value, Exception):
+                self.exceptions[name] = qualified_name(value)
+            return
         if self.is_workflow and is_model(inner):
             self._bring_class(name, inner, source)
         elif isinstance(inner, FunctionType):
@@ -318,6 +373,25 @@ class _Taking:
             self._bring_class(name, inner, source)
         else:
             self._bring_value(name, value, source)
+
+    def _bundle(self, module: str, node: ast.AST, source: Written) -> None:
+        """The files of a module go along, and those of what it imports."""
+        if module in self.bundled:
+            return
+        try:
+            self.files.update(files_of(module))
+        except NotBundled as error:
+            raise refused(source, node, f"it uses {error.what}", error.advice) from None
+
+    def _bring_module(self, name: str, value: ModuleType, source: Written) -> None:
+        """Under its name, and those inside of it that are used through it (`shop.rules.price`)."""
+        home = value.__name__
+        for one in [home, *modules_used(name, home, source.node)]:
+            self._bundle(one, use_of(name, source), source)
+            self.imports[one if name == home else name] = (
+                f"import {one}" if name == home else f"import {home} as {name}"
+            )
+        self.exceptions.update(exceptions_in(name, value))
 
     def _bring_class(self, name: str, given: type, source: Written) -> None:
         what = f"it uses {name}, which is {described(given)}"
@@ -338,16 +412,11 @@ class _Taking:
             kind = self.types.objects[name]
             if kind.__name__ != name or self.objects.get(name) is not None or not (is_model(kind) or is_takeable(kind)):
                 continue
-            tables: list[dict[str, Any]] = [
-                self.objects,
-                self.imports,
-                self.values,
-                self.constants,
-                self.crossed,
-                self.definitions,
-            ]
-            before = [(table, dict(table)) for table in tables]
+            before = [(table, dict(table)) for table in [*self._tables(), self.files]]
             self.objects[name] = kind
+            if imported := import_of(name, kind, self.bundled):
+                self.imports[name] = imported
+                continue
             try:
                 self._define_class(name, kind, class_written(kind))
             except (NotUnderGlass, NoSource):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from cloche.status import FINAL
 from cloche.store.inbox import ENDED, Post
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
+from cloche.store.postgres.statements import FEW_RECORDS, RECORD
 from cloche.store.protocol import Append
 from cloche.store.usage import Metered, Usage
 
@@ -28,16 +30,10 @@ def is_plain(append: Append) -> bool:
 
 
 def of_one(append: Append) -> list[Any]:
-    """For `advance_one`."""
-    records = append.records
-    return [
-        *_of_run(append),
-        [record.seq for record in records],
-        [int(record.kind) for record in records],
-        [_path(record.path) for record in records],
-        [record.packed for record in records],
-        [record.hash for record in records],
-    ]
+    """For `advance_one` of so many records."""
+    records = [(one.seq, int(one.kind), _path(one.path), one.packed, one.hash) for one in append.records]
+    few = len(records) <= FEW_RECORDS
+    return [*_of_run(append), *(chain.from_iterable(records) if few else _columns(records, RECORD))]
 
 
 def of_many(appends: Sequence[Append]) -> list[Any]:

@@ -17,6 +17,7 @@ from cloche.store.postgres.address import Address
 from cloche.store.postgres.connection import COLD, HOT, Connection, Pool, Server, connect
 from cloche.store.postgres.faults import AGAIN, is_lost, translated
 from cloche.store.postgres.migrations import check_version
+from cloche.store.postgres.patience import Patience
 from cloche.store.postgres.snapshots import Snapshot
 from cloche.store.postgres.statements import EPOCH, EPOCH_OF_STANDBY, XID, in_schema
 
@@ -44,6 +45,7 @@ class Database:
         self.address = address
         self.server = server
         self._pool = Pool(self._connected, CONNECTIONS)
+        self._patience = Patience(STATEMENT_TIMEOUT_S)
         self._own: set[int] = set()  # numbers of own transactions since the last look for those of others
         self._snapshots: dict[int, Snapshot] = {}  # the last ones, by the mark that was given for each
         self._epoch = ""  # of those
@@ -96,7 +98,7 @@ class Database:
                     async with self._pool.lend() as connection:
                         if self.server.is_pooled:
                             return await self._run_pooled(connection, text, values)
-                        rows: Rows = await connection.fetch(text, *values, timeout=STATEMENT_TIMEOUT_S)
+                        rows: Rows = await self._patience.wait(connection.fetch(text, *values))
                         return rows
             except StoreUnavailable as error:
                 if attempt == _TRIES or getattr(error.__cause__, "sqlstate", None) not in AGAIN:
@@ -107,7 +109,7 @@ class Database:
     async def _run_pooled(self, connection: Connection, text: str, values: Sequence[Any]) -> Rows:
         """In a transaction: parsing and execution are two messages, and only so do they reach the same session."""
         await self._begin(connection)
-        rows: Rows = await connection.fetch(text, *values, timeout=STATEMENT_TIMEOUT_S)
+        rows: Rows = await self._patience.wait(connection.fetch(text, *values))
         await connection.execute("COMMIT")
         return rows
 

@@ -16,7 +16,7 @@ from cloche.store.postgres.blobs import Name
 from cloche.store.postgres.database import Database, Facet, Rows
 from cloche.store.postgres.parts import Known, parts_below
 from cloche.store.postgres.rows import row_of
-from cloche.store.postgres.statements import ROW, XID, statement
+from cloche.store.postgres.statements import ROW, XID, advance_one, statement
 from cloche.store.protocol import PAGE_RECORDS, Append, Lease, Outcome, RunRow
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.text import ID_SEPARATOR
@@ -113,7 +113,8 @@ class PostgresLog(Facet):
         if not all(map(is_plain, appends)):
             return await self._write_all(appends, self._database.write)
         if len(appends) == 1:
-            return [bool(await self._database.write(statement("advance_one"), *of_one(appends[0])))]
+            sql = advance_one(len(appends[0].records))
+            return [bool(await self._database.write(sql, *of_one(appends[0])))]
         order = _ordered(appends)
         [row] = await self._database.write(statement("advance_many"), *of_many([appends[place] for place in order]))
         return _placed(order, row["ids"])

@@ -20,6 +20,8 @@ NOT_HELD = (
 # In which the numbers of transactions are what they were: see `0002.sql`. NULL until somebody gives it a name.
 EPOCH = "(SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || id FROM cloche.epoch) AS epoch"
 EPOCH_OF_STANDBY = "extract(epoch FROM pg_postmaster_start_time())::text AS epoch"  # it has no unlogged tables
+RECORD = 5  # fields of a record that carries what it says
+FEW_RECORDS = 4  # a turn that goes from one step to the next has three
 XID_NOW = "pg_current_xact_id()::text::bigint"
 XID = f"{XID_NOW} AS xid"  # the number of the transaction, for those that tell own writes from others'
 
@@ -35,3 +37,17 @@ def statement(name: str) -> str:
     """A text of `sql/statements/`; `{row}` in it is `ROW`, `{epoch}` is `EPOCH`, `{not_held}` is `NOT_HELD`."""
     text = (SQL / "statements" / f"{name}.sql").read_text("utf-8")
     return text.replace("{row}", ROW).replace("{epoch}", EPOCH).replace("{not_held}", NOT_HELD)
+
+
+@lru_cache
+def advance_one(records: int) -> str:
+    """One append of so many records: a scalar for each of their fields, or an array where there are more than a turn has."""
+    columns = ("bigint", "smallint", "bytea", "bytea", "bytea")
+    first = 21
+    rows = []
+    for row in range(records):
+        fields = enumerate(columns, first + RECORD * row)
+        rows.append(f"({', '.join(f'${number}::{column}' for number, column in fields)})")
+    many = "unnest($21::bigint[], $22::smallint[], $23::bytea[], $24::bytea[], $25::bytea[])"
+    values = many if records > FEW_RECORDS else f"(VALUES {', '.join(rows)})"
+    return statement("advance_one").replace("{records}", values)

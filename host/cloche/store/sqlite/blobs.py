@@ -11,7 +11,7 @@ class SqliteBlobs(Facet):
     """Implements `Blobs` on a connection."""
 
     async def put_blob(self, digest: str, data: bytes) -> None:
-        await self._database.write(lambda db: keep(db, digest, data))
+        await self._database.write_with({digest: data}, lambda db: keep(db, digest, data))
 
     async def blob(self, digest: str) -> bytes | None:
         sql = "SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?"  # megabytes, if it is a guest

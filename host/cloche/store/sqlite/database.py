@@ -6,13 +6,13 @@ import asyncio
 import ctypes
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from cloche.errors import DamagedStore, ForeignStore, StoreFailed, StoreFull, StoreUnavailable
+from cloche.errors import DamagedStore, ForeignStore, StoreError, StoreFailed, StoreFull, StoreUnavailable
 from cloche.store.private import make_private
 from cloche.store.sqlite import wal
 from cloche.store.sqlite.files import StoreFiles, check_life, check_path
@@ -28,6 +28,10 @@ _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 _MEAN_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
 _PATIENT = "PRAGMA busy_timeout = 5000"
 READERS = 4  # threads for long reads; one that is very long does not hold up the others
+SHORT_BLOB = (
+    8 << 20
+)  # bytes that are written on the loop's thread: more than the guest for JavaScript, less than that for Python
+WAL_PAGES = 1_000  # after which a commit copies the WAL into the file: SQLite's own default
 _SCHEMA = FilePath(__file__).with_name("sql")
 
 
@@ -54,6 +58,7 @@ class Database:
             raise ForeignStore(f"{self.path} is an empty file, not a cloche store", path=str(path))
         check_path(self.path)
         self._failure: StoreFailed | None = None
+        self._large_blobs: set[str] = set()  # that are there
         self._in_thread = 0  # transactions that wait, or have waited, in the writer's thread
         self._writer, self._readers = _Threads("cloche-writer", 1), _Threads("cloche-reader", READERS)
         self._of_reader = threading.local()
@@ -149,6 +154,36 @@ class Database:
             return result
 
         return await self._on_writer(lambda: self._patiently(call))
+
+    async def write_with(self, blobs: Mapping[str, bytes], body: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write`, of a `body` that keeps these too, where they are not there: a guest is megabytes, and is written beside
+        the event loop, once."""
+        large = {digest for digest, data in blobs.items() if len(data) > SHORT_BLOB}
+        if large <= self._large_blobs:
+            return await self.write(body)
+        result = await self._write_large(body)
+        self._large_blobs |= large
+        return result
+
+    async def _write_large(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write_beside`. What was written is copied from the WAL into the file by a reader: meanwhile others write."""
+
+        def call() -> T:
+            self.connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try:
+                result = self._transact(body)
+                self._acknowledge()
+            finally:
+                self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            return result
+
+        result = await self._on_writer(lambda: self._patiently(call))
+        asyncio.get_running_loop().run_in_executor(self._readers.pool, self._copy_wal)  # nobody waits but `close`
+        return result
+
+    def _copy_wal(self) -> None:
+        with suppress(StoreError), self.translated():  # then the next one who writes does it
+            self._reader().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     async def change(self, sql: str, values: Sequence[Any]) -> int:
         """How many rows a statement changes, in a transaction of its own."""

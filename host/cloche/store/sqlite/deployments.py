@@ -36,7 +36,7 @@ class SqliteDeployments(Facet):
             )
             return _version_of(db.execute(_DEPLOY, values).fetchall()[0])
 
-        return await self._database.write(write)
+        return await self._database.write_with(blobs, write)
 
     async def version_of(self, tenant: TenantId, name: str) -> Version | None:
         by_id = f"SELECT {_VERSION} FROM versions WHERE tenant = ? AND id = ?"

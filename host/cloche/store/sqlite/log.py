@@ -46,9 +46,13 @@ class SqliteLog(Facet):
     """Implements `Log` on a connection."""
 
     async def commit(self, appends: Sequence[Append]) -> list[Outcome]:
-        is_short = all(len(append.records) <= SHORT_COMMIT for append in appends)
-        write = self._database.write if is_short else self._database.write_beside
-        return await write(lambda db: [self._append(db, append) for append in appends])
+        def write(db: sqlite3.Connection) -> list[Outcome]:
+            return [self._append(db, append) for append in appends]
+
+        blobs = {digest: data for append in appends if append.new for digest, data in append.new.blobs.items()}
+        if any(len(append.records) > SHORT_COMMIT for append in appends):
+            return await self._database.write_beside(write)
+        return await self._database.write_with(blobs, write)
 
     def _append(self, db: sqlite3.Connection, append: Append) -> Outcome:
         if append.queue_max is not None and (waiting := _queued(db, append.key.tenant)) >= append.queue_max:

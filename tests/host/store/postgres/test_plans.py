@@ -43,6 +43,10 @@ async def _append(store: PostgresStore, count: int, **more: Any) -> None:
 # What is asked of the store, and the indexes that it may be found by.
 USES: dict[str, tuple[Use, set[str]]] = {
     "one append": (lambda store: _append(store, 1), {"runs_pkey"}),
+    "one append of many records": (
+        lambda store: store.commit([Log(key()).append(*[Kind.STEP_CALLED] * 9, new=None)]),
+        {"runs_pkey"},
+    ),
     "many appends": (lambda store: _append(store, 3), {"runs_pkey"}),
     "a start": (
         lambda store: store.commit([Log(key("new")).append(Kind.RUN_CREATED, new=NewRun("w", "c", {}))]),

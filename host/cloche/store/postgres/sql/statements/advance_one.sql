@@ -1,4 +1,5 @@
--- One append to a run that is there: scalars, so that its plan is the same whatever the tables hold, and is made once.
+-- One append to a run that is there: scalars, so that its plan is the same whatever the tables hold, and is made once. Its few
+-- records are scalars too: an array costs the driver more than the rest of the statement.
 WITH moved AS (
     UPDATE cloche.runs SET
         status = $4, wake_at = $5, updated_at = $6, head_seq = $7, head_hash = $8,
@@ -11,6 +12,6 @@ WITH moved AS (
 ), put AS (
     INSERT INTO cloche.records (tenant, run_id, seq, kind, path, record, hash)
     SELECT moved.tenant, moved.id, r.seq, r.kind, r.path, r.record, r.hash
-    FROM moved, unnest($21::bigint[], $22::smallint[], $23::bytea[], $24::bytea[], $25::bytea[]) AS r(seq, kind, path, record, hash)
+    FROM moved, {records} AS r(seq, kind, path, record, hash)
 )
 SELECT pg_current_xact_id()::text::bigint AS xid FROM moved

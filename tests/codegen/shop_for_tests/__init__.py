@@ -1,0 +1,1 @@
+"""A package whose modules workflows of the tests use as modules."""

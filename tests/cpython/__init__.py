@@ -1,0 +1,1 @@
+"""CPython's own tests under glass: what of them passes, and why the rest does not."""

@@ -1,0 +1,77 @@
+"""What a tenant asks of the host's event loop comes in its turn: a neighbour makes its steps meanwhile.
+
+Counted in the neighbour's steps, not in seconds: on the code before there were turns an attacker made ten calls beside each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hostile.platform import ENGINES, Mode, javascript
+from support.apps import AppOn, in_loop
+
+from cloche import Limits, Policy, Workflow, create_step, create_workflow
+from cloche.run.clock import SystemWorld
+from cloche.store import MemoryStore
+
+CALLS_BEFORE, CALLS_MADE = 50, 600
+BODIES = {"w": "return 1;", "waits": "await cloche.waitForEvent('w', 'never', 0);"}
+
+
+def works() -> Workflow:
+    """A run of ten steps."""
+    made = create_workflow(id="works", guest="javascript")
+    for number in range(10):
+        made.then(create_step(id=f"s{number}", execute=lambda data: data))
+    return made.commit()
+
+
+async def left(mallory: Any, number: int) -> None:
+    await mallory.start("w", number)
+
+
+async def sent(mallory: Any, number: int) -> None:
+    await mallory.send_event("r", f"e{number}", "x" * 1_000)
+
+
+async def listed(mallory: Any, number: int) -> None:
+    await mallory.list()
+    await mallory.view("r")
+
+
+CALLS: dict[str, Callable[[Any, int], Awaitable[None]]] = {"starts": left, "events": sent, "looks": listed}
+
+
+@pytest.mark.parametrize("again", CALLS.values(), ids=CALLS)
+def test_calls_by_the_hundred_do_not_hold_up_a_neighbour(
+    mode: Mode, again: Callable[[Any, int], Awaitable[None]]
+) -> None:
+    """All of them were under way before the neighbour's only one had begun."""
+
+    @in_loop
+    async def live() -> None:
+        async with AppOn(
+            MemoryStore(), world=SystemWorld(), engine=ENGINES[mode](Limits()), policy=Policy(), workflows=[works()]
+        ) as app:
+            mallory, done = app.tenant("mallory"), 0
+            for name, body in BODIES.items():
+                await app.deploy("mallory", javascript(body), workflow=name, language="javascript")
+            await mallory.start("waits", 1, run_id="r")
+
+            async def call(number: int) -> None:
+                nonlocal done
+                await again(mallory, number)
+                done += 1
+
+            await asyncio.gather(*(call(number) for number in range(CALLS_BEFORE)))
+            done, flood = 0, [asyncio.create_task(call(CALLS_BEFORE + number)) for number in range(CALLS_MADE)]
+            run = await app.tenant("neighbour").start("works", 1)
+            assert (await run.result()).unwrap() == 1
+            assert done < CALLS_MADE * 3 // 4
+            await asyncio.gather(*flood)
+            assert done == CALLS_MADE  # they wait, and none is refused
+
+    live()
