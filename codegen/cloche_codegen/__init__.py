@@ -12,6 +12,7 @@ from cloche_codegen.lower import lower
 from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import workflow
+from cloche_codegen.parameters import resource
 from cloche_codegen.python import python
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
@@ -80,6 +81,7 @@ __all__ = [
     "python",
     "race",
     "refs",
+    "resource",
     "scope",
     "set_deadline",
     "set_tags",

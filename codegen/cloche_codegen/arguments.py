@@ -8,6 +8,7 @@ of a `map`, where it could as well be meant literally or as a template: there it
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -214,8 +215,25 @@ def value_of(given: object, path: str, what: str, problems: Problems) -> Value:
     return LiteralValue(value=None)
 
 
+_UNITS: Final = {
+    "ms msec msecs millisecond milliseconds": 0.001,
+    "s sec secs second seconds": 1,
+    "m min mins minute minutes": 60,
+    "h hr hrs hour hours": 3_600,
+    "d day days": 86_400,
+    "w week weeks": 604_800,
+}
+_SECONDS: Final = {name: seconds for names, seconds in _UNITS.items() for name in names.split()}
+_PART: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(_SECONDS, key=len, reverse=True))})\b", re.IGNORECASE)
+
+
 def duration_of(given: object, path: str, problems: Problems) -> tuple[int | None, Value | None]:
-    """Milliseconds, or a value that will give seconds. Negative is no wait; a part of a millisecond is a whole one."""
+    """Milliseconds, or a value that will give seconds. Negative is no wait; a part of a millisecond is a whole one.
+
+    A text is a duration (`3 days`, `1h 30m`), else a code string.
+    """
+    if isinstance(given, str) and (seconds := seconds_in(given)) is not None:
+        given = seconds
     if isinstance(given, timedelta):
         given = given.total_seconds()
     if isinstance(given, int | float) and not isinstance(given, bool):
@@ -230,6 +248,14 @@ def duration_of(given: object, path: str, problems: Problems) -> tuple[int | Non
         )
         return 0, None
     return None, value_of(given, path, "duration", problems)
+
+
+def seconds_in(text: str) -> float | None:
+    """The seconds of a duration as people write it: `3 days`, `1h 30m`, `250ms`. None if it is none."""
+    parts = _PART.findall(text)
+    if not parts or _PART.sub("", text).strip(" ,"):
+        return None
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
 
 
 def date_of(given: object, path: str, problems: Problems) -> tuple[datetime | None, Value | None]:

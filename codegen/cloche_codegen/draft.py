@@ -6,6 +6,7 @@ an author calls are those of `builder.Workflow`.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeAlias, cast
@@ -43,6 +44,8 @@ class Draft(Schematic):
     suspend_schema = None
 
     parameters: Parameters | None = None  # of a native one
+
+    function: Callable[..., Any] | None = None  # that of a native workflow
 
     def __init__(
         self,
@@ -198,6 +201,9 @@ class Draft(Schematic):
             nested = self._problems.build(g.WorkflowNode, f"{self.id}/{name}", id=name, workflow=step.id, **given)
             return nested or g.WorkflowNode(id=str(name), workflow=step.id)
         hint = "; make it a step with @step or create_step" if callable(step) else ""
+        if inspect.iscoroutine(step):
+            step.close()  # it will never run, and Python would warn of that as well
+            hint = "; give the step itself, without calling it: what it is called with flows in from the node before"
         raise GraphError.one("not_a_step", self.id, f"{what} takes a step or workflow, not {type(step).__name__}{hint}")
 
     def _register(self, step: Step) -> None:

@@ -66,6 +66,9 @@ def workflow(
 
 def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[W], options: dict[str, Any]) -> W:
     if not isinstance(function, FunctionType) or not inspect.iscoroutinefunction(function):
+        if isinstance(function, str):
+            advice = f"an id is given by its name: @workflow(id={function!r})"
+            raise GraphError.one("bad_workflow", id or function, f"@workflow takes a function, not text; {advice}")
         name = getattr(function, "__qualname__", repr(function))
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
     described = (inspect.getdoc(function) or "").partition("\n")[0] or None
@@ -76,6 +79,7 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
     fields = {"description": described, "guest": "python", **_schemas(name, function, parameters, options), **options}
     made = workflow_class(id=name, **fields)
     made.parameters = parameters
+    made.function = function
     made._late = lambda: _graph(made, function)
     return made
 

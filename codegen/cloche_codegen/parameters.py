@@ -30,10 +30,13 @@ class Parameters:
     whole: Signature
     context: str | None = None
     types: Mapping[str, Any] = field(default_factory=dict, repr=False)  # of its own, where they have some
+    resources: Mapping[str, type] = field(default_factory=dict, repr=False)  # what the host gives it, by annotation
 
     @cached_property
     def own(self) -> Signature:
-        kept = [one for one in self.whole.parameters.values() if one.name != self.context]
+        kept = [
+            one for name, one in self.whole.parameters.items() if name != self.context and name not in self.resources
+        ]
         return self.whole.replace(parameters=kept)
 
     @cached_property
@@ -86,6 +89,11 @@ class Parameters:
         several = [*self.whole.parameters.values(), extra]
         several.sort(key=lambda one: one.kind)
         return replace(self, whole=self.whole.replace(parameters=several), context=extra.name)
+
+    def without_resources(self) -> Parameters:
+        """The same for a function that is not given any."""
+        kept = [one for name, one in self.whole.parameters.items() if name not in self.resources]
+        return replace(self, whole=self.whole.replace(parameters=kept), resources={})
 
     def of_value(self, value: Any) -> dict[str, Any]:
         """One value as arguments by name.
@@ -174,6 +182,23 @@ def _stub_of(definition: str) -> Callable[..., None]:
     (stub,) = made.values()
     found: Callable[..., None] = stub
     return found
+
+
+class _Resource:
+    def __repr__(self) -> str:
+        return "resource()"
+
+
+RESOURCE: Final = _Resource()
+
+
+def resource() -> Any:
+    """The default of a step's parameter that the host gives it: `async def charge(order: Order, db: Db = resource())`.
+
+    What it is given is that of `Cloche(resources={Db: …})` for its annotation. It is no part of a call, so checkers and
+    workflows pass the others alone.
+    """
+    return RESOURCE
 
 
 def workflow_parameters(function: Callable[..., Any]) -> Parameters:

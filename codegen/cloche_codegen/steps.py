@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, field_validator
 
 from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
-from cloche_codegen.parameters import Parameters, mapping_type, parameters_of, type_of
+from cloche_codegen.parameters import RESOURCE, Parameters, mapping_type, parameters_of, type_of
 from cloche_codegen.schemas import adapter_of
 from cloche_codegen.variables import P, R
 
@@ -217,6 +217,9 @@ def clone_step(step: S, *, id: str) -> S:
 
 def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     id, execute = options["id"], options["execute"]
+    if isinstance(execute, str):
+        advice = f"an id is given by its name: @step(id={execute!r})"
+        raise GraphError.one("bad_step", execute, f"@step takes a function, not text; {advice}")
     if not callable(execute):
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
     given = {key: value for key, value in options.items() if value is not None}
@@ -225,6 +228,9 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     retries = given.get("retries")
     if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
         raise GraphError.one("bad_step", str(id), f"retries must be a whole number from 0, not {retries!r}")
+    timeout = given.get("timeout_s")
+    if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0):
+        raise GraphError.one("bad_step", str(id), f"timeout_s is a number of seconds above 0, not {timeout!r}")
     if given.get("at_most_once"):
         config = given.get("retry_config")
         if config is not None and config.attempts:
@@ -232,7 +238,7 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
             raise GraphError.one("bad_step", str(id), what)
         given["retries"] = retries or 0  # whatever its workflow says
     _refuse_method(id, execute)
-    parameters = parameters_of(execute)
+    parameters = _with_resources(id, execute, scope)
     types = _types(id, execute, parameters, scope)
     if parameters.is_by_name:
         given.setdefault("input_schema", mapping_type(parameters.name, parameters, types))
@@ -255,6 +261,36 @@ def _refuse_method(id: str, execute: Execute) -> None:
             f"{name} is a method: a step may run in another process, where there is no {first}. Make it a function, or put "
             "@staticmethod above @step, and pass what it needs",
         )
+
+
+def _with_resources(id: str, execute: Execute, scope: Mapping[str, Any]) -> Parameters:
+    """Those that the host gives: with the default `resource()`, or of a class that no data can become."""
+    parameters = parameters_of(execute)
+    resources: dict[str, type] = {}
+    for name, one in parameters.own.parameters.items():
+        if one.default is not RESOURCE and one.default is not inspect.Parameter.empty:
+            continue
+        try:
+            kind = annotation_of(id, execute, one.annotation, scope)
+        except GraphError:
+            continue  # told below, where it matters
+        if one.default is RESOURCE and (kind is Any or not isinstance(kind, type)):
+            message = f"parameter '{name}' is a resource(), which is found by its annotation: write {name}: Class = resource()"
+            raise GraphError.one("bad_step", str(id), message)
+        if one.default is RESOURCE or _is_no_data(kind):
+            resources[name] = kind
+    return replace(parameters, resources=resources) if resources else parameters
+
+
+def _is_no_data(kind: Any) -> bool:
+    """Whether it is a class that no value of a workflow can become: a connection, a client."""
+    if not isinstance(kind, type) or kind.__module__ == "builtins" or hasattr(kind, "__pydantic_core_schema__"):
+        return False
+    try:
+        adapter_of(kind, kind.__name__)
+    except GraphError:
+        return True
+    return False
 
 
 def _types(id: str, execute: Execute, parameters: Parameters, scope: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 V = TypeVar("V")
-Duration = float | timedelta  # seconds, or a timedelta
+Duration = float | timedelta | str  # seconds, a timedelta, or "3 days"
 Tag = str | int | float | bool | None
 
 
@@ -116,7 +116,7 @@ def create_task(awaitable: Awaitable[T], *, name: str | None = None) -> Task[T]:
 
 
 def sleep(seconds: Duration = 0, /, *, name: str | None = None, **parts: float) -> Awaitable[None]:
-    """Wait `seconds` (a number or timedelta), or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
+    """Wait `seconds` (a number or timedelta), `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
     _outside("sleep")
 
 

@@ -5,6 +5,7 @@ from cloche.client import Cloche as Cloche
 from cloche.client import Evaluation as Evaluation
 from cloche.client import Problem as Problem
 from cloche.client import Run as Run
+from cloche.client import RunRecord as RunRecord
 from cloche.client import RunRow as RunRow
 from cloche.client import SyncCloche as SyncCloche
 from cloche.client import SyncRun as SyncRun
@@ -123,6 +124,7 @@ from cloche_codegen import patched as patched
 from cloche_codegen import path as path
 from cloche_codegen import race as race
 from cloche_codegen import refs as refs
+from cloche_codegen import resource as resource
 from cloche_codegen import scope as scope
 from cloche_codegen import set_deadline as set_deadline
 from cloche_codegen import set_tags as set_tags

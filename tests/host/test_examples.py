@@ -20,10 +20,14 @@ PRINTED = {
     "04_loops.py": "1 after 4 turns\n",
     "05_approval.py": "{'approve': {'question': 'pay 250 EUR?'}}\npaid\n",
     "06_native.py": "{'mails': 2, 'account': 'a-ann'}\nreplays: True\n",
+    "08_agent.py": (
+        "{'approve': {'question': 'Go on?'}}\n{'heard': [3, 6], 'turns': 50}\n{'value': 'turn 49: I heard 3'}\n"
+    ),
+    "09_code_writing_agent.py": ("attempt 1: line 4: return summ(prices): NameError\nattempt 2: 10, with 2 steps\n"),
     "07_platform.py": (
         "umbra may not deploy: fuel-exhausted\n"
         "acme success sent mail to ann\n"
-        "umbra failed NotGranted: step 'pay' is not granted to tenant umbra with this input\n"
+        "umbra failed NotGranted: step 'pay' is not granted to tenant umbra; granted are: mail\n"
         "umbra failed FuelExhausted: the workflow was stopped in a turn: it computed longer than one event may take: "
         "is there an endless loop? Put heavy work into a step\n"
         "acme 1 runs, 1 steps, metered: True\n"
@@ -31,7 +35,7 @@ PRINTED = {
     ),
 }
 
-IN_PYTHON = ("06_native.py",)
+IN_PYTHON = ("06_native.py", "08_agent.py", "09_code_writing_agent.py")
 
 
 ROOT = EXAMPLES.parents[1]

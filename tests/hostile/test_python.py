@@ -8,6 +8,8 @@ from support.guests import needs_python
 
 from cloche import Limits
 
+CANNOT = ", which cannot cross; what can: text, numbers, bytes, dates, lists, mappings, models"
+
 
 @pytest.fixture(autouse=True)
 def _guest() -> None:
@@ -98,8 +100,8 @@ def test_what_asks_for_too_much_is_stopped(mode: Mode, body: str, name: str) -> 
         ("await type(step('echo')()).__mro__[3]()", "Deadlock", "nothing outside will ever answer"),
         ("import types\n@types.coroutine\ndef odd():\n    yield 5\nawait odd()", "TypeError", "int cannot be awaited"),
         ("import cloche._loop as loop\nloop.put = loop.finish = None", "Deadlock", "nothing outside will ever answer"),
-        ("return print", "TypeError", "result is a function"),
-        ("await step('echo')({'a': [print]})", "TypeError", "arguments[0].a[0] is a function"),
+        ("return print", "TypeError", f"result is a function{CANNOT}"),
+        ("await step('echo')({'a': [print]})", "TypeError", f"arguments[0].a[0] is a function{CANNOT}"),
         ("a = []; a.append(a); return a", "TypeError", "result[0] is a cycle"),
         ("return {1: 2}", "TypeError", "only text keys can cross"),
         ("class T(dict):\n    def items(self): raise ValueError('t')\nreturn T(a=1)", "ValueError", "t"),

@@ -24,7 +24,7 @@ async def wrong(order: Order) -> str:
     winner: Decimal = await cloche.race(price(order), with_context(order))  # refused
     event = await cloche.wait_for_event("paid", schema=Paid)
     event.amount  # refused
-    await cloche.sleep("3 days")  # refused
+    await cloche.sleep([3])  # refused
     await count(5)  # refused
     return await count("a")  # refused
 

@@ -100,6 +100,7 @@ async def shop(order: Order) -> Paid:
     assert_type(await cloche.race(price(order), with_context(order)), Decimal | Paid)
     assert_type(await cloche.wait_for_event("paid", schema=Paid, timeout=timedelta(days=3)), Paid)
     await cloche.sleep(days=3)
+    await cloche.sleep("3 days")
     assert_type(await count("a"), int)
     return await charge(order, first)
 

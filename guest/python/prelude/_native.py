@@ -99,8 +99,8 @@ def workflow(
 
 
 # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def sleep(seconds: float | timedelta = 0, /, *, name: str | None = None, **parts: float) -> TimerCall:
-    """Wait `seconds`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes. `name` is what the sleep is called."""
+def sleep(seconds: float | timedelta | str = 0, /, *, name: str | None = None, **parts: float) -> TimerCall:
+    """Wait `seconds`, `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes. `name`: what it is called."""
     return TimerCall(None, _ms(seconds, parts), None, is_wait=True, name=_name(name))
 
 
@@ -108,7 +108,28 @@ def _name(name: str | None) -> str | None:
     return None if name is None else scope_named(name)
 
 
-def _ms(duration: float | timedelta, parts: dict[str, float] | None = None) -> int:
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def _seconds(text: str) -> float:
+    """Of a duration as people write it: `3 days`, `1h 30m`, `250ms`."""
+    import re  # it costs a guest that reads no such text nothing
+
+    part = (
+        r"(\d+(?:\.\d+)?)\s*(ms\w*|milli\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)(?![a-z])"
+    )
+    parts = re.findall(part, text, re.IGNORECASE)
+    if not parts or re.sub(part, "", text, flags=re.IGNORECASE).strip(" ,"):
+        raise ValueError(f"{text!r} is no duration: write seconds as a number, a timedelta, or '3 days', '1h 30m'")
+    return sum(
+        float(number) * (0.001 if unit.lower().startswith(("ms", "mil")) else _UNITS[unit[0].lower()])
+        for number, unit in parts
+    )
+
+
+def _ms(duration: float | timedelta | str, parts: dict[str, float] | None = None) -> int:
+    if isinstance(duration, str):
+        duration = _seconds(duration)
     whole = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
     return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
 
@@ -122,8 +143,8 @@ async def wait_for_event(
     name: str,
     *,
     schema: Any = None,
-    timeout: float | timedelta | None = None,
-    heartbeat: float | timedelta | None = None,
+    timeout: float | timedelta | str | None = None,
+    heartbeat: float | timedelta | str | None = None,
 ) -> Any:
     """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta).
 
@@ -138,7 +159,7 @@ async def wait_for_event(
     return value if read is None else read(value)
 
 
-def _positive(heartbeat: float | timedelta) -> int:
+def _positive(heartbeat: float | timedelta | str) -> int:
     ms = _ms(heartbeat)
     if ms < 1:
         raise ValueError("heartbeat is a time of at least a millisecond")

@@ -94,7 +94,7 @@ def convert(value: Any) -> tuple[int, Any]:
     if crossing is not None:
         made = crossing(value)
         return (PLAIN, _typed(value, made)) if isinstance(made, dict) else _again(made)
-    return REFUSED, _kind(value)
+    return REFUSED, f"{_kind(value)}{_WHAT_CAN}"
 
 
 def _typed(value: Any, fields: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +154,9 @@ def _failure(error: BaseException) -> tuple[int, Any]:
         return PLAIN, dict(import_module("cloche._loop").failure(error))
     finally:
         _failing.pop()
+
+
+_WHAT_CAN = ", which cannot cross; what can: text, numbers, bytes, dates, lists, mappings, models"
 
 
 def _kind(value: object) -> str:

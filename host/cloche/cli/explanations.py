@@ -163,7 +163,62 @@ code of its own in brackets.""",
 }
 
 
+# What is wrong with a workflow before it runs: the codes in brackets.
+PROBLEMS: dict[str, str] = {
+    "ambiguous_text": "A plain text in a `map` could be a value, a template or a path: say which, as the message shows.",
+    "bad_arm": "An arm of `branch` or `choose` is a pair `(condition, step)`.",
+    "bad_callback": "`on_start`, `on_finish` and `on_error` are functions; the message has what was given.",
+    "bad_code": "A code string is one JavaScript expression, such as `inputData.score > 80`; this one cannot be read as one.",
+    "bad_condition": "A condition is a function, an expression (`path(…)`, `refs(…)`), a code string or a predicate as data.",
+    "bad_event": "The name of an event is 1 to 200 characters of text without control characters.",
+    "bad_function": "A function in a stored graph is not as cloche writes it: store the graph again from its workflow.",
+    "bad_graph": "A stored graph is not in the form that `graph.to_json()` writes; the message has the place.",
+    "bad_id": "An id is text of 1 to 200 characters, without a slash, without control characters, and no space around it.",
+    "bad_path": "A path names fields that are there: `inputData.a.b`, `state.x`, `steps.ID.field`. The message has the part.",
+    "bad_policy": "`min_successes` and `tolerated_failures` are whole numbers that can be met by as many arms as there are.",
+    "bad_schema": "A schema is a type or a pydantic model. The message has the annotation that cannot be read as one.",
+    "bad_step": "A step is a function with an id: `@step`, `@step(id=…)` or `create_step(id=…, execute=…)`.",
+    "bad_template": "A template of a `map` names paths in `${…}`; the message has the part that is none.",
+    "bad_text": "A text in a graph cannot be stored: it has half of a character in it (a lone surrogate).",
+    "bad_value": "A value cannot stand here: the message says what is taken. Durations are seconds, a timedelta or `3 days`.",
+    "bad_workflow": "A native workflow is an async function: `@workflow` or `@workflow(id=…)` above `async def`.",
+    "code_in_python": "Code strings are JavaScript: a graph with one cannot run in the Python guest. Write a Python function.",
+    "committed": "A workflow cannot change after `commit()`: begin another one, or use `clone_workflow`.",
+    "duplicate_id": "Two nodes have one id: give one another with `id=`, `clone_step` or `clone_workflow`.",
+    "empty_block": "A `parallel`, `branch` or `choose` has no arms.",
+    "empty_graph": "A workflow has at least one node: `.then(step)`.",
+    "expression_as_bool": "`and`, `or`, `not` cannot be seen in an expression: write `&`, `|`, `~`, with parentheses.",
+    "function_in_javascript": 'A Python function runs in the Python guest. Leave `guest="auto"`, or write an expression.',
+    "host_closures": 'A function can only run on the host, which `mode="host-closures"` and the tenant\'s policy must allow.',
+    "naive_datetime": "A moment needs a time zone: `datetime(…, tzinfo=timezone.utc)`.",
+    "native_workflow": "A workflow that is a function has no builder: call steps and other workflows in it.",
+    "not_a_list": "`foreach` takes a list, and what flows in is none: put a `map` before it.",
+    "not_a_step": "Only steps and committed workflows stand in a graph: put `@step` above the function, and do not call it.",
+    "not_committed": "A workflow is used before it is complete: end it with `.commit()`.",
+    "not_preceding": "A step is asked for its result where it has not run yet: ask after it.",
+    "predicate_too_deep": "Conditions are nested deeper than 64: take parts of them into a function.",
+    "python_function": "A function cannot go under glass: the message has file and line, what is in the way, and what to do.",
+    "schema_misfit": "What one node gives does not fit what the next one takes: put a `map` between them, or change a schema.",
+    "two_definitions": "Two different things have one name in one workflow: give one of them another.",
+    "unknown_format": "The graph was stored by a newer version of cloche: read it with that one.",
+    "unknown_reference": "A name is asked for that is not there; the message lists what there is.",
+    "workflow_cycle": "A workflow stands in itself. To go on with another run of it, start a child.",
+}
+
+
 def explanation(code: str) -> str | None:
-    """The page for `code`, or None. Codes of graph problems (`bad_…`) are explained by their own messages."""
-    text = EXPLANATIONS.get(code)
+    """The page for a code, the code of a problem of a graph, or the name of an error (`MissingStep`); None if there is none."""
+    text = EXPLANATIONS.get(code) or PROBLEMS.get(code.strip("[]")) or EXPLANATIONS.get(_code_of(code))
     return text.strip() if text else None
+
+
+def _code_of(name: str) -> str:
+    """The code of the error of this name."""
+    from cloche import errors
+
+    kind = getattr(errors, name, None)
+    code = getattr(kind, "code", None) or _AS.get(name, "")
+    return str(code)
+
+
+_AS = {"GraphError": "graph", "UnknownReference": "graph", "NotCommitted": "graph"}

@@ -4,6 +4,7 @@ from cloche.client.building import WorkflowBuilder, create_workflow
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.evaluation import Evaluation, Problem
+from cloche.client.records import RunRecord
 from cloche.client.runs import Run
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
@@ -17,6 +18,7 @@ __all__ = [
     "FailureGroup",
     "Problem",
     "Run",
+    "RunRecord",
     "RunRow",
     "SyncCloche",
     "SyncRun",

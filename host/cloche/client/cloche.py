@@ -22,6 +22,7 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.results import RunResult
+from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
 from cloche.tenancy import InForce, Policy
 from cloche.worker import shutdown
@@ -53,6 +54,8 @@ class Cloche(Client, Hosting, Upkeep):
         store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
+        resources: what steps are given beside their arguments, by the class that a parameter is annotated with: connections,
+            clients. They are this process's own, and cross no glass.
         engine: where workflow code runs; `SandboxEngine()` by default.
         tenant: whose runs the methods of this object are about.
         policy: what a tenant's code may take; a new run is pinned to it. Where none is given, registered workflows have the
@@ -77,6 +80,7 @@ class Cloche(Client, Hosting, Upkeep):
         *,
         workflows: Iterable[Workflow] = (),
         steps: Iterable[Step] = (),
+        resources: Mapping[type, Any] | None = None,
         engine: CellSource | None = None,
         tenant: str = DEFAULT_TENANT,
         policy: Policy | None = None,
@@ -92,8 +96,8 @@ class Cloche(Client, Hosting, Upkeep):
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
-        self._workflows = list(workflows)
-        self._steps = list(steps)
+        self._workflows: list[Workflow] = all_of(workflows, "workflow")
+        self._steps: list[Step] = all_of(steps, "step")
         self._engine = engine or SandboxEngine()
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -106,6 +110,7 @@ class Cloche(Client, Hosting, Upkeep):
             lease_ttl_s=lease_ttl_s,
             loop_stall_max_s=loop_stall_max_s,
             skew_max_s=skew_max_s,
+            resources=resources,
         )
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None

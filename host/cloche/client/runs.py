@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Generic
 
+from cloche.client.records import Places, RunRecord
 from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
@@ -174,10 +175,11 @@ class Run(Generic[Out]):
         async with self._open() as connection:
             return await why.why(connection.store, self._key, connection.world.now())
 
-    async def history(self, from_seq: int = 0) -> list[Record]:
+    async def history(self, from_seq: int = 0) -> list[RunRecord]:
         """All records so far, verified; those after number `from_seq`."""
         async with self._open() as connection:
-            return await all_records(connection.store, self._key, Seq(from_seq))
+            places = Places(self.records)
+            return [await places.placed(one) for one in await all_records(connection.store, self._key, Seq(from_seq))]
 
     async def traceback_of(self, record: Record) -> str | None:
         """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
@@ -209,9 +211,10 @@ class Run(Generic[Out]):
         async with self._open() as connection:
             return await connection.store.records(self._key, Seq(after), limit)
 
-    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[Record]:
+    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
         """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`."""
         seq, stops = Seq(from_seq), (*FINAL, RunStatus.BLOCKED) if final else RESTING
+        places = Places(self.records)
         async with self._open() as connection:
             while not connection.closed:
                 with closing(await connection.changed(self._key)) as changed:
@@ -219,7 +222,7 @@ class Run(Generic[Out]):
                         async for page in record_pages(connection.store, self._key, seq):
                             for record in page:
                                 seq = record.seq
-                                yield record
+                                yield await places.placed(record)
                         if row.status in stops:
                             return
                     await changed

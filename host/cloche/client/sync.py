@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cloche.client.evaluation import Evaluation
+    from cloche.client.records import RunRecord
     from cloche.client.tenant_runs import StartOptions
     from cloche.store import Version
     from cloche_codegen import Workflow
@@ -140,6 +141,8 @@ class SyncRun(Blocking, Generic[Out]):
         def resume(self, *, step: Any = None, resume_data: Any = None, **options: Any) -> RunResult[Out]: ...
         def status(self) -> str: ...
         def cancel(self) -> None: ...
+        def history(self, from_seq: int = 0) -> list[RunRecord]: ...
+        def stream(self, from_seq: int = 0, *, final: bool = False) -> Iterator[RunRecord]: ...
 
 
 class SyncCloche(Blocking):

@@ -204,6 +204,8 @@ def tenant_id(text: str) -> TenantId:
 
 
 def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+    if not isinstance(text, str):
+        raise UsageError(f"{what} {text!r} is no text, but of type {type(text).__name__}: write {str(text)!r}")
     text = normalize("NFC", text)
     if is_new and _SHOWN_AT_END.search(text):
         raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.engines import Code
     from cloche.history.machine import Input
 
+NAMES_SHOWN_MAX = 20
 _LONGEST = (1 << 63) - 1  # no number of ours takes more bytes
 PARENTS_MAX = 100_000  # runs whose children are known: of another one the store is asked again
 
@@ -214,7 +215,9 @@ class RunLimits:
             return None
         self._counters.on_denied(self._key, "steps", start.name)
         granted = [grant.step for grant in policy.steps or ()]
-        message = f"step '{start.name}' is not granted to tenant {self._key.tenant} with this input"
+        listed = ", ".join(granted[:NAMES_SHOWN_MAX]) + (", …" if len(granted) > NAMES_SHOWN_MAX else "") or "none"
+        what = " with this input" if start.name in granted else ""
+        message = f"step '{start.name}' is not granted to tenant {self._key.tenant}{what}; granted are: {listed}"
         return Failure.from_exception(NotGranted(message, limit="steps", value=granted, asked=start.name))
 
     def start_wait_s(self, start: StartStep) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from cloche.engines import Code, is_written
+from cloche.engines import Code, is_native, is_written
 from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.steps.binding import Calls, Checks
@@ -28,6 +30,7 @@ CODES_BYTES_MAX = 64 << 20  # of graphs of which is known how their steps are ca
 PATHS_MAX = 10_000  # at which steps of one code are called: a guest chooses them
 GRAPHS_BYTES_MAX = 256 << 20
 _BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
+log = logging.getLogger("cloche")
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -46,7 +49,8 @@ class _Known:
 class Registry:
     """Workflows and steps by id. Code that a tenant brought is never taken for a registered workflow of the same id."""
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Mapping[type, Any] | None = None) -> None:
+        self._resources = dict(resources or {})  # what steps are given, by the class that they name
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
         self._known: TenantCache[tuple[str, str, str, int, bool], _Known] = TenantCache(CODES_BYTES_MAX)
@@ -55,9 +59,10 @@ class Registry:
         """Workflows with their steps and children, and further steps.
 
         Raises:
-            UsageError: two different steps or workflows have one id.
+            UsageError: two different steps or workflows have one id, or something is neither.
         """
-        found: list[Any] = list(workflows)
+        found: list[Any] = all_of(workflows, "workflow")
+        steps = all_of(steps, "step")
         for workflow in found:  # which grows meanwhile
             _add(self._workflows, workflow.id, workflow, "workflows")
             if workflow.committed:
@@ -65,8 +70,17 @@ class Registry:
             steps = [*steps, *workflow.steps.values()]
             found += [child for child in workflow.children.values() if child not in found]
         for step in steps:
-            _add(self._steps, step.id, step, "steps")
+            _add(self._steps, step.id, with_resources(step, self._resources), "steps")
         self._known.clear()
+
+    def replace(self, workflow: Any) -> None:
+        """As `register`; what has its id, or that of one of its steps or children, is that no longer."""
+        _ = workflow.graph
+        for one in (workflow, *workflow.children.values()):
+            self._workflows.pop(one.id, None)
+            for id in one.steps:
+                self._steps.pop(id, None)
+        self.register([workflow])
 
     def workflow(self, id: str) -> Workflow | None:
         return self._workflows.get(id)
@@ -192,9 +206,25 @@ class Registry:
         """
         of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
         adapter = of.event_adapter(name) if of is not None else None
+        if adapter is None and not is_native(code):
+            _warn_if_unknown(code, name)
         if adapter is not None:
             payload = checked(adapter, payload, f"what event '{name}' carries")
         return as_plain(adapter, payload, "payload")
+
+
+def _warn_if_unknown(code: Code, name: str) -> None:
+    """Of an event that no node of a graph waits for. It is kept all the same: a graph that is upgraded may wait for it."""
+    if not 0 < len(code.graph) < LARGE_GRAPH:
+        return
+    graph = pinned_graph(code)
+    nodes = [node for one in (graph, *graph.workflows.values()) for node in one.nodes]
+    known = sorted({node.event for node in nodes if node.type == "wait_for_event"})
+    if name not in known:
+        log.warning(
+            "workflow %s waits for no event %r, so nothing takes it; it waits for: %s",
+            *(code.workflow, name, ", ".join(known) or "no event at all"),
+        )
 
 
 def calls_of(code: Code) -> Calls:
@@ -234,10 +264,62 @@ def _is_pinned(step: Step, today: Any, pinned: dict[str, Any] | None) -> bool:
     return adapter_of(today, step.id) is None or json_schema_of(today, "validation", step.id) == pinned
 
 
+def all_of(given: Any, kind: str) -> list[Any]:
+    """The workflows or steps (`kind`) in what somebody gave as a list of them.
+
+    Raises:
+        UsageError: it is no such list.
+    """
+    if hasattr(given, "id") or not isinstance(given, Iterable):
+        raise UsageError(f"{kind}s= takes a list: {kind}s=[{getattr(given, 'id', '…')}]")
+    all = list(given)
+    for one in all:
+        if hasattr(one, "execute" if kind == "step" else "committed"):
+            continue
+        name = str(getattr(one, "id", getattr(one, "__name__", repr(one))))
+        advice = f"put @{kind} above {name}" if callable(one) and not hasattr(one, "id") else f"it takes {kind}s alone"
+        raise UsageError(f"{kind}s= has {name}, which is a {type(one).__name__} and no {kind}: {advice}")
+    return all
+
+
+def with_resources(step: Any, resources: Mapping[type, Any]) -> Any:
+    """The step with what it is given beside its arguments.
+
+    Raises:
+        UsageError: it needs what is not there.
+    """
+    needed: Mapping[str, type] = step.parameters.resources
+    if not needed:
+        return step
+    for name, kind in needed.items():
+        if kind not in resources:
+            raise UsageError(
+                f"step '{step.id}' needs a {kind.__name__} for its parameter '{name}': give it as "
+                f"Cloche(resources={{{kind.__name__}: …}})"
+            )
+    given = {name: resources[kind] for name, kind in needed.items()}
+    return replace(step, execute=wraps(step.execute)(partial(step.execute, **given)))
+
+
 def _add(table: dict[str, Any], id: str, thing: Any, what: str) -> None:
     known = table.setdefault(id, thing)
-    if known is not thing and getattr(known, "execute", known) is not getattr(thing, "execute", thing):
+    if known is not thing and _function(known) is not _function(thing):
         raise UsageError(f"two {what} have the id '{id}': give one of them another with clone_step or id=")
+
+
+def _function(thing: Any) -> Any:
+    """A step's, without what it is given of the host; a workflow itself."""
+    execute = getattr(thing, "execute", thing)
+    return execute.func if isinstance(execute, partial) and thing.parameters.resources else execute
+
+
+def is_from_a_notebook(workflow: Workflow) -> bool:
+    """Whether a cell of a notebook defines it, or one of its steps: such a cell is run again and again."""
+    functions = [workflow.function, *(step.execute for step in workflow.steps.values())]
+    files = [
+        str(getattr(getattr(inspect.unwrap(one), "__code__", None), "co_filename", "")) for one in functions if one
+    ]
+    return any(file.startswith("<ipython-input") or "/ipykernel_" in file for file in files)
 
 
 def is_same(one: Workflow, other: Workflow) -> bool:

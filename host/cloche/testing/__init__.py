@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cloche.testing.apps import TestApp
     from cloche.testing.clock import StandStill, VirtualLoop, VirtualTime, VirtualWorld
-    from cloche.testing.crashes import CrashReport, crash_everywhere
+    from cloche.testing.crashes import (
+        CrashingSqliteStore,
+        CrashingStore,
+        CrashReport,
+        crash_everywhere,
+        several,
+    )
     from cloche.testing.doubles import Call, StepDouble, double
     from cloche.testing.histories import assert_replays
 
 _HOMES = {
     "apps": ("TestApp",),
     "clock": ("StandStill", "VirtualLoop", "VirtualTime", "VirtualWorld"),
-    "crashes": ("CrashReport", "crash_everywhere"),
+    "crashes": ("CrashReport", "CrashingSqliteStore", "CrashingStore", "crash_everywhere", "several"),
     "doubles": ("Call", "StepDouble", "double"),
     "histories": ("assert_replays",),
 }
@@ -28,6 +34,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Call",
     "CrashReport",
+    "CrashingSqliteStore",
+    "CrashingStore",
     "StandStill",
     "StepDouble",
     "TestApp",
@@ -37,6 +45,7 @@ __all__ = [
     "assert_replays",
     "crash_everywhere",
     "double",
+    "several",
 ]
 
 

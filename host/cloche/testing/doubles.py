@@ -44,12 +44,17 @@ class StepDouble:
         return f"StepDouble({self.id!r}, {len(self.calls)} calls)"
 
     @property
+    def calls_the_step(self) -> bool:
+        """Whether it has no answer of its own."""
+        return self._answer is None
+
+    @property
     def inputs(self) -> list[Any]:
         """What it was called with, an entry per attempt."""
         return [call.data for call in self.calls]
 
-    async def perform(self, real: Step, named: Mapping[str, Any], ctx: StepContext) -> Any:
-        """Record the attempt, and answer it. Several arguments are a mapping of them by name."""
+    async def perform(self, real: Step, named: Mapping[str, Any], given: Mapping[str, Any], ctx: StepContext) -> Any:
+        """Record the attempt, and answer it. Several arguments are a mapping of them by name; `given` are its resources."""
         data = real.parameters.input_of(named)
         self.calls.append(Call(ctx.run_id, ctx.path, ctx.attempt, data, ctx.resume_data))
         if self._failures:
@@ -58,7 +63,7 @@ class StepDouble:
             result = self._answer(data, ctx)
         else:
             arguments, keywords = real.parameters.spread(named, ctx)
-            result = real.execute(*arguments, **keywords)
+            result = real.execute(*arguments, **keywords, **given)
         return await result if inspect.isawaitable(result) else result
 
 
@@ -124,11 +129,13 @@ def with_doubles(workflows: Iterable[Workflow], doubles: Iterable[StepDouble]) -
 
 
 def _doubled(step: Any, by: StepDouble) -> Any:
-    parameters = step.parameters.with_context()
+    own = step.parameters if by.calls_the_step else step.parameters.without_resources()
+    parameters = own.with_context()
 
     async def execute(*arguments: Any, **keywords: Any) -> Any:
         named = dict(parameters.whole.bind(*arguments, **keywords).arguments)
-        return await by.perform(step, named, named.pop(parameters.context))
+        given = {name: named.pop(name) for name in parameters.resources}
+        return await by.perform(step, named, given, named.pop(parameters.context))
 
     execute.__wrapped__ = step.execute  # type: ignore[attr-defined]  # what it stands for
     return replace(step, execute=execute, parameters=parameters, is_async=True)

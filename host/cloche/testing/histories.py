@@ -12,7 +12,7 @@ from cloche.engines import CellSource, SandboxEngine
 from cloche.history import RunKey
 from cloche.operations import export, replay
 from cloche.run.code import code_of
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, Store
 
 
 def assert_replays(
@@ -38,7 +38,7 @@ def assert_replays(
 
 
 async def check_run_replays(
-    store: MemoryStore, key: RunKey, workflow: Workflow | None = None, *, engine: CellSource | None = None
+    store: Store, key: RunKey, workflow: Workflow | None = None, *, engine: CellSource | None = None
 ) -> None:
     """As `assert_replays`, for a run in a store."""
     used = engine or (workflow.cells if workflow is not None else None) or SandboxEngine()

@@ -22,7 +22,7 @@ from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.authors import is_raised
 from cloche.steps.contracts import Contract, contract_of
-from cloche.steps.registry import is_same
+from cloche.steps.registry import is_from_a_notebook, is_same
 from cloche.steps.schemas import as_plain, checked
 from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Check = Callable[["Workflow | Contract | None", Any], Any]
 
 HOST = ""  # as the owner of code
+NAMES_SHOWN_MAX = 20
 QUEUE_RETRY_S = 1.0  # until a child looks again for room in a queue that was full
 
 log = logging.getLogger("cloche")
@@ -202,20 +203,41 @@ class NewRuns:
                 return contract_of(code) if code.graph else None, code, policy
             found = services.registry.workflow(name)
             if found is None:
-                raise _no_such_workflow(tenant, name)
+                there = {one.id for one in services.registry.workflows()}
+                there |= {one.workflow for one in await services.store.versions(tenant)}
+                raise _no_such_workflow(tenant, name, sorted(there))
             return self._registered(tenant, found)
         await holds.check(services.store, tenant)
+        if not hasattr(workflow, "graph"):
+            name = getattr(workflow, "__name__", repr(workflow))
+            what = f"{name}, which is a {type(workflow).__name__} and no workflow"
+            raise UsageError(f"start takes a workflow, its id or a version, and not {what}: put @workflow above it")
         if services.registry.workflow(workflow.id) is None:
             services.registry.register([workflow], [])
             self._on_registered()
         found = services.registry.workflow(workflow.id)
         assert found is not None
-        if not is_same(found, workflow):
-            raise UsageError(
-                f"workflow '{workflow.id}' is registered here as another one, which would run instead of the one given: "
-                "give one of them another id, or start it by its id"
-            )
-        return self._registered(tenant, found)
+        if is_same(found, workflow):
+            return self._registered(tenant, found)
+        if is_from_a_notebook(workflow) and is_from_a_notebook(found):  # the cell was run again
+            self.register(workflow, replace=True)
+            return self._registered(tenant, workflow)
+        raise _registered_otherwise(workflow.id)
+
+    def register(self, workflow: Workflow, *, replace: bool = False) -> None:
+        """
+        Raises:
+            UsageError: another one is registered under its id, and is not to be replaced.
+        """
+        registry = self._services.registry
+        known = registry.workflow(workflow.id)
+        if replace:
+            registry.replace(workflow)
+        elif known is not None and not is_same(known, workflow):
+            raise _registered_otherwise(workflow.id)
+        else:
+            registry.register([workflow], [])
+        self._on_registered()
 
     # ---- inside ----
 
@@ -310,9 +332,17 @@ class NewRuns:
             await asyncio.sleep(QUEUE_RETRY_S)
 
 
-def _no_such_workflow(tenant: str, name: str) -> NotFound:
+def _registered_otherwise(id: str) -> UsageError:
+    return UsageError(
+        f"workflow '{id}' is registered here as another one, which would run instead of the one given: give one of them "
+        "another id, start it by its id, or let this one take its place: app.register(workflow, replace=True)"
+    )
+
+
+def _no_such_workflow(tenant: str, name: str, there: list[str]) -> NotFound:
+    known = ", ".join(there[:NAMES_SHOWN_MAX]) + (", …" if len(there) > NAMES_SHOWN_MAX else "") or "none"
     return NotFound(
-        f"tenant {tenant} has deployed no workflow '{name}', and none is registered here: deploy it, "
+        f"tenant {tenant} has deployed no workflow '{name}', and none is registered here; there are: {known}. Deploy it, "
         "or pass it in Cloche(workflows=[…])",
         kind="workflow",
         id=name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,7 @@ class Worker:
             It is put back when no guest runs, and when the worker closes.
         policies: which policy new runs begin under.
         handle: what a step that starts a run is given, of the run's key and its workflow.
+        resources: what steps are given beside their arguments, by class.
     """
 
     def __init__(
@@ -95,11 +96,12 @@ class Worker:
         switch_interval_s: float | None = SWITCH_INTERVAL_S,
         policies: InForce | None = None,
         handle: Handle = lambda key, workflow: key,
+        resources: Mapping[type, Any] | None = None,
     ) -> None:
         checkpoints = checkpoints or store.checkpoints
         timers, tasks, listeners = Timers(world), WorkerTasks(), Listeners()
         self.store = store
-        self.registry = Registry()
+        self.registry = Registry(resources)
         self.closed = False
         self.listeners = listeners
         thread = StoreThread(store)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support.apps import Journal
 
-from cloche import DirectEngine, StepContext, Workflow, create_workflow
-from cloche.testing import TestApp, VirtualTime, assert_replays, crash_everywhere, double
+from cloche import DirectEngine, StepContext, Workflow, create_step, create_workflow
+from cloche.testing import TestApp, VirtualTime, assert_replays, crash_everywhere, double, several
 
 
 def of(id: str) -> Workflow:
@@ -98,3 +98,36 @@ def test_it_is_for_plain_test_functions() -> None:
             crash_everywhere(workflow, {"v": 1})
 
     VirtualTime().run(main())
+
+
+def test_a_run_that_is_canceled_cleans_up_wherever_it_is_crashed() -> None:
+    journal = Journal()
+    workflow = of("waits").then(journal.inc()).sleep(3_600).then(journal.step("never")).commit()
+    report = crash_everywhere(workflow, {"v": 1}, cancel_after_s=60)
+    assert (report.result.status, sorted(report.result.steps)) == ("canceled", ["inc", "sleep_1"])
+
+
+def ask_twice(data: Any, ctx: StepContext) -> Any:
+    if ctx.resume_data is None or ctx.resume_data < 2:
+        ctx.suspend({"so far": ctx.resume_data}, resume_label="manager")
+    return ctx.resume_data
+
+
+@pytest.mark.parametrize("name", ["ask", "manager"])
+def test_several_answers_are_given_one_after_another(name: str) -> None:
+    workflow = of("twice").then(create_step(id="ask", execute=ask_twice)).commit()
+    report = crash_everywhere(workflow, {"v": 1}, answers={name: several(0, 1, 2)})
+    assert report.result.unwrap() == 2
+
+
+def test_nan_is_nan() -> None:
+    nan = create_step(id="nan", execute=lambda _: {"is": [float("nan")]})
+    assert crash_everywhere(of("odd").then(nan).commit(), {}).crashes >= 4
+
+
+def test_a_file_is_crashed_like_memory(tmp_path: Path) -> None:
+    journal = Journal()
+    workflow = of("file").then(journal.inc()).sleep(3_600).then(journal.step("last")).commit()
+    report = crash_everywhere(workflow, {"v": 1}, sqlite=tmp_path)
+    assert report.result.unwrap() == {"v": 2}
+    assert len(list(tmp_path.glob("crash-*.db"))) == report.crashes + 2  # that in peace, and that which dies each time

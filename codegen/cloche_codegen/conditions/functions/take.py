@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -41,6 +42,7 @@ from cloche_codegen.conditions.functions.captures import (
     why_not_inside,
 )
 from cloche_codegen.conditions.functions.classes import class_text, class_written, is_takeable
+from cloche_codegen.conditions.functions.instead import check_words
 from cloche_codegen.conditions.functions.models import (
     BASE,
     PYDANTICS_OWN,
@@ -188,6 +190,8 @@ class _Taking:
     def _define(self, name: str, function: FunctionType, source: Written) -> Definition:
         """The text of a function under `name`; everything it needs is defined on the way."""
         self._check_statements(set(function.__code__.co_freevars), source)
+        if self.is_workflow:
+            check_words(source, in_function(function))
         if self.on_event is not None:
             for event, schema in schemas_awaited(function, source):
                 self.on_event(event, schema)
@@ -300,6 +304,10 @@ class _Taking:
             return
         if imported := import_of(name, value, self.modules):
             self.imports[name] = imported
+            return
+        if self.is_workflow and isinstance(value, logging.Logger):
+            self.imports["_logging"] = "import logging as _logging"
+            self.crossed[name] = f"{name} = _logging.getLogger({value.name!r})"
             return
         inner = unwrapped(value)
         if self.is_workflow and isinstance(value, ModuleType) and is_bundled(value.__name__):

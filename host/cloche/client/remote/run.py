@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloche.client.records import Places, RunRecord
 from cloche.client.remote.forms import row_of
 from cloche.client.remote.transport import segment, values
 from cloche.client.runs import Run
@@ -111,20 +112,22 @@ class RemoteRun(Run):
             previous = hash
         return found
 
-    async def history(self, from_seq: int = 0) -> list[Record]:
-        found: list[Record] = []
+    async def history(self, from_seq: int = 0) -> list[RunRecord]:
+        found: list[RunRecord] = []
+        places = Places(self.records)
         while page := await self.records(found[-1].seq if found else from_seq, PAGE_RECORDS - 1):
-            found += page
+            found += [await places.placed(one) for one in page]
         return found
 
-    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[Record]:
+    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
         """As `Run.stream`. Where the line breaks, it goes on with the record after the last that came."""
         previous: bytes | None = None
+        places = Places(self.records)
         async for seq, packed, hash in self._items(from_seq, final=final):
             if previous is None:
                 before = await self._stored(seq - 2, 1) if seq > 1 else []
                 previous = before[0][1] if before else genesis((await self.row()).key)
-            yield await self._record(packed, hash, previous, seq)
+            yield await places.placed(await self._record(packed, hash, previous, seq))
             previous = hash
 
     # ---- inside ----

@@ -1,0 +1,79 @@
+"""What cannot work in a workflow, and cloche's word for it: told when the workflow is first used, with the line.
+
+The same would be told by the guest when the line is reached (`OutsideError`); here it is told before anything runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from cloche_codegen.conditions.functions.names import Lookup
+from cloche_codegen.conditions.functions.refusals import refused
+from cloche_codegen.conditions.functions.source import Written
+
+_A_STEP: Final = "make a step of it, and await that"
+_CONNECTIONS: Final = ("open_connection", "open_unix_connection", "start_server", "start_unix_server")
+_PROCESSES: Final = ("create_subprocess_exec", "create_subprocess_shell")
+INSTEAD: Final[dict[str, tuple[str, str]]] = {
+    "time.sleep": (
+        "stops everything that the worker does",
+        "write 'await sleep(…)' (from cloche import sleep): it waits without a process, for years if it has to",
+    ),
+    "asyncio.run": ("begins a loop, and a workflow runs on one already", "await what it was given"),
+    "asyncio.to_thread": ("needs a thread, which a workflow does not have", _A_STEP),
+    **{f"asyncio.{name}": ("opens a connection, which is outside of a workflow", _A_STEP) for name in _CONNECTIONS},
+    **{f"asyncio.{name}": ("starts a process, which is outside of a workflow", _A_STEP) for name in _PROCESSES},
+}
+
+
+def check_words(source: Written, look_up: Lookup) -> None:
+    """
+    Raises:
+        NotUnderGlass: something in it cannot work in a workflow.
+    """
+    for node, named in _uses(source, look_up):
+        if named in INSTEAD:
+            why, advice = INSTEAD[named]
+            raise refused(source, node, f"it uses {named}, which {why}", advice)
+    for node in ast.walk(source.node):
+        match node:
+            case ast.Await(value=ast.Call(func=ast.Name(id=name))) if gives_no_awaitable(look_up(name)):
+                advice = f"call it without 'await'; if it does real work, make it a step: @step above def {name}"
+                raise refused(source, node, f"it awaits {name}(), which is neither a step nor async", advice)
+
+
+def _uses(source: Written, look_up: Lookup) -> Iterator[tuple[ast.AST, str]]:
+    """What is named in it, with its qualified name: `time.sleep`, and `sleep` where it was imported from there."""
+    for node in ast.walk(source.node):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if isinstance(look_up(name), ModuleType):
+                yield node, f"{look_up(name).__name__}.{attr}"
+            case ast.Name(id=name):
+                found = look_up(name)
+                module = str(getattr(found, "__module__", "")).partition(".")[0]
+                yield node, f"{module}.{getattr(found, '__name__', '')}"
+
+
+def gives_no_awaitable(found: Any) -> bool:
+    """Whether it is a plain function that says, or shows, that it gives nothing to be awaited."""
+    if not isinstance(found, FunctionType) or inspect.iscoroutinefunction(found):
+        return False
+    said = found.__annotations__.get("return", inspect.Signature.empty)
+    if said in (bool, bytes, dict, float, int, list, set, str, tuple, None):
+        return True
+    return isinstance(said, str) and said in (
+        "bool",
+        "bytes",
+        "dict",
+        "float",
+        "int",
+        "list",
+        "set",
+        "str",
+        "tuple",
+        "None",
+    )
