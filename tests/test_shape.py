@@ -24,6 +24,8 @@ EXCEPTIONS = {
     "host/cloche/steps/context.py:StepContext": "what an author may know of a step stands under its own name",
     "host/cloche/store/protocol.py:Append": "what one commit writes, a field for each thing that a store keeps",
     "host/cloche/store/memory/data.py:MemoryData": "a field for each table of a store",
+    "host/cloche/history/messages.py": "the table of the wire: a class for each event and command, with its fields and numbers",
+    "host/cloche/run/results.py:RunResult": "what can be known of how a run stands, each under its own name",
     "host/cloche/operations/why.py:Why": "what can be said of why a run does not move, each under its own name",
     "host/cloche/http/models.py:WhyOut": "the same, as JSON has it",
     "host/cloche/worker/worker.py:__init__": "makes the parts of a worker, each in its line, in the order in which they need "

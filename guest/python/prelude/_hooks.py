@@ -16,8 +16,8 @@ from typing import Any, Final
 from _cloche import Promise, free_path
 
 from . import _loop
+from ._commands import HookCall
 from ._failures import HookConflict
-from ._loop import HookCall
 from ._names import check_event
 from ._scopes import scope_named
 from ._types import of_annotation, reader

@@ -14,8 +14,8 @@ from _cloche import StepCall, encoded, free_path, now_ms, put
 
 from . import _loop, flow
 from ._calls import Taking, shape_of, signature_of, stub_of
+from ._commands import DEADLINE, INSTANT_MS_MAX, TAGS, ChildCall, TimerCall
 from ._failures import declare
-from ._loop import ChildCall, TimerCall
 from ._names import TAGS_MAX, check_event, check_tag
 from ._scopes import enter_scope, leave_scope, scope_named
 from ._types import of_annotation, reader, typed
@@ -194,7 +194,7 @@ def set_tags(**tags: str | int | float | bool | None) -> None:
         check_tag(name, value)
     if not 0 < len(tags) <= TAGS_MAX:
         raise ValueError(f"set_tags takes 1 to {TAGS_MAX} tags at a time, not {len(tags)}")
-    put((_loop.TAGS, encoded(tags, "tags")))
+    put((TAGS, encoded(tags, "tags")))
 
 
 def set_deadline(when: datetime | timedelta | float | None = None, /, **parts: float) -> None:
@@ -203,10 +203,10 @@ def set_deadline(when: datetime | timedelta | float | None = None, /, **parts: f
     Then the run is told to end as if it was canceled: it cleans up, and fails with DeadlineExceeded.
     """
     if when is None and not parts:
-        put((_loop.DEADLINE,))
+        put((DEADLINE,))
         return
     due = flow.milliseconds(when) if isinstance(when, datetime) else now_ms() + _ms(when or 0, parts)
-    put((_loop.DEADLINE, max(0, min(int(due), _loop.INSTANT_MS_MAX))))
+    put((DEADLINE, max(0, min(int(due), INSTANT_MS_MAX))))
 
 
 def now() -> datetime:

@@ -17,12 +17,10 @@ from typing import Any, Final, ParamSpec
 from _cloche import Call, Promise, StepCall, Task
 
 from ._blocks import Arm, Block, keyed, listed, listed_only
+from ._commands import INSTANT_MS_MAX, HookCall, TimerCall
 from ._failures import Bail, EventTimeout, Failure, shown
 from ._functions import Context, applied, holds, lasting
 from ._loop import (
-    INSTANT_MS_MAX,
-    HookCall,
-    TimerCall,
     entered,
     entry,
     left,

@@ -19,6 +19,7 @@ from _cloche import scope as change_scope
 
 from .refusals import refusal
 
+_commands: Any = import_module("cloche._commands")
 _loop: Any = import_module("cloche._loop")
 _failures: Any = import_module("cloche._failures")
 _scopes: Final = import_module("cloche._scopes").scopes
@@ -206,8 +207,8 @@ class Loop(_Abstract):  # type: ignore[misc]  # what it has of it besides is ref
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         handle = _Later(when, callback, args, self, context)
-        due = min(when * 1000, _loop.INSTANT_MS_MAX)
-        handle.call = _loop.TimerCall(None, round(due), None, is_wait=False)
+        due = min(when * 1000, _commands.INSTANT_MS_MAX)
+        handle.call = _commands.TimerCall(None, round(due), None, is_wait=False)
         handle.call.begin()
         handle.call.wake(handle)
         return handle

@@ -13,9 +13,10 @@ from cloche.client.in_turn import in_turn
 from cloche.client.many import Many
 from cloche.client.runs import Run
 from cloche.client.sought import Sought
-from cloche.errors import NotFound, NotSuspended, UsageError
-from cloche.history import Failure, RunKey
-from cloche.history.ids import check_idempotency_key, event_name, new_run_key, retry_key, run_key, tenant_id
+from cloche.client.telling import Telling
+from cloche.errors import UsageError
+from cloche.history import RunKey
+from cloche.history.ids import check_idempotency_key, new_run_key, retry_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
@@ -23,8 +24,6 @@ from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
-from cloche.run.hooks import beat_name
-from cloche.run.limits import check_event, inbox_bounds
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.status import FINAL
@@ -52,7 +51,7 @@ class StartOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
 
 
-class Runs(Sought, Many):
+class Runs(Sought, Many, Telling):
     """The runs of one tenant, over a connection: `connect` gives it, or raises `UsageError` while there is none.
 
     Raises:
@@ -197,101 +196,6 @@ class Runs(Sought, Many):
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
         return [one.path for one in steps]
-
-    @in_turn
-    async def send_event(
-        self,
-        run_id: str,
-        name: str,
-        payload: Any = None,
-        *,
-        error: BaseException | str | Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> bool:
-        """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
-
-        With an `error` in place of the payload, what waits for the event fails with that: in a native workflow it is raised as
-        what it is, a text as a `Failure`, a mapping of `name`, `message` and `data` as what that says. The same
-        `idempotency_key` again is the same event, for as long as the run is in the store.
-
-        Returns:
-            Whether it is new: False if an event with the `idempotency_key` was delivered before.
-
-        Raises:
-            NotFound: there is no such run.
-            NotSuspended: it has ended.
-            InvalidInput: no workflow can wait for an event of that name, or the payload does not fit the schema that the
-                run's workflow has for it.
-            LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
-            InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
-            UsageError: a payload and an error were given.
-        """
-        key, name = self._key(run_id), event_name(name)
-        if error is not None and payload is not None:
-            raise UsageError("an event carries a payload or an error, not both")
-        failure = [] if error is None else [sent_failure(error).to_wire()]
-        check_idempotency_key(idempotency_key)
-        connection = self.connection
-        store = connection.store
-        token = token_of(key, "event", idempotency_key or connection.world.run_id())
-        row = await store.run(key) if await has_run(store, key) else await replay.row_of(store, key)
-        if idempotency_key is not None and await store.answer(token) == GRANTED:
-            return False
-        if row is None:  # a worker begins it soon
-            payload, created = plain(payload, "payload"), None
-        elif row.status in FINAL:
-            raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
-        else:
-            payload = None if failure else await connection.checked_event(row, name, payload)
-            created = await replay.created(store, key)
-            check_event(created, failure[0] if failure else payload)
-        body = encode([name, payload, *failure])
-        kept, now = idempotency_key is not None, connection.world.now()
-        await store.post(key, "event", body, token, now, kept=kept, name=name, bounds=inbox_bounds(created))
-        await connection.posted()
-        return True
-
-    @in_turn
-    async def heartbeat_event(self, run_id: str, name: str) -> None:
-        """Say that whoever is to send the event is still at it: what waits for it with a `heartbeat` goes on waiting.
-
-        Only the newest one is kept, and it is no record of the run.
-
-        Raises:
-            NotFound: there is no such run.
-            NotSuspended: it has ended.
-            InvalidInput: no workflow can wait for an event of that name.
-        """
-        key, name = self._key(run_id), beat_name(event_name(name))
-        connection = self.connection
-        store = connection.store
-        if not await has_run(store, key):
-            await replay.row_of(store, key)
-        token, now = token_of(key, "event", connection.world.run_id()), connection.world.now()
-        await store.post(key, "event", encode([name, None]), token, now, name=name)
-        for row in await store.requests(key):
-            if row.name == name and row.token != token:
-                await store.resolve(row.id, GRANTED)
-
-    @in_turn
-    async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
-        """Send a payload to the run that waits with a hook of this token (`create_hook`). It is kept until it is taken.
-
-        Returns:
-            The id of the run.
-
-        Raises:
-            NotFound: no hook with this token is open.
-            InvalidInput, LimitExceeded, InboxFull, NotSuspended: as `send_event`.
-        """
-        found = await self.connection.store.waiting_for(self._tenant, event_name(token))
-        if not found:
-            raise NotFound(
-                "no open hook has this token: it was closed, or its run has ended", kind="hook", id=token[-4:]
-            )
-        run_id = found[0].run
-        await self.send_event(run_id, token, payload, idempotency_key=idempotency_key)
-        return run_id
 
     @in_turn
     async def cancel(self, run_id: str) -> None:
@@ -448,12 +352,3 @@ class Runs(Sought, Many):
 
     async def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
         return Run(self, key or row.key, await self.connection.workflow_of(row))
-
-
-def sent_failure(error: BaseException | str | Mapping[str, Any]) -> Failure:
-    """What a wait fails with that is given this in place of its event."""
-    if isinstance(error, Failure):
-        return error
-    if isinstance(error, Mapping):
-        return Failure(error["name"], error["message"], error.get("data"))
-    return Failure("Failure", error) if isinstance(error, str) else Failure.from_exception(error)

@@ -205,16 +205,6 @@ class OpenCalls(dict[CallId, OpenCall]):
                 effects.append(self.start_of(call_id))
         return effects
 
-    def left_to_do(self, effects: list[Effect]) -> list[Effect]:
-        """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
-        last = {one.call: one for one in effects if isinstance(one, StartStep)}
-        return [
-            one
-            for one in effects
-            if not isinstance(one, StartStep)
-            or (one is last[one.call] and self[one.call].phase is not StepPhase.SUSPENDED)
-        ]
-
     def start_of(self, call_id: CallId) -> StartStep:
         """The start of the next attempt of a step, with what it was resumed with."""
         call = self[call_id]
@@ -369,6 +359,17 @@ class OpenCalls(dict[CallId, OpenCall]):
 def _has_failed(record: Record) -> bool:
     event = unpack_event(record.body) if record.kind is Kind.CHILD_ENDED else None
     return not isinstance(event, ChildEnded) or event.outcome[0] == 1
+
+
+def left_to_do(calls: OpenCalls, effects: list[Effect]) -> list[Effect]:
+    """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
+    last = {one.call: one for one in effects if isinstance(one, StartStep)}
+    return [
+        one
+        for one in effects
+        if not isinstance(one, StartStep)
+        or (one is last[one.call] and calls[one.call].phase is not StepPhase.SUSPENDED)
+    ]
 
 
 def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:

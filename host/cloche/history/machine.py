@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
 from cloche.history.bounds import Bounds
-from cloche.history.calls import PASSED, OpenCalls
+from cloche.history.calls import PASSED, OpenCalls, left_to_do
 from cloche.history.check import Validator
 from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effects_of
 from cloche.history.failures import Failure
+from cloche.history.gate import Gate
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
 from cloche.history.marks import MARKING, STEP, marks_of, step_of
@@ -104,25 +105,6 @@ class Batch:
         if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
             self.marks[STEP] = step_of(machine.open.failed_at)
         return self
-
-
-class Gate(Protocol):
-    """Lets a run go one entry of its graph at a time; see `run.stepping`."""
-
-    def holds(self, calls: OpenCalls) -> bool:
-        """Whether everything that is open belongs to an entry after the one that may run."""
-
-    def reopen(self, *, per_step: bool) -> None:
-        """The run was continued."""
-
-    def see(self, calls: OpenCalls) -> None:
-        """These calls are open after a record, from the log or new: the same ones whenever the run is rebuilt."""
-
-    def saved(self) -> list[Any]:
-        """What it knows, as plain data."""
-
-    def restore(self, data: list[Any]) -> None:
-        """Know what was `saved`."""
 
 
 class RunMachine:
@@ -363,7 +345,7 @@ class RunMachine:
         if not self.moves:
             return []
         effects = [one for one in batch.effects if isinstance(one, StopCall) or one.call in self.open]
-        return effects if batch.expect else self.open.left_to_do(effects)
+        return effects if batch.expect else left_to_do(self.open, effects)
 
     # ---- inside ----
 

@@ -179,7 +179,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "HookOptions": (_are_options, "the guest opened a hook whose options are not in the grammar"),
     "Tags": (
         _are_tags,
-        "the guest set tags that are not 1 to 64 names, each with a text of 1 to 200 characters, a number, a bool or null",
+        "the guest set tags that are not 1 to 64 names, each with a name, a number, a bool or null",
     ),
     "Failure": (_is_failure, "the guest failed without a name and a message"),
 }

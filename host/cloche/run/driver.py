@@ -37,7 +37,7 @@ from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
     from cloche.engines import Code
-    from cloche.history.machine import Gate
+    from cloche.history.gate import Gate
     from cloche.run.clock import World
     from cloche.run.ports import RunServices
 

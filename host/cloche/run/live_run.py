@@ -20,7 +20,7 @@ from cloche.store import record_pages
 
 if TYPE_CHECKING:
     from cloche.engines import Cell
-    from cloche.history.machine import Gate
+    from cloche.history.gate import Gate
     from cloche.run.meter import Meter
     from cloche.run.ports import RunServices
 

@@ -182,7 +182,7 @@ def test_the_javascript_guest_numbers_commands_alike() -> None:
 def test_the_python_guest_numbers_commands_alike() -> None:
     in_header = c_enum("python/src/guest.h", "STEP")
     assert in_header.items() <= in_c("command").items()
-    prelude = (GUEST / "python/prelude/_loop.py").read_text()
+    prelude = (GUEST / "python/prelude/_commands.py").read_text()
     found = re.search(r"^(STEP, [A-Z, ]+) = range\((\d+)\)$", prelude, re.M)
     assert found is not None
     names = dict(zip(found[1].split(", "), range(int(found[2])), strict=True))

@@ -12,7 +12,7 @@ from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
-from cloche.client.tenant_runs import sent_failure
+from cloche.client.telling import sent_failure
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, TenantId
 from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
