@@ -107,7 +107,6 @@ rivals: guest ## measure other runtimes beside cloche (INSTALL=1 fetches them in
 
 docs: $(READY) ## the documents as a site, with the reference from the docstrings, in .cache/docs/site/
 	$(BIN)/python docs/build.py .cache/docs
-	$(BIN)/pdoc --docformat google -o .cache/docs/site/reference cloche cloche_codegen
 
 docs-serve: docs ## the same on http://127.0.0.1:4800, until Ctrl-C
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory .cache/docs/site 4800

@@ -16,6 +16,10 @@ SUITE = {
     "replay": ("cells", "whole histories in one crossing: sequential, parallel, mixed"),
     "python-guest": ("python_guest", "size and cells of the Python guest (nothing where it is not built)"),
     "functions": ("functions", "Python functions: taken under glass at commit, and asked there"),
+    "typed-values": (
+        "typed_values",
+        "what the type of an annotation costs where a value arrives; a call of two arguments",
+    ),
     "two-cores": ("cells", "guest-bound work on two threads against one"),
     "metering": ("metering", "what fuel and epochs cost the guest"),
     "validation": ("boundary", "every byte of a command looked at before anything is built from it"),

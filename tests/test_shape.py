@@ -23,6 +23,9 @@ EXCEPTIONS = {
     "an object more for each block would cost memory and fuel",
     "host/cloche/steps/context.py:StepContext": "what an author may know of a step stands under its own name",
     "host/cloche/store/protocol.py:Append": "what one commit writes, a field for each thing that a store keeps",
+    "host/cloche/store/memory/data.py:MemoryData": "a field for each table of a store",
+    "host/cloche/operations/why.py:Why": "what can be said of why a run does not move, each under its own name",
+    "host/cloche/http/models.py:WhyOut": "the same, as JSON has it",
     "host/cloche/worker/worker.py:__init__": "makes the parts of a worker, each in its line, in the order in which they need "
     "each other",
     "host/cloche/tenancy/policy.py:Policy": "a frozen table: one field for each bound, with its unit and reason",

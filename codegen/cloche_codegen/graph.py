@@ -292,9 +292,8 @@ class NativeText(Frozen):
     """A workflow that is an async function: Python that defines all it needs, and last the function under `name`.
 
     It takes the input, and what was given beside it where it has two `parameters`; else `input` says what it takes, and `given`
-    which parameter gets the other. A step it calls is defined in the source as `name = _step("id", …)`. `exceptions`: its
-    classes, and how steps call them. `types` says, where a value is more than its wire form, what it `takes` by parameter,
-    `returns`, and has as `state` by key. `files` are those of modules that it imports, by their paths.
+    which parameter gets the other. A step it calls is defined as `name = _step("id", …)`. `exceptions`: its classes, and how
+    steps call them. `types`: `takes` by parameter, `returns`, `state` by key. `files`: those of modules it imports, by path.
     """
 
     name: str

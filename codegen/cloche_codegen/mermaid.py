@@ -21,6 +21,7 @@ from cloche_codegen.conditions.predicates import (
     Truth,
 )
 from cloche_codegen.conditions.values import json_text
+from cloche_codegen.native_calls import calls_of
 
 _SIGNS: Final = {"eq": "=", "ne": "≠", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "in": "in", "notIn": "not in"}
 _LABEL_MAX: Final = 80
@@ -30,7 +31,7 @@ def mermaid(graph: g.Graph) -> str:
     """The flowchart, lines ended by `\\n`. Nested workflows are drawn inside, once per place they are used."""
     drawing = _Drawing(graph)
     lines = ["flowchart TD", "  start([input])"]
-    lines += drawing.flow(graph, ["start"], "  ")
+    lines += drawing.flow(graph, ["start"], "  ") if graph.native is None else drawing.native(graph.native, "  ")
     ends = drawing.ends
     lines += ["  done([result])", *(f"  {end} --> done" for end in ends)]
     return "\n".join(lines) + "\n"
@@ -49,6 +50,15 @@ class _Drawing:
         self.ends = ends
         for node in definition.nodes:
             yield from self._node(node, indent)
+
+    def native(self, native: g.NativeText, indent: str) -> Iterator[str]:
+        """Its function, with a dotted arrow to each of its calls: only a run knows which are made, and how often."""
+        self.ends = ["start"]
+        yield from self._box(f"[{_quoted('function ' + native.name)}]", indent)
+        for text in dict.fromkeys(line.text for line in calls_of(native) if line.is_call):
+            name = self._name()
+            yield f"{indent}{name}([{_quoted(text)}])"
+            yield f"{indent}{self.ends[0]} -.-> {name}"
 
     def _node(self, node: g.Node, indent: str) -> Iterator[str]:
         match node:

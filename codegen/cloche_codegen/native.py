@@ -4,26 +4,25 @@ The function, what it calls and the constants it captures go under glass as they
 becomes a call of that step from in there; `gather`, `sleep` and their like are the guest's own. The source is taken when the
 workflow is first used, so that functions may stand below it in the file.
 
-The functions here are what an author imports. Their work is done by the functions of the same name inside the guest; called on
-the host they say so.
+What an author imports for it is in `words`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import PurePath
 from types import FunctionType, ModuleType
-from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, overload
+from typing import Any, Final, TypeAlias, TypeVar, overload
 
 from pydantic import TypeAdapter
 
 from cloche_codegen import graph as g
 from cloche_codegen.builder import Workflow
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass
-from cloche_codegen.conditions.functions.take import Taken, taken
+from cloche_codegen.conditions.functions.take import taken
+from cloche_codegen.conditions.functions.taken import Taken
 from cloche_codegen.errors import GraphError, Problem
 from cloche_codegen.parameters import Parameters, mapping_type, type_of, workflow_parameters
 from cloche_codegen.schemas import adapter_of, fields_of
@@ -32,14 +31,12 @@ from cloche_codegen.types import Types, has_odd_keys, is_more
 from cloche_codegen.validate import problems_of
 
 W = TypeVar("W", bound=Workflow)
-T = TypeVar("T")
-U = TypeVar("U")
-V = TypeVar("V")
 Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
-    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "NotGranted",
-    "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "now", "patched", "race", "sleep", "sleep_until",
-    "start_child", "wait_for_event",
+    "Batch", "BatchItem", "Canceled", "ClocheError", "CompletionError", "DeadlineExceeded", "EventTimeout", "Failure",
+    "FatalError", "HeartbeatTimeout", "Hook", "HookConflict", "InvalidInput", "NotGranted", "RedispatchedTooOften",
+    "RetryableError", "Task", "UnknownOutcome", "create_hook", "create_task", "gather", "now",
+    "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child", "wait_for_event",
 ])  # fmt: skip
 
 
@@ -214,99 +211,3 @@ def _places(found: Taken) -> dict[int, str]:
     return {
         line: f"{PurePath(place[0]).name}:{place[1]}" for line, place in enumerate(found.lines, 1) if place is not None
     }
-
-
-# ── what an author imports ──────────────────────────────────────────────────────────────────────────────────────────
-def _outside(name: str) -> NoReturn:
-    raise RuntimeError(
-        f"cloche.{name} works inside of a native workflow only, and was called outside: put @cloche.workflow above the async "
-        "function that uses it, and start it as a run"
-    )
-
-
-@overload
-def gather(
-    first: Awaitable[T], second: Awaitable[U], /, *, limit: int | None = None, settle: Literal[False] = False
-) -> Awaitable[tuple[T, U]]: ...
-@overload
-def gather(
-    first: Awaitable[T],
-    second: Awaitable[U],
-    third: Awaitable[V],
-    /,
-    *,
-    limit: int | None = None,
-    settle: Literal[False] = False,
-) -> Awaitable[tuple[T, U, V]]: ...
-@overload
-def gather(
-    *awaitables: Awaitable[T], limit: int | None = None, settle: Literal[False] = False
-) -> Awaitable[list[T]]: ...
-@overload
-def gather(
-    *awaitables: Awaitable[Any], limit: int | None = None, settle: Literal[True]
-) -> Awaitable[list[dict[str, Any]]]: ...
-def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> Any:
-    """The results of all, in order, at most `limit` of them under way at once; for checkers two or three are a tuple.
-
-    The first failure is raised, once the others were abandoned and have cleaned up. With `settle` nothing fails it: each
-    result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
-    """
-    for one in awaitables:
-        if inspect.iscoroutine(one):
-            one.close()  # it will never run, and Python would warn of that as well
-    _outside("gather")
-
-
-@overload
-def race(first: Awaitable[T], second: Awaitable[U], /) -> Awaitable[T | U]: ...
-@overload
-def race(first: Awaitable[T], second: Awaitable[U], third: Awaitable[V], /) -> Awaitable[T | U | V]: ...
-@overload
-def race(*awaitables: Awaitable[T]) -> Awaitable[T]: ...
-def race(*awaitables: Any) -> Any:
-    """What the first one to end gives or raises; the others are abandoned."""
-    for one in awaitables:
-        if inspect.iscoroutine(one):
-            one.close()
-    _outside("race")
-
-
-def sleep(seconds: float | timedelta | str = 0, /, **parts: float) -> Awaitable[None]:
-    """Wait `seconds` (a number or timedelta), `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
-    _outside("sleep")
-
-
-def sleep_until(when: datetime) -> Awaitable[None]:
-    """Wait until a moment; one without a time zone is taken as UTC."""
-    _outside("sleep_until")
-
-
-@overload
-def wait_for_event(name: str, *, schema: type[T], timeout: float | timedelta | None = None) -> Awaitable[T]: ...
-@overload
-def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | None = None) -> Awaitable[Any]: ...
-def wait_for_event(name: str, *, schema: Any = None, timeout: Any = None) -> Any:
-    """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta)."""
-    _outside("wait_for_event")
-
-
-def start_child(workflow: str, input: Any = None) -> Awaitable[Any]:
-    """The result of a run of its own; its failure is raised."""
-    _outside("start_child")
-
-
-def now() -> datetime:
-    """The time of the event that is being acted on, in UTC."""
-    _outside("now")
-
-
-class EventTimeout(Exception):
-    """No event came in time: what `wait_for_event` raises inside of a native workflow."""
-
-
-class Canceled(BaseException):
-    """The run is to end, or nobody wants this task any more: raised inside of a native workflow, where it waits.
-
-    Clean up in `finally` and let it pass; a workflow that returns all the same has succeeded.
-    """

@@ -6,12 +6,21 @@ from collections.abc import Iterator
 
 from cloche_codegen import graph as g
 from cloche_codegen.mermaid import condition_label, policy_label, timeout_label
+from cloche_codegen.native_calls import calls_of
 
 
 def outline(graph: g.Graph) -> str:
-    """One line a node, arms and bodies indented below it, nested workflows opened where they stand."""
-    native = [f"  function {graph.native.name}"] if graph.native else []
+    """One line a node, arms and bodies indented below it, nested workflows opened where they stand.
+
+    Of a native workflow: one line a call, in the order of its source.
+    """
+    native = [f"  function {graph.native.name}", *_calls(graph.native)] if graph.native else []
     return "\n".join([f"workflow {graph.id}", *native, *_nodes(graph, graph, 1)]) + "\n"
+
+
+def _calls(native: g.NativeText) -> Iterator[str]:
+    for line in calls_of(native):
+        yield _line(line.depth + 2, line.text)
 
 
 def _nodes(graph: g.Graph, definition: g.Definition, depth: int) -> Iterator[str]:

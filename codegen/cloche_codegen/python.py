@@ -51,8 +51,7 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
         "from cloche import workflow as _workflow",
     ]
     asked = graph.native
-    bundled = module_names(asked.files or {})
-    if named(opened(asked.source, asked.name, asked.parameters, bundled), "_child"):
+    if named(opened(asked.source, asked.name, asked.parameters, module_names(asked.files or {})), "_child"):
         head += _CHILD
     calling = f", input={asked.input!r}, given={asked.given!r}" if asked.input is not None else ""
     if asked.exceptions:
@@ -60,10 +59,9 @@ def native(graph: g.Graph, places: Mapping[int, str]) -> Source:
         calling += f", exceptions={{{pairs}}}"
     types = asked.types or {}
     calling += "".join(f", {name}={types[name]!r}" for name in ("takes", "returns", "state") if name in types)
-    files = []
-    if asked.files:  # as `guest/ABI.md` says; all that is no ASCII is escaped, so it is one line
-        files = [f"# cloche:files {json.dumps(asked.files, sort_keys=True, separators=(',', ':'))}"]
-    code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", *files, *([] if files else [""])])
+    # The last line, as `guest/ABI.md` says; all that is no ASCII is escaped, so it is one line.
+    files = f"# cloche:files {json.dumps(asked.files, sort_keys=True, separators=(',', ':'))}" if asked.files else ""
+    code = "\n".join([*head, asked.source + f"_workflow({asked.name}{calling})", files])
     return source_of(code, {line + len(head): place for line, place in places.items()})
 
 

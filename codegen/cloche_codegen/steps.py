@@ -165,11 +165,13 @@ def create_step(
     Schemas given here win over annotations.
 
     A step may run more than once for one call: after a failure as its retries say, and after a crash. `at_most_once` is for
-    what must not: it has no retries, and one that a crash cut off fails with `UnknownOutcome` and is never repeated.
+    what must not: one that a crash cut off fails with `UnknownOutcome` and is never repeated. It has no retries but those
+    that it says itself: with `retries=2` each of three attempts begins at most once, and one follows only where the failure of
+    the one before is recorded.
 
     Raises:
         GraphError: `execute` is no function but a method, an annotation cannot be resolved, or a step that is to run at most
-            once has retries.
+            once has a `retry_config` with attempts.
     """
     return _create(Step, sys._getframe(1).f_locals, **locals())
 
@@ -231,9 +233,10 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
         raise GraphError.one("bad_step", str(id), f"timeout_s is a number of seconds above 0, not {timeout!r}")
     if given.get("at_most_once"):
         config = given.get("retry_config")
-        if retries or (config is not None and config.attempts):
-            raise GraphError.one("bad_step", str(id), "a step with at_most_once=True has no retries: give it retries=0")
-        given["retries"] = 0  # whatever its workflow says
+        if config is not None and config.attempts:
+            what = "a step with at_most_once=True has no retries but those that it says itself: retries=2"
+            raise GraphError.one("bad_step", str(id), what)
+        given["retries"] = retries or 0  # whatever its workflow says
     _refuse_method(id, execute)
     parameters = _with_resources(id, execute, scope)
     types = _types(id, execute, parameters, scope)

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from cloche_codegen import graph as g
 from cloche_codegen.mermaid import condition_text, policy_label
 from cloche_codegen.names import shown
+from cloche_codegen.native_calls import calls_of
 from cloche_codegen.svg_pieces import (
     Canvas,
     Column,
@@ -82,7 +83,7 @@ def svg(graph: g.Graph, status: Mapping[str, str] | None = None) -> str:
             `success`, `failed`, `running`, `suspended` and `waiting` have colours; other words are shown plainly.
     """
     drawing = _Drawing(graph, status)
-    flow = drawing.flow(graph, "", 0)
+    flow = drawing.flow(graph, "", 0) if graph.native is None else [drawing.native(graph.native)]
     whole = stack([terminal("input"), *flow, terminal("result")])
     canvas = Canvas()
     whole.paint(canvas, _MARGIN, _MARGIN)
@@ -108,6 +109,23 @@ class _Drawing:
 
     def flow(self, definition: g.Definition, at: str, depth: int) -> list[Piece]:
         return [self._node(node, at, depth) for node in definition.nodes]
+
+    def native(self, native: g.NativeText) -> Piece:
+        """Its function, and in it the calls that its source makes, in their order."""
+        calls = [line.text for line in calls_of(native) if line.is_call]
+        boxes = [box(self._called(text), "step") for text in calls[:_BOXES_MAX]]
+        label = Label(
+            cut_to(in_one_line(native.name), _TITLE_CELLS_MAX), "its calls, as the source has them", "", None, 0
+        )
+        return frame(label, between(stack(boxes or [terminal("…")])))
+
+    def _called(self, text: str) -> Label:
+        kind, _, rest = text.partition(" ")
+        rest = in_one_line(rest)
+        title = cut_to(rest or kind, _TITLE_CELLS_MAX)
+        known = self.status is not None and kind == "step"
+        status = self.status.get(rest) if self.status is not None and kind == "step" else None
+        return Label(title, kind, _tooltip([rest], cut=title != rest), status, 15 if known else 0)
 
     def _node(self, node: g.Node, at: str, depth: int) -> Piece:
         label = self._label

@@ -100,15 +100,24 @@ from cloche.store import TenantUsage as TenantUsage
 from cloche.store import Version as Version
 from cloche.tenancy import Grant as Grant
 from cloche.tenancy import Policy as Policy
+from cloche_codegen import Batch as Batch
+from cloche_codegen import BatchItem as BatchItem
 from cloche_codegen import Canceled as Canceled
+from cloche_codegen import DeadlineExceeded as DeadlineExceeded
 from cloche_codegen import EventTimeout as EventTimeout
 from cloche_codegen import Graph as Graph
 from cloche_codegen import GraphError as GraphError
+from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
+from cloche_codegen import Hook as Hook
+from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step
+from cloche_codegen import Task as Task
 from cloche_codegen import clone_step as clone_step
 from cloche_codegen import code as code
+from cloche_codegen import create_hook as create_hook
+from cloche_codegen import create_task as create_task
 from cloche_codegen import gather as gather
 from cloche_codegen import now as now
 from cloche_codegen import patched as patched
@@ -116,9 +125,19 @@ from cloche_codegen import path as path
 from cloche_codegen import race as race
 from cloche_codegen import refs as refs
 from cloche_codegen import resource as resource
+from cloche_codegen import scope as scope
+from cloche_codegen import set_deadline as set_deadline
+from cloche_codegen import set_tags as set_tags
 from cloche_codegen import sleep as sleep
 from cloche_codegen import sleep_until as sleep_until
 from cloche_codegen import start_child as start_child
 from cloche_codegen import wait_for_event as wait_for_event
 
 __version__: str
+from cloche.client.sought import RunQuery as RunQuery
+from cloche.operations.bulk import BulkReport as BulkReport
+from cloche.operations.finding import RunList as RunList
+from cloche.operations.why import Action as Action
+from cloche.operations.why import Asked as Asked
+from cloche.operations.why import Why as Why
+from cloche.store import FailureGroup as FailureGroup

@@ -394,6 +394,8 @@ class RedispatchedTooOften(Exception):
 class CompletionError(Exception):
     """Caught in a workflow: of several things at once, fewer have succeeded than had to."""
 
+    batch: Any  # how each of them ended, inside of a native workflow: a `Batch`
+
 
 class HeavyTurn(Exception):
     """A turn took longer than the thread that asked for it can wait. Never seen by users: it is made again in another."""

@@ -13,7 +13,8 @@ from codegen import classes_for_tests as written
 
 from cloche_codegen.conditions.functions.reading import opened
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass
-from cloche_codegen.conditions.functions.take import Taken, taken
+from cloche_codegen.conditions.functions.take import taken
+from cloche_codegen.conditions.functions.taken import Taken
 
 DATA = {"sku": "a", "count": 7, "status": "open"}
 

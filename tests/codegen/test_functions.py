@@ -19,7 +19,8 @@ from cloche_codegen import Graph, GraphError, Workflow, create_workflow, load_wo
 from cloche_codegen.conditions.functions.reading import BrokenFunction, context_use, opened
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass
 from cloche_codegen.conditions.functions.source import Place
-from cloche_codegen.conditions.functions.take import Taken, taken
+from cloche_codegen.conditions.functions.take import taken
+from cloche_codegen.conditions.functions.taken import Taken
 from cloche_codegen.conditions.functions.text import placed
 
 

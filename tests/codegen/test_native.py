@@ -97,7 +97,7 @@ def test_it_has_the_face_of_a_workflow() -> None:
     )
     assert list(made.graph.steps) == list(made.steps) == ["create-account", "send_mail"]
     assert made.input_adapter() is not None
-    assert made.to_text() == "workflow onboard\n  function onboard\n"
+    assert made.to_text().startswith("workflow onboard\n  function onboard\n    step create-account\n")
     assert made.to_mermaid().startswith("flowchart TD")
     assert made.to_svg().startswith("<svg")
 

@@ -134,17 +134,20 @@ def test_too_few_can_still_succeed() -> None:
         run.fail("c", "C")
         assert not run.ended
         run.fail("b", "B")
-        assert run.message == "Error: B"
+        counts = "of 3, 0 have succeeded and 2 have failed"
+        assert run.message == f"CompletionError: the parallel block: {counts}; the first: Error: B"
 
 
 def test_more_failures_than_tolerated_end_a_block_at_once() -> None:
     with Session(new().parallel([a, b, c], tolerated_failures=0)) as run:
         run.fail("b", "B")
-        assert run.message == "Error: B"
+        counts = "of 3, 0 have succeeded and 1 have failed"
+        assert run.message == f"CompletionError: the parallel block: {counts}; the first: Error: B"
     with Session(new().parallel([a, b, c], min_successes=1, tolerated_failures=1)) as run:
         run.fail("a", "A")
         run.fail("b", "B")
-        assert run.message == "Error: A"
+        counts = "of 3, 0 have succeeded and 2 have failed"
+        assert run.message == f"CompletionError: the parallel block: {counts}; the first: Error: A"
 
 
 def test_tolerated_failures_are_left_out_and_suspended_arms_waited_for() -> None:
@@ -173,7 +176,8 @@ def test_policies_of_foreach() -> None:
         assert run.fail("a[0]", "0") == ["a[1]"]
         assert run.complete("a[1]", None) == ["a[2]"]
         run.fail("a[2]", "2")
-        assert run.message == "Error: 0"
+        counts = "of 3, 1 have succeeded and 2 have failed"
+        assert run.message == f'CompletionError: foreach over "a": {counts}; the first: Error: 0'
 
 
 def test_a_list_that_is_too_short_fails_before_anything_begins() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cpython.campaign import LATER, MODULES, Unavailable, plain_guest, reason_of, run, tests_folder
+from cpython.campaign import LATER, LEFT_OUT, MODULES, Unavailable, plain_guest, reason_of, run, suite_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 BEGIN, END = "<!-- cpython -->\n", "<!-- end of cpython -->\n"
@@ -16,7 +16,7 @@ ENDS = ("passes", "skips", "absent", "fails")
 def main() -> int:
     asked = [name for name in sys.argv[1:] if name != "--keep"] or MODULES
     try:
-        base, folder = plain_guest(), tests_folder()
+        base, folder = plain_guest(), suite_folder()
     except Unavailable as why:
         print(why, file=sys.stderr)
         return 2
@@ -32,6 +32,7 @@ def main() -> int:
                 unknown += not reason
                 if not reason:
                     print(f"{verdict.test}  {verdict.why}", flush=True)
+        print(f"{module}:", ", ".join(f"{ends[one]} {one}" for one in ENDS), flush=True)
     made = table(rows, reasons)
     print(made)
     if "--keep" in sys.argv:
@@ -42,11 +43,12 @@ def main() -> int:
 
 def table(rows: dict[str, Counter[str]], reasons: Counter[str]) -> str:
     whole = sum(rows.values(), Counter[str]())
-    judged = whole["passes"] + whole["fails"] - reasons[LATER]
+    judged = whole["passes"] + whole["fails"] - reasons[LATER] - reasons[LEFT_OUT]
+    absent = whole["absent"] + reasons[LEFT_OUT]
     share = 100 * whole["passes"] / max(judged, 1)
     lines = [
         f"{whole['passes']:,} of {judged:,} tests pass, {share:.1f} %. Besides, {reasons[LATER]} fail for what a later release",
-        f"changed, {whole['skips']:,} skip themselves, and {whole['absent']:,} ask for what is absent on purpose.\n",
+        f"changed, {whole['skips']:,} skip themselves, and {absent:,} ask for what is absent on purpose.\n",
         "| fail | why |",
         "| --- | --- |",
         *(f"| {count} | {reason} |" for reason, count in reasons.most_common()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_every_document_is_on_it(site: Path) -> None:
     pages = [page.relative_to(ROOT) for page in sorted(DOCS.rglob("*.md"))]
     assert [page for page in pages if not _on_it(site, page).is_file()] == []
     assert (site / "index.html").is_file()
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    folder = site / "docs" / "reference"
+    headings = {
+        name for page in folder.glob("*.html") for name in re.findall(r"<h2 id=[^>]*>(\w+)", page.read_text("utf-8"))
+    }
+    assert sorted(set(import_module("cloche").__all__) - headings) == []
+    running = (folder / "running.html").read_text("utf-8")
+    assert "Cloche.start" in running
+    assert "async def start(" in running
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from cloche_codegen.conditions.values import MISSING
 from oracle.host import Host
 from oracle.promises import Promise, Steps
-from oracle.values import Bail, Thrown, defined, failure_of, named
+from oracle.values import Bail, Thrown, defined, failure_of, named, shown
 
 Call: TypeAlias = Callable[[], Promise]
 Gather: TypeAlias = "Callable[[Block], Any]"
@@ -193,13 +193,24 @@ class ParallelBlocks:
         block.promise.settle(False, error)
 
     def _fail_first(self, block: Block) -> None:
-        """With the first failure in the order of the arms; without one, there never were enough of them."""
-        for phase, value in zip(block.phases, block.values, strict=True):
-            if phase is ArmPhase.FAILED:
-                return self._fail(block, value)
-        least = int(block.arms.policy.least)
-        message = f"{block.arms.what} needs {least} to succeed and has {block.arms.count}"
-        return self._fail(block, named("CompletionError", message).value)
+        """With the first failure in the order of the arms. Where a policy says how many have to succeed, with how each ended,
+        and that failure as its cause; without one, there never were enough of them."""
+        arms, phases = block.arms, block.phases
+        failed = [value for phase, value in zip(phases, block.values, strict=True) if phase is ArmPhase.FAILED]
+        if failed and not arms.policy.is_picky:
+            return self._fail(block, failed[0])
+        if failed:
+            succeeded = phases.count(ArmPhase.SUCCEEDED)
+            message = (
+                f"{arms.what}: of {arms.count}, {succeeded} have succeeded and {len(failed)} have failed; "
+                f"the first: {shown(failed[0])}"
+            )
+        else:
+            message = f"{arms.what} needs {int(arms.policy.least)} to succeed and has {arms.count}"
+        error = named("CompletionError", message, failed[0] if failed else MISSING).value
+        reason = "min_successes" if math.isfinite(arms.policy.least) else "tolerated_failures"
+        error.data = {"reason": reason, "items": [_outcome_of(block, arm) for arm in range(arms.count)]}
+        return self._fail(block, error)
 
     def _succeed(self, block: Block) -> None:
         self._close(block, by_command=True)
@@ -282,6 +293,15 @@ def listed_only(block: Block) -> list[Any]:
 
 def succeeded_as(value: Any) -> dict[str, Any]:
     return defined({"status": "success", "output": value})
+
+
+def _outcome_of(block: Block, arm: int) -> dict[str, Any]:
+    ids, phase, value = block.arms.ids, block.phases[arm], block.values[arm]
+    if phase is ArmPhase.SUCCEEDED:
+        ended = succeeded_as(value)
+    else:
+        ended = failed_as(value) if phase is ArmPhase.FAILED else {"status": "canceled"}
+    return ended if ids is None else {"name": ids[arm], **ended}
 
 
 def failed_as(error: Any) -> dict[str, Any]:

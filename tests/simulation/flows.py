@@ -101,6 +101,7 @@ def flows(steps: Steps) -> list[Flow]:
         Flow(_new("bad").then(a).then(steps.refuses()).commit(), lambda v: None),
         Flow(_parent_of("asks"), lambda v: {"v": v + 11 + ANSWER}, is_parent=True),
         Flow(_parent_of("naps"), lambda v: {"v": v + 111}, is_parent=True),
+        Flow(_gives_up("asks"), lambda v: {"v": 0}),
     ]
 
 
@@ -120,6 +121,16 @@ def _parent_of(child: str) -> Code:
     """Code that a tenant has deployed: nothing but a child of this workflow."""
     source = f"export default async function workflow(input) {{ return cloche.child('child', '{child}', input); }}"
     return Code(f"parent of {child}", ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
+
+
+def _gives_up(child: str) -> Code:
+    """As `_parent_of`, for a child that nobody answers: it is left behind, and has to end all the same."""
+    source = (
+        "export default async function workflow(input) {\n"
+        f"  await Promise.race([cloche.child('child', '{child}', input), cloche.sleep('nap', 1500)]);\n"
+        "  return {v: 0};\n}"
+    )
+    return Code(f"gives up {child}", ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
 
 
 async def deploy(store: Store, code: Code) -> None:

@@ -15,11 +15,12 @@ from cloche.history import Batch, Kind, RunKey
 from cloche.history.machine import Input
 from cloche.history.messages import StepCompleted
 from cloche.run.attempts import Attempts
+from cloche.run.children import Children
 from cloche.run.commit import Commit
 from cloche.run.driver import RunDriver, is_far_from_moving
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
-from cloche.store import GRANTED, Append, InboxRow, Lease, MemoryStore, Outcome, WaitingEvent
+from cloche.store import CHILD_ENDED, GRANTED, Append, InboxRow, Lease, MemoryStore, Outcome, WaitingEvent
 from cloche.store.memory import MemoryLeases
 from cloche.store.refusals import queue_full
 from cloche.worker.claims import Claims
@@ -33,7 +34,10 @@ from cloche.worker.starting import Starting
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 MUTATIONS: dict[str, Mutation] = {}
-OF_PARENTS = {"forget the request of a child"}  # those that show where runs wait for children
+OF_PARENTS = {
+    "forget the request of a child",
+    "forget a child that is given up",
+}  # those that show where runs wait for children
 
 
 def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -178,7 +182,12 @@ def deliver_twice(true: Any, self: MemoryStore, append: Append) -> Any:
 
 
 @mutation(Commit, "_posts")
-def forget_the_request_of_a_child(true: Any, self: Commit) -> Any:
+def forget_the_request_of_a_child(true: Any, self: Commit, batch: Batch) -> Any:
+    return [post for post in true(self, batch) if post.kind != CHILD_ENDED]
+
+
+@mutation(Children, "unwanted")
+def forget_a_child_that_is_given_up(true: Any, self: Children, batch: Batch) -> Any:
     return []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 WORKERS = 2
 FLOWS = range(7)
-PARENTS = range(7, 9)  # the flows that wait for a child
+PARENTS = range(7, 10)  # the flows that wait for a child
 
 
 @dataclass(frozen=True, slots=True)

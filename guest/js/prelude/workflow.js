@@ -320,10 +320,30 @@
     block.reject(error);
   };
 
-  // The first failure in the order of the arms; without one, there never were enough of them.
+  // As a settled block gives it, with the id of an arm; one that was not waited for is `canceled`.
+  const outcomeOf = (block, arm) => {
+    const value = block.values[arm];
+    const state = block.states[arm];
+    const ended = state === SUCCEEDED ? succeededAs(value) : state === FAILED ? failedAs(value) : { status: "canceled" };
+    if (block.ids !== null) put(ended, "name", block.ids[arm][0]);
+    return ended;
+  };
+
+  // The first failure in the order of the arms. Where a policy says how many have to succeed, how each ended, with that failure as
+  // the cause; without one, there never were enough of them.
   const failFirst = (block) => {
-    for (let i = 0; i < block.count; i++) if (block.states[i] === FAILED) return fail(block, block.values[i]);
-    fail(block, named("CompletionError", block.what + " needs " + block.least + " to succeed and has " + block.count));
+    let first = -1;
+    for (let i = 0; i < block.count && first < 0; i++) if (block.states[i] === FAILED) first = i;
+    if (first >= 0 && block.waits) return fail(block, block.values[first]);
+    const told =
+      first < 0
+        ? block.what + " needs " + block.least + " to succeed and has " + block.count
+        : block.what + ": of " + block.count + ", " + block.succeeded + " have succeeded and " + block.failed + " have failed; the first: " + shown(block.values[first]);
+    const error = named("CompletionError", told, first < 0 ? undefined : block.values[first]);
+    const items = listOf(block.count);
+    for (let i = 0; i < block.count; i++) put(items, i, outcomeOf(block, i));
+    put(error, "data", { reason: block.least === Infinity ? "tolerated_failures" : "min_successes", items });
+    fail(block, error);
   };
 
   const succeed = (block) => {

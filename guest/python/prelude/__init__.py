@@ -2,27 +2,48 @@
 
 from typing import Any
 
+from ._batches import Batch, BatchItem
 from ._failures import (
     Canceled,
     ClocheError,
     CompletionError,
+    DeadlineExceeded,
     EventTimeout,
     Failure,
     FatalError,
+    HeartbeatTimeout,
+    HookConflict,
     InvalidInput,
     NotGranted,
     RedispatchedTooOften,
     RetryableError,
     UnknownOutcome,
 )
+from ._hooks import Hook, create_hook
 from ._loop import patched
 from ._models import Model
-from ._native import gather, log, now, race, sleep, sleep_until, start_child, step, wait_for_event, workflow
+from ._native import (
+    log,
+    now,
+    scope,
+    set_deadline,
+    set_tags,
+    sleep,
+    sleep_until,
+    start_child,
+    step,
+    wait_for_event,
+    workflow,
+)
+from ._together import Begun as Task
+from ._together import create_task, gather, race
 
 __all__ = [
-    "Canceled", "ClocheError", "CompletionError", "EventTimeout", "Failure", "FatalError", "InvalidInput", "Model",
-    "NotGranted", "RedispatchedTooOften", "RetryableError", "UnknownOutcome", "gather", "log", "now", "patched", "race",
-    "sleep", "sleep_until", "start_child", "step", "wait_for_event", "workflow",
+    "Batch", "BatchItem", "Canceled", "ClocheError", "CompletionError", "DeadlineExceeded", "EventTimeout", "Failure",
+    "FatalError", "HeartbeatTimeout", "Hook", "HookConflict", "InvalidInput", "Model", "NotGranted",
+    "RedispatchedTooOften", "RetryableError", "Task", "UnknownOutcome", "create_hook", "create_task", "gather", "log", "now",
+    "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child", "step",
+    "wait_for_event", "workflow",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from _cloche import Promise, drop
 
-from ._failures import Bail, CompletionError, failure_of
+from ._failures import Bail, CompletionError, failure_of, shown
 from ._loop import on_suspended, promise_of, waited_for
 from ._values import MISSING, defined
 
@@ -136,12 +136,31 @@ class Block(Promise):
         self.settle(None, error)
 
     def fail_first(self) -> None:
-        """With the first failure in the order of the arms; without one, there never were enough of them."""
-        for state, value in zip(self.states, self.values, strict=True):
-            if state == FAILED:
-                return self.fail(value)
-        least = f"{self.what} needs {self.least} to succeed and has {self.count}"
-        return self.fail(CompletionError(least))
+        """With the first failure in the order of the arms. Where a policy says how many have to succeed, with how each ended,
+        and that failure as its cause; without one, there never were enough of them."""
+        first = next((value for state, value in zip(self.states, self.values, strict=True) if state == FAILED), None)
+        if first is not None and self.waits:
+            return self.fail(first)
+        if first is None:
+            told = f"{self.what} needs {self.least} to succeed and has {self.count}"
+        else:
+            counts = f"of {self.count}, {self.succeeded} have succeeded and {self.failed} have failed"
+            told = f"{self.what}: {counts}; the first: {shown(first)}"
+        reason = "tolerated_failures" if self.least == _INFINITY else "min_successes"
+        items = [self.outcome_of(arm) for arm in range(self.count)]
+        return self.fail(CompletionError(told, data={"reason": reason, "items": items}, cause=first))
+
+    def outcome_of(self, arm: int) -> dict[str, Any]:
+        """As a settled block gives it, with the id of an arm; one that was not waited for is `canceled`."""
+        state, value = self.states[arm], self.values[arm]
+        ended = (
+            succeeded_as(value)
+            if state == SUCCEEDED
+            else failed_as(value)
+            if state == FAILED
+            else {"status": "canceled"}
+        )
+        return ended if self.ids is None else {"name": self.ids[arm], **ended}
 
     def succeed(self) -> None:
         self.close(tell_host=True)

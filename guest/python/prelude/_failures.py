@@ -24,6 +24,25 @@ _NAME_CHARS_MAX: Final = 200
 _NOTES_MAX: Final = 16
 _MEMBERS_MAX: Final = 16
 _HEAP_TYPE: Final = 1 << 9  # of a class that is written in Python
+# What Python's own exceptions hold beside their `__dict__`, as in the host's `history/failures.py`.
+_UNICODE: Final = ("encoding", "object", "start", "end", "reason")
+_STANDARD: Final[dict[type[BaseException], tuple[str, ...]]] = {
+    OSError: ("errno", "strerror", "filename", "filename2"),
+    ImportError: ("name",),
+    NameError: ("name",),
+    AttributeError: ("name",),
+    UnicodeDecodeError: _UNICODE,
+    UnicodeEncodeError: _UNICODE,
+    UnicodeTranslateError: _UNICODE[1:],
+    SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
+}
+# Of which of these the `args` are made, where they are not told themselves.
+_ARGUMENTS: Final[dict[type[BaseException], tuple[str, ...]]] = {
+    OSError: ("errno", "strerror"),
+    UnicodeDecodeError: _UNICODE,
+    UnicodeEncodeError: _UNICODE,
+    UnicodeTranslateError: _UNICODE[1:],
+}
 
 
 class Failure(Exception):
@@ -94,8 +113,20 @@ class RedispatchedTooOften(Failure):
     """A step was begun again and again, and each time its process ended before it did."""
 
 
+class HeartbeatTimeout(EventTimeout):
+    """Whoever was to send an event has not been heard of for too long."""
+
+
+class DeadlineExceeded(Failure):
+    """The run had not ended by its deadline."""
+
+
+class HookConflict(Failure):
+    """Another hook that waits has this token."""
+
+
 class CompletionError(Failure):
-    """Of several things at once, fewer have succeeded than had to."""
+    """Of several things at once, fewer have succeeded than had to. `batch` has how each of them ended."""
 
 
 class ClocheError(Failure):
@@ -126,7 +157,8 @@ class Bail(BaseException):
 # What a loop or the driver takes as its own is never made of a failure.
 _NEVER: Final = (StopIteration, StopAsyncIteration, MemoryError)
 _OF_CLOCHE: Final = (
-    Failure, EventTimeout, FatalError, RetryableError, UnknownOutcome, RedispatchedTooOften, CompletionError, ClocheError,
+    Failure, EventTimeout, HeartbeatTimeout, DeadlineExceeded, HookConflict,
+    FatalError, RetryableError, UnknownOutcome, RedispatchedTooOften, CompletionError, ClocheError,
     InvalidInput, NotGranted,
 )  # fmt: skip
 _kinds: Final[dict[str, type[BaseException]]] = {
@@ -226,11 +258,16 @@ def raised(failure: dict[str, Any]) -> Failure:
         kinds += (ExceptionGroup,)
     error: Failure = _object(_class_of(name, kinds), message, members)
     Failure.__init__(error, message, name=name, data=data, cause=made, bases=bases)
+    if not message:
+        BaseException.__setattr__(error, "args", ())
     if isinstance(data, dict) and (bases or type(error) is not Failure):
         for key, value in data.items():
             if not key.startswith("_") and key not in _OF_FAILURE:
                 with suppress(AttributeError):  # the author has a property of that name
                     BaseException.__setattr__(error, key, value)
+        for kind, names in _ARGUMENTS.items():
+            if isinstance(error, kind) and "args" not in data and all(name in data for name in names):
+                BaseException.__setattr__(error, "args", tuple(data[name] for name in names))
     if notes := failure.get("notes"):
         error.__dict__["__notes__"] = list(notes)
     return error
@@ -335,13 +372,23 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     return {key: value for key, value in getattr(error, "__dict__", {}).items() if not key.startswith("_")}
 
 
+def _standard(error: BaseException) -> dict[str, Any]:
+    """What Python itself keeps of an exception, as the host tells it: its `args` only where they are more than its text."""
+    names = [name for kind, names in _STANDARD.items() if isinstance(error, kind) for name in names]
+    found = {name: value for name in names if (value := getattr(error, name, None)) is not None}
+    is_plain = type(error).__module__ == "builtins" and not isinstance(error, (BaseExceptionGroup, *_STANDARD))
+    if (is_plain or isinstance(error, KeyError)) and error.args and error.args != (str(error),):
+        found["args"] = list(error.args)
+    return found
+
+
 def _data_of(error: BaseException, depth: int) -> Any:
     """An exception's own attribute `data`, or all of its own that can cross; MISSING without any."""
     own = _attributes(error)
     if "data" in own:
         return own["data"]
     made = {}
-    for key, value in own.items():
+    for key, value in {**_standard(error), **own}.items():
         try:
             encoded(value, key, depth + 2)
         except Exception:

@@ -29,11 +29,11 @@ from _cloche import (
 )
 
 from ._calls import Taking
-from ._failures import Bail, crossing, know, raised
+from ._failures import Bail, Canceled, DeadlineExceeded, crossing, know, raised
 from ._types import resolve, with_text_keys
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
-PATCHED = 11
+PATCHED, TAGS, DEADLINE = 11, 12, 13
 _MALFORMED, _NO_WORKFLOW, _UNKNOWN_CALL = -1, -4, -7
 _FATAL: Final = (MemoryError,)  # the driver ends the cell; no workflow may go on after it
 
@@ -45,6 +45,9 @@ _result_types: list[Any] | None = None
 _main: Task | None = None
 _started = False
 _is_native = False
+_is_overdue = False  # it is told to end because its deadline has passed
+begun: dict[Any, None] = {}  # the tasks of `create_task` that have not ended
+end_begun: Callable[[], Any] | None = None  # of `_together`
 on_suspended: list[Callable[[str, bool], None]] = []  # the blocks of generated code listen here
 
 
@@ -77,9 +80,10 @@ async def _awaiting(awaitable: Any) -> Any:
 class TimerCall(Call):
     """Due `due` milliseconds after 1970, or so many from when it is asked; gives `value` back."""
 
-    __slots__ = ("due", "given", "is_wait")
+    __slots__ = ("called", "due", "given", "is_wait")
 
-    def __init__(self, path: str | None, due: float, given: Any, *, is_wait: bool) -> None:
+    def __init__(self, path: str | None, due: float, given: Any, *, is_wait: bool, name: str | None = None) -> None:
+        self.called = name
         self.kind = TIMER
         self.path = path
         self.due = due
@@ -87,7 +91,7 @@ class TimerCall(Call):
         self.is_wait = is_wait
 
     def named(self) -> str:
-        return "sleep"
+        return self.called or "sleep"
 
     def rest(self) -> tuple[Any, ...]:
         now = now_ms()
@@ -96,19 +100,31 @@ class TimerCall(Call):
 
 
 class HookCall(Call):
-    __slots__ = ("given", "name")
+    """`options` are those of the command: `token`, `heartbeat` in milliseconds."""
 
-    def __init__(self, path: str | None, name: str, given: Any) -> None:
+    __slots__ = ("called", "given", "name", "options")
+
+    def __init__(
+        self,
+        path: str | None,
+        name: str,
+        given: Any,
+        options: dict[str, Any] | None = None,
+        called: str | None = None,
+    ) -> None:
         self.kind = HOOK
         self.path = path
         self.name = name
         self.given = given
+        self.options = options
+        self.called = called
 
     def named(self) -> str:
-        return self.name
+        return self.called or self.name
 
     def rest(self) -> tuple[Any, ...]:
-        return (_text_of(self.name, "name"), encoded(self.given, "value"))
+        asked = (_text_of(self.name, "name"), encoded(self.given, "value"))
+        return asked if self.options is None else (*asked, encoded(self.options, "options"))
 
 
 class ChildCall(HookCall):
@@ -116,8 +132,15 @@ class ChildCall(HookCall):
 
     __slots__ = ("typed",)
 
-    def __init__(self, path: str | None, name: str, given: Any = None, types: list[Any] | None = None) -> None:
-        HookCall.__init__(self, path, name, given)
+    def __init__(
+        self,
+        path: str | None,
+        name: str,
+        given: Any = None,
+        types: list[Any] | None = None,
+        called: str | None = None,
+    ) -> None:
+        HookCall.__init__(self, path, name, given, None, called)
         self.kind = CHILD
         self.typed = types
 
@@ -277,6 +300,21 @@ def suspend(call: Call, whether: bool = False) -> None:
             listener(call.path, whether)
 
 
+_run: dict[str, Any] = {}  # what it may know of itself
+
+
+def hook_key() -> bytes:
+    """What the tokens of its hooks are made from.
+
+    Raises:
+        RuntimeError: the host has given none.
+    """
+    key = _run.get("tokens")
+    if type(key) is not bytes:
+        raise RuntimeError("this run has no key for tokens of hooks: give create_hook a token of your own")
+    return key
+
+
 def _on_start(event: list[Any]) -> None:
     global _state, _main, _started
     if _entry is None or _started:
@@ -286,6 +324,7 @@ def _on_start(event: list[Any]) -> None:
     if _state_types:
         _merge(dict(dict.items(_state)))
     dict.setdefault(given, "context", {})
+    _run.update(dict.get(given, "run") or {})
     _started = True
     _main = Task(_whole(_entry, value, given))
 
@@ -309,7 +348,17 @@ async def _called(function: Callable[..., Any], value: Any, given: dict[str, Any
     made = _taking.call(function, value, given) if _taking is not None else function(value)
     if not hasattr(made, "__await__"):
         return made
-    return await (made if around is None else around(made))
+    try:
+        result = await (made if around is None else around(made))
+    except Bail:
+        raise  # what it ends, it ends at once
+    except BaseException:
+        if begun and end_begun is not None:
+            await end_begun()
+        raise
+    if begun and end_begun is not None:
+        await end_begun()
+    return result
 
 
 def _end(value: Any) -> None:
@@ -337,6 +386,8 @@ def _end_forgotten(name: str, code: CodeType, offset: int) -> None:
 
 
 def _end_failed(error: BaseException) -> None:
+    if _is_overdue and isinstance(error, Canceled):
+        error = DeadlineExceeded(_OVERDUE)
     made = crossing(error, with_own=_is_native)
     if _is_native and (frames := trace(error)):
         made["trace"] = frames
@@ -387,9 +438,14 @@ def _on_child_ended(event: list[Any]) -> None:
     _answer(event[2], CHILD, None if failed else value, error)
 
 
+_OVERDUE: Final = "the deadline of the run has passed"  # the reason that the host cancels it for
+
+
 def _on_cancel(event: list[Any]) -> None:
     """A run in a native workflow is told where it waits; generated code is not, as in JavaScript."""
+    global _is_overdue
     if _is_native and _main is not None and isinstance(_main.on, Task):
+        _is_overdue = len(event) > 2 and event[2] == _OVERDUE
         _main.on.abandon()
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from unicodedata import is_normalized
 
 NAME_SIZE_MAX: Final = 200  # characters
+TAGS_MAX: Final = 64  # of one command
 # As `cloche.history.ids` has it; a test compares the two.
 NOT_IN_NAMES: Final = re.compile(
     r"[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000"
@@ -15,7 +16,7 @@ NOT_IN_NAMES: Final = re.compile(
 )
 _RULE: Final = (
     "is not 1 to 200 characters of text in Unicode's form NFC, without control characters, marks that do not show and spaces "
-    "around it: no event of that name can come"
+    "around it"
 )
 
 
@@ -27,6 +28,25 @@ def check_event(name: object) -> None:
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of an event is text, not {type(name).__name__}")
-    shows = 0 < len(name) <= NAME_SIZE_MAX and name == name.strip() and not NOT_IN_NAMES.search(name)
-    if not shows or not is_normalized("NFC", name):
-        raise ValueError(f"the event name {name[:NAME_SIZE_MAX]!r} {_RULE}")
+    if not _is_name(name):
+        raise ValueError(f"the event name {name[:NAME_SIZE_MAX]!r} {_RULE}: no event of that name can come")
+
+
+def check_tag(name: str, value: object) -> None:
+    """
+    Raises:
+        TypeError: the value is no text, number, bool or None.
+        ValueError: the run could not be found by it.
+    """
+    if value is not None and not isinstance(value, (str, int, float, bool)):
+        raise TypeError(f"the tag {name!r} is a text, a number, a bool or None, not {type(value).__name__}")
+    for text in (name, value):
+        if isinstance(text, str) and not _is_name(text):
+            raise ValueError(f"the tag {name[:NAME_SIZE_MAX]!r}: {text[:NAME_SIZE_MAX]!r} {_RULE}")
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError(f"the tag {name!r} is a number of more than 64 bits: give it as a text")
+
+
+def _is_name(text: str) -> bool:
+    shows = 0 < len(text) <= NAME_SIZE_MAX and text == text.strip() and not NOT_IN_NAMES.search(text)
+    return shows and is_normalized("NFC", text)

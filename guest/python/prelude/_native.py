@@ -1,4 +1,4 @@
-"""What workflows in Python are written with: `step`, `gather`, `race`, `sleep`, `wait_for_event` and their like.
+"""What workflows in Python are written with: `step`, `sleep`, `wait_for_event` and their like; `_together` has the rest.
 
 Calls take their name as their path, and from the second on `name#2`, `name#3` …, in the order in which they are asked. A call
 is asked for when it is awaited, or when `gather` or `race` begins it, as a coroutine is.
@@ -6,20 +6,18 @@ is asked for when it is awaited, or when `gather` or `race` begins it, as a coro
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from _cloche import Lazy, Promise, StepCall, free_path, now_ms
+from _cloche import StepCall, encoded, free_path, now_ms, put
 
 from . import _loop, flow
-from ._blocks import failed_as, succeeded_as
 from ._calls import Taking, shape_of, signature_of, stub_of
-from ._failures import Bail, Canceled, declare
-from ._loop import ChildCall, TimerCall, promise_of
-from ._names import check_event
+from ._failures import declare
+from ._loop import ChildCall, TimerCall
+from ._names import TAGS_MAX, check_event, check_tag
+from ._scopes import enter_scope, leave_scope, scope_named
 from ._types import of_annotation, reader, typed
 
 
@@ -100,147 +98,14 @@ def workflow(
     return function
 
 
-# ── several at once ─────────────────────────────────────────────────────────────────────────────────────────────────
-class _Child:
-    __slots__ = ("index", "on", "parent")
-
-    def __init__(self, parent: _Several, index: int) -> None:
-        self.parent = parent
-        self.index = index
-        self.on: Promise | None = None
-
-    def step(self) -> None:
-        on = self.on
-        assert on is not None
-        self.parent.over(self.index, on.value, on.error)
-
-
-class _Several(Lazy):
-    """Awaitables under way together. When it is decided how this ends, the others are abandoned and waited for."""
-
-    __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises")
-
-    def __init__(self, awaitables: tuple[Any, ...], limit: float) -> None:
-        self.awaitables = awaitables
-        self.limit = limit
-        self.following = self.active = 0
-        self.promises: dict[int, Promise] = {}  # those that are open
-        self.outcome: tuple[Any, BaseException | None] | None = None
-
-    def __await__(self) -> Generator[Promise, Any, Any]:
-        """Whoever is abandoned while it waits here goes on when all that is under way has cleaned up."""
-        if self.id == 0:
-            self.begin()
-        try:
-            yield self
-        except Canceled:
-            if self.outcome is not None and not self.done:
-                with suppress(Exception):  # what it comes to does not matter any more
-                    yield self
-            raise
-        return (
-            self.value
-        )  # not what `yield` gives: a task sends nothing, the driver's own promises end with their value
-
-    def begin(self) -> None:
-        self.id = -1
-        self.more()
-
-    def more(self) -> None:
-        while self.outcome is None and self.following < len(self.awaitables) and self.active < self.limit:
-            index = self.following
-            self.following += 1
-            self.active += 1
-            try:
-                promise = self.promises[index] = promise_of(self.awaitables[index])
-            except Exception as error:
-                self.over(index, None, error)
-            else:
-                promise.wake(_Child(self, index))
-        if self.active == 0 and not self.done:
-            self.settle(*(self.outcome or (self.made(), None)))
-
-    def over(self, index: int, value: Any, error: BaseException | None) -> None:
-        self.active -= 1
-        self.promises.pop(index, None)
-        if self.outcome is None:
-            self.settled(index, value, error)
-        self.more()
-
-    def decide(self, value: Any, error: BaseException | None) -> None:
-        self.outcome = (value, error)
-        for awaitable in self.awaitables[self.following :]:
-            if hasattr(awaitable, "close"):
-                awaitable.close()  # what never began, a coroutine or a call
-        if isinstance(error, Bail):
-            self.active = 0  # what stands around ends with it, and all that is open there
-            return
-        for index, promise in list(self.promises.items()):
-            if promise.abandon() and self.promises.pop(index, None) is not None and not promise.done:
-                self.active -= 1
-
-    def abandon(self) -> bool:
-        if self.outcome is None:
-            self.decide(None, Canceled())
-            self.more()
-        return True
-
-    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
-        raise AssertionError
-
-    def made(self) -> Any:
-        raise AssertionError
-
-
-class _Gather(_Several):
-    __slots__ = ("is_settled", "results")
-
-    def __init__(self, awaitables: tuple[Any, ...], limit: float, is_settled: bool) -> None:
-        _Several.__init__(self, awaitables, limit)
-        self.results: list[Any] = [None] * len(awaitables)
-        self.is_settled = is_settled
-
-    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
-        if self.is_settled and isinstance(error, Exception):
-            self.results[index] = failed_as(error)
-        elif error is not None:
-            self.decide(None, error)
-        else:
-            self.results[index] = succeeded_as(value) if self.is_settled else value
-
-    def made(self) -> list[Any]:
-        return self.results
-
-
-class _Race(_Several):
-    __slots__ = ()
-
-    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
-        self.decide(value, error)
-
-
-def gather(*awaitables: Any, limit: int | None = None, settle: bool = False) -> _Gather:
-    """The results of all, in order, at most `limit` of them under way at once.
-
-    The first failure is raised, once the others were abandoned and have cleaned up. With `settle` nothing fails it: each
-    result is `{"status": "success", "output": …}` or `{"status": "failed", "error": …}`.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is how many may be under way at once, at least 1, not {limit}")
-    return _Gather(awaitables, len(awaitables) if limit is None else limit, settle)
-
-
-def race(*awaitables: Any) -> _Race:
-    """What the first one to end gives or raises; the others are abandoned."""
-    if not awaitables:
-        raise ValueError("race needs something to wait for")
-    return _Race(awaitables, len(awaitables))
-
-
 # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def sleep(seconds: float | timedelta | str = 0, /, **parts: float) -> TimerCall:
-    """Wait `seconds`, `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes."""
-    return TimerCall(None, _ms(seconds, parts), None, is_wait=True)
+def sleep(seconds: float | timedelta | str = 0, /, *, name: str | None = None, **parts: float) -> TimerCall:
+    """Wait `seconds`, `"3 days"`, or `days=3`, `hours=1, minutes=30`: what `timedelta` takes. `name` is what it is called."""
+    return TimerCall(None, _ms(seconds, parts), None, is_wait=True, name=_name(name))
+
+
+def _name(name: str | None) -> str | None:
+    return None if name is None else scope_named(name)
 
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -269,25 +134,79 @@ def _ms(duration: float | timedelta | str, parts: dict[str, float] | None = None
     return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
 
 
-def sleep_until(when: datetime) -> TimerCall:
+def sleep_until(when: datetime, *, name: str | None = None) -> TimerCall:
     """Wait until a moment; one without a time zone is taken as UTC."""
-    return TimerCall(None, flow.milliseconds(when), None, is_wait=False)
+    return TimerCall(None, flow.milliseconds(when), None, is_wait=False, name=_name(name))
 
 
-async def wait_for_event(name: str, *, schema: Any = None, timeout: float | timedelta | str | None = None) -> Any:
+async def wait_for_event(
+    name: str,
+    *,
+    schema: Any = None,
+    timeout: float | timedelta | str | None = None,
+    heartbeat: float | timedelta | None = None,
+) -> Any:
     """What the event `name` carries, of the type `schema`; EventTimeout after `timeout` (seconds or a timedelta).
 
-    What is no name is a ValueError, or a TypeError if it is no text.
+    `heartbeat`: whoever is to send it says before so much time has passed, again and again, that it is still at it; else
+    HeartbeatTimeout. A failure that is sent in place of the event is raised. What is no name is a ValueError, or a TypeError if
+    it is no text.
     """
     check_event(name)
     read = None if schema is None else reader(of_annotation(schema))
-    value = await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout))
+    beat = None if heartbeat is None else _positive(heartbeat)
+    value = await flow.wait_for_event(free_path(name), name, None, None if timeout is None else _ms(timeout), beat)
     return value if read is None else read(value)
 
 
-def start_child(workflow: str, input: Any = None) -> ChildCall:
-    """The result of a run of its own; its failure is raised."""
-    return ChildCall(None, workflow, input)
+def _positive(heartbeat: float | timedelta) -> int:
+    ms = _ms(heartbeat)
+    if ms < 1:
+        raise ValueError("heartbeat is a time of at least a millisecond")
+    return ms
+
+
+def start_child(workflow: str, input: Any = None, *, name: str | None = None) -> ChildCall:
+    """The result of a run of its own; its failure is raised. `name` is what the call is called, by default the workflow."""
+    return ChildCall(None, workflow, input, called=_name(name))
+
+
+# ── what the run says of itself ─────────────────────────────────────────────────────────────────────────────────────
+class scope:
+    """`with scope("refund"):` what is called inside has a path that begins with `refund/`."""
+
+    __slots__ = ("_before", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = scope_named(name)
+
+    def __enter__(self) -> scope:
+        self._before = enter_scope(self.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        leave_scope(self._before)
+
+
+def set_tags(**tags: str | int | float | bool | None) -> None:
+    """Tags that the run can be found by, beside those that it has: a text, number or bool each; None removes one."""
+    for name, value in tags.items():
+        check_tag(name, value)
+    if not 0 < len(tags) <= TAGS_MAX:
+        raise ValueError(f"set_tags takes 1 to {TAGS_MAX} tags at a time, not {len(tags)}")
+    put((_loop.TAGS, encoded(tags, "tags")))
+
+
+def set_deadline(when: datetime | timedelta | float | None = None, /, **parts: float) -> None:
+    """When the run must have ended: a moment, or a time from now as `sleep` takes it. None takes it back.
+
+    Then the run is told to end as if it was canceled: it cleans up, and fails with DeadlineExceeded.
+    """
+    if when is None and not parts:
+        put((_loop.DEADLINE,))
+        return
+    due = flow.milliseconds(when) if isinstance(when, datetime) else now_ms() + _ms(when or 0, parts)
+    put((_loop.DEADLINE, max(0, min(int(due), _loop.INSTANT_MS_MAX))))
 
 
 def now() -> datetime:

@@ -397,9 +397,12 @@ def sleep_until(path: str, when: datetime | int | float, value: Any = None) -> T
 
 
 @_starts
-async def wait_for_event(path: str, name: str, value: Any, ms: int | float | None = None) -> Any:
-    """What the event `name` carries. After `ms` milliseconds it fails with an EventTimeout."""
-    received = HookCall(path, name, defined({"input": value}))
+async def wait_for_event(
+    path: str, name: str, value: Any, ms: int | float | None = None, heartbeat: int | None = None
+) -> Any:
+    """What the event `name` carries. After `ms` milliseconds it fails with an EventTimeout, after `heartbeat` without a sign of
+    life with a HeartbeatTimeout."""
+    received = HookCall(path, name, defined({"input": value}), None if heartbeat is None else {"heartbeat": heartbeat})
     if ms is None:
         return await received
     received.begin()

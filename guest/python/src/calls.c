@@ -39,6 +39,14 @@ static PyObject *numbered(PyObject *name, long long times) {
     return name;
 }
 
+/* The name as a path, in the scope that the code is in. */
+static PyObject *scoped(PyObject *name) {
+    if (guest.scope)
+        return PyUnicode_FromFormat("%U/%U", guest.scope, name);
+    Py_IncRef(name);
+    return name;
+}
+
 static int check_text(PyObject *value, const char *what) {
     if (value && PyType_GetFlags(value->type) & IS_TEXT)
         return 0;
@@ -53,8 +61,23 @@ static PyObject *free_path(PyObject *self, PyObject *const *arguments, Py_ssize_
     (void)self;
     if (count != 1 || check_text(arguments[0], "name"))
         return PyErr_Occurred() ? NULL : wrong_use("wanted: a name");
-    long long times = times_used(arguments[0]) + 1;
-    return times < 1 || set_times_used(arguments[0], times) ? NULL : numbered(arguments[0], times);
+    PyObject *name = scoped(arguments[0]), *path = NULL;
+    long long times = name ? times_used(name) + 1 : 0;
+    if (times > 0 && !set_times_used(name, times))
+        path = numbered(name, times);
+    Py_DecRef(name);
+    return path;
+}
+
+/* What paths begin with from here on, a text or None; what they did before. */
+static PyObject *scope(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 1 || (arguments[0] != guest.none && check_text(arguments[0], "scope")))
+        return PyErr_Occurred() ? NULL : wrong_use("wanted: a scope, or None");
+    PyObject *before = guest.scope ? guest.scope : guest.none;
+    Py_IncRef(before);
+    hold(&guest.scope, arguments[0] == guest.none ? NULL : arguments[0]);
+    return before;
 }
 
 /* ---- asking ---- */
@@ -158,6 +181,11 @@ int call_begin(struct promise *call) {
         hold(&call->path, NULL);
     if (!call->path) {
         named = is_step(call) ? numbered(call->name, 1) : call_method(&call->head, names.named);
+        if (named && !check_text(named, "name") && guest.scope) {
+            PyObject *name = named;
+            named = scoped(name);
+            Py_DecRef(name);
+        }
         times = named && !check_text(named, "name") ? times_used(named) + 1 : 0;
         call->path = times > 0 ? numbered(named, times) : NULL;
     }
@@ -247,6 +275,17 @@ static PyObject *abandon(PyObject *self, PyObject *const *arguments, Py_ssize_t 
         return NULL;
     Py_IncRef(guest.true_);
     return guest.true_;
+}
+
+static PyObject *batches(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    (void)self;
+    if (count != 2)
+        return wrong_use("wanted: the type of a batch, and that of its items");
+    Py_IncRef(arguments[0]);
+    Py_IncRef(arguments[1]);
+    guest.batch_type = (PyTypeObject *)arguments[0];
+    guest.item_type = (PyTypeObject *)arguments[1];
+    return new_none();
 }
 
 static PyObject *finish(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -366,6 +405,8 @@ static PyMethodDef functions[] = {
     {"put", put_command, METH_FASTCALL, "put(command): one that is no call"},
     {"drop", drop, METH_FASTCALL, "drop(call, tell_host): what comes of it is not wanted"},
     {"free_path", free_path, METH_FASTCALL, "free_path(name): the name, or with a number what was not used yet"},
+    {"batches", batches, METH_FASTCALL, "batches(list type, dict type): these cross as what they derive from"},
+    {"scope", scope, METH_FASTCALL, "scope(text or None): what paths begin with from here on; what they did before"},
     {"finish", finish, METH_FASTCALL, "finish(): the run has its last command"},
     {"never_awaited", never_awaited, METH_FASTCALL, "never_awaited(): (name, code, offset) of a step call that never began"},
     {"is_finished", is_finished, METH_FASTCALL, "is_finished(): whether it has"},

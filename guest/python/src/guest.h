@@ -29,6 +29,7 @@ struct guest {
     PyObject *none, *false_, *true_;
     PyTypeObject *float_type, *int_type, *text_type, *bytes_type, *list_type, *tuple_type, *dict_type;
     PyTypeObject *data_type, *encoded_type, *promise_type, *lazy_type, *task_type, *call_type, *step_call_type;
+    PyTypeObject *batch_type, *item_type; /* of the prelude: a list and a dict, and written as such */
     PyObject *type_error, *attribute_error, *memory_error, *fault_error, *exception, *stop_iteration, *value_error;
     PyObject *main; /* the namespace in which scripts of the bake run */
     PyObject *deliver, *load, *report; /* held here, so that no code can put others in their place */
@@ -36,6 +37,7 @@ struct guest {
     PyObject *suspend, *canceled, *not_ours;       /* likewise, of the prelude */
     PyObject *open;                                /* the calls that have no answer yet, by number */
     PyObject *paths;                               /* how often a name was used as a path */
+    PyObject *scope;                               /* what paths begin with where the code is now, a text; or NULL */
     PyObject *commands;                            /* those of the event that is acted on */
     PyObject *never_awaited;                       /* (name, code, place) of the first step call that was dropped before it began */
     long long last_call;
@@ -103,7 +105,7 @@ struct promise {
     PyObject *waiters; /* NULL, one, or a list of them */
     union {
         struct {
-            PyObject *coroutine, *on; /* of tasks: `on` is what is waited for */
+            PyObject *coroutine, *on, *scope; /* of tasks: `on` is what is waited for, `scope` where it is while it waits */
         };
         struct {
             PyObject *path, *name, *arguments, *keywords, *typed; /* of calls, all but the first of steps: `typed` is [what */

@@ -236,12 +236,21 @@ static void promise_free(PyObject *self) {
 
 static int went(struct promise *task, int how, PyObject *result);
 
+/* A task is in the scope that it entered while it runs, and whoever ran before it in that of its own. */
+static void exchange_scope(struct promise *task) {
+    PyObject *scope = guest.scope;
+    guest.scope = task->scope;
+    task->scope = scope;
+}
+
 /* Goes on, at the beginning or after what was waited for. */
 static int go_on(struct promise *task) {
     PyObject *on = task->on, *result = NULL;
     Py_IncRef(on);
     landing = on;
+    exchange_scope(task);
     int how = PyIter_Send(task->coroutine, guest.none, &result);
+    exchange_scope(task);
     landing = NULL;
     Py_DecRef(on);
     return went(task, how, result);
@@ -250,7 +259,9 @@ static int go_on(struct promise *task) {
 /* As PyIter_Send does it, with an exception. */
 static int thrown(struct promise *task, PyObject *error, PyObject **result) {
     PyObject *arguments[] = {task->coroutine, error};
+    exchange_scope(task);
     *result = PyObject_VectorcallMethod(names.throw, arguments, 2, NULL);
+    exchange_scope(task);
     if (*result)
         return SENT_NEXT;
     PyObject *raised = PyErr_GetRaisedException();
@@ -325,6 +336,7 @@ static PyObject *task_new(PyObject *type, PyObject *const *arguments, size_t cou
         return NULL;
     struct promise *task = (struct promise *)made;
     hold(&task->coroutine, arguments[0]);
+    hold(&task->scope, guest.scope); /* that of whoever begins it */
     if (!go_on(task))
         return made;
     Py_DecRef(made);

@@ -178,7 +178,7 @@ static int write_container(PyObject *value, int depth, const struct place *place
             return refuse(place, "is a cycle");
     if (depth >= DEPTH_MAX)
         return refuse(place, "is nested deeper than 64");
-    if (value->type == guest.list_type)
+    if (value->type == guest.list_type || value->type == guest.batch_type)
         return write_list(value, depth, &here);
     return value->type == guest.tuple_type ? write_tuple(value, depth, &here) : write_map(value, depth, &here);
 }
@@ -242,7 +242,8 @@ int write_value(PyObject *value, int depth, const struct place *place) {
         return put(value == guest.true_ ? "\xf5" : "\xf4", 1);
     if (type == guest.float_type)
         return write_float(PyFloat_AsDouble(value));
-    if (type == guest.list_type || type == guest.tuple_type || type == guest.dict_type || type == guest.data_type)
+    if (type == guest.list_type || type == guest.tuple_type || type == guest.dict_type || type == guest.data_type ||
+        type == guest.batch_type || type == guest.item_type)
         return write_container(value, depth, place);
     if (type == guest.bytes_type)
         return write_binary(value);

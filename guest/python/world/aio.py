@@ -15,11 +15,13 @@ from types import coroutine
 from typing import Any, Final
 
 from _cloche import Promise, land, now_ms
+from _cloche import scope as change_scope
 
 from .refusals import refusal
 
 _loop: Any = import_module("cloche._loop")
 _failures: Any = import_module("cloche._failures")
+_scopes: Final = import_module("cloche._scopes").scopes
 _now: Final = Promise()
 _now.settle(None)
 _ERROR_LEVEL: Final = 4
@@ -105,8 +107,8 @@ def adopt(awaited: Any) -> Any:
 
 
 @coroutine
-def _driven(inner: Any) -> Generator[Any, Any, Any]:
-    """A coroutine that may await promises, as one that awaits futures."""
+def _driven(inner: Any, scope: str | None) -> Generator[Any, Any, Any]:
+    """A coroutine that may await promises, as one that awaits futures. `scope` is where it begins."""
     promise: Promise | None = None
     error: BaseException | None = None
     while True:
@@ -114,6 +116,7 @@ def _driven(inner: Any) -> Generator[Any, Any, Any]:
             error = promise.error
             if error is None:
                 land(promise)
+        around = change_scope(scope) if _scopes else None
         try:
             awaited = inner.send(None) if error is None else inner.throw(error)
         except StopIteration as end:
@@ -121,6 +124,9 @@ def _driven(inner: Any) -> Generator[Any, Any, Any]:
         except MemoryError as lack:
             _fatal.append(lack)
             raise
+        finally:
+            if _scopes:
+                scope = change_scope(around)
         promise, error = (awaited, None) if isinstance(awaited, Promise) else (None, None)
         if promise is not None:
             awaited = _Waiting(loop=loop)
@@ -137,13 +143,22 @@ def _driven(inner: Any) -> Generator[Any, Any, Any]:
             error = raised
 
 
-async def _bridged(inner: Any) -> Any:
-    return await _driven(inner)
+async def _bridged(inner: Any, scope: str | None) -> Any:
+    return await _driven(inner, scope)
+
+
+def _scope() -> str | None:
+    """That of whoever calls this."""
+    if not _scopes:
+        return None
+    scope = change_scope(None)
+    change_scope(scope)
+    return scope
 
 
 async def as_task(made: Any) -> Any:
     """Await the workflow's coroutine as a task of asyncio's, which it then finds as `asyncio.current_task()`."""
-    task = loop.create_task(made if asyncio.iscoroutine(made) else _bridged(made.__await__()))
+    task = loop.create_task(made if asyncio.iscoroutine(made) else _bridged(made.__await__(), None))
     try:
         try:
             return await task
@@ -209,7 +224,7 @@ class Loop(_Abstract):  # type: ignore[misc]  # what it has of it besides is ref
             return self._factory(self, coro, **options)
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
-        return asyncio.Task(_bridged(coro), loop=self, **options)
+        return asyncio.Task(_bridged(coro, _scope()), loop=self, **options)
 
     def set_task_factory(self, factory: Any) -> None:
         self._factory = factory

@@ -1,22 +1,7 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
-from cloche.cli import (
-    bench,
-    deploy,
-    dev,
-    doctor,
-    migrate,
-    run,
-    serve,
-    show,
-    sign,
-    signal,
-    store,
-    tenant,
-    token,
-    usage,
-    warm,
-)  # isort: skip  # the order of the help
+from cloche.cli import dev, run, serve, token, signal, show, operate  # isort: skip  # the order of the help
+from cloche.cli import store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip
 from cloche.cli.base import main
 
 __all__ = [
@@ -26,6 +11,7 @@ __all__ = [
     "doctor",
     "main",
     "migrate",
+    "operate",
     "run",
     "serve",
     "show",

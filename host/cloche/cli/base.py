@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from cloche.client import Client
@@ -36,8 +37,8 @@ T = TypeVar("T")
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token"),
-    "Look at runs": ("runs", "show", "log", "usage"),
-    "Move a run on": ("resume", "event", "cancel"),
+    "Look at runs": ("runs", "show", "failures", "log", "usage"),
+    "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
     "Hold tenants back": ("tenant", "audit"),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
@@ -112,6 +113,20 @@ store_option = click.option(
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
+
+
+def target_argument(name: str = "target", **more: Any) -> Callable[[F], F]:
+    """The argument TARGET; a shell completes it as the name of a file."""
+    return click.argument(name, shell_complete=_files, **more)
+
+
+def _files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def say(text: str) -> None:
+    """On standard error: that there is nothing, or what happens. Standard output stays what programs read."""
+    click.echo(text, err=True)
 
 
 def _own_fault(error: Exception) -> int:

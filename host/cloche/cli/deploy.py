@@ -13,8 +13,10 @@ from cloche.cli.base import (
     key_of,
     look,
     read_file,
+    say,
     steps_option,
     store_option,
+    target_argument,
     tenant_option,
     user,
 )
@@ -31,7 +33,7 @@ _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascri
 
 
 @command
-@click.argument("file", metavar="FILE")
+@target_argument("file", metavar="FILE")
 @click.option("--tenant", required=True, help="Whose code it is.")
 @click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
 @click.option("--main", default="main.py", help="Of a folder: the file that has the workflow.")
@@ -112,7 +114,7 @@ def _show_version(version: Version, not_granted: Sequence[str], as_json: bool) -
 
 
 @command
-@click.argument("target", metavar="TARGET")
+@target_argument(metavar="TARGET")
 @store_option
 @steps_option
 @tenant_option
@@ -144,7 +146,7 @@ def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool
 
 
 @command
-@click.argument("target", metavar="TARGET")
+@target_argument(metavar="TARGET")
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every open run that fits.")
 @store_option
@@ -173,6 +175,8 @@ def upgrade(
         if everything:
             listed = [fit async for fit in upgrade.fits(found, engine, code, tenant) if not fit.is_same]
             moving = tuple(fit.run_id for fit in listed if fit.ok)
+            if not listed:
+                say("nothing to move: no open run has other code than TARGET has today")
             for fit in listed:
                 if not fit.ok:
                     moved_all = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, run, store_option
 
@@ -75,8 +76,14 @@ def _list_bounds(policies: InForce | None, as_json: bool) -> None:
             click.echo(f"{'':24}{shown(brief(other)):>18}  for tenant {shown(tenant)}")
 
 
+def _codes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from cloche.cli.explanations import EXPLANATIONS
+
+    return [CompletionItem(code) for code in EXPLANATIONS if code.startswith(incomplete)]
+
+
 @command
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=_codes)
 def explain(code: str | None, as_json: bool) -> int:
     """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EXPLANATIONS: dict[str, str] = {
     "cloche": """
-A fault that cloche did not foresee. The run it happened in is set aside; others go on. Please report it with the message
+A fault that cloche did not foresee. The run it happened in is blocked; others go on. Please report it with the message
 and the output of `cloche doctor`.""",
     "usage": """
 A call or a command that cannot be meant: the message names the argument. Nothing was changed.""",
@@ -126,7 +126,7 @@ contradiction to what follows it in the log. Nothing is lost: the run was replay
 looked at again. The file <store>-checkpoints may be deleted at any time.""",
     "broken-chain": """
 A record is not the one that was written: its bytes do not match its hash, or its hash not its neighbour's. Somebody or some
-disk changed the file. The run is set aside; restore the store from a copy, and see `cloche verify` for all that is hit.""",
+disk changed the file. The run is blocked; restore the store from a copy, and see `cloche verify` for all that is hit.""",
     "store": """
 The store refused or failed. The message says what happened to which file; the more precise codes are `store-unavailable`,
 `leased-elsewhere`, `lease-lost`, `foreign-store`, `damaged-store` and `seq-conflict`.""",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cloche import RunResult, StepResult
     from cloche.client import RunRow
     from cloche.history import Record
+    from cloche.operations.why import Why
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
@@ -62,6 +63,29 @@ def print_result(result: RunResult) -> None:
     if result.blocked is not None:
         click.echo(f"blocked: {shown(result.blocked['message'])}", err=True)
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)
+
+
+def print_reason(reason: Why) -> None:
+    """What is known of why a run does not move, for people: when, which attempt, the error, what was asked, what moves it."""
+    if reason.tags:
+        click.echo(f"tags: {', '.join(f'{shown(name)}={shown(value)}' for name, value in reason.tags.items())}")
+    if reason.retry_of is not None:
+        click.echo(f"goes on from {shown(reason.retry_of)}")
+    for run in reason.retried_as:
+        click.echo(f"retried as {shown(run)}")
+    if reason.since is not None and reason.kind != "ended":
+        until = f", until {moment(reason.until)}" if reason.until is not None else ""
+        click.echo(f"since {moment(reason.since)}{until}")
+    if reason.last_error is not None and reason.kind != "ended":
+        attempt = f" (attempt {reason.attempt})" if reason.attempt is not None else ""
+        said = f"{reason.last_error['name']}: {reason.last_error['message']}"
+        click.echo(f"last error of {shown(reason.step or '')}{attempt}: {shown(said)}")
+    for one in reason.asked:
+        if one.payload is not None:
+            click.echo(f"{shown(one.step)} asks: {short(one.payload)}")
+    for action in reason.actions:
+        if action.command:
+            click.echo(f"  {action.description}: {shown(action.command)}")
 
 
 def print_steps(steps: dict[str, StepResult]) -> None:

@@ -17,8 +17,10 @@ from cloche.cli.base import (
     EXIT_NOT_ENDED,
     command,
     json_input,
+    say,
     steps_option,
     store_option,
+    target_argument,
     tell_of_compiling,
     tenant_option,
 )
@@ -51,10 +53,11 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 
 
 @command
-@click.argument("target")
+@target_argument()
 @click.option("--input", "input_text", default="null", help="JSON, @file, or - for standard input.")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="The run is found by it; may be repeated.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @isolation_option
 @drain_option
@@ -65,6 +68,7 @@ def run(
     input_text: str,
     store: str,
     run_id: str | None,
+    tags: tuple[str, ...],
     engine: str,
     isolation: str,
     drain: float,
@@ -82,6 +86,7 @@ def run(
       cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
     """
     from cloche.cli.leaving import Leaving, run_to_end
+    from cloche.cli.operate import tags_of
     from cloche.cli.targets import find_runnable, workflow_of
     from cloche.operations import stores
 
@@ -94,7 +99,7 @@ def run(
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
-            started = await app.start(workflow, value, run_id=run_id)
+            started = await app.start(workflow, value, run_id=run_id, tags=tags_of(tags))
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"
@@ -191,7 +196,7 @@ def _exit_code(result: RunResult) -> int:
 
 
 @command
-@click.argument("targets", nargs=-1, required=True)
+@target_argument("targets", nargs=-1, required=True)
 @store_option
 @click.option(
     "--once",
@@ -241,11 +246,13 @@ def worker(
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:
     """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
     last: dict[RunKey, str] = {}
+    has_moved = False
     idle = _Idle(quiet=once or as_json)
     while True:
         await idle.look(app)
         done = stop.is_set() or (once and app.is_idle and _is_far(await app.next_due()))
         for row in [*taken, *await app.moved()]:
+            has_moved = True
             if last.get(row.key) != row.status:
                 _say_moved(row, as_json)
             if row.status in RESTING:
@@ -254,6 +261,10 @@ async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, on
                 last[row.key] = row.status
         taken = ()
         if done:
+            if not once:
+                say("this worker has ended; what is open goes on with the next one")
+            elif not has_moved and not as_json:
+                say("nothing to do: no run of this store can move now")
             return await _exit_code_of_all(app) if once else 0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, steps_option, store_option, tell_of_compiling, tenant_option
+from cloche.cli.base import command, say, steps_option, store_option, target_argument, tell_of_compiling, tenant_option
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LOCAL_RATES: Any = {
 
 
 @command
-@click.argument("targets", nargs=-1)
+@target_argument("targets", nargs=-1)
 @store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
@@ -95,6 +95,8 @@ async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving
             if not serving.done():
                 server.end()
             await serving
+    if not as_json:
+        say("the server has ended" + ("; what is open goes on with the next one" if isinstance(client, Cloche) else ""))
     return 0
 
 

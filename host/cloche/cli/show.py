@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, tenant_option
-from cloche.status import RunStatus
+from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.operate import filters, query_of
 
 if TYPE_CHECKING:
-    from cloche.client import Client
+    from cloche.client import Client, RunRow
     from cloche.history import Record
+    from cloche.operations.finding import RunList
     from cloche.operations.view import RunView
+    from cloche.operations.why import Why
 
 
 @command
-@click.argument("target")
+@target_argument()
 @click.option("--map", "with_map", is_flag=True, help="Put the graph node in front of each line.")
 @steps_option
 def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> None:
@@ -53,38 +55,58 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
 @command
 @store_option
-@click.option("--status", type=click.Choice([str(one) for one in RunStatus]), help="Only runs with this status.")
-@click.option("--workflow", help="Only runs of this workflow.")
+@filters
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--cursor", help="Go on where the page before ended.")
+@click.option("--all-tenants", is_flag=True, help="Runs of all tenants.")
 @tenant_option
-def runs(store: str, status: str | None, workflow: str | None, limit: int, tenant: str, as_json: bool) -> None:
+def runs(
+    store: str, limit: int, cursor: str | None, all_tenants: bool, tenant: str, as_json: bool, **given: Any
+) -> None:
     """List runs, newest first.
 
     \b
-    Example:
+    Examples:
       cloche runs --status failed --workflow order
+      cloche runs --tag customer=c-17 --since 2h
     """
-    from cloche.cli.output import MARKS, moment, print_json, row_data
+    from cloche.cli.output import print_json, row_data
     from cloche.operations import stores
     from cloche.text import shown
 
     where = shown(stores.shown(store))  # without a password
-    if not stores.is_there(store):
-        click.echo(f"there is no store at {where} yet, so there are no runs; another is named with --store", err=True)
-        return
-    rows = ask(store, tenant, lambda client: client.list(status=status, workflow=workflow, limit=limit))
-    if not rows:
-        such = " such" if status or workflow else ""
-        click.echo(f"there are no{such} runs of tenant {shown(tenant)} in {where}", err=True)
-    for row in rows:
+    query, text = query_of(given)
+
+    async def found(client: Client) -> tuple[RunList, Sequence[str]]:
+        page = await client.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
+        return page, () if all_tenants else await client.other_tenants()
+
+    page, others = ask(store, tenant, found)
+    if not page:
+        such = " such" if query or text else ""
+        whose = "" if all_tenants else f" of tenant {shown(tenant)}"
+        click.echo(f"there are no{such} runs{whose} in {where}", err=True)
+    for row in page:
         if as_json:
             print_json(row_data(row))
-            continue
-        mark, color = MARKS.get(row.status, ("…", "cyan"))
-        click.secho(f"{mark} {row.status:9}", fg=color, nl=False)
-        click.echo(
-            f" {shown(row.key.run):30}  {shown(row.workflow):20}  {row.head_seq:>6} records  {moment(row.updated_at)}"
-        )
+        else:
+            _print_row(row, with_tenant=all_tenants)
+    if page.next is not None:
+        click.echo(f"there may be more: --cursor {page.next}", err=True)
+    if others:
+        click.echo(f"other tenants have runs here too ({', '.join(map(shown, others))}): --all-tenants", err=True)
+
+
+def _print_row(row: RunRow, *, with_tenant: bool) -> None:
+    from cloche.cli.output import MARKS, moment
+    from cloche.text import shown
+
+    mark, color = MARKS.get(row.status, ("…", "cyan"))
+    click.secho(f"{mark} {row.status:9}", fg=color, nl=False)
+    whose = f" {shown(row.key.tenant):12}" if with_tenant else ""
+    click.echo(
+        f"{whose} {shown(row.key.run):30}  {shown(row.workflow):20}  {row.head_seq:>6} records  {moment(row.updated_at)}"
+    )
 
 
 @command
@@ -98,15 +120,19 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
     Example:
       cloche show order-1
     """
-    from cloche.cli.output import print_json, print_result, print_steps
+    from cloche.cli.output import print_json, print_reason, print_result, print_steps
     from cloche.text import shown
 
-    seen = ask(store, tenant, lambda client: client.view(run_id))
+    async def looked(client: Client) -> tuple[RunView, Why]:
+        return await client.view(run_id), await client.why(run_id)
+
+    seen, reason = ask(store, tenant, looked)
     result = seen.result
     if as_json:
-        print_json(seen.to_data() if seen.records else _not_begun(seen))
+        print_json({**(seen.to_data() if seen.records else _not_begun(seen)), "reason": reason.to_data()})
         return 0
     click.echo(shown(seen.why))
+    print_reason(reason)
     if not seen.records:
         return 0
     if seen.on_their_way:
@@ -170,7 +196,7 @@ async def _print_log(
 
 
 @command
-@click.argument("target")
+@target_argument()
 @click.option(
     "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
 )

@@ -22,7 +22,8 @@ key_option = click.option(
 
 
 @command
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--hook", metavar="TOKEN", help="In place of RUN: whichever waits with the hook that has this token.")
 @click.option("--step", help="Which suspended step: its id or path; not needed if there is one.")
 @click.option("--label", help="Which suspended step: a label it gave itself.")
 @click.option("--index", type=click.IntRange(0), help="Which item of a foreach; without it all of them.")
@@ -31,7 +32,8 @@ key_option = click.option(
 @store_option
 @tenant_option
 def resume(
-    run_id: str,
+    run_id: str | None,
+    hook: str | None,
     step: str | None,
     label: str | None,
     index: int | None,
@@ -41,13 +43,18 @@ def resume(
     tenant: str,
     as_json: bool,
 ) -> None:
-    """Give a suspended RUN the data it waits for.
+    """Give a suspended RUN, or the one that waits with a hook, the data it waits for.
 
     \b
     Example:
       cloche resume order-1 --step approve --data '{"ok": true}'
     """
     value = json_input(data, "--data")
+    if hook is not None and (run_id, step, label, index) == (None, None, None, None):
+        _resume_hook(hook, value, key, store, tenant, as_json)
+        return
+    if run_id is None or hook is not None:
+        raise click.UsageError("give either RUN, or --hook TOKEN and neither RUN nor a step of it")
 
     async def leave(client: Client) -> tuple[list[str] | None, Sequence[str]]:
         paths = await client.request_resume(
@@ -66,10 +73,22 @@ def resume(
 @click.argument("run_id", metavar="RUN")
 @click.argument("name")
 @data_option
+@click.option("--error", metavar="TEXT", help="In place of data: what waits for the event fails with this.")
+@click.option("--heartbeat", is_flag=True, help="In place of data: whoever is to send the event is still at it.")
 @key_option
 @store_option
 @tenant_option
-def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant: str, as_json: bool) -> None:
+def event(
+    run_id: str,
+    name: str,
+    data: str,
+    error: str | None,
+    heartbeat: bool,
+    key: str | None,
+    store: str,
+    tenant: str,
+    as_json: bool,
+) -> None:
     """Send the event NAME to a RUN that waits for it, or will.
 
     \b
@@ -77,15 +96,30 @@ def event(run_id: str, name: str, data: str, key: str | None, store: str, tenant
       cloche event order-1 paid --data '{"amount": 3}'
     """
     value = json_input(data, "--data")
+    if (value is not None) + (error is not None) + heartbeat > 1:
+        raise click.UsageError("give one of --data, --error and --heartbeat")
 
     async def leave(client: Client) -> tuple[bool, Sequence[str]]:
-        return await client.send_event(run_id, name, value, idempotency_key=key), await client.workers()
+        if heartbeat:
+            await client.heartbeat_event(run_id, name)
+            return True, await client.workers()
+        is_new = await client.send_event(run_id, name, value, error=error, idempotency_key=key)
+        return is_new, await client.workers()
 
     is_new, workers = ask(store, tenant, leave)
     if not is_new:
         _say_accepted(run_id, key, as_json)
     else:
-        _say(store, run_id, workers, as_json, f"event '{name}'", event=name)
+        what = "a sign of life for event" if heartbeat else "a failure for event" if error is not None else "event"
+        _say(store, run_id, workers, as_json, f"{what} '{name}'", event=name)
+
+
+def _resume_hook(token: str, value: Any, key: str | None, store: str, tenant: str, as_json: bool) -> None:
+    async def leave(client: Client) -> tuple[str, Sequence[str]]:
+        return await client.resume_hook(token, value, idempotency_key=key), await client.workers()
+
+    run_id, workers = ask(store, tenant, leave)
+    _say(store, run_id, workers, as_json, "a payload for its hook", resumed=[])
 
 
 @command

@@ -23,6 +23,7 @@ from cloche.cli.base import (
     read_file,
     steps_option,
     store_option,
+    target_argument,
     tenant_option,
     user,
 )
@@ -210,7 +211,7 @@ def _export_all(store: str, output: str, tenant: str | None, as_json: bool) -> i
 
 
 @command
-@click.argument("file")
+@target_argument("file")
 @click.option(
     "--any-limits", is_flag=True, help="Take a run whose policy allows more than that of runs which begin here."
 )
@@ -293,7 +294,7 @@ class Progress:
 
 
 @command
-@click.argument("file")
+@target_argument("file")
 @store_option
 def backup(file: str, store: str, as_json: bool) -> None:
     """Copy the store to a new FILE while it is used: one moment of it, verified.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import command, look, store_option, user
+from cloche.cli.base import command, look, say, store_option, user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,8 @@ def _list(found: Sequence[Hold], as_json: bool) -> None:
     from cloche.cli.output import moment, print_json
     from cloche.text import shown
 
+    if not found:
+        say("nothing is held back")
     for one in found:
         if as_json:
             held = {"tenant": one.tenant, "code": one.code or None, "reason": one.reason}
@@ -97,6 +99,8 @@ def _entries(found: Sequence[AuditEntry], as_json: bool) -> None:
     from cloche.cli.output import moment, print_json
     from cloche.text import shown
 
+    if not found:
+        say("nothing was done yet that is kept here")
     for one in found:
         if as_json:
             who = {"id": one.id, "at": moment(one.at), "tenant": one.tenant or None, "actor": one.actor}

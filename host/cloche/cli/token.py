@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, look, store_option, user
+from cloche.cli.base import command, look, say, store_option, user
 
 if TYPE_CHECKING:
     from cloche.operations.stores import Store
@@ -53,7 +53,12 @@ def token(
             raise UsageError("say whom the token reaches: --tenant ID, or --all-tenants")
         _print_made(look(store, lambda found: _created(found, tenant, role, label, expires), must_exist=False), as_json)
     elif action == "list":
-        for row in look(store, lambda found: _listed(found, tenant)):
+        rows = look(store, lambda found: _listed(found, tenant))
+        if not rows:
+            say(
+                "the store has no tokens" + (f" of tenant {tenant}" if tenant else "") + ": only this machine is let in"
+            )
+        for row in rows:
             _print_row(row, as_json)
     elif id is None:
         raise UsageError(f"say which token to {action}: 'cloche token list' has their ids")

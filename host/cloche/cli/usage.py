@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, look, store_option
+from cloche.cli.base import ask, command, key_of, look, say, store_option
 
 if TYPE_CHECKING:
     from cloche.client import RunRow, Usage
@@ -26,7 +26,7 @@ def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> 
     """
     from cloche.history.ids import DEFAULT_TENANT
     from cloche.operations import replay
-    from cloche.operations.stores import is_there
+    from cloche.text import shown
 
     if run_id is not None:
         key = key_of(run_id, tenant or DEFAULT_TENANT)
@@ -38,9 +38,12 @@ def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> 
         row, metered = look(store, of_run)
         assert metered is not None
         _show({"tenant": row.key.tenant, "run_id": row.key.run, "meter": metered.meter}, metered.usage, as_json)
-    elif is_there(store):
-        for one in ask(store, DEFAULT_TENANT, lambda client: client.usage(tenant)):
-            _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
+        return
+    tenants = ask(store, DEFAULT_TENANT, lambda client: client.usage(tenant))
+    if not tenants:
+        say("nobody has used anything: there were no runs" + (f" of tenant {shown(tenant)}" if tenant else ""))
+    for one in tenants:
+        _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
 
 
 def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:

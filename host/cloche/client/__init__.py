@@ -9,12 +9,13 @@ from cloche.client.runs import Run
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
 from cloche.client.workflows import Workflow, clone_workflow, from_mastra, load_workflow, workflow
-from cloche.store import RunRow, Usage
+from cloche.store import FailureGroup, RunRow, Usage
 
 __all__ = [
     "Client",
     "Cloche",
     "Evaluation",
+    "FailureGroup",
     "Problem",
     "Run",
     "RunRecord",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
 T = TypeVar("T")
@@ -41,8 +42,14 @@ class Connection(Protocol):
         request_context: dict[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> Workflow | None:
         """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
+
+    async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
+        """See to it that the run `key` begins, which goes on from another one; returns when that is durable.
+
+        `workflow` is that of both."""
 
     async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
         """What comes of `work`, which begins in the tenant's turn where this process executes the runs of several."""
@@ -97,6 +104,7 @@ class RunOwner(Protocol):
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Any: ...
 
     async def resume(

@@ -14,8 +14,8 @@ from cloche.status import FINAL
 from cloche.steps.contracts import contract_of
 from cloche.steps.registry import Registry
 from cloche.steps.schemas import validated
-from cloche.store import GRANTED, START, Version
-from cloche.worker.answers import cancel_token, pack_refusal, refusal_of, start_token, token_of
+from cloche.store import CANCEL, GRANTED, START, Version, cancel_token
+from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.offers import published
 from cloche.worker.start_request import StartRequest, check_same, conflict
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
+    from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class StoreConnection:
         request_context: dict[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> Workflow | None:
         """Leave the request to start a run, or find the one that is there.
 
@@ -62,12 +64,17 @@ class StoreConnection:
         """
         store, named = self.store, workflow if isinstance(workflow, str) else workflow.id
         known = None if isinstance(workflow, str | Version) else workflow
-        request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step)
+        request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step, tags=tags)
         if not await self._is_there(key, request):
             await _check_offered(store, key.tenant, request, known)
             await store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
             await self._is_there(key, request)  # somebody else may have been faster
         return known
+
+    async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
+        """Leave the request for a worker that has the workflow."""
+        request = StartRequest(workflow, None, more={"retry": asked.packed()})
+        await self.store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
 
     async def _is_there(self, key: RunKey, request: StartRequest) -> bool:
         """Whether this start was made before.
@@ -134,7 +141,7 @@ class StoreConnection:
                 canceled = RunFailed(f"run {key} was canceled before it began", run_id=key.run, status="canceled")
                 if await store.withdraw_request(waiting.id, pack_refusal(canceled)):
                     return
-        await store.post(key, "cancel", encode(reason), cancel_token(key), self.world.now())
+        await store.post(key, CANCEL, encode(reason), cancel_token(key), self.world.now())
 
     async def posted(self) -> None:
         """A worker sees it by itself."""

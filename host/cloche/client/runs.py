@@ -18,7 +18,7 @@ from cloche.history.messages import LOG_LEVELS, FailRun, WriteLog
 from cloche.history.notes import AttemptFailed
 from cloche.history.reading import message_of
 from cloche.history.values import plain
-from cloche.operations import replay
+from cloche.operations import replay, why
 from cloche.operations.start_requests import waiting_start
 from cloche.run.child_waits import WaitingRun
 from cloche.run.code import known_code, load_code
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
     from cloche.engines import Code
     from cloche.foreign import ExecutionEngine
+    from cloche.operations.why import Why
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
 
@@ -168,6 +169,11 @@ class Run(Generic[Out]):
         """As `Cloche.cancel`."""
         async with self._open():
             await self._owner.cancel(self.id)
+
+    async def why(self) -> Why:
+        """Why it does not move, and what moves it, as data. Raises as `Client.why`."""
+        async with self._open() as connection:
+            return await why.why(connection.store, self._key, connection.world.now())
 
     async def history(self, from_seq: int = 0) -> list[RunRecord]:
         """All records so far, verified; those after number `from_seq`."""

@@ -6,14 +6,16 @@ another tenant is not found, with the error of one that never was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from cloche.client.in_turn import in_turn
+from cloche.client.many import Many
 from cloche.client.runs import Run
-from cloche.errors import NotSuspended, UsageError
-from cloche.history import RunKey
-from cloche.history.ids import check_idempotency_key, event_name, new_run_key, run_key, tenant_id
+from cloche.client.sought import Sought
+from cloche.errors import NotFound, NotSuspended, UsageError
+from cloche.history import Failure, RunKey
+from cloche.history.ids import check_idempotency_key, event_name, new_run_key, retry_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
@@ -21,16 +23,18 @@ from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
+from cloche.run.hooks import beat_name
 from cloche.run.limits import check_event, inbox_bounds
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.status import FINAL
 from cloche.store import GRANTED, RunRow, Usage, Version
-from cloche.worker.answers import token_of
+from cloche.worker.answers import start_token, token_of
+from cloche.worker.retry_request import Retry, planned, records_to_retry
 from cloche_codegen.variables import In, Out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
@@ -45,9 +49,10 @@ class StartOptions(TypedDict, total=False):
     initial_state: dict[str, Any] | None
     request_context: dict[str, Any] | None
     per_step: bool
+    tags: Mapping[str, str] | None
 
 
-class Runs:
+class Runs(Sought, Many):
     """The runs of one tenant, over a connection: `connect` gives it, or raises `UsageError` while there is none.
 
     Raises:
@@ -95,12 +100,13 @@ class Runs:
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Run[Any]:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
         `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is
         registered: here, or with a worker of the store. `per_step` lets it run one entry of its graph and pause; `Run.resume`
-        goes on.
+        goes on. `tags` are names and values by which the run is found (`list(tags=…)`): at most 32, each of 200 characters.
 
         A `Client` leaves a request, which is durable when this returns: a worker that has the workflow checks it again and
         begins the run, under its own policy. What it refuses is raised by `Run.result`; until then the run is `pending`.
@@ -116,7 +122,9 @@ class Runs:
         """
         connection = self.connection
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        start = connection.start(key, workflow, input_data, initial_state, request_context, per_step=per_step)
+        start = connection.start(
+            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
+        )
         found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 
@@ -192,11 +200,19 @@ class Runs:
 
     @in_turn
     async def send_event(
-        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        error: BaseException | str | Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> bool:
         """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
 
-        The same `idempotency_key` again is the same event, for as long as the run is in the store.
+        With an `error` in place of the payload, what waits for the event fails with that: in a native workflow it is raised as
+        what it is, a text as a `Failure`, a mapping of `name`, `message` and `data` as what that says. The same
+        `idempotency_key` again is the same event, for as long as the run is in the store.
 
         Returns:
             Whether it is new: False if an event with the `idempotency_key` was delivered before.
@@ -208,8 +224,12 @@ class Runs:
                 run's workflow has for it.
             LimitExceeded: the payload is larger than `payload_bytes` of the policy that the run is pinned to.
             InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
+            UsageError: a payload and an error were given.
         """
         key, name = self._key(run_id), event_name(name)
+        if error is not None and payload is not None:
+            raise UsageError("an event carries a payload or an error, not both")
+        failure = [] if error is None else [sent_failure(error).to_wire()]
         check_idempotency_key(idempotency_key)
         connection = self.connection
         store = connection.store
@@ -222,14 +242,56 @@ class Runs:
         elif row.status in FINAL:
             raise NotSuspended(f"run {run_id} has ended ({row.status}): it takes no event", run_id=run_id, suspended=[])
         else:
-            payload = await connection.checked_event(row, name, payload)
+            payload = None if failure else await connection.checked_event(row, name, payload)
             created = await replay.created(store, key)
-            check_event(created, payload)
-        body = encode([name, payload])
+            check_event(created, failure[0] if failure else payload)
+        body = encode([name, payload, *failure])
         kept, now = idempotency_key is not None, connection.world.now()
         await store.post(key, "event", body, token, now, kept=kept, name=name, bounds=inbox_bounds(created))
         await connection.posted()
         return True
+
+    @in_turn
+    async def heartbeat_event(self, run_id: str, name: str) -> None:
+        """Say that whoever is to send the event is still at it: what waits for it with a `heartbeat` goes on waiting.
+
+        Only the newest one is kept, and it is no record of the run.
+
+        Raises:
+            NotFound: there is no such run.
+            NotSuspended: it has ended.
+            InvalidInput: no workflow can wait for an event of that name.
+        """
+        key, name = self._key(run_id), beat_name(event_name(name))
+        connection = self.connection
+        store = connection.store
+        if not await has_run(store, key):
+            await replay.row_of(store, key)
+        token, now = token_of(key, "event", connection.world.run_id()), connection.world.now()
+        await store.post(key, "event", encode([name, None]), token, now, name=name)
+        for row in await store.requests(key):
+            if row.name == name and row.token != token:
+                await store.resolve(row.id, GRANTED)
+
+    @in_turn
+    async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
+        """Send a payload to the run that waits with a hook of this token (`create_hook`). It is kept until it is taken.
+
+        Returns:
+            The id of the run.
+
+        Raises:
+            NotFound: no hook with this token is open.
+            InvalidInput, LimitExceeded, InboxFull, NotSuspended: as `send_event`.
+        """
+        found = await self.connection.store.waiting_for(self._tenant, event_name(token))
+        if not found:
+            raise NotFound(
+                "no open hook has this token: it was closed, or its run has ended", kind="hook", id=token[-4:]
+            )
+        run_id = found[0].run
+        await self.send_event(run_id, token, payload, idempotency_key=idempotency_key)
+        return run_id
 
     @in_turn
     async def cancel(self, run_id: str) -> None:
@@ -245,6 +307,47 @@ class Runs:
             NotFound: there is no such run.
         """
         await self.connection.cancel(self._key(run_id), "asked for by the caller")
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        onto: str | Version | Workflow | None = None,
+        from_step: str | None = None,
+        even_at_most_once: bool = False,
+        even_after_clean_up: bool = False,
+    ) -> Run:
+        """A new run that goes on from where this one failed or was canceled; the old one stays as it is.
+
+        Steps that completed are not run again. The call that failed last, and those that were under way, are made again, under
+        the idempotency keys that they had. Retrying a run twice is retrying it once: the same new run is given; if that has
+        failed as well, retry that.
+
+        Args:
+            onto: a workflow, its id, or a version that the tenant has deployed: the run goes on under that code, which is given
+                all that happened and must ask for the same, but for what it does at the end.
+            from_step: the path of a step: its last call is made again, and all that came after is left out.
+            even_at_most_once: also where a step that is to run at most once may have done its work.
+            even_after_clean_up: also where steps completed after the failure, which may have undone what came before.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it has not failed, or it cannot be retried so; the message says what to do.
+            Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
+            LimitExceeded: it is more than the tenant's policy allows today.
+        """
+        key, connection = self._key(run_id), self.connection
+        store, new = connection.store, retry_key(key)
+        if not await has_run(store, new):
+            row = await replay.row_of(store, key)
+            named = onto if onto is None or isinstance(onto, str) else onto.id
+            asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
+            records = await records_to_retry(store, row)
+            if onto is None:
+                planned(row, records, asked)
+            await store.forget(start_token(new))  # a request that was refused
+            await connection.retry(new, asked, row.workflow)
+        return await self.get(new.run)
 
     @in_turn
     async def delete(self, run_id: str, *, by: str = "") -> None:
@@ -325,6 +428,12 @@ class Runs:
 
     # ---- for the classes on top ----
 
+    def _bulk_id(self) -> str:
+        return self.connection.world.run_id()
+
+    async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
+        await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
+
     @in_turn
     async def _usage(self, run_id: str | None) -> Usage:
         store = self.connection.store
@@ -339,3 +448,12 @@ class Runs:
 
     async def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
         return Run(self, key or row.key, await self.connection.workflow_of(row))
+
+
+def sent_failure(error: BaseException | str | Mapping[str, Any]) -> Failure:
+    """What a wait fails with that is given this in place of its event."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, Mapping):
+        return Failure(error["name"], error["message"], error.get("data"))
+    return Failure("Failure", error) if isinstance(error, str) else Failure.from_exception(error)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.worker.retry_request import Retry
     from cloche.worker.worker import Worker
     from cloche_codegen import Workflow
 
@@ -50,11 +51,16 @@ class WorkerConnection:
         request_context: dict[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> Workflow | None:
         """Begin it here; raises as `NewRuns.start`."""
         return await self.worker.new_runs.start(
-            key, workflow, input_data, initial_state, request_context, per_step=per_step
+            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
         )
+
+    async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
+        """Begin it here; raises as `Retries.begin`."""
+        await self.worker.new_runs.retries.begin(key, asked)
 
     async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
         worker = self.worker

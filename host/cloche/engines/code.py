@@ -102,6 +102,11 @@ def is_native(code: Code) -> bool:
     return code.language == "python" and (not code.graph or graph_outline(code).is_native)
 
 
+def has_hooks(code: Code) -> bool:
+    """Whether it may make hooks of its own, and so needs a key for their tokens."""
+    return is_native(code) and "create_hook" in code.source
+
+
 def is_written(code: Code) -> bool:
     """Whether somebody wrote the code, in any language; else it was generated from a graph."""
     return not code.graph or graph_outline(code).is_native

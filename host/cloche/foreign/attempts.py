@@ -132,6 +132,9 @@ class _Services:
     async def result_of(self, path: str) -> Any:
         return self.result_now(path)
 
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        raise UsageError("set_tags needs a store of cloche's own: give the run its tags on the engine that keeps it")
+
     def abort_run(self, reason: str) -> None:
         self.abort_reason = reason
 

@@ -12,11 +12,20 @@ from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
-from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension, watch_of
 from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
-from cloche.history.messages import CallStep, OpenHook, SetTimer, StartChild, StepResumed, StepSuspended, unpack_event
+from cloche.history.messages import (
+    CallStep,
+    ChildEnded,
+    OpenHook,
+    SetTimer,
+    StartChild,
+    StepResumed,
+    StepSuspended,
+    unpack_event,
+)
 from cloche.history.notes import AttemptFailed, AttemptStarted, unpack_note
 from cloche.history.output import unpack_command
 from cloche.history.reading import Message
@@ -41,6 +50,8 @@ _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildP
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
 _REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
+_FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
+PASSED = TimeMs(0)  # in the place of a deadline
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
 
 
@@ -91,7 +102,17 @@ class OpenCalls(dict[CallId, OpenCall]):
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
-    __slots__ = ("_dues", "_under", "active", "awaited", "child_runs", "last_call", "suspended")
+    __slots__ = (
+        "_dues",
+        "_under",
+        "active",
+        "awaited",
+        "child_runs",
+        "deadline",
+        "failed_at",
+        "last_call",
+        "suspended",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +123,22 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active = 0
         self.child_runs = 0
         self.suspended = 0
+        self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
+        self.deadline: TimeMs | None = None  # by when the run must have ended; PASSED: it has not
+
+    @property
+    def wake_at(self) -> TimeMs | None:
+        """When the earliest timer, retry or sign of life is due, or the run itself."""
+        due = self.next_due
+        if not self.deadline:
+            return due
+        return self.deadline if due is None else min(due, self.deadline)
+
+    def expect(self, call_id: CallId, due: TimeMs) -> None:
+        """The next sign of life of a hook is due then."""
+        if call_id in self:
+            self._note_due(self[call_id], due, call_id)
 
     def is_new(self, call_id: CallId) -> bool:
         """Whether the guest may give this number to a call."""
@@ -163,9 +199,21 @@ class OpenCalls(dict[CallId, OpenCall]):
                 effects.append(StartTimer(call_id, call.due))
             elif call.phase is ChildPhase.OPEN:
                 effects.append(self.start_of_child(call_id))
+            elif call.phase is HookPhase.OPEN:
+                effects += _watches(call)
             elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
                 effects.append(self.start_of(call_id))
         return effects
+
+    def left_to_do(self, effects: list[Effect]) -> list[Effect]:
+        """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
+        last = {one.call: one for one in effects if isinstance(one, StartStep)}
+        return [
+            one
+            for one in effects
+            if not isinstance(one, StartStep)
+            or (one is last[one.call] and self[one.call].phase is not StepPhase.SUSPENDED)
+        ]
 
     def start_of(self, call_id: CallId) -> StartStep:
         """The start of the next attempt of a step, with what it was resumed with."""
@@ -204,12 +252,14 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
-        return [self.last_call, [[call_id, call.saved()] for call_id, call in self.items()]]
+        entries = [[call_id, call.saved()] for call_id, call in self.items()]
+        return [self.last_call, entries, *([] if self.deadline is None else [self.deadline])]
 
     @classmethod
     def restored(cls, data: list[Any]) -> OpenCalls:
         calls = cls()
-        calls.last_call, entries = data
+        calls.last_call, entries, *deadline = data
+        calls.deadline = deadline[0] if deadline else None
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
             calls._enlist(call_id, call.path)
@@ -250,6 +300,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         if call.phase is HookPhase.DONE:
             self.awaited.close(_event_of(self[call_id]), call_id)
         if call.phase in _DONE:
+            if record.kind in _FAILING and _has_failed(record):
+                self.failed_at = call.path
             self._remove(call_id)
         elif record.kind in _REMEMBERED:
             self._remember(record, call_id, call, message)
@@ -265,7 +317,11 @@ class OpenCalls(dict[CallId, OpenCall]):
             assert isinstance(command, SetTimer)
             self._note_due(call, command.due, call_id)
         elif phase is HookPhase.OPEN:
-            self.awaited.open(_event_of(call), call_id)
+            command = message or unpack_command(record.body)
+            assert isinstance(command, OpenHook)
+            self.awaited.open(command.name, call_id)
+            if command.heartbeat_ms:
+                self._note_due(call, TimeMs(record.time + command.heartbeat_ms), call_id)
 
     def _enlist(self, call_id: CallId, path: str) -> None:
         for place in _places(path):
@@ -310,12 +366,23 @@ class OpenCalls(dict[CallId, OpenCall]):
         heappush(self._dues, (due, call_id))
 
 
+def _has_failed(record: Record) -> bool:
+    event = unpack_event(record.body) if record.kind is Kind.CHILD_ENDED else None
+    return not isinstance(event, ChildEnded) or event.outcome[0] == 1
+
+
 def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:
     """The timers that are due by then, in the order of their times."""
     if (next_due := calls.next_due) is None or next_due > by:
         return []
     due = [(one.due, id) for id, one in calls.items() if isinstance(one.phase, TimerPhase) and one.due <= by]
     return [StartTimer(id, time) for time, id in sorted(due)]
+
+
+def _watches(call: OpenCall) -> list[Effect]:
+    command = unpack_command(call.body)
+    assert isinstance(command, OpenHook)
+    return [watch_of(command, call.due)] if command.options else []
 
 
 def _event_of(call: OpenCall) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cloche.history.ids import CallId, Path, TimeMs
-from cloche.history.messages import AbandonCall, CallStep, Command, Leave, SetTimer, StartChild
+from cloche.history.messages import AbandonCall, CallStep, Command, Leave, OpenHook, SetTimer, StartChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,21 @@ class StopCall:
     call: CallId
 
 
-Effect: TypeAlias = StartStep | StartTimer | StartRun | StopCall
+@dataclass(frozen=True, slots=True)
+class WatchHook:
+    """See that nobody else has the token of a hook, and that it is not silent for too long.
+
+    `token` is empty, and `heartbeat_ms` 0, where there is none; the first sign of life is due at `due`.
+    """
+
+    call: CallId
+    name: str
+    token: str
+    heartbeat_ms: int
+    due: TimeMs
+
+
+Effect: TypeAlias = StartStep | StartTimer | StartRun | StopCall | WatchHook
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +84,12 @@ class Suspension:
     step: str
 
 
-def effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
-    """What a command asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
+def watch_of(command: OpenHook, due: TimeMs) -> WatchHook:
+    return WatchHook(command.call, command.name, command.token or "", command.heartbeat_ms, due)
+
+
+def effects_of(command: Command, left_open: Sequence[CallId], time: TimeMs) -> list[Effect]:
+    """What a command of that time asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
     match command:
         case CallStep():
             asked = command.call, command.path, command.name, command.arguments
@@ -80,6 +98,8 @@ def effects_of(command: Command, left_open: Sequence[CallId]) -> list[Effect]:
             return [StartTimer(command.call, command.due)]
         case StartChild():
             return [StartRun(command.call, command.workflow, command.input)]
+        case OpenHook(options=options) if options:
+            return [watch_of(command, TimeMs(time + command.heartbeat_ms))]
         case AbandonCall():
             return [StopCall(command.call)]
         case Leave():

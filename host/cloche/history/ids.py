@@ -39,12 +39,13 @@ _NEVER_ALLOWED = re.compile(
 
 # What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
 # No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
-CHILD, STARTED_BY_STEP = "c", "s"
+CHILD, STARTED_BY_STEP, RETRY = "c", "s", "r"
 DERIVED_BYTES_MAX = 1_000
-_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}][1-9][0-9]*)+\Z")
+_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}{RETRY}][1-9][0-9]*)+\Z")
 _CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
-_SHOWN = re.compile(rf" › ({STARTED_BY_STEP}?)([1-9][0-9]*)(?=\Z| › )")
-_SHOWN_AT_END = re.compile(rf"( › {STARTED_BY_STEP}?[1-9][0-9]*)+\Z")
+_RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
+_SHOWN = re.compile(rf" › ([{STARTED_BY_STEP}{RETRY}]?)([1-9][0-9]*)(?=\Z| › )")
+_SHOWN_AT_END = re.compile(rf"( › [{STARTED_BY_STEP}{RETRY}]?[1-9][0-9]*)+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,13 @@ def child_key(parent: RunKey, call: CallId, *, derived_ids: bool) -> RunKey:
     if derived_ids:
         return derived_key(parent, CHILD, call)
     return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
+
+
+def retry_key(run: RunKey) -> RunKey:
+    """The key of the run that goes on from this one: `order-17 › r1` of order-17, `order-17 › r2` of that."""
+    found = _RETRY_AT_END.search(run.run)
+    first, number = (run.run, 0) if found is None else (run.run[: found.start()], int(found[1]))
+    return derived_key(RunKey(run.tenant, RunId(first)), RETRY, CallId(number + 1))
 
 
 def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:

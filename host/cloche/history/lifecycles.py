@@ -65,6 +65,7 @@ _STAYS_RUNNING = (
     Kind.TIMER_FIRED,
     Kind.HOOK_OPENED,
     Kind.HOOK_RECEIVED,
+    Kind.HOOK_FAILED,
     Kind.CHILD_STARTED,
     Kind.CHILD_ENDED,
     Kind.ENTERED,
@@ -75,6 +76,9 @@ _STAYS_RUNNING = (
     Kind.STEP_WROTE,
     Kind.RUN_UPGRADED,
     Kind.PATCHED,
+    Kind.TAGS_SET,
+    Kind.TAGGED,
+    Kind.DEADLINE_SET,
 )
 _STAYS_CANCELING = (
     Kind.ATTEMPT_STARTED,
@@ -86,6 +90,7 @@ _STAYS_CANCELING = (
     Kind.CHILD_ENDED,
     Kind.LATE_RESULT,
     Kind.STEP_WROTE,
+    Kind.TAGS_SET,
 )
 
 RUN: Lifecycle[RunPhase] = {
@@ -112,6 +117,7 @@ RUN: Lifecycle[RunPhase] = {
     RunPhase.CANCELING: {
         **dict.fromkeys(_STAYS_CANCELING, RunPhase.CANCELING),
         Kind.RUN_CANCELED: RunPhase.CANCELED,
+        Kind.RUN_STOPPED: RunPhase.FAILED,  # its deadline has passed
     },
     RunPhase.SUCCESS: {Kind.LATE_RESULT: RunPhase.SUCCESS},
     RunPhase.FAILED: {Kind.LATE_RESULT: RunPhase.FAILED},
@@ -152,7 +158,11 @@ TIMER: Lifecycle[TimerPhase] = {
 
 HOOK: Lifecycle[HookPhase] = {
     HookPhase.ABSENT: {Kind.HOOK_OPENED: HookPhase.OPEN},
-    HookPhase.OPEN: {Kind.HOOK_RECEIVED: HookPhase.DONE, Kind.CALL_ABANDONED: HookPhase.DONE},
+    HookPhase.OPEN: {
+        Kind.HOOK_RECEIVED: HookPhase.DONE,
+        Kind.HOOK_FAILED: HookPhase.DONE,
+        Kind.CALL_ABANDONED: HookPhase.DONE,
+    },
     HookPhase.DONE: {},
 }
 

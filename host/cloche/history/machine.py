@@ -14,12 +14,13 @@ from typing import Any, Protocol, TypeAlias
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
 from cloche.history.bounds import Bounds
-from cloche.history.calls import OpenCalls
+from cloche.history.calls import PASSED, OpenCalls
 from cloche.history.check import Validator
 from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effects_of
 from cloche.history.failures import Failure
 from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
+from cloche.history.marks import MARKING, STEP, marks_of, step_of
 from cloche.history.messages import (
     EVENTS,
     LOG_LEVELS,
@@ -30,6 +31,7 @@ from cloche.history.messages import (
     Event,
     FailRun,
     OpenHook,
+    SetDeadline,
     SetTimer,
     StartChild,
     StepBailed,
@@ -59,6 +61,7 @@ from cloche.status import RunStatus
 
 Input: TypeAlias = Event | AnyNote
 
+OVERDUE = "the deadline of the run has passed"  # the reason of a cancellation; the guest knows it (`_loop.py`)
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
 AT_ONCE = 500  # commands that are taken before whoever makes the turn may do something else: about 5 ms
@@ -87,6 +90,7 @@ class Batch:
     abandoned: set[CallId] = field(default_factory=set)  # by commands of this batch
     awaited: list[str] = field(default_factory=list)  # names of events that are waited for from now on,
     unawaited: list[str] = field(default_factory=list)  # and those that are no more
+    marks: dict[str, str] = field(default_factory=dict)  # by which the run is found from now on
 
     @classmethod
     def of(cls, machine: RunMachine) -> Batch:
@@ -97,6 +101,8 @@ class Batch:
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
+        if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
+            self.marks[STEP] = step_of(machine.open.failed_at)
         return self
 
 
@@ -177,7 +183,7 @@ class RunMachine:
     def wake_at(self) -> TimeMs | None:
         """When the earliest timer or retry is due, if no step is at work."""
         may_rest = self.phase not in (RunPhase.PAUSED, RunPhase.CLEANING_UP) and not self.open.active
-        return self.open.next_due if may_rest else None
+        return self.open.wake_at if may_rest else None
 
     # ---- from the log ----
 
@@ -210,6 +216,15 @@ class RunMachine:
             note = message or unpack_note(record)
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
+        elif kind is Kind.DEADLINE_SET:
+            command = message or unpack_command(record.body)
+            assert isinstance(command, SetDeadline)
+            self.open.deadline = command.time
+        elif kind in (Kind.CANCEL_DELIVERED, Kind.CANCEL_REQUESTED):
+            event = message or unpack_event(record.body)
+            assert isinstance(event, CancelRequested)
+            if event.reason == OVERDUE:
+                self.open.deadline = PASSED
         elif kind is Kind.RUN_STARTED:
             self.state = dict(unpack_started(record.body).given.get("state", {}))
         if self.gate is not None:
@@ -223,15 +238,15 @@ class RunMachine:
     def saved(self) -> bytes:
         """What is open at the head of the log: all that `restore` needs to go on as if it had absorbed everything."""
         gate = self.gate.saved() if self.gate is not None else None
-        of_the_log = [self.head_seq, self.head_hash, self.phase.value]
-        return encode_plain([*of_the_log, self.state, self.open.saved(), gate, self.log_bytes, self.places.saved()])
+        head = [self.head_seq, self.head_hash, self.phase.value, self.state]
+        return encode_plain([*head, self.open.saved(), gate, self.log_bytes, self.places.saved(), self.open.failed_at])
 
     def restore(self, data: bytes) -> None:
         """Become, from nothing, the machine that was `saved`."""
-        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places = decode(data)
+        head_seq, self.head_hash, phase, self.state, calls, gate, self.log_bytes, places, *failed_at = decode(data)
         self.head_seq, self.phase = Seq(head_seq), RunPhase(phase)
         self.open = OpenCalls.restored(calls)
-        self.places = Places(places)
+        self.places, self.open.failed_at = Places(places), next(iter(failed_at), None)  # older releases do not say
         if self.gate is not None and gate is not None:
             self.gate.restore(gate)
 
@@ -347,7 +362,8 @@ class RunMachine:
         """The effects of a batch that is durable now: only at this point may they be dispatched."""
         if not self.moves:
             return []
-        return [effect for effect in batch.effects if isinstance(effect, StopCall) or effect.call in self.open]
+        effects = [one for one in batch.effects if isinstance(one, StopCall) or one.call in self.open]
+        return effects if batch.expect else self.open.left_to_do(effects)
 
     # ---- inside ----
 
@@ -395,14 +411,15 @@ class RunMachine:
             self._add(kind, time, call, getattr(command, "path", None), body, command)
         except HistoryError as error:
             raise MalformedOutput(f"the guest asked for what cannot follow: {error.message}") from error
-        effects = effects_of(command, self._left_open)
+        effects = effects_of(command, self._left_open, time)
         self._batch.effects += effects
         self._batch.abandoned.update(effect.call for effect in effects if isinstance(effect, StopCall))
 
     def _close(self, now: TimeMs) -> None:
         """The end that follows from the state alone: a cancellation that is through, a run that can never move again."""
         if self.phase is RunPhase.CANCELING and not self.open.active:
-            self.add_note(RunCanceled(now))
+            is_overdue = self.open.deadline == PASSED
+            self.add_note(RunStopped(now, Failure("DeadlineExceeded", OVERDUE)) if is_overdue else RunCanceled(now))
         elif self.phase is RunPhase.RUNNING and self.gate is not None and self.gate.holds(self.open):
             self.add_note(RunPaused(now))
         elif self.moves and not self.open:
@@ -419,6 +436,8 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
+        if call is None and kind in MARKING:
+            self._batch.marks.update(marks_of(message))
 
     def _apply_to_call(self, record: Record, call_id: CallId, message: Message | None) -> None:
         try:

@@ -25,6 +25,8 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 
 Level: TypeAlias = int  # a place in LOG_LEVELS
 Outcome: TypeAlias = list[Any]  # [0, value] or [1, failure]
+HookOptions: TypeAlias = dict[str, Any]
+Tags: TypeAlias = dict[str, Any]  # by name: a text, number, bool, or None
 
 
 # ---- events: host -> guest -----------------------------------------------------------------------------------------------
@@ -187,6 +189,26 @@ class HookReceived(_Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HookFailed(_Event):
+    """What a hook waited for will not come: somebody outside says so, or has not been heard of for too long (ABI 2)."""
+
+    abi_name: ClassVar[str] = "hook-failed"
+    number: ClassVar[int] = 13
+    kind: ClassVar[Kind] = Kind.HOOK_FAILED
+    time: TimeMs
+    call: CallId
+    failure: Failure
+
+    def _wire(self, abi: int) -> list[Any]:
+        return [self.number, self.time, self.call, self.failure.to_wire(abi=abi)]
+
+    @classmethod
+    def _read(cls, time: TimeMs, items: list[Any]) -> Self:
+        call, failure = items
+        return cls(time, call, Failure.from_wire(failure))
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired(_Event):
     abi_name: ClassVar[str] = "fired"
     number: ClassVar[int] = 4
@@ -265,6 +287,7 @@ Event: TypeAlias = (
     | StepBailed
     | TimerFired
     | HookReceived
+    | HookFailed
     | ChildEnded
     | CancelRequested
     | Upgraded
@@ -315,7 +338,8 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class OpenHook:
-    """A named place where the run waits for an event from outside."""
+    """A named place where the run waits for an event from outside. `options` may have `token`, which is its name then
+    and that of no other hook of the tenant, and `heartbeat`: how many milliseconds it may be silent before it fails."""
 
     abi_name: ClassVar[str] = "hook"
     number: ClassVar[int] = 2
@@ -324,6 +348,17 @@ class OpenHook:
     path: Path
     name: Name
     value: Any
+    options: HookOptions = field(default_factory=dict)
+
+    @property
+    def token(self) -> str | None:
+        token: str | None = self.options.get("token")
+        return token
+
+    @property
+    def heartbeat_ms(self) -> int:
+        """0 without one."""
+        return int(self.options.get("heartbeat", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +435,26 @@ class TakePatch:
     id: Name
 
 
+@dataclass(frozen=True, slots=True)
+class SetTags:
+    """Tags that the run can be found by, beside those that it has; null removes one."""
+
+    abi_name: ClassVar[str] = "tags"
+    number: ClassVar[int] = 12
+    kind: ClassVar[Kind] = Kind.TAGGED
+    tags: Tags
+
+
+@dataclass(frozen=True, slots=True)
+class SetDeadline:
+    """When the run must have ended; None takes it back."""
+
+    abi_name: ClassVar[str] = "deadline"
+    number: ClassVar[int] = 13
+    kind: ClassVar[Kind] = Kind.DEADLINE_SET
+    time: TimeMs | None = None
+
+
 Command: TypeAlias = (
     CallStep
     | SetTimer
@@ -412,6 +467,8 @@ Command: TypeAlias = (
     | FailRun
     | AbandonCall
     | TakePatch
+    | SetTags
+    | SetDeadline
 )
 
 

@@ -65,6 +65,10 @@ class RunCreated(Note):
     )
     parent: Mapping[str, Any] = field(default_factory=dict)  # run, call: of a run with an id that follows from them
     request: bytes = b""  # the digest of the request that it was started with; runs of older releases have none
+    tags: Mapping[str, str] = field(default_factory=dict)
+    # run: which one this goes on from; first: where that began; keys: [number, run] in the order of the numbers, whose
+    # idempotency keys the calls up to a number have.
+    retry_of: Mapping[str, Any] = field(default_factory=dict)
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -88,6 +92,8 @@ _OF_CREATION = (
     "derived_ids",
     "parent",
     "request",
+    "tags",
+    "retry_of",
 )
 
 
@@ -182,6 +188,21 @@ class LateResult(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class TagsSet(Note):
+    """Names and values by which the run is found, beside those that it has."""
+
+    kind: ClassVar[Kind] = Kind.TAGS_SET
+    tags: Mapping[str, str]
+
+    def _content(self) -> dict[str, Any]:
+        return {"tags": dict(self.tags)}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, content["tags"])
+
+
+@dataclass(frozen=True, slots=True)
 class RunPaused(Note):
     """The entry of the graph that was asked for is done."""
 
@@ -239,6 +260,7 @@ AnyNote = (
     | RunContinued
     | RunCanceled
     | RunStopped
+    | TagsSet
 )
 NOTE_TYPES: dict[Kind, type[AnyNote]] = {note.kind: note for note in get_args(AnyNote)}
 

@@ -76,7 +76,7 @@ def unpack_command(data: bytes, *, is_new: bool = False) -> Command:
     if len(rest) < form.needed or not all(map(_fits, rest, form.types)):
         raise MalformedOutput(f"the guest wrote a {name} command whose fields are not in the grammar")
     for index, is_valid, complaint in form.rules_of_new if is_new else form.rules:
-        if not is_valid(rest[index]):
+        if index < len(rest) and not is_valid(rest[index]):
             raise MalformedOutput(complaint.format(command=name, value=rest[index]))
     if form.command is FailRun:
         return FailRun(Failure.from_wire(rest[0]))
@@ -133,6 +133,26 @@ def _is_failure(failure: Any) -> bool:
     return False
 
 
+def _are_options(options: dict[str, Any]) -> bool:
+    token, heartbeat = options.get("token", "t"), options.get("heartbeat", 1)
+    return is_name(token) and type(heartbeat) is int and 0 < heartbeat < 1 << 53
+
+
+TAGS_MAX = 64
+
+
+def _are_tags(tags: dict[str, Any]) -> bool:
+    if not 0 < len(tags) <= TAGS_MAX:
+        return False
+    return all(is_name(name) and _is_tag(value) for name, value in tags.items())
+
+
+def _is_tag(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_name(value)
+    return value is None or isinstance(value, bool | float) or (type(value) is int and abs(value) < 1 << 63)
+
+
 # By the annotation of a field: the type of what decoding gives.
 _TYPES: dict[str, type] = {
     "CallId": int,
@@ -144,6 +164,9 @@ _TYPES: dict[str, type] = {
     "list[Any]": list,
     "dict[str, Any]": dict,
     "Outcome": list,
+    "TimeMs | None": int,
+    "HookOptions": dict,
+    "Tags": dict,
     "Failure": dict,
     "Any": object,
 }
@@ -153,6 +176,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Path": (is_path, "the guest wrote a {command} command whose path is too long, or nested too deep"),
     "Level": (_is_level, "the guest wrote a log line of unknown level {value}"),
     "Outcome": (_is_outcome, "the guest left a path without an outcome"),
+    "HookOptions": (_are_options, "the guest opened a hook whose options are not in the grammar"),
+    "Tags": (
+        _are_tags,
+        "the guest set tags that are not 1 to 64 names, each with a text of 1 to 200 characters, a number, a bool or null",
+    ),
     "Failure": (_is_failure, "the guest failed without a name and a message"),
 }
 _RULES_OF_NEW = {**_RULES, "Name": (is_name, _NAME)}
@@ -164,7 +192,7 @@ def _form(command: type[Command]) -> _Form:
     def rules(of: dict[str, tuple[Callable[[Any], bool], str]]) -> tuple[Rule, ...]:
         return tuple((index, *of[name]) for index, name in enumerate(annotations) if name in of)
 
-    needed = sum(one.default_factory is MISSING for one in fields(command))
+    needed = sum(one.default_factory is MISSING and one.default is MISSING for one in fields(command))
     types = tuple(_TYPES[name] for name in annotations)
     return _Form(command, types, needed, rules(_RULES), rules(_RULES_OF_NEW))
 

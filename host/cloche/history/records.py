@@ -67,6 +67,10 @@ class Kind(IntEnum):
     CHILD_ENDED = 31  # event
     CANCEL_DELIVERED = 32  # event: the code is told to end, and may clean up
     RUN_CANCELED_BY_CODE = 33  # command, that of a failure: code that was told to end has ended with `Canceled`
+    TAGS_SET = 34  # note: names and values by which the run is found
+    HOOK_FAILED = 35  # event: what was waited for will not come
+    TAGGED = 36  # command: tags, by the code
+    DEADLINE_SET = 37  # command
 
 
 ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})

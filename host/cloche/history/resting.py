@@ -16,5 +16,5 @@ def waits_for_children(machine: RunMachine) -> bool:
 def row_at_rest(machine: RunMachine) -> tuple[RunStatus, TimeMs | None]:
     """What the row of the run says while no worker has it: status, and when something is due."""
     if waits_for_children(machine):
-        return RunStatus.WAITING, machine.open.next_due
+        return RunStatus.WAITING, machine.open.wake_at
     return machine.status, machine.wake_at

@@ -5,6 +5,7 @@ Plain ASGI, so that nothing of a request is read before it was let in, and answe
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -94,8 +95,13 @@ class Gate:
         scope[PRINCIPAL] = principal
 
     async def _principal(self, scope: Scope) -> Principal:
-        found = self._service.auth(scope)
-        principal = await found if inspect.isawaitable(found) else found
+        try:
+            found = self._service.auth(scope)
+            principal = await found if inspect.isawaitable(found) else found
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # a SystemExit that leaves a task ends the server
+            raise RuntimeError(f"`auth` raised {type(error).__name__}, which is no Exception") from error
         if principal is None:
             headers = {"WWW-Authenticate": 'Bearer realm="cloche"'}
             raise Refused(401, "unauthenticated", "the request has no token that is valid", headers=headers)

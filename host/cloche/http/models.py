@@ -32,6 +32,7 @@ class StartBody(Given):
     initial_state: dict[str, Any] | None = None
     request_context: dict[str, Any] | None = None
     per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
+    tags: dict[str, str] | None = Field(None, description="Names and values by which the run is found.")
 
 
 class ResumeBody(Given):
@@ -43,10 +44,41 @@ class ResumeBody(Given):
     foreach_index: int | None = Field(None, ge=0, strict=True)
 
 
+class FailureBody(Given):
+    """What a wait fails with."""
+
+    name: str
+    message: str
+    data: Any = None
+
+
 class EventBody(Given):
-    """An event for a run that waits for it, or will."""
+    """An event for a run that waits for it, or will; or what the wait fails with in its place."""
 
     payload: Any = None
+    error: FailureBody | None = None
+    heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
+
+
+class HookBody(Given):
+    """What is sent to whichever run waits with a hook."""
+
+    payload: Any = None
+
+
+class HookTaken(Shown):
+    """The run that waits with the hook."""
+
+    id: str
+
+
+class RetryBody(Given):
+    """How a run that failed goes on in a new one."""
+
+    onto: str | None = Field(None, description="The workflow, or version, under whose code it goes on.")
+    from_step: str | None = None
+    even_at_most_once: bool = Field(False, strict=True)
+    even_after_clean_up: bool = Field(False, strict=True)
 
 
 class NothingBody(Given):
@@ -192,6 +224,63 @@ class ViewOut(ResultOut):
     records: int
     why: str
     on_their_way: list[str] = []
+
+
+class ActionOut(Shown):
+    """What moves a run: for a button, a shell, a program, and as a request relative to that of the run."""
+
+    name: str
+    description: str
+    command: str
+    call: str
+    method: str
+    href: str
+
+
+class AskedOut(Shown):
+    step: str
+    payload: Any = None
+    labels: list[str] = []
+    event: str | None = None
+    json_schema: dict[str, Any] | None = Field(None, alias="schema")
+
+
+class WhyOut(Shown):
+    """Why a run does not move. Times in ms since 1970."""
+
+    run_id: RunId
+    kind: str
+    sentence: str
+    since: int | None
+    until: int | None
+    step: str | None
+    attempt: int | None
+    last_error: dict[str, str] | None
+    asked: list[AskedOut]
+    on_its_way: list[str]
+    worker: str | None
+    children: list[str]
+    tags: dict[str, str]
+    retried_as: list[str]
+    retry_of: str | None
+    actions: list[ActionOut]
+
+
+class FailureOut(Shown):
+    """Failed runs that failed alike, and that nobody has retried. Times as RFC 3339."""
+
+    tenant: str
+    workflow: str | None
+    error: str | None
+    step: str | None
+    count: int
+    first: str
+    last: str
+    example: RunId
+
+
+class FailureList(Shown):
+    failures: list[FailureOut]
 
 
 class Started(Shown):

@@ -16,9 +16,12 @@ from cloche.http.models import (
     Canceling,
     EventBody,
     EventSent,
+    HookBody,
+    HookTaken,
     NothingBody,
     ResumeBody,
     Resumed,
+    RetryBody,
     StartBody,
     Started,
     ViewOut,
@@ -61,6 +64,7 @@ async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_ke
             initial_state=body.initial_state,
             request_context=body.request_context,
             per_step=body.per_step,
+            tags=body.tags,
         ),
         "workflow",
         workflow,
@@ -127,8 +131,20 @@ async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idemp
     """Send an event to a run that waits for it, or will; durable when this answers."""
     await run_of(runs, run_id)
     body = await body_of(request, EventBody)
-    is_new = await runs.send_event(run_id, name, body.payload, idempotency_key=idempotency_key)
+    if body.heartbeat:
+        await runs.heartbeat_event(run_id, name)
+        return answer(request, {"is_new": True}, 202)
+    error = None if body.error is None else body.error.model_dump()
+    is_new = await runs.send_event(run_id, name, body.payload, error=error, idempotency_key=idempotency_key)
     return answer(request, {"is_new": is_new}, 202 if is_new else 200)
+
+
+@router.post("/hooks/{token}", status_code=202, response_model=HookTaken, **needs(Role.OPERATOR, body=HookBody))
+async def resume_hook(request: Request, runs: Tenant, token: Id, idempotency_key: Key = None) -> Response:
+    """Send a payload to whichever run waits with the hook that has this token; durable when this answers."""
+    body = await body_of(request, HookBody)
+    run_id = await runs.resume_hook(token, body.payload, idempotency_key=idempotency_key)
+    return answer(request, {"id": run_id}, 202)
 
 
 @router.post(
@@ -140,3 +156,19 @@ async def cancel_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     await body_of(request, NothingBody)
     await runs.cancel(run_id)
     return answer(request, {"id": run_id}, 202)
+
+
+@router.post(
+    "/runs/{run_id}/retry",
+    status_code=201,
+    response_model=Started,
+    **needs(Role.OPERATOR, body=RetryBody),
+)
+async def retry_run(request: Request, runs: Tenant, run_id: Id) -> Response:
+    """Go on from where a run failed, in a new run. Asking twice is asking once."""
+    await run_of(runs, run_id)
+    body = await body_of(request, RetryBody)
+    options = {name: getattr(body, name) for name in RetryBody.model_fields}
+    run: Run = await runs.retry(run_id, **options)
+    started = {"id": run.id, "status": str(await run.status())}
+    return answer(request, started, 201, headers={"Location": _location(request, run.id)})

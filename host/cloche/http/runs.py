@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from cloche.client import Run, TenantRuns
+from cloche.client import Run, RunRow, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
-from cloche.http.models import RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut
+from cloche.http.models import FailureList, RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut, WhyOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
@@ -26,6 +28,7 @@ from cloche.operations.view import RunView
 from cloche.status import RunStatus
 
 router = APIRouter()
+Moved = Annotated[datetime | None, Query(description="When the last record was written, as RFC 3339.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[int, Query(ge=0, le=2**53, description="The number of the record that the page follows.")]
 # What a page of another type has in it, for the document.
@@ -38,24 +41,47 @@ async def list_runs(
     runs: Tenant,
     status: RunStatus | None = None,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
+    version: Annotated[str | None, Query(max_length=200)] = None,
+    since: Moved = None,
+    until: Moved = None,
+    error: Annotated[str | None, Query(max_length=200, description="Failed with an error of this name.")] = None,
+    step: Annotated[str | None, Query(max_length=8192, description="Failed at this step.")] = None,
+    tag: Annotated[list[str] | None, Query(max_length=32, description="NAME=VALUE; each of them.")] = None,
+    text: Annotated[str | None, Query(max_length=200, description="In input, result or error.")] = None,
     limit: Limit = 100,
-    cursor: Annotated[str | None, Query(pattern="^[A-Za-z0-9_-]*$", description="`next` of the page before.")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern="^[.]?[A-Za-z0-9_-]*$", description="`next` of the page before.")
+    ] = None,
 ) -> Response:
-    """Runs that have begun or are queued, newest first."""
-    rows = []
+    """Runs that have begun or are queued, newest first. What moves between two pages is neither skipped nor seen twice."""
+    if cursor is None or cursor.startswith("."):
+        query: dict[str, Any] = {"version": version, "since": since, "until": until, "error": error, "step": step}
+        query |= {"status": status, "workflow": workflow, "tags": _tags(tag)}
+        place = cursor.removeprefix(".") if cursor is not None else None
+        found = await runs.find(text=text, limit=limit, cursor=place, **query)
+        return _page(request, found, f".{found.next}" if found.next is not None else None)
+    rows = []  # a cursor of an older release: the id of a run
     if cursor is None or (after := _run_after(cursor)):
         rows = list(
             await runs.list(
                 status=status, workflow=workflow, limit=limit + 1, after=after if cursor is not None else None
             )
         )
-    more = _cursor(rows[limit - 1].key.run) if len(rows) > limit else None
-    page = RunPage.model_construct(runs=[shown.run_out(row) for row in rows[:limit]], next=more)
+    return _page(request, rows[:limit], _cursor(rows[limit - 1].key.run) if len(rows) > limit else None)
+
+
+def _page(request: Request, rows: Sequence[RunRow], more: str | None) -> Response:
+    page = RunPage.model_construct(runs=[shown.run_out(row) for row in rows], next=more)
     headers = {}
     if more is not None:
         url = request.url.include_query_params(cursor=more)
         headers["Link"] = f'<?{url.query}>; rel="next"'
     return answer(request, page.model_dump(mode="json"), headers=headers)
+
+
+def _tags(given: list[str] | None) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given or ()]
+    return {name: value for name, _, value in pairs}
 
 
 def _cursor(run_id: str) -> str:
@@ -94,6 +120,29 @@ async def get_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     if is_known(request, etag):
         return Response(None, 304, headers)
     return Response(shown.run_whole(row).model_dump_json(), 200, headers, JSON)
+
+
+@router.get("/runs/{run_id}/why", response_model=WhyOut, **needs(Role.VIEWER))
+async def get_why(request: Request, runs: Tenant, run_id: Id) -> Response:
+    """Why the run does not move, as data, with what moves it."""
+    reason = await found(lambda: runs.why(run_id), "run", run_id)
+    return answer(request, reason.to_data())
+
+
+@router.get("/failures", response_model=FailureList, **needs(Role.VIEWER))
+async def list_failures(
+    request: Request,
+    runs: Tenant,
+    since: Moved = None,
+    until: Moved = None,
+    workflow: Annotated[str | None, Query(max_length=200)] = None,
+    by_workflow: bool = False,
+    limit: Limit = 100,
+) -> Response:
+    """What failed and was not retried, by error and step, the largest group first."""
+    group_by = ("error", "step", "workflow") if by_workflow else ("error", "step")
+    groups = await runs.failures(since=since, until=until, workflow=workflow, group_by=group_by, limit=limit)
+    return answer(request, {"failures": [shown.failure_out(one) for one in groups]})
 
 
 @router.get(

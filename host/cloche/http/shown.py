@@ -6,7 +6,7 @@ import json
 from hashlib import blake2b
 from typing import Any, Literal
 
-from cloche.client import RunRow, Usage
+from cloche.client import FailureGroup, RunRow, Usage
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
 from cloche.http.principals import Principal
 from cloche.operations.forms import instant, record_body, record_head
@@ -94,6 +94,11 @@ def tag(row: RunRow) -> str:
 
 def usage_out(used: Usage) -> UsageOut:
     return UsageOut.model_construct(**{name: getattr(used, name) for name in UsageOut.model_fields})
+
+
+def failure_out(one: FailureGroup) -> dict[str, Any]:
+    alike = {name: getattr(one, name) for name in ("tenant", "workflow", "error", "step", "count")}
+    return {**alike, "first": instant(one.first), "last": instant(one.last), "example": one.example.run}
 
 
 def _row(row: RunRow) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Act(StrEnum):
     COLLECTED = "collected"  # what no run needs any more
     UPGRADED = "upgraded"
     IMPORTED = "imported"
+    BULK = "bulk"  # the same done to many runs
     TOKEN_CREATED = "token created"
     TOKEN_ROTATED = "token rotated"
     TOKEN_REVOKED = "token revoked"

@@ -23,7 +23,8 @@ from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
 from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq
 from cloche.history.check import decode_sequence
-from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, run_key
+from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
+from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
@@ -206,6 +207,7 @@ async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], ma
     await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
+    append = replace(append, marks=marks_of_log(records, machine.open.failed_at))
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
@@ -224,8 +226,10 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
 def _check_created(key: RunKey, created: RunCreated, workflow: str) -> None:
     if created.workflow != workflow:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
-    if is_derived(key.run) and not _is_child(key, created):
-        raise ForeignFile("the run in this file has an id of a child, and was begun by no call of its parent")
+    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created)):
+        raise ForeignFile(
+            "the run in this file has an id that the system gives, and its records do not say from which run"
+        )
 
 
 def _is_child(key: RunKey, created: RunCreated) -> bool:
@@ -235,6 +239,11 @@ def _is_child(key: RunKey, created: RunCreated) -> bool:
     return any(
         derived_key(RunKey(key.tenant, RunId(parent)), kind, CallId(call)) == key for kind in (CHILD, STARTED_BY_STEP)
     )
+
+
+def _is_retry(key: RunKey, created: RunCreated) -> bool:
+    run = created.retry_of.get("run")
+    return isinstance(run, str) and retry_key(RunKey(key.tenant, RunId(run))) == key
 
 
 def _code_of(packed: bytes) -> Code:

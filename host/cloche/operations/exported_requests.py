@@ -15,6 +15,7 @@ from cloche.history.check import check
 from cloche.history.ids import TimeMs, is_name
 from cloche.history.notes import RunCreated
 from cloche.history.values import decode
+from cloche.run.hooks import is_beat
 from cloche.run.limits import check_event, inbox_bounds
 from cloche.store import START, Granted
 from cloche.worker.answers import start_token
@@ -42,7 +43,7 @@ class Posting:
 
 async def packed(store: Store, key: RunKey) -> list[list[Any]]:
     """What waits for a run, in the order of posting."""
-    return [_packed(row) for row in await store.requests(key) if row.kind in KINDS]
+    return [_packed(row) for row in await store.requests(key) if row.kind in KINDS and not is_beat(row.name)]
 
 
 def _packed(row: InboxRow) -> list[Any]:
@@ -159,4 +160,8 @@ def _is_start(one: Posting, key: RunKey) -> bool:
 
 
 def _is_pair(value: Any, name: str) -> bool:
-    return isinstance(value, list) and len(value) == 2 and value[0] == name
+    """An event, or a failure in its place."""
+    match value:
+        case [first, _] | [first, None, {"name": str(), "message": str()}]:
+            return bool(first == name)
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +12,7 @@ from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
 from cloche.history import DEFAULT_TENANT, Kind, Record, RunKey, RunMachine
 from cloche.history.limits import Limits
+from cloche.history.marks import STEP, marks_in
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.replay import DivergenceReport, find_divergence, script
 from cloche.history.resting import row_at_rest, waits_for_children
@@ -203,16 +204,18 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     if row.head_seq == 0:  # no run is without records: this is what a store gives for an entry that it cannot read
         yield f"the entry of run {row.key.run} is not as it was written"
         return
-    machine, workflow, tally = RunMachine(row.key), "", Tally()
+    machine, workflow, tally, derived_marks = RunMachine(row.key), "", Tally(), dict[str, str]()
     last: Record | None = None
     # Before the records: an append that comes between is seen by them.
     metered, awaited = await store.metered(row.key), await store.awaited(row.key)
+    marks = await store.marks(row.key)
 
     def take(page: list[Record]) -> None:
         nonlocal workflow, last
         for record in page:
             machine.absorb(record)
             tally.add(record)
+            derived_marks.update(marks_in(record))
             if record.kind is Kind.RUN_CREATED:
                 workflow = unpack_created(record).workflow
             last = record
@@ -232,7 +235,7 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
-    for problem in _wrong_names(machine, awaited):
+    for problem in (*_wrong_names(machine, awaited), *_wrong_marks(marks, derived_marks)):
         yield problem
     if metered is not None and metered.meter is not None:
         for name in ("events", "steps", "log_bytes"):
@@ -240,6 +243,13 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if await store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def _wrong_marks(marks: Mapping[str, str], derived: Mapping[str, str]) -> Iterator[str]:
+    """What the run is found by otherwise than its records say. Of what failed in an older release there are no marks."""
+    for name, text in marks.items():
+        if name != STEP and derived.get(name) != text:
+            yield f"the run is found by {name} {text!r}, and its records make it {derived.get(name)!r}"
 
 
 def _wrong_names(machine: RunMachine, awaited: Sequence[str]) -> Iterator[str]:

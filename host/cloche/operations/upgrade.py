@@ -154,7 +154,9 @@ async def _append(store: Store, engine: CellSource, key: RunKey, code: Code, now
     cell.turn(script(records, upgrading=True).events)
     batch = machine.accept([upgraded], cell.turn([upgraded.pack()]), now)
     status, wake_at = machine.status, machine.wake_at
-    append = Append(key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new)
+    append = Append(
+        key, batch.expect, batch.records, status, wake_at, now, lease=lease, release=True, code=new, marks=batch.marks
+    )
     (refused,) = await store.commit([append])
     if refused is not None:
         raise refused

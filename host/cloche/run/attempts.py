@@ -149,6 +149,9 @@ class Attempts:
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue
             call = machine.open.get(effect.call)
+            if call is not None and call.filled is not None:  # it was drawn in the run that this one goes on from
+                batch.effects[index] = replace(effect, filled=call.filled)
+                continue
             given = (
                 _filled(self._services, self._run, step, effect)
                 if call is not None and call.phase is StepPhase.CALLED

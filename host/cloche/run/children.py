@@ -29,8 +29,8 @@ from cloche.errors import (
     RunConflict,
     StoreUnavailable,
 )
-from cloche.history import CallId, Failure, Kind, RunKey, TimeMs
-from cloche.history.effects import StartRun
+from cloche.history import Batch, CallId, Failure, Kind, RunKey, TimeMs
+from cloche.history.effects import StartRun, StopCall
 from cloche.history.ids import child_key
 from cloche.history.machine import CANCELED
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
@@ -57,7 +57,6 @@ T = TypeVar("T")
 
 LEFT_AFTER_MS = 10_000  # a child that has been at work for so long is left to itself
 RETRY_S = 1.0  # until a store that did not answer is asked again
-_REASON = "the run that started it was canceled, or goes on without it"
 
 log = logging.getLogger("cloche.run")
 
@@ -106,6 +105,12 @@ class Children:
                 self._follow(self._run.machine.open.start_of_child(call))
         for call in list(self._following):
             await self.cancel(call)
+
+    def unwanted(self, batch: Batch) -> list[RunKey]:
+        """The children that nobody wants any more, once this batch is durable."""
+        calls = {effect.call for effect in batch.effects if isinstance(effect, StopCall)}
+        ended, under_way = self._run.machine.ended, self._following.keys() - self._told
+        return [self._key(call) for call in sorted(under_way) if ended or call in calls]
 
     def are_left(self) -> bool:
         """Whether nothing is under way but children that can be left to themselves, and no timer of the run is due soon."""
@@ -168,6 +173,8 @@ class Children:
         # The request that the child has left is accepted with its end. One of an older release has left none.
         token = child_ended(self._run.key, start.call).token
         row = await self._insist(lambda: self._services.store.request(token))
+        if start.call in self._unwanted:
+            await self._insist(lambda: self._services.child_runs.forget_unwanted(self._key(start.call)))
         self._tell(start.call, outcome, row.id if row is not None else None)
 
     def _tell(self, call: CallId, outcome: list[Any], request: int | None) -> None:
@@ -216,7 +223,7 @@ class Children:
         key = self._key(call)
         try:
             if await self._row(call) is not None and await self._is_ours(call):
-                await self._services.child_runs.cancel(key, _REASON)
+                await self._services.child_runs.cancel_unwanted(key)
         except NotFound:  # it was deleted: there is nothing to cancel
             pass
         except (HistoryError, DamagedStore, HeldBack) as error:

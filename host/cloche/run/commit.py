@@ -11,10 +11,11 @@ from cloche.errors import StoreUnavailable
 from cloche.history import Batch
 from cloche.history.ids import parent_of
 from cloche.history.machine import Input
-from cloche.store import Append, NewRun, Post, child_ended
+from cloche.store import Append, NewRun, Post, child_ended, child_unwanted
 from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
+    from cloche.run.children import Children
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import DrivenRun, RunServices
@@ -28,7 +29,9 @@ log = logging.getLogger("cloche.run")
 class Commit:
     """Of one run. `owner` has the lease under which it appends."""
 
-    def __init__(self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun) -> None:
+    def __init__(
+        self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, children: Children
+    ) -> None:
         self.new: NewRun | None = None  # of a run that is not in the store yet
         self._is_reported = True  # that something keeps the run from going on; it may have been before this driver
         self._services = services
@@ -36,6 +39,7 @@ class Commit:
         self._turn = turn
         self._inputs = inputs
         self._owner = owner
+        self._children = children
 
     async def record(self, inputs: list[Input], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
         """Take inputs through a turn into the log: how many, and the batch that is durable now.
@@ -130,13 +134,18 @@ class Commit:
             metered=run.meter.amounts(batch.records, run.cell, comes_to_rest=release or machine.ended),
             awaited=batch.awaited,
             unawaited=batch.unawaited,
-            posts=self._posts(),
+            posts=self._posts(batch),
+            marks=batch.marks,
         )
         await self._services.log.append(append)
         if release:
             self._owner.lease = None
 
-    def _posts(self) -> list[Post]:
-        """What the end of a child leaves for the run that waits for it."""
+    def _posts(self, batch: Batch) -> list[Post]:
+        """What is left for others in this commit: the end of a child, for the run that waits for it; and for children that
+        nobody wants any more, that they are to end, whatever becomes of this process."""
         waits = parent_of(self._run.key) if self._run.machine.ended else None
-        return [child_ended(*waits)] if waits is not None else []
+        return [
+            *([child_ended(*waits)] if waits is not None else []),
+            *map(child_unwanted, self._children.unwanted(batch)),
+        ]

@@ -70,7 +70,7 @@ class RunDriver:
         self.live = LiveRun(services, key, code, limits, gate, Meter(services.world.monotonic, services.cells.meter))
         self._effects = Effects(services, self.live, self.inputs, lambda: services.supervisor.is_driver(self))
         turn = Turn(services, self.live, self._effects.attempts.prepare)
-        self._commit = Commit(services, self.live, turn, self.inputs, self)
+        self._commit = Commit(services, self.live, turn, self.inputs, self, self._effects.children)
         self._draining = False
         self._kept_active = 0
         self._is_lost = False
@@ -161,6 +161,7 @@ class RunDriver:
                 await self._effects.interrupt()
             else:
                 await self._effects.dispatch_again()
+                self._effects.bound_run()
             if self.live.machine.phase is RunPhase.CLEANING_UP:
                 self._effects.bound_clean_up()
         except ClocheError as error:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.history import Batch, CallId, Kind, TimeMs
-from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, StopCall
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, StopCall, WatchHook
 from cloche.history.lifecycles import RunPhase, TimerPhase
-from cloche.history.machine import Input
+from cloche.history.machine import OVERDUE, Input
 from cloche.history.messages import CancelRequested, OpenHook, TimerFired
 from cloche.history.output import unpack_command
 from cloche.run.attempts import Attempts
 from cloche.run.children import Children
+from cloche.run.hooks import Hooks
 
 if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
@@ -29,6 +30,7 @@ class Effects:
     def __init__(self, services: RunServices, run: LiveRun, inputs: Inputs, is_driven: Callable[[], bool]) -> None:
         self.attempts = Attempts(run, inputs, services)
         self.children = Children(run, inputs, services)
+        self._hooks = Hooks(services, run, inputs, is_driven)
         self._services = services
         self._run = run
         self._inputs = inputs
@@ -47,7 +49,10 @@ class Effects:
             self.attempts.abort()
         if machine.phase is RunPhase.CANCELING:
             self.attempts.refuse_announced()
-        begins = [*machine.committed(batch), *self.attempts.again(inputs)]  # before the store is asked for anything
+        begins = [
+            *_new_to_watch(machine.committed(batch), batch),
+            *self.attempts.again(inputs),
+        ]  # before the store is asked for anything
         if is_over:
             await self.children.cancel_all()
         for effect in batch.effects:
@@ -61,6 +66,8 @@ class Effects:
             self._bound_cancellation()
         if Kind.RUN_CONTINUED in kinds:
             await self.dispatch(machine.pending())
+        if Kind.DEADLINE_SET in kinds:
+            self.bound_run()
         if Kind.RUN_CONTINUED in kinds:  # a paused run is given no event
             self._services.supervisor.hooks_opened(self._run.key, list(machine.open.awaited))
         elif Kind.HOOK_OPENED in kinds:
@@ -89,6 +96,8 @@ class Effects:
                     self.attempts.start(effect)
                 case StartRun():
                     await self.children.start(effect)
+                case WatchHook():
+                    self._hooks.watch(effect)
                 case StartTimer():
                     self._services.timers.at(effect.due, lambda effect=effect: self.fire(effect))  # type: ignore[misc]
 
@@ -131,6 +140,18 @@ class Effects:
         found = self._run.machine.open.get(call)
         return found is not None and found.phase is TimerPhase.SET
 
+    def bound_run(self) -> None:
+        """The run is told to end at its deadline, if it has one."""
+        due = self._run.machine.open.deadline
+
+        def end() -> None:
+            machine = self._run.machine
+            if machine.open.deadline == due and machine.phase is RunPhase.RUNNING and self._is_driven():
+                self._inputs.add(CancelRequested(self._services.world.now(), OVERDUE))
+
+        if due:
+            self._services.timers.at(due, end)
+
     def bound_clean_up(self) -> None:
         """The code was told to end: what it has not done by then, it does not do any more. A crash begins the time anew."""
         most_s, world = self._run.limits.policy.clean_up_s, self._services.world
@@ -157,3 +178,9 @@ class Effects:
         """Let go of whatever still runs; what was not recorded is done again when the run is recovered."""
         self.attempts.stop()
         self.children.stop()
+
+
+def _new_to_watch(effects: Sequence[Effect], batch: Batch) -> list[Effect]:
+    """Without hooks that go on: one that has a token opens again under it with each payload."""
+    went_on = [one for one in effects if isinstance(one, WatchHook) and one.token and one.name not in batch.awaited]
+    return [one for one in effects if one not in went_on] if went_on else list(effects)

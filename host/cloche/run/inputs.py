@@ -13,6 +13,7 @@ from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import (
     CancelRequested,
+    HookFailed,
     HookReceived,
     StepBailed,
     StepCompleted,
@@ -70,7 +71,7 @@ def normalize(machine: RunMachine, inputs: Sequence[Incoming]) -> list[Input]:
         if machine.ended or (call is not None and call not in machine.open):
             taken += _late(one)
             continue
-        if canceling and isinstance(one, CancelRequested | TimerFired | StepResumed | HookReceived):
+        if canceling and isinstance(one, CancelRequested | TimerFired | StepResumed | HookReceived | HookFailed):
             continue
         if isinstance(one, CancelRequested):
             if cleaning and not one.is_final:  # it was told already
@@ -132,7 +133,7 @@ class Inputs:
         """
         taken = [self._timed(self.waiting.popleft())] if self.waiting else []
         for _ in range(TAKEN_MAX - 1):
-            if not self.waiting or isinstance(self.waiting[0], HookReceived):
+            if not self.waiting or isinstance(self.waiting[0], HookReceived | HookFailed):
                 break
             taken.append(self._timed(self.waiting.popleft()))
         return taken

@@ -5,8 +5,9 @@ All of it is asked before anything happens, from what the host knows of the run,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import mode_of
@@ -16,6 +17,7 @@ from cloche.history.bounds import exceeded
 from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
 from cloche.history.notes import Note, RunCreated
+from cloche.history.resuming import KeyOwners
 from cloche.history.values import ABI, decode, encode_plain
 from cloche.store import InboxBounds
 from cloche.tenancy import Policy
@@ -128,15 +130,23 @@ class RunLimits:
     @classmethod
     def of(cls, created: RunCreated, key: RunKey, counters: RateCounters) -> RunLimits:
         """That of a run, by its first record."""
-        return cls(_policy_of(created), key, counters, created.depth, derived_ids=created.derived_ids)
+        return cls(_policy_of(created), key, counters, created.depth, created.retry_of, derived_ids=created.derived_ids)
 
     def __init__(
-        self, policy: Policy, key: RunKey, counters: RateCounters, depth: int, *, derived_ids: bool = True
+        self,
+        policy: Policy,
+        key: RunKey,
+        counters: RateCounters,
+        depth: int,
+        retry_of: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        derived_ids: bool = True,
     ) -> None:
         self.policy = policy
         self.derived_ids = (
             derived_ids  # else the run is one of an older release, in its names and in its children's ids
         )
+        self.keys = KeyOwners.of(key, retry_of)  # whose idempotency keys its calls have
         self.depth = depth  # how many runs stand above this one
         self.abi = ABI  # of the run's guest, which decides how large a message is
         self._key = key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from cloche.history.ids import STARTED_BY_STEP, derived_key, new_run_key
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
-from cloche.history.notes import AttemptFailed, StepWrote
+from cloche.history.notes import AttemptFailed, StepWrote, TagsSet
 from cloche.run import lookups
 from cloche.run.inputs import Deferred
 from cloche.run.ports import ChildStart
@@ -110,7 +110,7 @@ class Outcomes:
                 tenant=run.key.tenant,
                 path=start.path,
                 attempt=start.attempt,
-                idempotency_key=f"{run.key.token}:{start.call}",
+                idempotency_key=f"{run.limits.keys.of_call(start.call).token}:{start.call}",
                 state=frozen(run.machine.state) if schema is None else typed_state(schema, run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
@@ -214,6 +214,9 @@ class _StepServices:
     def write(self, value: Any) -> None:
         self.run.limits.check_written(value)
         self._tell(StepWrote(self.services.world.now(), self.start.call, value))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self._tell(TagsSet(self.services.world.now(), tags))
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any:
         """A step is the host's: a workflow of the host is meant before one of the tenant."""

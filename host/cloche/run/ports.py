@@ -208,14 +208,17 @@ class ChildRuns(Protocol):
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         """Whether a run of this workflow can be started here, where code of `owner` names it."""
 
-    async def cancel(self, key: RunKey, reason: str) -> None:
-        """Cancel a run, whoever executes it.
+    async def cancel_unwanted(self, key: RunKey) -> None:
+        """Cancel a child that nobody wants any more, whoever executes it; what its parent has left for it is accepted so.
 
         Raises:
             NotFound: there is no such run.
             HistoryError, DamagedStore: it is blocked, and its records cannot be read.
             HeldBack: it is canceled when an operator lets it go on.
         """
+
+    async def forget_unwanted(self, key: RunKey) -> None:
+        """Drop what its parent has left for it, where it has not begun, or has ended."""
 
     def stopped(self, key: RunKey) -> Listening:
         """Resolves when that run has stopped, or somebody else wrote."""

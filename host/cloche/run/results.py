@@ -18,9 +18,12 @@ from cloche.history.messages import (
     CompleteRun,
     Enter,
     FailRun,
+    HookFailed,
     HookReceived,
     Leave,
     OpenHook,
+    SetDeadline,
+    SetTags,
     SetTimer,
     StartChild,
     Started,
@@ -31,7 +34,7 @@ from cloche.history.messages import (
     StepSuspended,
     TimerFired,
 )
-from cloche.history.notes import AttemptFailed, AttemptStarted, RunStopped
+from cloche.history.notes import AttemptFailed, AttemptStarted, RunCreated, RunStopped, TagsSet
 from cloche.history.reading import Message, message_of
 from cloche.run import source_maps
 from cloche.run.child_waits import ChildWait, child_waits, told
@@ -87,6 +90,8 @@ class RunResult(Generic[Out]):
     resume_labels: dict[str, Any] = field(default_factory=dict)
     step_execution_path: list[str] = field(default_factory=list)
     waiting_for: list[ChildWait] = field(default_factory=list)
+    tags: dict[str, Any] = field(default_factory=dict)
+    deadline: datetime | None = None
 
     def unwrap(self) -> Out:
         """The result of a run that succeeded.
@@ -195,8 +200,14 @@ class Folding:
                     step.attempts = attempt
             case AttemptFailed() as note:
                 self.tracebacks.take(note)
-            case StepCompleted() | StepFailed() | StepBailed() | TimerFired() | HookReceived() | ChildEnded() | Leave():
+            case StepCompleted() | StepFailed() | StepBailed() | TimerFired() | ChildEnded() | Leave():
                 self._end(record, message, at)
+            case HookReceived() | HookFailed():
+                self._end(record, message, at)
+            case RunCreated(tags=tags) | TagsSet(tags=tags) | SetTags(tags=tags):
+                self.out.tags = merged_tags(self.out.tags, tags)
+            case SetDeadline(time=time):
+                self.out.deadline = None if time is None else datetime.fromtimestamp(time / 1000, UTC)
             case CompleteRun(value):
                 self.out.result = value
             case FailRun(failure) if record.kind is Kind.RUN_FAILED:
@@ -287,7 +298,7 @@ class Folding:
                 step.status, step.output = RunStatus.SUCCESS, step.payload
             case StepCompleted(value=value) | StepBailed(value=value) | HookReceived(value=value):
                 step.status, step.output = RunStatus.SUCCESS, value
-            case StepFailed(failure=failure):
+            case StepFailed(failure=failure) | HookFailed(failure=failure):
                 step.status, step.error = RunStatus.FAILED, self.tracebacks.beside(failure)
             case Leave(outcome=[0, value]) | ChildEnded(outcome=[0, value]):
                 step.status, step.output = RunStatus.SUCCESS, value
@@ -327,6 +338,11 @@ class Folding:
         last = max(entries.get(name, -1) for name in same)
         arms = [name for name in entries if name in same and entries[name] == last]
         return replace(failure, step=arms[0] if arms else same[-1])
+
+
+def merged_tags(tags: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags of a run after `set_tags`: None removes one."""
+    return {name: value for name, value in {**tags, **more}.items() if value is not None}
 
 
 def _is_of_event(failure: Failure, name: str) -> bool:

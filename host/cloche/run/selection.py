@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cloche.errors import NotSuspended
 from cloche.history import CallId
 from cloche.history.effects import Suspension
-from cloche.history.messages import HookReceived, StepResumed
+from cloche.history.messages import HookFailed, HookReceived, StepResumed
 from cloche_codegen.graph import Definition, Graph, bodies_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def open_hook(machine: RunMachine, inputs: Inputs, name: str) -> CallId | None:
     """
     if not machine.moves:
         return None
-    answered = {one.call for one in inputs.of_kind(HookReceived)}
+    arrived: list[HookReceived | HookFailed] = [*inputs.of_kind(HookReceived), *inputs.of_kind(HookFailed)]
+    answered = {one.call for one in arrived}
     return next((call for call in machine.open.awaited.get(name, ()) if call not in answered), None)
 
 

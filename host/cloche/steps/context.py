@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from cloche.errors import InvalidInput
+from cloche.history.marks import checked_tags
 from cloche.history.values import plain
 from cloche.steps.schemas import validated
 
@@ -69,6 +70,8 @@ class Services(Protocol):
     def abort_run(self, reason: str) -> None: ...
 
     def write(self, value: Any) -> None: ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> None: ...
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any: ...
 
@@ -163,6 +166,16 @@ class StepContext:
         """
         schema = self._state_schema
         self._changes.append(change if schema is None else lambda state: change(typed_state(schema, state)))
+
+    def set_tags(self, **tags: str) -> None:
+        """Give the run these tags, beside those that it has; one of the same name is replaced. It is found by them at once.
+
+        Also an attempt that fails later has set them.
+
+        Raises:
+            InvalidInput: they are no names and texts; the step fails.
+        """
+        self._services.set_tags(checked_tags(tags))
 
     def suspend(self, payload: Any = None, *, resume_label: str | Iterable[str] | None = None) -> NoReturn:
         """Wait for outside data: the run is suspended here, and this step runs again from its beginning when resumed.

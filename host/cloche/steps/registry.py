@@ -339,9 +339,10 @@ def retry_policy_of(code: Code, step: Step, path: str = "") -> RetryPolicy:
     """The retries of a step that is called at `path` in runs of `code`.
 
     In the host's own code they are as the pinned graph has them. In code that a tenant brought the host's step is the upper
-    bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is never repeated.
+    bound: its graph can ask for fewer attempts, and the rest is the step's own. One that runs at most once is only tried again
+    where it says so itself.
     """
-    if step.at_most_once:
+    if step.at_most_once and not step.retries:
         return RetryPolicy()
     if not code.owner:
         return _as_configured(pinned_graph(code) if code.graph else None, step, path)

@@ -2,9 +2,11 @@
 
 from cloche.store.checkpoints import Checkpoints, MemoryCheckpoints
 from cloche.store.inbox import (
+    CANCEL,
     CHILD_ENDED,
     GRANTED,
     START,
+    UNWANTED,
     Granted,
     InboxBounds,
     InboxMark,
@@ -12,8 +14,11 @@ from cloche.store.inbox import (
     NewRequests,
     Post,
     WaitingEvent,
+    cancel_token,
     child_ended,
+    child_unwanted,
 )
+from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
@@ -21,33 +26,36 @@ from cloche.store.protocol import (
     Append,
     Collected,
     Finding,
-    Lease,
     Leases,
     NewCode,
     NewRun,
     News,
     Outcome,
-    RunRow,
     Store,
     Version,
     WorkerRow,
 )
+from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, TenantUsage, Usage
 
 __all__ = [
+    "CANCEL",
     "CHILD_ENDED",
     "GRANTED",
+    "LOOKED_AT_MAX",
     "MEMORY",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
+    "UNWANTED",
     "Append",
     "AuditEntry",
     "Checkpoints",
     "Collected",
+    "FailureGroup",
     "Finding",
     "Granted",
     "Hold",
@@ -56,6 +64,7 @@ __all__ = [
     "InboxRow",
     "Lease",
     "Leases",
+    "Listings",
     "MemoryCheckpoints",
     "MemoryStore",
     "Metered",
@@ -65,6 +74,8 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RunFilter",
+    "RunPage",
     "RunRow",
     "SqliteStore",
     "Store",
@@ -76,8 +87,10 @@ __all__ = [
     "WorkerRow",
     "all_records",
     "blob_digest",
+    "cancel_token",
     "check_url",
     "child_ended",
+    "child_unwanted",
     "first_record",
     "is_there",
     "migrate",

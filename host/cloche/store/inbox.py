@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloche.history.ids import CallId, RunKey, TimeMs
+from cloche.history.ids import CallId, RunKey, TenantId, TimeMs
 from cloche.history.values import encode_plain
 
 ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
 GRANTED = "granted"  # the answer to a request that was accepted, as it is stored
 START = "start"  # the kind of a request for a run that is not there yet
+UNWANTED = "the run that started it was canceled, or goes on without it"  # the reason of the request to cancel a child
+CANCEL = "cancel"  # the kind of a request to end a run
 CHILD_ENDED = "child"  # the kind of what the last commit of a child leaves for the run that waits for it
 
 
@@ -28,6 +30,16 @@ class Post:
 def child_ended(parent: RunKey, call: CallId) -> Post:
     """What tells a run that the child of this call has ended: nothing but that; what came of it is in the child's log."""
     return Post(parent, CHILD_ENDED, encode_plain(call), f"{parent.token}:{CHILD_ENDED}:{call}")
+
+
+def child_unwanted(child: RunKey) -> Post:
+    """The request to cancel a child that nobody wants any more."""
+    return Post(child, CANCEL, encode_plain(UNWANTED), cancel_token(child))
+
+
+def cancel_token(key: RunKey) -> str:
+    """What a cancellation is known by: asking twice is asking once."""
+    return f"{key.token}:{CANCEL}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +210,6 @@ class Inbox(Protocol):
 
     async def awaited(self, key: RunKey) -> list[str]:
         """The names of events that the run waits for (`Append.awaited`), sorted; "" among them: it may be any name."""
+
+    async def waiting_for(self, tenant: TenantId, name: str) -> list[RunKey]:
+        """The runs of a tenant that wait for events of that name, by their ids. It looks through all that its runs wait for."""

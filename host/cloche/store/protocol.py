@@ -24,7 +24,9 @@ from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.inbox import Inbox, Post
+from cloche.store.listings import Listings
 from cloche.store.operators import Operators
+from cloche.store.runs import Lease, RunRow
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
 
@@ -36,36 +38,6 @@ Outcome: TypeAlias = StoreError | QueueFull | None  # what became of an append; 
 PAGE_RECORDS = 4096  # of a history that is read page by page
 # What says how a step, an event's wait or a block ended. The index `records_results` of SQLite holds these.
 RESULTS = (Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.LEFT, Kind.STEP_BAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right of one worker to append to a run. `fence` grows with every change of owner, so an old lease is no lease."""
-
-    worker: str
-    fence: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """The index entry of a run: derived from its records, and what listings read. Times in ms since 1970."""
-
-    key: RunKey
-    workflow: str
-    code: str  # digest of its code bundle, a blob
-    status: RunStatus
-    wake_at: TimeMs | None  # when something is due, if it waits for nothing but time
-    created_at: TimeMs
-    updated_at: TimeMs
-    head_seq: Seq
-    head_hash: bytes
-    problem: str | None = None  # why it is blocked, as JSON {reason, what_to_do}
-    owner: str | None = None  # the worker that executes it; None: the next one may
-    fence: int = 0  # how often the owner has changed
-
-    @property
-    def lease(self) -> Lease | None:
-        return Lease(self.owner, self.fence) if self.owner is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +111,7 @@ class Append:
     unawaited: Sequence[str] = field(default=())
     queue_max: int | None = None
     posts: Sequence[Post] = field(default=())
+    marks: Mapping[str, str] = field(default_factory=dict)  # by which the run is found from now on, beside those it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +133,15 @@ class Finding:
     run: str | None
     seq: int | None
     problem: str
+
+
+def miscounted(tenant: str, run: str, counted: int, counted_bytes: int, waiting: int, waiting_bytes: int) -> Finding:
+    """Where the events that wait are not as many as are counted, or not as large; an empty `run` is all of the tenant's."""
+    whose = "the run" if run else f"tenant {tenant}"
+    problem = (
+        f"{waiting} events of {waiting_bytes} bytes wait for {whose}, and {counted} of {counted_bytes} are counted"
+    )
+    return Finding(run or None, None, problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +340,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
+class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
     """One connection to a store, with all facets.
 
     Raises:

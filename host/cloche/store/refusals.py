@@ -5,7 +5,8 @@ from __future__ import annotations
 from cloche.errors import InboxFull, LeaseLost, NotFound, NotSuspended, QueueFull, SeqConflict, StoreError
 from cloche.history.ids import RunKey, TenantId
 from cloche.store.inbox import InboxBounds
-from cloche.store.protocol import Append, RunRow
+from cloche.store.protocol import Append
+from cloche.store.runs import RunRow
 
 
 def refusal(append: Append, row: RunRow | None) -> StoreError:

@@ -163,7 +163,7 @@ def crash_everywhere(
     Args:
         workflow, input_data: what is run. Its steps may run more than once: that is what a crash does.
         answers: resume data for steps that suspend, by their paths or labels; `several(…)` of them one after another.
-        events: what the events carry that it waits for, by their names.
+        events: what the events carry that it waits for, by their names; an exception is sent as a failure in its place.
         doubles: makes the doubles of one run's steps.
         cancel_after_s: when the run is canceled, in seconds of virtual time from its start.
         children: further workflows that it starts by their ids.
@@ -231,7 +231,8 @@ async def _life(case: _Case, app: TestApp, sent: set[str], begun_s: float) -> Ru
     run = await app.start(case.workflow, case.input_data, run_id=RUN, **case.options)
     for name, payload in case.events.items():
         if name not in sent:
-            await app.send_event(RUN, name, payload)
+            is_error = isinstance(payload, BaseException)
+            await app.send_event(RUN, name, None if is_error else payload, error=payload if is_error else None)
             sent.add(name)
     if case.cancel_after_s is not None:
         await asyncio.sleep(max(0.0, begun_s + case.cancel_after_s - asyncio.get_running_loop().time()))

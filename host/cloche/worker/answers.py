@@ -14,11 +14,6 @@ def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
     return f"{key.token}:{kind}:{idempotency_key}"
 
 
-def cancel_token(key: RunKey) -> str:
-    """What a cancellation is known by: asking twice is asking once."""
-    return token_of(key, "cancel", "")
-
-
 def start_token(key: RunKey) -> str:
     """What the request to start a run is known by."""
     return f"start:{key.token}"

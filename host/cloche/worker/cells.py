@@ -14,6 +14,7 @@ from cloche.history import RunKey, Seq, TenantId
 from cloche.history.check import Validator
 from cloche.history.limits import Limits
 from cloche.run.code import guest_of, load_code
+from cloche.sandbox import base_image, is_compiled
 from cloche.sandbox.switch_interval import switch_interval
 from cloche.store import Checkpoints, NewRun, Store, blob_digest
 from cloche.tenancy.cache import TenantCache
@@ -54,6 +55,8 @@ class WorkerCells:
         self._checkpoints = checkpoints
         self._codes: TenantCache[str, Code] = TenantCache(CODES_BYTES_MAX)
         self._guests: dict[str, Callable[[], bytes]] = {}
+        self._compiled: set[str] = set()  # digests of guests that take milliseconds from now on
+        self._compiling = asyncio.Lock()
         self._writes: set[asyncio.Task[None]] = set()  # checkpoints on their way
         self._switch_interval_s = switch_interval_s
         self._restore_interval: Callable[[], None] | None = None
@@ -114,6 +117,17 @@ class WorkerCells:
                     log.warning("the code of workflow '%s' does not load: %s", code.workflow, error.message)
 
         await asyncio.get_running_loop().run_in_executor(self._lanes.pool, load)
+
+    async def compile(self, code: Code) -> None:
+        """Compile the guest of `code` if this machine never has. A run begins after that: the seconds are no step's."""
+        if self.meter is None or code.guest in self._compiled:
+            return
+        async with self._compiling:
+            if code.guest not in self._compiled and not is_compiled(code.guest):
+                wasm = await self._guest(code)
+                work = partial(base_image, code.guest, wasm())
+                await asyncio.get_running_loop().run_in_executor(self._lanes.pool, work)
+            self._compiled.add(code.guest)
 
     # ---- cells ----
 

@@ -12,19 +12,16 @@ from cloche.errors import LeasedElsewhere
 from cloche.history import RunMachine, TimeMs
 from cloche.history.ids import child_key, parent_of
 from cloche.history.notes import unpack_created
-from cloche.history.values import ABI, encode
+from cloche.history.values import ABI
 from cloche.run.meter import Tally
 from cloche.run.undriven import cancellation
-from cloche.store import GRANTED, Append, Metered, Post, RunRow, all_records, child_ended
-from cloche.worker.answers import cancel_token
+from cloche.store import GRANTED, Append, Metered, Post, RunRow, all_records, child_ended, child_unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloche.history import Record, RunKey
+    from cloche.history import Record
     from cloche.run.ports import RunServices
-
-CHILD_REASON = "the run that started it was canceled, or goes on without it"
 
 
 async def claimed(services: RunServices, row: RunRow) -> RunRow:
@@ -79,6 +76,7 @@ async def cancel(services: RunServices, row: RunRow, abi: int | None, reason: st
         awaited=batch.awaited,
         unawaited=batch.unawaited,
         posts=posts,
+        marks=batch.marks,
     )
     await services.log.append(append)
 
@@ -88,9 +86,4 @@ def _posts(machine: RunMachine, records: Sequence[Record]) -> list[Post]:
     waits = parent_of(machine.key)
     derived_ids = unpack_created(records[0] if records else None).derived_ids
     children = [child_key(machine.key, call, derived_ids=derived_ids) for call in machine.open.children()]
-    return [*([child_ended(*waits)] if waits is not None else []), *map(cancellation_of, children)]
-
-
-def cancellation_of(child: RunKey) -> Post:
-    """The request to cancel a child that nobody wants any more."""
-    return Post(child, "cancel", encode(CHILD_REASON), cancel_token(child))
+    return [*([child_ended(*waits)] if waits is not None else []), *map(child_unwanted, children)]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from cloche.engines import CellSource, Code
+from cloche.engines import CellSource, Code, has_hooks
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.ids import CHILD, derived_key
+from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
 from cloche.history.values import plain
@@ -26,6 +27,8 @@ from cloche.steps.schemas import as_plain, checked
 from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
 from cloche.worker.holds import Holds
+from cloche.worker.retries import Retries
+from cloche.worker.retry_request import Retry
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class NewRuns:
         self.policies = policies
         self.holds = Holds(services.store, services.tasks)  # what it may not begin, nor the worker drive
         self._on_registered = on_registered
+        self.retries = Retries(services, starting, admission, claims, engine, policies, self.find, self.created)
         self._locks: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     async def start(
@@ -102,6 +106,7 @@ class NewRuns:
         request_context: dict[str, Any] | None = None,
         *,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
         begun: Begun | None = None,
     ) -> Workflow | None:
         """Begin a run, once; returns when that is durable, with the workflow as it is registered here.
@@ -122,6 +127,7 @@ class NewRuns:
             given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = digest_of(code.workflow, _as_it_came(input_data, value))
         more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
+        more["tags"] = checked_tags(tags or {})
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
 
@@ -145,12 +151,15 @@ class NewRuns:
         if not await self._services.store.take(row.id, self._services.ownership.worker):
             return
         asked = StartRequest.unpack(row.body)
+        if (retry := asked.more.get("retry")) is not None:
+            await self.retries.begin(row.key, Retry(*retry), request=row.id)
+            return
         found, code, policy = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
         value = await self._compared(row.key, found, asked.input, _checked_input)
         if "state" in given:
             given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
-        more = {"per_step": asked.per_step, "depth": 0}
+        more = {"per_step": asked.per_step, "depth": 0, "tags": checked_tags(asked.more.get("tags", {}))}
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
 
     async def can_accept(self, row: InboxRow) -> bool:
@@ -264,6 +273,9 @@ class NewRuns:
                 return
             if workflow is not None and workflow.on_start is not None:
                 await _call_on_start(workflow, key, value, is_request=request is not None)
+            if has_hooks(code):
+                given = {**given, "run": {"tokens": world.seed() + world.seed()}}
+            await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
             check_start(policy, code, started)
             try:

@@ -37,6 +37,7 @@ async def queue(
         () if request is None else (request,),
         metered=Metered(Tally.of(batch.records).usage(), services.cells.meter),
         queue_max=queue_max,
+        marks=batch.marks,
     )
     await services.log.append(append)
 

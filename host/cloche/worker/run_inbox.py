@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cloche.engines import exceptions_of
 from cloche.errors import (
     ClocheError,
     InvalidInput,
@@ -26,9 +27,9 @@ from cloche.errors import (
     NotSuspended,
     StoreError,
 )
-from cloche.history import RunKey, TenantId, TimeMs
+from cloche.history import Failure, RunKey, TenantId, TimeMs
 from cloche.history.calls import timers_due
-from cloche.history.messages import HookReceived
+from cloche.history.messages import HookFailed, HookReceived
 from cloche.history.values import decode
 from cloche.run.selection import open_hook
 from cloche.store import START, InboxRow, WaitingEvent
@@ -216,10 +217,14 @@ class RunInboxes:
         body = await self._store.body(one.id)
         if body is None:
             return
-        name, payload = decode(body)
+        name, payload, *failure = decode(body)
+        event: HookReceived | HookFailed
         try:
-            payload = await checked_event(self._services, driver.code, driver.key.tenant, name, payload)
-            event = HookReceived(self._services.world.now(), call, payload)
+            if failure:
+                event = HookFailed(self._services.world.now(), call, _told(driver, failure[0]))
+            else:
+                payload = await checked_event(self._services, driver.code, driver.key.tenant, name, payload)
+                event = HookReceived(self._services.world.now(), call, payload)
             driver.limits.check_inbound(event)
         except (InvalidInput, LimitExceeded) as error:
             log.warning("an event for run %s was not accepted: %s", driver.key, error.message)
@@ -227,6 +232,17 @@ class RunInboxes:
             return
         with contextlib.suppress(NotSuspended):  # the hook was closed before the event reached it: another may be open
             await driver.record(event, one.id)
+
+
+def _told(driver: RunDriver, failure: dict[str, Any]) -> Failure:
+    """What was sent in the place of an event, as it may enter the run's code.
+
+    Raises:
+        InvalidInput: the guest of the run is from before there were such failures.
+    """
+    if driver.machine.abi == 1:
+        raise InvalidInput("the code of this run is older than failures that are sent from outside: send it an event")
+    return Failure.from_wire(failure).told_to(exceptions_of(driver.code))
 
 
 async def checked_event(services: RunServices, code: Code, tenant: TenantId, name: str, payload: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloche.errors import RunConflict
 from cloche.history import Kind, RunKey
+from cloche.history.marks import checked_tags
 from cloche.history.notes import unpack_created
 from cloche.history.reading import unpack_started
 from cloche.history.values import decode, encode, plain
@@ -20,13 +21,15 @@ from cloche.worker.queue import asked
 class StartRequest:
     """The values are plain and as they came: whoever begins the run holds them against its schemas.
 
-    `workflow` is a workflow's id or a version's; `given` has `state` and `context` where there are any.
+    `workflow` is a workflow's id or a version's; `given` has `state` and `context` where there are any,
+    `more` the `tags` of the run, and of a retry what is asked for (`worker.retry_request`).
     """
 
     workflow: str
     input: Any
     given: Mapping[str, Any] = field(default_factory=dict)
     per_step: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -37,6 +40,7 @@ class StartRequest:
         request_context: Mapping[str, Any] | None,
         *,
         per_step: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> StartRequest:
         """
         Raises:
@@ -47,14 +51,15 @@ class StartRequest:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
             given["state"] = plain(initial_state, "initial_state")
-        return cls(workflow, plain(input_data, "input"), given, per_step)
+        return cls(workflow, plain(input_data, "input"), given, per_step, {"tags": checked_tags(tags)} if tags else {})
 
     def digest(self, workflow: str) -> bytes:
         """What makes it the same request; `workflow` is the workflow's id, also where a version of it was named."""
         return digest_of(workflow, self.input)
 
     def pack(self) -> bytes:
-        return encode([self.workflow, self.input, dict(self.given), self.per_step])
+        more = [dict(self.more)] if self.more else []  # older workers read what has none
+        return encode([self.workflow, self.input, dict(self.given), self.per_step, *more])
 
     @classmethod
     def unpack(cls, data: bytes) -> StartRequest:

@@ -13,18 +13,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, ProcessEngine
-from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost
+from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, UsageError
 from cloche.history import RunKey, TenantId
+from cloche.history.ids import CHILD, derived_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
 from cloche.run.ports import ChildStart, Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
+from cloche.status import FINAL
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
-from cloche.store import Checkpoints, RunRow, Store
+from cloche.store import CANCEL, GRANTED, UNWANTED, Checkpoints, RunRow, Store, child_unwanted
 from cloche.tenancy import InForce, Policy
 from cloche.worker.admission import Admission
 from cloche.worker.audit_trail import AuditTrail, policies_in_force
@@ -36,7 +38,6 @@ from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
-from cloche.worker.ending import cancellation_of
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
 from cloche.worker.inbox import Inbox
 from cloche.worker.listeners import Listeners
@@ -46,6 +47,7 @@ from cloche.worker.offers import pack_offers
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
+from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -247,18 +249,18 @@ class Worker:
     def _offers(self) -> str:
         return pack_offers(self.registry.workflows(), self.services.world.now(), self.services.runner.hung)
 
-    async def cancel(self, key: RunKey, reason: str) -> None:
-        """Ask for the end of a run, whoever executes it; returns when that is durable.
+    async def cancel(self, key: RunKey, reason: str, request: int | None = None) -> None:
+        """Ask for the end of a run, whoever executes it; returns when that is durable. `request` is accepted with it.
 
         Raises:
             NotFound: there is no such run.
         """
         try:
-            await self.requests.cancel(key, reason)
+            await self.requests.cancel(key, reason, request)
         except HeldBack:
             raise
         except (LeasedElsewhere, LeaseLost):
-            await self.inbox.ask(key, "cancel", reason)
+            await self.inbox.ask(key, CANCEL, reason)
 
     async def workflow_of_row(self, row: RunRow) -> Workflow | None:
         """The workflow of a run as it is registered here; where the run's code cannot be read, by name alone."""
@@ -360,6 +362,10 @@ class _ChildRuns:
             limits.has_children(await store.descendants(start.parent, most, are_direct=True))
         depth = limits.child_depth(start.workflow, is_new=is_new)
         begun = Begun.by(start, depth)
+        if is_new and (before := await self._failed_before(start, limits)) is not None:
+            # The run goes on from one whose child failed: so does the child.
+            await self._worker.new_runs.retries.begin(start.key, Retry(before.run), depth=depth, parent=begun.parent)
+            return self._handle(start.key, None)
         if is_new:
             async with self._descendants.one_more(start.key, limits.policy.descendants):
                 found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
@@ -367,16 +373,38 @@ class _ChildRuns:
             found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
 
+    async def _failed_before(self, start: ChildStart, limits: RunLimits) -> RunKey | None:
+        """The child that this call had in the run that its run goes on from, if it can be retried."""
+        before = limits.keys.made_before(start.call)
+        if before is None or start.key != derived_key(start.parent, CHILD, start.call):
+            return None
+        key = derived_key(before, CHILD, start.call)
+        row = await self._worker.store.run(key)
+        if row is None or row.status not in RETRIED:
+            return None
+        try:
+            planned(row, await records_to_retry(self._worker.store, row), Retry(key.run))
+        except UsageError:  # it begins anew
+            return None
+        return key
+
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         return await self._worker.new_runs.has(tenant, id, owner)
 
-    async def cancel(self, key: RunKey, reason: str) -> None:
+    async def cancel_unwanted(self, key: RunKey) -> None:
+        post = child_unwanted(key)
+        left = await self._worker.store.request(post.token)
         try:
-            await self._worker.cancel(key, reason)
+            await self._worker.cancel(key, UNWANTED, left.id if left is not None else None)
         except HeldBack:  # it is canceled when it may go on
-            post = cancellation_of(key)
             await self._worker.store.post(key, post.kind, post.body, post.token, self._worker.services.world.now())
             raise
+
+    async def forget_unwanted(self, key: RunKey) -> None:
+        store = self._worker.store
+        left, row = await store.request(child_unwanted(key).token), await store.run(key)
+        if left is not None and (row is None or row.status in FINAL):
+            await store.resolve(left.id, GRANTED)
 
     def stopped(self, key: RunKey) -> Listening:
         return self._worker.listeners.stopped(key)

@@ -76,6 +76,11 @@ def upgrade(store: str, tmp: Path) -> None:
     assert cloche("upgrade", flow(tmp, "two"), "r1", "--store", store).code == 0
 
 
+def bulk(store: str, tmp: Path) -> None:
+    cloche("run", flow(tmp, "one"), "--input", "1", "--store", store, "--run-id", "r1")
+    assert cloche("bulk", "cancel", "--since", "1h", "--yes", "--store", store).code == 0
+
+
 # The commands that act, with what they do and what that is in the log, the last first.
 COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "deploy": (deploy, ["deployed"]),
@@ -83,6 +88,7 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "token": (token, ["token revoked", "token rotated", "token created"]),
     "prune": (prune, ["collected", "pruned"]),
     "import": (import_, ["imported"]),
+    "bulk": (bulk, ["bulk"]),
     "upgrade": (upgrade, ["upgraded"]),
 }
 ON_A_SERVER_ALONE = {"migrate"}
@@ -95,8 +101,11 @@ NO_ACTS = {
         "replay",
         "worker",
         "serve",
+        "dev",
         "runs",
         "show",
+        "failures",
+        "retry",
         "log",
         "usage",
         "resume",

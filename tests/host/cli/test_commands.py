@@ -83,12 +83,11 @@ def test_run_of_a_workflow_that_spins_ends_and_the_store_is_well(store: str) -> 
     assert cloche("verify", "--store", store).code == 0
 
 
-def test_runs_of_a_store_that_is_not_there_or_empty_is_an_empty_list(store: str) -> None:
-    for _ in range(2):
-        for options in ([], ["--json"]):
-            ran = cloche("runs", "--store", store, *options)
-            assert (ran.code, ran.out) == (0, "")
-        assert cloche("worker", MATH, "--store", store, "--once").code == 0  # makes the file
+def test_runs_of_an_empty_store_are_an_empty_list(store: str) -> None:
+    assert cloche("worker", MATH, "--store", store, "--once").code == 0  # makes the file
+    for options in ([], ["--json"]):
+        ran = cloche("runs", "--store", store, *options)
+        assert (ran.code, ran.out) == (0, "")
 
 
 def test_runs_lists_newest_first_and_filters(store: str) -> None:

@@ -27,9 +27,15 @@ def asked(store: str) -> str:
 def test_show_says_that_no_worker_has_the_workflow(asked: str) -> None:
     ran = cloche("show", "r1", "--store", asked)
     why = "pending: no worker has workflow 'math': start 'cloche worker' with it, or deploy it"
-    assert (ran.code, ran.out) == (0, f"{why}\n")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, why)
+    assert ran.out.splitlines()[2:] == [
+        "  Start a worker that has workflow 'math': cloche worker TARGET",
+        "  End the run: cloche cancel r1",
+    ]
     expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why}
-    assert cloche("show", "r1", "--store", asked, "--json").json() == expected
+    said = cloche("show", "r1", "--store", asked, "--json").json()
+    assert said.pop("reason")["kind"] == "no-worker"
+    assert said == expected
 
 
 def test_a_worker_begins_what_was_asked_for(asked: str) -> None:
@@ -71,3 +77,13 @@ def test_show_says_that_data_is_on_its_way(store: str) -> None:
     cloche("cancel", "r1", "--store", store)
     expected = ["data for ask", "a cancellation"]
     assert cloche("show", "r1", "--store", store, "--json").json()["on_their_way"] == expected
+
+
+def test_what_comes_in_the_place_of_an_event_is_said_one_at_a_time(asked: str) -> None:
+    assert "a failure for event 'paid'" in cloche("event", "r1", "paid", "--error", "no money", "--store", asked).out
+    assert "a sign of life for event 'paid'" in cloche("event", "r1", "paid", "--heartbeat", "--store", asked).out
+    both = cloche("event", "r1", "paid", "--data", "1", "--error", "no", "--store", asked)
+    assert (both.code, "give one of" in both.err) == (2, True)
+    unknown = cloche("resume", "--hook", "door", "--data", "1", "--store", asked)
+    assert (unknown.code, "no open hook has this token" in unknown.err) == (4, True)
+    assert cloche("resume", "--data", "1", "--store", asked).code == 2

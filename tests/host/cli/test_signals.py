@@ -92,7 +92,7 @@ def test_a_worker_waits_for_more_until_it_is_told_to_end(store: str, marks: Path
     time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
     ran = ended(child)
-    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert (ran.code, ran.out, ran.err) == (0, "", "this worker has ended; what is open goes on with the next one\n")
 
 
 def test_a_worker_without_the_steps_says_what_is_missing(store: str, marks: Path) -> None:

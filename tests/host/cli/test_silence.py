@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.commands import MATH, cloche
+from support.commands import FLOWS, MATH, cloche
+
+from cloche import Client, RunStatus
 
 
 def _in_fresh_cache(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,10 +46,79 @@ def test_warm_fails_where_nothing_can_be_kept(tmp_path: Path) -> None:
     assert "CLOCHE_CACHE" in ran.stderr
 
 
-def test_empty_lists_say_that_they_are_empty(store: str) -> None:
-    ran = cloche("runs", "--store", store)
-    assert (ran.code, ran.out) == (0, "")
-    assert "no store" in ran.err
+@pytest.mark.parametrize(
+    "command", ["runs", "usage", "audit", "verify", "prune", "tenant list", "token list", "check " + MATH]
+)
+def test_a_store_that_is_not_there_is_an_error(command: str, store: str) -> None:
+    ran = cloche(*command.split(), "--store", store)
+    assert (ran.code, ran.out) == (5, "")
+    assert f"there is no store at {store}" in ran.err
+    assert not Path(store).exists()
+
+
+EMPTY = {
+    "runs": "there are no runs of tenant default",
+    "usage": "nobody has used anything",
+    "audit": "nothing was done yet",
+    "tenant list": "nothing is held back",
+    "token list": "the store has no tokens",
+    f"check {MATH}": "no open runs",
+    f"upgrade {MATH} --all": "nothing to move",
+    f"worker {MATH} --once": "nothing to do",
+}
+
+
+@pytest.mark.parametrize("command", EMPTY)
+def test_empty_lists_say_that_they_are_empty(command: str, store: str) -> None:
+    asyncio.run(_made(store))
+    ran = cloche(*command.split(), "--store", store)
+    assert (ran.code, ran.out.strip() if command != f"check {MATH}" else "") == (0, "")
+    assert EMPTY[command] in ran.err
+
+
+async def _made(store: str) -> None:
+    async with Client(store):
+        pass
+
+
+def test_unknown_statuses_are_refused_with_those_there_are(one_run: str) -> None:
+    ran = cloche("runs", "--status", "done", "--store", one_run)
+    assert ran.code == 2
+    assert all(f"'{status}'" in ran.err for status in RunStatus)
+
+
+COLD = """
+import asyncio, logging, sys
+from cloche import Cloche
+sys.path.insert(0, FOLDER)
+from flows import math
+
+compiled = []
+
+class Seen(logging.Handler):
+    def emit(self, record):
+        if "is compiled" in record.getMessage():
+            compiled.append(int(record.created * 1000))
+
+logging.getLogger("cloche.sandbox").setLevel(logging.INFO)
+logging.getLogger("cloche.sandbox").addHandler(Seen())
+
+async def main():
+    async with Cloche("memory:", workflows=[math]) as app:
+        run = await app.start(math, {"x": 5})
+        await run.result()
+        [moment] = compiled
+        print(all(record.time >= moment for record in await run.history()))
+
+asyncio.run(main())
+"""
+
+
+def test_what_compiling_takes_is_no_time_of_a_run(tmp_path: Path) -> None:
+    program = COLD.replace("FOLDER", repr(str(Path(FLOWS).parent)))
+    environment = {**os.environ, "CLOCHE_CACHE": str(tmp_path / "cache")}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env=environment)
+    assert ran.stdout == "True\n", ran.stderr
 
 
 def test_a_list_without_matches_says_so(one_run: str) -> None:

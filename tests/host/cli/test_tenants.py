@@ -54,7 +54,7 @@ def test_runs_are_listed_and_found_by_their_tenant(store: str) -> None:
 
 
 def test_usage_is_told_by_tenant_and_by_run(store: str) -> None:
-    assert (cloche("usage", "--store", store).code, cloche("usage", "--store", store).out) == (0, "")
+    assert cloche("usage", "--store", store).code == 5  # there is no such store yet
     for tenant, run in (("acme", "r1"), ("acme", "r2"), ("umbra", "r1")):
         cloche("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", run, "--tenant", tenant)
     acme, umbra = cloche("usage", "--store", store, "--json").lines()

@@ -113,7 +113,7 @@ def test_a_graph_whose_steps_are_nowhere(tmp_path: Path) -> None:
 )
 def test_an_input_that_is_wrong_starts_nothing(store: str, given: str, said: str) -> None:
     refused(cloche("run", MATH, "--input", given, "--store", store), USAGE, said)
-    assert cloche("runs", "--store", store, "--json").out == ""
+    assert not Path(store).exists() or cloche("runs", "--store", store, "--json").out == ""
 
 
 def test_an_input_that_is_not_utf_8_is_not_guessed_at(store: str, tmp_path: Path) -> None:

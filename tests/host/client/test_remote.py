@@ -31,6 +31,7 @@ from cloche.errors import (
     UsageError,
 )
 from cloche.operations import tokens
+from cloche.operations.forms import to_json
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore
 
@@ -212,3 +213,24 @@ def test_the_command_line_takes_a_server_for_a_store(tmp_path: Path, monkeypatch
         assert cloche("cancel", "nobody", "--store", server.url).code == 4
         refused = cloche("verify", "--store", server.url)
         assert (refused.code, "this needs the store itself" in refused.err) == (2, True)
+
+
+@in_loop
+async def test_runs_are_found_retried_and_explained_over_a_server(journal: Journal) -> None:
+    failing = create_workflow(id="failing").then(journal.boom()).commit()
+    async with both(failing) as (client, worker):
+        for number in range(3):
+            run = await client.start("failing", {"v": number}, run_id=f"r{number}", tags={"n": str(number)})
+            await run.result()
+        first = await client.find(limit=2, status="failed")
+        rest = await client.find(limit=2, status="failed", cursor=first.next)
+        assert [row.key.run for row in [*first, *rest]] == ["r2", "r1", "r0"]
+        assert [row.key.run for row in await client.find(tags={"n": "1"}, error="RuntimeError")] == ["r1"]
+        assert await client.failures() == await worker.failures()
+        there = to_json((await worker.why("r1")).to_data())
+        assert to_json((await client.why("r1")).to_data()) == there
+        assert to_json((await (await client.get("r1")).why()).to_data()) == there
+        again = await client.retry("r1")
+        assert (again.id, (await again.result()).status) == ("r1\x1fr1", "failed")
+        report = await client.bulk("retry", where={"tags": {"n": "2"}})
+        assert report.made == ["r2\x1fr1"]

@@ -29,6 +29,8 @@ DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "replay": lambda tenant, run: tenant.replay(run),
     "usage": lambda tenant, run: tenant.usage(run),
     "export": lambda tenant, run: tenant.export(run),
+    "retry": lambda tenant, run: tenant.retry(run),
+    "why": lambda tenant, run: tenant.why(run),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.histories import KEY, T0, abandon, at, cancel, done, failed, fired, result, step, timer, wire
 
 from cloche.errors import HistoryError
-from cloche.history import CallId, Kind, Path, RunMachine, Seq
+from cloche.history import CallId, Failure, Kind, Path, RunMachine, Seq
 from cloche.history.lifecycles import (
     CHILD,
     HOOK,
@@ -28,9 +28,12 @@ from cloche.history.lifecycles import (
 from cloche.history.messages import (
     ChildEnded,
     Enter,
+    HookFailed,
     HookReceived,
     Leave,
     OpenHook,
+    SetDeadline,
+    SetTags,
     StartChild,
     Started,
     StepBailed,
@@ -58,6 +61,9 @@ BODY: dict[Kind, bytes] = {
     Kind.TIMER_FIRED: fired(1).pack(),
     Kind.HOOK_OPENED: wire(OpenHook(CallId(1), Path("hook"), "paid", None)),
     Kind.HOOK_RECEIVED: HookReceived(at(0), CallId(1), None).pack(),
+    Kind.HOOK_FAILED: HookFailed(at(0), CallId(1), Failure("Silent", "no")).pack(),
+    Kind.TAGGED: wire(SetTags({"a": 1})),
+    Kind.DEADLINE_SET: wire(SetDeadline(at(9))),
     Kind.CHILD_STARTED: wire(StartChild(CallId(1), Path("child"), "w", None)),
     Kind.CHILD_ENDED: ChildEnded(at(0), CallId(1), [0, None]).pack(),
     Kind.CANCEL_DELIVERED: cancel().pack(),
@@ -66,6 +72,7 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
     Kind.STEP_WROTE: encode({"value": None}),
+    Kind.TAGS_SET: encode({"tags": {"plan": "pro"}}),
     Kind.ENTERED: wire(Enter(Path("W"), None)),
     Kind.LEFT: wire(Leave(Path("W"), [0, None])),
     Kind.LOG_LINE: wire(WriteLog(2, "hello")),
@@ -93,6 +100,7 @@ BEFORE = {
     Kind.STEP_BAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.TIMER_FIRED: (Kind.TIMER_SET,),
     Kind.HOOK_RECEIVED: (Kind.HOOK_OPENED,),
+    Kind.HOOK_FAILED: (Kind.HOOK_OPENED,),
     Kind.CHILD_ENDED: (Kind.CHILD_STARTED,),
     Kind.CALL_ABANDONED: (Kind.STEP_CALLED,),
 }

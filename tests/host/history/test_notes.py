@@ -22,6 +22,7 @@ from cloche.history.notes import (
     RunPaused,
     RunStopped,
     StepWrote,
+    TagsSet,
     unpack_created,
     unpack_note,
 )
@@ -50,6 +51,11 @@ NOTES: list[tuple[AnyNote, dict[str, Any]]] = [
             "forked_from": {"run": "r", "at": "a"},
         },
     ),
+    (
+        RunCreated(at(1), tags={"plan": "pro"}, retry_of={"run": "r1", "first": "r1", "keys": [[3, "r1"]]}),
+        {"tags": {"plan": "pro"}, "retry_of": {"run": "r1", "first": "r1", "keys": [[3, "r1"]]}},
+    ),
+    (TagsSet(at(1), {"plan": "pro"}), {"tags": {"plan": "pro"}}),
     (AttemptStarted(at(1), CALL, 2), {"attempt": 2}),
     (AttemptStarted(at(1), CALL, 1, 4, True), {"attempt": 1, "redispatched": 4, "at_most_once": True}),
     (

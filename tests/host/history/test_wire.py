@@ -20,6 +20,7 @@ from cloche.history.messages import (
     CancelRequested,
     ChildEnded,
     Event,
+    HookFailed,
     HookReceived,
     Replaying,
     Started,
@@ -42,7 +43,7 @@ REPOSITORY = File(__file__).parents[3]
 GUEST = REPOSITORY / "guest"
 ABI = (GUEST / "ABI.md").read_text()
 CDDL = re.sub(r" *;.*", "", ABI[ABI.index("```cddl") : ABI.index("```", ABI.index("```cddl") + 3)])
-NOT_OF_THE_HOST = {"hook-failed": 13}  # in the grammar; no host sends it
+NOT_OF_THE_HOST: dict[str, int] = {}  # in the grammar; no host sends it
 PARTS: dict[str, str] = dict(re.findall(r"^(suspension|resumption|codes) += \{ (.*) \}$", CDDL, re.M))
 
 Rule = tuple[int, tuple[str, ...]]
@@ -111,6 +112,7 @@ SAMPLES: list[tuple[Event, list[Any]]] = [
     (StepSuspended(AT, CALL, Path("p"), state={"a": 1}), [3, 7, 3, {"path": "p"}, {"a": 1}]),
     (TimerFired(AT, CALL), [4, 7, 3]),
     (HookReceived(AT, CALL, "v"), [5, 7, 3, "v"]),
+    (HookFailed(AT, CALL, FAILURE), [13, 7, 3, {"name": "E", "message": "no"}]),
     (ChildEnded(AT, CALL, [0, 1]), [6, 7, 3, [0, 1]]),
     (CancelRequested(AT, "why"), [7, 7, "why"]),
     (StepResumed(AT, CALL, Path("p"), 2), [9, 7, 3, {"data": 2, "path": "p"}]),
@@ -173,7 +175,8 @@ def test_both_guests_know_the_events_by_the_same_numbers() -> None:
 
 def test_the_javascript_guest_numbers_commands_alike() -> None:
     calls = {name.removeprefix("CALL_"): number for name, number in c_enum("js/src/guest.h", "CALL_STEP").items()}
-    assert calls | c_enum("js/src/commands.c", "LOG") == in_c("command")
+    of_python_alone = {"TAGS": 12, "DEADLINE": 13}
+    assert calls | c_enum("js/src/commands.c", "LOG") | of_python_alone == in_c("command")
 
 
 def test_the_python_guest_numbers_commands_alike() -> None:
@@ -183,8 +186,8 @@ def test_the_python_guest_numbers_commands_alike() -> None:
     found = re.search(r"^(STEP, [A-Z, ]+) = range\((\d+)\)$", prelude, re.M)
     assert found is not None
     names = dict(zip(found[1].split(", "), range(int(found[2])), strict=True))
-    assert names | {"PATCHED": 11} == in_c("command")
-    assert "\nPATCHED = 11\n" in prelude
+    assert names | {"PATCHED": 11, "TAGS": 12, "DEADLINE": 13} == in_c("command")
+    assert "\nPATCHED, TAGS, DEADLINE = 11, 12, 13\n" in prelude
 
 
 def test_the_python_guest_handles_every_event() -> None:

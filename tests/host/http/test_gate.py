@@ -212,3 +212,16 @@ async def test_health_needs_nobody_and_readiness_a_store(journal: Journal) -> No
         assert is_problem(await ask.get("/v1/runs"), 401, "unauthenticated")
         app.drain()
         assert ((await ask.get("/healthz")).status_code, (await ask.get("/readyz")).status_code) == (200, 503)
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), StopIteration(), ValueError("\udcff"), type("Odd", (BaseException,), {})()]
+)
+@in_loop
+async def test_auth_that_raises_is_an_answer(journal: Journal, raised: BaseException) -> None:
+    def auth(scope: Any) -> Any:
+        raise raised
+
+    async with served(adding(journal), auth=auth) as (ask, _):
+        for _ in range(2):
+            assert is_problem(await ask.get("/v1/runs"), 500, "internal")

@@ -188,3 +188,43 @@ def test_an_id_may_hold_what_a_path_is_made_of(journal: Journal, id: str) -> Non
                 assert (await ask.get(f"{place}/result")).json()["run_id"] == id
 
     asked()
+
+
+@in_loop
+async def test_runs_are_found_by_tag_error_and_text(journal: Journal) -> None:
+    failing = create_workflow(id="failing").then(journal.boom()).commit()
+    async with served(adding(journal), failing) as (ask, _):
+        for number in range(2):
+            body = {"input": {"v": number}, "run_id": f"r{number}", "tags": {"n": str(number)}}
+            await ask.post("/v1/workflows/failing/runs", json=body, headers={"Prefer": "wait=5"})
+        for given, found in (
+            ({"tag": "n=1"}, ["r1"]),
+            ({"error": "RuntimeError", "step": "boom"}, ["r1", "r0"]),
+            ({"text": "BOOM"}, ["r1", "r0"]),
+            ({"until": "2001-01-01T00:00:00Z"}, []),
+        ):
+            page = (await ask.get("/v1/runs", params=given)).json()
+            assert [run["id"] for run in page["runs"]] == found
+        [group] = (await ask.get("/v1/failures")).json()["failures"]
+        assert (group["error"], group["step"], group["count"], group["example"]) == ("RuntimeError", "boom", 2, "r1")
+
+
+@in_loop
+async def test_a_run_says_why_it_failed_and_is_retried(journal: Journal) -> None:
+    failing = create_workflow(id="failing").then(journal.boom()).commit()
+    async with served(failing) as (ask, _):
+        await ask.post(
+            "/v1/workflows/failing/runs", json={"input": {"v": 1}, "run_id": "r1"}, headers={"Prefer": "wait=5"}
+        )
+        why = (await ask.get("/v1/runs/r1/why")).json()
+        assert (why["kind"], why["step"], why["last_error"]["name"]) == ("ended", "boom", "RuntimeError")
+        assert [action["href"] for action in why["actions"]] == ["retry", "."]
+        made = await ask.post("/v1/runs/r1/retry")
+        assert (made.status_code, made.json()["id"], made.headers["location"]) == (
+            201,
+            "r1\x1fr1",
+            "/v1/runs/r1%1Fr1",
+        )
+        assert (await ask.get("/v1/runs/r1/why")).json()["retried_as"] == ["r1\x1fr1"]
+        assert (await ask.get("/v1/runs/nobody/why")).status_code == 404
+        assert (await ask.post("/v1/runs/nobody/retry")).status_code == 404

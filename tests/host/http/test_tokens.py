@@ -50,7 +50,11 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/events"): VIEWER,
     ("POST", "/v1/runs/{run_id}/resume"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/events/{name}"): OPERATOR,
+    ("POST", "/v1/hooks/{token}"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/cancel"): OPERATOR,
+    ("POST", "/v1/runs/{run_id}/retry"): OPERATOR,
+    ("GET", "/v1/runs/{run_id}/why"): VIEWER,
+    ("GET", "/v1/failures"): VIEWER,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
     ("GET", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens"): ADMIN,
@@ -62,7 +66,7 @@ OF_A_RUN = [endpoint for endpoint in ENDPOINTS if "{run_id}" in endpoint[1]]
 
 
 def place(path: str, run: str = "r1") -> str:
-    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody")
+    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody", token="door")
 
 
 Who = tuple[Role, str | None]

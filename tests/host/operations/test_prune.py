@@ -140,6 +140,37 @@ async def test_what_a_run_waits_for_that_does_not_follow_is_found(
     assert problem in finding.problem
 
 
+@pytest.mark.parametrize(
+    ("change", "run", "problem"),
+    [
+        (
+            "UPDATE waiting_events SET events = 7 WHERE run = 'hearing'",
+            "hearing",
+            "1 events of 6 bytes wait for the run, and 7 of 6 are counted",
+        ),
+        (
+            "UPDATE waiting_events SET bytes = 0 WHERE run = ''",
+            None,
+            "1 events of 6 bytes wait for tenant default, and 1 of 0 are counted",
+        ),
+        (
+            "DELETE FROM waiting_events WHERE run = 'hearing'",
+            "hearing",
+            "1 events of 6 bytes wait for the run, and 0 of 0 are counted",
+        ),
+    ],
+)
+@in_loop
+async def test_what_is_counted_of_events_that_wait_is_checked(
+    store: SqliteStore, change: str, run: str | None, problem: str
+) -> None:
+    await store.post(key("hearing"), "event", b"so big", "t", TimeMs(1), name="other")
+    assert (await replay.verify(store, None)).findings == []
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute(change)
+    assert (await replay.verify(store, None)).findings == [Finding(run, None, problem)]
+
+
 @in_loop
 async def test_a_suspended_or_sleeping_run_has_the_row_that_it_should(store: SqliteStore) -> None:
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:

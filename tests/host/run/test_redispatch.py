@@ -140,10 +140,38 @@ async def test_one_that_was_announced_when_the_run_is_canceled_never_begins(jour
     assert len(journal.began) <= 2
 
 
-@pytest.mark.parametrize("options", [{"retries": 1}, {"retry_config": {"attempts": 2}}])
-def test_what_runs_at_most_once_has_no_retries(options: dict[str, Any]) -> None:
-    with pytest.raises(GraphError, match="has no retries"):
-        create_step(id="s", execute=lambda data: data, at_most_once=True, **options)
+def test_what_runs_at_most_once_has_no_retries_of_others() -> None:
+    with pytest.raises(GraphError, match="has no retries but those"):
+        create_step(id="s", execute=lambda data: data, at_most_once=True, retry_config={"attempts": 2})
+
+
+@in_loop
+async def test_attempts_that_each_run_at_most_once_follow_recorded_failures(journal: Journal) -> None:
+    """Two fail and are tried again; the process ends in the third, which is never repeated."""
+    store, world = MemoryStore(), ManualWorld()
+
+    @step(at_most_once=True, retries=5)
+    async def once(data: Any, ctx: StepContext) -> Any:
+        journal.began.append(f"{ctx.path} {ctx.attempt}")
+        if ctx.attempt < 3:
+            raise OSError("not now")
+        await asyncio.Event().wait()
+
+    workflow = create_workflow(id="w").then(once).commit()
+    app = AppOn(store, workflows=[workflow], world=world)
+    await app.__aenter__()
+    await app.start("w", {"v": 1}, run_id="r1")
+
+    def tried() -> int:
+        world.move(3600, app)
+        return len(journal.began)
+
+    await until(tried, lambda attempts: attempts == 3)
+    await app.vanish()
+    async with AppOn(store, workflows=[workflow], world=world) as another:
+        result = await (await another.get("r1")).result()
+    assert result.error is not None
+    assert (result.error.name, journal.began) == ("UnknownOutcome", ["once 1", "once 2", "once 3"])
 
 
 @in_loop

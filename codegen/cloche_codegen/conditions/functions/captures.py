@@ -197,3 +197,11 @@ def import_of(name: str, value: Any, modules: frozenset[str]) -> str | None:
 def why_not_inside(name: str) -> str | None:
     """Why a builtin cannot be used under glass; None if it can."""
     return _NOT_INSIDE.get(name)
+
+
+def plainly(value: Any) -> str | None:
+    """Plain data as it is written without any class of the author's."""
+    try:
+        return frozen(value)
+    except NotPlain:
+        return None

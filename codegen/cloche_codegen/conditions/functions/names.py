@@ -15,6 +15,7 @@ from cloche_codegen.conditions.functions.classes import own_functions
 from cloche_codegen.conditions.functions.source import Written
 
 MISSING: Final = object()
+_LAMBDA: Final = "function"  # what a lambda is called inside
 _READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _AT_ONCE: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _OF_CLASSES: Final = (
@@ -62,6 +63,16 @@ def in_class(taken: type) -> Lookup:
         return _but_builtins(name, names.get(name, MISSING)) if found is None else found[0]
 
     return look_up
+
+
+def own_name(source: Written) -> str:
+    """What a function is called under glass: its own name, unless it captures something else under that."""
+    is_lambda = isinstance(source.node, ast.Lambda)
+    name = _LAMBDA if isinstance(source.node, ast.Lambda) else source.node.name
+    used = {node.id for node in ast.walk(source.node) if isinstance(node, ast.Name)}
+    while name in used and (is_lambda or name != getattr(source.node, "name", "")):
+        name += "_"
+    return name
 
 
 def use_of(name: str, source: Written) -> ast.AST:

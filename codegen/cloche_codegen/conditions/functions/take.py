@@ -38,6 +38,7 @@ from cloche_codegen.conditions.functions.captures import (
     described,
     frozen,
     import_of,
+    plainly,
     why_not_inside,
 )
 from cloche_codegen.conditions.functions.classes import class_text, class_written, is_takeable
@@ -58,10 +59,12 @@ from cloche_codegen.conditions.functions.names import (
     in_function,
     names_in_class,
     names_in_function,
+    own_name,
     use_of,
 )
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass, function_in, parameters_of, refused, unwrapped
 from cloche_codegen.conditions.functions.source import NoSource, Place, Written, written
+from cloche_codegen.conditions.functions.taken import Definition, Taken
 from cloche_codegen.conditions.functions.text import Edit, bare, cut_out
 from cloche_codegen.names import qualified_name
 from cloche_codegen.schemas import adapter_of
@@ -70,33 +73,9 @@ from cloche_codegen.types import Types
 _GENERATES: Final = 0x20  # CO_GENERATOR
 _AWAITS: Final = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _BLOCKS: Final = ("def ", "async ", "class ", "@")
-_LAMBDA: Final = "function"  # what a lambda is called inside
 
 Crossing = Callable[[str, Any], str | None]
 OnEvent = Callable[[str | None, Any], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A function that has gone under glass.
-
-    Attributes:
-        name: what it is called in `source`, whose last statement defines it.
-        source: Python statements that define all it needs.
-        parameters: how many it takes by position: its data, and its context.
-        lines: for each line of `source` the file and line it is from; None for those that were made.
-        values: the plain data it captured, by name.
-        exceptions: the classes of exceptions that have come along: their names in `source`, and their qualified ones.
-        files: of the modules that have come along as they are, by their paths.
-    """
-
-    name: str
-    source: str
-    parameters: int
-    lines: tuple[tuple[str, int] | None, ...]
-    values: dict[str, Any]
-    exceptions: dict[str, str]
-    files: dict[str, str] = field(default_factory=dict)
 
 
 def taken(
@@ -122,13 +101,6 @@ def taken(
 
 
 @dataclass(slots=True)
-class _Definition:
-    text: str
-    file: str | None = None
-    line: int = 0
-
-
-@dataclass(slots=True)
 class _Taking:
     """One function on its way: what has been found of what it needs, by name."""
 
@@ -141,7 +113,7 @@ class _Taking:
     values: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     crossed: dict[str, str] = field(default_factory=dict)
-    definitions: dict[str, _Definition] = field(default_factory=dict)  # functions, classes, members of enums
+    definitions: dict[str, Definition] = field(default_factory=dict)  # functions, classes, members of enums
     exceptions: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
@@ -168,34 +140,27 @@ class _Taking:
                 table.clear()
 
     def _tables(self) -> list[dict[str, Any]]:
-        return [
-            self.objects,
-            self.imports,
-            self.values,
-            self.constants,
-            self.crossed,
-            self.definitions,
-            self.exceptions,
-        ]
+        made: list[dict[str, Any]] = [self.imports, self.values, self.constants, self.crossed, self.definitions]
+        return [self.objects, self.exceptions, *made]
 
     def _take(self, given: Any) -> Taken:
         function = function_in(given)
         source = self._checked(function)
         if function.__code__.co_flags & _GENERATES:
             raise refused(source, source.node, "it is a generator", "return a list instead of yielding")
-        name = self._own_name(source)
+        name = own_name(source)
         self.objects[name] = function
         own = self._define(name, function, source)
         self._bring_types()
-        made = [_Definition(text) for text in sorted(set(self.imports.values()))]
-        made += [_Definition(text) for text in self.crossed.values()]
-        made += [_Definition(f"{name} = {text}") for name, text in self.constants.items()]
+        made = [Definition(text) for text in sorted(set(self.imports.values()))]
+        made += [Definition(text) for text in self.crossed.values()]
+        made += [Definition(f"{name} = {text}") for name, text in self.constants.items()]
         there = [*self.definitions, *self.imports]
         defined = {name for name in there if self.objects.get(name, self) is self.types.objects.get(name)}
-        described = [_Definition(descriptions(self.types, defined))] if self.is_workflow and self.types.classes else []
+        described = [Definition(descriptions(self.types, defined))] if self.is_workflow and self.types.classes else []
         for one in (*self.definitions.values(), *described, own):
             if made and (one.text.startswith(_BLOCKS) or made[-1].text.startswith(_BLOCKS)):
-                made += [_Definition("")] * 2
+                made += [Definition("")] * 2
             made.append(one)
         text = "\n".join(one.text for one in made) + "\n"
         lines: list[tuple[str, int] | None] = []
@@ -204,18 +169,6 @@ class _Taking:
             lines += [None if one.file is None else (one.file, one.line + index) for index in range(count)]
         count = 1 if self.is_workflow else parameters_of(function, source)
         return Taken(name, text, count, tuple(lines), dict(self.values), dict(self.exceptions), dict(self.files))
-
-    def _own_name(self, source: Written) -> str:
-        """Its own name, unless it captures something else under that."""
-        name = _LAMBDA if isinstance(source.node, ast.Lambda) else source.node.name
-        used = {node.id for node in ast.walk(source.node) if isinstance(node, ast.Name)}
-        while name in used and not self._is_itself(name, source):
-            name += "_"
-        return name
-
-    @staticmethod
-    def _is_itself(name: str, source: Written) -> bool:
-        return not isinstance(source.node, ast.Lambda) and source.node.name == name
 
     # ── one function ────────────────────────────────────────────────────────────────────────────────────────────────
     def _checked(self, function: FunctionType) -> Written:
@@ -234,7 +187,7 @@ class _Taking:
             raise refused(source, source.node, "it is async", advice)
         return source
 
-    def _define(self, name: str, function: FunctionType, source: Written) -> _Definition:
+    def _define(self, name: str, function: FunctionType, source: Written) -> Definition:
         """The text of a function under `name`; everything it needs is defined on the way."""
         self._check_statements(set(function.__code__.co_freevars), source)
         if self.is_workflow:
@@ -245,7 +198,7 @@ class _Taking:
         text = cut_out(source, [*bare(source), *self._defaults(function, source)], name)
         for free in names_in_function(text):
             self._capture(free, in_function(function), source)
-        return _Definition(text, source.file, source.node.lineno)
+        return Definition(text, source.file, source.node.lineno)
 
     def _define_class(self, name: str, given: type, source: Written) -> None:
         """The text of a class, after what it needs to be defined; what its methods need may come later."""
@@ -258,7 +211,7 @@ class _Taking:
         at_once, later = names_in_class(text)
         for free in at_once:
             self._capture(free, look_up, source)
-        self.definitions[name] = _Definition(text, source.file, source.first_line)
+        self.definitions[name] = Definition(text, source.file, source.first_line)
         if issubclass(given, Exception):
             self.exceptions[name] = qualified_name(given)
         for free in later:
@@ -434,7 +387,7 @@ class _Taking:
                 self._capture(free, look_up, source)
         own = fields_text(given, own_fields(source.node), self._frozen_or_none, partial(self._factory, name))
         text = model_text(source, look_up, own)
-        self.definitions[name] = _Definition(text, source.file, source.first_line)
+        self.definitions[name] = Definition(text, source.file, source.first_line)
         for free in later:
             if free != BASE:
                 self._capture(free, look_up, source)
@@ -474,14 +427,14 @@ class _Taking:
         if len(text) > FROZEN_SIZE_MAX:
             what = f"it uses {name}, data of {len(text):,} characters; at most {FROZEN_SIZE_MAX:,} are frozen"
             raise refused(source, use_of(name, source), what, "pass it to the workflow as input, or let a step use it")
-        if text == _plainly(value):
+        if text == plainly(value):
             self.constants[name] = text
             self.values[name] = value
         else:  # it names classes
-            self.definitions[name] = _Definition(f"{name} = {text}")
+            self.definitions[name] = Definition(f"{name} = {text}")
 
     def _same_constant(self, name: str, value: Any) -> bool:
-        return name in self.constants and self.constants[name] == _plainly(value)
+        return name in self.constants and self.constants[name] == plainly(value)
 
     def _check_builtin(self, name: str, source: Written) -> None:
         if name in SAFE_BUILTINS:
@@ -492,11 +445,3 @@ class _Taking:
             raise refused(source, use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
         advice = "define it above the function, or before the workflow is committed"
         raise refused(source, use_of(name, source), f"it uses {name}, which is not defined", advice)
-
-
-def _plainly(value: Any) -> str | None:
-    """Plain data as it is written without any class of the author's."""
-    try:
-        return frozen(value)
-    except NotPlain:
-        return None

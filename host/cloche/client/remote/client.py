@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
+from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
+from cloche.client.tenant_runs import sent_failure
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, TenantId
 from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
@@ -30,10 +33,8 @@ if TYPE_CHECKING:
 
     from cloche_codegen import Workflow
 
-PAGE_RUNS = 1000
 
-
-class RemoteRuns:
+class RemoteRuns(RemoteSought, Many):
     """The runs of one tenant, as the server has them. `sent` is the tenant that it is told; None: the token says which.
 
     Every method raises as the one of `Runs` whose name it has, and as `Transport`.
@@ -57,6 +58,7 @@ class RemoteRuns:
         initial_state: dict[str, Any] | None = None,
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> RemoteRun:
         """As `Client.start`."""
         named = workflow if isinstance(workflow, str) else workflow.id
@@ -67,6 +69,7 @@ class RemoteRuns:
             "initial_state": initial_state,
             "request_context": request_context,
             "per_step": per_step,
+            "tags": dict(tags) if tags else None,
         }
         await self.ask("POST", f"/workflows/{segment(named)}/runs", body)
         return RemoteRun(self, key, self._server.world)
@@ -113,12 +116,31 @@ class RemoteRuns:
         return found
 
     async def send_event(
-        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        error: BaseException | str | Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> bool:
-        """As `Client.send_event`."""
-        body = {"payload": plain(payload, "payload")}
+        """As `Client.send_event`; of an error its name, message and data cross."""
+        body: dict[str, Any] = {"payload": plain(payload, "payload")}
+        if error is not None:
+            failure = sent_failure(error)
+            body["error"] = {"name": failure.name, "message": failure.message, "data": failure.data}
         place = f"{self._place(run_id)}/events/{segment(name)}"
         return bool(values(await self.ask("POST", place, body, headers=_key(idempotency_key)))["is_new"])
+
+    async def heartbeat_event(self, run_id: str, name: str) -> None:
+        """As `Client.heartbeat_event`."""
+        await self.ask("POST", f"{self._place(run_id)}/events/{segment(name)}", {"heartbeat": True})
+
+    async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
+        """As `Client.resume_hook`."""
+        body = {"payload": plain(payload, "payload")}
+        answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
+        return str(values(answer)["id"])
 
     async def cancel(self, run_id: str) -> None:
         """As `Client.cancel`."""
@@ -160,6 +182,25 @@ class RemoteRuns:
             if (cursor := page["next"]) is None:
                 break
         return rows
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        onto: str | Version | Workflow | None = None,
+        from_step: str | None = None,
+        even_at_most_once: bool = False,
+        even_after_clean_up: bool = False,
+    ) -> RemoteRun:
+        """As `Client.retry`."""
+        named = onto if onto is None or isinstance(onto, str) else onto.id
+        body = {"onto": named, "from_step": from_step}
+        flags = {"even_at_most_once": even_at_most_once, "even_after_clean_up": even_after_clean_up}
+        made = values(await self.ask("POST", f"{self._place(run_id)}/retry", {**body, **flags}))
+        return RemoteRun(self, run_key(made["id"], self._tenant), self._server.world)
+
+    def _bulk_id(self) -> str:
+        return self._server.world.run_id()
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """As `Client.versions`."""

@@ -10,9 +10,10 @@ from cloche.history import Failure, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.failures import Frame
 from cloche.operations.forms import instant_ms
 from cloche.operations.view import RunView
+from cloche.operations.why import Action, Asked, Why
 from cloche.run.results import RunResult, StepResult
 from cloche.status import RunStatus
-from cloche.store import RunRow
+from cloche.store import FailureGroup, RunRow
 
 
 def row_of(data: Mapping[str, Any]) -> RunRow:
@@ -29,6 +30,25 @@ def row_of(data: Mapping[str, Any]) -> RunRow:
         bytes.fromhex(data["head_hash"]),
         json.dumps(data["blocked"]) if data["blocked"] is not None else None,
     )
+
+
+def failure_of(data: Mapping[str, Any]) -> FailureGroup:
+    tenant = TenantId(data["tenant"])
+    return FailureGroup(
+        tenant,
+        data["workflow"],
+        data["error"],
+        data["step"],
+        data["count"],
+        first=TimeMs(_time(data["first"]) or 0),
+        last=TimeMs(_time(data["last"]) or 0),
+        example=RunKey(tenant, RunId(data["example"])),
+    )
+
+
+def why_of(data: dict[str, Any]) -> Why:
+    asked = [Asked(**one) for one in data.pop("asked")]
+    return Why(**{**data, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
 
 
 def view_of(data: dict[str, Any]) -> RunView:

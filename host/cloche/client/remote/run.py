@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
     from cloche.operations.view import RunView
+    from cloche.operations.why import Why
     from cloche.store import RunRow
 
 WAIT_S = 30
@@ -49,6 +50,8 @@ class Asking(Protocol):
 
     async def cancel(self, run_id: str) -> None: ...
 
+    async def why(self, run_id: str) -> Why: ...
+
 
 class RemoteRun(Run):
     """Made by `start` and `get` of a `Client` of a server."""
@@ -68,6 +71,9 @@ class RemoteRun(Run):
 
     async def cancel(self) -> None:
         await self._runs.cancel(self.id)
+
+    async def why(self) -> Why:
+        return await self._runs.why(self.id)
 
     async def status(self) -> str:
         data = values(await self._runs.ask("GET", f"{self._place}/result"))

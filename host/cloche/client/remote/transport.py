@@ -66,7 +66,11 @@ class Transport:
         content = None
         if body is not None:
             content, more["Content-Type"] = to_cbor(body), CBOR
-        given = {name: str(value) for name, value in (parameters or {}).items() if value is not None}
+        given = {
+            name: value if isinstance(value, list) else str(value)
+            for name, value in (parameters or {}).items()
+            if value is not None
+        }
         try:
             answer = await self._client.request(
                 method, f"{self.url}/v1{place}", content=content, headers=more, params=given

@@ -39,6 +39,7 @@ class Asked:
         self.paths: dict[str, int] = {}
         self.commands: list[Any] = []
         self.last_call = 0
+        self.scope: str | None = None  # what paths begin with where the code is now
 
 
 class Run:
@@ -162,6 +163,7 @@ class Task(Promise):
 
     def __init__(self, coroutine: Any) -> None:
         self.coroutine = coroutine
+        self.scope = now_running.asked.scope  # that of whoever begins it
         now_running.tasks.add(self)
         self._go(coroutine.send, None)
 
@@ -171,19 +173,27 @@ class Task(Promise):
             self._go(*(self.coroutine.throw, on.error) if on.error is not None else (self.coroutine.send, on.value))
 
     def _go(self, resume: Callable[[Any], Any], with_: Any) -> None:
+        self._exchange_scope()
         try:
             awaited = resume(with_)
         except StopIteration as end:
+            self._exchange_scope()
             self._end(end.value, None)
         except (MemoryError, Fault):
             raise
         except BaseException as error:
+            self._exchange_scope()
             self._end(None, error)
         else:
+            self._exchange_scope()
             if isinstance(awaited, Promise):
                 awaited.wake(self)
             else:
                 self._go(self.coroutine.throw, now_running.loop.not_ours(awaited))
+
+    def _exchange_scope(self) -> None:
+        """A task is in the scope that it entered while it runs, and whoever ran before it in that of its own."""
+        self.scope, now_running.asked.scope = now_running.asked.scope, self.scope
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         self.on = None
@@ -228,7 +238,7 @@ class Call(Lazy):
         named, count = None, 0
         try:
             if self.path is None:
-                named = _text(self.named(), "name")
+                named = _scoped(_text(self.named(), "name"))
                 count = asked.paths.get(named, 0) + 1
                 self.path = named if count == 1 else f"{named}#{count}"
             _text(self.path, "path")
@@ -279,6 +289,18 @@ class StepCall(Call):
         """A call that is dropped before it began was never asked for: the first one is told."""
         if self.id == 0 and self.run.forgotten is None:
             self.run.forgotten = (self.name, *self.place)
+
+
+def _scoped(name: str) -> str:
+    scope = now_running.asked.scope
+    return name if scope is None else f"{scope}/{name}"
+
+
+def scope(path: str | None, /) -> str | None:
+    """What paths begin with from here on; what they did before."""
+    asked = now_running.asked
+    before, asked.scope = asked.scope, None if path is None else _text(path, "scope")
+    return before
 
 
 def _text(value: Any, what: str) -> str:
@@ -344,8 +366,8 @@ def urandom(size: int) -> bytes:
 
 
 def free_path(name: str) -> str:
-    paths = now_running.asked.paths
-    count = paths[_text(name, "name")] = paths.get(name, 0) + 1
+    paths, name = now_running.asked.paths, _scoped(_text(name, "name"))
+    count = paths[name] = paths.get(name, 0) + 1
     return name if count == 1 else f"{name}#{count}"
 
 
@@ -365,6 +387,10 @@ def drop(call: Call, tell_host: bool) -> None:
         put((ABANDON, call.id))
     call.abandoned = True
     call.waiters = None
+
+
+def batches(batch: type, item: type, /) -> None:
+    """These cross as what they derive from: here the world says so of every list and dict."""
 
 
 def finish() -> None:

@@ -26,18 +26,20 @@ from cloche.engines.direct.encoding import Data, Encoded
 # What a run changes in the prelude's modules.
 _STATE: Final[dict[str, tuple[str, ...]]] = {
     "_loop": (
-        "_answers", "_entry", "_is_native", "_known", "_main", "_result_types", "_started", "_state", "_state_types", "_taking",
+        "_answers", "_entry", "_is_native", "_is_overdue", "_known", "_main", "_result_types", "_run", "_started", "_state",
+        "_state_types", "_taking", "begun",
     ),
+    "_hooks": ("_open",),
     "_blocks": ("_blocks",),
     "_failures": ("_kinds", "_names", "_names_its_own", "_own"),
     "_scalars": ("CLASSES",),
     "_types": ("CLASSES", "_kinds", "_names", "_odd", "_pending", "_readers"),
 }  # fmt: skip
 _OF_DRIVER: Final = (
-    driver.Call, driver.Lazy, driver.Promise, driver.StepCall, driver.Task, driver.check, driver.drop,
+    driver.Call, driver.Lazy, driver.Promise, driver.StepCall, driver.Task, driver.batches, driver.check, driver.drop,
     driver.duration, driver.encoded,
     driver.fault, driver.finish, driver.free_path, driver.is_finished, driver.never_awaited, driver.now_ms, driver.plain,
-    driver.put, driver.raw, driver.urandom,
+    driver.put, driver.raw, driver.scope, driver.urandom,
 )  # fmt: skip
 SOURCES_MAX: Final = 256
 _WORLD: Final = "_world"

@@ -10,7 +10,8 @@ from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
 from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
-from cloche.store.protocol import RunRow, Version, WorkerRow
+from cloche.store.protocol import Version, WorkerRow
+from cloche.store.runs import RunRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
 
@@ -25,6 +26,9 @@ class MemoryData:
     tombstones: dict[RunKey, TimeMs] = field(default_factory=dict)
     metered: dict[RunKey, Metered] = field(default_factory=dict)  # what deleted runs have used stays
     blobs: dict[str, bytes] = field(default_factory=dict)
+    numbers: dict[RunKey, int] = field(default_factory=dict)  # the place of each run in listings
+    marks: dict[RunKey, dict[str, str]] = field(default_factory=dict)  # in the order of their creation
+    last_number: int = 0
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloche.history.ids import RunKey, TimeMs
+from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED, START, Granted, InboxBounds, InboxMark, InboxRow, NewRequests, WaitingEvent
 from cloche.store.memory.data import Facet
@@ -115,6 +115,10 @@ class MemoryInbox(Facet):
 
     async def awaited(self, key: RunKey) -> list[str]:
         return sorted(self._data.inbox.awaited.get(key, ()))
+
+    async def waiting_for(self, tenant: TenantId, name: str) -> list[RunKey]:
+        found = [key for key, names in self._data.inbox.awaited.items() if key.tenant == tenant and name in names]
+        return sorted(found, key=lambda key: key.run)
 
     async def is_waiting(self, inbox_id: int) -> bool:
         return inbox_id in self._data.inbox.tokens

@@ -8,7 +8,8 @@ from dataclasses import replace
 from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.status import FINAL, RunStatus
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import Lease, RunRow, WorkerRow
+from cloche.store.protocol import WorkerRow
+from cloche.store.runs import Lease, RunRow
 
 
 class MemoryLeases(Facet):

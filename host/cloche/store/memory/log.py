@@ -11,8 +11,9 @@ from cloche.history.records import Record, genesis
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
-from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, NewRun, Outcome, RunRow
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, NewRun, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
+from cloche.store.runs import Lease, RunRow
 from cloche.store.usage import NOTHING, Metered
 from cloche.text import ID_SEPARATOR
 
@@ -36,6 +37,8 @@ class MemoryLog(Facet):
             if append.queue_max is not None and (waiting := self._queued(append.key.tenant)) >= append.queue_max:
                 return queue_full(append.key.tenant, waiting, append.queue_max)
             row = self._created(append, append.new)
+            self._data.last_number += 1
+            self._data.numbers[append.key] = self._data.last_number
         assert row is not None
         self._meter(append)
         self._data.rows[append.key] = self._advanced(row, append)
@@ -47,6 +50,8 @@ class MemoryLog(Facet):
             self._data.inbox.resolve(inbox_id, GRANTED)
         for post in append.posts:
             self._data.inbox.post(post, append.at)
+        if append.marks:
+            self._data.marks.setdefault(append.key, {}).update(append.marks)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
         if append.status in FINAL:
             self._data.inbox.end_events(append.key)

@@ -39,6 +39,8 @@ class MemoryMaintenance(Facet):
         for key in found:
             del data.rows[key]
             del data.records[key]
+            del data.numbers[key]
+            data.marks.pop(key, None)
             data.tombstones[key] = at
         data.results = {place: record for place, record in data.results.items() if place[0] not in gone}
         data.inbox.delete(gone)

@@ -10,6 +10,7 @@ from cloche.store.memory.data import Connection, MemoryData
 from cloche.store.memory.deployments import MemoryBlobs, MemoryDeployments
 from cloche.store.memory.inbox import MemoryInbox
 from cloche.store.memory.leases import MemoryLeases
+from cloche.store.memory.listings import MemoryListings
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
 from cloche.store.memory.operators import MemoryOperators
@@ -19,6 +20,7 @@ from cloche.store.protocol import News
 
 class MemoryStore(
     MemoryLog,
+    MemoryListings,
     MemoryInbox,
     MemoryBlobs,
     MemoryDeployments,

@@ -24,7 +24,7 @@ def is_plain(append: Append) -> bool:
         append.new is None
         and append.code is None
         and append.status not in FINAL
-        and not (append.taken or append.awaited or append.unawaited or append.posts)
+        and not (append.taken or append.awaited or append.unawaited or append.posts or append.marks)
         and all(record.payload is None for record in append.records)
     )
 
@@ -102,6 +102,7 @@ class Everything:
             *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
             ENDED,
             *_columns([_post(place, append, post) for place, append in appends for post in append.posts], 7),
+            *_columns([(n, a.key.tenant, *mark) for n, a in appends for mark in a.marks.items()], 4),
         ]
 
 

@@ -13,9 +13,18 @@ from cloche.history.payloads import children, part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.store.packing import unpacked
 from cloche.store.postgres.database import Transaction
-from cloche.store.protocol import Finding
+from cloche.store.protocol import Finding, miscounted
 
 _RECORDS = "SELECT tenant, run_id, seq, kind, path, record, hash, payload FROM cloche.records"
+
+
+_MISCOUNTED = """
+SELECT tenant, run, sum(counted)::bigint, sum(counted_bytes)::bigint, sum(waiting)::bigint, sum(waiting_bytes)::bigint FROM (
+    SELECT tenant, run, events AS counted, bytes AS counted_bytes, 0 AS waiting, 0 AS waiting_bytes FROM cloche.waiting_events
+    UNION ALL SELECT tenant, run, 0, 0, 1, length(body) FROM cloche.inbox WHERE answer IS NULL AND name IS NOT NULL
+) AS each WHERE true{where}
+GROUP BY tenant, run HAVING sum(counted) <> sum(waiting) OR sum(counted_bytes) <> sum(waiting_bytes)
+"""
 
 
 async def audit(transaction: Transaction, key: RunKey | None) -> AsyncIterator[Finding]:
@@ -26,6 +35,9 @@ async def audit(transaction: Transaction, key: RunKey | None) -> AsyncIterator[F
             yield finding
     async for finding in _chains(transaction, key):
         yield finding
+    where, values = (" AND tenant = $1 AND run = $2", (key.tenant, key.run)) if key else ("", ())
+    for row in await transaction.fetch(_MISCOUNTED.format(where=where), *values):
+        yield miscounted(*row)
 
 
 async def _blobs(transaction: Transaction) -> AsyncIterator[Finding]:

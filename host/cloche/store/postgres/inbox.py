@@ -163,6 +163,10 @@ class PostgresInbox(Facet):
         names = "SELECT name FROM cloche.awaited WHERE tenant = $1 AND run = $2 ORDER BY name"
         return [row["name"] for row in await self._database.read(names, key.tenant, key.run)]
 
+    async def waiting_for(self, tenant: TenantId, name: str) -> list[RunKey]:
+        runs = 'SELECT run FROM cloche.awaited WHERE tenant = $1 AND name = $2 ORDER BY run COLLATE "C"'
+        return [RunKey(tenant, RunId(row["run"])) for row in await self._database.read(runs, tenant, name)]
+
 
 async def _count_post(transaction: Transaction, key: RunKey) -> str | None:
     """The status of the run, whose row is another one now; see `write_all`. None: there is no such run yet."""

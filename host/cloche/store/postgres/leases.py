@@ -16,7 +16,8 @@ from cloche.store.postgres.database import Database, Facet, Transaction
 from cloche.store.postgres.presence import Presence
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import FREE, NOT_HELD, ROW, XID, XID_NOW, statement
-from cloche.store.protocol import Lease, RunRow, WorkerRow
+from cloche.store.protocol import WorkerRow
+from cloche.store.runs import Lease, RunRow
 
 # A lock that is not held may belong to a process whose connection was cut, and which is about to hold it again.
 SECOND_LOOK_S = 0.25

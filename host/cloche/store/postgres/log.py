@@ -17,8 +17,9 @@ from cloche.store.postgres.database import Database, Facet, Rows
 from cloche.store.postgres.parts import Known, parts_below
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW, XID, advance_one, statement
-from cloche.store.protocol import PAGE_RECORDS, Append, Lease, Outcome, RunRow
+from cloche.store.protocol import PAGE_RECORDS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
+from cloche.store.runs import Lease, RunRow
 from cloche.text import ID_SEPARATOR
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})

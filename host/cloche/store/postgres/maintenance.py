@@ -42,12 +42,14 @@ class PostgresMaintenance(Facet):
             rows = await transaction.fetch(_BURY, *named, at)
             gone = ([row["tenant"] for row in rows], [row["run"] for row in rows])
             await transaction.fetch(_KEEP_USAGE, *gone)
-            await transaction.fetch(
-                "DELETE FROM cloche.records USING unnest($1::text[], $2::bigint[]) AS gone(tenant, run_id) "
-                "WHERE records.tenant = gone.tenant AND records.run_id = gone.run_id",
-                gone[0],
-                [row["run_id"] for row in rows],
-            )
+            ids = [row["run_id"] for row in rows]
+            for table in ("records", "marks"):
+                await transaction.fetch(
+                    f"DELETE FROM cloche.{table} USING unnest($1::text[], $2::bigint[]) AS gone(tenant, run_id) "
+                    f"WHERE {table}.tenant = gone.tenant AND {table}.run_id = gone.run_id",
+                    gone[0],
+                    ids,
+                )
             for table in ("runs", "inbox", "awaited", "checkpoints"):
                 await transaction.fetch(f"DELETE FROM cloche.{table} {_GONE.format(table)}", *gone)
         deleted = {RunKey(TenantId(tenant), RunId(run)) for tenant, run in zip(*gone, strict=True)}

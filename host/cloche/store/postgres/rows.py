@@ -6,7 +6,7 @@ from typing import Any
 
 from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.status import RunStatus
-from cloche.store.protocol import RunRow
+from cloche.store.runs import RunRow
 
 
 def row_of(row: Any) -> RunRow:

@@ -18,6 +18,7 @@ from cloche.store.postgres.database import Database
 from cloche.store.postgres.deployments import PostgresDeployments
 from cloche.store.postgres.inbox import PostgresInbox
 from cloche.store.postgres.leases import PostgresLeases
+from cloche.store.postgres.listings import PostgresListings
 from cloche.store.postgres.log import PostgresLog
 from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
@@ -29,6 +30,7 @@ from cloche.store.protocol import News
 
 class PostgresStore(
     PostgresLog,
+    PostgresListings,
     PostgresInbox,
     PostgresBlobs,
     PostgresDeployments,

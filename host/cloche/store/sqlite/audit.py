@@ -19,7 +19,7 @@ from cloche.history.ids import RunId, RunKey, Seq, TenantId
 from cloche.history.payloads import part_digest
 from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.store.packing import unpacked
-from cloche.store.protocol import Finding
+from cloche.store.protocol import Finding, miscounted
 from cloche.store.sqlite.parts import part
 
 Find: TypeAlias = Callable[[bytes], bytes | None]
@@ -27,9 +27,17 @@ Find: TypeAlias = Callable[[bytes], bytes | None]
 _RUNS = "SELECT id, CAST(tenant AS BLOB), CAST(run AS BLOB), head_seq, head_hash FROM runs"
 _RECORDS = "SELECT run_id, seq, kind, CAST(path AS BLOB), record, hash, payload FROM records"
 
+_MISCOUNTED = """
+SELECT CAST(tenant AS BLOB), CAST(run AS BLOB), sum(counted), sum(counted_bytes), sum(waiting), sum(waiting_bytes) FROM (
+    SELECT tenant, run, events AS counted, bytes AS counted_bytes, 0 AS waiting, 0 AS waiting_bytes FROM waiting_events
+    UNION ALL SELECT tenant, run, 0, 0, 1, length(body) FROM inbox WHERE answer IS NULL AND name IS NOT NULL
+    UNION ALL SELECT tenant, '', 0, 0, 1, length(body) FROM inbox WHERE answer IS NULL AND name IS NOT NULL
+) WHERE true{where} GROUP BY tenant, run HAVING sum(counted) <> sum(waiting) OR sum(counted_bytes) <> sum(waiting_bytes)
+"""
+
 
 def audit(db: sqlite3.Connection, key: RunKey | None = None) -> Iterator[Finding]:
-    checks: list[Callable[[], Iterator[Finding]]] = [lambda: _chains(db, key)]
+    checks: list[Callable[[], Iterator[Finding]]] = [lambda: _chains(db, key), lambda: _waiting(db, key)]
     if key is None:
         checks = [lambda: _structure(db), lambda: _blobs(db), lambda: _parts(db), *checks]
     for check in checks:
@@ -64,6 +72,13 @@ def _parts(db: sqlite3.Connection) -> Iterator[Finding]:
         if not is_whole:
             name = digest.hex() if isinstance(digest, bytes) else str(digest)
             yield Finding(None, None, f"the stored part {name[:12]} is not what its digest says")
+
+
+def _waiting(db: sqlite3.Connection, key: RunKey | None) -> Iterator[Finding]:
+    """What is counted of the events that wait, against the events: their bounds go by it."""
+    where = " AND tenant = ? AND run = ?" if key else ""
+    for tenant, run, *amounts in db.execute(_MISCOUNTED.format(where=where), (key.tenant, key.run) if key else ()):
+        yield miscounted(_text(tenant), _text(run), *amounts)
 
 
 def blob_digest(data: bytes) -> str:

@@ -164,6 +164,10 @@ class SqliteInbox(Facet):
         names = "SELECT name FROM awaited WHERE tenant = ? AND run = ? ORDER BY name"
         return [name for (name,) in await self._database.select(names, (key.tenant, key.run))]
 
+    async def waiting_for(self, tenant: TenantId, name: str) -> list[RunKey]:
+        runs = "SELECT run FROM awaited WHERE tenant = ? AND name = ? ORDER BY run"
+        return [_key(tenant, run) for (run,) in await self._database.select(runs, (tenant, name))]
+
 
 def leave(db: sqlite3.Connection, posts: Sequence[Post], at: TimeMs) -> None:
     """Within a commit: what it leaves for other runs."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.status import FINAL, RunStatus
-from cloche.store.protocol import Lease, RunRow, WorkerRow
+from cloche.store.protocol import WorkerRow
+from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite.database import Database, Facet
 from cloche.store.sqlite.lock import Presence
 from cloche.store.sqlite.operators import NOT_HELD

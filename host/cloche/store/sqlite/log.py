@@ -12,8 +12,9 @@ from cloche.history.ids import Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
-from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Lease, Outcome, RunRow
+from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
+from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import metering
 from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
@@ -35,6 +36,10 @@ _OWNED = "WHERE tenant = ? AND run = ? AND head_seq = ? AND owner IS ? AND fence
 _CREATE = (  # with the owner NULL if its worker was evicted meanwhile
     f"INSERT INTO runs ({ROW}, {', '.join(metering.AMOUNTS)}, meter) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
     f"(SELECT id FROM workers WHERE id = ?), ?, {', '.join('?' * len(metering.AMOUNTS))}, ?) ON CONFLICT DO NOTHING"
+)
+_MARK = (
+    "INSERT INTO marks (run_id, name, value, tenant) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (run_id, name) DO UPDATE SET value = excluded.value"
 )
 _ADVANCE, _ADVANCE_AND_RELEASE = f"{_SET} {_OWNED}", f"{_SET}, owner = NULL {_OWNED}"
 
@@ -81,6 +86,8 @@ class SqliteLog(Facet):
             taken = [(row,) for row in append.taken]
             db.executemany("DELETE FROM inbox WHERE id = ? AND NOT kept", taken)
             db.executemany(f"UPDATE inbox SET answer = '{GRANTED}', body = x'' WHERE id = ?", taken)
+        if append.marks:
+            db.executemany(_MARK, [(run_id, *mark, append.key.tenant) for mark in append.marks.items()])
         if append.posts:
             leave(db, append.posts, append.at)
         follow_hooks(db, append.key, append.awaited, append.unawaited)

@@ -26,6 +26,7 @@ def delete(db: sqlite3.Connection, key: RunKey, at: TimeMs) -> bool:
         return False
     keep_usage(db, key)
     db.execute("DELETE FROM records WHERE run_id = ?", found)
+    db.execute("DELETE FROM marks WHERE run_id = ?", found)
     db.execute("DELETE FROM runs WHERE id = ?", found)
     db.execute("DELETE FROM inbox WHERE tenant = ? AND run = ?", (key.tenant, key.run))
     db.execute("DELETE FROM awaited WHERE tenant = ? AND run = ?", (key.tenant, key.run))

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloche.history.ids import RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.status import RunStatus
-from cloche.store.protocol import RunRow
+from cloche.store.runs import RunRow
 
 ROW = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash, problem, owner, fence"
 # By its number, so that the names are those of the row: SQLite would take them from the index, which may be damaged.

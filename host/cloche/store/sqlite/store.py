@@ -16,6 +16,7 @@ from cloche.store.sqlite.database import Database
 from cloche.store.sqlite.deployments import SqliteDeployments
 from cloche.store.sqlite.inbox import SqliteInbox
 from cloche.store.sqlite.leases import SqliteLeases
+from cloche.store.sqlite.listings import SqliteListings
 from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
@@ -25,6 +26,7 @@ from cloche.store.sqlite.tokens import SqliteTokens
 
 class SqliteStore(
     SqliteLog,
+    SqliteListings,
     SqliteInbox,
     SqliteBlobs,
     SqliteDeployments,

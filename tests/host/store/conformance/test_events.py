@@ -10,8 +10,9 @@ from support.histories import at
 from support.stores import Log, committed, key
 
 from cloche.errors import InboxFull, NotSuspended
-from cloche.history import Kind, TimeMs
-from cloche.store import InboxBounds, InboxMark, InboxRow, Store, WorkerRow
+from cloche.history import Kind, TenantId, TimeMs
+from cloche.store import Finding, InboxBounds, InboxMark, InboxRow, MemoryStore, SqliteStore, Store, WorkerRow
+from cloche.store.postgres import PostgresStore
 
 WIDE = InboxBounds(100, 1_000_000, 1_000, 1_000_000)
 
@@ -41,6 +42,17 @@ async def test_an_event_is_new_when_its_run_waits_for_it(store: Store) -> None:
     assert await news(store) == [("r1", "go")]
     await store.commit([replace(log.step(), unawaited=["go"])])
     assert await news(store) == []
+
+
+@in_loop
+async def test_who_waits_for_a_name_is_found(store: Store) -> None:
+    first, second = await committed(store, "r2", "r1")
+    await waiting(store, first, "token", "more")
+    await waiting(store, second, "token")
+    assert await store.waiting_for(key().tenant, "token") == [key("r1"), key("r2")]
+    assert await store.waiting_for(TenantId("other"), "token") == []
+    await store.commit([replace(second.step(), unawaited=["token"])])
+    assert await store.waiting_for(key().tenant, "token") == [key("r2")]
 
 
 @in_loop
@@ -181,3 +193,27 @@ async def test_a_refused_request_made_again_is_new(store: Store) -> None:
 async def test_requests_for_a_run_that_is_not_there_are_given(store: Store) -> None:
     await store.post(key("none"), "cancel", b"", "t", TimeMs(0))
     assert [row.kind for row in (await store.new_requests("w", None)).requests] == ["cancel"]
+
+
+@in_loop
+async def test_what_is_counted_is_checked(store: Store) -> None:
+    """By stores that keep the numbers beside the events."""
+    (log,) = await committed(store, "r1")
+    await send(store, "1")
+    await send(store, "22", "no")
+    (first, *_) = await store.requests()
+    await store.commit([replace(log.step(), taken=[first.id])])
+    assert await store.audit() == await store.audit(key()) == []
+    if isinstance(store, MemoryStore):
+        return
+    await count(store, 5)
+    found = Finding("r1", None, "1 events of 2 bytes wait for the run, and 5 of 2 are counted")
+    assert await store.audit() == await store.audit(key()) == [found]
+    await count(store, 1)
+
+
+async def count(store: Store, events: int) -> None:
+    if isinstance(store, SqliteStore):
+        await store._database.change("UPDATE waiting_events SET events = ? WHERE run = 'r1'", (events,))
+    elif isinstance(store, PostgresStore):
+        await store._database.write("UPDATE cloche.waiting_events SET events = $1 WHERE run = 'r1'", events)

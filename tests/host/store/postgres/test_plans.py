@@ -18,8 +18,8 @@ from support.stores import Log, key
 
 from cloche.history import Kind, Path, Seq, TenantId
 from cloche.status import RunStatus
-from cloche.store import Lease, NewRun
-from cloche.store.postgres import PostgresStore
+from cloche.store import Lease, NewRun, RunFilter
+from cloche.store.postgres import PostgresStore, listings
 from cloche.store.postgres.statements import in_schema
 
 TENANTS, RUNS = 200, 20_000
@@ -28,6 +28,8 @@ INSERT INTO cloche.runs (tenant, run, workflow, code, status, wake_at, created_a
 SELECT 't' || n % {TENANTS}, 'r' || n, 'w' || n % 3, 'c',
     CASE WHEN n % 200 = 1 THEN 'suspended' ELSE (ARRAY['waiting', 'success', 'running'])[1 + n / 7 % 3] END, n, n, n, 3, ''
 FROM generate_series(1, {RUNS}) AS n;
+INSERT INTO cloche.marks (tenant, run_id, name, value)
+SELECT tenant, id, 'tag customer', 'c-' || id % 50 FROM cloche.runs WHERE tenant LIKE 't%';
 INSERT INTO cloche.records (tenant, run_id, seq, kind, path, record, hash)
 SELECT tenant, id, seq, 6, 'a', 'r', 'h' FROM cloche.runs, generate_series(1, 3) AS seq WHERE tenant LIKE 't%'
 """
@@ -89,7 +91,7 @@ async def opened(server: Server, *, is_filled: bool) -> AsyncIterator[PostgresSt
     if is_filled:
         schema = store._database.address.schema
         server.psql(in_schema(FILL, schema))
-        server.psql("; ".join(f"ANALYZE {schema}.{table}" for table in ("runs", "records")))
+        server.psql("; ".join(f"ANALYZE {schema}.{table}" for table in ("runs", "records", "marks")))
     try:
         yield store
     finally:
@@ -206,3 +208,29 @@ async def test_a_page_of_a_listing_has_its_index(server: Server, filters: dict[s
         found = list(nodes(json.loads(said)[0]["Plan"]))
         assert [node["Index Name"] for node in found if "Index Name" in node] == [index]
         assert len(await store.runs(limit=50, **filters)) >= 30
+
+
+ACME = TenantId("t1")
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),  # of a tenant that has few runs any index of tenants is good
+    [
+        (RunFilter(), "runs_by_id"),
+        (RunFilter(ACME), "runs_of_"),
+        (RunFilter(ACME, workflow="w1"), "runs_of_workflow"),
+        (RunFilter(status=RunStatus.SUSPENDED), "runs_listed"),
+        (RunFilter(ACME, status=RunStatus.SUSPENDED), "runs_listed_of_tenant"),
+        (RunFilter(ACME, marks={"tag customer": "c-1"}), "marks_found"),
+    ],
+)
+@in_loop
+async def test_a_page_of_what_is_sought_has_its_index(server: Server, filter: RunFilter, index: str) -> None:
+    async with opened(server, is_filled=True) as store:
+        values: list[Any] = []
+        sql = listings._candidates(filter, RUNS * 10, values)
+        async with store._database.transaction() as transaction:
+            [[said]] = await transaction.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *values)
+        used = [node["Index Name"] for node in nodes(json.loads(said)[0]["Plan"]) if "Index Name" in node]
+        assert any(name.startswith(index) for name in used)
+        assert len((await store.find(filter, limit=50)).rows) >= 2

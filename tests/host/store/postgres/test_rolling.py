@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -175,7 +176,7 @@ async def test_rights_of_the_version_before_are_enough_for_a_new_worker(
     assert await store.leases.heartbeat("w")
     mark = (await store.news(None)).mark
     log = Log(key())
-    assert await store.commit([log.begin()]) == [None]
+    assert await store.commit([replace(log.begin(), marks={"tag plan": "pro"})]) == [None]
     assert not (await store.news(mark)).is_any
     assert [row.is_dead for row in await store.leases.workers()] == [False]
     await store.close()

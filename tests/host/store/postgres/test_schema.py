@@ -12,10 +12,12 @@ from cloche.errors import ForeignStore, StoreRefused, UsageError
 from cloche.store.postgres import migrations
 from cloche.store.postgres.address import Address
 
+ALL = list(range(1, migrations.VERSION + 1))
+
 
 def migrated(server: Server, **roles: str) -> Address:
     address = Address.parse(server.url())
-    assert asyncio.run(migrations.migrate(address, **roles)) == [1, 2, 3]
+    assert asyncio.run(migrations.migrate(address, **roles)) == ALL
     return address
 
 
@@ -42,8 +44,8 @@ def test_it_is_made_once_whoever_asks(server: Server) -> None:
     async def together() -> list[list[int]]:
         return list(await asyncio.gather(*(migrations.migrate(address) for _ in range(3))))
 
-    assert sorted(asyncio.run(together())) == [[], [], [1, 2, 3]]
-    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "3|1"
+    assert sorted(asyncio.run(together())) == [[], [], ALL]
+    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "4|1"
 
 
 def test_what_is_printed_makes_the_same(server: Server) -> None:
@@ -108,8 +110,8 @@ def test_who_may_not_make_it_is_told(server: Server) -> None:
 
 def test_a_newer_one_is_left_alone(server: Server) -> None:
     address = migrated(server)
-    server.psql(f"UPDATE {address.schema}.meta SET version = 5, serves = 4")
-    with pytest.raises(ForeignStore, match=r"newer cloche \(version 5, this one knows 3\): upgrade cloche"):
+    server.psql(f"UPDATE {address.schema}.meta SET version = 6, serves = 5")
+    with pytest.raises(ForeignStore, match=r"newer cloche \(version 6, this one knows 4\): upgrade cloche"):
         asyncio.run(migrations.migrate(address))
 
 

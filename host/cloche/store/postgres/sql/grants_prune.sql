@@ -6,7 +6,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA cloche TO {role};
 
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
 
-GRANT DELETE ON cloche.records, cloche.parts, cloche.blobs, cloche.runs, cloche.inbox, cloche.checkpoints TO {role};
+GRANT DELETE ON cloche.records, cloche.parts, cloche.blobs, cloche.runs, cloche.marks, cloche.inbox, cloche.checkpoints TO {role};
 
 GRANT UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 

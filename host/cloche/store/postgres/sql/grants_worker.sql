@@ -8,7 +8,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA cloche TO {role};
 
 GRANT INSERT ON cloche.records, cloche.parts, cloche.blobs, cloche.epoch TO {role};
 
-GRANT INSERT, UPDATE ON cloche.runs TO {role};
+GRANT INSERT, UPDATE ON cloche.runs, cloche.marks TO {role};
 
 GRANT UPDATE ON cloche.departures TO {role};
 

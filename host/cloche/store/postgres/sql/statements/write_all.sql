@@ -97,6 +97,12 @@ WITH a AS MATERIALIZED (
         AS p(ord, tenant, run, kind, body, token, at)
     WHERE ids[p.ord] <> 0
     ON CONFLICT (token) DO NOTHING
+), marked AS (
+    INSERT INTO cloche.marks (tenant, run_id, name, value)
+    SELECT m.tenant, ids[m.ord], m.name, m.value
+    FROM outcome, unnest($65::bigint[], $66::text[], $67::text[], $68::text[]) AS m(ord, tenant, name, value)
+    WHERE ids[m.ord] <> 0
+    ON CONFLICT (run_id, name, tenant) DO UPDATE SET value = excluded.value
 ), ended AS MATERIALIZED (
     SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
 ), awaited_by_ended AS (

@@ -1,0 +1,89 @@
+"""`RemoteSought`: the runs of a tenant as an operator looks for them, of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cloche.client.remote.forms import failure_of, row_of, why_of
+from cloche.client.remote.transport import values
+from cloche.errors import UsageError
+from cloche.operations.filters import status_of
+from cloche.operations.finding import RunList
+from cloche.operations.forms import instant
+from cloche.operations.why import Why
+from cloche.store import FailureGroup
+
+if TYPE_CHECKING:
+    import httpx
+    from typing_extensions import Unpack
+
+    from cloche.client.sought import RunQuery
+
+PAGE_RUNS = 1000
+
+
+class RemoteSought:
+    """What is asked about many runs; `RemoteRuns` has all else."""
+
+    async def ask(self, method: str, place: str, body: Any = None, **options: Any) -> httpx.Response:
+        raise AssertionError("the classes on top ask")
+
+    def _place(self, run_id: str) -> str:
+        raise AssertionError("the classes on top know")
+
+    async def find(
+        self,
+        *,
+        text: str | None = None,
+        all_tenants: bool = False,
+        limit: int | None = 100,
+        cursor: str | None = None,
+        **query: Unpack[RunQuery],
+    ) -> RunList:
+        """As `Client.find`, of one tenant."""
+        if all_tenants:
+            raise UsageError("a server shows the runs of one tenant at a time: name it")
+        if query.get("is_retried") not in (None, False):
+            raise UsageError("is_retried is for a Client of a store")
+        tags = [f"{name}={value}" for name, value in (query.get("tags") or {}).items()]
+        given: dict[str, Any] = {name: query.get(name) for name in ("workflow", "version", "error", "step")}
+        times = {"since": _instant(query.get("since")), "until": _instant(query.get("until"))}
+        more = {"status": status_of(query.get("status")), "tag": tags or None, "text": text, "cursor": cursor}
+        parameters = {**given, **times, **more, "limit": PAGE_RUNS if limit is None else min(limit, PAGE_RUNS)}
+        page = values(await self.ask("GET", "/runs", parameters=parameters))
+        return RunList([row_of(one) for one in page["runs"]], page["next"])
+
+    async def failures(
+        self,
+        *,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        workflow: str | None = None,
+        group_by: Sequence[str] = ("error", "step"),
+        all_tenants: bool = False,
+        limit: int = 100,
+    ) -> Sequence[FailureGroup]:
+        """As `Client.failures`, of one tenant."""
+        if all_tenants:
+            raise UsageError("a server shows the runs of one tenant at a time: name it")
+        parameters = {"since": _instant(since), "until": _instant(until), "workflow": workflow, "limit": limit}
+        parameters["by_workflow"] = "true" if "workflow" in group_by else None
+        found = values(await self.ask("GET", "/failures", parameters=parameters))["failures"]
+        return [failure_of(one) for one in found]
+
+    async def other_tenants(self, most: int = 5) -> Sequence[str]:
+        """A server does not say."""
+        return ()
+
+    async def why(self, run_id: str) -> Why:
+        """As `Client.why`."""
+        return why_of(values(await self.ask("GET", f"{self._place(run_id)}/why")))
+
+
+def _instant(time: datetime | int | None) -> str | None:
+    """As the server takes it."""
+    if isinstance(time, datetime):
+        time = int(time.timestamp() * 1000)
+    return instant(time) if time is not None else None

@@ -1,0 +1,97 @@
+"""`Sought`: the runs of a tenant as an operator looks for them, and what is done to many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict
+
+from cloche.history.ids import run_key
+from cloche.operations import finding, why
+from cloche.operations.finding import RunList
+from cloche.operations.why import Why
+from cloche.store import FailureGroup
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from cloche.client.ports import Connection
+    from cloche.history import TenantId
+
+
+class RunQuery(TypedDict, total=False):
+    """Which runs are meant: those that are all of it.
+
+    version: the id of a version that the tenant has deployed, or the digest of a code bundle. since, until: when the last
+    record was written, as a datetime or in ms since 1970. error, step: how a failed run failed: the name of the error, the step
+    without turns of loops. tags: name and value. is_retried: whether another run goes on from it.
+    """
+
+    status: str | None
+    workflow: str | None
+    version: str | None
+    since: datetime | int | None
+    until: datetime | int | None
+    error: str | None
+    step: str | None
+    tags: Mapping[str, str] | None
+    is_retried: bool | None
+
+
+class Sought:
+    """What is asked of the store about many runs. `Runs` has all else."""
+
+    _tenant: TenantId
+
+    @property
+    def connection(self) -> Connection:
+        raise AssertionError("the classes on top have one")
+
+    async def find(
+        self,
+        *,
+        text: str | None = None,
+        all_tenants: bool = False,
+        limit: int | None = 100,
+        cursor: str | None = None,
+        **query: Unpack[RunQuery],
+    ) -> RunList:
+        """A page of runs that have begun or are queued, newest first. `cursor` is `next` of the page before.
+
+        What moves meanwhile is neither skipped nor seen twice. `text` is looked for in input, result and error, whatever the
+        case; one page reads at most 5,000 runs for it, and its cursor says how far it came.
+
+        Raises:
+            UsageError: there is no such status, or no page has given the cursor.
+            InvalidInput: the tags are none.
+        """
+        filter = finding.filter_of(None if all_tenants else self._tenant, **query)
+        return await finding.find(self.connection.store, filter, text, limit, cursor)
+
+    async def failures(
+        self,
+        *,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        workflow: str | None = None,
+        group_by: Sequence[str] = ("error", "step"),
+        all_tenants: bool = False,
+        limit: int = 100,
+    ) -> Sequence[FailureGroup]:
+        """What failed and was not retried, alike by error and step (and `workflow`, where `group_by` has it), most first."""
+        filter = finding.filter_of(None if all_tenants else self._tenant, since=since, until=until, workflow=workflow)
+        return await self.connection.store.failures(filter, limit=limit, by_workflow="workflow" in group_by)
+
+    async def other_tenants(self, most: int = 5) -> Sequence[str]:
+        """Tenants beside this one that have runs here, up to `most`."""
+        return await self.connection.store.other_tenants(self._tenant, most)
+
+    async def why(self, run_id: str) -> Why:
+        """Why a run does not move, and what moves it, as data.
+
+        Raises:
+            NotFound: there is none.
+            ClocheError: a worker refused to start it, as `Client.start` says.
+        """
+        connection = self.connection
+        return await why.why(connection.store, run_key(run_id, self._tenant), connection.world.now())

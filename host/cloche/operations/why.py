@@ -1,0 +1,327 @@
+"""Why a run does not move: the reason as data, and the actions that move it. `cloche show`, HTTP and pages say the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cloche.history import Kind, RunMachine
+from cloche.history.failures import Failure
+from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
+from cloche.history.marks import RETRY_OF, tags_in
+from cloche.history.messages import FailRun
+from cloche.history.notes import AttemptFailed, RunStopped, unpack_note
+from cloche.history.reading import message_of
+from cloche.history.resting import waits_for_children
+from cloche.operations.on_their_way import on_their_way
+from cloche.operations.replay import row_of
+from cloche.operations.start_requests import waiting_start
+from cloche.run.child_waits import child_waits
+from cloche.status import FINAL, RunStatus
+from cloche.store import read_through
+from cloche.text import shown
+from cloche.worker.offers import published
+
+if TYPE_CHECKING:
+    from cloche.history import Record, RunKey, TimeMs
+    from cloche.store import RunRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What moves the run: for a button, a shell and a program. `href` is relative to that of the run."""
+
+    name: str
+    description: str
+    command: str
+    call: str
+    method: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a suspended step, or an open event, waits for; `schema` is the JSON Schema of the answer, where one is known."""
+
+    step: str
+    payload: Any = None
+    labels: Sequence[str] = ()
+    event: str | None = None
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The reason why a run does not move.
+
+    kind: `ended`, `blocked`, `held` (an operator holds its tenant or code back), `no-worker` (nobody has the workflow),
+        `to-begin`, `queued`, `paused`, `suspended`, `event`, `child`, `timer`, `retry` (a step failed and is tried again),
+        `step` (steps are under way), `canceling`, `unowned` (the next worker takes it up) or `at-work`.
+    since, until: ms since 1970; None: not known, or nothing is due.
+    step: the path of the call that it waits for. attempt: the number of its attempt, from 1.
+    last_error: name and message of the attempt that failed last, of that step.
+    asked: what is waited for from outside. on_its_way: requests that a worker will tell the run.
+    worker: who drives it, or what a worker must have to.
+    children: the ids of the runs that it waits for.
+    retry_of, retried_as: the run that it goes on from, and those that go on from it.
+    actions: what moves it, the best one first.
+    """
+
+    run_id: str
+    kind: str
+    sentence: str
+    since: TimeMs | None = None
+    until: TimeMs | None = None
+    step: str | None = None
+    attempt: int | None = None
+    last_error: Mapping[str, str] | None = None
+    asked: Sequence[Asked] = ()
+    on_its_way: Sequence[str] = ()
+    worker: str | None = None
+    children: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    retried_as: Sequence[str] = ()
+    retry_of: str | None = None
+    actions: Sequence[Action] = field(default=())
+
+    def to_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def why(store: Store, key: RunKey, now: TimeMs) -> Why:
+    """
+    Raises:
+        NotFound: there is no such run.
+        ClocheError: what the request to start it was refused with.
+        HistoryError: it is damaged.
+    """
+    if await waiting_start(store, key) is not None:
+        return await _to_begin(store, key)
+    row = await row_of(store, key)
+    reading = _Reading(RunMachine(key))
+    await read_through(store, key, reading.take)
+    marks = await store.marks(key)
+    lineage = {
+        "tags": tags_in(marks),
+        "retry_of": marks.get(RETRY_OF),
+        "retried_as": [one.run for one in await store.retries(key)],
+    }
+    found = await _reason(store, row, reading, now)
+    return _made(row, found, lineage, await on_their_way(store, reading.machine))
+
+
+class _Reading:
+    """The machine of a run, and of each open call when it came to where it stands and how it failed last."""
+
+    def __init__(self, machine: RunMachine) -> None:
+        self.machine = machine
+        self.moved: dict[int, TimeMs] = {}
+        self.failed: dict[int, AttemptFailed] = {}
+        self.failure: Failure | None = None
+        self.last: TimeMs | None = None
+
+    def take(self, page: list[Record]) -> None:
+        for record in page:
+            self.machine.absorb(record)
+            self.last = record.time
+            if record.kind in (Kind.RUN_FAILED, Kind.RUN_STOPPED):
+                message = message_of(record)
+                assert isinstance(message, FailRun | RunStopped)
+                self.failure = message.failure
+            if record.call is None or record.call not in self.machine.open:
+                continue
+            self.moved[record.call] = record.time
+            if record.kind is Kind.ATTEMPT_FAILED:
+                note = unpack_note(record)
+                assert isinstance(note, AttemptFailed)
+                self.failed[record.call] = note
+
+    def of_call(self, call: int) -> dict[str, Any]:
+        """What is known of an open call."""
+        one, failed = self.machine.open[call], self.failed.get(call)  # type: ignore[index]
+        error = _error(failed.failure) if failed is not None else None
+        attempt = max(one.attempt, 1) if isinstance(one.phase, StepPhase) else None
+        return {"step": one.path, "attempt": attempt, "since": self.moved.get(call), "last_error": error}
+
+
+def _error(failure: Failure) -> dict[str, str]:
+    return {"name": failure.name, "message": failure.message}
+
+
+async def _to_begin(store: Store, key: RunKey) -> Why:
+    request = await waiting_start(store, key)
+    assert request is not None
+    name, run = request.workflow, shown(key.run)
+    offered = name in (await published(store)).offers
+    deployed = await store.version_of(key.tenant, name) is not None
+    waiting = await store.requests(key)
+    since = min((row.posted_at for row in waiting), default=None)
+    cancel = _cancel(key)
+    if offered or deployed:
+        sentence = f"run {run} begins when a worker with workflow '{name}' is running and has room"
+        return Why(run_id=key.run, kind="to-begin", sentence=sentence, since=since, worker=name, actions=[cancel])
+    start = Action(
+        "start-worker",
+        f"Start a worker that has workflow '{name}'",
+        "cloche worker TARGET",
+        f"Cloche(…, workflows=[{name}])",
+        "",
+        "",
+    )
+    sentence = f"run {run} waits for a worker that has workflow '{name}': nobody has it"
+    return Why(run_id=key.run, kind="no-worker", sentence=sentence, since=since, worker=name, actions=[start, cancel])
+
+
+async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
+    """Kind, sentence, and what belongs to it."""
+    machine = reading.machine
+    if row.status in FINAL:
+        failure, step = reading.failure, reading.machine.open.failed_at
+        failed = {"step": step, "last_error": _error(failure)} if failure is not None else {}
+        return {"kind": "ended", "sentence": f"it has ended: {row.status}", "since": row.updated_at, **failed}
+    for hold in await store.holds(row.key.tenant):
+        if hold.code in ("", row.code):
+            what = "its tenant is suspended" if not hold.code else "its code is in quarantine"
+            return {"kind": "held", "sentence": f"{what}: {hold.reason}", "since": hold.held_at}
+    if row.problem is not None:
+        problem = json.loads(row.problem)
+        return {"kind": "blocked", "sentence": f"{problem['message']} To do: {problem['what_to_do']}.", "since": None}
+    if row.status == RunStatus.PENDING:
+        sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
+        return {"kind": "queued", "sentence": sentence, "since": row.created_at}
+    if machine.phase is RunPhase.PAUSED:
+        return {
+            "kind": "paused",
+            "sentence": "it goes one entry at a time, and waits to be resumed",
+            "since": reading.last,
+        }
+    if machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP):
+        sentence = "it was canceled, and ends when what is under way has ended"
+        return {"kind": "canceling", "sentence": sentence, "since": reading.last, "worker": row.owner}
+    if waits_for_children(machine):
+        waits = await child_waits(store, machine)
+        calls = machine.open.children()
+        names = [one.run_id for one in waits]
+        sentence = f"it waits for {', '.join(shown(name) for name in names) or 'a child run'}"
+        return {"kind": "child", "sentence": sentence, "children": names, **reading.of_call(calls[0])}
+    return _waits(row, reading, now)
+
+
+def _waits(row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
+    machine = reading.machine
+    working = [call for call, one in sorted(machine.open.items()) if one.phase in (StepPhase.CALLED, StepPhase.RUNNING)]
+    if working:
+        return _at_work(row, reading, working)
+    retries = [(one.due, call) for call, one in machine.open.items() if one.phase is StepPhase.BACKOFF]
+    suspended = machine.open.suspensions()
+    hooks = machine.open.hooks()
+    until = machine.open.next_due
+    if retries:
+        due, call = min(retries)
+        about = reading.of_call(call)
+        sentence = f"step {about['step']} failed {about['attempt']} times, and is tried again {_in(due, now)}"
+        return {"kind": "retry", "sentence": sentence, "until": due, **about}
+    if suspended:
+        first = suspended[0]
+        asked = [Asked(one.path, one.payload, one.labels) for one in suspended]
+        sentence = f"{', '.join(one.path for one in suspended)} waits for data"
+        about = {**reading.of_call(first.call), "last_error": None}
+        return {"kind": "suspended", "sentence": sentence, "until": until, "asked": asked, **about}
+    if hooks:
+        asked = [Asked(one.path, event=one.name) for one in hooks]
+        sentence = f"it waits for event {', '.join(one.name for one in hooks)}"
+        return {"kind": "event", "sentence": sentence, "until": until, "asked": asked, **reading.of_call(hooks[0].call)}
+    timers = [(one.due, call) for call, one in machine.open.items() if isinstance(one.phase, TimerPhase)]
+    if timers:
+        due, call = min(timers)
+        sentence = f"it sleeps, and goes on {_in(due, now)}; a worker must be running then"
+        return {"kind": "timer", "sentence": sentence, "until": due, **reading.of_call(call)}
+    kind = "at-work" if row.owner is not None else "unowned"
+    return {"kind": kind, "sentence": _owned(row), "since": reading.last, "worker": row.owner}
+
+
+def _at_work(row: RunRow, reading: _Reading, working: Sequence[int]) -> dict[str, Any]:
+    about = reading.of_call(working[0])
+    names = ", ".join(reading.machine.open[call].path for call in working[:3])  # type: ignore[index]
+    more = f" and {len(working) - 3} more" if len(working) > 3 else ""
+    if row.owner is None:
+        return {"kind": "unowned", "sentence": f"{names}{more} goes on when a worker runs: {_owned(row)}", **about}
+    return {"kind": "step", "sentence": f"{names}{more} is at work in {row.owner}", "worker": row.owner, **about}
+
+
+def _owned(row: RunRow) -> str:
+    return (
+        f"worker {row.owner} drives it"
+        if row.owner is not None
+        else "no worker drives it now; the next one takes it up"
+    )
+
+
+def _in(due: int, now: int) -> str:
+    return f"in {max(0, due - now) / 1000:.1f} s"
+
+
+def _made(row: RunRow, found: dict[str, Any], lineage: dict[str, Any], on_its_way: Sequence[str]) -> Why:
+    found = {**found, **lineage}
+    return Why(run_id=row.key.run, **found, on_its_way=on_its_way, actions=_actions(row, found))
+
+
+def _actions(row: RunRow, found: Mapping[str, Any]) -> list[Action]:
+    key, kind = row.key, found["kind"]
+    run, option = _named(key)
+    delete = Action("delete", "Delete the run and its records", "", f"await client.delete({key.run!r})", "DELETE", ".")
+    if kind == "ended":
+        failed = row.status in (RunStatus.FAILED, RunStatus.CANCELED) and not found["retried_as"]
+        retry = Action(
+            "retry",
+            "Go on from where it failed, in a new run",
+            f"cloche retry {run}{option}",
+            f"await client.retry({key.run!r})",
+            "POST",
+            "retry",
+        )
+        return [retry, delete] if failed else [delete]
+    actions: list[Action] = []
+    for one in found.get("asked", ()):
+        actions.append(_answer(key, one, is_only=len(found["asked"]) == 1))
+    if kind == "paused":
+        call = f"await app.resume({key.run!r})"
+        actions.append(Action("resume", "Let it go on", "", call, "", ""))
+    if kind in ("unowned", "queued", "timer", "retry"):
+        what = "Start a worker of this store"
+        actions.append(Action("start-worker", what, "cloche worker TARGET", "Cloche(…, workflows=[…])", "", ""))
+    if kind == "held":
+        what, tenant = "Let the runs of its tenant go on", key.tenant
+        release = f"await client.tenant({tenant!r}).reinstate()"
+        actions.append(Action("reinstate", what, f"cloche tenant reinstate {tenant}", release, "", ""))
+    return [*actions, _cancel(key)]
+
+
+def _answer(key: RunKey, one: Asked, *, is_only: bool) -> Action:
+    run, option = _named(key)
+    if one.event is not None:
+        command = f"cloche event {run} {one.event} --data JSON{option}"
+        call = f"await client.send_event({key.run!r}, {one.event!r}, …)"
+        return Action("event", f"Send the event {one.event}", command, call, "POST", f"events/{one.event}")
+    which = "" if is_only else f" --step '{one.step}'"
+    named = "" if is_only else f", step={one.step!r}"
+    command = f"cloche resume {run}{which} --data JSON{option}"
+    call = f"await client.request_resume({key.run!r}{named}, resume_data=…)"
+    return Action("resume", f"Answer {one.step}", command, call, "POST", "resume")
+
+
+def _cancel(key: RunKey) -> Action:
+    run, option = _named(key)
+    return Action(
+        "cancel", "End the run", f"cloche cancel {run}{option}", f"await client.cancel({key.run!r})", "POST", "cancel"
+    )
+
+
+def _named(key: RunKey) -> tuple[str, str]:
+    """The run's id for a shell, and the option that names its tenant."""
+    run = shown(key.run)
+    quoted = run if run.replace("-", "").replace("_", "").replace(".", "").isalnum() else f'"{run}"'
+    return quoted, "" if key.tenant == "default" else f" --tenant {key.tenant}"

@@ -1,0 +1,148 @@
+"""Finding runs in PostgreSQL: what the indexes give, so many rows at a time, and of these what the filter leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloche.history.ids import RunId, RunKey, TenantId
+from cloche.history.marks import ERROR, RETRY_OF, STEP
+from cloche.status import RunStatus
+from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, RunFilter, RunPage
+from cloche.store.postgres.database import Facet
+from cloche.store.postgres.rows import row_of
+from cloche.store.postgres.statements import ROW
+
+_LAST = (1 << 63) - 1
+_RETRIED = (
+    f"EXISTS (SELECT FROM cloche.marks AS t WHERE t.tenant = r.tenant AND t.name = '{RETRY_OF}' AND t.value = r.run)"
+)
+_COLUMNS = ", ".join(f"r.{name}" for name in (*ROW.split(", "), "id"))
+
+
+class PostgresListings(Facet):
+    """Implements `Listings`."""
+
+    async def find(self, filter: RunFilter, *, limit: int, before: int | None = None) -> RunPage:
+        values: list[Any] = []
+        candidates = _candidates(filter, _LAST if before is None else before, values)
+        asked = list(values)
+        where = " AND ".join(_terms(filter, values))
+        values.append(limit + 1)
+        page = (
+            f"SELECT {_COLUMNS} FROM ({candidates}) AS r {'WHERE ' if where else ''}{where} "
+            f"ORDER BY r.id DESC LIMIT ${len(values)}::bigint"
+        )
+        async with self._database.transaction(is_snapshot=True) as transaction:
+            rows = await transaction.fetch(page, *values)
+            if len(rows) > limit:
+                return RunPage([row_of(row) for row in rows[:limit]], rows[limit - 1]["id"] if limit else before)
+            looked = f"SELECT count(*) AS looked, min(id) AS last FROM ({candidates}) AS r"
+            [found] = await transaction.fetch(looked, *asked)
+        return RunPage([row_of(row) for row in rows], found["last"] if found["looked"] == LOOKED_AT_MAX else None)
+
+    async def failures(self, filter: RunFilter, *, limit: int, by_workflow: bool = False) -> list[FailureGroup]:
+        workflow = "r.workflow" if by_workflow else "NULL::text"
+        sql = (
+            f"SELECT g.*, x.run FROM (SELECT r.tenant, {workflow} AS of_workflow, e.value AS error, s.value AS step, "
+            "count(*) AS count, min(r.updated_at) AS first, max(r.updated_at) AS last, max(r.id) AS id "
+            "FROM cloche.runs AS r "
+            f"LEFT JOIN cloche.marks AS e ON e.run_id = r.id AND e.tenant = r.tenant AND e.name = '{ERROR}' "
+            f"LEFT JOIN cloche.marks AS s ON s.run_id = r.id AND s.tenant = r.tenant AND s.name = '{STEP}' "
+            "WHERE r.status = 'failed' AND r.status NOT IN ('running', 'pending') AND ($1::text IS NULL OR r.tenant = $1) "
+            "AND ($2::text IS NULL OR r.workflow = $2) AND ($3::bigint IS NULL OR r.updated_at >= $3) "
+            f"AND ($4::bigint IS NULL OR r.updated_at <= $4) AND NOT {_RETRIED} GROUP BY 1, 2, 3, 4) AS g "
+            "JOIN cloche.runs AS x ON x.id = g.id AND x.tenant = g.tenant "
+            "ORDER BY count DESC, tenant, of_workflow NULLS FIRST, error NULLS FIRST, step NULLS FIRST LIMIT $5"
+        )
+        asked = (filter.tenant, filter.workflow, filter.since, filter.until, limit)
+        async with self._database.transaction(is_snapshot=True) as transaction:
+            rows = await transaction.fetch(sql, *asked)
+        groups = []
+        for row in rows:
+            example = RunKey(TenantId(row["tenant"]), RunId(row["run"]))
+            alike = (row["of_workflow"], row["error"], row["step"], row["count"], row["first"], row["last"])
+            groups.append(FailureGroup(example.tenant, *alike, example))
+        return groups
+
+    async def marks(self, key: RunKey) -> Mapping[str, str]:
+        sql = (
+            "SELECT m.name, m.value FROM cloche.runs AS r JOIN cloche.marks AS m ON m.run_id = r.id AND m.tenant = r.tenant "
+            "WHERE r.tenant = $1 AND r.run = $2 ORDER BY m.name"
+        )
+        return {row["name"]: row["value"] for row in await self._database.read(sql, key.tenant, key.run)}
+
+    async def retries(self, key: RunKey) -> list[RunKey]:
+        sql = (
+            "SELECT r.run FROM cloche.marks AS m JOIN cloche.runs AS r ON r.id = m.run_id AND r.tenant = m.tenant "
+            f"WHERE m.tenant = $1 AND m.name = '{RETRY_OF}' AND m.value = $2 ORDER BY m.run_id"
+        )
+        return [RunKey(key.tenant, RunId(row["run"])) for row in await self._database.read(sql, key.tenant, key.run)]
+
+    async def other_tenants(self, tenant: TenantId, most: int) -> list[TenantId]:
+        sql = 'SELECT min(tenant COLLATE "C") AS tenant FROM cloche.runs WHERE tenant > $1'
+        found: list[TenantId] = []
+        last = ""
+        while len(found) < most:
+            [row] = await self._database.read(sql, last)
+            if (last := row["tenant"]) is None:
+                break
+            if last != tenant:
+                found.append(TenantId(last))
+        return found
+
+
+def _candidates(filter: RunFilter, before: int, values: list[Any]) -> str:
+    """What the indexes give, newest first: at most `LOOKED_AT_MAX` rows. Its values are added."""
+
+    def value(one: Any) -> str:
+        values.append(one)
+        return f"${len(values)}"
+
+    if filter.marks and filter.tenant is not None:  # a mark is rarer than whatever else is asked for
+        name, text = next(iter(filter.marks.items()))
+        return (
+            f"SELECT {_COLUMNS} FROM cloche.marks AS m JOIN cloche.runs AS r ON r.id = m.run_id AND r.tenant = m.tenant "
+            f"WHERE m.tenant = {value(filter.tenant)} AND m.name = {value(name)} AND m.value = {value(text)} "
+            f"AND m.run_id < {value(before)} ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}"
+        )
+    terms = [f"r.id < {value(before)}"]
+    if filter.tenant is not None:
+        collated = ' COLLATE "POSIX"' if filter.status is None else ""  # as the indexes have it
+        terms.append(f"r.tenant{collated} = {value(filter.tenant)}")
+    if filter.status is not None:
+        terms.append(f"r.status = {value(str(filter.status))}")
+        if filter.status is RunStatus.PENDING:  # which index is meant
+            terms.append("r.status = 'pending'")
+        elif filter.status is not RunStatus.RUNNING:
+            terms.append("r.status NOT IN ('running', 'pending')")
+    if filter.workflow is not None:
+        terms.append(f"r.workflow = {value(filter.workflow)}")
+    where = " AND ".join(terms)
+    return f"SELECT {_COLUMNS} FROM cloche.runs AS r WHERE {where} ORDER BY r.id DESC LIMIT {LOOKED_AT_MAX}"
+
+
+def _terms(filter: RunFilter, values: list[Any]) -> list[str]:
+    """What is asked of each of the candidates; their values are added."""
+
+    def value(one: Any) -> str:
+        values.append(one)
+        return f"${len(values)}"
+
+    terms = list[str]()
+    given = {
+        "r.status =": None if filter.status is None else str(filter.status),
+        "r.workflow =": filter.workflow,
+        "r.code =": filter.code,
+        "r.updated_at >=": filter.since,
+        "r.updated_at <=": filter.until,
+    }
+    for term, one in given.items():
+        if one is not None:
+            terms.append(f"{term} {value(one)}")
+    for name, text in filter.marks.items():
+        same = f"t.run_id = r.id AND t.tenant = r.tenant AND t.name = {value(name)} AND t.value = {value(text)}"
+        terms.append(f"EXISTS (SELECT FROM cloche.marks AS t WHERE {same})")
+    if filter.is_retried is not None:
+        terms.append(_RETRIED if filter.is_retried else f"NOT {_RETRIED}")
+    return terms
