@@ -301,7 +301,7 @@ def _outcome_of(block: Block, arm: int) -> dict[str, Any]:
         ended = succeeded_as(value)
     else:
         ended = failed_as(value) if phase is ArmPhase.FAILED else {"status": "canceled"}
-    return ended if ids is None else {"name": ids[arm], **ended}
+    return ended if ids is None else {**ended, "name": ids[arm]}
 
 
 def failed_as(error: Any) -> dict[str, Any]:

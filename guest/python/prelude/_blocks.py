@@ -160,7 +160,7 @@ class Block(Promise):
             if state == FAILED
             else {"status": "canceled"}
         )
-        return ended if self.ids is None else {"name": self.ids[arm], **ended}
+        return ended if self.ids is None else {**ended, "name": self.ids[arm]}
 
     def succeed(self) -> None:
         self.close(tell_host=True)

@@ -243,7 +243,7 @@ def hook_key() -> bytes:
 
 
 def _on_start(event: list[Any]) -> None:
-    global _state, _main, _started
+    global _state, _main, _run, _started
     if _entry is None or _started:
         raise fault(_NO_WORKFLOW if _entry is None else _MALFORMED)
     value, given = event[3], event[4]
@@ -251,7 +251,7 @@ def _on_start(event: list[Any]) -> None:
     if _state_types:
         _merge(dict(dict.items(_state)))
     dict.setdefault(given, "context", {})
-    _run.update(dict.get(given, "run") or {})
+    _run = dict.get(given, "run") or _run
     _started = True
     _main = Task(_whole(_entry, value, given))
 
