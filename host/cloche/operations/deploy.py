@@ -32,11 +32,16 @@ if TYPE_CHECKING:
 
 VERSIONS_MAX = 1_000  # of a tenant: with source of 4 MiB each, 4 GiB of a store that others share
 WHY_CHARS = 4_000  # of a refusal's message
+WHY_LINES, WHY_LINE_CHARS = 25, 160  # of a longer one: a line for each of the problems that are told
 NAMED_STEPS_MAX = 1_000  # calls of steps in a source that are looked at for what is not granted
 # `step("id")` in both languages, and JavaScript's own way to have one.
 _NAMED_STEP = re.compile(r"""(?:\bstep|WORKFLOW_USE_STEP["']\)\])\(\s*(["'])([^"'\\\n]{1,200})\1\s*[,)]""")
 _STRICT = Policy.strict()
 DIGEST_CHARS = 16  # of a bundle's digest, in the id of a version
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 2]} …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Deployment:
         where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
         name = self.workflow or "without an id"
         if len(why) > WHY_CHARS:  # it may quote what was given
-            why = f"{why[:WHY_CHARS]} …"
+            why = "\n".join(_cut(one, WHY_LINE_CHARS) for one in why.splitlines()[:WHY_LINES])
         return DeployRefused(
             f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
             tenant=self.tenant,
