@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import codegen.shop_for_tests.errors
-from codegen.shop_for_tests import compiled, flows, rules
+from codegen.shop_for_tests import compiled, flows, lazy, rules
 from codegen.shop_for_tests.rules import Price
 
 from cloche import step, workflow
@@ -44,3 +44,8 @@ async def paying(cents: int) -> str:
 @workflow
 async def versioned(input: Any) -> str:
     return compiled.VERSION  # a module that needs C
+
+
+@workflow
+async def lazily(input: Any) -> int:
+    return lazy.RATE  # a module that, on some machines alone, imports what cannot be imported on others

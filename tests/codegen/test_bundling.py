@@ -33,6 +33,12 @@ def test_an_import_within_the_function_brings_the_module_too() -> None:
     assert f"{HOME}/rules.py" in texts_of(author.late.source().code)
 
 
+def test_no_module_is_run_to_find_it() -> None:
+    elsewhere = f"{HOME}/elsewhere"  # whose import fails here
+
+    assert {f"{elsewhere}/__init__.py", f"{elsewhere}/console.py"} <= set(texts_of(author.lazily.source().code))
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [

@@ -117,9 +117,7 @@ def ended(cell: Cell) -> Any:
 def test_a_step_that_is_never_awaited_fails_the_run(body: str, line: int) -> None:
     kind, failure = ended(python_cell(workflow(body, "charge = step('charge')")))
     assert (kind, failure["name"], failure["trace"][0][0]) == (FAIL, "RuntimeError", line)
-    assert failure["message"] == (
-        f"'charge' was called in line {line} and never awaited, so it never ran: write await charge(...)"
-    )
+    assert failure["message"] == "'charge' was called and never awaited, so it never ran: write await charge(...)"
 
 
 @pytest.mark.parametrize(

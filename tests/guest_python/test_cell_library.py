@@ -73,6 +73,8 @@ def test_every_public_module_can_be_imported() -> None:
         ("import logging.handlers\nh = logging.handlers.MemoryHandler(9)\nh.emit(logging.makeLogRecord({'msg': 'x', 'levelno': 20}))\nreturn h.buffer[0].getMessage()", "x"),  # noqa: E501
         ("import sched, time\nreturn sched.scheduler(time.time, print).empty()", True),
         ("import atexit\nreturn atexit.register(print) is print", True),
+        ("return [type(OSError(n, 'x')).__name__ for n in (1, 2, 11, 13, 17, 44, 110, 111)]", ["PermissionError", "FileNotFoundError", "BlockingIOError", "PermissionError", "FileExistsError", "OSError", "TimeoutError", "ConnectionRefusedError"]),  # noqa: E501
+        ("import errno, os\nreturn [errno.ENOENT, errno.EWOULDBLOCK, errno.ECONNREFUSED, errno.errorcode[11], errno.errorcode[95], os.strerror(2), os.strerror(4000)]", [2, 11, 111, "EAGAIN", "ENOTSUP", "No such file or directory", "Unknown error 4000"]),  # noqa: E501
     ],
 )  # fmt: skip
 def test_the_library_works(body: str, result: Any) -> None:

@@ -301,10 +301,12 @@ def _end(value: Any) -> None:
 
 
 def _end_forgotten(name: str, code: CodeType, offset: int) -> None:
-    """A call that was made and never awaited was never asked for: the run has not done what its code says."""
+    """A call that was made and never awaited was never asked for: the run has not done what its code says.
+
+    The message names no line: that of this source is not the author's. The host finds it from the trace.
+    """
     line = next((at for start, end, at in code.co_lines() if start <= offset < end), None)
-    where = "" if line is None else f" in line {line}"
-    message = f"'{name}' was called{where} and never awaited, so it never ran: write await {name}(...)"
+    message = f"'{name}' was called and never awaited, so it never ran: write await {name}(...)"
     made: dict[str, Any] = {"name": "RuntimeError", "message": message}
     if line is not None:
         made["trace"] = [[line, code.co_qualname]]

@@ -61,9 +61,29 @@ def child(
 
     def call(*arguments: Any, **keywords: Any) -> ChildCall:
         named = {name: value for name, value in stub(*arguments, **keywords).items() if value is not ...}
-        return ChildCall(None, id, named if by_name else next(iter(named.values()), None), types)
+        return ChildCall(None, id, named if by_name else _alone(stub, named), types)
 
     return call
+
+
+def _alone(stub: Any, named: dict[str, Any]) -> Any:
+    """The one argument that is the whole input of a run; a run has no place for others, and none is dropped.
+
+    Raises:
+        TypeError: there are others.
+    """
+    code: Any = stub.__code__
+    by_position = code.co_argcount
+    plain = code.co_varnames[: by_position + code.co_kwonlyargcount]
+    optional = [*plain[by_position - len(stub.__defaults__ or ()) : by_position], *(stub.__kwdefaults__ or ())]
+    first = next((name for name in plain if name not in optional), plain[0] if plain else None)
+    others = ", ".join(repr(name) for name, value in named.items() if name != first and (name in plain or value))
+    if others:
+        wanted = "no argument" if first is None else f"one argument, {first!r},"
+        raise TypeError(
+            f"{code.co_name}() takes {wanted} as a run of its own, not {others}: it takes several where they have no default"
+        )
+    return None if first is None else named.get(first)
 
 
 def workflow(

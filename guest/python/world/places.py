@@ -30,6 +30,12 @@ def trace(error: BaseException) -> list[list[Any]]:
     return frames[-TRACE_MAX:]
 
 
+def module(error: BaseException) -> str | None:
+    """The file of the module that the workflow imports, in which it happened; None for its own source."""
+    frames = trace(error)
+    return frames[-1][1].rpartition(":")[0] or None if frames else None
+
+
 def place(error: BaseException) -> dict[str, Any] | None:
     """Line and column of the innermost frame in the workflow's source; of wrong syntax in a module it imports with the file."""
     if isinstance(error, SyntaxError) and error.lineno:

@@ -12,7 +12,7 @@ from typing import Any
 
 import _cloche
 
-from . import bundles, digests, files, lines, outside, places, sources, store, values
+from . import bundles, digests, files, lines, numbers, outside, places, sources, store, values
 
 loop: Any = import_module("cloche._loop")  # after `places`, which completes the driver's module
 failures: Any = import_module("cloche._failures")
@@ -23,6 +23,8 @@ driver: Any = _cloche
 def report(error: BaseException) -> dict[str, Any]:
     """The failure of code that could not be loaded, with the place in its source where that is known."""
     failure = dict(loop.failure(error))
+    if inner := places.module(error):
+        failure["message"] = f"{failure['message']} (in {inner}, which it imports)"
     where = places.place(error)
     return {**failure, "data": where} if where else failure
 
@@ -117,6 +119,7 @@ executes.execute = sources.run
 lines.open_lines()
 more: Any = hashlib
 more.pbkdf2_hmac = digests.pbkdf2_hmac
+numbers.number_as_linux()
 outside.close()
 store.keep_baked()
 files.let_through()

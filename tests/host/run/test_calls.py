@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from cloche.tenancy import Policy
 from cloche.testing import double
 from cloche_codegen import Step
 
+ADVICE = ": it takes several where they have no default"
 ENGINES: list[type[CellSource]] = [SandboxEngine, DirectEngine]
 
 
@@ -136,6 +138,39 @@ async def test_a_child_is_called_like_a_function() -> None:
 
 
 @workflow
+async def optional(name: str, plan: str = "free", *, seats: int = 1) -> str:
+    return f"{name} {plan} {seats}"
+
+
+@workflow
+async def too_much_for_a_child(name: str) -> list[str]:
+    said = [await optional(name), await optional(name=name)]
+    try:
+        await optional(name, "pro")
+    except TypeError as error:
+        said.append(str(error))
+    try:
+        await optional(name, seats=2)
+    except TypeError as error:
+        said.append(str(error))
+    return said
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@in_loop
+async def test_no_argument_of_a_child_is_dropped(engine: Any) -> None:
+    needs_python()
+    async with Cloche(workflows=[too_much_for_a_child, optional], engine=engine()) as app:
+        result = (await (await app.start(too_much_for_a_child, "ann")).result()).unwrap()
+    assert result == [
+        "ann free 1",
+        "ann free 1",
+        f"optional() takes one argument, 'name', as a run of its own, not 'plan'{ADVICE}",
+        f"optional() takes one argument, 'name', as a run of its own, not 'seats'{ADVICE}",
+    ]
+
+
+@workflow
 async def forgets(amount: int) -> str:
     with_tip(amount)  # type: ignore[unused-coroutine]
     return "done"
@@ -146,8 +181,12 @@ async def test_a_step_that_nobody_awaits_fails_the_run() -> None:
     needs_python()
     result = await result_of(forgets, 5)
     assert result.status == "failed"
-    assert "'with_tip' was called in line " in result.error.message
-    assert result.error.message.endswith("and never awaited, so it never ran: write await with_tip(...)")
+    assert result.error.message == (
+        "'with_tip' was called and never awaited, so it never ran: write await with_tip(...)"
+    )
+    function: Any = forgets.function
+    _, line = inspect.getsourcelines(function)
+    assert f'File "test_calls.py", line {line + 2}, in forgets' in result.error.traceback
 
 
 def waits(function: Any) -> Any:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import tokenize
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -108,17 +110,29 @@ def _is_there(name: str) -> bool:
 
 
 def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is. `importlib.util.find_spec` would import the packages around it, and so run their code."""
+    parent = name.rpartition(".")[0]
     try:
-        return importlib.util.find_spec(name)
+        if not parent or name in sys.modules:
+            return importlib.util.find_spec(name)
+        around = _spec(parent)
+        if around is None or around.submodule_search_locations is None:
+            return None
+        found = (finder.find_spec(name, around.submodule_search_locations) for finder in sys.meta_path)
+        return next((spec for spec in found if spec is not None), None)
     except (ImportError, ValueError, AttributeError):
         return None
 
 
 def _source(spec: ModuleSpec) -> str:
-    loader = spec.loader
-    if not (spec.origin or "").endswith(".py") or loader is None or not hasattr(loader, "get_source"):
-        raise NotBundled(f"{spec.name}, which is not written in Python", "make what needs it a step")
-    return loader.get_source(spec.name) or ""
+    loader, origin = spec.loader, spec.origin or ""
+    if loader is not None and origin.endswith(".py"):
+        if hasattr(loader, "get_source"):
+            return loader.get_source(spec.name) or ""
+        if Path(origin).is_file():  # a loader of a tool's own, as that of pytest for what has tests
+            with tokenize.open(origin) as file:
+                return file.read()
+    raise NotBundled(f"{spec.name}, which is not written in Python", "make what needs it a step")
 
 
 def _check_objects(name: str) -> None:

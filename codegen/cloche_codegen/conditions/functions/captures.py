@@ -34,9 +34,9 @@ PURE_MODULES: Final = GUEST_MODULES - {"logging", "random", "secrets", "time", "
 # What a workflow that is written as a function may use besides.
 WORKFLOW_MODULES: Final = GUEST_MODULES | frozenset([
     "argparse", "ast", "asyncio", "codecs", "configparser", "contextvars", "copyreg", "email", "email.message",
-    "email.mime.multipart", "email.mime.text", "email.parser", "email.policy", "email.utils", "gettext", "gzip", "inspect",
-    "ipaddress", "mimetypes", "pickle", "queue", "quopri", "reprlib", "sched", "shlex", "stringprep", "tomllib", "traceback",
-    "warnings", "weakref", "xml.etree.ElementTree", "zipfile",
+    "email.mime.multipart", "email.mime.text", "email.parser", "email.policy", "email.utils", "errno", "gettext", "gzip",
+    "inspect", "ipaddress", "mimetypes", "pickle", "queue", "quopri", "reprlib", "sched", "shlex", "stringprep", "tomllib",
+    "traceback", "warnings", "weakref", "xml.etree.ElementTree", "zipfile",
 ])  # fmt: skip
 _NOT_INSIDE: Final = {
     "open": "reads files",
