@@ -11,7 +11,6 @@ from cloche.engines import exceptions_of
 from cloche.errors import RedispatchedTooOften, UnknownOutcome
 from cloche.history import Failure, TimeMs
 from cloche.history.effects import StartStep
-from cloche.history.failures import traceback_of
 from cloche.history.ids import STARTED_BY_STEP, derived_key, new_run_key
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
@@ -32,7 +31,7 @@ from cloche.steps.context import (
     state_adapter,
     typed_state,
 )
-from cloche.steps.failing import failure_of, next_delay_ms
+from cloche.steps.failing import failure_of, next_delay_ms, traceback_of
 from cloche.steps.schemas import validated
 from cloche.text import shown
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from cloche.errors import FatalError, InvalidInput, LimitExceeded, RetryableError
-from cloche.history import Failure
+from cloche.history import Failure, failures
 from cloche.history.failures import leaves, name_of
 from cloche.history.retry import RetryPolicy, asked_delay_ms
 from cloche.history.values import encode_plain
 from cloche.steps.redaction import redact
-from cloche_codegen.names import home_of
+from cloche_codegen.names import TARGET_PREFIX, home_of
 
 FAILURE_BYTES_MAX = 512 << 10  # a failure is recorded twice, and crosses
+_OF_TARGET = re.compile(rf"^([ |]*){TARGET_PREFIX}", re.MULTILINE)
 
 
 def next_delay_ms(policy: RetryPolicy, error: BaseException, attempt: int, identity: str) -> int | None:
@@ -48,6 +50,11 @@ def failure_of(error: BaseException, bytes_max: int = FAILURE_BYTES_MAX) -> Fail
     if len(encode_plain(failure.to_wire())) <= bytes_max:
         return failure
     return Failure(failure.name, failure.message, bases=failure.bases)
+
+
+def traceback_of(error: BaseException) -> str:
+    """For people: `failures.traceback_of`, where a class of a file that the command line loaded is of that file's name."""
+    return _OF_TARGET.sub(r"\1", failures.traceback_of(error))
 
 
 def _is_covered(policy: RetryPolicy, error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from cloche import create_workflow, step
 
 @step(retries=0)
 def charge(amount: int) -> int:
-    raise ValueError("declined \\x1b[31m")
+    raise Declined("declined \\x1b[31m")
 
 
 built = create_workflow(id="built").then(charge).commit()
@@ -24,8 +24,11 @@ built = create_workflow(id="built").then(charge).commit()
 @cloche.workflow
 async def native(amount: int) -> int:
     return await charge(amount)
+
+
+class Declined(ValueError): ...
 """
-OF_THE_STEP = ['shop.py", line 8, in charge', '    raise ValueError("declined ', "ValueError: declined \\x1b[31m"]
+OF_THE_STEP = ['shop.py", line 8, in charge', '    raise Declined("declined ', "\nshop.Declined: declined \\x1b[31m"]
 OF_THE_WORKFLOW = ['File "shop.py", line 16, in native', "    return await charge(amount)"]
 
 
@@ -39,7 +42,8 @@ def shop(tmp_path: Path) -> str:
 def test_the_traceback_of_a_step_is_shown(shop: str, store: str) -> None:
     ran = cloche("run", f"{shop}:built", "--input", "1", "--store", store, "--run-id", "r1")
     assert ran.code == 1
-    for text in (ran.err, cloche("show", "r1", "--store", store).err, cloche("log", "r1", "--store", store).out):
+    log = cloche("log", "r1", "--store", store).out.replace("\n       ", "\n")  # indented below their record
+    for text in (ran.err, cloche("show", "r1", "--store", store).err, log):
         assert [part for part in OF_THE_STEP if part not in text] == []
     shown = cloche("show", "r1", "--store", store, "--json").json()
     assert OF_THE_STEP[0] in shown["error"]["traceback"]
@@ -49,7 +53,8 @@ def test_a_native_workflow_shows_its_authors_file_and_line(shop: str, store: str
     needs_python()
     ran = cloche("run", f"{shop}:native", "--input", "1", "--store", store, "--run-id", "r1")
     assert ran.code == 1
-    for text in (ran.err, cloche("show", "r1", "--store", store).err, cloche("log", "r1", "--store", store).out):
+    log = cloche("log", "r1", "--store", store).out.replace("\n       ", "\n")  # indented below their record
+    for text in (ran.err, cloche("show", "r1", "--store", store).err, log):
         assert [part for part in [*OF_THE_STEP, *OF_THE_WORKFLOW] if part not in text] == []
 
 
