@@ -239,7 +239,8 @@ def sink():
     trace = end[1].pop("trace")
     of_exceptions = ["builtins.Exception", "builtins.BaseException"]
     cause = {
-        "name": "KeyError", "message": "'k'", "bases": ["builtins.KeyError", "builtins.LookupError", *of_exceptions],
+        "name": "KeyError", "message": "'k'", "data": {"args": ["k"]},
+        "bases": ["builtins.KeyError", "builtins.LookupError", *of_exceptions],
     }  # fmt: skip
     assert end == [
         FAIL, {"name": "Broke", "message": "sunk", "data": {"depth": 3}, "bases": of_exceptions, "cause": cause}
