@@ -109,7 +109,11 @@ async def test_a_block_tolerates_as_many_failures_as_it_says(case: Case) -> None
     one = create_workflow(id="w").parallel(arms, tolerated_failures=1)
     assert outcome(await case.start(one, {"v": 1})) == ("success", {"inc": {"v": 2}})
     none = create_workflow(id="w0").parallel(arms, tolerated_failures=0)
-    assert failure(await case.start(none, {"v": 1}, run_id="r2")) == ("RuntimeError", "boom")
+    result = await case.start(none, {"v": 1}, run_id="r2")
+    name, message = failure(result)
+    assert (name, message.partition("; ")[2]) == ("CompletionError", "the first: RuntimeError: boom")
+    assert result.error is not None
+    assert [item["status"] for item in result.error.data["items"]] == ["failed", "canceled"]
 
 
 @everywhere

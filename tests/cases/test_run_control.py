@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from support.cases import Case, everywhere, failure, outcome, outputs, statuses,
 
 from cloche import Step, StepContext, Workflow, create_workflow
 from cloche.errors import NotFound, NotSuspended, RunConflict, UsageError
-from cloche.history import Kind
+from cloche.history import Kind, Record
+
+
+def hashes(records: Sequence[Record]) -> list[bytes]:
+    return [record.hash for record in records]
 
 
 @everywhere
@@ -232,12 +237,14 @@ async def test_a_stream_goes_on_from_any_number_across_a_suspension(case: Case) 
     await case.start(create_workflow(id="w").then(case.journal.inc()).then(case.journal.ask()), {"v": 1})
     run = await case.run()
     before = [record async for record in run.stream()]
-    assert before == await case.records()
+    assert hashes(before) == hashes(await case.records())
     await case.resume({"add": 1})
     later = [record async for record in (await case.run()).stream(from_seq=before[-1].seq)]
-    assert [*before, *later] == await case.records()
-    every = [[record async for record in run.stream(from_seq=seq)] for seq in range(len(before) + len(later) + 1)]
-    assert every == [(await case.records())[seq:] for seq in range(len(before) + len(later) + 1)]
+    assert hashes([*before, *later]) == hashes(await case.records())
+    every = [
+        hashes([record async for record in run.stream(from_seq=seq)]) for seq in range(len(before) + len(later) + 1)
+    ]
+    assert every == [hashes(await case.records())[seq:] for seq in range(len(before) + len(later) + 1)]
 
 
 @uncut
@@ -254,7 +261,7 @@ async def test_a_stream_is_fed_while_the_run_moves(case: Case) -> None:
         seen.append(record)
         if record.kind is Kind.STEP_CALLED and record.path == "s":
             go_on.set()
-    assert seen == await case.records()
+    assert hashes(seen) == hashes(await case.records())
     assert seen[-1].kind is Kind.RUN_COMPLETED
 
 
