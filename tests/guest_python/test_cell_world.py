@@ -194,6 +194,7 @@ def test_a_failure_says_where_in_the_source() -> None:
             "name": "KeyError",
             "bases": ["builtins.KeyError", "builtins.LookupError", *of_exceptions],
             "message": "'k'",
+            "data": {"args": ["k"]},
         },
         "trace": [[6, "main"], [3, "fail"]],
     }

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from cloche_codegen.conditions.values import MISSING
 from oracle.host import Host
 from oracle.promises import Promise, Steps
-from oracle.values import Bail, Thrown, defined, failure_of, named, shown
+from oracle.values import Bail, Thrown, defined, failure_of, named
 
 Call: TypeAlias = Callable[[], Promise]
 Gather: TypeAlias = "Callable[[Block], Any]"
@@ -203,7 +203,7 @@ class ParallelBlocks:
             succeeded = phases.count(ArmPhase.SUCCEEDED)
             message = (
                 f"{arms.what}: of {arms.count}, {succeeded} have succeeded and {len(failed)} have failed; "
-                f"the first: {shown(failed[0])}"
+                f"the first: {failure_of(failed[0])['name']}: {failure_of(failed[0])['message']}"
             )
         else:
             message = f"{arms.what} needs {int(arms.policy.least)} to succeed and has {arms.count}"

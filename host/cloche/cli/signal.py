@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloche.cli.base import ask, command, json_input, store_option, tenant_option
+from cloche.errors import UsageError
 
 if TYPE_CHECKING:
     from cloche.client import Client
@@ -54,7 +55,7 @@ def resume(
         _resume_hook(hook, value, key, store, tenant, as_json)
         return
     if run_id is None or hook is not None:
-        raise click.UsageError("give either RUN, or --hook TOKEN and neither RUN nor a step of it")
+        raise UsageError("give either RUN, or --hook TOKEN and neither RUN nor a step of it")
 
     async def leave(client: Client) -> tuple[list[str] | None, Sequence[str]]:
         paths = await client.request_resume(
@@ -97,7 +98,7 @@ def event(
     """
     value = json_input(data, "--data")
     if (value is not None) + (error is not None) + heartbeat > 1:
-        raise click.UsageError("give one of --data, --error and --heartbeat")
+        raise UsageError("give one of --data, --error and --heartbeat")
 
     async def leave(client: Client) -> tuple[bool, Sequence[str]]:
         if heartbeat:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloche.errors import UsageError
 from cloche.history import Kind, Seq, TimeMs
 from cloche.history.ids import TenantId, tenant_id
 from cloche.history.marks import ERROR, STEP, checked_tags, tag_marks
+from cloche.history.messages import CompleteRun, FailRun, Started
+from cloche.history.notes import RunCreated, RunStopped
+from cloche.history.reading import message_of, unpack_started
 from cloche.operations.filters import status_of
 from cloche.operations.forms import to_json
 from cloche.store import RunFilter, RunRow
@@ -114,13 +117,15 @@ async def _has_text(store: Store, row: RunRow, text: str) -> bool:
 
 
 def _told(record: Record) -> str:
-    content: Any = record.content()
-    if record.kind is Kind.RUN_CREATED:  # of a run that waits to begin, its start
-        from cloche.history.values import decode
-
-        queued = content.get("queued")
-        return to_json(decode(queued)) if queued else ""
-    return to_json(content)
+    """What its run was given, or came to. Neither times nor the seed, in which any digits may stand."""
+    match message_of(record):
+        case RunCreated(queued=queued):  # of a run that waits to begin, its start
+            return to_json(unpack_started(queued).input) if queued else ""
+        case Started(input=value) | CompleteRun(value):
+            return to_json(value)
+        case FailRun(failure) | RunStopped(failure=failure):
+            return to_json([failure.name, failure.message, failure.data])
+    return ""
 
 
 def _ms(time: datetime | int | None) -> TimeMs | None:

@@ -280,7 +280,8 @@ class NewRuns:
             check_start(policy, code, started)
             try:
                 await self._begin(key, code, policy, started, {"request": digest, **more}, request, begun)
-            except SeqConflict:  # another process was faster
+            except SeqConflict:  # another process was faster, or a call that gave up has begun it here
+                await self._starting.begun(key)
                 if await store.run(key) is None:
                     raise
                 await self._find_again(key, code, digest, value, request)

@@ -96,6 +96,12 @@ class Starting:
             driver.inputs.accept(started, request)
         await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
 
+    async def begun(self, key: RunKey) -> None:
+        """Wait until a run that is being begun here is in the store, or is not."""
+        if (driver := self._drivers.get(key)) is not None:
+            with contextlib.suppress(Exception):  # whoever begins it is told
+                await asyncio.shield(driver.ready)
+
     def lend(self, lender: RunKey, key: RunKey) -> bool:
         """Whether the run `key` has the place of the run that begins it, until one of them has ended."""
         return self._drivers.places.lend(lender, key)

@@ -23,6 +23,7 @@ DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "request_resume": lambda tenant, run: tenant.request_resume(run),
     "resume with a key": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}, idempotency_key="k"),
     "send_event": lambda tenant, run: tenant.send_event(run, "paid", 1),
+    "heartbeat_event": lambda tenant, run: tenant.heartbeat_event(run, "paid"),
     "cancel": lambda tenant, run: tenant.cancel(run),
     "fork": lambda tenant, run: tenant.fork(run, at="inc"),
     "delete": lambda tenant, run: tenant.delete(run),

@@ -206,6 +206,15 @@ async def wrong(n: int) -> str:
     return "it arrived"
 
 
+class Total(BaseModel):
+    sum: int
+
+
+@cloche.workflow(id="another_type")
+async def another_type(n: int) -> Total:
+    return {"summe": n}  # type: ignore[return-value]
+
+
 @cloche.workflow(id="clocks")
 async def clocks(day: dt.date) -> list[str]:
     """The clocks change in the night: a day later is 23 hours later."""

@@ -68,6 +68,16 @@ async def test_what_is_in_a_model_is_validated_where_it_arrives() -> None:
 
 
 @in_loop
+async def test_a_workflow_that_returns_another_type_fails() -> None:
+    result = await ended(author.another_type, 3)
+    assert result.error is not None
+    assert (result.status, result.error.name) == ("failed", "InvalidResult")
+    assert result.error.message.endswith(
+        "the result of workflow 'another_type' does not fit its schema: sum: Field required"
+    )
+
+
+@in_loop
 async def test_state_has_types_inside() -> None:
     result = await ended(author.stateful, 4, initial_state={"phase": "open"})
     assert (result.status, result.result) == ("success", [True, True, True]), result.error

@@ -35,7 +35,7 @@ class LongAnswer(BaseModel):
 
 
 def version(model: Any, answer: Any = None, gives: Any = None) -> Workflow:
-    @step(id="reserve")
+    @step(id="reserve", output_schema=model if gives is None else None)
     async def reserve(data: Any) -> Any:
         return {"sku": "bolt"} if gives is None else gives
 

@@ -330,6 +330,18 @@ def test_an_attempt_that_ends_oddly_fails_its_step(execute: Any, name: str, time
     live()
 
 
+@pytest.mark.parametrize("what", ["StopIteration, in a thread", "StopIteration"])
+@in_loop
+async def test_a_run_whose_attempt_ended_oddly_can_be_canceled(what: str) -> None:
+    execute, _ = UNSEEN[what]
+    odd = create_step(id="odd", execute=execute, retry_config=RetryConfig(attempts=5, delay_s=3600))
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(odd).commit()], world=ManualWorld()) as app:
+        run = await app.start("w", 1)
+        await until(run.history, lambda records: any(record.kind is Kind.ATTEMPT_FAILED for record in records))
+        await run.cancel()
+        assert (await run.result(final=True)).status == "canceled"
+
+
 @in_loop
 async def test_what_can_be_read_of_an_exception_is_kept() -> None:
     odd = create_step(id="odd", execute=lambda data: _raises(Holds()))
@@ -378,19 +390,20 @@ async def test_a_wait_of_another_type_fails_its_step_at_once() -> None:
 # ---- what an attempt sees is what was recorded -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("schema", [None, Any, dict], ids=["no schema", "any value", "a mapping"])
 @in_loop
-async def test_each_attempt_gets_its_input_as_it_was_recorded() -> None:
+async def test_each_attempt_gets_its_input_as_it_was_recorded(schema: Any) -> None:
     seen: list[Any] = []
 
-    @step(retries=2)
-    async def consume(data: Any) -> None:
+    async def consume(data):  # type: ignore[no-untyped-def] # an annotation would be a schema
         seen.append({"token": data["token"], "rows": list(data["rows"])})
         del data["token"]
         data["rows"].append("x")
         if len(seen) < 3:
             raise ConnectionError("again")
 
-    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(consume).commit()]) as app:
+    one = create_step(id="consume", execute=consume, retries=2, input_schema=schema)
+    async with AppOn(MemoryStore(), workflows=[create_workflow(id="w").then(one).commit()]) as app:
         result = await (await app.start("w", {"token": "t", "rows": []})).result()
     assert (result.status, seen) == ("success", [{"token": "t", "rows": []}] * 3)
 

@@ -132,6 +132,7 @@ def _noted(error: Exception, note: str) -> Exception:
 
 HUGE: dict[str, Callable[[], Exception]] = {
     "message": lambda: ConnectionError("500 " + "x" * (12 * MEGABYTE)),
+    "message longer than a record": lambda: ConnectionError("500 " + "x" * SIZE_MAX),
     "text in an attribute": lambda: Answered("no", page="x" * (5 * MEGABYTE)),
     "rows in an attribute": lambda: Answered("no", rows=list(range(200_000))),
     "note": lambda: _noted(ConnectionError("no"), "x" * (5 * MEGABYTE)),

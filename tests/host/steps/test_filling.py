@@ -70,6 +70,22 @@ async def test_every_attempt_of_a_call_is_given_the_same_input() -> None:
 
 
 @in_loop
+async def test_a_request_that_is_made_again_is_the_same_run() -> None:
+    """What the schema of the workflow draws is no part of the request."""
+    placed: list[Order] = []
+
+    async def place(order: Order) -> str:
+        placed.append(order)
+        return str(order.trace_id)
+
+    step = create_step(id="place", execute=place)
+    workflow = create_workflow(id="w", input_schema=Order).then(step).commit()
+    async with AppOn(MemoryStore(), workflows=[workflow]) as app:
+        first, again = [await (await app.start("w", SKU, run_id="r1")).result() for _ in range(2)]
+    assert [first.result, again.result] == [str(order.trace_id) for order in placed] * 2
+
+
+@in_loop
 async def test_what_is_drawn_is_in_the_commit_of_the_call() -> None:
     """It costs no commit more, and the attempt begins after it."""
     store, seen = MemoryStore(), Seen(1)

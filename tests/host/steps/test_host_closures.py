@@ -59,6 +59,15 @@ class Oracle:
     def breaks(self, data: Any) -> Any:
         raise ValueError(f"no answer to {data['v']}")
 
+    def nothing_found(self, data: Any) -> Any:
+        return next(one for one in self.asked if one > 10)
+
+    async def nothing_found_later(self, data: Any) -> Any:
+        return next(one for one in self.asked if one > 10)
+
+    def given_up(self, data: Any) -> Any:
+        raise GeneratorExit
+
 
 def nested(function: Any) -> Workflow:
     return create_workflow(id="n", mode="host-closures").map(function).commit()
@@ -155,6 +164,24 @@ async def test_one_that_raises_fails_the_run_once_with_its_name_and_text() -> No
         )
         records = await (await app.get("r1")).history()
         assert [record.kind for record in records].count(Kind.ATTEMPT_STARTED) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("asked", [Oracle.nothing_found, Oracle.nothing_found_later, Oracle.given_up])
+@pytest.mark.parametrize("where", ["map", "choose"])
+def test_one_that_raises_what_iteration_uses_fails_the_run(
+    engine: Callable[[], CellSource], asked: Any, where: str
+) -> None:
+    @in_loop
+    async def test() -> None:
+        oracle, journal = Oracle(), Journal()
+        function = getattr(oracle, asked.__name__)
+        workflow = build().map(function) if where == "map" else build().choose([(function, journal.inc())])
+        async with AppOn(MemoryStore(), workflows=[workflow.commit()], engine=engine(), policy=LEAVE) as app:
+            assert (await life(app, {"v": 1})).status == "failed"
+        assert journal.began == []
+
+    test()
 
 
 @in_loop

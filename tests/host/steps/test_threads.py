@@ -13,7 +13,7 @@ from support.apps import AppOn, in_loop, until
 
 from cloche import create_step, create_workflow
 from cloche.history import TenantId
-from cloche.steps.threads import OutOfTime, StepThreads
+from cloche.steps.threads import THREADS, OutOfTime, StepThreads
 from cloche.store import MemoryStore
 
 ACME, BOB = TenantId("acme"), TenantId("bob")
@@ -66,6 +66,31 @@ async def test_tenants_take_turns_for_threads() -> None:
     held.set()
     await asyncio.gather(first, *tasks)
     assert order.index("bob") <= 1
+
+
+@in_loop
+async def test_a_step_that_waits_for_a_thread_does_not_fail_for_it() -> None:
+    """Hung steps hold all threads for longer than it may take."""
+    never, hung, began = threading.Event(), list[int](), list[int]()
+
+    def hang(number: int) -> None:
+        hung.append(number)
+        never.wait()
+
+    def quick(number: int) -> int:
+        began.append(number)
+        return number
+
+    hangs = create_step(id="hang", execute=hang, timeout_s=1.5)
+    hanging = create_workflow(id="hanging").foreach(hangs, concurrency=THREADS + 8, on_error="collect").commit()
+    fine = create_workflow(id="fine").then(create_step(id="quick", execute=quick, timeout_s=1)).commit()
+    async with AppOn(MemoryStore(), workflows=[hanging, fine]) as app:
+        held = await app.start("hanging", list(range(THREADS + 8)))
+        await until(lambda: len(hung) >= THREADS)
+        result = await (await app.start("fine", 1)).result()
+        assert (result.status, result.result, began) == ("success", 1, [1]), result.error
+        never.set()
+        await held.result()
 
 
 @pytest.mark.parametrize("obeys", [True, False], ids=["swallows its cancellation", "goes on for ever"])

@@ -214,11 +214,19 @@ async def test_a_value_arrives_as_its_annotation_says(value: Any, kind: Any, gue
         assert seen.tzinfo == PLACE
 
 
+@pytest.mark.parametrize("guest", ["javascript", "python"])
+@in_loop
+async def test_a_time_without_an_annotation_keeps_its_microseconds(guest: str) -> None:
+    row = {"changed": dt.datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)}
+    assert await handed_on(row, Any, guest) == row
+
+
 @dataclasses.dataclass
 class Parcel:
     weight: int
     unit: dataclasses.InitVar[str]
     LOG: typing.ClassVar[logging.Logger] = logging.getLogger("parcel")
+    KIND: typing.ClassVar[str] = "parcel"
 
     def __post_init__(self, unit: str) -> None:
         if unit == "kg":

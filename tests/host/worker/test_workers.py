@@ -251,6 +251,38 @@ async def test_the_only_survivor_takes_over_from_a_killed_process(tmp_path: Path
         assert await ended(run) == ("success", 2)
 
 
+FLOWS = """
+import os
+from cloche import create_step, create_workflow
+
+def held(data):
+    open(os.environ["MARK"], "w").close()
+
+workflow = create_workflow(id="w").then(create_step(id="held", execute=held)).commit()
+"""
+
+
+@in_loop
+async def test_a_worker_that_reaches_the_store_by_a_link_takes_nothing_from_one_that_lives(
+    journal: Journal, tmp_path: Path
+) -> None:
+    file, link, mark, gate = tmp_path / "runs.db", tmp_path / "current.db", tmp_path / "mark", asyncio.Event()
+    link.symlink_to(file)
+    (tmp_path / "flows.py").write_text(FLOWS)
+    workflow = create_workflow(id="w").then(held_step(journal, gate)).commit()
+    command = [sys.executable, "-m", "cloche.cli", "worker", "flows.py:workflow", "--store", str(link), "--once"]
+    async with Cloche(file, workflows=[workflow]) as app:
+        run = await app.start("w", 1, run_id="r1")
+        await until(lambda: journal.began)
+        environment = {**os.environ, "MARK": str(mark)}
+        other = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment)
+        code = await other.wait()
+        gate.set()
+        assert await ended(run) == ("success", 1)
+    assert (journal.began, mark.exists()) == (["held"], False)
+    assert code == 75  # a run of the store was open, and none could move
+
+
 # ---- once ----------------------------------------------------------------------------------------------------------------
 
 

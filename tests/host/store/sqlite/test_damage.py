@@ -117,13 +117,16 @@ async def test_every_byte_of_a_blob_is_watched(sample: Sample) -> None:
     assert answers == [[Finding(None, None, f"the stored code or guest {digest} is not what its digest says")]] * 80
 
 
-@pytest.mark.parametrize("share", range(4))
+SHARES = 16  # each a test, which may take so long
+
+
+@pytest.mark.parametrize("share", range(SHARES))
 @in_loop
 async def test_no_byte_of_the_file_makes_the_audit_stumble(sample: Sample, share: int) -> None:
     """Headers, schema, free space and all: an answer each time, findings or a typed error, and a whole store is never claimed
     when a record cannot be read back."""
     expected = [log.records for log in sample.logs]
-    for at in range(share * 7, len(sample.data), 4 * 7):
+    for at in range(share * 7, len(sample.data), SHARES * 7):
         if await sample.damaged(flipped(sample.data, at)) == []:
             async with closed_after(SqliteStore(sample.file)) as store:
                 assert [await all_records(store, log.key) for log in sample.logs] == expected

@@ -14,10 +14,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from support.apps import in_loop
+from support.apps import Journal, in_loop
 from support.histories import at
 from support.stores import closed_after, key
 
+from cloche import Cloche, create_workflow
 from cloche.errors import DamagedStore, StoreFailed, StoreUnavailable
 from cloche.store import SqliteStore
 from cloche.store.sqlite.files import _life_in_lock
@@ -97,7 +98,7 @@ def _removed(path: Path) -> None:
 
 
 def _renamed(path: Path) -> None:
-    path.rename(path.with_name("old"))
+    path.rename(path.with_name(f"old-{path.name}"))
 
 
 def _replaced(path: Path) -> None:
@@ -119,6 +120,23 @@ async def test_nothing_is_acknowledged_into_a_file_that_is_gone(
         await _post(store, "after")
     with pytest.raises(StoreFailed, match="while the store was open"):  # from now on, whatever is asked
         await store.runs()
+
+
+@pytest.mark.parametrize("happens", [_removed, _renamed])
+@in_loop
+async def test_no_run_is_acknowledged_into_files_that_are_gone(
+    path: Path, journal: Journal, happens: Callable[[Path], None]
+) -> None:
+    workflow = create_workflow(id="w").then(journal.inc()).commit()
+    async with Cloche(path, workflows=[workflow]) as app:
+        await (await app.start("w", {"v": 1}, run_id="before")).result()
+        for file in FILES:
+            happens(Path(f"{path}{file}"))
+        with pytest.raises(StoreFailed, match="while the store was open"):
+            await app.start("w", {"v": 1}, run_id="after")
+    async with Cloche(path, workflows=[workflow]) as app:
+        assert [row.key.run for row in await app.list()] == []
+        assert (await (await app.start("w", {"v": 1}, run_id="after")).result()).status == "success"
 
 
 @in_loop
