@@ -114,7 +114,9 @@ def test_the_flows_reach_what_they_are_to_reach() -> None:
         Kind.CHILD_ENDED,
         Kind.CANCEL_DELIVERED,
         Kind.RUN_CANCELED_BY_CODE,
+        Kind.TAGGED,
+        Kind.DEADLINE_SET,
     }  # of code, not of graphs
-    others = {Kind.LOG_LINE, Kind.CALL_ABANDONED, Kind.RUN_UPGRADED, Kind.PATCHED}
+    others = {Kind.HOOK_FAILED, Kind.LOG_LINE, Kind.CALL_ABANDONED, Kind.RUN_UPGRADED, Kind.PATCHED}
     wanted = {"success", "failed", "canceled"} | {kind.name for kind in (EVENTS | COMMANDS) - native - others}
     assert wanted <= set(seen), wanted - set(seen)
