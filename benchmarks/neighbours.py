@@ -59,7 +59,7 @@ def neighbours(scale: Scale) -> Iterator[Figure]:
 
     idle, busy = w.run(main())
     yield Figure("a step beside 50 tenants that compute", busy, "ms", "the same step alone", idle, 3 * idle)
-    for attack in ATTACKS:
+    for attack in ATTACKS if scale.most >= len(ATTACKS) else ATTACKS[:2]:
         for place, make in PLACES.items():
             yield w.run(_attacked(attack, place, make()))
 
