@@ -57,10 +57,12 @@ def test_output_that_is_not_on_the_page_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_left_running_is_ended_with_the_page(tmp_path: Path) -> None:
-    server = File("server.py", "# server.py\nimport os, time\nprint(os.getpid())\ntime.sleep(600)\n")
+    # Its number is in the file before it says a word.
+    lines = ["# server.py", "import os, pathlib, time", "pathlib.Path('pid').write_text(str(os.getpid()))"]
+    server = File("server.py", "\n".join([*lines, "print('up', flush=True)", "time.sleep(600)", ""]))
     with reader(tmp_path) as one:
         assert one.perform(server) is None
-        assert one.perform(Command("python server.py | tee pid &", "…\n")) is None
+        assert one.perform(Command("python server.py &", "up\n")) is None
         pid = int((tmp_path / "pid").read_text())
         os.kill(pid, 0)  # it is there
     with pytest.raises(ProcessLookupError):
