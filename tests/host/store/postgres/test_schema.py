@@ -45,7 +45,7 @@ def test_it_is_made_once_whoever_asks(server: Server) -> None:
         return list(await asyncio.gather(*(migrations.migrate(address) for _ in range(3))))
 
     assert sorted(asyncio.run(together())) == [[], [], ALL]
-    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == "4|1"
+    assert server.psql(f"SELECT version, serves FROM {address.schema}.meta") == f"{migrations.VERSION}|1"
 
 
 def test_what_is_printed_makes_the_same(server: Server) -> None:
@@ -110,8 +110,10 @@ def test_who_may_not_make_it_is_told(server: Server) -> None:
 
 def test_a_newer_one_is_left_alone(server: Server) -> None:
     address = migrated(server)
-    server.psql(f"UPDATE {address.schema}.meta SET version = 6, serves = 5")
-    with pytest.raises(ForeignStore, match=r"newer cloche \(version 6, this one knows 4\): upgrade cloche"):
+    newest = migrations.VERSION
+    server.psql(f"UPDATE {address.schema}.meta SET version = {newest + 2}, serves = {newest + 1}")
+    said = rf"newer cloche \(version {newest + 2}, this one knows {newest}\): upgrade cloche"
+    with pytest.raises(ForeignStore, match=said):
         asyncio.run(migrations.migrate(address))
 
 

@@ -1,0 +1,2 @@
+-- Store version 10.
+SELECT 1
