@@ -172,7 +172,7 @@ class RunDriver:
         except ClocheError as error:
             await self._block(error)
             self.fail(error)
-            self._finished()
+            _finished(self)
             return
         self.ready.set_result(None)
         self._services.supervisor.announce(self.key)  # one that waits for its children alone gives them its place
@@ -295,14 +295,9 @@ class RunDriver:
                 await self.live.forget()
             await supervisor.release(self)
         finally:
-            self._finished(keeps_cell=parked and self.live.cell is not None)
+            _finished(self, keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
             supervisor.look_for_requests()  # a child that ended meanwhile has left one
-
-    def _finished(self, *, keeps_cell: bool = False) -> None:
-        self._services.supervisor.finished(self, keeps_cell=keeps_cell)
-        if (observer := self._services.observer) is not None:
-            observer.left(self)
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
@@ -320,6 +315,12 @@ class RunDriver:
             return False
         self._services.ownership.expect(row_at_rest(machine)[1])
         return True
+
+
+def _finished(driver: RunDriver, *, keeps_cell: bool = False) -> None:
+    driver._services.supervisor.finished(driver, keeps_cell=keeps_cell)
+    if (observer := driver._services.observer) is not None:
+        observer.left(driver)
 
 
 def only_waits(driver: RunDriver) -> bool:
