@@ -24,6 +24,7 @@ from cloche.cli.base import (
     tell_of_compiling,
     tenant_option,
 )
+from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ def _exit_code(result: RunResult) -> int:
     is_flag=True,
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
+@click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@telemetry_options
 @isolation_option
 @drain_option
 @steps_option
@@ -211,6 +214,9 @@ def worker(
     targets: tuple[str, ...],
     store: str,
     once: bool,
+    metrics: str | None,
+    log_format: str,
+    metrics_of_tenants: int,
     isolation: str,
     drain: float,
     steps: str | None,
@@ -232,6 +238,10 @@ def worker(
 
     tell_of_compiling()
     app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+    app.observers += watching(log_format)
+    if metrics is not None:
+        app.observers.append(made := made_metrics(store, metrics_of_tenants))
+        serve_metrics(made, metrics)
 
     async def whole(leaving: Leaving) -> int:
         async with app:

@@ -21,6 +21,7 @@ from cloche.history.ids import TenantId, new_run_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
+from cloche.run.observing import Observer
 from cloche.run.results import RunResult
 from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
@@ -69,6 +70,7 @@ class Cloche(Client, Hosting, Upkeep):
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
         skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
             the log says so.
+        observers: who hears of what happens to runs here: `telemetry.Metrics`, `telemetry.Traces`.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -93,6 +95,7 @@ class Cloche(Client, Hosting, Upkeep):
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         skew_max_s: float = SKEW_MAX_S,
+        observers: Sequence[Observer] = (),
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
@@ -101,8 +104,8 @@ class Cloche(Client, Hosting, Upkeep):
         self._engine = engine or SandboxEngine()
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
-        self._drain_timeout_s = drain_timeout_s
-        self._handle_sigterm = handle_sigterm
+        self._drain_timeout_s, self._handle_sigterm = drain_timeout_s, handle_sigterm
+        self.observers = list(observers)  # more may be added until it is entered
         self._make_worker = partial(
             Worker,
             checkpoint_every=checkpoint_every,
@@ -111,6 +114,7 @@ class Cloche(Client, Hosting, Upkeep):
             loop_stall_max_s=loop_stall_max_s,
             skew_max_s=skew_max_s,
             resources=resources,
+            observers=self.observers,
         )
         self._worker: Worker | None = None
         self._closing: asyncio.Future[None] | None = None

@@ -60,12 +60,6 @@ class EventBody(Given):
     heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
 
 
-class HookBody(Given):
-    """What is sent to whichever run waits with a hook."""
-
-    payload: Any = None
-
-
 class HookTaken(Shown):
     """The run that waits with the hook."""
 

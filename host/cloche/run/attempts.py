@@ -300,7 +300,10 @@ class Attempts:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
             asked = Arguments(start.given, start.keywords)
-            outcomes.tell(start, await attempt(services.runner, step, tenant, asked, context, checks))
+            work = attempt(services.runner, step, tenant, asked, context, checks)
+            if services.observer is not None:
+                work = services.observer.attempted(self._run, step, start, work)
+            outcomes.tell(start, await work)
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise

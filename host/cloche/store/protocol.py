@@ -29,6 +29,7 @@ from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
+from cloche.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
@@ -340,7 +341,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
+class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Protocol):
     """One connection to a store, with all facets.
 
     Raises:
