@@ -24,6 +24,7 @@ from cloche.cli.base import (
     tell_of_compiling,
     tenant_option,
 )
+from cloche.cli.logs import log_options, set_up
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ def _exit_code(result: RunResult) -> int:
 )
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def worker(
@@ -213,6 +215,8 @@ def worker(
     once: bool,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -226,12 +230,14 @@ def worker(
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
+      cloche worker app.py:app --log-format json -v
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    tell_of_compiling()
-    app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+    found = find_runnable(targets, steps)
+    set_up(log_format, verbose)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
 
     async def whole(leaving: Leaving) -> int:
         async with app:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, say, steps_option, store_option, target_argument, tell_of_compiling, tenant_option
+from cloche.cli.base import command, say, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.logs import log_options, set_up
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ LOCAL_RATES: Any = {
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def serve(
@@ -39,6 +41,8 @@ def serve(
     port: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -58,10 +62,12 @@ def serve(
 
     client: Client | Cloche
     if targets:
-        tell_of_compiling()
-        client = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+        found = find_runnable(targets, steps)
+        set_up(log_format, verbose)
+        client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
         drain = client.drain_timeout_s
     else:
+        set_up(log_format, verbose)
         client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:
