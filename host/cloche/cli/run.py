@@ -24,6 +24,7 @@ from cloche.cli.base import (
     tell_of_compiling,
     tenant_option,
 )
+from cloche.cli.logs import log_options, set_up
 from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import RESTING, RunStatus
 
@@ -208,6 +209,7 @@ def _exit_code(result: RunResult) -> int:
 @telemetry_options
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def worker(
@@ -215,10 +217,11 @@ def worker(
     store: str,
     once: bool,
     metrics: str | None,
-    log_format: str,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -232,13 +235,15 @@ def worker(
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
+      cloche worker app.py:app --log-format json -v
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    tell_of_compiling()
-    app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
-    app.observers += watching(log_format)
+    found = find_runnable(targets, steps)
+    set_up(log_format, verbose)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app.observers += watching()
     if metrics is not None:
         app.observers.append(made := made_metrics(store, metrics_of_tenants))
         serve_metrics(made, metrics)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, say, steps_option, store_option, target_argument, tell_of_compiling, tenant_option
+from cloche.cli.base import command, say, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.logs import log_options, set_up
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
 from cloche.cli.telemetry import made_metrics, telemetry_options, watching
 
@@ -44,6 +45,7 @@ LOCAL_RATES: Any = {
 @telemetry_options
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def serve(
@@ -53,10 +55,11 @@ def serve(
     port: int,
     webhook_hosts: tuple[str, ...],
     to_loopback: bool,
-    log_format: str,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -79,11 +82,13 @@ def serve(
     client: Client | Cloche
     metrics = made_metrics(store, metrics_of_tenants)
     if targets:
-        tell_of_compiling()
-        client = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
-        client.observers += [metrics, *watching(log_format)]
+        found = find_runnable(targets, steps)
+        set_up(log_format, verbose)
+        client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+        client.observers += [metrics, *watching()]
         drain = client.drain_timeout_s
     else:
+        set_up(log_format, verbose)
         client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:

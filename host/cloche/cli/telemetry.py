@@ -14,14 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def telemetry_options(command: F) -> F:
-    """`--log-format` and `--metrics-of-tenants`."""
-    logs = click.option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="json: each line of the log an object, with the ids of run, step and trace.",
-    )
+    """`--metrics-of-tenants`."""
     tenants = click.option(
         "--metrics-of-tenants",
         type=click.IntRange(0),
@@ -30,7 +23,7 @@ def telemetry_options(command: F) -> F:
         metavar="COUNT",
         help="How many tenants have a label of their own in metrics; 0: metrics have no tenants.",
     )
-    return logs(tenants(command))
+    return tenants(command)
 
 
 def made_metrics(store: str, metrics_of_tenants: int) -> Metrics:
@@ -45,24 +38,15 @@ def made_metrics(store: str, metrics_of_tenants: int) -> Metrics:
     return Metrics(tenants_max=metrics_of_tenants, store=kind)
 
 
-def watching(log_format: str) -> list[Any]:
-    """Who else watches the runs of a process: logs where they are JSON, and traces where OpenTelemetry is installed."""
-    import logging
+def watching() -> list[Any]:
+    """Who else watches the runs of a process: traces, where OpenTelemetry is installed."""
     from importlib.util import find_spec
 
-    from cloche.telemetry import JsonLines, Logs
+    if find_spec("opentelemetry") is None:
+        return []
+    from cloche.telemetry import Traces
 
-    found: list[Any] = []
-    if log_format == "json":
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonLines())
-        logging.basicConfig(level=logging.INFO, handlers=[handler])
-        found.append(Logs())
-    if find_spec("opentelemetry") is not None:
-        from cloche.telemetry import Traces
-
-        found.append(Traces())
-    return found
+    return [Traces()]
 
 
 def serve_metrics(metrics: Metrics, address: str) -> None:

@@ -18,6 +18,7 @@ from cloche.engines import CellSource, SandboxEngine
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import TenantId, new_run_key
+from cloche.operations.retention import Sweeper
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
@@ -25,7 +26,7 @@ from cloche.run.observing import Observer
 from cloche.run.results import RunResult
 from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
-from cloche.tenancy import InForce, Policy
+from cloche.tenancy import InForce, Policy, Retention
 from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
@@ -68,6 +69,7 @@ class Cloche(Client, Hosting, Upkeep):
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
+        retention: how long runs that have ended are kept; by default for ever. This worker deletes them, some at a time.
         skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
             the log says so.
         observers: who hears of what happens to runs here: `telemetry.Metrics`, `telemetry.Traces`.
@@ -96,6 +98,7 @@ class Cloche(Client, Hosting, Upkeep):
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         skew_max_s: float = SKEW_MAX_S,
         observers: Sequence[Observer] = (),
+        retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
@@ -117,6 +120,7 @@ class Cloche(Client, Hosting, Upkeep):
             observers=self.observers,
         )
         self._worker: Worker | None = None
+        self._sweeper = Sweeper(retention or Retention())
         self._closing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,6 +141,7 @@ class Cloche(Client, Hosting, Upkeep):
         except BaseException:
             await store.close()
             raise
+        self._sweeper.begin(store, self._world)
         if self._handle_sigterm:
             shutdown.listen(self._drain)
         return self
@@ -276,6 +281,7 @@ class Cloche(Client, Hosting, Upkeep):
 
     async def _close(self) -> None:
         worker, self._worker = self._worker, None
+        await self._sweeper.end()
         if worker is not None:
             await worker.close(self._drain_timeout_s)
             await worker.store.close()

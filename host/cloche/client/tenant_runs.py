@@ -26,7 +26,7 @@ from cloche.operations.start_requests import has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store import GRANTED, RunRow, Usage, Version
 from cloche.telemetry.starter import tags_with_starter
 from cloche.worker.answers import start_token, token_of
@@ -176,8 +176,11 @@ class Runs(Sought, Many, Telling):
     ) -> list[str] | None:
         """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
 
+        A paused run goes on to its end.
+
         Returns:
-            The paths of the suspended steps that it is for; None if the `idempotency_key` was accepted before.
+            The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
+            before.
 
         Raises:
             NotFound: as `resume`.
@@ -192,8 +195,10 @@ class Runs(Sought, Many, Telling):
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
         machine = await replay.machine_of(store, key)
-        steps = await meant(store, machine, named)
-        await check_first(store, machine, steps, token)
+        steps = []
+        if machine.status != RunStatus.PAUSED:  # what is paused waits for no data
+            steps = await meant(store, machine, named)
+            await check_first(store, machine, steps, token)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()

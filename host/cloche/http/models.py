@@ -249,6 +249,9 @@ class WhyOut(Shown):
     until: int | None
     step: str | None
     attempt: int | None
+    attempts_max: int | None
+    worked_ms: int | None
+    usually_ms: int | None
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
@@ -308,6 +311,7 @@ class RecordOut(Shown):
     hash: str
     body: Any = None
     is_whole: bool
+    times: dict[str, int] | None = None
 
 
 class RecordPage(Shown):

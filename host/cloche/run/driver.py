@@ -33,6 +33,7 @@ from cloche.run.observing import starter_in, starter_of
 from cloche.run.turn import Turn
 from cloche.run.waiters import Waiters
 from cloche.status import RunStatus
+from cloche.steps.output import SCOPE, Scope
 from cloche.store import Lease, NewRun
 from cloche.store.refusals import lease_lost
 
@@ -181,6 +182,7 @@ class RunDriver:
     async def drive(self) -> None:
         """Go on until the run ends, is blocked, or can be parked."""
         parked = False
+        SCOPE.set(Scope(self.key.tenant, self.key.run))  # for what is logged meanwhile
         try:
             parked = await self._loop()
         except LeaseLost as error:  # machine and cell are dropped, and who waits for an answer asks the other worker

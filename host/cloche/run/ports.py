@@ -136,7 +136,7 @@ class DrivenRun(Protocol):
 
 
 class Supervisor(Protocol):
-    """Hears how a run stands, and keeps the table of those that are driven."""
+    """Is told how a run stands, and keeps the table of those that are driven."""
 
     def is_driver(self, run: DrivenRun) -> bool:
         """Whether it is this object that drives its run here."""

@@ -328,6 +328,10 @@ class Maintenance(Protocol):
             HistoryError: a bundle cannot be read; nothing was deleted.
         """
 
+    async def shrink(self, pages: int) -> int:
+        """Give up to so many free pages back to the file system; how many were given. 0 where the store does that by itself, or
+        cannot (a SQLite file of an older release: `VACUUM` it once)."""
+
     async def back_up(self, target: FilePath) -> int:
         """Write a copy of one moment, verified, to the new file `target`, while others write; its size in bytes.
 

@@ -1,15 +1,15 @@
-"""What is seen of runs from outside: metrics, traces, logs. Each is an observer, as in `Cloche(…, observers=[Metrics()])`."""
+"""What is seen of runs from outside: metrics and traces, both observers (`Cloche(…, observers=[Metrics()])`), and log lines."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cloche.telemetry.logs import JsonLines, Logs
+    from cloche.telemetry.logs import JsonLines
     from cloche.telemetry.metrics import Metrics
     from cloche.telemetry.traces import Traces
 
-__all__ = ["JsonLines", "Logs", "Metrics", "Traces"]
+__all__ = ["JsonLines", "Metrics", "Traces"]
 
-_MODULES = {"JsonLines": "logs", "Logs": "logs", "Metrics": "metrics", "Traces": "traces"}
+_MODULES = {"JsonLines": "logs", "Metrics": "metrics", "Traces": "traces"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
-"""Logs with the ids of the run and step that they are of, and of the trace: the same as in spans.
+"""Log lines as JSON, with the run and step that they are of, and the ids of the trace: those of spans.
 
-Whatever a step logs, by `ctx.log` or by a logger of its own, has them. What is replayed runs no step, and so logs nothing.
+Whatever a step logs or prints, by `ctx.log` or by a logger of its own, has them. What is replayed logs nothing.
 """
 
 from __future__ import annotations
@@ -8,46 +8,41 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-
-from cloche.telemetry.watching import Watching
-
-if TYPE_CHECKING:
-    from cloche.history.effects import StartStep
-    from cloche.run.observing import Ended, WatchedRun
-    from cloche_codegen import Step
-
-_where: ContextVar[dict[str, Any] | None] = ContextVar("cloche_logs_of", default=None)
-
-
-class Logs(Watching):
-    """An observer: what is logged in a step is of that step. `JsonLines` writes where."""
-
-    def attempt_begins(self, run: WatchedRun, step: Step, start: StartStep) -> Ended:
-        names: dict[str, Any] = {"workflow.name": run.code.workflow, "workflow.run.id": run.key.run}
-        names |= {"cloche.tenant.id": run.key.tenant, "step.name": str(step.id)}
-        _where.set({**names, "step.id": start.path, "step.attempt": start.attempt})
-        return lambda outcome, error: None  # it is so until the attempt's task ends: its failure is logged there
-
-
-def ids_now() -> dict[str, Any]:
-    """The names of run, step and trace here, as spans have them; empty outside of a step that nobody traces."""
-    found = dict(_where.get() or {})
-    if (trace := sys.modules.get("opentelemetry.trace")) is not None:
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            found |= {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
-    return found
+from typing import Any
 
 
 class JsonLines(logging.Formatter):
-    """Each record as one line of JSON: time, level, logger, message, the exception where there is one, and the ids."""
+    """time (RFC 3339), level, logger, message; tenant, run, step and attempt where the line is about one; trace_id and span_id
+    where there is a trace; error: a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps({**line, **ids_now()}, ensure_ascii=False, default=str)
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **facts_of(record),
+            **_trace(),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def facts_of(record: logging.LogRecord) -> dict[str, Any]:
+    """tenant and run, step and attempt, of the context that wrote the line."""
+    from cloche.steps.output import SCOPE
+
+    scope = getattr(record, "cloche", None) or SCOPE.get()
+    if scope is None:
+        return {}
+    facts: dict[str, Any] = {"tenant": scope.tenant, "run": scope.run}
+    return {**facts, "step": scope.step, "attempt": scope.attempt} if scope.step else facts
+
+
+def _trace() -> dict[str, str]:
+    if (trace := sys.modules.get("opentelemetry.trace")) is None:
+        return {}
+    context = trace.get_current_span().get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"} if context.is_valid else {}

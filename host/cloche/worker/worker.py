@@ -24,6 +24,7 @@ from cloche.run.observing import Observer, Observing
 from cloche.run.ports import ChildStart, Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.status import FINAL
+from cloche.steps.output import begin_capture, end_capture
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
@@ -224,10 +225,12 @@ class Worker:
             StoreError: the store did not answer.
         """
         self.cells.begin()
+        begin_capture()
         try:
             await self.claims.begin()
             await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
         except BaseException:
+            end_capture()
             self.cells.end()
             raise
 
@@ -304,7 +307,7 @@ class Worker:
         self.services.lanes.close()
         await self.membership.leave()
         await self.services.log.close()
-        self.closed = True
+        self._closed()
         self.inbox.close()
         self.listeners.announce_others(())
 
@@ -322,6 +325,11 @@ class Worker:
         await self.services.log.close()
         self.cells.end()
         self.services.lanes.close()
+        self._closed()
+
+    def _closed(self) -> None:
+        if not self.closed:
+            end_capture()
         self.closed = True
 
 
