@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from cloche.client import Client
 from cloche.errors import ClocheError
-from cloche.http import about, hooks, moving, problems, runs, sessions, streams, tokens, webhooks, workflows
+from cloche.http import about, feed, hooks, moving, problems, runs, sessions, streams, tokens, webhooks, workflows
 from cloche.http.gate import OPEN, Gate
 from cloche.http.models import Problem
 from cloche.http.principals import Auth, by_token
@@ -31,6 +31,7 @@ REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
     runs.router,
     streams.router,
+    feed.router,
     moving.router,
     hooks.router,
     workflows.router,

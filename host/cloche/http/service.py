@@ -49,8 +49,13 @@ def service_of(request: Request) -> Service:
     return found
 
 
-def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Options of a route: who may use it, and what it is sent. `of_all_tenants`: only those who reach all of them."""
+def needs(
+    role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | None = None, file: str | None = None
+) -> dict[str, Any]:
+    """Options of a route: who may use it, and what it is sent, a `body` or a `file` of this type.
+
+    `of_all_tenants`: only those who reach all of them.
+    """
 
     async def check(request: Request) -> None:
         principal: Principal = request.scope[PRINCIPAL]
@@ -65,6 +70,9 @@ def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | N
     if body is not None:
         schema = body.model_json_schema()
         extra["requestBody"] = {"content": {kind: {"schema": schema} for kind in (JSON, CBOR)}}
+    if file is not None:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        extra["requestBody"] = {"required": True, "content": {file: binary}}
     return {"dependencies": [Depends(check)], "openapi_extra": extra}
 
 
