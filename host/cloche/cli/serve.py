@@ -79,20 +79,16 @@ def serve(
     from cloche.client import Client
     from cloche.operations.reach import Reach
 
-    client: Client | Cloche
-    metrics = made_metrics(store, metrics_of_tenants)
+    client: Client | Cloche = Client(store, tenant=tenant)
+    metrics, reach = made_metrics(store, metrics_of_tenants), Reach(webhook_hosts, to_loopback)
+    found = find_runnable(targets, steps) if targets else []
+    set_up(log_format, verbose)
     if targets:
-        found = find_runnable(targets, steps)
-        set_up(log_format, verbose)
         client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
         client.observers += [metrics, *watching()]
         drain = client.drain_timeout_s
-    else:
-        set_up(log_format, verbose)
-        client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:
-        reach = Reach(webhook_hosts, to_loopback)
         return await _serve(client, host, port, leaving, reach, metrics, as_json=as_json)
 
     return run_to_end(whole, drain, lambda code: code)

@@ -61,6 +61,8 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/runs/{run_id}/retry"): OPERATOR,
     ("GET", "/v1/runs/{run_id}/why"): VIEWER,
     ("GET", "/v1/failures"): VIEWER,
+    ("GET", "/v1/top"): VIEWER,
+    ("GET", "/v1/runs/{run_id}/timing"): VIEWER,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
     ("GET", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens"): ADMIN,
