@@ -11,7 +11,7 @@ Where one tenant alone is at work nobody waits. In a simulation no time passes, 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from functools import partial
 from time import perf_counter_ns
@@ -105,6 +105,8 @@ class LoopTurns:
         clock: Callable[[], int] = perf_counter_ns,
     ) -> None:
         self.time = LoopTime()
+        # Nanoseconds that each tenant has had, and that no run of it was billed for yet.
+        self.unbilled: defaultdict[TenantId, int] = defaultdict(int)
         self._clock = clock
         self._tenants = tenants
         self._is_real_time = is_real_time
@@ -135,6 +137,7 @@ class LoopTurns:
     def charge(self, tenant: TenantId, ns: int) -> None:
         if self._is_real_time:
             used = self.time.charge(tenant, ns, self._clock())
+            self.unbilled[tenant] += ns
             if self._least_in_pass is None or used < self._least_in_pass:
                 self._least_in_pass = used
 
