@@ -223,8 +223,8 @@ class Lanes:
         return await self.heavy.call(tenant, action)
 
     async def compared(self, tenant: TenantId, value: Any, check: Callable[[], T]) -> T:
-        """What `check` says, which compares `value` with a schema that a tenant has written: beside the loop, where it is large or
-        there are many ways to read it."""
+        """What `check` says, which compares `value` with a schema that a tenant has written. It is done beside the loop where
+        the value is large, or where there are many ways to read it."""
         from cloche_codegen.json_schemas import OverAtOnce, at_once
 
         if is_small(value):
