@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 from unicodedata import is_normalized, normalize
 
 from cloche.errors import InvalidInput, UsageError
@@ -48,9 +47,11 @@ _SHOWN = re.compile(rf" › ([{STARTED_BY_STEP}{RETRY}]?)([1-9][0-9]*)(?=\Z| ›
 _SHOWN_AT_END = re.compile(rf"( › [{STARTED_BY_STEP}{RETRY}]?[1-9][0-9]*)+\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """A run is named by its tenant and its id, in this order, in every table and every chain."""
+class RunKey(NamedTuple):
+    """A run is named by its tenant and its id, in this order, in every table and every chain.
+
+    A named tuple: it is a key of many tables, and each step looks it up ten times; the hash of a dataclass is a call of Python.
+    """
 
     tenant: TenantId
     run: RunId

@@ -39,7 +39,7 @@ from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
-from cloche.store.usage import Metered, TenantUsage, Usage
+from cloche.store.usage import Metered, Stored, TenantUsage, Usage
 from cloche.store.webhooks import OUT, Delivery, WebhookRow
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "RunRow",
     "SqliteStore",
     "Store",
+    "Stored",
     "TenantUsage",
     "TokenRow",
     "Usage",

@@ -28,7 +28,7 @@ from cloche.store.listings import Listings
 from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
 from cloche.store.tokens import Tokens
-from cloche.store.usage import Metered, TenantUsage
+from cloche.store.usage import Metered, Stored, TenantUsage
 from cloche.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -306,6 +306,9 @@ class Metering(Protocol):
 
     async def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         """What tenants have used, in the order of their ids: those that have or had a run, or the one named."""
+
+    async def stored(self, tenant: TenantId) -> Stored:
+        """What lies in the store of this tenant now, but for checkpoints. It goes through all its runs, beside the loop."""
 
     async def metered(self, key: RunKey) -> Metered | None:
         """What a run has used; None if there is no such run."""

@@ -195,7 +195,8 @@ class Policy(BaseModel):
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
         100_000,
-        description="steps that the tenant's runs begin in a second, over all workers, others wait: they are the host's work.",
+        description="tries at steps that the tenant's runs begin in a second, repeated ones too, over all workers, others wait:"
+        " they are the host's work.",
     )
     starts_per_second: Count = Field(
         100_000,
@@ -221,6 +222,21 @@ class Policy(BaseModel):
     queued_runs: Count = Field(
         1_000_000,
         description="runs of the tenant that wait to be driven: more are not taken, for the store is everybody's.",
+    )
+
+    stored_bytes: Count = Field(
+        1 << 50,
+        description="bytes of the tenant in the store, logs, code and checkpoints, over all workers: starts and deploys beyond "
+        "are refused, and open runs wait until there is room.",
+    )
+    open_runs: Count = Field(
+        100_000_000,
+        description="runs of the tenant that have not ended, over all workers, children too: each is looked at when something "
+        "comes for it.",
+    )
+    blocked_runs: Count = Field(
+        10_000_000,
+        description="runs of the tenant that are blocked: nothing more starts until somebody has looked at them.",
     )
 
     waiting_events: Count = Field(
@@ -357,6 +373,9 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "tenant_memory_bytes": (128 * _MIB, "half of what a worker keeps: eight hundred cells of small workflows."),
     "concurrent_runs": (100, "with the cells of all of them in memory this is 10 GiB at most, and 50 MB as a rule."),
     "queued_runs": (10_000, "some KiB each in the store, and minutes to work off."),
+    "stored_bytes": (1 * _GIB, "twenty of the longest logs: the disk is everybody's."),
+    "open_runs": (20_000, "as many as may be at work and queue, and as many that wait for somebody."),
+    "blocked_runs": (1_000, "each is tried again by each worker that joins; nobody mends so many one by one."),
     "waiting_events": (1_000, "nobody sends more to one run before it looks."),
     "waiting_event_bytes": (8 * _MIB, "eight of the largest."),
     "tenant_waiting_events": (10_000, "ten for each of a thousand runs."),
@@ -366,5 +385,13 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
 }
 
 # Of the tenant as a whole, as it is in force today: no run is pinned to them.
-TENANT = ("starts_per_second", "deploys_per_second", "calls_per_second", "tenant_memory_bytes")
+TENANT = (
+    "starts_per_second",
+    "deploys_per_second",
+    "calls_per_second",
+    "tenant_memory_bytes",
+    "stored_bytes",
+    "open_runs",
+    "blocked_runs",
+)
 CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

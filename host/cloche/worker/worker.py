@@ -54,6 +54,7 @@ from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
+from cloche.worker.tenant_sums import TenantSums
 
 if TYPE_CHECKING:
     from cloche_codegen import Step, Workflow
@@ -149,6 +150,7 @@ class Worker:
             self.blocks,
             on_begun=lambda key: self.inbox.begun(key),
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
+            sums=TenantSums(store, checkpoints, policies_of.known, world.monotonic),
             workers=self.membership.count,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied

@@ -31,6 +31,7 @@ class MemoryData:
     marks: dict[RunKey, dict[str, str]] = field(default_factory=dict)  # in the order of their creation
     last_number: int = 0
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
+    bundles: set[tuple[TenantId, str]] = field(default_factory=set)  # deployed, and not collected yet
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
     webhooks: dict[tuple[TenantId, str], WebhookRow] = field(default_factory=dict)  # by tenant and name
