@@ -36,6 +36,7 @@ from cloche.store.protocol import (
     WorkerRow,
 )
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import FIRINGS_KEPT, Firing, ScheduleRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
@@ -44,6 +45,7 @@ from cloche.store.usage import Metered, TenantUsage, Usage
 __all__ = [
     "CANCEL",
     "CHILD_ENDED",
+    "FIRINGS_KEPT",
     "GRANTED",
     "LOOKED_AT_MAX",
     "MEMORY",
@@ -57,6 +59,7 @@ __all__ = [
     "Collected",
     "FailureGroup",
     "Finding",
+    "Firing",
     "Granted",
     "Hold",
     "InboxBounds",
@@ -77,6 +80,7 @@ __all__ = [
     "RunFilter",
     "RunPage",
     "RunRow",
+    "ScheduleRow",
     "SqliteStore",
     "Store",
     "TenantUsage",

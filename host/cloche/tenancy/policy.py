@@ -237,6 +237,15 @@ class Policy(BaseModel):
         1 * _GIB, description="bytes of the events that wait for all runs of the tenant: the disk is everybody's."
     )
 
+    schedules: Count = Field(
+        10_000, description="schedules of the tenant that will begin a run yet: each is a row that workers look at."
+    )
+    schedule_every_s: Count = Field(
+        1,
+        description="seconds from one instant of a schedule to the next, at least: each begins a run, for as long as nobody "
+        "stops it.",
+    )
+
     # ---- rights ----
     steps: tuple[Grant, ...] | None = Field(
         None, description="the steps that may be called, None for those registered: steps run with the host's rights."
@@ -361,10 +370,19 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "waiting_event_bytes": (8 * _MIB, "eight of the largest."),
     "tenant_waiting_events": (10_000, "ten for each of a thousand runs."),
     "tenant_waiting_event_bytes": (64 * _MIB, "the disk is everybody's."),
+    "schedules": (100, "a nightly job for each of a hundred things; nobody keeps more in mind."),
+    "schedule_every_s": (60, "cron comes once a minute at most."),
     "steps": ((), "a step runs with the host's rights: each is granted by name, or it is not called."),
     "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
 }
 
 # Of the tenant as a whole, as it is in force today: no run is pinned to them.
-TENANT = ("starts_per_second", "deploys_per_second", "calls_per_second", "tenant_memory_bytes")
+TENANT = (
+    "starts_per_second",
+    "deploys_per_second",
+    "calls_per_second",
+    "tenant_memory_bytes",
+    "schedules",
+    "schedule_every_s",
+)
 CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

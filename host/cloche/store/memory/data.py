@@ -12,6 +12,7 @@ from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.protocol import Version, WorkerRow
 from cloche.store.runs import RunRow
+from cloche.store.schedules import Firing, ScheduleRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
 
@@ -32,6 +33,8 @@ class MemoryData:
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
+    schedules: dict[tuple[TenantId, str], ScheduleRow] = field(default_factory=dict)
+    firings: dict[tuple[TenantId, str], list[Firing]] = field(default_factory=dict)
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)
