@@ -15,6 +15,7 @@ from cloche.store.runs import RunRow
 from cloche.store.schedules import Firing, ScheduleRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
+from cloche.store.webhooks import Delivery, WebhookRow
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +36,10 @@ class MemoryData:
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
     schedules: dict[tuple[TenantId, str], ScheduleRow] = field(default_factory=dict)
     firings: dict[tuple[TenantId, str], list[Firing]] = field(default_factory=dict)
+    webhooks: dict[tuple[TenantId, str], WebhookRow] = field(default_factory=dict)  # by tenant and name
+    deliveries: dict[int, Delivery] = field(default_factory=dict)  # by id
+    last_delivery: int = 0
+    received: dict[tuple[TenantId, str], tuple[str, TimeMs]] = field(default_factory=dict)  # run and time, by id
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)

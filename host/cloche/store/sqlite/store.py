@@ -23,6 +23,7 @@ from cloche.store.sqlite.metering import SqliteMetering
 from cloche.store.sqlite.operators import SqliteOperators
 from cloche.store.sqlite.schedules import SqliteSchedules
 from cloche.store.sqlite.tokens import SqliteTokens
+from cloche.store.sqlite.webhooks import SqliteWebhooks
 
 
 class SqliteStore(
@@ -36,6 +37,7 @@ class SqliteStore(
     SqliteMaintenance,
     SqliteTokens,
     SqliteSchedules,
+    SqliteWebhooks,
 ):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 
