@@ -254,3 +254,14 @@ async def test_a_schedule_counts_among_no_runs_children(time: VirtualTime) -> No
         await time.sleep(130)
         assert await app.store.descendants((await app.list())[-1].key, 10) == 0
         assert len(await app.list()) == 3
+
+
+@in_virtual_time
+async def test_a_run_of_a_schedule_is_moved_to_another_store(time: VirtualTime) -> None:
+    async with app_on(time) as app, app_on(time) as other:
+        await app.schedules.put("s", "report", every=60)
+        by_hand = await app.schedules.fire("s")
+        await time.sleep(70)
+        for run in (f"s\x1ft{START + 60_000}", by_hand.id):
+            moved = await other.import_(await app.export(run))
+            assert (moved.id, (await moved.result()).status) == (run, "success")
