@@ -27,6 +27,7 @@ from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import Schedules
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, Stored, TenantUsage
 from cloche.store.webhooks import Webhooks
@@ -348,7 +349,9 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Protocol):
+class Store(
+    Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Schedules, Protocol
+):
     """One connection to a store, with all facets.
 
     Raises:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Code, has_hooks
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId
-from cloche.history.ids import CHILD, derived_key
+from cloche.history.ids import CHILD, RunId, derived_key
 from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
@@ -163,6 +163,11 @@ class NewRuns:
             given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
         more = {"per_step": asked.per_step, "depth": 0, "tags": checked_tags(asked.more.get("tags", {}))}
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
+
+    async def check_input(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Whether a run of it could be started with this input; raises as `start`."""
+        found, _, _ = await self.find(tenant, workflow)
+        await self._compared(RunKey(tenant, RunId("")), found, value, _checked_input)
 
     async def can_accept(self, row: InboxRow) -> bool:
         """Whether this worker has the workflow that a client wants to start."""
