@@ -147,6 +147,15 @@ class StoreConnection:
     async def posted(self) -> None:
         """A worker sees it by itself."""
 
+    async def scheduled(self) -> None:
+        """A worker sees it by itself."""
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Raises as `start`."""
+        named = workflow if isinstance(workflow, str) else workflow.id
+        known = None if isinstance(workflow, str | Version) else workflow
+        await _check_offered(self.store, tenant, StartRequest(named, value), known)
+
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """
         Raises:

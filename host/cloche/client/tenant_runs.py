@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 from cloche.client.in_turn import in_turn
 from cloche.client.many import Many
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedules
 from cloche.client.sought import Sought
 from cloche.client.telling import Telling
 from cloche.errors import UsageError
@@ -75,6 +76,11 @@ class Runs(Sought, Many, Telling):
             UsageError: it is not open.
         """
         return self._connect()
+
+    @property
+    def schedules(self) -> Schedules:
+        """What begins runs of the tenant at set times."""
+        return Schedules(self)
 
     @overload
     async def start(

@@ -356,6 +356,8 @@ class UsageOut(Shown):
     events: int
     steps: int
     log_bytes: int
+    attempts: int = 0
+    loop_us: int = 0
 
 
 class TenantUsageOut(Shown):

@@ -10,6 +10,7 @@ from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.schedules import RemoteSchedules
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.client.telling import sent_failure
@@ -49,6 +50,11 @@ class RemoteRuns(RemoteSought, Many):
     @property
     def tenant_id(self) -> str:
         return self._tenant
+
+    @property
+    def schedules(self) -> RemoteSchedules:
+        """As `Client.schedules`."""
+        return RemoteSchedules(self)
 
     async def start(
         self,
