@@ -65,6 +65,7 @@ async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_ke
             request_context=body.request_context,
             per_step=body.per_step,
             tags=body.tags,
+            deadline=body.deadline,
         ),
         "workflow",
         workflow,
