@@ -79,7 +79,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Schedules. `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
+-- ---- Schedules ----
+
+-- `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
 CREATE TABLE cloche.schedules (
     tenant text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
@@ -125,6 +127,7 @@ BEGIN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON cloche.schedules, cloche.firings TO %s', role);
     END LOOP;
 END $$;
+
 -- ---- Bills: tries at steps, and time of the event loop ----
 
 ALTER TABLE cloche.runs ADD COLUMN attempts bigint NOT NULL DEFAULT 0, ADD COLUMN loop_us bigint NOT NULL DEFAULT 0;
