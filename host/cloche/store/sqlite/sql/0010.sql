@@ -1,2 +1,5 @@
 -- Store version 10.
-SELECT 1
+
+-- ---- Events: who waits for one of this name, a hook's token among them ----
+
+CREATE INDEX awaited_by_name ON awaited (tenant, name, run)
