@@ -35,6 +35,7 @@ from cloche.history.messages import (
 )
 from cloche.history.notes import (
     AttemptFailed,
+    AttemptQueued,
     AttemptStarted,
     LateResult,
     RunCanceled,
@@ -42,6 +43,7 @@ from cloche.history.notes import (
     RunCreated,
     RunPaused,
     RunStopped,
+    StepLogged,
     StepWrote,
     TagsSet,
 )
@@ -49,6 +51,7 @@ from cloche.history.notes import (
 __all__ = [
     "AbandonCall",
     "AttemptFailed",
+    "AttemptQueued",
     "AttemptStarted",
     "CallStep",
     "CancelRequested",
@@ -77,6 +80,7 @@ __all__ = [
     "StepBailed",
     "StepCompleted",
     "StepFailed",
+    "StepLogged",
     "StepResumed",
     "StepSuspended",
     "StepWrote",

@@ -36,8 +36,8 @@ T = TypeVar("T")
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
-    "Execute runs": ("worker", "serve", "token"),
-    "Look at runs": ("runs", "show", "failures", "log", "usage"),
+    "Execute runs": ("worker", "serve", "token", "webhook"),
+    "Look at runs": ("runs", "show", "failures", "top", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
     "Hold tenants back": ("tenant", "audit"),

@@ -30,6 +30,10 @@ class Connection(Protocol):
     def closed(self) -> bool: ...
 
     @property
+    def guest_memory_bytes(self) -> int:
+        """What the cells take that this process keeps."""
+
+    @property
     def name(self) -> str:
         """The class that users opened, for messages."""
 

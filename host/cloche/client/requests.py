@@ -43,6 +43,7 @@ class StoreConnection:
         self.store = store
         self.world = world
         self.closed = False
+        self.guest_memory_bytes = 0  # it executes nothing
 
     async def start(
         self,

@@ -39,6 +39,10 @@ class WorkerConnection:
         return self.worker.services.world
 
     @property
+    def guest_memory_bytes(self) -> int:
+        return self.worker.cells.cached.bytes_used
+
+    @property
     def closed(self) -> bool:
         return self.worker.closed
 

@@ -34,6 +34,8 @@ class Act(StrEnum):
     TOKEN_CREATED = "token created"
     TOKEN_ROTATED = "token rotated"
     TOKEN_REVOKED = "token revoked"
+    WEBHOOK_PUT = "webhook put"
+    WEBHOOK_DELETED = "webhook deleted"
     MIGRATED = "migrated"
 
 

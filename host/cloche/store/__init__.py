@@ -40,6 +40,7 @@ from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, bl
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, TenantUsage, Usage
+from cloche.store.webhooks import OUT, Delivery, WebhookRow
 
 __all__ = [
     "CANCEL",
@@ -47,6 +48,7 @@ __all__ = [
     "GRANTED",
     "LOOKED_AT_MAX",
     "MEMORY",
+    "OUT",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
@@ -55,6 +57,7 @@ __all__ = [
     "AuditEntry",
     "Checkpoints",
     "Collected",
+    "Delivery",
     "FailureGroup",
     "Finding",
     "Granted",
@@ -84,6 +87,7 @@ __all__ = [
     "Usage",
     "Version",
     "WaitingEvent",
+    "WebhookRow",
     "WorkerRow",
     "all_records",
     "blob_digest",

@@ -29,6 +29,7 @@ from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, TenantUsage
+from cloche.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
@@ -327,6 +328,10 @@ class Maintenance(Protocol):
             HistoryError: a bundle cannot be read; nothing was deleted.
         """
 
+    async def shrink(self, pages: int) -> int:
+        """Give up to so many free pages back to the file system; how many were given. 0 where the store does that by itself, or
+        cannot (a SQLite file of an older release: `VACUUM` it once)."""
+
     async def back_up(self, target: FilePath) -> int:
         """Write a copy of one moment, verified, to the new file `target`, while others write; its size in bytes.
 
@@ -340,7 +345,7 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
+class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Protocol):
     """One connection to a store, with all facets.
 
     Raises:

@@ -55,6 +55,12 @@ def token(store: str, tmp: Path) -> None:
     cloche("token", "revoke", id, "--store", store)
 
 
+def webhook(store: str, tmp: Path) -> None:
+    cloche("webhook", "put", "ops", "--to", "https://ops.example.com/", "--store", store)
+    cloche("webhook", "delete", "ops", "--store", store)
+    cloche("webhook", "list", "--store", store)
+
+
 def prune(store: str, tmp: Path) -> None:
     cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
     assert cloche("prune", "--older-than", "0s", "--store", store, "--dry-run").code == 0
@@ -86,6 +92,7 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "deploy": (deploy, ["deployed"]),
     "tenant": (tenant, ["reinstated", "released", "quarantined", "suspended", "deployed"]),
     "token": (token, ["token revoked", "token rotated", "token created"]),
+    "webhook": (webhook, ["webhook deleted", "webhook put"]),
     "prune": (prune, ["collected", "pruned"]),
     "import": (import_, ["imported"]),
     "bulk": (bulk, ["bulk"]),

@@ -28,7 +28,10 @@ VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
 ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
+    ("GET", "/metrics"): VIEWER,
     ("GET", "/v1/me"): VIEWER,
+    ("POST", "/v1/session"): VIEWER,
+    ("DELETE", "/v1/session"): VIEWER,
     ("GET", "/v1/usage"): VIEWER,
     ("GET", "/v1/workers"): VIEWER,
     ("GET", "/v1/workflows"): VIEWER,
@@ -60,8 +63,12 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens/{token_id}/rotate"): ADMIN,
     ("DELETE", "/v1/tokens/{token_id}"): ADMIN,
+    ("GET", "/v1/webhooks"): ADMIN,
+    ("PUT", "/v1/webhooks/{name}"): ADMIN,
+    ("DELETE", "/v1/webhooks/{name}"): ADMIN,
+    ("GET", "/v1/webhooks/{name}/deliveries"): ADMIN,
 }
-OF_ALL_TENANTS = {("GET", "/v1/workers")}
+OF_ALL_TENANTS = {("GET", "/metrics"), ("GET", "/v1/workers")}
 OF_A_RUN = [endpoint for endpoint in ENDPOINTS if "{run_id}" in endpoint[1]]
 
 

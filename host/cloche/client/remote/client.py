@@ -24,6 +24,7 @@ from cloche.run.clock import SystemWorld, World
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.store import RunRow, TenantUsage, Usage, Version
+from cloche.telemetry.starter import tags_with_starter
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,7 +70,7 @@ class RemoteRuns(RemoteSought, Many):
             "initial_state": initial_state,
             "request_context": request_context,
             "per_step": per_step,
-            "tags": dict(tags) if tags else None,
+            "tags": dict(tags) if (tags := tags_with_starter(tags)) else None,
         }
         await self.ask("POST", f"/workflows/{segment(named)}/runs", body)
         return RemoteRun(self, key, self._server.world)
@@ -138,7 +139,7 @@ class RemoteRuns(RemoteSought, Many):
 
     async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
         """As `Client.resume_hook`."""
-        body = {"payload": plain(payload, "payload")}
+        body = plain(payload, "payload")
         answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
         return str(values(answer)["id"])
 

@@ -14,6 +14,7 @@ from cloche.store.protocol import Version, WorkerRow
 from cloche.store.runs import RunRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
+from cloche.store.webhooks import Delivery, WebhookRow
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +33,10 @@ class MemoryData:
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
+    webhooks: dict[tuple[TenantId, str], WebhookRow] = field(default_factory=dict)  # by tenant and name
+    deliveries: dict[int, Delivery] = field(default_factory=dict)  # by id
+    last_delivery: int = 0
+    received: dict[tuple[TenantId, str], tuple[str, TimeMs]] = field(default_factory=dict)  # run and time, by id
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)

@@ -55,6 +55,9 @@ class MemoryMaintenance(Facet):
             del blobs[digest]
         return Collected(0, len(unused))  # parts are those of its records, and go with them
 
+    async def shrink(self, pages: int) -> int:
+        return 0
+
     async def back_up(self, target: FilePath) -> int:
         raise UsageError("a store in memory is not backed up to a file: export its runs")
 
