@@ -6,8 +6,9 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from cloche.client.deadlines import Deadline
     from cloche.errors import ClocheError
-    from cloche.history import RunKey, TenantId
+    from cloche.history import RunKey, TenantId, TimeMs
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
@@ -48,6 +49,7 @@ class Connection(Protocol):
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> Workflow | None:
         """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
 
@@ -120,6 +122,7 @@ class RunOwner(Protocol):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> Any: ...
 
     async def resume(

@@ -11,7 +11,7 @@ from cloche.history.values import plain
 from cloche.worker.run_inbox import checked_event
 
 if TYPE_CHECKING:
-    from cloche.history import RunKey, TenantId
+    from cloche.history import RunKey, TenantId, TimeMs
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
@@ -57,10 +57,11 @@ class WorkerConnection:
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> Workflow | None:
         """Begin it here; raises as `NewRuns.start`."""
         return await self.worker.new_runs.start(
-            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
+            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags, deadline=deadline
         )
 
     async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:

@@ -397,7 +397,6 @@ EVENTS = (
 )
 SCHEDULES = ("host/worker/test_schedules.py", "test_a_tenants_schedules_keep_within_its_policy")
 SUMS = "hostile/test_sums.py"
-EVENTS = ("host/worker/test_waiting_events.py", "test_more_events_than_may_wait_are_refused_to_their_sender")
 # Which test runs into a bound that is not among `CASES`.
 ELSEWHERE = {
     "source_bytes": (HERE, "test_source_bytes_are_counted_before_anything_is_stored"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cloche.client.deadlines import Deadline, deadline_ms
 from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
@@ -66,6 +68,7 @@ class RemoteRuns(RemoteSought, Many):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> RemoteRun:
         """As `Client.start`."""
         named = workflow if isinstance(workflow, str) else workflow.id
@@ -78,6 +81,8 @@ class RemoteRuns(RemoteSought, Many):
             "per_step": per_step,
             "tags": dict(tags) if (tags := tags_with_starter(tags)) else None,
         }
+        if (due := deadline_ms(deadline, self._server.world.now())) is not None:  # a server of before takes no such key
+            body["deadline"] = datetime.fromtimestamp(due / 1000, UTC).isoformat()
         await self.ask("POST", f"/workflows/{segment(named)}/runs", body)
         return RemoteRun(self, key, self._server.world)
 

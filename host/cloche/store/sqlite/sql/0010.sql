@@ -2,6 +2,10 @@
 
 -- ---- Webhooks ----
 
+-- ---- Events: who waits for one of this name, a hook's token among them ----
+
+CREATE INDEX awaited_by_name ON awaited (tenant, name, run);
+
 -- Webhooks: those that are sent (form 'out'), and whose signatures are checked.
 CREATE TABLE webhooks (
     tenant TEXT NOT NULL,
@@ -65,7 +69,9 @@ BEGIN
     ORDER BY name;
 END;
 
--- Schedules. `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
+-- ---- Schedules ----
+
+-- `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
 CREATE TABLE schedules (
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -96,7 +102,8 @@ CREATE TABLE firings (
     until INTEGER,
     count INTEGER NOT NULL,
     PRIMARY KEY (tenant, schedule, number)
-) STRICT, WITHOUT ROWID
+) STRICT, WITHOUT ROWID;
+
 -- ---- Bills: tries at steps, and time of the event loop ----
 
 ALTER TABLE runs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;

@@ -3,6 +3,10 @@
 
 -- ---- Webhooks ----
 
+-- ---- Events: who waits for one of this name, a hook's token among them ----
+
+CREATE INDEX awaited_by_name ON cloche.awaited (tenant, name, run);
+
 -- Webhooks: those that are sent (form 'out'), and whose signatures are checked.
 CREATE TABLE cloche.webhooks (
     tenant text COLLATE "C" NOT NULL,
@@ -79,7 +83,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Schedules. `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
+-- ---- Schedules ----
+
+-- `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
 CREATE TABLE cloche.schedules (
     tenant text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
@@ -125,6 +131,7 @@ BEGIN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON cloche.schedules, cloche.firings TO %s', role);
     END LOOP;
 END $$;
+
 -- ---- Bills: tries at steps, and time of the event loop ----
 
 ALTER TABLE cloche.runs ADD COLUMN attempts bigint NOT NULL DEFAULT 0, ADD COLUMN loop_us bigint NOT NULL DEFAULT 0;
