@@ -47,6 +47,7 @@ SUITE = {
     "counts": ("counts", "fuel and calls of the key paths: the same on every machine"),
     "http-get-run": ("serving", "a run that is read over HTTP, beside FastAPI's own hello-world"),
     "http-start": ("serving", "a durable start over HTTP, beside one in the process"),
+    "http-streams": ("serving", "what a stream of server-sent events takes, while 10,000 are open"),
     "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
     "help": ("startup", "`cloche --help`"),
 }

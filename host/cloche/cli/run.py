@@ -24,6 +24,8 @@ from cloche.cli.base import (
     tell_of_compiling,
     tenant_option,
 )
+from cloche.cli.logs import log_options, set_up
+from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -214,16 +216,23 @@ def _exit_code(result: RunResult) -> int:
     is_flag=True,
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
+@click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@telemetry_options
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def worker(
     targets: tuple[str, ...],
     store: str,
     once: bool,
+    metrics: str | None,
+    metrics_of_tenants: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -237,12 +246,18 @@ def worker(
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
+      cloche worker app.py:app --log-format json -v
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    tell_of_compiling()
-    app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+    found = find_runnable(targets, steps)
+    set_up(log_format, verbose)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app.observers += watching()
+    if metrics is not None:
+        app.observers.append(made := made_metrics(store, metrics_of_tenants))
+        serve_metrics(made, metrics)
 
     async def whole(leaving: Leaving) -> int:
         async with app:

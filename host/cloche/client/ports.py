@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.tenancy import Policy
     from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
@@ -29,6 +30,10 @@ class Connection(Protocol):
 
     @property
     def closed(self) -> bool: ...
+
+    @property
+    def guest_memory_bytes(self) -> int:
+        """What the cells take that this process keeps."""
 
     @property
     def name(self) -> str:
@@ -64,6 +69,16 @@ class Connection(Protocol):
 
     async def posted(self) -> None:
         """A request was left in the store."""
+
+    async def scheduled(self) -> None:
+        """A schedule was put in the store, or goes on."""
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> Policy | None:
+        """Hold what a schedule is to begin against what is known of the workflow; the tenant's policy, if that is known.
+
+        Raises:
+            NotFound, InvalidInput: as `start`.
+        """
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """What an event carries, as far as its schema is known here."""

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cloche.history import CallId, Path, Record, RunKey
+from cloche.history import CallId, Kind, Path, Record, RunKey
 from cloche.history.ids import history_number
 from cloche.history.reading import Message, message_of
+from cloche.history.timing import CallTimes, Times, Timing
 from cloche.operations.forms import LAST_MS, record_body, record_head, to_json
 
 PAGE_RECORDS = 500
+OPENS = (Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED, Kind.CHILD_STARTED)  # what begins a call
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord(Record):
     """`path` is that of the step, timer, event or child that the record is about, also where it tells how that went on; "" of a
-    record about the run itself.
+    record about the run itself. `times`, where it is about a step's call: how long that has been in the queue, worked, waited
+    to be tried again and been suspended so far.
     """
 
     path: Path
+    times: Times | None = None
     history: int = 0  # which one of its run, from 0: `continue_as_new` begins the next
 
     @property
@@ -41,8 +45,9 @@ class RunRecord(Record):
         return message_of(self)
 
     def to_data(self) -> dict[str, Any]:
-        """For JSON: seq, kind, time, call, path, size, hash, and the body. Bytes are `hex:…`, dates text."""
-        whole: dict[str, Any] = json.loads(to_json({**record_head(self), "body": record_body(self)}))
+        """For JSON: seq, kind, time, call, path, size, hash, times, and the body. Bytes are `hex:…`, dates text."""
+        times = None if self.times is None else self.times.to_data()
+        whole: dict[str, Any] = json.loads(to_json({**record_head(self), "times": times, "body": record_body(self)}))
         return whole
 
 
@@ -71,23 +76,28 @@ class Places:
         self._page = page
         self._history = history
         self._paths: dict[CallId, Path] = {}
+        self._timing = Timing()
         self._seen = 0
 
     async def placed(self, record: Record) -> RunRecord:
-        if record.call is not None and record.path is None and record.call not in self._paths:
+        if record.call is not None and record.kind not in OPENS and record.call not in self._paths:
             await self._read_up_to(record.seq)
-        self._see(record)
+        call = self._see(record)
         path = record.path or (self._paths.get(record.call) if record.call is not None else None) or Path("")
         given = (record.seq, record.kind, record.time, record.call, path, record.inline, record.packed, record.hash)
-        return RunRecord(*given, payload=record.payload, history=self._history)
+        times = None if call is None else call.until(record.time)
+        return RunRecord(*given, payload=record.payload, times=times, history=self._history)
 
     async def _read_up_to(self, seq: int) -> None:
-        while self._seen < seq - 1 and (page := await self._page(self._seen, PAGE_RECORDS)):
+        if not self._seen:  # what was seen so far comes again
+            self._timing = Timing()
+        while (left := seq - 1 - self._seen) > 0 and (page := await self._page(self._seen, min(left, PAGE_RECORDS))):
             for record in page:
                 self._see(record)
 
-    def _see(self, record: Record) -> None:
+    def _see(self, record: Record) -> CallTimes | None:
         if record.call is not None and record.path is not None:
             self._paths.setdefault(record.call, record.path)
         if record.seq == self._seen + 1:
             self._seen = record.seq
+        return self._timing.take(record)

@@ -43,6 +43,7 @@ class StoreConnection:
         self.store = store
         self.world = world
         self.closed = False
+        self.guest_memory_bytes = 0  # it executes nothing
 
     async def start(
         self,
@@ -147,6 +148,15 @@ class StoreConnection:
 
     async def posted(self) -> None:
         """A worker sees it by itself."""
+
+    async def scheduled(self) -> None:
+        """A worker sees it by itself."""
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Raises as `start`."""
+        named = workflow if isinstance(workflow, str) else workflow.id
+        known = None if isinstance(workflow, str | Version) else workflow
+        await _check_offered(self.store, tenant, StartRequest(named, value), known)
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.tenancy import Policy
     from cloche.worker.retry_request import Retry
     from cloche.worker.worker import Worker
     from cloche_codegen import Workflow
@@ -37,6 +38,10 @@ class WorkerConnection:
     @property
     def world(self) -> World:
         return self.worker.services.world
+
+    @property
+    def guest_memory_bytes(self) -> int:
+        return self.worker.cells.cached.bytes_used
 
     @property
     def closed(self) -> bool:
@@ -95,6 +100,16 @@ class WorkerConnection:
 
     async def posted(self) -> None:
         await self.worker.inbox.look_soon()
+
+    async def scheduled(self) -> None:
+        await self.worker.schedules.look_soon()
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> Policy:
+        """Raises as `NewRuns.start`."""
+        new_runs = self.worker.new_runs
+        await new_runs.check_input(tenant, workflow, value)
+        await new_runs.policies.learn([tenant])
+        return new_runs.policies.known(tenant)
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """Raises as `Registry.checked_event`."""

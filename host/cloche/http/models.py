@@ -63,12 +63,6 @@ class EventBody(Given):
     heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
 
 
-class HookBody(Given):
-    """What is sent to whichever run waits with a hook."""
-
-    payload: Any = None
-
-
 class HookTaken(Shown):
     """The run that waits with the hook."""
 
@@ -258,6 +252,9 @@ class WhyOut(Shown):
     until: int | None
     step: str | None
     attempt: int | None
+    attempts_max: int | None
+    worked_ms: int | None
+    usually_ms: int | None
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
@@ -317,6 +314,7 @@ class RecordOut(Shown):
     hash: str
     body: Any = None
     is_whole: bool
+    times: dict[str, int] | None = None
 
 
 class RecordPage(Shown):
@@ -361,6 +359,8 @@ class UsageOut(Shown):
     events: int
     steps: int
     log_bytes: int
+    attempts: int = 0
+    loop_us: int = 0
 
 
 class TenantUsageOut(Shown):

@@ -59,7 +59,8 @@ async def test_a_record_is_ready_for_json() -> None:
         history = await (await run_of(app)).history()
     data = [json.loads(json.dumps(one.to_data(), allow_nan=False)) for one in history]
     completed = next(one for one in data if (one["kind"], one["path"]) == ("step_completed", "image"))
-    assert {"seq", "kind", "time", "call", "path", "size", "hash", "body"} == set(completed)
+    assert {"seq", "kind", "time", "call", "path", "size", "hash", "times", "body"} == set(completed)
+    assert set(completed["times"]) == {"queue_ms", "work_ms", "retry_wait_ms", "suspended_ms"}
     assert "hex:636174" in json.dumps(completed["body"])
 
 

@@ -12,6 +12,7 @@ from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.schedules import RemoteSchedules
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.client.telling import sent_failure
@@ -26,6 +27,7 @@ from cloche.run.clock import SystemWorld, World
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.store import RunRow, TenantUsage, Usage, Version
+from cloche.telemetry.starter import tags_with_starter
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,6 +53,11 @@ class RemoteRuns(RemoteSought, Many):
     def tenant_id(self) -> str:
         return self._tenant
 
+    @property
+    def schedules(self) -> RemoteSchedules:
+        """As `Client.schedules`."""
+        return RemoteSchedules(self)
+
     async def start(
         self,
         workflow: str | Version | Workflow,
@@ -72,7 +79,7 @@ class RemoteRuns(RemoteSought, Many):
             "initial_state": initial_state,
             "request_context": request_context,
             "per_step": per_step,
-            "tags": dict(tags) if tags else None,
+            "tags": dict(tags) if (tags := tags_with_starter(tags)) else None,
         }
         if (due := deadline_ms(deadline, self._server.world.now())) is not None:  # a server of before takes no such key
             body["deadline"] = datetime.fromtimestamp(due / 1000, UTC).isoformat()
@@ -143,7 +150,7 @@ class RemoteRuns(RemoteSought, Many):
 
     async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
         """As `Client.resume_hook`."""
-        body = {"payload": plain(payload, "payload")}
+        body = plain(payload, "payload")
         answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
         return str(values(answer)["id"])
 
