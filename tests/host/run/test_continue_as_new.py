@@ -67,6 +67,14 @@ async def misfits(n: int) -> int:
     return await continue_as_new("text")
 
 
+apps: list[Cloche] = []
+
+
+@step
+async def see_the_child() -> None:
+    await until(lambda: apps[-1].list(workflow="naps", status="waiting"))
+
+
 @workflow
 async def naps() -> None:
     await sleep(days=1)
@@ -77,7 +85,7 @@ async def leaves_a_child(n: int) -> str:
     if n:
         return "done"
     task = create_task(naps())
-    await add_one(0)
+    await see_the_child()
     return "too early" if task.done else await continue_as_new(1)
 
 
@@ -150,9 +158,10 @@ async def test_an_input_that_does_not_fit_fails_the_next_history() -> None:
 async def test_open_children_are_canceled(engine: Any) -> None:
     needs_python()
     async with Cloche(workflows=[leaves_a_child, naps], engine=engine()) as app:
+        apps.append(app)
         assert (await (await app.start(leaves_a_child, 0, run_id="r")).result()).unwrap() == "done"
-        child = await app.get("r › 1")
-        assert (await child.result()).status == "canceled"
+        children = [row.key.run for row in await app.list(workflow="naps")]
+        assert [(await (await app.get(child)).result()).status for child in children] == ["canceled"]
 
 
 @in_loop
