@@ -20,6 +20,7 @@ SUITE = {
         "typed_values",
         "what the type of an annotation costs where a value arrives; a call of two arguments",
     ),
+    "batches": ("batches", "what a `Batch` of 10,000 costs beside the list of a plain gather"),
     "two-cores": ("cells", "guest-bound work on two threads against one"),
     "metering": ("metering", "what fuel and epochs cost the guest"),
     "validation": ("boundary", "every byte of a command looked at before anything is built from it"),

@@ -24,7 +24,7 @@ from cloche_codegen.conditions.functions.refusals import NotUnderGlass
 from cloche_codegen.conditions.functions.take import taken
 from cloche_codegen.conditions.functions.taken import Taken
 from cloche_codegen.errors import GraphError, Problem
-from cloche_codegen.parameters import Parameters, input_type, type_of, workflow_parameters
+from cloche_codegen.parameters import Parameters, annotated_context, input_type, type_of, workflow_parameters
 from cloche_codegen.schemas import adapter_of, fields_of
 from cloche_codegen.steps import Step, annotation_of
 from cloche_codegen.types import Types, has_odd_keys, is_more
@@ -74,6 +74,10 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
     described = (inspect.getdoc(function) or "").partition("\n")[0] or None
     name = function.__name__ if id is None else id
+    if context := annotated_context(function):
+        what = f"a workflow has no StepContext (its parameter {context}): a step has one"
+        advice = "what a workflow says for itself is imported from cloche: set_tags, set_deadline, now …"
+        raise GraphError.one("bad_workflow", name, f"{what}; {advice}")
     parameters = workflow_parameters(function)
     if "input_schema" not in options:
         parameters = replace(parameters, types=_types_of(name, function, parameters))

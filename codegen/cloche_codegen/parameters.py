@@ -234,16 +234,23 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
     """
     whole = inspect.signature(function)
     name = getattr(function, "__name__", None) or type(function).__name__
-    return Parameters(name, whole, _context_of(list(whole.parameters.values())))
+    return Parameters(name, whole, _context_of(function, whole))
 
 
-def _context_of(parameters: list[Parameter]) -> str | None:
-    plain = [one for one in parameters if one.kind not in _REST]
-    for one in plain:
+def annotated_context(function: Callable[..., Any]) -> str | None:
+    """The name of the parameter that is annotated `StepContext`."""
+    for one in inspect.signature(function).parameters.values():
         annotation = one.annotation
         named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-        if named.strip("'\" ").rpartition(".")[2] == "StepContext":
+        if one.kind not in _REST and named.strip("'\" ").rpartition(".")[2] == "StepContext":
             return one.name
+    return None
+
+
+def _context_of(function: Callable[..., Any], whole: inspect.Signature) -> str | None:
+    if named := annotated_context(function):
+        return named
+    plain = [one for one in whole.parameters.values() if one.kind not in _REST]
     for one in plain:
         if one.name in _CONTEXTS and (len(plain) > 1 or one.kind is Parameter.KEYWORD_ONLY):
             return one.name

@@ -108,7 +108,7 @@ class Cloche(Client, Hosting, Upkeep):
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
         self._schedules = checked_schedules(schedules)
-        self._engine = engine or SandboxEngine()
+        self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
         self._drain_timeout_s, self._handle_sigterm = drain_timeout_s, handle_sigterm
@@ -303,3 +303,15 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _checked(engine: Any) -> CellSource:
+    """
+    Raises:
+        UsageError: it is no engine.
+    """
+    if not hasattr(engine, "limits"):
+        advice = "SandboxEngine(…), ProcessEngine(…) or DirectEngine()"
+        raise UsageError(f"engine= takes an engine, and not {engine!r}: {advice}")
+    found: CellSource = engine
+    return found

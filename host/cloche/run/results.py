@@ -108,9 +108,19 @@ class RunResult(Generic[Out]):
         elif self.blocked is not None:
             message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
         else:
-            waits = f": it waits for {told(self.waiting_for)}" if self.waiting_for else ""
-            message = f"run {self.run_id} is {self.status} and has no result{waits}"
+            message = f"run {self.run_id} is {self.status} and has no result{self._waits()}"
         raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error) from self.error
+
+    def _waits(self) -> str:
+        """What it waits for, and what to do about that, where it is known."""
+        if self.waiting_for:
+            return f": it waits for {told(self.waiting_for)}"
+        if self.suspended:
+            asked = ", ".join(" › ".join(path) for path in self.suspended)
+            return f": it waits for data for {asked}. Give it with resume(…, resume_data=…), and ask again"
+        if self.status == RunStatus.WAITING:
+            return ": it waits for a time or an event; 'await run.result(final=True)' waits until it has ended"
+        return ""
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: field names as here, failures as mappings, times as text."""

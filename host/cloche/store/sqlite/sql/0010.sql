@@ -2,6 +2,10 @@
 
 -- ---- Webhooks ----
 
+-- ---- Events: who waits for one of this name, a hook's token among them ----
+
+CREATE INDEX awaited_by_name ON awaited (tenant, name, run);
+
 -- Webhooks: those that are sent (form 'out'), and whose signatures are checked.
 CREATE TABLE webhooks (
     tenant TEXT NOT NULL,
