@@ -23,6 +23,7 @@ class RunPhase(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     CANCELED = "canceled"
+    CONTINUED = "continued"
 
 
 class StepPhase(StrEnum):
@@ -108,6 +109,7 @@ RUN: Lifecycle[RunPhase] = {
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
+        Kind.RUN_CONTINUED_AS_NEW: RunPhase.CONTINUED,
     },
     RunPhase.CLEANING_UP: {
         **dict.fromkeys((kind for kind in _STAYS_RUNNING if kind is not Kind.RUN_UPGRADED), RunPhase.CLEANING_UP),
@@ -126,6 +128,7 @@ RUN: Lifecycle[RunPhase] = {
     RunPhase.SUCCESS: {Kind.LATE_RESULT: RunPhase.SUCCESS},
     RunPhase.FAILED: {Kind.LATE_RESULT: RunPhase.FAILED},
     RunPhase.CANCELED: {Kind.LATE_RESULT: RunPhase.CANCELED},
+    RunPhase.CONTINUED: {Kind.LATE_RESULT: RunPhase.CONTINUED},
 }
 
 STEP: Lifecycle[StepPhase] = {

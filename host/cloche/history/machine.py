@@ -84,6 +84,7 @@ _STATUS = {
     RunPhase.SUCCESS: RunStatus.SUCCESS,
     RunPhase.FAILED: RunStatus.FAILED,
     RunPhase.CANCELED: RunStatus.CANCELED,
+    RunPhase.CONTINUED: RunStatus.CONTINUED,
 }
 
 
@@ -154,7 +155,7 @@ class RunMachine:
 
     @property
     def ended(self) -> bool:
-        return self.phase in (RunPhase.SUCCESS, RunPhase.FAILED, RunPhase.CANCELED)
+        return self.phase in (RunPhase.SUCCESS, RunPhase.FAILED, RunPhase.CANCELED, RunPhase.CONTINUED)
 
     @property
     def status(self) -> RunStatus:

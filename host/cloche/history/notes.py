@@ -77,6 +77,7 @@ class RunCreated(_Pinned):
     # run: which one this goes on from; first: where that began; keys: [number, run] in the order of the numbers, whose
     # idempotency keys the calls up to a number have.
     retry_of: Mapping[str, Any] = field(default_factory=dict)
+    continues: str = ""  # the run whose next history this is
     deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
 
     def _content(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ _OF_CREATION = (
     "request",
     "tags",
     "retry_of",
+    "continues",
     "deadline",
 )
 

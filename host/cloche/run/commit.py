@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreUnavailable
-from cloche.history import Batch
+from cloche.history import Batch, Kind
 from cloche.history.ids import parent_of
 from cloche.history.machine import Input
-from cloche.store import Append, NewRun, Post, child_ended, child_unwanted
+from cloche.history.messages import ContinueRun
+from cloche.history.output import unpack_command
+from cloche.status import OVER
+from cloche.store import Append, NewRun, Post, child_ended, child_unwanted, continuation
 from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
@@ -150,8 +153,13 @@ class Commit:
     def _posts(self, batch: Batch) -> list[Post]:
         """What is left for others in this commit: the end of a child, for the run that waits for it; and for children that
         nobody wants any more, that they are to end, whatever becomes of this process."""
-        waits = parent_of(self._run.key) if self._run.machine.ended else None
+        machine = self._run.machine
+        waits = parent_of(self._run.key) if machine.status in OVER else None
+        last = batch.records[-1]
+        goes_on = unpack_command(last.body) if last.kind is Kind.RUN_CONTINUED_AS_NEW else None
+        asked = (self._run.key, self._run.code.workflow)
         return [
+            *([continuation(*asked, goes_on.input, machine.open.deadline)] if isinstance(goes_on, ContinueRun) else []),
             *([child_ended(*waits)] if waits is not None else []),
             *map(child_unwanted, self._children.unwanted(batch)),
         ]

@@ -282,7 +282,9 @@ class RunDriver:
         if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
             supervisor.stopped_moving(self)
         supervisor.announce(self.key)
-        if self.live.machine.ended and (waits := parent_of(self.key)) is not None:
+        if self.live.machine.status == RunStatus.CONTINUED:
+            supervisor.look_for_requests()
+        elif self.live.machine.ended and (waits := parent_of(self.key)) is not None:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:

@@ -17,6 +17,7 @@ from cloche.store.inbox import (
     cancel_token,
     child_ended,
     child_unwanted,
+    continuation,
 )
 from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
@@ -100,6 +101,7 @@ __all__ = [
     "check_url",
     "child_ended",
     "child_unwanted",
+    "continuation",
     "first_record",
     "is_there",
     "migrate",

@@ -7,16 +7,14 @@ import json
 from cloche import errors
 from cloche.errors import ClocheError, UsageError
 from cloche.history import RunKey
+from cloche.store.inbox import start_token
+
+__all__ = ["pack_refusal", "refusal_of", "start_token", "token_of"]
 
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
     """What a request with an idempotency key is known by: once per run and kind, whoever makes it."""
     return f"{key.token}:{kind}:{idempotency_key}"
-
-
-def start_token(key: RunKey) -> str:
-    """What the request to start a run is known by."""
-    return f"start:{key.token}"
 
 
 def pack_refusal(error: ClocheError) -> str:

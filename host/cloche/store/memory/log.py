@@ -8,7 +8,7 @@ from itertools import islice
 
 from cloche.history.ids import BY_SCHEDULES, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
 from cloche.store.memory.webhooks import note_stop
@@ -56,7 +56,7 @@ class MemoryLog(Facet):
         if append.marks:
             self._data.marks.setdefault(append.key, {}).update(append.marks)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
-        if append.status in FINAL:
+        if append.status in OVER:
             self._data.inbox.end_events(append.key)
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from cloche.status import FINAL
+from cloche.status import FINAL, OVER
 from cloche.store.inbox import ENDED, Post
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
@@ -97,7 +97,7 @@ class Everything:
             *_columns(records, 8),
             *_columns([(place, id) for place, append in appends for id in append.taken], 2),
             *_columns([(n, place) for n, name in enumerate(self.sent, 1) for place in self._needing[name]], 2),
-            [append.status in FINAL for _, append in appends],
+            [append.status in OVER for _, append in appends],
             *_columns([(place, *_names(append), name) for place, append in appends for name in _closed(append)], 4),
             *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
             ENDED,

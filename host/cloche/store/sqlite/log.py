@@ -10,7 +10,7 @@ from typing import TypeVar
 from cloche.errors import BrokenChain, HistoryError
 from cloche.history.ids import FIRED, SCHEDULED, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
@@ -91,7 +91,7 @@ class SqliteLog(Facet):
         if append.posts:
             leave(db, append.posts, append.at)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
-        if append.status in FINAL:
+        if append.status in OVER:
             end_events(db, append.key)
         return None
 
