@@ -29,7 +29,7 @@ def log_options(function: F) -> F:
 
 
 def set_up(log_format: str, verbose: int) -> None:
-    """Have log lines on standard error. Where the TARGET has set logging up, and nothing is asked for here, it stays as it is."""
+    """Have log lines on standard error. Where the TARGET has set logging up, and nothing is asked for, it stays so."""
     from cloche.steps.output import SCOPE
 
     if logging.getLogger().handlers and log_format == "text" and not verbose:
@@ -45,7 +45,7 @@ def set_up(log_format: str, verbose: int) -> None:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(WithScope())
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines(with_time=verbose > 0))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(LEVELS[min(verbose, len(LEVELS) - 1)])
@@ -54,20 +54,24 @@ def set_up(log_format: str, verbose: int) -> None:
 
 
 class TextLines(logging.Formatter):
-    """`12:00:01.250 warning run order-1 step charge: …`; nothing that a terminal would obey."""
+    """`warning tenant default run order-1 step charge: …`, and when, if more is to be said; nothing that a terminal would obey."""
+
+    def __init__(self, *, with_time: bool) -> None:
+        super().__init__()
+        self._with_time = with_time
 
     def format(self, record: logging.LogRecord) -> str:
         from cloche.text import shown
 
         facts = _facts(record)
         where = " ".join(f"{name} {facts[name]}" for name in ("tenant", "run", "step") if name in facts)
-        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3] + " "
         message = shown(_message(self, record), lines=True)
-        return f"{clock} {record.levelname.lower()}{f' {shown(where)}' if where else ''}: {message}"
+        return f"{clock if self._with_time else ''}{record.levelname.lower()}{f' {shown(where)}' if where else ''}: {message}"
 
 
 class JsonLines(logging.Formatter):
-    """time (RFC 3339), level, logger, message; tenant, run, step and attempt where the line is about one; error: a traceback."""
+    """time (RFC 3339), level, logger, message; tenant, run, step, attempt where it is about one; error: a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloche.errors import UsageError
 from cloche.operations import bulk
 from cloche.operations.bulk import BulkAction, BulkReport, action_of
 
 if TYPE_CHECKING:
     from cloche.client.sought import RunQuery
+    from cloche.client.workflows import Workflow
     from cloche.store import RunRow
 
 
@@ -33,11 +35,14 @@ class Many:
         event: str | None = None,
         step: str | None = None,
         even_at_most_once: bool = False,
+        onto: Workflow | str | None = None,
         by: str = "",
         bulk_id: str | None = None,
+        after: str | None = None,
+        most: int | None = None,
         where: RunQuery | None = None,
     ) -> BulkReport:
-        """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event` or `delete`.
+        """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event`, `upgrade` or `delete`.
 
         Runs that it cannot be meant for are passed over (to retry: those that go on or were retried). Asked for again after it
         was cut off, it goes on with the rest: what was done is done once, of `resume` and `event` by the same `bulk_id`.
@@ -45,7 +50,9 @@ class Many:
         Args:
             dry_run: count, and do nothing.
             text: as in `find`. data: what `resume` or `event` carries. event: its name. step: which suspended step.
+            onto: of `upgrade` the workflow, registered with this `Cloche`, whose code of today the runs go on under.
             by: who does it, for the audit log.
+            after, most: begin at `next` of a report, and end with the page in which so many runs were looked at.
 
         Raises:
             UsageError: there is no such action, or something that it needs is missing.
@@ -56,17 +63,23 @@ class Many:
             query["is_retried"] = False
         runs: Any = self
         named = bulk_id or self._bulk_id()
+        today = _today(runs, onto) if asked is BulkAction.UPGRADE else None
+        if today is not None:
+            query["workflow"] = today.id
 
         async def pages(cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
             page = await runs.find(text=text, limit=bulk.PAGE, cursor=cursor, **query)
-            return page, page.next
+            rows = [row for row in page if row.code not in runs.codes()] if today is not None else page
+            return rows, page.next
 
         if dry_run:
             return await bulk.counted(asked, pages)
         facts = {name: str(value) for name, value in sorted(query.items()) if value is not None}
         await self._write_bulk(by, {"done": str(asked), "where": facts, "id": named})
-        given = _Given(data, event, step, even_at_most_once, by, named)
-        return await bulk.done(asked, pages, lambda row: _done(runs, asked, row.key.run, given))
+        given = _Given(data, event, step, even_at_most_once, by, named, today)
+        report = await bulk.done(asked, pages, lambda row: _done(runs, asked, row.key.run, given), after, most)
+        report.bulk_id = named
+        return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,20 @@ class _Given:
     even_at_most_once: bool
     by: str
     key: str
+    onto: Workflow | None = None
+
+
+def _today(runs: Any, onto: Workflow | str | None) -> Workflow:
+    """
+    Raises:
+        UsageError: nothing is executed here, or there is no such workflow.
+    """
+    if onto is None or not hasattr(runs, "upgrade"):
+        raise UsageError(
+            "runs are upgraded where today's code is: Cloche(…, workflows=[w]).bulk('upgrade', onto='w'), "
+            "or 'cloche bulk upgrade --onto TARGET'"
+        )
+    return runs.registered(onto) if isinstance(onto, str) else onto  # type: ignore[no-any-return]
 
 
 async def _done(runs: Any, action: BulkAction, run: str, given: _Given) -> str | None:
@@ -88,6 +115,8 @@ async def _done(runs: Any, action: BulkAction, run: str, given: _Given) -> str |
             await runs.cancel(run)
         case BulkAction.DELETE:
             await runs.delete(run, by=given.by)
+        case BulkAction.UPGRADE:
+            await runs.upgrade(run, given.onto, by=given.by)
         case BulkAction.RESUME:
             await runs.request_resume(run, step=given.step, resume_data=given.data, idempotency_key=given.key)
         case BulkAction.EVENT:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.client.runs import Run
 from cloche.client.tenants import HostedRuns
-from cloche.errors import LeasedElsewhere
+from cloche.errors import LeasedElsewhere, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import TimeMs
 from cloche.operations import export, prune, replay, upgrade
@@ -82,6 +82,18 @@ class Upkeep(HostedRuns):
         report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now, by)
         worker.claims.expect(now)
         return report
+
+    def registered(self, id: str) -> Workflow:
+        """The workflow that is registered here under this id.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found: Any = self._host._running.registry.workflow(id)
+        if found is None:
+            raise UsageError(f"no workflow '{id}' is registered here")
+        known: Workflow = found
+        return known
 
     async def verify(self, run_id: str | None = None) -> replay.VerifyReport:
         """Check one run, or everything in the store, against its hashes."""
