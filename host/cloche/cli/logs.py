@@ -54,7 +54,7 @@ def set_up(log_format: str, verbose: int) -> None:
 
 
 class TextLines(logging.Formatter):
-    """`warning tenant default run order-1 step charge: …`, and when, if more is to be said; nothing that a terminal would obey."""
+    """`warning tenant default run order-1 step charge: …`, and the time if it is wanted."""
 
     def __init__(self, *, with_time: bool) -> None:
         super().__init__()

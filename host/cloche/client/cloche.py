@@ -209,7 +209,7 @@ class Cloche(Client, Hosting, Upkeep):
     @property
     def is_idle(self) -> bool:
         """Whether nothing moves: every open run waits for a time or for somebody outside."""
-        return self._running.is_idle
+        return self._running.is_idle and not self._sweeper.is_sweeping
 
     async def next_due(self) -> int | None:
         """When the next run that nobody executes is due, in ms since 1970; None if none waits for a time."""

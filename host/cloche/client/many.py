@@ -68,7 +68,8 @@ class Many:
             query["workflow"] = today.id
 
         async def pages(cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
-            page = await runs.find(text=text, limit=bulk.PAGE, cursor=cursor, **query)
+            size = bulk.PAGE if most is None else min(most, bulk.PAGE)
+            page = await runs.find(text=text, limit=size, cursor=cursor, **query)
             rows = [row for row in page if row.code not in runs.codes()] if today is not None else page
             return rows, page.next
 
