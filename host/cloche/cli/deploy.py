@@ -24,7 +24,6 @@ from cloche.cli.base import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cloche.client import RunRow
     from cloche.client.sought import RunQuery
     from cloche.engines import CellSource, Code, Language
     from cloche.operations.bulk import BulkReport
@@ -193,34 +192,14 @@ def upgrade_many(
     store: str, tenant: str, target: str, query: RunQuery, text: str | None
 ) -> Callable[[bool], BulkReport]:
     """What counts the open runs of these that have other code than TARGET has today (True), or moves them (False)."""
-    from cloche.errors import UsageError
-    from cloche.history.ids import tenant_id
-    from cloche.operations import bulk, stores
-    from cloche.operations.acts import Act, write_act
-    from cloche.operations.finding import before, filter_of, find
-    from cloche.operations.upgrade import upgrade_each
-    from cloche.store import blob_digest
+    from cloche.operations.upgrade_many import counted, moved
 
     engine, code = _today(target, None)
-    asked: dict[str, Any] = {**query, "workflow": code.workflow}
-    until = before(stores.now(), asked.pop("age", None), asked.pop("until", None))
 
     async def do(found: Store, is_dry: bool) -> BulkReport:
-        async def pages(cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
-            page = await find(found, filter_of(tenant, until=until, **asked), text, bulk.PAGE, cursor)
-            return [row for row in page if row.code != blob_digest(code.pack())], page.next
-
         if is_dry:
-            return await bulk.counted(bulk.BulkAction.UPGRADE, pages)
-        where = {name: str(value) for name, value in sorted(asked.items()) if value is not None}
-        await write_act(found, Act.BULK, user(), stores.now(), tenant_id(tenant), done="upgrade", where=where)
-
-        async def move(row: RunRow) -> None:
-            async for _, problem in upgrade_each(found, engine, [row.key], code, user(), goes_on=True):
-                if problem is not None:
-                    raise UsageError(problem)
-
-        return await bulk.done(bulk.BulkAction.UPGRADE, pages, move)
+            return await counted(found, code, tenant, query, text)
+        return await moved(found, engine, code, tenant, query, text, user())
 
     return lambda is_dry: look(store, lambda found: do(found, is_dry))
 

@@ -270,8 +270,8 @@ def _many(
     asked: dict[str, Any] = {"text": text, "where": query, **options}
 
     def do(is_dry: bool) -> BulkReport:
-        by = {} if is_dry else {"by": user()}
-        return ask(store, tenant, lambda client: client.bulk(action, dry_run=is_dry, **by, **asked))
+        by = "" if is_dry else user()
+        return ask(store, tenant, lambda client: client.bulk(action, dry_run=is_dry, by=by, **asked))
 
     return _counted(action, do, query, text, dry_run=dry_run, yes=yes, as_json=as_json)
 

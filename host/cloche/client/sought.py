@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche.history.ids import run_key
 from cloche.operations import finding, timing, why
@@ -70,8 +70,9 @@ class Sought:
             UsageError: there is no such status, or no page has given the cursor.
             InvalidInput: the tags are none.
         """
-        until = finding.before(self.connection.world.now(), query.pop("age", None), query.pop("until", None))
-        filter = finding.filter_of(None if all_tenants else self._tenant, until=until, **query)
+        asked: dict[str, Any] = dict(query)
+        asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
+        filter = finding.filter_of(None if all_tenants else self._tenant, **asked)
         return await finding.find(self.connection.store, filter, text, limit, cursor)
 
     async def failures(

@@ -25,6 +25,7 @@ from cloche.operations import acts, fork, replay, upgrade
 from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
+from cloche.operations.replay import ReplayReport
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
@@ -107,7 +108,7 @@ class HostedRuns(Runs):
         return await self._run(row, key)
 
     @in_turn
-    async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
+    async def replay(self, run_id: str, workflow: Workflow | None = None) -> ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
         Raises:
@@ -118,7 +119,7 @@ class HostedRuns(Runs):
         code = code_of(workflow, engine) if workflow is not None else None
         return await replay.replay(self.connection.store, self._key(run_id), engine, code)
 
-    async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> replay.ReplayReport:
+    async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> ReplayReport:
         """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
 
         `by` is who does it, for the audit log.

@@ -25,6 +25,7 @@ from cloche.http.service import Service, executes
 
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
+ROUTERS = [one.router for one in (runs, streams, moving, many, workflows, tokens, about)]
 _PROBLEMS = {
     400: "The request cannot be meant.",
     401: "Nobody knows who asks.",
@@ -95,15 +96,7 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in (
-        runs.router,
-        streams.router,
-        moving.router,
-        many.router,
-        workflows.router,
-        tokens.router,
-        about.router,
-    ):
+    for router in ROUTERS:
         made.include_router(router, prefix="/v1")
     if executes(client):
         made.include_router(workflows.executing, prefix="/v1")

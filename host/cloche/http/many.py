@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -26,9 +28,11 @@ async def do_to_many(request: Request, runs: Tenant) -> Response:
     principal = principal_of(request)
     if body.action in _OF_ADMINS and principal.role < Role.ADMIN and not body.dry_run:
         raise Refused(403, "forbidden", f"to {body.action} runs is for admins")
-    options = {name: getattr(body, name) for name in ("text", "data", "event", "step", "onto", "even_at_most_once")}
-    where = body.where.model_dump(exclude_none=True)
-    place = {"bulk_id": body.bulk_id, "after": body.after, "most": body.most}
+    options: dict[str, Any] = {
+        name: getattr(body, name) for name in ("text", "data", "event", "step", "onto", "even_at_most_once")
+    }
+    where: Any = body.where.model_dump(exclude_none=True)
+    place: dict[str, Any] = {"bulk_id": body.bulk_id, "after": body.after, "most": body.most}
     more = {} if body.dry_run else place
     report = await runs.bulk(body.action, dry_run=body.dry_run, by=principal.id, where=where, **options, **more)
     return answer(request, report.to_data())

@@ -12,10 +12,10 @@ from cloche.history.failures import Frame
 from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
-from cloche.operations.moves import Action
+from cloche.operations.moves import Action, Asked
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
-from cloche.operations.why import Asked, Why
+from cloche.operations.why import Why
 from cloche.run.results import RunResult, StepResult
 from cloche.status import RunStatus
 from cloche.store import FailureGroup, RunRow
