@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedule, checked_schedules
 from cloche.client.tenants import Tenant
 from cloche.client.upkeep import Upkeep
 from cloche.client.worker_connection import WorkerConnection
@@ -22,6 +23,7 @@ from cloche.operations.retention import Sweeper
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
+from cloche.run.observing import Observer
 from cloche.run.results import RunResult
 from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
@@ -55,6 +57,7 @@ class Cloche(Client, Hosting, Upkeep):
         store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
+        schedules: what begins runs at set times, of the tenant of this object; each is put in the store on entering.
         resources: what steps are given beside their arguments, by the class that a parameter is annotated with: connections,
             clients. They are this process's own, and cross no glass.
         engine: where workflow code runs; `SandboxEngine()` by default.
@@ -71,6 +74,7 @@ class Cloche(Client, Hosting, Upkeep):
         retention: how long runs that have ended are kept; by default for ever. This worker deletes them, some at a time.
         skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
             the log says so.
+        observers: who hears of what happens to runs here: `telemetry.Metrics`, `telemetry.Traces`.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -82,6 +86,7 @@ class Cloche(Client, Hosting, Upkeep):
         *,
         workflows: Iterable[Workflow] = (),
         steps: Iterable[Step] = (),
+        schedules: Sequence[Schedule] = (),
         resources: Mapping[type, Any] | None = None,
         engine: CellSource | None = None,
         tenant: str = DEFAULT_TENANT,
@@ -95,17 +100,19 @@ class Cloche(Client, Hosting, Upkeep):
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         skew_max_s: float = SKEW_MAX_S,
+        observers: Sequence[Observer] = (),
         retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
-        self._engine = engine or SandboxEngine()
+        self._schedules = checked_schedules(schedules)
+        self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
-        self._drain_timeout_s = drain_timeout_s
-        self._handle_sigterm = handle_sigterm
+        self._drain_timeout_s, self._handle_sigterm = drain_timeout_s, handle_sigterm
+        self.observers = list(observers)  # more may be added until it is entered
         self._make_worker = partial(
             Worker,
             checkpoint_every=checkpoint_every,
@@ -114,6 +121,7 @@ class Cloche(Client, Hosting, Upkeep):
             loop_stall_max_s=loop_stall_max_s,
             skew_max_s=skew_max_s,
             resources=resources,
+            observers=self.observers,
         )
         self._worker: Worker | None = None
         self._sweeper = Sweeper(retention or Retention())
@@ -138,6 +146,11 @@ class Cloche(Client, Hosting, Upkeep):
             await store.close()
             raise
         self._sweeper.begin(store, self._world)
+        try:
+            await self.schedules.put_all(self._schedules)
+        except BaseException:
+            await self._drain()
+            raise
         if self._handle_sigterm:
             shutdown.listen(self._drain)
         return self
@@ -290,3 +303,15 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _checked(engine: Any) -> CellSource:
+    """
+    Raises:
+        UsageError: it is no engine.
+    """
+    if not hasattr(engine, "limits"):
+        advice = "SandboxEngine(…), ProcessEngine(…) or DirectEngine()"
+        raise UsageError(f"engine= takes an engine, and not {engine!r}: {advice}")
+    found: CellSource = engine
+    return found

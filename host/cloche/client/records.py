@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,10 +38,27 @@ class RunRecord(Record):
         return message_of(self)
 
     def to_data(self) -> dict[str, Any]:
-        """For JSON: seq, kind, time, call, path, size, hash, times, and the body. Bytes are `hex:…`, dates text."""
+        """For JSON: seq, kind, time, call, path, size, hash, times, the body as it is stored, and `message`: what that says, by
+        name. Bytes are `hex:…`, dates text."""
         times = None if self.times is None else self.times.to_data()
-        whole: dict[str, Any] = json.loads(to_json({**record_head(self), "times": times, "body": record_body(self)}))
+        parts = {"times": times, "body": record_body(self), "message": _by_name(self.message)}
+        whole: dict[str, Any] = json.loads(to_json({**record_head(self), **parts}))
         return whole
+
+
+_OF_THE_ENVELOPE = ("time", "call", "path")
+
+
+def _by_name(part: Any) -> dict[str, Any]:
+    """The fields of a message, or of a failure in one, beside those of the envelope."""
+    names = [one.name for one in fields(part) if one.name not in _OF_THE_ENVELOPE and not one.name.startswith("_")]
+    return {name: _plain(getattr(part, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):  # members and frames of a failure
+        return [_plain(one) for one in value]
+    return _by_name(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 class Places:

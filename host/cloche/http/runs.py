@@ -26,7 +26,7 @@ from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
 from cloche.operations.timing import TOP_RUNS_MAX
-from cloche.operations.view import RunView
+from cloche.operations.view import RunView, row_there
 from cloche.status import RunStatus
 
 router = APIRouter()
@@ -113,10 +113,9 @@ async def run_of(runs: TenantRuns, id: str) -> Run:
 @router.get("/runs/{run_id}", response_model=RunWhole, **needs(Role.VIEWER))
 async def get_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     """A run: where it stands, and why it does not move."""
-    run = await run_of(runs, run_id)
-    try:
-        row = await run.row()
-    except NotFound:
+    row = await found(lambda: row_there(runs.connection.store, run_id, runs.tenant_id), "run", run_id)
+    if row is None:
+        await run_of(runs, run_id)
         pending = shown.pending(runs.tenant_id, await runs.view(run_id))
         return answer(request, pending.model_dump(mode="json"))
     etag = f'"{shown.tag(row)}"'

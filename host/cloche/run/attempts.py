@@ -304,7 +304,10 @@ class Attempts:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
             asked = Arguments(start.given, start.keywords)
-            outcome = await attempt(services.runner, step, tenant, asked, context, checks)
+            work = attempt(services.runner, step, tenant, asked, context, checks)
+            if services.observer is not None:
+                work = services.observer.attempted(self._run, step, start, work)
+            outcome = await work
             lines.end()
             outcomes.tell(start, outcome)
         except asyncio.CancelledError as error:

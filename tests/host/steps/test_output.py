@@ -12,11 +12,12 @@ import pytest
 from support.apps import AppOn, in_loop
 
 from cloche import Run, StepContext, create_step, create_workflow
+from cloche.cli.logs import TextLines
 from cloche.history import Kind
 from cloche.history.notes import StepLogged, unpack_note
-from cloche.operations.log_lines import JsonLines, TextLines
 from cloche.steps.output import CHARS_MAX, LINES_MAX, SCOPE, Scope
 from cloche.store import MemoryStore
+from cloche.telemetry import JsonLines
 
 log = logging.getLogger("shop")
 
