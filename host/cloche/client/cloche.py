@@ -104,7 +104,7 @@ class Cloche(Client, Hosting, Upkeep):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
-        self._host = self
+        self._host, self._sweeper = self, Sweeper(retention or Retention())
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
         self._schedules = checked_schedules(schedules)
@@ -124,7 +124,6 @@ class Cloche(Client, Hosting, Upkeep):
             observers=self.observers,
         )
         self._worker: Worker | None = None
-        self._sweeper = Sweeper(retention or Retention())
         self._closing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -48,9 +48,8 @@ class Many:
 
         Args:
             dry_run: count, and do nothing. text: as in `find`. data: what `resume` or `event` carries.
-            event: its name. step: which suspended step.
+            event: its name. step: which suspended step. by: who does it, for the audit log.
             onto: of `upgrade` the workflow, registered with this `Cloche`, whose code of today the runs go on under.
-            by: who does it, for the audit log.
             after, most: begin at `next` of a report, and end with the page in which so many were looked at.
 
         Raises:
