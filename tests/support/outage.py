@@ -26,7 +26,8 @@ def page_with(runs: int) -> str:
     """The page, with so many orders in place of 500: a multiple of 5."""
 
     def scaled(found: re.Match[str]) -> str:
-        return f"{int(found[2]) * runs // RUNS:>{len(found[0])}}" if found[1] else str(int(found[2]) * runs // RUNS)
+        number = str(int(found[2]) * runs // RUNS)
+        return f"{number:>{len(found[0])}}" if len(found[1]) > 1 else found[1] + number  # a column keeps its width
 
     return _COUNT.sub(scaled, PAGE.read_text("utf-8"))
 
