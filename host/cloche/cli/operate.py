@@ -51,7 +51,7 @@ def filters(function: F) -> F:
         click.option("--workflow", help="Only runs of this workflow."),
         click.option("--version", help="Only runs of this deployed version."),
         click.option("--since", type=Moment(), help="Last moved at this time or later: 2h (ago), or ISO 8601."),
-        click.option("--until", type=Moment(), help="Last moved at this time or earlier: 10m finds what stands still."),
+        click.option("--until", type=Moment(), help="Last moved at this time or earlier."),
         click.option("--age", metavar="TIME", help="Has stood as it stands for so long: 30m, 2h, 7d."),
         click.option("--error", help="Failed with an error of this name."),
         click.option("--step", "failed_step", help="Failed at this step."),
