@@ -145,8 +145,8 @@ from cloche.client.sought import RunQuery as RunQuery
 from cloche.operations.bulk import BulkReport as BulkReport
 from cloche.operations.finding import RunList as RunList
 from cloche.operations.moves import Action as Action
+from cloche.operations.moves import Asked as Asked
 from cloche.operations.timing import StepStory as StepStory
 from cloche.operations.timing import TopReport as TopReport
-from cloche.operations.why import Asked as Asked
 from cloche.operations.why import Why as Why
 from cloche.store import FailureGroup as FailureGroup

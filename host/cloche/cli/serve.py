@@ -64,11 +64,10 @@ def serve(
     tenant: str,
     as_json: bool,
 ) -> int:
-    """Serve the runs of a store over HTTP; with TARGETs, execute them in this process too.
+    """Serve the runs of a store over HTTP, and send its webhooks; with TARGETs, execute them in this process too.
 
     Where the store has tokens ('cloche token create'), those who hold one are let in. Where it has none, only this machine
     reaches the server. SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
-    It sends the webhooks of the store ('cloche webhook put').
 
     \b
     Example:

@@ -46,6 +46,9 @@ async def list_runs(
     version: Annotated[str | None, Query(max_length=200)] = None,
     since: Moved = None,
     until: Moved = None,
+    age: Annotated[
+        float | None, Query(ge=0, le=1e10, description="Has stood as it stands for so many seconds.")
+    ] = None,
     error: Annotated[str | None, Query(max_length=200, description="Failed with an error of this name.")] = None,
     step: Annotated[str | None, Query(max_length=8192, description="Failed at this step.")] = None,
     tag: Annotated[list[str] | None, Query(max_length=32, description="NAME=VALUE; each of them.")] = None,
@@ -58,7 +61,7 @@ async def list_runs(
     """Runs that have begun or are queued, newest first. What moves between two pages is neither skipped nor seen twice."""
     if cursor is None or cursor.startswith("."):
         query: dict[str, Any] = {"version": version, "since": since, "until": until, "error": error, "step": step}
-        query |= {"status": status, "workflow": workflow, "tags": _tags(tag)}
+        query |= {"age": age, "status": status, "workflow": workflow, "tags": _tags(tag)}
         place = cursor.removeprefix(".") if cursor is not None else None
         found = await runs.find(text=text, limit=limit, cursor=place, **query)
         return _page(request, found, f".{found.next}" if found.next is not None else None)

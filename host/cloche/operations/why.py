@@ -20,7 +20,7 @@ from cloche.history.reading import message_of
 from cloche.history.resting import waits_for_children
 from cloche.history.timing import WORK, Timing
 from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
-from cloche.operations.moves import Action, cancel, moves_of, start_worker
+from cloche.operations.moves import Action, Asked, cancel, moves_of, start_worker
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.replay import row_of
 from cloche.operations.start_requests import waiting_start
@@ -38,17 +38,6 @@ if TYPE_CHECKING:
 
 
 CHILDREN_DEEP = 8  # a run waits for a run that waits for a run: so far down the reason is looked for
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a suspended step, or an open event, waits for; `schema` is the JSON Schema of the answer, where one is known."""
-
-    step: str
-    payload: Any = None
-    labels: Sequence[str] = ()
-    event: str | None = None
-    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
