@@ -48,6 +48,7 @@ SUITE = {
     "http-get-run": ("serving", "a run that is read over HTTP, beside FastAPI's own hello-world"),
     "http-start": ("serving", "a durable start over HTTP, beside one in the process"),
     "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
+    "remote": ("remote", "a remote step beside one of the process, and what idle remote workers ask of PostgreSQL"),
     "help": ("startup", "`cloche --help`"),
 }
 

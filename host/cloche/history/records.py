@@ -71,6 +71,7 @@ class Kind(IntEnum):
     HOOK_FAILED = 35  # event: what was waited for will not come
     TAGGED = 36  # command: tags, by the code
     DEADLINE_SET = 37  # command
+    ATTEMPT_SENT = 49  # note: an attempt that is performed elsewhere
 
 
 ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from cloche.client import Client
 from cloche.errors import ClocheError
-from cloche.http import about, moving, problems, runs, streams, tokens, workflows
+from cloche.http import about, moving, problems, runs, steps, streams, tokens, workflows
 from cloche.http.gate import OPEN, Gate
 from cloche.http.models import Problem
 from cloche.http.principals import Auth, by_token
@@ -95,7 +95,15 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in (runs.router, streams.router, moving.router, workflows.router, tokens.router, about.router):
+    for router in (
+        runs.router,
+        streams.router,
+        moving.router,
+        workflows.router,
+        steps.router,
+        tokens.router,
+        about.router,
+    ):
         made.include_router(router, prefix="/v1")
     if executes(client):
         made.include_router(workflows.executing, prefix="/v1")

@@ -13,11 +13,13 @@ from pydantic import AfterValidator, BaseModel
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.bodies import CBOR, JSON
+from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SLASH, Auth, Principal, Role
 from cloche.http.problems import Refused
 
 if TYPE_CHECKING:
     from cloche.http.rates import Rates
+    from cloche.operations.remote_steps import AttemptTokens
 
 # In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
 ROLE, ALL_TENANTS = "x-cloche-role", "x-cloche-all-tenants"
@@ -32,6 +34,11 @@ class Service:
     rates: Rates
     body_bytes_max: int
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    attempts: AttemptTokens | None = None  # of remote steps, once any was asked for
+    polls: Polls = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.polls = Polls(self.client)
 
 
 def service_of(request: Request) -> Service:
@@ -44,7 +51,7 @@ def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | N
 
     async def check(request: Request) -> None:
         principal: Principal = request.scope[PRINCIPAL]
-        if principal.role < role:
+        if not principal.role.may(role):
             raise Refused(
                 403, "forbidden", f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
             )

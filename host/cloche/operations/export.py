@@ -35,8 +35,10 @@ from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
-from cloche.store import Append, NewRun, RunRow, Store, blob_digest, read_through
+from cloche.run.remote import Told
+from cloche.store import REMOTE, Append, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
+from cloche.worker.answers import token_of
 
 FORMAT = "cloche-run"
 VERSION = 4  # 1 had no parts, 2 no requests, and 3 none of those that were accepted: all are read too
@@ -211,6 +213,10 @@ async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], ma
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
+    for call in machine.open.away:  # what was sent to a worker of the other store is nothing that this one knows of
+        one = machine.open[call]
+        silent = Told(call, one.sent, "silent")
+        await store.post(key, REMOTE, silent.pack(), token_of(key, REMOTE, f"{call}:imported"), SystemWorld().now())
 
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:

@@ -19,7 +19,7 @@ from cloche.store import Store, TokenRow
 
 __all__ = ["ROLES", "Made", "TokenRow", "create", "listed", "revoke", "rotate", "whose"]
 
-ROLES = ("viewer", "operator", "admin")
+ROLES = ("worker", "viewer", "operator", "admin")
 LABEL_CHARS_MAX = 200
 USE_EVERY_MS = 60_000  # a use is noted so often, and not with each request
 _TOKEN = re.compile(r"clk_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")

@@ -35,6 +35,7 @@ from cloche.store.protocol import (
     Version,
     WorkerRow,
 )
+from cloche.store.remote import REMOTE, AttemptName, RemoteTask
 from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
@@ -47,11 +48,13 @@ __all__ = [
     "GRANTED",
     "LOOKED_AT_MAX",
     "MEMORY",
+    "REMOTE",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
     "Append",
+    "AttemptName",
     "AuditEntry",
     "Checkpoints",
     "Collected",
@@ -74,6 +77,7 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RemoteTask",
     "RunFilter",
     "RunPage",
     "RunRow",

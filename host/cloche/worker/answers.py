@@ -7,6 +7,7 @@ import json
 from cloche import errors
 from cloche.errors import ClocheError, UsageError
 from cloche.history import RunKey
+from cloche.store import REMOTE, AttemptName
 
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
@@ -17,6 +18,12 @@ def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
 def start_token(key: RunKey) -> str:
     """What the request to start a run is known by."""
     return f"start:{key.token}"
+
+
+def remote_token(name: AttemptName, what: str = "") -> str:
+    """What is said of an attempt that is performed elsewhere: its end is said once, whoever says it (`what` is empty)."""
+    attempt = f"{name.call}:{name.seq}"
+    return token_of(name.key, REMOTE, f"{attempt}:{what}" if what else attempt)
 
 
 def pack_refusal(error: ClocheError) -> str:

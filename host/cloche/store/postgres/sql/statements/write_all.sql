@@ -103,6 +103,25 @@ WITH a AS MATERIALIZED (
     FROM outcome, unnest($65::bigint[], $66::text[], $67::text[], $68::text[]) AS m(ord, tenant, name, value)
     WHERE ids[m.ord] <> 0
     ON CONFLICT (run_id, name, tenant) DO UPDATE SET value = excluded.value
+), returned AS (
+    DELETE FROM cloche.remote_tasks AS t USING outcome,
+        unnest($69::bigint[], $70::text[], $71::text[], $72::bigint[]) AS r(ord, tenant, run, call)
+    WHERE t.tenant = r.tenant AND t.run = r.run AND t.call = r.call AND ids[r.ord] <> 0
+), sent AS (
+    INSERT INTO cloche.remote_tasks AS t (
+        tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, body
+    )
+    SELECT s.tenant, s.run, s.call, s.seq, s.step, s.path, s.sent_at, s.silence_ms, s.timeout_ms, s.is_pushed,
+        s.body
+    FROM outcome, unnest(
+        $73::bigint[], $74::text[], $75::text[], $76::bigint[], $77::bigint[], $78::text[], $79::bytea[],
+        $80::bigint[], $81::bigint[], $82::bigint[], $83::boolean[], $84::bytea[]
+    ) AS s(ord, tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, body)
+    WHERE ids[s.ord] <> 0
+    ON CONFLICT (tenant, run, call) DO UPDATE SET
+        seq = excluded.seq, step = excluded.step, path = excluded.path,
+        sent_at = excluded.sent_at, silence_ms = excluded.silence_ms, timeout_ms = excluded.timeout_ms,
+        is_pushed = excluded.is_pushed, body = excluded.body, holder = NULL, taken_at = NULL, beat = 0
 ), ended AS MATERIALIZED (
     SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
 ), awaited_by_ended AS (
