@@ -71,6 +71,8 @@ class Kind(IntEnum):
     HOOK_FAILED = 35  # event: what was waited for will not come
     TAGGED = 36  # command: tags, by the code
     DEADLINE_SET = 37  # command
+    STEP_LOGGED = 46  # note: what a step printed and logged
+    ATTEMPT_QUEUED = 47  # note: an attempt that has begun waited for a thread before it did anything
     ATTEMPT_SENT = 49  # note: an attempt that is performed elsewhere
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError
-from cloche.history import TenantId
+from cloche.operations.remote_steps import TenantId
 
 if TYPE_CHECKING:
     from cloche.client import Client
     from cloche.client.ports import Connection
-    from cloche.store import RemoteTask
+    from cloche.operations.remote_steps import RemoteTask
 
 AGAIN_S = 1.0  # until a store that did not answer is asked again
 Kinds = frozenset[tuple[TenantId, str]]  # tenants and steps

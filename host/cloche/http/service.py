@@ -20,6 +20,7 @@ from cloche.http.problems import Refused
 if TYPE_CHECKING:
     from cloche.http.rates import Rates
     from cloche.operations.remote_steps import AttemptTokens
+    from cloche.telemetry import Metrics
 
 # In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
 ROLE, ALL_TENANTS = "x-cloche-role", "x-cloche-all-tenants"
@@ -33,12 +34,21 @@ class Service:
     auth: Auth
     rates: Rates
     body_bytes_max: int
+    metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     attempts: AttemptTokens | None = None  # of remote steps, once any was asked for
     polls: Polls = field(init=False)
+    # What each stream that is open waits for, by what says that its client is gone.
+    followed: dict[asyncio.Future[None], asyncio.Future[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.polls = Polls(self.client)
+
+    def drain(self) -> None:
+        """End all streams and waits."""
+        self.draining.set()
+        for following in list(self.followed.values()):
+            following.cancel()
 
 
 def service_of(request: Request) -> Service:
@@ -51,10 +61,7 @@ def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | N
 
     async def check(request: Request) -> None:
         principal: Principal = request.scope[PRINCIPAL]
-        if not principal.role.may(role):
-            raise Refused(
-                403, "forbidden", f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
-            )
+        check_role(principal, role)
         if of_all_tenants and principal.tenant is not None:
             raise Refused(403, "forbidden", "this is for tokens of all tenants")
 
@@ -63,6 +70,16 @@ def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | N
         schema = body.model_json_schema()
         extra["requestBody"] = {"content": {kind: {"schema": schema} for kind in (JSON, CBOR)}}
     return {"dependencies": [Depends(check)], "openapi_extra": extra}
+
+
+def check_role(principal: Principal, role: Role) -> None:
+    """
+    Raises:
+        Refused: the principal may not do what needs this role.
+    """
+    if not principal.role.may(role):
+        what = f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
+        raise Refused(403, "forbidden", what)
 
 
 def principal_of(request: Request) -> Principal:
@@ -77,12 +94,20 @@ async def _tenant(
     ] = None,
 ) -> TenantRuns:
     """The runs that the request is about."""
-    principal, client = principal_of(request), service_of(request).client
     if cloche_tenant is not None:
         cloche_tenant = cloche_tenant.encode("latin-1", "replace").decode("utf-8", "replace")
+    return tenant_of(service_of(request).client, principal_of(request), cloche_tenant)
+
+
+def tenant_of(client: Client, principal: Principal, asked: str | None) -> TenantRuns:
+    """The runs of the tenant that is asked for, or else of the one that the principal reaches.
+
+    Raises:
+        Refused: the principal does not reach it.
+    """
     if principal.tenant is None:
-        return client.tenant(cloche_tenant or client.tenant_id)
-    if cloche_tenant not in (None, principal.tenant):
+        return client.tenant(asked or client.tenant_id)
+    if asked not in (None, principal.tenant):
         raise Refused(403, "forbidden", "the token is of another tenant")
     return client.tenant(principal.tenant)
 

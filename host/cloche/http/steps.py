@@ -14,8 +14,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from cloche.history import TenantId
-from cloche.history.values import plain
 from cloche.http.bodies import answer, body_of
 from cloche.http.principals import Role
 from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
@@ -31,8 +29,7 @@ from cloche.http.step_models import (
     SuspendBody,
 )
 from cloche.operations import remote_steps
-from cloche.operations.remote_steps import AttemptTokens, Told
-from cloche.store import AttemptName, RemoteTask
+from cloche.operations.remote_steps import AttemptName, AttemptTokens, RemoteTask, TenantId, Told, plain
 
 router = APIRouter()
 WAIT_S_MAX = 30.0

@@ -23,7 +23,7 @@ from cloche.status import FINAL
 from cloche.store import GRANTED, REMOTE, AttemptName, RemoteTask, Store
 from cloche.worker.answers import remote_token
 
-__all__ = ["AttemptTokens", "Said", "Told", "beat", "given", "say"]
+__all__ = ["AttemptName", "AttemptTokens", "RemoteTask", "Said", "TenantId", "Told", "beat", "given", "plain", "say"]
 
 PREFIX = "cra_"  # cloche remote attempt
 CODE_BYTES = 24

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from cloche.errors import UsageError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 
 class WorkerServices:
@@ -18,7 +15,7 @@ class WorkerServices:
         UsageError: from every method: what is asked for is where the run is.
     """
 
-    def result_schema(self, name: str) -> TypeAdapter[Any] | None:
+    def result_schema(self, name: str) -> None:
         return None
 
     def result_now(self, path: str) -> Any:

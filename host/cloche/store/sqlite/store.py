@@ -22,7 +22,9 @@ from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
 from cloche.store.sqlite.operators import SqliteOperators
 from cloche.store.sqlite.remote import SqliteRemoteTasks
+from cloche.store.sqlite.schedules import SqliteSchedules
 from cloche.store.sqlite.tokens import SqliteTokens
+from cloche.store.sqlite.webhooks import SqliteWebhooks
 
 
 class SqliteStore(
@@ -35,6 +37,8 @@ class SqliteStore(
     SqliteOperators,
     SqliteMaintenance,
     SqliteTokens,
+    SqliteSchedules,
+    SqliteWebhooks,
     SqliteRemoteTasks,
 ):
     """Implements `Store` on the file at `path`, which is made if it does not exist.

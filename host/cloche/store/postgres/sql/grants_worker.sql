@@ -23,3 +23,5 @@ GRANT INSERT ON cloche.remote_secret TO {role};
 GRANT INSERT ON cloche.audit_log TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.webhooks, cloche.deliveries, cloche.received TO {role};
