@@ -117,6 +117,7 @@ from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
 from cloche_codegen import Hook as Hook
 from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
+from cloche_codegen import RemoteStep as RemoteStep
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step
 from cloche_codegen import Task as Task

@@ -133,5 +133,8 @@ class WorkerConnection:
     async def stopped(self, key: RunKey) -> Listening:
         return self.worker.listeners.stopped(key)
 
+    async def sent(self) -> Listening:
+        return self.worker.listeners.sent()
+
     async def reported(self, key: RunKey) -> None:
         await self.worker.drivers.callbacks.done(key)

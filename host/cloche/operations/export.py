@@ -46,9 +46,11 @@ from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
-from cloche.store import Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
+from cloche.run.remote import Told
+from cloche.store import REMOTE, Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
 from cloche.text import ID_SEPARATOR
+from cloche.worker.answers import token_of
 from cloche.worker.schedules import TAG
 
 FORMAT = "cloche-run"
@@ -254,6 +256,10 @@ async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
+    for call in machine.open.away:  # what was sent to a worker of the other store is nothing that this one knows of
+        one = machine.open[call]
+        silent = Told(call, one.sent, "silent")
+        await store.post(key, REMOTE, silent.pack(), token_of(key, REMOTE, f"{call}:imported"), SystemWorld().now())
 
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:

@@ -22,7 +22,7 @@ from cloche.operations import tokens
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore, SqliteStore
 
-VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
+WORKER, VIEWER, OPERATOR, ADMIN = Role.WORKER, Role.VIEWER, Role.OPERATOR, Role.ADMIN
 
 # Every endpoint: the least role that it needs. Those of `OF_ALL_TENANTS` are for tokens of all tenants alone.
 ENDPOINTS: dict[tuple[str, str], Role | None] = {
@@ -72,6 +72,12 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/schedules/{schedule_id}/pause"): OPERATOR,
     ("POST", "/v1/schedules/{schedule_id}/resume"): OPERATOR,
     ("POST", "/v1/schedules/{schedule_id}/fire"): OPERATOR,
+    ("POST", "/v1/steps/poll"): WORKER,
+    ("POST", "/v1/steps/{token}/heartbeat"): WORKER,
+    ("POST", "/v1/steps/{token}/progress"): WORKER,
+    ("POST", "/v1/steps/{token}/complete"): WORKER,
+    ("POST", "/v1/steps/{token}/fail"): WORKER,
+    ("POST", "/v1/steps/{token}/suspend"): WORKER,
     ("GET", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens/{token_id}/rotate"): ADMIN,
@@ -154,7 +160,8 @@ def _expected(needed: Role | None, principal: Who | None, endpoint: tuple[str, s
     if principal is None:
         return 401
     role, tenant = principal
-    return 403 if role < needed or (endpoint in OF_ALL_TENANTS and tenant is not None) else 200
+    may = role in (WORKER, OPERATOR, ADMIN) if needed is WORKER else role >= needed
+    return 403 if not may or (endpoint in OF_ALL_TENANTS and tenant is not None) else 200
 
 
 @in_loop
