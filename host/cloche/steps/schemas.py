@@ -48,9 +48,11 @@ def checked(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
     Raises:
         InvalidInput: it does not fit, or a validator raised something that validators do not raise.
     """
+    from cloche_codegen.json_schemas import OverAtOnce
+
     try:
         return validated(adapter, value, what)
-    except InvalidInput:
+    except (InvalidInput, OverAtOnce):
         raise
     except BaseException as error:
         if not is_raised(error):
@@ -95,4 +97,5 @@ def _misfit(error: ValidationError, what: str) -> InvalidInput:
 
 def _problem(item: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "value"
-    return f"{where}: {item['msg']}"
+    nothing = ", and nothing was given" if not item["loc"] and item.get("input", "") is None else ""
+    return f"{where}: {item['msg']}{nothing}"
