@@ -13,7 +13,8 @@ of them would take 0.3 GB.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from functools import lru_cache, partial
@@ -34,6 +35,9 @@ LOOKS_MAX: Final = 5_000
 LOOKS_EACH: Final = 16
 MISFITS_MAX: Final = 1_000
 MISFITS_EACH: Final = 2
+# Where it is done at once (`at_once`): a thousandth of a second.
+LOOKS_AT_ONCE: Final = 1_000
+MISFITS_AT_ONCE: Final = 100
 DEFAULTS_MAX: Final = (
     4 << 20
 )  # bytes of JSON that are filled in for one value: a schema may say much for each of its items
@@ -49,6 +53,9 @@ _COMPARING: Final[ContextVar[Budget | None]] = ContextVar(
 )  # a default is asked for without a context
 
 
+_AT_ONCE: Final[ContextVar[bool]] = ContextVar("at_once", default=False)
+
+
 class BrokenSchema(Exception):
     """A JSON Schema that nothing can be checked with; the text says what is wrong, and where in it."""
 
@@ -61,6 +68,20 @@ class OverBudget(Exception):
     """Comparing a value with a schema would take more than values may take."""
 
 
+class OverAtOnce(Exception):
+    """Comparing a value takes more than is done at once: compare it again where it holds up nobody."""
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """What is compared within goes through few alternatives, or raises `OverAtOnce`."""
+    token = _AT_ONCE.set(True)
+    try:
+        yield
+    finally:
+        _AT_ONCE.reset(token)
+
+
 class Budget:
     """What a schema may take while one value is compared: the context of the validation, which is done within it."""
 
@@ -71,6 +92,7 @@ class Budget:
         ] = {}  # of lists and mappings, by identity: what is compared is not changed meanwhile
         self._left: int | None = None
         self._misfits = 0
+        self._is_at_once = _AT_ONCE.get()
         self._defaults_left = DEFAULTS_MAX
 
     def __enter__(self) -> None:
@@ -92,20 +114,25 @@ class Budget:
         """Of alternatives, none of which fitted.
 
         Raises:
-            OverBudget
+            OverBudget, OverAtOnce
         """
         self._misfits += count
+        if self._is_at_once and self._misfits > MISFITS_AT_ONCE:
+            raise OverAtOnce
         if self._misfits > MISFITS_MAX + MISFITS_EACH * self._sizes.get(id(self._value), 1):
             raise OverBudget(_TOO_MANY_WAYS)
 
     def charge(self, value: Any, alternatives: int) -> None:
         """
         Raises:
-            OverBudget
+            OverBudget, OverAtOnce
         """
         if self._left is None:  # most values meet no union
-            self._left = LOOKS_MAX + LOOKS_EACH * self._measure()
+            most = LOOKS_MAX + LOOKS_EACH * self._measure()
+            self._left = LOOKS_AT_ONCE if self._is_at_once else most
         self._left -= alternatives * self._sizes.get(id(value), 1)
+        if self._left < 0 and self._is_at_once:
+            raise OverAtOnce
         if self._left < 0:
             raise OverBudget(_TOO_MANY_WAYS)
 

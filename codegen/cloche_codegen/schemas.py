@@ -306,6 +306,10 @@ class _Comparison:
         for name, wanted in taken.items():
             if name in given and (reason := self.misfit(given[name], wanted, depth + 1)):
                 return reason.below(f".{name}")
+        if takes.get("additionalProperties") is False and "patternProperties" not in takes:
+            for name in gives.get("required", ()):  # a computed field crosses, and is dropped where it is taken
+                if name not in taken and name in given and not dict(given[name]).get("readOnly"):
+                    return _Reason(f".{name}", " is given and not taken", False)
         return None
 
     def _alternatives_of(self, schema: Any) -> list[Any]:

@@ -3,10 +3,14 @@
 from cloche.client import Client as Client
 from cloche.client import Cloche as Cloche
 from cloche.client import Evaluation as Evaluation
+from cloche.client import FiringInfo as FiringInfo
 from cloche.client import Problem as Problem
 from cloche.client import Run as Run
 from cloche.client import RunRecord as RunRecord
 from cloche.client import RunRow as RunRow
+from cloche.client import Schedule as Schedule
+from cloche.client import ScheduleInfo as ScheduleInfo
+from cloche.client import Schedules as Schedules
 from cloche.client import SyncCloche as SyncCloche
 from cloche.client import SyncRun as SyncRun
 from cloche.client import Tenant as Tenant

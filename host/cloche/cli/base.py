@@ -39,6 +39,7 @@ TASKS = {  # the help lists commands by what somebody wants to do; a command tha
     "Execute runs": ("worker", "serve", "token", "webhook"),
     "Look at runs": ("runs", "show", "failures", "top", "log", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
+    "Begin runs at set times": ("schedule",),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
     "Hold tenants back": ("tenant", "audit"),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),

@@ -60,6 +60,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="The run is found by it; may be repeated.")
+@click.option("--deadline", help="By when it must have ended: seconds from now, '8 hours', or an instant as RFC 3339.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @isolation_option
 @drain_option
@@ -71,6 +72,7 @@ def run(
     store: str,
     run_id: str | None,
     tags: tuple[str, ...],
+    deadline: str | None,
     engine: str,
     isolation: str,
     drain: float,
@@ -101,11 +103,20 @@ def run(
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
-            started = await app.start(workflow, value, run_id=run_id, tags=tags_of(tags))
+            options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
+            started = await app.start(workflow, value, **options)
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"
     return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
+
+
+def deadline_of(text: str | None) -> float | str | None:
+    """Seconds are written as a number."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--tenant", help="Only this tenant; for a RUN: whose it is.")
 @store_option
 def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> None:
-    """What tenants have used, or one RUN: fuel, time, memory, events, steps, log. What deleted runs used is in the sums.
+    """What tenants have used, or one RUN: fuel, time, memory, events, steps, tries, log. The sums have deleted runs in them.
 
     \b
     Example:
@@ -59,5 +59,5 @@ def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:
     click.echo(
         f"{name}  {used.steps:,} steps  {used.events:,} events  {used.fuel:,} fuel (and {used.overhead_fuel:,} beside) in "
         f"{used.turns:,} turns, {used.wall_us / 1000:,.1f} ms  {used.memory_kib_ms / 1024 / 1000:,.1f} MiB s  "
-        f"{used.log_bytes:,} bytes of log"
+        f"{used.log_bytes:,} bytes of log  {used.attempts:,} attempts  {used.loop_us / 1000:,.1f} ms of the event loop"
     )

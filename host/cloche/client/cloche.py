@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedule, checked_schedules
 from cloche.client.tenants import Tenant
 from cloche.client.upkeep import Upkeep
 from cloche.client.worker_connection import WorkerConnection
@@ -56,6 +57,7 @@ class Cloche(Client, Hosting, Upkeep):
         store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
+        schedules: what begins runs at set times, of the tenant of this object; each is put in the store on entering.
         resources: what steps are given beside their arguments, by the class that a parameter is annotated with: connections,
             clients. They are this process's own, and cross no glass.
         engine: where workflow code runs; `SandboxEngine()` by default.
@@ -84,6 +86,7 @@ class Cloche(Client, Hosting, Upkeep):
         *,
         workflows: Iterable[Workflow] = (),
         steps: Iterable[Step] = (),
+        schedules: Sequence[Schedule] = (),
         resources: Mapping[type, Any] | None = None,
         engine: CellSource | None = None,
         tenant: str = DEFAULT_TENANT,
@@ -104,6 +107,7 @@ class Cloche(Client, Hosting, Upkeep):
         self._host = self
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
+        self._schedules = checked_schedules(schedules)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -142,6 +146,11 @@ class Cloche(Client, Hosting, Upkeep):
             await store.close()
             raise
         self._sweeper.begin(store, self._world)
+        try:
+            await self.schedules.put_all(self._schedules)
+        except BaseException:
+            await self._drain()
+            raise
         if self._handle_sigterm:
             shutdown.listen(self._drain)
         return self

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from cloche.client.deadlines import Deadline, deadline_ms
 from cloche.client.in_turn import in_turn
 from cloche.client.many import Many
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedules
 from cloche.client.sought import Sought
 from cloche.client.telling import Telling
 from cloche.errors import UsageError
@@ -50,6 +52,7 @@ class StartOptions(TypedDict, total=False):
     request_context: dict[str, Any] | None
     per_step: bool
     tags: Mapping[str, str] | None
+    deadline: Deadline | None
 
 
 class Runs(Sought, Many, Telling):
@@ -76,6 +79,11 @@ class Runs(Sought, Many, Telling):
         """
         return self._connect()
 
+    @property
+    def schedules(self) -> Schedules:
+        """What begins runs of the tenant at set times."""
+        return Schedules(self)
+
     @overload
     async def start(
         self, workflow: Workflow[In, Out], input_data: In | Mapping[str, Any], **options: Unpack[StartOptions]
@@ -101,6 +109,7 @@ class Runs(Sought, Many, Telling):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run[Any]:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
@@ -108,6 +117,9 @@ class Runs(Sought, Many, Telling):
         registered: here, or with a worker of the store. `per_step` lets it run one entry of its graph and pause; `Run.resume`
         goes on. `tags` are names and values by which the run is found (`list(tags=…)`): at most 32, each of 200 characters.
         Within a span of OpenTelemetry its context is one of them, `traceparent`.
+
+        By its `deadline` (a datetime; or from now seconds, a timedelta, `"8 hours"`) the run must have ended: then it is told
+        to end as if it was canceled, cleans up, and fails with DeadlineExceeded. Starting it again changes neither.
 
         A `Client` leaves a request, which is durable when this returns: a worker that has the workflow checks it again and
         begins the run, under its own policy. What it refuses is raised by `Run.result`; until then the run is `pending`.
@@ -123,9 +135,12 @@ class Runs(Sought, Many, Telling):
         """
         connection, tags = self.connection, tags_with_starter(tags)
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        start = connection.start(
-            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
-        )
+        options: dict[str, Any] = {
+            "per_step": per_step,
+            "tags": tags,
+            "deadline": deadline_ms(deadline, connection.world.now()),
+        }
+        start = connection.start(key, workflow, input_data, initial_state, request_context, **options)
         found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 

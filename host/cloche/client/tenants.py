@@ -16,7 +16,7 @@ from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Code, Language
-from cloche.errors import DeployRefused, NotFound, RunConflict, SeqConflict, UsageError
+from cloche.errors import DeployRefused, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
@@ -168,13 +168,11 @@ class Tenant(TenantRuns, HostedRuns):
         if content is None:
             raise UsageError("give the code that is to be deployed: a graph, a source, or files")
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
-        worker, engine = self._host._running, self._host.engine
+        worker = self._host._running
         await holds.check(worker.store, self._tenant)
         await self._has_deploy()
-        bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
-        version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
-        worker.new_runs.policies.look()
-        _tell_not_granted(version, bundle.not_granted)
+        version, not_granted = await self._keep(one)
+        _tell_not_granted(version, not_granted)
         await worker.inbox.look()  # somebody may have asked for a run of it already
         return version
 
@@ -238,6 +236,24 @@ class Tenant(TenantRuns, HostedRuns):
         if wait_s := counters.take(self._tenant, "deploys_per_second", most, 1):
             await asyncio.sleep(wait_s)
 
+    async def _keep(self, one: Deployment) -> tuple[Version, tuple[str, ...]]:
+        """Read and load it, and keep it; with the steps that it names and may not call.
+
+        Raises:
+            DeployRefused: it does not load, or there is no room for it.
+        """
+        worker, engine = self._host._running, self._host.engine
+        bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
+        await worker.admission.learn([self._tenant])
+        try:
+            if await worker.store.blob(blob_digest(bundle.packed)) is None:
+                await worker.starting.sums.check_kept(self._tenant, len(bundle.packed))
+        except LimitExceeded as error:
+            raise one.refused(error.message, error.code, **error.facts) from error
+        version = await keep(worker.store, engine, one, bundle, worker.services.world.now())
+        worker.new_runs.policies.look()
+        return version, bundle.not_granted
+
     async def _kept(self, one: Deployment) -> Code:
         """The code of a source, which was loaded at some time and is kept.
 
@@ -250,9 +266,7 @@ class Tenant(TenantRuns, HostedRuns):
         if await worker.store.version_of(self._tenant, id) is not None:
             return code
         await self._has_deploy()
-        bundle = await worker.services.lanes.read(self._tenant, lambda readers: baked(engine, readers, one))
-        await keep(worker.store, engine, one, bundle, worker.services.world.now())
-        worker.new_runs.policies.look()
+        await self._keep(one)
         for old in (await worker.store.versions(self._tenant, code.workflow))[evaluation.KEPT_MAX :]:
             await worker.store.withdraw(self._tenant, old.id)
         return code

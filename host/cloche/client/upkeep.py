@@ -9,7 +9,7 @@ from cloche.client.runs import Run
 from cloche.client.tenants import HostedRuns
 from cloche.errors import LeasedElsewhere
 from cloche.history import RunKey
-from cloche.history.ids import TimeMs
+from cloche.history.ids import TenantId, TimeMs
 from cloche.operations import export, prune, replay, upgrade
 from cloche.operations.filters import status_of
 from cloche.run.code import code_of
@@ -101,9 +101,18 @@ class Upkeep(HostedRuns):
         Raises:
             ForeignFile, BrokenChain: the file is not what was exported.
             RunConflict: this store has another run of that id.
+            LimitExceeded: the tenant has no room for it, or for one more open run.
         """
         worker = self._host._running
-        key = await export.import_run(worker.store, data, self._host.policies, self.codes().__contains__, by)
+        sums = worker.starting.sums
+
+        async def check_room(tenant: TenantId, size: int) -> None:
+            await worker.admission.learn([tenant])
+            async with sums.one_more_run(tenant):
+                await sums.check_kept(tenant, size)
+
+        is_ours = self.codes().__contains__
+        key = await export.import_run(worker.store, data, self._host.policies, is_ours, by, check_room)
         await worker.starting.wake(key)
         await replay.row_of(worker.store, key)
         runs = HostedRuns(lambda: self.connection, key.tenant)

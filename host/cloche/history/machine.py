@@ -49,8 +49,10 @@ from cloche.history.notes import (
     Note,
     RunCanceled,
     RunContinued,
+    RunCreated,
     RunPaused,
     RunStopped,
+    unpack_created,
     unpack_note,
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
@@ -203,6 +205,8 @@ class RunMachine:
             note = message or unpack_note(record)
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
+        elif kind is Kind.RUN_CREATED:
+            self.open.deadline = (message if isinstance(message, RunCreated) else unpack_created(record)).deadline
         elif kind is Kind.DEADLINE_SET:
             command = message or unpack_command(record.body)
             assert isinstance(command, SetDeadline)

@@ -42,20 +42,28 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class RunCreated(Note):
+class _Pinned(Note):
     """What a run is pinned to.
 
     `limits` (of its cell) and `policy` (what else differs from the defaults) stand as they were recorded, by any version:
-    `tenancy.Policy.of` reads both. `queued` is the packed start that a run waits for until its tenant has room. `depth` is how
-    many runs stand above this one.
+    `tenancy.Policy.of` reads both.
     """
 
-    kind: ClassVar[Kind] = Kind.RUN_CREATED
     workflow: str = ""
     guest: str = ""
     engine: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated(_Pinned):
+    """A run, what it is pinned to, and where it comes from.
+
+    `queued` is the packed start that it waits for until its tenant has room. `depth` is how many runs stand above this one.
+    """
+
+    kind: ClassVar[Kind] = Kind.RUN_CREATED
     depth: int = 0
     per_step: bool = False
     queued: bytes = b""
@@ -69,6 +77,7 @@ class RunCreated(Note):
     # run: which one this goes on from; first: where that began; keys: [number, run] in the order of the numbers, whose
     # idempotency keys the calls up to a number have.
     retry_of: Mapping[str, Any] = field(default_factory=dict)
+    deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -94,6 +103,7 @@ _OF_CREATION = (
     "request",
     "tags",
     "retry_of",
+    "deadline",
 )
 
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from cloche.client import Client
 from cloche.errors import ClocheError
-from cloche.http import about, hooks, moving, problems, runs, sessions, streams, tokens, webhooks, workflows
+from cloche.http import about, hooks, moving, problems, runs, schedules, sessions, streams, tokens, webhooks, workflows
 from cloche.http.gate import OPEN, Gate
 from cloche.http.models import Problem
 from cloche.http.principals import Auth, by_token
@@ -33,6 +33,7 @@ _ROUTERS = (
     streams.router,
     moving.router,
     hooks.router,
+    schedules.router,
     workflows.router,
     tokens.router,
     sessions.router,

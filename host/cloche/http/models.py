@@ -33,6 +33,9 @@ class StartBody(Given):
     request_context: dict[str, Any] | None = None
     per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
     tags: dict[str, str] | None = Field(None, description="Names and values by which the run is found.")
+    deadline: float | str | None = Field(
+        None, description="By when it must have ended: seconds from now, `8 hours`, or an RFC 3339 instant."
+    )
 
 
 class ResumeBody(Given):
@@ -356,6 +359,8 @@ class UsageOut(Shown):
     events: int
     steps: int
     log_bytes: int
+    attempts: int = 0
+    loop_us: int = 0
 
 
 class TenantUsageOut(Shown):

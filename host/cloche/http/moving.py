@@ -70,6 +70,7 @@ async def start_run(
             request_context=body.request_context,
             per_step=body.per_step,
             tags=tags_with_starter(body.tags, traceparent),
+            deadline=body.deadline,
         ),
         "workflow",
         workflow,

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 
 from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
-from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq
+from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.check import decode_sequence
-from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
+from cloche.history.ids import BY_SCHEDULES, CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
 from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
@@ -35,8 +35,11 @@ from cloche.operations.acts import Act, write_act
 from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
-from cloche.store import Append, NewRun, RunRow, Store, blob_digest, read_through
+from cloche.run.meter import Tally
+from cloche.store import Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
+from cloche.text import ID_SEPARATOR
+from cloche.worker.schedules import TAG
 
 FORMAT = "cloche-run"
 VERSION = 4  # 1 had no parts, 2 no requests, and 3 none of those that were accepted: all are read too
@@ -145,6 +148,7 @@ async def import_run(
     policies: InForce | None = None,
     is_ours: Callable[[str], bool] = lambda _: False,
     by: str = "",
+    check_room: Callable[[TenantId, int], Awaitable[None]] | None = None,
 ) -> RunKey:
     """Put the run of a file into `store`; a run that is there already, and equal, is left alone.
 
@@ -155,6 +159,7 @@ async def import_run(
         policies: what runs may be pinned to here; None takes any.
         is_ours: whether a bundle of this digest is the host's own.
         by: who brings it, for the audit log.
+        check_room: whether the tenant may have so many bytes more in the store; raises `LimitExceeded`.
 
     Raises:
         ForeignFile: it is not an exported run, is damaged, of a newer version, or pinned to more than that.
@@ -163,15 +168,8 @@ async def import_run(
         LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
-    header, blobs, items = await loop.run_in_executor(None, _read, data)
-    key = _key_of(header)
-    granted, items = exported_requests.unpacked_granted(items, key)
-    pairs = [item for item in items if not exported_requests.is_request(item)]
-    records, machine = await loop.run_in_executor(None, _verified, key, pairs)
-    created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
-    _check_created(key, created, header["workflow"])
-    requests = exported_requests.unpacked(items[len(pairs) :], key, created)
-    _check_requests(requests, machine)
+    file = await loop.run_in_executor(None, _File.read, data)
+    header, blobs, key, created, code = file.header, file.blobs, file.key, file.created, file.code
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
     if policies is not None:
@@ -181,9 +179,43 @@ async def import_run(
         packed = replace(code, owner=key.tenant).pack()
         digest = blob_digest(packed)
         blobs = {code.guest: blobs[code.guest], digest: packed}
-    await _put(store, key, NewRun(header["workflow"], digest, blobs), records, machine, by)
-    await exported_requests.post(store, key, created, requests, granted)
+    if await store.run(key) is None and check_room is not None:
+        await check_room(key.tenant, file.tally.usage().log_bytes + len(blobs[digest]))
+    await _put(store, file, NewRun(header["workflow"], digest, blobs), by)
+    await exported_requests.post(store, key, created, file.requests, file.granted)
     return key
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What a file holds, all of it checked, and what follows from its records."""
+
+    header: Mapping[str, Any]
+    blobs: dict[str, bytes]
+    key: RunKey
+    created: RunCreated
+    code: Code
+    records: list[Record]
+    machine: RunMachine
+    marks: Mapping[str, str]
+    tally: Tally
+    requests: Sequence[Any]
+    granted: Sequence[Any]
+
+    @classmethod
+    def read(cls, data: bytes) -> _File:
+        """Raises as `import_run`. It takes as long as there are records: nothing of it is done on an event loop."""
+        header, blobs, items = _read(data)
+        key = _key_of(header)
+        granted, items = exported_requests.unpacked_granted(items, key)
+        pairs = [item for item in items if not exported_requests.is_request(item)]
+        records, machine = _verified(key, pairs)
+        created, code = unpack_created(records[0]), _code_of(blobs[header["code"]])
+        _check_created(key, created, header["workflow"])
+        requests = exported_requests.unpacked(items[len(pairs) :], key, created)
+        _check_requests(requests, machine)
+        marks = marks_of_log(records, machine.open.failed_at)
+        return cls(header, blobs, key, created, code, records, machine, marks, Tally.of(records), requests, granted)
 
 
 async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
@@ -197,8 +229,9 @@ def _check_requests(requests: Sequence[object], machine: RunMachine) -> None:
         raise ForeignFile("the run in this file has ended, and requests wait for it: nobody would ever take them")
 
 
-async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], machine: RunMachine, by: str) -> None:
-    """The run with its records, unless the store has it."""
+async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
+    """The run with its records, unless the store has it. It is billed for its log; what it took elsewhere nobody knows."""
+    key, records, machine = file.key, file.records, file.machine
     row = await store.run(key)
     if row is not None:
         if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
@@ -207,7 +240,7 @@ async def _put(store: Store, key: RunKey, new: NewRun, records: list[Record], ma
     await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)
     append = Append(key, Seq(0), records, machine.status, machine.wake_at, records[-1].time, new, awaited=awaited)
-    append = replace(append, marks=marks_of_log(records, machine.open.failed_at))
+    append = replace(append, marks=file.marks, metered=Metered(file.tally.usage(), None))
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
@@ -226,7 +259,7 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
 def _check_created(key: RunKey, created: RunCreated, workflow: str) -> None:
     if created.workflow != workflow:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
-    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created)):
+    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created) or _is_scheduled(key, created)):
         raise ForeignFile(
             "the run in this file has an id that the system gives, and its records do not say from which run"
         )
@@ -244,6 +277,11 @@ def _is_child(key: RunKey, created: RunCreated) -> bool:
 def _is_retry(key: RunKey, created: RunCreated) -> bool:
     run = created.retry_of.get("run")
     return isinstance(run, str) and retry_key(RunKey(key.tenant, RunId(run))) == key
+
+
+def _is_scheduled(key: RunKey, created: RunCreated) -> bool:
+    schedule, _, instant = key.run.partition(ID_SEPARATOR)
+    return instant[:1] in BY_SCHEDULES and instant[1:].isdecimal() and created.tags.get(TAG) == schedule
 
 
 def _code_of(packed: bytes) -> Code:

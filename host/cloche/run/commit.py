@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cloche.errors import StoreUnavailable
+from cloche.errors import ClocheError, StoreUnavailable
 from cloche.history import Batch
 from cloche.history.ids import parent_of
 from cloche.history.machine import Input
@@ -33,7 +33,7 @@ class Commit:
         self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, children: Children
     ) -> None:
         self.new: NewRun | None = None  # of a run that is not in the store yet
-        self._is_reported = True  # that something keeps the run from going on; it may have been before this driver
+        self.is_reported = True  # that something keeps the run from going on; it may have been before this driver
         self._services = services
         self._run = run
         self._turn = turn
@@ -69,15 +69,18 @@ class Commit:
                     raise  # there is no run yet: the caller is told, and may start it again
                 # Whether it was written is seen when the store answers. The inputs are kept: a step that ran is not run again.
                 log.warning("run %s waits for its store: %s", self._run.key, error.message)
-                self._services.supervisor.report(self._run.key, error)
-                self._is_reported = True
+                self.report(error)
                 wait_s = min(wait_s * 2 or 0.05, STORE_WAIT_S_MAX)
         self._run.meter.committed()
         self.new = None
-        if self._is_reported:
-            self._services.supervisor.report(self._run.key, None)
-            self._is_reported = False
+        self.report(None)
         return count, batch
+
+    def report(self, error: ClocheError | None) -> None:
+        """Something outside keeps the run from going on for now; None: not any more."""
+        if error is not None or self.is_reported:
+            self._services.supervisor.report(self._run.key, error)
+            self.is_reported = error is not None
 
     async def regain(self) -> bool:
         """Own the run again, which was let go when it came to rest. Whether somebody appended meanwhile: it was rebuilt then.
@@ -120,6 +123,9 @@ class Commit:
         run, machine = self._run, self._run.machine
         if wait_s := run.limits.append_wait_s(machine.log_bytes - batch.bytes_before):
             await asyncio.sleep(wait_s)
+        if run.limits.sums is not None:
+            run.limits.sums.written(run.key.tenant, machine.log_bytes - batch.bytes_before)
+        run.meter.loop_ns += self._services.lanes.loop.unbilled.pop(run.key.tenant, 0)
         append = Append(
             run.key,
             batch.expect,

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cloche.errors import ClocheError, LeaseLost, NotSuspended
+from cloche.errors import ClocheError, LeaseLost, NotSuspended, StoreUnavailable
 from cloche.history import CallId, Kind, RunKey, RunMachine
 from cloche.history.effects import StartTimer
 from cloche.history.ids import parent_of
@@ -26,7 +26,7 @@ from cloche.run import checkpoints
 from cloche.run.commit import Commit
 from cloche.run.effects import Effects
 from cloche.run.inputs import Incoming, Inputs, normalize
-from cloche.run.limits import RunLimits
+from cloche.run.limits import RunLimits, Sums
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
 from cloche.run.observing import starter_in, starter_of
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cloche.run.clock import World
     from cloche.run.ports import RunServices
 
+ROOM_S = 0.5  # until a run looks again whether its tenant has room in the store
 PARK_AFTER_MS = 10_000  # a run that sleeps longer is not driven meanwhile
 
 log = logging.getLogger("cloche.run")
@@ -244,6 +245,8 @@ class RunDriver:
                 self._effects.children.plan_to_leave()
                 await self.inputs.wait()
                 continue
+            if self.limits.sums is not None and not await _has_room(self, self.limits.sums):
+                continue
             await self._take(self.inputs.take())
             await self.live.save_checkpoint(self._services.cells.checkpoint_every)
         return False
@@ -333,6 +336,21 @@ def only_waits(driver: RunDriver) -> bool:
 def has_steps_under_way(driver: RunDriver) -> bool:
     """Whether steps of its run are at work, which may wait for what they have begun."""
     return not driver._effects.attempts.idle
+
+
+async def _has_room(driver: RunDriver, sums: Sums) -> bool:
+    """Whether the run may write; else in a moment. What is told to end, or is let go, always may."""
+    if is_told_to_end(driver.live.machine) or driver.inputs.of_kind(CancelRequested) or driver._draining:
+        return True
+    try:
+        await sums.check_room(driver.key.tenant)
+    except StoreUnavailable as error:
+        if not driver._commit.is_reported:
+            log.warning("run %s waits for room in its store: %s", driver.key, error.message)
+        driver._commit.report(error)
+        await asyncio.sleep(ROOM_S)
+        return False
+    return True
 
 
 def is_told_to_end(machine: RunMachine) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.engines import mode_of
 from cloche.errors import NotGranted
-from cloche.history import CallId, Failure, RunKey, TimeMs
+from cloche.history import CallId, Failure, RunKey, TenantId, TimeMs
 from cloche.history.bounds import exceeded
 from cloche.history.effects import StartStep
 from cloche.history.messages import HookReceived, Started
@@ -124,6 +124,21 @@ def _pinned(packed: bytes) -> Policy:
     return Policy.of(limits, rest)
 
 
+class Sums(Protocol):
+    """What lies in the store of each tenant, where its policy bounds that."""
+
+    async def check_room(self, tenant: TenantId) -> None:
+        """Before an open run goes on.
+
+        Raises:
+            StoreFull: the tenant has no room for what it would write; try again.
+            StoreError: the store did not say.
+        """
+
+    def written(self, tenant: TenantId, size: int) -> None:
+        """So many bytes of records are written."""
+
+
 class RunLimits:
     """The policy of one run, applied."""
 
@@ -148,6 +163,7 @@ class RunLimits:
         )
         self.keys = KeyOwners.of(key, retry_of)  # whose idempotency keys its calls have
         self.depth = depth  # how many runs stand above this one
+        self.sums: Sums | None = None  # where what the tenant has in the store is bounded
         self.abi = ABI  # of the run's guest, which decides how large a message is
         self._key = key
         self._counters = counters

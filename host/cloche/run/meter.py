@@ -24,10 +24,10 @@ LOOK_S = 0.1  # asking a cell for its size costs 5 µs
 class Tally:
     """What records alone say of a run's usage. `delivered` are the events that its guest was given."""
 
-    __slots__ = ("_canceled", "_log_bytes", "_steps", "delivered")
+    __slots__ = ("_attempts", "_canceled", "_log_bytes", "_steps", "delivered")
 
     def __init__(self) -> None:
-        self.delivered = self._canceled = self._steps = self._log_bytes = 0
+        self.delivered = self._canceled = self._steps = self._attempts = self._log_bytes = 0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tally:
@@ -40,13 +40,15 @@ class Tally:
         self.add_all((record,))
 
     def add_all(self, records: Iterable[Record]) -> None:
-        delivered = steps = canceled = size = 0
+        delivered = steps = attempts = canceled = size = 0
         for record in records:  # as many as a turn's commands, on the loop
             kind = record.kind
             if kind in EVENTS:
                 delivered += 1
             elif kind is Kind.STEP_CALLED:
                 steps += 1
+            elif kind is Kind.ATTEMPT_STARTED:
+                attempts += 1
             elif kind is Kind.CANCEL_REQUESTED:
                 canceled += 1
             size += len(record.packed)
@@ -54,11 +56,13 @@ class Tally:
                 size += record.payload.size
         self.delivered += delivered
         self._steps += steps
+        self._attempts += attempts
         self._canceled += canceled
         self._log_bytes += size
 
     def usage(self) -> Usage:
-        return Usage(events=self.delivered + self._canceled, steps=self._steps, log_bytes=self._log_bytes)
+        events = self.delivered + self._canceled
+        return Usage(events=events, steps=self._steps, log_bytes=self._log_bytes, attempts=self._attempts)
 
 
 class Meter:
@@ -74,6 +78,7 @@ class Meter:
         "_sent",
         "_since",
         "_turns",
+        "loop_ns",
         "wall_ns",
     )
 
@@ -82,7 +87,8 @@ class Meter:
         self._name = name
         self._since = self._looked = clock()
         self._fuel = self._turns = self._delivered = self._overhead = 0
-        self.wall_ns = 0  # not stored yet
+        self.wall_ns = 0  # not stored yet,
+        self.loop_ns = 0  # nor this: of the event loop, for whatever the tenant asked
         self._sent = Usage()
 
     async def cross(self, lanes: Lanes, tenant: TenantId, code: Code, cell: Cell, events: Sequence[bytes]) -> bytes:
@@ -118,9 +124,8 @@ class Meter:
             self._looked = now
         wall_us = self.wall_ns // 1000
         in_log = tally.usage()
-        used = Usage(
-            self._fuel, self._overhead, self._turns, wall_us, memory, in_log.events, in_log.steps, in_log.log_bytes
-        )
+        counted = (in_log.events, in_log.steps, in_log.log_bytes, in_log.attempts)
+        used = Usage(self._fuel, self._overhead, self._turns, wall_us, memory, *counted, self.loop_ns // 1000)
         self._sent = used
         # Events that the guest was given after the end of its run are in no record, and no replay gives them.
         return Metered(used, self._name if self._delivered <= tally.delivered else None)
@@ -130,4 +135,5 @@ class Meter:
         self._since = self._looked
         self._overhead -= self._sent.overhead_fuel
         self.wall_ns -= self._sent.wall_us * 1000
+        self.loop_ns -= self._sent.loop_us * 1000
         self._fuel = self._turns = self._delivered = 0

@@ -48,9 +48,11 @@ def checked(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
     Raises:
         InvalidInput: it does not fit, or a validator raised something that validators do not raise.
     """
+    from cloche_codegen.json_schemas import OverAtOnce
+
     try:
         return validated(adapter, value, what)
-    except InvalidInput:
+    except (InvalidInput, OverAtOnce):
         raise
     except BaseException as error:
         if not is_raised(error):

@@ -36,15 +36,17 @@ from cloche.store.protocol import (
     WorkerRow,
 )
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import FIRINGS_KEPT, Firing, ScheduleRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
-from cloche.store.usage import Metered, TenantUsage, Usage
+from cloche.store.usage import Metered, Stored, TenantUsage, Usage
 from cloche.store.webhooks import OUT, Delivery, WebhookRow
 
 __all__ = [
     "CANCEL",
     "CHILD_ENDED",
+    "FIRINGS_KEPT",
     "GRANTED",
     "LOOKED_AT_MAX",
     "MEMORY",
@@ -60,6 +62,7 @@ __all__ = [
     "Delivery",
     "FailureGroup",
     "Finding",
+    "Firing",
     "Granted",
     "Hold",
     "InboxBounds",
@@ -80,8 +83,10 @@ __all__ = [
     "RunFilter",
     "RunPage",
     "RunRow",
+    "ScheduleRow",
     "SqliteStore",
     "Store",
+    "Stored",
     "TenantUsage",
     "TokenRow",
     "Usage",

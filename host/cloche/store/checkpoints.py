@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cloche.history.ids import RunKey, Seq
+from cloche.history.ids import RunKey, Seq, TenantId
 from cloche.store.private import make_private
 
 T = TypeVar("T")
@@ -43,6 +43,9 @@ class Checkpoints(Protocol):
     async def forget(self, key: RunKey) -> None:
         """The run has ended or was deleted."""
 
+    async def size(self, tenant: TenantId) -> int:
+        """The bytes of all checkpoints of a tenant."""
+
     async def close(self) -> None: ...
 
 
@@ -65,6 +68,9 @@ class MemoryCheckpoints:
 
     async def forget(self, key: RunKey) -> None:
         self._kept.pop(key, None)
+
+    async def size(self, tenant: TenantId) -> int:
+        return sum(len(data or b"") for key, (_, data) in self._kept.items() if key.tenant == tenant)
 
     async def close(self) -> None:
         pass
@@ -114,6 +120,20 @@ class CheckpointFile:
 
     async def forget(self, key: RunKey) -> None:
         await self._write("DELETE FROM checkpoints WHERE tenant = ? AND run = ?", (key.tenant, key.run))
+
+    async def size(self, tenant: TenantId) -> int:
+        return await self._beside(lambda: self._size(tenant))
+
+    def _size(self, tenant: TenantId) -> int:
+        sql = "SELECT coalesce(sum(length(data)), 0) FROM checkpoints WHERE tenant = ?"
+        with self._lock:
+            if self._db is None:
+                return 0
+            try:
+                return int(self._db.execute(sql, (tenant,)).fetchone()[0])
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return 0
 
     async def close(self) -> None:
         await self._beside(self._close)

@@ -27,8 +27,9 @@ from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import Schedules
 from cloche.store.tokens import Tokens
-from cloche.store.usage import Metered, TenantUsage
+from cloche.store.usage import Metered, Stored, TenantUsage
 from cloche.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -307,6 +308,9 @@ class Metering(Protocol):
     async def usage(self, tenant: TenantId | None = None) -> list[TenantUsage]:
         """What tenants have used, in the order of their ids: those that have or had a run, or the one named."""
 
+    async def stored(self, tenant: TenantId) -> Stored:
+        """What lies in the store of this tenant now, but for checkpoints. It goes through all its runs, beside the loop."""
+
     async def metered(self, key: RunKey) -> Metered | None:
         """What a run has used; None if there is no such run."""
 
@@ -345,7 +349,9 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Protocol):
+class Store(
+    Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Schedules, Protocol
+):
     """One connection to a store, with all facets.
 
     Raises:

@@ -22,6 +22,9 @@ class Usage:
     events: those in the log that the guest was given, or was canceled by.
     steps: calls of steps.
     log_bytes: of records, their large bodies at full size, however often they are shared.
+    attempts: tries at steps that began, whatever became of them: repeated and stopped ones too.
+    loop_us: microseconds of the event loop's thread, which all tenants share, for whatever the tenant asked: calls, beginning
+        runs, commits, light turns (which are in `wall_us` too). It is billed to the run of the tenant that commits next.
     """
 
     fuel: int = 0
@@ -32,6 +35,8 @@ class Usage:
     events: int = 0
     steps: int = 0
     log_bytes: int = 0
+    attempts: int = 0
+    loop_us: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*map(add, self.amounts, other.amounts))
@@ -48,6 +53,8 @@ class Usage:
             self.events,
             self.steps,
             self.log_bytes,
+            self.attempts,
+            self.loop_us,
         )
 
 
@@ -61,6 +68,29 @@ class TenantUsage:
     tenant: TenantId
     runs: int
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies in the store of a tenant now.
+
+    open_runs: those that have not ended, blocked ones too.
+    log_bytes: of the runs that are kept, as `Usage` counts them.
+    code_bytes: of what it has deployed, and of what its runs began with; what was withdrawn too, until it is collected.
+    checkpoint_bytes: of the checkpoints of its runs.
+    """
+
+    runs: int = 0
+    open_runs: int = 0
+    blocked_runs: int = 0
+    log_bytes: int = 0
+    code_bytes: int = 0
+    checkpoint_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """All bytes."""
+        return self.log_bytes + self.code_bytes + self.checkpoint_bytes
 
 
 @dataclass(frozen=True, slots=True)

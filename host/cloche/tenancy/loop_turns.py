@@ -11,7 +11,7 @@ Where one tenant alone is at work nobody waits. In a simulation no time passes, 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from functools import partial
 from time import perf_counter_ns
@@ -48,6 +48,10 @@ class LoopTime:
 
     def charge(self, tenant: TenantId, ns: int, now: int) -> int:
         """What it has had in all, with these `ns` until `now`."""
+        if tenant == self._last and self._others_until <= now < self._span_ends:  # nobody else is there, as a rule
+            used = self._used[tenant] = self._used[tenant] + ns
+            self._seen[tenant] = now
+            return used
         used = self._used.get(tenant)
         if used is None or now - self._seen[tenant] > AT_WORK_NS:
             used = max(used or 0, self.level)
@@ -105,6 +109,8 @@ class LoopTurns:
         clock: Callable[[], int] = perf_counter_ns,
     ) -> None:
         self.time = LoopTime()
+        # Nanoseconds that each tenant has had, and that no run of it was billed for yet.
+        self.unbilled: defaultdict[TenantId, int] = defaultdict(int)
         self._clock = clock
         self._tenants = tenants
         self._is_real_time = is_real_time
@@ -117,10 +123,12 @@ class LoopTurns:
 
     def counted(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """The same, and its time on the loop is charged to the tenant."""
-        return _Counted(work, partial(self.charge, tenant)) if self._is_real_time else work
+        return _Counted(work, partial(self._charge_until, tenant)) if self._is_real_time else work
 
     def counted_for(self, tenants: Sequence[TenantId], work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """As `counted`, of what is done for all of these together: one that is named twice is charged two parts of it."""
+        if len(tenants) == 1:
+            return self.counted(tenants[0], work)
         return _Counted(work, partial(self._charge_parts, Counter(tenants))) if self._is_real_time else work
 
     async def in_turn(self, tenant: TenantId, work: Coroutine[Any, Any, T]) -> T:
@@ -134,13 +142,17 @@ class LoopTurns:
 
     def charge(self, tenant: TenantId, ns: int) -> None:
         if self._is_real_time:
-            used = self.time.charge(tenant, ns, self._clock())
-            if self._least_in_pass is None or used < self._least_in_pass:
-                self._least_in_pass = used
+            self._charge_until(tenant, ns, self._clock())
 
-    def _charge_parts(self, parts: Counter[TenantId], ns: int) -> None:
+    def _charge_until(self, tenant: TenantId, ns: int, now: int) -> None:
+        used = self.time.charge(tenant, ns, now)
+        self.unbilled[tenant] += ns
+        if self._least_in_pass is None or used < self._least_in_pass:
+            self._least_in_pass = used
+
+    def _charge_parts(self, parts: Counter[TenantId], ns: int, now: int) -> None:
         for tenant, count in parts.items():
-            self.charge(tenant, ns * count // parts.total())
+            self._charge_until(tenant, ns * count // parts.total(), now)
 
     # ---- who begins ----
 
@@ -193,7 +205,7 @@ class _Counted(Coroutine[Any, Any, T]):
 
     __slots__ = ("_charge", "_work")
 
-    def __init__(self, work: Coroutine[Any, Any, T], charge: Callable[[int], None]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, T], charge: Callable[[int, int], None]) -> None:
         self._work = work
         self._charge = charge
 
@@ -202,14 +214,16 @@ class _Counted(Coroutine[Any, Any, T]):
         try:
             return self._work.send(value)
         finally:
-            self._charge(perf_counter_ns() - began)
+            now = perf_counter_ns()
+            self._charge(now - began, now)
 
     def throw(self, *error: Any) -> Any:
         began = perf_counter_ns()
         try:
             return self._work.throw(*error)
         finally:
-            self._charge(perf_counter_ns() - began)
+            now = perf_counter_ns()
+            self._charge(now - began, now)
 
     def close(self) -> None:
         self._work.close()
@@ -221,4 +235,9 @@ class _Counted(Coroutine[Any, Any, T]):
         return self
 
     def __next__(self) -> Any:
-        return self.send(None)
+        began = perf_counter_ns()  # as `send`, without one more call at each wait
+        try:
+            return self._work.send(None)
+        finally:
+            now = perf_counter_ns()
+            self._charge(now - began, now)

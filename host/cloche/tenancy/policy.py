@@ -195,7 +195,8 @@ class Policy(BaseModel):
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
         100_000,
-        description="steps that the tenant's runs begin in a second, over all workers, others wait: they are the host's work.",
+        description="tries at steps that the tenant's runs begin in a second, repeated ones too, over all workers, others wait:"
+        " they are the host's work.",
     )
     starts_per_second: Count = Field(
         100_000,
@@ -223,6 +224,21 @@ class Policy(BaseModel):
         description="runs of the tenant that wait to be driven: more are not taken, for the store is everybody's.",
     )
 
+    stored_bytes: Count = Field(
+        1 << 50,
+        description="bytes of the tenant in the store, logs, code and checkpoints, over all workers: starts and deploys beyond "
+        "are refused, and open runs wait until there is room.",
+    )
+    open_runs: Count = Field(
+        100_000_000,
+        description="runs of the tenant that have not ended, over all workers, children too: each is looked at when something "
+        "comes for it.",
+    )
+    blocked_runs: Count = Field(
+        10_000_000,
+        description="runs of the tenant that are blocked: nothing more starts until somebody has looked at them.",
+    )
+
     waiting_events: Count = Field(
         10_000,
         description="events that wait until a run waits for them: who sends them need not know that nobody does.",
@@ -235,6 +251,15 @@ class Policy(BaseModel):
     )
     tenant_waiting_event_bytes: Count = Field(
         1 * _GIB, description="bytes of the events that wait for all runs of the tenant: the disk is everybody's."
+    )
+
+    schedules: Count = Field(
+        10_000, description="schedules of the tenant that will begin a run yet: each is a row that workers look at."
+    )
+    schedule_every_s: Count = Field(
+        1,
+        description="seconds from one instant of a schedule to the next, at least: each begins a run, for as long as nobody "
+        "stops it.",
     )
 
     # ---- rights ----
@@ -357,14 +382,29 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "tenant_memory_bytes": (128 * _MIB, "half of what a worker keeps: eight hundred cells of small workflows."),
     "concurrent_runs": (100, "with the cells of all of them in memory this is 10 GiB at most, and 50 MB as a rule."),
     "queued_runs": (10_000, "some KiB each in the store, and minutes to work off."),
+    "stored_bytes": (1 * _GIB, "twenty of the longest logs: the disk is everybody's."),
+    "open_runs": (20_000, "as many as may be at work and queue, and as many that wait for somebody."),
+    "blocked_runs": (1_000, "each is tried again by each worker that joins; nobody mends so many one by one."),
     "waiting_events": (1_000, "nobody sends more to one run before it looks."),
     "waiting_event_bytes": (8 * _MIB, "eight of the largest."),
     "tenant_waiting_events": (10_000, "ten for each of a thousand runs."),
     "tenant_waiting_event_bytes": (64 * _MIB, "the disk is everybody's."),
+    "schedules": (100, "a nightly job for each of a hundred things; nobody keeps more in mind."),
+    "schedule_every_s": (60, "cron comes once a minute at most."),
     "steps": ((), "a step runs with the host's rights: each is granted by name, or it is not called."),
     "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
 }
 
 # Of the tenant as a whole, as it is in force today: no run is pinned to them.
-TENANT = ("starts_per_second", "deploys_per_second", "calls_per_second", "tenant_memory_bytes")
+TENANT = (
+    "starts_per_second",
+    "deploys_per_second",
+    "calls_per_second",
+    "tenant_memory_bytes",
+    "schedules",
+    "schedule_every_s",
+    "stored_bytes",
+    "open_runs",
+    "blocked_runs",
+)
 CELL = ("fuel_per_event", "fuel_per_load", "wall_ms_per_event", "memory_bytes", "image_bytes")

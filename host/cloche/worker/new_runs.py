@@ -7,13 +7,13 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code, has_hooks
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
-from cloche.history import RunKey, TenantId
-from cloche.history.ids import CHILD, derived_key
+from cloche.history import RunKey, TenantId, TimeMs
+from cloche.history.ids import CHILD, RunId, derived_key
 from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
@@ -23,7 +23,7 @@ from cloche.run.limits import check_start
 from cloche.steps.authors import is_raised
 from cloche.steps.contracts import Contract, contract_of
 from cloche.steps.registry import is_from_a_notebook, is_same
-from cloche.steps.schemas import as_plain, checked
+from cloche.steps.schemas import as_plain, checked, is_small
 from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
 from cloche.worker.holds import Holds
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 
 Check = Callable[["Workflow | Contract | None", Any], Any]
+
+T = TypeVar("T")
 
 HOST = ""  # as the owner of code
 NAMES_SHOWN_MAX = 20
@@ -107,6 +109,7 @@ class NewRuns:
         *,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
         begun: Begun | None = None,
     ) -> Workflow | None:
         """Begin a run, once; returns when that is durable, with the workflow as it is registered here.
@@ -125,9 +128,9 @@ class NewRuns:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
             given["state"] = await self._compared(key, found, initial_state, _checked_state)
-        digest = digest_of(code.workflow, _as_it_came(input_data, value))
-        more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
-        more["tags"] = checked_tags(tags or {})
+        digest = await self._made(key, value, lambda: digest_of(code.workflow, _as_it_came(input_data, value)))
+        above = {"depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
+        more = {"per_step": per_step, **above, "tags": checked_tags(tags or {}), "deadline": deadline}
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
 
@@ -138,8 +141,8 @@ class NewRuns:
         """
         digest = blob_digest(code.pack())
         await holds.check(self._services.store, key.tenant, digest)
-        value = plain(input_data, "input")
-        request = digest_of(f"{code.workflow}@{digest}", value)
+        value = await self._made(key, input_data, lambda: plain(input_data, "input"))
+        request = await self._made(key, value, lambda: digest_of(f"{code.workflow}@{digest}", value))
         await self._start(key, None, code, policy, value, {}, request, {"per_step": False, "depth": 0})
 
     async def accept(self, row: InboxRow) -> None:
@@ -160,7 +163,13 @@ class NewRuns:
         if "state" in given:
             given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
         more = {"per_step": asked.per_step, "depth": 0, "tags": checked_tags(asked.more.get("tags", {}))}
+        more["deadline"] = asked.more.get("deadline")
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
+
+    async def check_input(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Whether a run of it could be started with this input; raises as `start`."""
+        found, _, _ = await self.find(tenant, workflow)
+        await self._compared(RunKey(tenant, RunId("")), found, value, _checked_input)
 
     async def can_accept(self, row: InboxRow) -> bool:
         """Whether this worker has the workflow that a client wants to start."""
@@ -247,9 +256,15 @@ class NewRuns:
 
     async def _compared(self, key: RunKey, workflow: Workflow | Contract | None, value: Any, check: Check) -> Any:
         """A value as the workflow's schema has it. The host's own models are asked on the loop's thread, as everywhere."""
+        if workflow is None:
+            return await self._made(key, value, lambda: check(None, value))
         if not isinstance(workflow, Contract):
             return check(workflow, value)
         return await self._services.lanes.compared(key.tenant, value, lambda: check(workflow, value))
+
+    async def _made(self, key: RunKey, value: Any, make: Callable[[], T]) -> T:
+        """What `make` makes of a value, going through all of it: of a large one beside the loop."""
+        return make() if is_small(value) else await self._services.lanes.beside(key.tenant, make)
 
     async def _start(
         self,
@@ -277,7 +292,7 @@ class NewRuns:
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}
             await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
-            check_start(policy, code, started)
+            await self._made(key, value, lambda: check_start(policy, code, started))
             try:
                 await self._begin(key, code, policy, started, {"request": digest, **more}, request, begun)
             except SeqConflict:  # another process was faster, or a call that gave up has begun it here

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cloche.worker.blocks import Blocks
     from cloche.worker.cells import WorkerCells
     from cloche.worker.drivers import Drivers
+    from cloche.worker.tenant_sums import TenantSums
 
 
 class Starting:
@@ -62,9 +63,11 @@ class Starting:
         *,
         on_begun: Callable[[RunKey], None],
         on_taken_up: Callable[[RunKey], None],
+        sums: TenantSums,
         workers: Callable[[], int] = lambda: 1,
     ) -> None:
-        """`workers` says how many the store has."""
+        """`workers` says how many the store has, `sums` what lies in it of each tenant."""
+        self.sums = sums
         self.counters = RateCounters(services.world.monotonic, workers)
         self._services = services
         self._drivers = drivers
@@ -85,16 +88,18 @@ class Starting:
         Raises:
             RunConflict: there was a run of that id, which was deleted.
             SeqConflict: there is a run of that id; somebody else was faster.
+            LimitExceeded: the tenant has as many open or blocked runs, or as much in the store, as it may.
             StoreUnavailable: the store did not take it; there is no such run.
         """
         created = next(one for one in inputs if isinstance(one, RunCreated))
         started = next(one for one in inputs if isinstance(one, Started))
-        async with self.alone(key):
-            driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
-            self._drivers.enter(driver)
-        if request is not None:
-            driver.inputs.accept(started, request)
-        await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
+        async with self.sums.one_more_run(key.tenant):
+            async with self.alone(key):
+                driver = self._driver(key, code, created, Lease(self._services.ownership.worker, 1))
+                self._drivers.enter(driver)
+            if request is not None:
+                driver.inputs.accept(started, request)
+            await self._recorded(key, self._begin(driver, inputs, started, self._cells.new_run(code)))
 
     async def begun(self, key: RunKey) -> None:
         """Wait until a run that is being begun here is in the store, or is not."""
@@ -116,10 +121,12 @@ class Starting:
 
         Raises:
             QueueFull: too many wait already; there is no such run.
-            RunConflict, SeqConflict, StoreUnavailable: as `start`.
+            RunConflict, SeqConflict, LimitExceeded, StoreUnavailable: as `start`.
         """
         most = self._admission.queue_max(key.tenant)
-        await self._recorded(key, queue.queue(self._services, key, self._cells.new_run(code), created, request, most))
+        async with self.sums.one_more_run(key.tenant):
+            new = self._cells.new_run(code)
+            await self._recorded(key, queue.queue(self._services, key, new, created, request, most))
         self._services.ownership.queued(key.tenant)
 
     async def cancel_undriven(self, row: RunRow, reason: str, request: int | None) -> None:
@@ -315,4 +322,6 @@ class Starting:
     def _driver(self, key: RunKey, code: Code, created: RunCreated, lease: Lease | None) -> RunDriver:
         """A driver for a run that was created so; one that goes entry by entry has a gate."""
         gate = partial(EntryGate, graph_outline(code)) if created.per_step and code.graph else None
-        return RunDriver(self._services, key, code, RunLimits.of(created, key, self.counters), gate, lease)
+        limits = RunLimits.of(created, key, self.counters)
+        limits.sums = self.sums if self.sums.bounds_writing(key.tenant) else None
+        return RunDriver(self._services, key, code, limits, gate, lease)

@@ -50,10 +50,12 @@ from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
+from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
 from cloche.worker.tasks import WorkerTasks
+from cloche.worker.tenant_sums import TenantSums
 
 if TYPE_CHECKING:
     from cloche_codegen import Step, Workflow
@@ -149,6 +151,7 @@ class Worker:
             self.blocks,
             on_begun=lambda key: self.inbox.begun(key),
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
+            sums=TenantSums(store, checkpoints, policies_of.known, world.monotonic),
             workers=self.membership.count,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
@@ -164,6 +167,7 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
+        self.schedules = ScheduleRunner(self.services, policies_of, self.inbox.look_soon)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
         return Drivers(
@@ -355,6 +359,7 @@ class _Work:
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
+        await worker.schedules.look()
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:

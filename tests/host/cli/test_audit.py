@@ -87,6 +87,12 @@ def bulk(store: str, tmp: Path) -> None:
     assert cloche("bulk", "cancel", "--since", "1h", "--yes", "--store", store).code == 0
 
 
+def schedule(store: str, tmp: Path) -> None:
+    cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
+    for words in (["put", "s", "math", "--every", "1h"], ["pause", "s"], ["resume", "s"], ["delete", "s"]):
+        assert cloche("schedule", *words, "--store", store).code == 0
+
+
 # The commands that act, with what they do and what that is in the log, the last first.
 COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "deploy": (deploy, ["deployed"]),
@@ -97,6 +103,7 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "import": (import_, ["imported"]),
     "bulk": (bulk, ["bulk"]),
     "upgrade": (upgrade, ["upgraded"]),
+    "schedule": (schedule, ["schedule"] * 4),
 }
 ON_A_SERVER_ALONE = {"migrate"}
 # Reading, and what callers ask of runs: the log of the run has that.

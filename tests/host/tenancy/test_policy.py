@@ -83,9 +83,7 @@ CASES: dict[str, Case] = {
     "hooks": Case(2, WAITS, asked=3),
     "label_bytes": Case(50, ("await step('suspends')(1);"), ends=Kind.RUN_FAILED, asked=100),
     "steps": Case([{"step": "big"}], ("await step('same')(1);"), "NotGranted", ends=Kind.RUN_FAILED, asked="same"),
-    "child_workflows": Case(
-        ["another"], ("await step('begets')(1);"), "NotGranted", ends=Kind.RUN_FAILED, asked="main"
-    ),
+    "child_workflows": Case(["other"], "await step('begets')(1);", "NotGranted", ends=Kind.RUN_FAILED, asked="main"),
     "children": Case(1, ("await step('begets')(1); await step('begets')(1);"), ends=Kind.RUN_FAILED, asked=2),
     "child_depth": Case(0, ("await step('begets')(1);"), ends=Kind.RUN_FAILED, asked=1),
 }
@@ -397,6 +395,8 @@ EVENTS = (
     "host/worker/test_waiting_events.py",
     "test_more_events_than_may_wait_are_refused_to_their_sender",
 )
+SCHEDULES = ("host/worker/test_schedules.py", "test_a_tenants_schedules_keep_within_its_policy")
+SUMS = "hostile/test_sums.py"
 # Which test runs into a bound that is not among `CASES`.
 ELSEWHERE = {
     "source_bytes": (HERE, "test_source_bytes_are_counted_before_anything_is_stored"),
@@ -411,12 +411,17 @@ ELSEWHERE = {
     "deploys_per_second": (RATES, "test_deploys_that_come_too_fast_wait"),
     "calls_per_second": (RATES, "test_calls_that_come_too_fast_wait"),
     "tenant_memory_bytes": (RATES, "test_a_worker_keeps_so_many_bytes_of_a_tenants_cells"),
+    "stored_bytes": (SUMS, "test_a_tenant_has_so_much_room_and_its_runs_wait_for_more"),
+    "open_runs": (SUMS, "test_so_many_runs_are_open"),
+    "blocked_runs": (SUMS, "test_nothing_starts_beside_so_many_blocked_runs"),
     "concurrent_runs": (BUDGETS, "test_runs_that_a_step_begins_have_so_many_places_too"),
     "queued_runs": ("host/worker/test_admission.py", "test_runs_beyond_the_bound_wait_and_begin_in_order"),
     "waiting_events": EVENTS,
     "waiting_event_bytes": EVENTS,
     "tenant_waiting_events": EVENTS,
     "tenant_waiting_event_bytes": EVENTS,
+    "schedules": SCHEDULES,
+    "schedule_every_s": SCHEDULES,
     "host_closures": ("host/steps/test_host_closures.py", "test_it_needs_the_leave_of_the_policy"),
 }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cloche.client.deadlines import Deadline, deadline_ms
 from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.schedules import RemoteSchedules
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.client.telling import sent_failure
@@ -50,6 +53,11 @@ class RemoteRuns(RemoteSought, Many):
     def tenant_id(self) -> str:
         return self._tenant
 
+    @property
+    def schedules(self) -> RemoteSchedules:
+        """As `Client.schedules`."""
+        return RemoteSchedules(self)
+
     async def start(
         self,
         workflow: str | Version | Workflow,
@@ -60,6 +68,7 @@ class RemoteRuns(RemoteSought, Many):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> RemoteRun:
         """As `Client.start`."""
         named = workflow if isinstance(workflow, str) else workflow.id
@@ -72,6 +81,8 @@ class RemoteRuns(RemoteSought, Many):
             "per_step": per_step,
             "tags": dict(tags) if (tags := tags_with_starter(tags)) else None,
         }
+        if (due := deadline_ms(deadline, self._server.world.now())) is not None:  # a server of before takes no such key
+            body["deadline"] = datetime.fromtimestamp(due / 1000, UTC).isoformat()
         await self.ask("POST", f"/workflows/{segment(named)}/runs", body)
         return RemoteRun(self, key, self._server.world)
 

@@ -12,6 +12,7 @@ from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.protocol import Version, WorkerRow
 from cloche.store.runs import RunRow
+from cloche.store.schedules import Firing, ScheduleRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
 from cloche.store.webhooks import Delivery, WebhookRow
@@ -31,8 +32,11 @@ class MemoryData:
     marks: dict[RunKey, dict[str, str]] = field(default_factory=dict)  # in the order of their creation
     last_number: int = 0
     versions: dict[tuple[TenantId, str], Version] = field(default_factory=dict)  # in the order of their last deploy
+    bundles: set[tuple[TenantId, str]] = field(default_factory=set)  # deployed, and not collected yet
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
+    schedules: dict[tuple[TenantId, str], ScheduleRow] = field(default_factory=dict)
+    firings: dict[tuple[TenantId, str], list[Firing]] = field(default_factory=dict)
     webhooks: dict[tuple[TenantId, str], WebhookRow] = field(default_factory=dict)  # by tenant and name
     deliveries: dict[int, Delivery] = field(default_factory=dict)  # by id
     last_delivery: int = 0

@@ -24,6 +24,7 @@ class MemoryDeployments(Facet):
 
     async def deploy(self, version: Version, blobs: Mapping[str, bytes]) -> Version:
         self._data.keep(blobs)
+        self._data.bundles.add((version.tenant, version.digest))
         place = (version.tenant, version.id)
         self._data.versions[place] = found = self._data.versions.pop(place, version)
         return found

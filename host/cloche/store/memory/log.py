@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from cloche.history.ids import Path, RunKey, Seq, TenantId
+from cloche.history.ids import BY_SCHEDULES, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
@@ -158,6 +158,7 @@ class MemoryLog(Facet):
             for one in self._data.rows
             if one.tenant == key.tenant
             and one.run.startswith(below)
+            and one.run[len(below)] not in BY_SCHEDULES
             and not (are_direct and ID_SEPARATOR in one.run[len(below) :])
         )
         return sum(1 for _ in islice(found, most))

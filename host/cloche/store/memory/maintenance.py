@@ -8,10 +8,10 @@ from pathlib import Path as FilePath
 from cloche.errors import BrokenChain, UsageError
 from cloche.history.ids import RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import genesis, unpack_record
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store.memory.data import Facet
 from cloche.store.protocol import Collected, Finding
-from cloche.store.usage import NOTHING, Metered, TenantUsage
+from cloche.store.usage import NOTHING, Metered, Stored, TenantUsage
 
 
 class MemoryMetering(Facet):
@@ -24,6 +24,18 @@ class MemoryMetering(Facet):
                 before = sums.get(key.tenant, TenantUsage(key.tenant, 0, NOTHING))
                 sums[key.tenant] = TenantUsage(key.tenant, before.runs + 1, before.usage + metered.usage)
         return [one for _, one in sorted(sums.items())]
+
+    async def stored(self, tenant: TenantId) -> Stored:
+        data = self._data
+        rows = [row for key, row in data.rows.items() if key.tenant == tenant]
+        codes = {row.code for row in rows} | {code for of, code in data.bundles if of == tenant}
+        return Stored(
+            len(rows),
+            sum(row.status not in FINAL for row in rows),
+            sum(row.status == RunStatus.BLOCKED for row in rows),
+            sum(data.metered[row.key].usage.log_bytes for row in rows),
+            sum(len(data.blobs.get(code, b"")) for code in codes),
+        )
 
     async def metered(self, key: RunKey) -> Metered | None:
         return self._data.metered[key] if key in self._data.rows else None
@@ -53,6 +65,7 @@ class MemoryMaintenance(Facet):
         unused = [digest for digest in blobs if digest not in used]
         for digest in unused:
             del blobs[digest]
+        self._data.bundles = {bundle for bundle in self._data.bundles if bundle[1] in blobs}
         return Collected(0, len(unused))  # parts are those of its records, and go with them
 
     async def shrink(self, pages: int) -> int:

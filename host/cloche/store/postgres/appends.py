@@ -15,7 +15,7 @@ from cloche.store.protocol import Append
 from cloche.store.usage import Metered, Usage
 
 _NO_AMOUNTS = (*Usage().amounts, None)
-_OF_RUN = 20  # columns of `advance_many` that are about the run
+_OF_RUN = 22  # columns of `advance_many` that are about the run
 
 
 def is_plain(append: Append) -> bool:

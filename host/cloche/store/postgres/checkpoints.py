@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from cloche.errors import StoreError
-from cloche.history.ids import RunKey, Seq
+from cloche.history.ids import RunKey, Seq, TenantId
 from cloche.store.postgres.database import Facet
 from cloche.store.postgres.statements import XID
 
@@ -44,6 +44,10 @@ class PostgresCheckpoints(Facet):
         await self._write(
             f"DELETE FROM cloche.checkpoints WHERE tenant = $1 AND run = $2 RETURNING {XID}", key.tenant, key.run
         )
+
+    async def size(self, tenant: TenantId) -> int:
+        sql = "SELECT coalesce(sum(length(data)), 0)::bigint AS size FROM cloche.checkpoints WHERE tenant = $1"
+        return int((await self._database.read(sql, tenant))[0]["size"])
 
     async def close(self) -> None:
         """Its connections are the store's."""

@@ -43,11 +43,11 @@ def statement(name: str) -> str:
 def advance_one(records: int) -> str:
     """One append of so many records: a scalar for each of their fields, or an array where there are more than a turn has."""
     columns = ("bigint", "smallint", "bytea", "bytea", "bytea")
-    first = 21
+    first = 23
     rows = []
     for row in range(records):
         fields = enumerate(columns, first + RECORD * row)
         rows.append(f"({', '.join(f'${number}::{column}' for number, column in fields)})")
-    many = "unnest($21::bigint[], $22::smallint[], $23::bytea[], $24::bytea[], $25::bytea[])"
+    many = "unnest($23::bigint[], $24::smallint[], $25::bytea[], $26::bytea[], $27::bytea[])"
     values = many if records > FEW_RECORDS else f"(VALUES {', '.join(rows)})"
     return statement("advance_one").replace("{records}", values)

@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from cloche.history.ids import RunKey, TenantId
+from cloche.status import FINAL
 from cloche.store.sqlite.database import Facet
-from cloche.store.usage import Metered, TenantUsage, Usage
+from cloche.store.usage import Metered, Stored, TenantUsage, Usage
 
 AMOUNTS = tuple(field.name for field in fields(Usage))
 _NAMES = ", ".join(AMOUNTS)
@@ -18,6 +19,17 @@ _SUMS = ", ".join(f"sum({name})" for name in AMOUNTS)
 # What an append adds: in the UPDATE that moves the run's head, so that it costs a few words and no statement of its own.
 # A run that was counted by several meters, or in part by none, cannot be compared with a replay.
 ADDS = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS) + ", meter = CASE meter WHEN ? THEN meter END"
+
+
+_ENDED = ", ".join(f"'{status}'" for status in sorted(FINAL))
+_RUNS = (
+    f"SELECT count(*), coalesce(sum(status NOT IN ({_ENDED})), 0), coalesce(sum(status = 'blocked'), 0), "
+    "coalesce(sum(log_bytes), 0) FROM runs WHERE tenant = ?"
+)
+_CODE = (
+    "SELECT coalesce(sum(length(data)), 0) FROM blobs WHERE digest IN "
+    "(SELECT code FROM bundles WHERE tenant = ?1 UNION SELECT code FROM runs WHERE tenant = ?1)"
+)
 
 
 class SqliteMetering(Facet):
@@ -32,6 +44,13 @@ class SqliteMetering(Facet):
         )
         rows = await self._database.read(lambda db: db.execute(sums, (tenant,)).fetchall())
         return [TenantUsage(TenantId(found), runs, Usage(*amounts)) for found, runs, *amounts in rows]
+
+    async def stored(self, tenant: TenantId) -> Stored:
+        def read(db: sqlite3.Connection) -> Stored:
+            runs = db.execute(_RUNS, (tenant,)).fetchone()
+            return Stored(*runs, *db.execute(_CODE, (tenant,)).fetchone())
+
+        return await self._database.read(read)
 
     async def metered(self, key: RunKey) -> Metered | None:
         rows = await self._database.select(

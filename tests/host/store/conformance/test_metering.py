@@ -12,8 +12,11 @@ from cloche.history import Kind, TenantId
 from cloche.store import (
     Metered,
     Store,
+    Stored,
     TenantUsage,
     Usage,
+    Version,
+    blob_digest,
 )
 
 
@@ -23,12 +26,12 @@ async def test_what_runs_use_adds_up_by_run_and_tenant_and_outlives_them(store: 
     for number, log in enumerate(logs.values(), 1):
         used = Metered(Usage(fuel=10 * number, steps=1), "m")
         assert await store.commit([replace(log.begin(status="success"), metered=used)]) == [None]
-    more = Usage(1, 2, 3, 4, 5, 6, 7, 8)
+    more = Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
     assert await store.commit(
         [replace(logs["r1"].append(Kind.LOG_LINE, status="success"), metered=Metered(more, "m"))]
     ) == [None]
-    assert await store.metered(key("r1", "acme")) == Metered(Usage(11, 2, 3, 4, 5, 6, 8, 8), "m")
-    sums = [TenantUsage(TenantId("acme"), 2, Usage(31, 2, 3, 4, 5, 6, 9, 8))]
+    assert await store.metered(key("r1", "acme")) == Metered(Usage(11, 2, 3, 4, 5, 6, 8, 8, 9, 10), "m")
+    sums = [TenantUsage(TenantId("acme"), 2, Usage(31, 2, 3, 4, 5, 6, 9, 8, 9, 10))]
     assert (await store.usage(), await store.usage(TenantId("acme")), await store.usage(TenantId("umbra"))) == (
         sums,
         sums,
@@ -38,6 +41,31 @@ async def test_what_runs_use_adds_up_by_run_and_tenant_and_outlives_them(store: 
     assert (await store.usage(), await store.metered(key("r1", "acme"))) == (sums, None)
     assert await store.delete([key("r2", "acme")], at(9)) == [key("r2", "acme")]
     assert await store.usage() == sums
+
+
+@in_loop
+async def test_what_lies_in_the_store_of_a_tenant(store: Store) -> None:
+    used = Metered(Usage(log_bytes=100), "m")
+    logs = {
+        name: Log(key(name, tenant))
+        for name, tenant in (("r1", "acme"), ("r2", "acme"), ("r3", "acme"), ("r4", "umbra"))
+    }
+    for log, status in zip(logs.values(), ("running", "success", "running", "running"), strict=True):
+        assert await store.commit([replace(log.begin(status=status), metered=used)]) == [None]
+    await store.set_problem(key("r3", "acme"), "it has no step")
+    acme, code = TenantId("acme"), b"x" * 1_000
+    version = Version(acme, "w@1", "w", blob_digest(code), at(0))
+    await store.deploy(version, {version.digest: code})
+    found = await store.stored(acme)
+    of_runs = found.code_bytes - 1_000  # what they began with
+    assert found == Stored(3, 2, 1, 300, 1_000 + of_runs)
+    assert await store.stored(TenantId("nobody")) == Stored()
+    assert await store.withdraw(acme, "w@1")
+    assert (await store.stored(acme)).code_bytes == 1_000 + of_runs  # it is there still,
+    await store.collect(lambda packed: [])
+    assert (await store.stored(acme)).code_bytes == of_runs  # until it is collected
+    assert await store.delete([key("r2", "acme")], at(9)) == [key("r2", "acme")]
+    assert replace(await store.stored(acme), code_bytes=0) == Stored(2, 2, 1, 200)
 
 
 @in_loop

@@ -1,5 +1,6 @@
--- Store version 10.
-SELECT 1;
+-- Store version 10: webhooks; what lies in the store of each tenant is counted; what is large is kept in pieces.
+
+-- ---- Webhooks ----
 
 -- ---- Events: who waits for one of this name, a hook's token among them ----
 
@@ -66,4 +67,69 @@ BEGIN
     FROM webhooks
     WHERE tenant = NEW.tenant AND form = 'out' AND instr(' ' || stops || ' ', ' ' || NEW.status || ' ') > 0
     ORDER BY name;
+END;
+
+-- ---- Schedules ----
+
+-- `due_at` is when somebody has to look at one; `version` is what who changes it has seen.
+CREATE TABLE schedules (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    spec BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    next_at INTEGER,
+    due_at INTEGER,
+    is_paused INTEGER NOT NULL,
+    queued TEXT NOT NULL,
+    last_run TEXT,
+    firings INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX schedules_due ON schedules (due_at) WHERE due_at IS NOT NULL;
+
+-- What came of each instant: a run, or the reason why there is none.
+CREATE TABLE firings (
+    tenant TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    instant INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    run TEXT,
+    reason TEXT NOT NULL,
+    until INTEGER,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (tenant, schedule, number)
+) STRICT, WITHOUT ROWID;
+
+-- ---- Bills: tries at steps, and time of the event loop ----
+
+ALTER TABLE runs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE runs ADD COLUMN loop_us INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE usage_of_deleted ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE usage_of_deleted ADD COLUMN loop_us INTEGER NOT NULL DEFAULT 0;
+
+-- ---- Code that a tenant has deployed, until it is collected: a version that was withdrawn is gone before its code ----
+
+CREATE TABLE bundles (
+    code TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    PRIMARY KEY (code, tenant)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX bundles_of_tenant ON bundles (tenant);
+
+INSERT OR IGNORE INTO bundles (code, tenant) SELECT code, tenant FROM versions;
+
+CREATE TRIGGER versions_have_bundles AFTER INSERT ON versions BEGIN
+    INSERT OR IGNORE INTO bundles (code, tenant) VALUES (NEW.code, NEW.tenant);
+END;
+
+CREATE TRIGGER bundles_go_with_their_code AFTER DELETE ON blobs BEGIN
+    DELETE FROM bundles WHERE code = OLD.digest;
 END

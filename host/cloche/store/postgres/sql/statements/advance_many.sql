@@ -5,10 +5,10 @@ WITH a AS MATERIALIZED (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[], $9::text[],
         $10::bigint[], $11::boolean[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[],
-        $18::bigint[], $19::bigint[], $20::text[]
+        $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[]
     ) WITH ORDINALITY AS a(
         tenant, run, expect, status, wake_at, at, head_seq, head_hash, owner, fence, release, fuel, overhead_fuel, turns, wall_us,
-        memory_kib_ms, events, steps, log_bytes, meter, ord
+        memory_kib_ms, events, steps, log_bytes, attempts, loop_us, meter, ord
     )
 ), moved AS (
     UPDATE cloche.runs SET
@@ -17,6 +17,7 @@ WITH a AS MATERIALIZED (
         fuel = runs.fuel + a.fuel, overhead_fuel = runs.overhead_fuel + a.overhead_fuel, turns = runs.turns + a.turns,
         wall_us = runs.wall_us + a.wall_us, memory_kib_ms = runs.memory_kib_ms + a.memory_kib_ms,
         events = runs.events + a.events, steps = runs.steps + a.steps, log_bytes = runs.log_bytes + a.log_bytes,
+        attempts = runs.attempts + a.attempts, loop_us = runs.loop_us + a.loop_us,
         meter = CASE WHEN runs.meter = a.meter THEN a.meter END
     FROM a
     WHERE runs.tenant = a.tenant AND runs.run = a.run AND runs.head_seq = a.expect
@@ -30,7 +31,7 @@ WITH a AS MATERIALIZED (
     INSERT INTO cloche.records (tenant, run_id, seq, kind, path, record, hash)
     SELECT r.tenant, ids[r.ord], r.seq, r.kind, r.path, r.record, r.hash
     FROM outcome, unnest(
-        $21::bigint[], $22::text[], $23::bigint[], $24::smallint[], $25::bytea[], $26::bytea[], $27::bytea[]
+        $23::bigint[], $24::text[], $25::bigint[], $26::smallint[], $27::bytea[], $28::bytea[], $29::bytea[]
     ) AS r(ord, tenant, seq, kind, path, record, hash)
     WHERE ids[r.ord] <> 0
 )

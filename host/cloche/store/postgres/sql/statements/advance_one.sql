@@ -6,7 +6,8 @@ WITH moved AS (
         owner = CASE WHEN $11 THEN NULL ELSE owner END,
         fuel = fuel + $12, overhead_fuel = overhead_fuel + $13, turns = turns + $14, wall_us = wall_us + $15,
         memory_kib_ms = memory_kib_ms + $16, events = events + $17, steps = steps + $18, log_bytes = log_bytes + $19,
-        meter = CASE WHEN meter = $20 THEN meter END
+        attempts = attempts + $20, loop_us = loop_us + $21,
+        meter = CASE WHEN meter = $22 THEN meter END
     WHERE tenant = $1 AND run = $2 AND head_seq = $3 AND owner IS NOT DISTINCT FROM $9 AND fence = coalesce($10, fence)
     RETURNING tenant, id
 ), put AS (
