@@ -106,8 +106,7 @@ class Cloche(Client, Hosting, Upkeep):
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
-        self._steps: list[Step] = all_of(steps, "step")
-        self._schedules = checked_schedules(schedules)
+        self._steps, self._schedules = all_of(steps, "step"), checked_schedules(schedules)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)

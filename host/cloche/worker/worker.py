@@ -50,7 +50,6 @@ from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
-from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -167,7 +166,6 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
-        self.schedules = ScheduleRunner(self.services, policies_of, self.inbox.look_soon)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
         return Drivers(
@@ -359,7 +357,7 @@ class _Work:
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
-        await worker.schedules.look()
+        await worker.inbox.schedules.look()
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:
