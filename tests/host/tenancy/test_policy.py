@@ -391,10 +391,7 @@ def test_wider_is_what_allows_more() -> None:
 
 
 HERE, BUDGETS, RATES = "host/tenancy/test_policy.py", "hostile/test_budgets.py", "hostile/test_rates.py"
-EVENTS = (
-    "host/worker/test_waiting_events.py",
-    "test_more_events_than_may_wait_are_refused_to_their_sender",
-)
+EVENTS = ("host/worker/test_waiting_events.py", "test_more_events_than_may_wait_are_refused_to_their_sender")
 SCHEDULES = ("host/worker/test_schedules.py", "test_a_tenants_schedules_keep_within_its_policy")
 SUMS = "hostile/test_sums.py"
 # Which test runs into a bound that is not among `CASES`.
