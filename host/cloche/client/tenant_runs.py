@@ -83,7 +83,7 @@ class Runs(Sought, Many, Telling):
     @property
     def schedules(self) -> Schedules:
         """What begins runs of the tenant at set times."""
-        return Schedules(self)
+        return Schedules(self, self._tenant)
 
     @overload
     async def start(

@@ -51,7 +51,6 @@ from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.remote_watch import RemoteWatch
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
-from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -168,7 +167,6 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
-        self.schedules = ScheduleRunner(self.services, policies_of, self.inbox.look_soon)
         self.remote = RemoteWatch(self.services, on_posted=self.inbox.look_beside)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
@@ -367,7 +365,7 @@ class _Work:
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
-        await worker.schedules.look()
+        await worker.inbox.schedules.look()
         worker.listeners.announce_others(worker.drivers.keys())
         worker.listeners.announce_sent()
 
