@@ -40,6 +40,7 @@ _NEVER_ALLOWED = re.compile(
 # No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
 CHILD, STARTED_BY_STEP, RETRY = "c", "s", "r"
 DERIVED_BYTES_MAX = 1_000
+_NORMALIZED_MAX = 2_000  # characters that are looked at: no id has as many, however Unicode writes it
 _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}{RETRY}][1-9][0-9]*)+\Z")
 _CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
@@ -100,7 +101,7 @@ def event_name(text: object) -> str:
     Raises:
         InvalidInput: no workflow can wait for an event of that name.
     """
-    name = normalize("NFC", text) if isinstance(text, str) else ""
+    name = normalize("NFC", text) if isinstance(text, str) and len(text) <= _NORMALIZED_MAX else ""
     if not is_name(name):
         raise InvalidInput(
             f"the event name {_brief(text)} is not 1 to {NAME_SIZE_MAX} characters of text without control characters "
@@ -145,6 +146,7 @@ def run_key(run: str, tenant: str) -> RunKey:
     Raises:
         UsageError: one of the two is not a valid id.
     """
+    _check_size("run id", run)
     found = _SHOWN_AT_END.search(run)
     if found is not None:
         run = run[: found.start()] + _SHOWN.sub(lambda part: f"{ID_SEPARATOR}{part[1] or CHILD}{part[2]}", found[0])
@@ -154,6 +156,17 @@ def run_key(run: str, tenant: str) -> RunKey:
     if len(run.encode("utf-8", "surrogatepass")) > DERIVED_BYTES_MAX:
         raise UsageError(f"run id {shown(run[:ID_BYTES_MAX])!r}… is longer than {DERIVED_BYTES_MAX} bytes")
     return RunKey(tenant_id(tenant), RunId(_checked("run id", run[: derived.start()]) + derived[0]))
+
+
+def check_named(what: str, text: object) -> None:
+    """A name that is looked for, as a caller gives it: it may be none that there is.
+
+    Raises:
+        UsageError: it is no text, or none that could be the name of anything.
+    """
+    _check_size(what, text)
+    if any("\ud800" <= character <= "\udfff" for character in str(text)):
+        raise UsageError(f"{what} {_brief(text)} has half of a character in it (a lone surrogate)")
 
 
 def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
@@ -204,9 +217,18 @@ def tenant_id(text: str) -> TenantId:
     return TenantId(_checked("tenant", text))
 
 
-def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+def _check_size(what: str, text: object) -> None:
+    """Before anything goes through it: a platform passes on what a tenant has said, and that may be megabytes."""
     if not isinstance(text, str):
-        raise UsageError(f"{what} {text!r} is no text, but of type {type(text).__name__}: write {str(text)!r}")
+        raise UsageError(
+            f"{what} {_brief(text)} is no text, but of type {type(text).__name__}: write {str(text)[:99]!r}"
+        )
+    if len(text) > _NORMALIZED_MAX:
+        raise UsageError(f"{what} {_brief(text)}… has {len(text):,} characters, and may have {ID_BYTES_MAX} bytes")
+
+
+def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+    _check_size(what, text)
     text = normalize("NFC", text)
     if is_new and _SHOWN_AT_END.search(text):
         raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")
