@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import socket
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.engine_servers import NotInstalled
 from benchmarks.figures import Figure, Scale
 
 HELLO = """
@@ -38,6 +40,12 @@ async def inc(x: int) -> int:
 
 workflow = create_workflow(id="one").then(inc).commit()
 """
+WAITS = """
+from cloche import create_workflow
+
+workflow = create_workflow(id="waits").wait_for_event("never").commit()
+"""
+STREAMS_MAX = 32  # of one principal
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 BLOCK = 100  # requests to one server before the other has its turn: what the machine does meanwhile hits both
 
@@ -45,15 +53,14 @@ BLOCK = 100  # requests to one server before the other has its turn: what the ma
 class Line:
     """One connection that is kept, with as little between as Python has."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str | None = None) -> None:
+        self._more = f"authorization: Bearer {token}\r\n".encode() if token else b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, method: str, place: str, body: bytes = b"") -> bytes:
         """The body of the answer."""
-        kind = b"content-type: application/json\r\n" if body else b""
-        head = f"{method} {place} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n".encode()
-        self._socket.sendall(head + kind + b"\r\n" + body)
+        self.begin(method, place, body)
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._socket.recv(65536)
@@ -64,6 +71,20 @@ class Line:
         while len(rest) < int(found[1]):
             rest += self._socket.recv(65536)
         return rest
+
+    def begin(self, method: str, place: str, body: bytes = b"") -> None:
+        """Send a request."""
+        kind = b"content-type: application/json\r\n" if body else b""
+        head = f"{method} {place} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n".encode()
+        self._socket.sendall(head + self._more + kind + b"\r\n" + body)
+
+    def until(self, text: bytes) -> None:
+        """Read until this has come."""
+        data = b""
+        while text not in data:
+            more = self._socket.recv(65536)
+            assert more, data
+            data += more
 
     def close(self) -> None:
         self._socket.close()
@@ -103,6 +124,48 @@ def http_first_answer(_: Scale) -> Iterator[Figure]:
     yield Figure("cloche serve, first answer", statistics.median(begun() for _ in range(5)), "s", "its goal", 1.5, 1.5)
 
 
+def http_streams(scale: Scale) -> Iterator[Figure]:
+    """Streams of a run that waits, open at once, of as many principals as that needs: what the server takes then."""
+    count = min(scale.most, 10_000) // 100 * 100
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count + 200:
+        raise NotInstalled(f"{count:,} sockets need a higher limit of open files than {hard:,}: ulimit -n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name)
+        tokens = asyncio.run(_tokens(folder / "runs.db", -(-count // STREAMS_MAX)))
+        with _process(folder, WAITS) as (process, port):
+            line = Line(port, tokens[0])
+            line.ask("POST", "/v1/workflows/waits/runs", b'{"run_id": "r1"}')
+            before = _resident_bytes(process.pid)
+            lines = [Line(port, tokens[number // STREAMS_MAX]) for number in range(count)]
+            for number, one in enumerate(lines):
+                one.begin("GET", "/v1/runs/r1/events?until=ended&bodies=none")
+                if number % 100 == 99:  # as many as wait to be accepted
+                    for other in lines[number - 99 : number + 1]:
+                        other.until(b"event: record")
+            after = _resident_bytes(process.pid)
+            assert line.ask("GET", "/v1/runs/r1")
+            for one in [line, *lines]:
+                one.close()
+    each = (after - before) / count / 1024
+    yield Figure("a stream that is open", each, "KiB", "its goal", 400e6 / 10_000 / 1024, 400e6 / 10_000 / 1024)
+    yield Figure(f"the server with {count:,} of them", after / 1e6, "MB", "its goal", 400, 400)
+
+
+async def _tokens(store: Path, count: int) -> list[str]:
+    from cloche.operations import stores, tokens
+
+    async with stores.opened(store, must_exist=False) as found:
+        of_all = {"tenant": None, "role": "operator", "label": "", "now": stores.now()}
+        return [(await tokens.create(found, **of_all)).text for _ in range(count)]  # type: ignore[arg-type]
+
+
+def _resident_bytes(pid: int) -> int:
+    [kib] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kib) * 1024
+
+
 async def _started(folder: Path, count: int) -> float:
     """The median in µs."""
     from cloche import Cloche, create_workflow, step
@@ -140,7 +203,13 @@ def _timed(work: object) -> float:
 
 @contextmanager
 def _served(folder: Path) -> Iterator[Line]:
-    (folder / "flow.py").write_text(FLOW)
+    with _process(folder, FLOW) as (_, port):
+        yield from _line(port)
+
+
+@contextmanager
+def _process(folder: Path, flow: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    (folder / "flow.py").write_text(flow)
     arguments = ["serve", f"{folder / 'flow.py'}:workflow", "--store", str(folder / "runs.db"), "--port", "0", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "cloche.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -148,7 +217,7 @@ def _served(folder: Path) -> Iterator[Line]:
     assert process.stdout is not None
     with _ended(process):
         url = json.loads(process.stdout.readline())["url"]
-        yield from _line(int(url.rpartition(":")[2]))
+        yield process, int(url.rpartition(":")[2])
 
 
 @contextmanager

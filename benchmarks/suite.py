@@ -20,6 +20,7 @@ SUITE = {
         "typed_values",
         "what the type of an annotation costs where a value arrives; a call of two arguments",
     ),
+    "batches": ("batches", "what a `Batch` of 10,000 costs beside the list of a plain gather"),
     "two-cores": ("cells", "guest-bound work on two threads against one"),
     "metering": ("metering", "what fuel and epochs cost the guest"),
     "validation": ("boundary", "every byte of a command looked at before anything is built from it"),
@@ -47,6 +48,7 @@ SUITE = {
     "counts": ("counts", "fuel and calls of the key paths: the same on every machine"),
     "http-get-run": ("serving", "a run that is read over HTTP, beside FastAPI's own hello-world"),
     "http-start": ("serving", "a durable start over HTTP, beside one in the process"),
+    "http-streams": ("serving", "what a stream of server-sent events takes, while 10,000 are open"),
     "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
     "help": ("startup", "`cloche --help`"),
 }

@@ -23,9 +23,9 @@ ROOTS = {"cloche": "host", "cloche_codegen": "codegen", "cloche_guest": "guest"}
 
 # A layer may use itself and what stands after it here; `sandbox` and `store` share a floor and do not meet.
 FLOORS: list[set[str]] = [
-    {"__init__", "cli", "http", "testing"},
+    {"__init__", "cli", "http", "records", "testing"},
     {"client"},
-    {"operations", "foreign"},
+    {"operations", "foreign", "telemetry"},
     {"worker"},
     {"run"},
     {"steps"},
@@ -55,6 +55,8 @@ MAY_KNOW = {
     "fastapi": {"cloche.http"},
     "starlette": {"cloche.http"},
     "uvicorn": {"cloche.http.server"},
+    "prometheus_client": {"cloche.telemetry.metrics"},
+    "opentelemetry": {"cloche.telemetry.traces"},
     "pydantic": {
         "cloche.client",
         "cloche.http",
@@ -83,6 +85,7 @@ CLI_MAY_KNOW = {
     "cloche.http",  # for `serve`
     "cloche.client",
     "cloche.operations",
+    "cloche.telemetry",  # for `serve`, `worker`
     "cloche.testing",
     "cloche.errors",
     "cloche.text",
@@ -103,6 +106,7 @@ HTTP_MAY_KNOW = {
     "cloche.http",
     "cloche.client",
     "cloche.operations",
+    "cloche.telemetry",
     "cloche.testing",
     *("cloche.errors", "cloche.status"),
 }

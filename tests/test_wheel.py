@@ -1,5 +1,6 @@
 """The wheel: what a user installs works without compiler, checkout or build."""
 
+import platform
 import subprocess
 import sys
 import venv
@@ -17,6 +18,13 @@ async def double(x: int) -> int:
     return 2 * x
 
 workflow = create_workflow(id="math", input_schema=int).then(double).commit()
+"""
+NATIVE = """
+import cloche
+
+@cloche.workflow(id="double")
+async def double(x: int) -> int:
+    return 2 * x
 """
 
 
@@ -70,3 +78,22 @@ def test_an_empty_environment_with_the_wheel_runs_a_workflow(wheel: Path, tmp_pa
     assert "the benchmarks are not part of an installed cloche: get a checkout" in bench.stderr
     installed = subprocess.run([pip, "list"], check=True, capture_output=True, text=True).stdout
     assert "ziglang" not in installed
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="it is for x86-64 Linux")
+def test_with_the_compiled_guests_the_first_run_compiles_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(ROOT / "guest" / "compiled")], check=True, capture_output=True)
+    [wheel] = tmp_path.glob("cloche_compiled-*-py3-none-manylinux_2_17_x86_64.whl")
+    ZipFile(wheel).extractall(tmp_path / "site")
+    (tmp_path / "flow.py").write_text(NATIVE)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cloche"), "run", "flow.py:double", "--input", "21"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "CLOCHE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert "compiling" not in done.stderr

@@ -83,7 +83,7 @@ class Workflow(Draft, Generic[In, Out]):
         """
         id = self._named("parallel", id)
         least = _least(self._problems, f"{self.id}/{id}", min_successes, first_success)
-        arms = tuple(self._body(step, "parallel") for step in steps)
+        arms = tuple(self._body(step, "parallel") for step in self._listed(steps, "parallel", "first, second"))
         policy = {"min_successes": least, "tolerated_failures": tolerated_failures}
         self._add(g.ParallelNode, id, description, metadata, arms=arms, limit=limit, settle=settle, **policy)
         return self

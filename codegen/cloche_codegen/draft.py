@@ -169,9 +169,14 @@ class Draft(Schematic):
         if self.committed:
             raise GraphError.one("committed", self.id, "the workflow is committed and cannot change; clone_workflow it")
 
+    def _listed(self, given: Iterable[Any], what: str, items: str) -> Iterable[Any]:
+        if isinstance(given, Iterable) and not isinstance(given, str):
+            return given
+        raise GraphError.one("no_list", self.id, f"{what} takes a list: {what}([{items}])")
+
     def _arms(self, arms: Iterable[tuple[Any, object]], what: str, id: str) -> tuple[g.Arm, ...]:
         made = []
-        for arm in arms:
+        for arm in self._listed(arms, what, "(condition, step)"):
             if not isinstance(arm, tuple | list) or len(arm) != 2:
                 raise GraphError.one("bad_arm", f"{self.id}/{id}", f"{what} takes pairs (condition, step), not {arm!r}")
             body = self._body(arm[1], what)

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from cloche_codegen import graph as g
 from cloche_codegen.errors import Problem
+from cloche_codegen.returned import schema_of_function, schema_of_value
 from cloche_codegen.schemas import JsonSchema, Pairs, items_of, misfit, never_a_list
 
 
@@ -111,15 +112,11 @@ def _schema_of(value: g.Value) -> JsonSchema | None:
         case g.PredicateTest():
             return {"type": "boolean"}
         case g.LiteralValue():
-            return _written(value.value)
+            return schema_of_value(value.value)
+        case g.FunctionText():
+            return schema_of_function(value.source, value.name)
         case _:
             return None
-
-
-def _written(value: object) -> JsonSchema | None:
-    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", type(None): "null"}
-    kind = kinds.get(type(value))
-    return {"type": kind} if kind else None
 
 
 def _whole(schema: JsonSchema, inner: JsonSchema) -> JsonSchema:

@@ -299,7 +299,7 @@ class NativeText(Frozen):
     name: str
     source: str
     parameters: Literal[0, 1, 2] = 1
-    input: Literal["value", "names", "nothing"] | None = None
+    input: Literal["value", "names", "either", "nothing"] | None = None
     given: str | None = None
     exceptions: dict[str, str] | None = None
     types: dict[str, JsonValue] | None = None

@@ -24,7 +24,7 @@ from cloche_codegen.conditions.functions.refusals import NotUnderGlass
 from cloche_codegen.conditions.functions.take import taken
 from cloche_codegen.conditions.functions.taken import Taken
 from cloche_codegen.errors import GraphError, Problem
-from cloche_codegen.parameters import Parameters, mapping_type, type_of, workflow_parameters
+from cloche_codegen.parameters import Parameters, annotated_context, input_type, type_of, workflow_parameters
 from cloche_codegen.schemas import adapter_of, fields_of
 from cloche_codegen.steps import Step, annotation_of
 from cloche_codegen.types import Types, has_odd_keys, is_more
@@ -50,7 +50,8 @@ def workflow(
     function: Coroutines | None = None, /, *, id: str | None = None, workflow_class: type[W], **options: Any
 ) -> W | Callable[[Coroutines], W]:
     """Make an `async def` a workflow. Its parameter is its input; where several need a value, the input is a mapping of them by
-    name. One named `given` gets the state and request context it began with.
+    name; where others have defaults, it is the one value or such a mapping. One named `given` gets the state and request
+    context it began with.
 
     Args:
         id: defaults to the name of the function.
@@ -73,6 +74,10 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
     described = (inspect.getdoc(function) or "").partition("\n")[0] or None
     name = function.__name__ if id is None else id
+    if context := annotated_context(function):
+        what = f"a workflow has no StepContext (its parameter {context}): a step has one"
+        advice = "what a workflow says for itself is imported from cloche: set_tags, set_deadline, now …"
+        raise GraphError.one("bad_workflow", name, f"{what}; {advice}")
     parameters = workflow_parameters(function)
     if "input_schema" not in options:
         parameters = replace(parameters, types=_types_of(name, function, parameters))
@@ -93,10 +98,7 @@ def _schemas(id: str, function: FunctionType, parameters: Parameters, options: d
     """The annotations, where no schema is given."""
     found: dict[str, Any] = {}
     if "input_schema" not in options:
-        if parameters.is_by_name:
-            found["input_schema"] = mapping_type(parameters.name, parameters, parameters.types)
-        else:
-            found["input_schema"] = parameters.types.get(parameters.first or "")
+        found["input_schema"] = input_type(parameters)
     if "output_schema" not in options:
         found["output_schema"] = annotation_of(id, function, parameters.whole.return_annotation, {})
     return found
@@ -140,7 +142,7 @@ def _own_types(made: Workflow, types: Types) -> dict[str, Any] | None:
     """The types of the workflow's own parameters, result and state, where values of them are more than their wire forms."""
     parameters = made.parameters
     assert parameters is not None
-    if parameters.is_by_name:
+    if parameters.is_by_name or parameters.is_either:
         adapters = {name: adapter_of(one, f"{made.id}.{name}") for name, one in parameters.types.items()}
     else:
         adapters = {parameters.first: made.input_adapter()} if parameters.first else {}
@@ -170,6 +172,7 @@ def _calling(parameters: Parameters | None) -> dict[str, Any]:
     ):
         return {"parameters": 2 if parameters.context else 1}
     how = "names" if parameters.is_by_name else "nothing" if parameters.first is None else "value"
+    how = "either" if parameters.is_either else how
     return {"parameters": 0, "input": how, "given": parameters.context}
 
 

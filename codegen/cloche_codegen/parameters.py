@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import Parameter, Signature
 from keyword import iskeyword
-from typing import Any, Final, NotRequired
+from typing import Annotated, Any, Final, NotRequired, Union, get_args
 
+from pydantic import TypeAdapter, ValidationError, ValidationInfo, WrapValidator
+from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 _BY_POSITION: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -61,6 +64,19 @@ class Parameters:
         own = list(self.own.parameters.values())
         names = self.needed or [one.name for one in own if one.kind is not Parameter.VAR_KEYWORD]
         return names[0] if names else None
+
+    @cached_property
+    def is_either(self) -> bool:
+        """Of a workflow: whether its input is the one value that it needs, or a mapping of its parameters by name."""
+        own = self.own.parameters.values()
+        return not self.is_by_name and (len(own) > 1 or any(one.kind in _REST for one in own))
+
+    def are_named(self, value: Any) -> bool:
+        """Whether a mapping names all parameters that need a value, and nothing but parameters. The guest has the same rule."""
+        own = self.own.parameters
+        is_open = any(one.kind is Parameter.VAR_KEYWORD for one in own.values())
+        known = {name for name, one in own.items() if one.kind is not Parameter.VAR_KEYWORD}
+        return isinstance(value, Mapping) and value.keys() >= set(self.needed) and (is_open or value.keys() <= known)
 
     @cached_property
     def has_second(self) -> bool:
@@ -218,16 +234,23 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
     """
     whole = inspect.signature(function)
     name = getattr(function, "__name__", None) or type(function).__name__
-    return Parameters(name, whole, _context_of(list(whole.parameters.values())))
+    return Parameters(name, whole, _context_of(function, whole))
 
 
-def _context_of(parameters: list[Parameter]) -> str | None:
-    plain = [one for one in parameters if one.kind not in _REST]
-    for one in plain:
+def annotated_context(function: Callable[..., Any]) -> str | None:
+    """The name of the parameter that is annotated `StepContext`."""
+    for one in inspect.signature(function).parameters.values():
         annotation = one.annotation
         named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-        if named.strip("'\" ").rpartition(".")[2] == "StepContext":
+        if one.kind not in _REST and named.strip("'\" ").rpartition(".")[2] == "StepContext":
             return one.name
+    return None
+
+
+def _context_of(function: Callable[..., Any], whole: inspect.Signature) -> str | None:
+    if named := annotated_context(function):
+        return named
+    plain = [one for one in whole.parameters.values() if one.kind not in _REST]
     for one in plain:
         if one.name in _CONTEXTS and (len(plain) > 1 or one.kind is Parameter.KEYWORD_ONLY):
             return one.name
@@ -264,3 +287,55 @@ def mapping_type(name: str, parameters: Parameters, types: Mapping[str, Any]) ->
     is_open = any(one.kind is Parameter.VAR_KEYWORD for one in own)
     made.__pydantic_config__ = {"extra": "allow" if is_open else "forbid"}
     return made
+
+
+def input_type(parameters: Parameters) -> Any:
+    """The type of a workflow's input: of its one parameter, of a mapping of all, or of either. None: it says nothing."""
+    types, first = parameters.types, parameters.types.get(parameters.first or "")
+    if parameters.is_by_name:
+        return mapping_type(parameters.name, parameters, types)
+    if not parameters.is_either:
+        return first
+    named = mapping_type(parameters.name, parameters, types)
+    alone: Any = None if parameters.first is None else first or Any
+    if parameters.first is not None and parameters.own.parameters[parameters.first].kind is Parameter.VAR_POSITIONAL:
+        alone = get_args(first)[0] if first else Any
+    return Annotated[Union[named, alone], WrapValidator(_Either(parameters, named, alone))]  # noqa: UP007
+
+
+class _Either:
+    """What reads an input that is one value or a mapping of parameters: as these if it can be that, else as the value.
+
+    A value that would pass for such a mapping becomes the mapping of the parameter that it is: the guest goes by names alone.
+    """
+
+    def __init__(self, parameters: Parameters, named: Any, first: Any) -> None:
+        self._parameters, self._named, self._first = parameters, named, first
+
+    @cached_property
+    def _adapters(self) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
+        return TypeAdapter(self._named), TypeAdapter(self._first)
+
+    def __call__(self, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        named, first = self._adapters
+        if self._parameters.are_named(value):
+            try:
+                return named.validate_python(value, context=info.context)
+            except ValidationError:
+                with suppress(ValidationError):
+                    return self._alone(first.validate_python(value, context=info.context))
+                raise
+        try:
+            return self._alone(first.validate_python(value, context=info.context))
+        except ValidationError:
+            if value is None and not self._parameters.needed:
+                return {}
+            if isinstance(value, Mapping) and value.keys() & self._parameters.own.parameters.keys():
+                named.validate_python(value, context=info.context)  # what is wrong with it as that
+            raise
+
+    def _alone(self, value: Any) -> Any:
+        if self._parameters.first is None:
+            return {}
+        wire = value if isinstance(value, Mapping) else to_jsonable_python(value, by_alias=True, fallback=repr)
+        return {self._parameters.first: value} if self._parameters.are_named(wire) else value

@@ -25,6 +25,15 @@ JsonSchema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
 # Property names of this schema are aliases, so a missing one proves nothing: the value may come under its other name.
 _ALIASED: Final = "x-cloche-aliased"
+_WORDS: Final = frozenset([  # of JSON Schema
+    "type", "properties", "required", "items", "prefixItems", "enum", "const", "anyOf", "oneOf", "allOf", "not", "if",
+    "then", "else", "additionalProperties", "title", "description", "default", "examples", "format", "pattern", "minimum",
+    "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems",
+    "uniqueItems", "contains", "minContains", "maxContains", "minProperties", "maxProperties", "propertyNames",
+    "patternProperties", "dependentRequired", "dependentSchemas", "unevaluatedItems", "unevaluatedProperties",
+    "definitions", "discriminator", "readOnly", "writeOnly", "deprecated", "nullable", "contentEncoding",
+    "contentMediaType", "contentSchema", "additionalItems", "dependencies",
+])  # fmt: skip
 
 
 def adapter_of(schema: object, what: str) -> TypeAdapter[Any] | None:
@@ -104,6 +113,9 @@ def adapter_or_flaw(schema: JsonSchema | None, room: Room) -> tuple[TypeAdapter[
 
 
 def _adapter_of_json(schema: Mapping[str, Any], what: str) -> TypeAdapter[Any] | None:
+    if schema and not any(str(key).startswith(("$", "x-")) or key in _WORDS for key in schema):
+        advice = 'write {"type": "object", "properties": {…}}, or give a type or a pydantic model'
+        raise GraphError.one("bad_schema", what, f"{dict(schema)!r} has no word of JSON Schema: {advice}")
     try:
         return adapter_of_json(schema)
     except BrokenSchema as error:
@@ -294,6 +306,10 @@ class _Comparison:
         for name, wanted in taken.items():
             if name in given and (reason := self.misfit(given[name], wanted, depth + 1)):
                 return reason.below(f".{name}")
+        if takes.get("additionalProperties") is False and "patternProperties" not in takes:
+            for name in gives.get("required", ()):  # a computed field crosses, and is dropped where it is taken
+                if name not in taken and name in given and not dict(given[name]).get("readOnly"):
+                    return _Reason(f".{name}", " is given and not taken", False)
         return None
 
     def _alternatives_of(self, schema: Any) -> list[Any]:

@@ -220,6 +220,10 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     if isinstance(execute, str):
         advice = f"an id is given by its name: @step(id={execute!r})"
         raise GraphError.one("bad_step", execute, f"@step takes a function, not text; {advice}")
+    if isinstance(execute, type):
+        raise GraphError.one(
+            "bad_step", str(id), f"{execute.__name__} is a class: a step is a function; write def {id}(…)"
+        )
     if not callable(execute):
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
     given = {key: value for key, value in options.items() if value is not None}

@@ -10,7 +10,12 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Generator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, overload
+
+from cloche_codegen.variables import Out
+
+if TYPE_CHECKING:
+    from cloche_codegen.builder import Workflow
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -142,8 +147,12 @@ def wait_for_event(name: str, *, schema: Any = None, timeout: Any = None, heartb
     _outside("wait_for_event")
 
 
-def start_child(workflow: str, input: Any = None, *, name: str | None = None) -> Awaitable[Any]:
-    """The result of a run of its own; its failure is raised."""
+@overload
+def start_child(workflow: Workflow[Any, Out], input: Any = None, *, name: str | None = None) -> Awaitable[Out]: ...
+@overload
+def start_child(workflow: str, input: Any = None, *, name: str | None = None) -> Awaitable[Any]: ...
+def start_child(workflow: Any, input: Any = None, *, name: str | None = None) -> Any:
+    """The result of a run of its own; its failure is raised. `workflow` is the id of a workflow, or the workflow."""
     _outside("start_child")
 
 

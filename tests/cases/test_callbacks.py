@@ -13,7 +13,7 @@ from support.cases import Case, everywhere, failure, outcome, uncut
 from cloche import Run, RunResult, Step, Workflow, create_workflow
 
 
-class Heard:
+class Callbacks:
     """What the callbacks of a workflow were told."""
 
     def __init__(self) -> None:
@@ -41,25 +41,25 @@ class Heard:
 
 @uncut
 async def test_a_run_that_succeeds(case: Case) -> None:
-    heard = Heard()
-    result = await case.start(heard.workflow(case.journal.inc()), {"v": 1})
-    assert (outcome(result), heard.all) == (("success", {"v": 2}), ["start", "finish(success)"])
+    called = Callbacks()
+    result = await case.start(called.workflow(case.journal.inc()), {"v": 1})
+    assert (outcome(result), called.all) == (("success", {"v": 2}), ["start", "finish(success)"])
 
 
 @uncut
 async def test_a_run_that_fails(case: Case) -> None:
-    heard = Heard()
-    result = await case.start(heard.workflow(case.journal.boom()), {"v": 1})
-    assert (failure(result)[1], heard.all) == ("boom", ["start", "finish(failed)", "error(boom)"])
+    called = Callbacks()
+    result = await case.start(called.workflow(case.journal.boom()), {"v": 1})
+    assert (failure(result)[1], called.all) == ("boom", ["start", "finish(failed)", "error(boom)"])
 
 
 @uncut
 async def test_a_run_that_is_suspended_and_resumed(case: Case) -> None:
-    heard = Heard()
-    await case.start(heard.workflow(case.journal.ask()), {"v": 1})
-    await case.until(lambda: len(heard.all) == 2)
+    called = Callbacks()
+    await case.start(called.workflow(case.journal.ask()), {"v": 1})
+    await case.until(lambda: len(called.all) == 2)
     assert outcome(await case.resume({"add": 1})) == ("success", {"v": 2})
-    assert heard.all == ["start", "finish(suspended)", "finish(success)"]
+    assert called.all == ["start", "finish(suspended)", "finish(success)"]
 
 
 @everywhere
@@ -67,9 +67,9 @@ async def test_a_callback_that_raises_at_the_end_changes_nothing(case: Case) -> 
     def raising(_: RunResult) -> None:
         raise RuntimeError("in the callback")
 
-    heard = Heard()
-    result = await case.start(heard.workflow(case.journal.inc(), on_finish=raising), {"v": 1})
-    assert (outcome(result), heard.all) == (("success", {"v": 2}), ["start"])
+    called = Callbacks()
+    result = await case.start(called.workflow(case.journal.inc(), on_finish=raising), {"v": 1})
+    assert (outcome(result), called.all) == (("success", {"v": 2}), ["start"])
 
 
 @everywhere
@@ -77,47 +77,47 @@ async def test_a_callback_that_raises_at_the_beginning_refuses_the_run(case: Cas
     def raising(_: Mapping[str, Any]) -> None:
         raise PermissionError("not today")
 
-    heard = Heard()
+    called = Callbacks()
     with pytest.raises(PermissionError, match="not today"):
-        await case.begin(heard.workflow(case.journal.inc(), on_start=raising), {"v": 1})
-    assert (case.journal.began, await case.store.runs(), heard.all) == ([], [], [])
+        await case.begin(called.workflow(case.journal.inc(), on_start=raising), {"v": 1})
+    assert (case.journal.began, await case.store.runs(), called.all) == ([], [], [])
     assert await Run(case.app, KEY, None).status() == "pending"
 
 
 @everywhere
 async def test_a_run_is_begun_once_in_all_its_lives(case: Case) -> None:
-    heard = Heard()
-    await case.start(heard.workflow(case.journal.inc(), case.journal.ask()), {"v": 1})
+    called = Callbacks()
+    await case.start(called.workflow(case.journal.inc(), case.journal.ask()), {"v": 1})
     await case.resume({"add": 1})
-    assert heard.all.count("start") == 1
+    assert called.all.count("start") == 1
 
 
 @uncut
 async def test_a_canceled_run_is_finished_and_a_paused_one_is_not(case: Case) -> None:
-    heard = Heard()
-    workflow = heard.workflow(case.journal.inc(), case.journal.dbl())
+    called = Callbacks()
+    workflow = called.workflow(case.journal.inc(), case.journal.dbl())
     assert (await case.start(workflow, {"v": 1}, per_step=True)).status == "paused"
     await case.until(lambda: case.app.is_idle)
-    assert heard.all == ["start"]
+    assert called.all == ["start"]
     await case.cancel()
-    assert heard.all == ["start", "finish(canceled)"]
+    assert called.all == ["start", "finish(canceled)"]
 
 
 @uncut
 async def test_opening_a_store_calls_nobody_for_what_has_stopped(case: Case) -> None:
-    heard = Heard()
-    await case.start(heard.workflow(case.journal.ask()), {"v": 1})
+    called = Callbacks()
+    await case.start(called.workflow(case.journal.ask()), {"v": 1})
     await case.until(lambda: case.app.is_idle)
-    before = list(heard.all)
+    before = list(called.all)
     await case.reopen()
     await case.until(lambda: case.app.is_idle)
-    assert heard.all == before == ["start", "finish(suspended)"]
+    assert called.all == before == ["start", "finish(suspended)"]
 
 
 @uncut
 async def test_a_run_by_itself_waits_for_its_callbacks(case: Case) -> None:
-    heard = Heard()
-    workflow = heard.workflow(case.journal.boom())
+    called = Callbacks()
+    workflow = called.workflow(case.journal.boom())
     run = await workflow.create_run(KEY.run)
     await run.start({"v": 1})
-    assert heard.all == ["start", "finish(failed)", "error(boom)"]
+    assert called.all == ["start", "finish(failed)", "error(boom)"]

@@ -28,7 +28,7 @@ def values() -> list[bytes]:
 
 
 # Things to do for `native/interpreter.js`.
-DEEDS: Final[list[Any]] = [
+ACTIONS: Final[list[Any]] = [
     [0, "s", "W/s", 1, [2, 3]],
     [1, "s", {"a": 1}],
     [2, "nap", 5, "value"],
@@ -81,22 +81,22 @@ def deep() -> list[bytes]:
     """As deep as may be and one deeper, in and out, as values and as failures."""
     began = pack([0, NOW, SEED, [11, [1, "a"]], {}])
     thrown = [[11, [13, "m", "c", {"k": nested(levels)}]] for levels in (58, 60, 61)]
-    deeds = [
+    actions = [
         *thrown,
         *([number, "p", nested(levels), which] for number in (1, 15) for levels in (62, 63) for which in (0, 1)),
     ]
-    deeds += [[number, nested(levels)] for number in (18, 21) for levels in (62, 63)]
+    actions += [[number, nested(levels)] for number in (18, 21) for levels in (62, 63)]
     failed = [began + pack([2, NOW, 1, caused(levels)]) for levels in (DEPTH_MAX - 1, DEPTH_MAX)]
-    return [*(pack([0, NOW, SEED, deed, {}]) for deed in deeds), *failed]
+    return [*(pack([0, NOW, SEED, action, {}]) for action in actions), *failed]
 
 
 def events() -> list[bytes]:
-    """Each deed and each answer, all of them at once, and the deepest there may be."""
-    started = [pack([0, NOW, SEED, deed, {"context": {"c": 1}, "state": {"s": 1}}]) for deed in DEEDS]
-    answered = [pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + pack(answer) for answer in ANSWERS]
+    """Each action and each answer, all of them at once, and the deepest there may be."""
+    started = [pack([0, NOW, SEED, action, {"context": {"c": 1}, "state": {"s": 1}}]) for action in ACTIONS]
+    answered = [pack([0, NOW, SEED, [7, ACTIONS[:7]], {}]) + pack(answer) for answer in ANSWERS]
     calls = [pack([1, NOW, 1, 1]), pack([1, NOW, 2, 1]), pack([4, NOW, 3]), pack([4, NOW, 4]), pack([5, NOW, 5, 1])]
     ends = [pack([6, NOW, 6, [0, 1]]), pack([8, NOW, 7, [1, FAILURE]])]
-    return [*deep(), *started, *answered, pack([0, NOW, SEED, [7, DEEDS[:7]], {}]) + b"".join(calls + ends)]
+    return [*deep(), *started, *answered, pack([0, NOW, SEED, [7, ACTIONS[:7]], {}]) + b"".join(calls + ends)]
 
 
 SEEDS: Final[Mapping[Target, Callable[[], list[bytes]]]] = {

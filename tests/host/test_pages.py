@@ -88,7 +88,7 @@ def _with_servers(text: str) -> str:
     """The page with a free port for its server, and a database for that of its PostgreSQL; it skips where there is none."""
     if OWNER in text or APP in text:
         text = _with_postgres(text)
-    for port in ("4700", "4701", "4702"):
+    for port in ("4700", "4701", "4702", "4703"):
         text = text.replace(port, str(free_port())) if port in text else text
     return text
 

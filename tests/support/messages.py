@@ -74,6 +74,8 @@ async def _said(file: Path) -> str:
     async with Cloche(workflows=[module.flow]) as app:
         run = await app.start(module.flow, getattr(module, "INPUT", None))
         result: Any = await asyncio.wait_for(run.result(), PATIENCE_S)
+    if result.blocked is not None:
+        return f"the run is blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}"
     if result.error is None:
         return f"the run is {result.status}: {result.result}"
     # Where in the workflow: the part of the traceback that is of this process has lines of cloche's own.

@@ -19,11 +19,19 @@ async def wrong(order: Order) -> str:
     await with_context(order, None)  # refused
     await context_first(1)  # refused
     paid: Paid = await price(order)  # refused
-    price(order)  # refused by mypy
+    price(order)  # refused
     texts: list[str] = await cloche.gather(*[price(order) for _ in range(3)])  # refused
     winner: Decimal = await cloche.race(price(order), with_context(order))  # refused
     event = await cloche.wait_for_event("paid", schema=Paid)
     event.amount  # refused
+    hook = cloche.create_hook(schema=Paid)
+    answer: Order = await hook  # refused
+    some = await cloche.gather(price(order), price(order), settle=True)
+    amounts: list[str] = some.values  # refused
+    task = cloche.create_task(price(order))
+    early: str = await task  # refused
+    _, value = await cloche.race(one=price(order), other=price(order))
+    value.order  # refused
     await cloche.sleep([3])  # refused
     await count(5)  # refused
     return await count("a")  # refused
@@ -44,3 +52,7 @@ async def main() -> None:
         run = await app.start(shop, Order(id="o", lines=[]))
         text: str = (await run.result()).unwrap()  # refused
         (await run.result()).unwrap().price  # refused
+        async for record in run.stream():
+            record.path.missing  # refused
+            record.nothing  # refused
+        await app.start(shop, Order(id="o", lines=[]), run_id=17)  # refused

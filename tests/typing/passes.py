@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
@@ -95,8 +95,13 @@ async def shop(order: Order) -> Paid:
     task = cloche.create_task(price(order), name="early")
     assert_type(await task, Decimal)
     assert_type(await cloche.race(one=price(order), other=price(order)), tuple[str, Decimal])
-    hook = cloche.create_hook(schema=Order)
-    assert_type(await hook, Order)
+    assert_type(settled[0].error, Exception)
+    assert_type(settled.failed, list[cloche.BatchItem[Decimal]])
+    with cloche.create_hook(schema=Order, token="orders") as hook:
+        assert_type(hook.token, str)
+        assert_type(await hook, Order)
+        async for answer in hook:
+            assert_type(answer, Order)
     assert_type(await cloche.race(price(order), with_context(order)), Decimal | Paid)
     assert_type(await cloche.wait_for_event("paid", schema=Paid, timeout=timedelta(days=3)), Paid)
     await cloche.sleep(days=3)
@@ -154,3 +159,30 @@ def without_async() -> None:
         run = app.start(shop, Order(id="o", lines=[]))
         assert_type(run, cloche.SyncRun[Paid])
         assert_type(run.result().unwrap(), Paid)
+
+
+async def records(app: Cloche, client: cloche.Client) -> None:
+    run = await app.get("order-17")
+    async for record in run.stream():
+        assert_type(record, cloche.RunRecord)
+        assert_type(record.kind, cloche.Kind)
+        assert_type(record.path + "", str)  # always there
+        assert_type(record.at, datetime)
+        assert_type(record.to_data(), dict[str, Any])
+    assert_type(await run.history(), list[cloche.RunRecord])
+    assert_type((await client.start(shop, Order(id="o", lines=[]))).id + "", str)
+    for row in await client.list(status="failed"):
+        assert_type(row.status, cloche.RunStatus)
+    done = await app.evaluate("acme", "async def main(x): return x", 1, steps=[price], policy=cloche.Policy.strict())
+    assert_type(done, cloche.Evaluation)
+    assert_type(done.problem, cloche.Problem | None)
+
+
+async def caught(run: Run[Paid]) -> str:
+    try:
+        return (await run.result()).unwrap().order
+    except cloche.RunFailed as error:
+        assert_type(error.message, str)
+        return error.message
+    except (cloche.NotFound, cloche.LimitExceeded, cloche.StoreUnavailable) as error:
+        return f"{error.message} {error.facts}"

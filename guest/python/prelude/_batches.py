@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from _cloche import batches
 
 from ._failures import CompletionError, failure_of
 from ._values import MISSING
+
+OPEN: Final = object()  # in place of what one gave that has not ended well
 
 
 class BatchItem(dict[str, Any]):
@@ -38,7 +40,10 @@ class BatchItem(dict[str, Any]):
 
     @property
     def error(self) -> BaseException | None:
-        return self._exception
+        try:
+            return self._exception
+        except AttributeError:  # of most there is none, and ten thousand times nothing is kept
+            return None
 
     @property
     def name(self) -> str | None:
@@ -57,10 +62,27 @@ def name_of(awaitable: Any) -> str | None:
     return named() if named is not None else getattr(awaitable, "__name__", None)
 
 
-def succeeded_item(index: int, of: Any, value: Any) -> BatchItem:
-    made = BatchItem(status="success") if value is MISSING else BatchItem(status="success", output=value)
-    made.index, made._of, made._exception = index, of, None
-    return made
+_SUCCESS: Final[dict[str, Any]] = {"status": "success", "output": None}
+
+
+def items_of(
+    results: list[Any], awaitables: Sequence[Any], failures: Mapping[int, BaseException]
+) -> Iterator[BatchItem]:
+    """The items of a batch. `results` has what each gave, OPEN where it did not end well; `failures` what some raised."""
+    new, success = BatchItem, _SUCCESS
+    for index, (value, of) in enumerate(zip(results, awaitables, strict=True)):
+        if value is OPEN:
+            error = failures.get(index)
+            yield unended_item(index, of) if error is None else failed_item(index, of, error)
+            continue
+        made = new(success)
+        if value is MISSING:
+            del made["output"]
+        else:
+            made["output"] = value
+        made.index = index
+        made._of = of
+        yield made
 
 
 def failed_item(index: int, of: Any, error: BaseException) -> BatchItem:
@@ -72,7 +94,7 @@ def failed_item(index: int, of: Any, error: BaseException) -> BatchItem:
 def unended_item(index: int, of: Any) -> BatchItem:
     """It was not waited for, or never began."""
     made = BatchItem(status="canceled")
-    made.index, made._of, made._exception = index, of, None
+    made.index, made._of = index, of
     return made
 
 

@@ -35,6 +35,49 @@ def stub_of(signature: str) -> Any:
     return _function(f"def {signature}: return locals()")
 
 
+def input_of(stub: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], *, by_name: bool) -> Any:
+    """The input of a run from the arguments of its call: the one value that it needs, or a mapping of all by name.
+
+    Raises:
+        TypeError: they do not fit, in the words in which Python says so.
+    """
+    plain, optional, rest, more = parameters = _kinds(stub)
+    named = {name: value for name, value in stub(*arguments, **keywords).items() if value is not ...}
+    if rest is not None and not named[rest]:
+        del named[rest]
+    if more is not None:
+        named.update(named.pop(more))
+    if by_name:
+        return named
+    first = next((name for name in plain if name not in optional), plain[0] if plain else rest)
+    if list(named) != [first] or first == rest:
+        return named if named or len(plain) > 1 or rest is not None or more is not None else None
+    return named if are_named(named[first], parameters) else named[first]
+
+
+Kinds = tuple[tuple[str, ...], frozenset[str], str | None, str | None]
+
+
+def _kinds(function: Any, given: str | None = None) -> Kinds:
+    """The parameters of a function without `given`: all that have a name of their own, those with a default, `*` and `**`."""
+    code: Any = function.__code__
+    count, names = code.co_argcount, code.co_varnames
+    total = count + code.co_kwonlyargcount
+    optional = {*names[count - len(function.__defaults__ or ()) : count], *(function.__kwdefaults__ or ())}
+    rest = names[total] if code.co_flags & CO_VARARGS else None
+    more = names[total + (rest is not None)] if code.co_flags & CO_VARKEYWORDS else None
+    return tuple(name for name in names[:total] if name != given), frozenset(optional - {given}), rest, more
+
+
+def are_named(value: Any, parameters: Kinds) -> bool:
+    """Whether a mapping names all parameters that need a value, and nothing but parameters. The host has the same rule."""
+    plain, optional, rest, more = parameters
+    if not isinstance(value, Mapping) or (len(plain) < 2 and rest is None and more is None):
+        return False
+    has_all = all(name in value for name in plain if name not in optional)
+    return has_all and (more is not None or all(name in plain or name == rest for name in value))
+
+
 def _function(text: str) -> Any:
     made: dict[str, Any] = {}
     exec(text, {}, made)
@@ -83,7 +126,8 @@ def _annotated(function: Any) -> bool:
 
 
 class Taking:
-    """How a workflow is called: `how` is `value` (its one parameter), `names` (its input is a mapping of them) or `nothing`.
+    """How a workflow is called: `how` is `value` (its one parameter), `names` (its input is a mapping of them), `either`, or
+    `nothing`.
 
     `readers` has for parameters whose values are more than their wire forms what [reads them, …], as `_types.typed` gives it.
     """
@@ -108,17 +152,28 @@ class Taking:
         extra = {} if self.given is None else {self.given: given}
         if self.how == "nothing":
             return function(**extra)
-        if self.how == "value":
-            if self.readers:
-                (types,) = self.readers.values()
-                value = _read(types, value)
-            return function(value, **extra)
+        parameters = _kinds(function, self.given) if self.how in ("names", "either") else None
+        if parameters is None or (self.how == "either" and not are_named(value, parameters)):
+            return self._called_with(function, value, parameters, extra)
         if not isinstance(value, Mapping):
             raise TypeError(f"{function.__name__}() takes a mapping of its arguments, not a {type(value).__name__}")
         named = {name: _read(self.readers.get(name), item) for name, item in dict(value).items()}
-        names = function.__code__.co_varnames[: function.__code__.co_posonlyargcount]
-        keywords = {name: item for name, item in named.items() if name not in names}
-        return function(*(named[name] for name in names if name in named), **keywords, **extra)
+        rest = named.pop(parameters[2], ()) if parameters[2] is not None else ()
+        code = function.__code__
+        first = code.co_varnames[: code.co_argcount if rest else code.co_posonlyargcount]
+        by_position = [named.pop(name) for name in first if name in named]
+        return function(*by_position, *rest, **named, **extra)
+
+    def _called_with(self, function: Any, value: Any, parameters: Kinds | None, extra: dict[str, Any]) -> Any:
+        """With one value: that of the parameter which needs one, else of the first."""
+        plain, optional, rest, _ = parameters or ((), (), None, None)
+        first = next((name for name in plain if name not in optional), plain[0] if plain else rest)
+        types = self.readers.get(first or "") if parameters else next(iter(self.readers.values()), None)
+        value = _read(types, [value])[0] if first is not None and first == rest else _read(types, value)
+        code: Any = getattr(function, "__code__", None)
+        if first is None or code is None or first == rest or code.co_varnames.index(first) < code.co_posonlyargcount:
+            return function(value, **extra)
+        return function(**{first: value}, **extra)
 
 
 def _read(types: list[Any] | None, value: Any) -> Any:
@@ -126,11 +181,11 @@ def _read(types: list[Any] | None, value: Any) -> Any:
 
 
 def _how(function: Any, given: str | None) -> str:
-    code: Any = getattr(function, "__code__", None)
-    if code is None:
+    if getattr(function, "__code__", None) is None:
         return "value"
-    own = [name for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if name != given]
-    required = len(own) - len(function.__defaults__ or ()) - len(function.__kwdefaults__ or {})
-    if not own and not code.co_flags & CO_VARARGS:
+    plain, optional, rest, more = _kinds(function, given)
+    if not plain and rest is None and more is None:
         return "nothing"
-    return "names" if required > 1 or (code.co_argcount == 0 and own) else "value"
+    if len(plain) - len(optional) > 1:
+        return "names"
+    return "either" if len(plain) > 1 or rest is not None or more is not None else "value"

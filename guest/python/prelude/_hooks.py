@@ -147,7 +147,7 @@ def create_hook(*, schema: Any = None, token: str | None = None, name: str = "ho
         key = _loop.hook_key()
         token = hashlib.blake2b(path.encode("utf-8"), digest_size=_TOKEN_BYTES, key=key).hexdigest()
     else:
-        check_event(token)
+        check_event(token, "token of a hook")
     if token in _open:
         raise HookConflict(f"a hook of this run waits for the token {token!r} already")
     made = _open[token] = Hook(token, path, schema)

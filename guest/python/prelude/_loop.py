@@ -63,6 +63,8 @@ on_suspended: list[Callable[[str, bool], None]] = []  # the blocks of generated 
 
 def not_ours(awaited: object) -> TypeError:
     """What is thrown where something is awaited that the loop does not know."""
+    if callable(awaited):
+        return TypeError("a function cannot be awaited in a workflow: call it, as in await charge(order)")
     several = "; give several one by one: gather(*calls)" if isinstance(awaited, list | tuple) else ""
     return TypeError(
         f"{type(awaited).__name__} cannot be awaited in a workflow: await steps, sleeps and events{several}"

@@ -20,14 +20,14 @@ _RULE: Final = (
 )
 
 
-def check_event(name: object) -> None:
+def check_event(name: object, what: str = "name of an event") -> None:
     """
     Raises:
         TypeError: it is no text.
         ValueError: it is no name, so that no event of it can come.
     """
     if not isinstance(name, str):
-        raise TypeError(f"the name of an event is text, not {type(name).__name__}")
+        raise TypeError(f"the {what} is text, not {type(name).__name__}")
     if not _is_name(name):
         raise ValueError(f"the event name {name[:NAME_SIZE_MAX]!r} {_RULE}: no event of that name can come")
 

@@ -6,6 +6,7 @@ is asked for when it is awaited, or when `gather` or `race` begins it, as a coro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from _cloche import StepCall, encoded, free_path, now_ms, put
 
 from . import _loop, flow
-from ._calls import Taking, shape_of, signature_of, stub_of
+from ._calls import Taking, input_of, shape_of, signature_of, stub_of
 from ._commands import DEADLINE, INSTANT_MS_MAX, TAGS, ChildCall, TimerCall
 from ._failures import declare
 from ._names import TAGS_MAX, check_event, check_tag
@@ -53,37 +54,29 @@ def child(
     id: str, signature: str | None = None, *, by_name: bool = False, returns: Any = None, takes: Any = None
 ) -> Any:
     """What a workflow of the host is inside: called like a function, it is a run of its own. Its input is its argument, or
-    `by_name` a mapping of all of them. `returns` and `takes` describe the types of its result and its arguments."""
+    `by_name`, and wherever others are given, a mapping of all of them. `returns` and `takes` describe the types of its result
+    and its arguments."""
     types = typed(returns, takes)
     if signature is None:
-        return partial(ChildCall, None, id, types=types)
+        return Child(partial(ChildCall, None, id, types=types), id, types)
     stub = stub_of(signature)
 
     def call(*arguments: Any, **keywords: Any) -> ChildCall:
-        named = {name: value for name, value in stub(*arguments, **keywords).items() if value is not ...}
-        return ChildCall(None, id, named if by_name else _alone(stub, named), types)
+        return ChildCall(None, id, input_of(stub, arguments, keywords, by_name=by_name), types)
 
-    return call
+    return Child(call, id, types)
 
 
-def _alone(stub: Any, named: dict[str, Any]) -> Any:
-    """The one argument that is the whole input of a run; a run has no place for others, and none is dropped.
+class Child:
+    """A workflow of the host inside."""
 
-    Raises:
-        TypeError: there are others.
-    """
-    code: Any = stub.__code__
-    by_position = code.co_argcount
-    plain = code.co_varnames[: by_position + code.co_kwonlyargcount]
-    optional = [*plain[by_position - len(stub.__defaults__ or ()) : by_position], *(stub.__kwdefaults__ or ())]
-    first = next((name for name in plain if name not in optional), plain[0] if plain else None)
-    others = ", ".join(repr(name) for name, value in named.items() if name != first and (name in plain or value))
-    if others:
-        wanted = "no argument" if first is None else f"one argument, {first!r},"
-        raise TypeError(
-            f"{code.co_name}() takes {wanted} as a run of its own, not {others}: it takes several where they have no default"
-        )
-    return None if first is None else named.get(first)
+    __slots__ = ("_call", "id", "types")
+
+    def __init__(self, call: Callable[..., ChildCall], id: str, types: list[Any] | None) -> None:
+        self._call, self.id, self.types = call, id, types
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> ChildCall:
+        return self._call(*arguments, **keywords)
 
 
 def workflow(
@@ -101,10 +94,10 @@ def workflow(
 ) -> Any:
     """Marks the function that is the workflow; the last one marked is the module's.
 
-    Its parameters are its input: the value itself if there is one, else a mapping of them. One that is named `given`, or the
-    second of two without annotations, gets what was given beside it. `exceptions` are those of the author's that it has, by
-    their qualified names. `returns`, `takes` and `state` describe types: of its result, of its parameters and of the keys of
-    its state, by their names.
+    Its parameters are its input: the value itself if one needs a value, or a mapping of them by name. One that is named
+    `given`, or the second of two without annotations, gets what was given beside it. `exceptions` are those of the author's
+    that it has, by their qualified names. `returns`, `takes` and `state` describe types: of its result, of its parameters and
+    of the keys of its state, by their names.
     """
     if function is None:
         return partial(workflow, input=input, given=given)
@@ -186,9 +179,20 @@ def _positive(heartbeat: float | timedelta | str) -> int:
     return ms
 
 
-def start_child(workflow: str, input: Any = None, *, name: str | None = None) -> ChildCall:
-    """The result of a run of its own; its failure is raised. `name` is what the call is called, by default the workflow."""
-    return ChildCall(None, workflow, input, called=_name(name))
+def start_child(workflow: Any, input: Any = None, *, name: str | None = None) -> ChildCall:
+    """The result of a run of its own; its failure is raised. `workflow` is a workflow, or its id. `name` is what the call is
+    called, by default the workflow.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    types = None
+    if isinstance(workflow, Child):
+        workflow, types = workflow.id, workflow.types
+    elif not isinstance(workflow, str):
+        what = "a step: await it" if isinstance(workflow, partial) else f"a {type(workflow).__name__}"
+        raise TypeError(f"start_child takes a workflow or its id, and this is {what}")
+    return ChildCall(None, workflow, input, types, called=_name(name))
 
 
 # ── what the run says of itself ─────────────────────────────────────────────────────────────────────────────────────

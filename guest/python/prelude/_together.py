@@ -13,10 +13,10 @@ from typing import Any, Final
 from _cloche import Lazy, Promise
 
 from . import _loop
-from ._batches import Batch, BatchItem, failed_item, name_of, succeeded_item, too_few, unended_item
+from ._batches import OPEN, Batch, items_of, name_of, too_few
 from ._failures import Bail, Canceled
 from ._loop import promise_of
-from ._scopes import enter_scope, leave_scope, scope_named
+from ._scopes import change_scope, enter_scope, leave_scope, scope_named, scopes
 
 _INFINITY: Final = float("inf")
 
@@ -38,7 +38,7 @@ class _Child:
 class _Several(Lazy):
     """Awaitables under way together. When it is decided how this ends, the others are abandoned and waited for."""
 
-    __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises")
+    __slots__ = ("active", "awaitables", "following", "limit", "outcome", "promises", "scope")
 
     def __init__(self, awaitables: tuple[Any, ...], limit: float) -> None:
         self.awaitables = awaitables
@@ -46,6 +46,7 @@ class _Several(Lazy):
         self.following = self.active = 0
         self.promises: dict[int, Promise] = {}  # those that are open
         self.outcome: tuple[Any, BaseException | None] | None = None
+        self.scope: str | None = None  # that it began in: what begins later, for `limit`, has it too
 
     def __await__(self) -> Generator[Promise, Any, Any]:
         """Whoever is abandoned while it waits here goes on when all that is under way has cleaned up."""
@@ -64,9 +65,21 @@ class _Several(Lazy):
 
     def begin(self) -> None:
         self.id = -1
+        if scopes:
+            self.scope = change_scope(None)
+            change_scope(self.scope)
         self.more()
 
     def more(self) -> None:
+        if not scopes:
+            return self._begin_more()
+        before = change_scope(self.scope)
+        try:
+            return self._begin_more()
+        finally:
+            change_scope(before)
+
+    def _begin_more(self) -> None:
         while self.outcome is None and self.following < len(self.awaitables) and self.active < self.limit:
             index = self.following
             self.following += 1
@@ -139,8 +152,9 @@ class _GatherBatch(_Several):
     def __init__(self, awaitables: tuple[Any, ...], limit: float, least: int | None, tolerated: int | None) -> None:
         _Several.__init__(self, awaitables, limit)
         count = len(awaitables)
-        self.results: list[BatchItem | None] = [None] * count
-        self.successes = self.failures = 0
+        self.results: list[Any] = [OPEN] * count  # items are made of them at the end, all at once
+        self.failures: dict[int, BaseException] = {}
+        self.successes = 0
         self.least = _INFINITY if least is None else least
         self.tolerated = _INFINITY if tolerated is None else tolerated
         if least is not None:
@@ -153,30 +167,28 @@ class _GatherBatch(_Several):
 
     def settled(self, index: int, value: Any, error: BaseException | None) -> None:
         if error is None:
-            self.results[index] = succeeded_item(index, self.awaitables[index], value)
+            self.results[index] = value
             self.successes += 1
+            if self.successes >= self.least:
+                self.judge()
         elif isinstance(error, Exception):
-            self.results[index] = failed_item(index, self.awaitables[index], error)
-            self.failures += 1
+            self.failures[index] = error
+            if len(self.failures) > self.tolerated:
+                self.judge()
         else:
-            return self.decide(None, error)
-        return self.judge()
+            self.decide(None, error)
 
     def judge(self) -> None:
         if self.outcome is not None or self.done:
             return
-        if self.failures > self.tolerated:
+        if len(self.failures) > self.tolerated:
             batch = self.batch("tolerated_failures" if self.least == _INFINITY else "min_successes")
             self.decide(None, too_few(batch))
         elif self.successes >= self.least:
             self.decide(self.batch("min_successes"), None)
 
     def batch(self, reason: str) -> Batch:
-        items = [
-            unended_item(index, self.awaitables[index]) if item is None else item
-            for index, item in enumerate(self.results)
-        ]
-        return Batch(items, reason)
+        return Batch(items_of(self.results, self.awaitables, self.failures), reason)
 
     def made(self) -> Batch:
         return self.batch("completed")
@@ -214,7 +226,7 @@ def gather(
     _check_count("min_successes", min_successes)
     _check_count("tolerated_failures", tolerated_failures)
     if min_successes is not None and min_successes > len(awaitables):
-        raise ValueError(f"min_successes is {min_successes}, and there are {len(awaitables)} things to gather")
+        raise ValueError(f"min_successes is {min_successes}, and only {len(awaitables)} can succeed")
     return _GatherBatch(awaitables, width, min_successes, tolerated_failures)
 
 

@@ -171,5 +171,7 @@ def _kind(value: object) -> str:
             return "is a module"
     if isinstance(value, _FUNCTIONS):
         return "is a function"
+    if hasattr(type(value), "__await__"):
+        return "is a call that was not awaited (write await before it)"
     name = type(value).__name__
     return f"is {'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"

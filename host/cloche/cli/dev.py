@@ -77,11 +77,11 @@ class _Child:
     told that is closed: also where this process dies."""
 
     def __init__(self, command: Sequence[str], socket: int) -> None:
-        (said, says), (hears, told) = os.pipe(), os.pipe()
-        ends = ["--socket", str(socket), "--says", str(says), "--hears", str(hears)]
-        self.process = subprocess.Popen([*command, *ends], pass_fds=(socket, says, hears))
+        (said, says), (go, told) = os.pipe(), os.pipe()
+        ends = ["--socket", str(socket), "--says", str(says), "--go", str(go)]
+        self.process = subprocess.Popen([*command, *ends], pass_fds=(socket, says, go))
         os.close(says)
-        os.close(hears)
+        os.close(go)
         self._said = open(said, "rb", buffering=0)  # noqa: SIM115
         self._told = open(told, "wb", buffering=0)  # noqa: SIM115
 

@@ -33,13 +33,13 @@ LISTED = 1_000  # runs that are counted
     "--says", type=int, required=True, help="Where a byte says that it can serve, and the end that it does not."
 )
 @click.option(
-    "--hears", type=int, required=True, help="Where a byte says that it shall serve, and the end that it shall not."
+    "--go", type=int, required=True, help="Where a byte says that it shall serve, and the end that it shall not."
 )
 @click.option("--first", "beginning", flag_value="first", help="Start a run of the first workflow.")
 @click.option("--found", "beginning", flag_value="found", help="The file was there.")
 @click.option("--again", "beginning", flag_value="again", help="The file was saved.")
 @click.option("--json", "as_json", is_flag=True)
-def main(file: str, store: str, socket_fd: int, says: int, hears: int, beginning: str, as_json: bool) -> None:
+def main(file: str, store: str, socket_fd: int, says: int, go: int, beginning: str, as_json: bool) -> None:
     """Load FILE, execute its workflows, and serve."""
     from cloche.cli.leaving import run_to_end
     from cloche.cli.targets import find_workflows
@@ -59,7 +59,7 @@ def main(file: str, store: str, socket_fd: int, says: int, hears: int, beginning
                 leaving.watch(app)
                 await app.prewarm()
                 os.write(says, b"1")
-                if await _is_to_serve(hears, leaving):
+                if await _is_to_serve(go, leaving):
                     if beginning == "first":
                         await app.start(workflows[0], FIRST_INPUT, run_id=FIRST_RUN)
                     await _tell(app, file, store, server.url, beginning, as_json=as_json)
@@ -71,12 +71,12 @@ def main(file: str, store: str, socket_fd: int, says: int, hears: int, beginning
         sys.exit(exit_code_of(error, as_json=as_json))
 
 
-async def _is_to_serve(hears: int, leaving: Leaving) -> bool:
+async def _is_to_serve(go: int, leaving: Leaving) -> bool:
     """Wait for the word of the process that started this one. Its silence asks to end, from then on too."""
     is_told, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def hear() -> None:
-        while os.read(hears, 1):
+        while os.read(go, 1):
             loop.call_soon_threadsafe(is_told.set)
         leaving.ask()
 

@@ -192,6 +192,7 @@ PROBLEMS: dict[str, str] = {
     "host_closures": 'A function can only run on the host, which `mode="host-closures"` and the tenant\'s policy must allow.',
     "naive_datetime": "A moment needs a time zone: `datetime(…, tzinfo=timezone.utc)`.",
     "native_workflow": "A workflow that is a function has no builder: call steps and other workflows in it.",
+    "no_list": "`parallel` takes a list of steps, `branch` and `choose` one of pairs: write `parallel([a, b])`.",
     "not_a_list": "`foreach` takes a list, and what flows in is none: put a `map` before it.",
     "not_a_step": "Only steps and committed workflows stand in a graph: put `@step` above the function, and do not call it.",
     "not_committed": "A workflow is used before it is complete: end it with `.commit()`.",

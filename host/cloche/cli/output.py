@@ -77,12 +77,15 @@ def print_reason(reason: Why) -> None:
         until = f", until {moment(reason.until)}" if reason.until is not None else ""
         click.echo(f"since {moment(reason.since)}{until}")
     if reason.last_error is not None and reason.kind != "ended":
-        attempt = f" (attempt {reason.attempt})" if reason.attempt is not None else ""
+        of = f" of {reason.attempts_max}" if reason.attempts_max is not None else ""
+        attempt = f" (attempt {reason.attempt}{of})" if reason.attempt is not None else ""
         said = f"{reason.last_error['name']}: {reason.last_error['message']}"
         click.echo(f"last error of {shown(reason.step or '')}{attempt}: {shown(said)}")
     for one in reason.asked:
         if one.payload is not None:
             click.echo(f"{shown(one.step)} asks: {short(one.payload)}")
+        if one.schema is not None:
+            click.echo(f"{shown(one.event or one.step)} takes: {short(one.schema)}")
     for action in reason.actions:
         if action.command:
             click.echo(f"  {action.description}: {shown(action.command)}")

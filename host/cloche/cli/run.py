@@ -24,6 +24,8 @@ from cloche.cli.base import (
     tell_of_compiling,
     tenant_option,
 )
+from cloche.cli.logs import log_options, set_up
+from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import RESTING, RunStatus
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="The run is found by it; may be repeated.")
+@click.option("--deadline", help="By when it must have ended: seconds from now, '8 hours', or an instant as RFC 3339.")
 @click.option("--engine", type=click.Choice(["sandbox", "direct"]), default="sandbox", show_default=True)
 @isolation_option
 @drain_option
@@ -69,6 +72,7 @@ def run(
     store: str,
     run_id: str | None,
     tags: tuple[str, ...],
+    deadline: str | None,
     engine: str,
     isolation: str,
     drain: float,
@@ -99,11 +103,20 @@ def run(
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
-            started = await app.start(workflow, value, run_id=run_id, tags=tags_of(tags))
+            options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
+            started = await app.start(workflow, value, **options)
             return started.id, await _followed(started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"
     return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
+
+
+def deadline_of(text: str | None) -> float | str | None:
+    """Seconds are written as a number."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
@@ -203,16 +216,23 @@ def _exit_code(result: RunResult) -> int:
     is_flag=True,
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
+@click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@telemetry_options
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def worker(
     targets: tuple[str, ...],
     store: str,
     once: bool,
+    metrics: str | None,
+    metrics_of_tenants: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -226,12 +246,18 @@ def worker(
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
+      cloche worker app.py:app --log-format json -v
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    tell_of_compiling()
-    app = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+    found = find_runnable(targets, steps)
+    set_up(log_format, verbose)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app.observers += watching()
+    if metrics is not None:
+        app.observers.append(made := made_metrics(store, metrics_of_tenants))
+        serve_metrics(made, metrics)
 
     async def whole(leaving: Leaving) -> int:
         async with app:

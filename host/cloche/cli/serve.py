@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, say, steps_option, store_option, target_argument, tell_of_compiling, tenant_option
+from cloche.cli.base import command, say, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.logs import log_options, set_up
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
+from cloche.cli.telemetry import made_metrics, telemetry_options, watching
 
 if TYPE_CHECKING:
     from cloche.cli.leaving import Leaving
     from cloche.client import Client, Cloche
     from cloche.http import Auth
     from cloche.http.server import Server
+    from cloche.operations.reach import Reach
+    from cloche.telemetry import Metrics
 
 LOCAL_RATES: Any = {
     "requests_per_s": 1e6,
@@ -28,8 +32,20 @@ LOCAL_RATES: Any = {
 @store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--webhook-host",
+    "webhook_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Send webhooks to this host alone; .example.com is all below it. May be given several times.",
+)
+@click.option(
+    "--webhooks-to-loopback", "to_loopback", is_flag=True, help="Send webhooks to this machine too, for tests."
+)
+@telemetry_options
 @isolation_option
 @drain_option
+@log_options
 @steps_option
 @tenant_option
 def serve(
@@ -37,8 +53,13 @@ def serve(
     store: str,
     host: str,
     port: int,
+    webhook_hosts: tuple[str, ...],
+    to_loopback: bool,
+    metrics_of_tenants: int,
     isolation: str,
     drain: float,
+    log_format: str,
+    verbose: int,
     steps: str | None,
     tenant: str,
     as_json: bool,
@@ -47,6 +68,7 @@ def serve(
 
     Where the store has tokens ('cloche token create'), those who hold one are let in. Where it has none, only this machine
     reaches the server. SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
+    It sends the webhooks of the store ('cloche webhook put').
 
     \b
     Example:
@@ -55,28 +77,43 @@ def serve(
     from cloche.cli.leaving import run_to_end
     from cloche.cli.targets import find_runnable
     from cloche.client import Client
+    from cloche.operations.reach import Reach
 
     client: Client | Cloche
+    metrics = made_metrics(store, metrics_of_tenants)
     if targets:
-        tell_of_compiling()
-        client = app_of(find_runnable(targets, steps), store, tenant, engine_of("sandbox", isolation), drain)
+        found = find_runnable(targets, steps)
+        set_up(log_format, verbose)
+        client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+        client.observers += [metrics, *watching()]
         drain = client.drain_timeout_s
     else:
+        set_up(log_format, verbose)
         client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:
-        return await _serve(client, host, port, leaving, as_json=as_json)
+        reach = Reach(webhook_hosts, to_loopback)
+        return await _serve(client, host, port, leaving, reach, metrics, as_json=as_json)
 
     return run_to_end(whole, drain, lambda code: code)
 
 
-async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving, *, as_json: bool) -> int:
+async def _serve(
+    client: Client | Cloche,
+    host: str,
+    port: int,
+    leaving: Leaving,
+    reach: Reach,
+    metrics: Metrics,
+    *,
+    as_json: bool,
+) -> int:
     from cloche import http
     from cloche.cli.output import print_json
     from cloche.client import Cloche
     from cloche.http.server import Server
 
-    async with client:
+    async with client, http.deliveries(client, reach):
         if isinstance(client, Cloche):
             leaving.watch(client)
         with contextlib.closing(Server(host, port)) as server:
@@ -88,7 +125,7 @@ async def _serve(client: Client | Cloche, host: str, port: int, leaving: Leaving
                 if auth is http.local:
                     click.echo("everybody on this machine is let in: the store has no tokens", err=True)
             rates = LOCAL_RATES if auth is http.local else {}
-            serving = asyncio.create_task(server.run(http.app(client, auth=auth, **rates)))
+            serving = asyncio.create_task(server.run(http.app(client, auth=auth, metrics=metrics, **rates)))
             asked = asyncio.create_task(leaving.asked.wait())
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()

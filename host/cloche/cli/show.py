@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloche.client import Client, RunRow
     from cloche.history import Record
     from cloche.operations.finding import RunList
+    from cloche.operations.timing import StepStory
     from cloche.operations.view import RunView
     from cloche.operations.why import Why
 
@@ -121,15 +122,17 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
       cloche show order-1
     """
     from cloche.cli.output import print_json, print_reason, print_result, print_steps
+    from cloche.cli.times import print_stories
     from cloche.text import shown
 
-    async def looked(client: Client) -> tuple[RunView, Why]:
-        return await client.view(run_id), await client.why(run_id)
+    async def looked(client: Client) -> tuple[RunView, Why, Sequence[StepStory]]:
+        return await client.view(run_id), await client.why(run_id), await client.timing(run_id)
 
-    seen, reason = ask(store, tenant, looked)
+    seen, reason, told = ask(store, tenant, looked)
     result = seen.result
     if as_json:
-        print_json({**(seen.to_data() if seen.records else _not_begun(seen)), "reason": reason.to_data()})
+        whole = seen.to_data() if seen.records else _not_begun(seen)
+        print_json({**whole, "reason": reason.to_data(), "timing": [one.to_data() for one in told]})
         return 0
     click.echo(shown(seen.why))
     print_reason(reason)
@@ -139,6 +142,7 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
         click.echo(shown(f"on its way: {', '.join(seen.on_their_way)}; a worker that has the run takes it"))
     click.echo(f"workflow {result.workflow_id}, {seen.records} records")
     print_steps(result.steps)
+    print_stories(told)
     if result.status in ("success", "failed"):
         print_result(result)
     return 0

@@ -315,10 +315,22 @@ def backup(file: str, store: str, as_json: bool) -> None:
         click.echo(f"{shown(file)}: {size:,} bytes, verified")
 
 
+def _prune_one(run_id: str, store: str, tenant: str, as_json: bool) -> None:
+    from cloche.cli.output import print_json
+    from cloche.text import shown
+
+    ask(store, tenant, lambda client: client.delete(run_id, by=user()))
+    if as_json:
+        print_json({"runs": [run_id], "parts": 0, "blobs": 0, "dry_run": False})
+    else:
+        click.echo(f"run {shown(run_id)} is deleted; a tombstone keeps its id")
+
+
 @command
 @click.option(
     "--older-than", metavar="TIME", help="Delete runs that ended longer ago than this: 45s, 90m, 12h, 30d, 8w."
 )
+@click.option("--run", "run_id", metavar="RUN", help="Delete this run alone, which has ended.")
 @click.option("--status", type=click.Choice(["success", "failed", "canceled"]), help="Only runs that ended so.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--dry-run", is_flag=True, help="Delete nothing; say which runs would be.")
@@ -326,6 +338,7 @@ def backup(file: str, store: str, as_json: bool) -> None:
 @tenant_option
 def prune(
     older_than: str | None,
+    run_id: str | None,
     status: str | None,
     workflow: str | None,
     dry_run: bool,
@@ -347,6 +360,9 @@ def prune(
     from cloche.operations.filters import status_of
     from cloche.text import shown
 
+    if run_id is not None:
+        _prune_one(run_id, store, tenant, as_json)
+        return
     now = stores.now()
     before = TimeMs(now - milliseconds(older_than, "--older-than")) if older_than is not None else TimeMs(0)
 

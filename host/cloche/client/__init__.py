@@ -6,9 +6,11 @@ from cloche.client.cloche import Cloche
 from cloche.client.evaluation import Evaluation, Problem
 from cloche.client.records import RunRecord
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedule, Schedules
 from cloche.client.sync import SyncCloche, SyncRun
 from cloche.client.tenants import Tenant
 from cloche.client.workflows import Workflow, clone_workflow, from_mastra, load_workflow, workflow
+from cloche.operations.schedules import FiringInfo, ScheduleInfo
 from cloche.store import FailureGroup, RunRow, Usage
 
 __all__ = [
@@ -16,10 +18,14 @@ __all__ = [
     "Cloche",
     "Evaluation",
     "FailureGroup",
+    "FiringInfo",
     "Problem",
     "Run",
     "RunRecord",
     "RunRow",
+    "Schedule",
+    "ScheduleInfo",
+    "Schedules",
     "SyncCloche",
     "SyncRun",
     "Tenant",

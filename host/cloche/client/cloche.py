@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedule, checked_schedules
 from cloche.client.tenants import Tenant
 from cloche.client.upkeep import Upkeep
 from cloche.client.worker_connection import WorkerConnection
@@ -18,13 +19,15 @@ from cloche.engines import CellSource, SandboxEngine
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import TenantId, new_run_key
+from cloche.operations.retention import Sweeper
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import World
 from cloche.run.code import code_of
+from cloche.run.observing import Observer
 from cloche.run.results import RunResult
 from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
-from cloche.tenancy import InForce, Policy
+from cloche.tenancy import InForce, Policy, Retention
 from cloche.worker import shutdown
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
@@ -54,6 +57,7 @@ class Cloche(Client, Hosting, Upkeep):
         store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
         steps: further steps that open runs may need, by their ids.
+        schedules: what begins runs at set times, of the tenant of this object; each is put in the store on entering.
         resources: what steps are given beside their arguments, by the class that a parameter is annotated with: connections,
             clients. They are this process's own, and cross no glass.
         engine: where workflow code runs; `SandboxEngine()` by default.
@@ -67,8 +71,10 @@ class Cloche(Client, Hosting, Upkeep):
         lease_ttl_s: a worker that has been silent for so long loses its runs to the others. One whose process has ended
             loses them at once.
         loop_stall_max_s: a step that blocks the event loop does not make its worker silent until it has done so for so long.
+        retention: how long runs that have ended are kept; by default for ever. This worker deletes them, some at a time.
         skew_max_s: how far the clock of this machine may be from that of a store in PostgreSQL. Beyond it no run is taken, and
             the log says so.
+        observers: who hears of what happens to runs here: `telemetry.Metrics`, `telemetry.Traces`.
 
     Raises (on entering):
         StoreError: the store cannot be opened; the message says why.
@@ -80,6 +86,7 @@ class Cloche(Client, Hosting, Upkeep):
         *,
         workflows: Iterable[Workflow] = (),
         steps: Iterable[Step] = (),
+        schedules: Sequence[Schedule] = (),
         resources: Mapping[type, Any] | None = None,
         engine: CellSource | None = None,
         tenant: str = DEFAULT_TENANT,
@@ -93,16 +100,19 @@ class Cloche(Client, Hosting, Upkeep):
         lease_ttl_s: float = LEASE_TTL_S,
         loop_stall_max_s: float = LOOP_STALL_MAX_S,
         skew_max_s: float = SKEW_MAX_S,
+        observers: Sequence[Observer] = (),
+        retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host = self
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
-        self._engine = engine or SandboxEngine()
+        self._schedules = checked_schedules(schedules)
+        self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
-        self._drain_timeout_s = drain_timeout_s
-        self._handle_sigterm = handle_sigterm
+        self._drain_timeout_s, self._handle_sigterm = drain_timeout_s, handle_sigterm
+        self.observers = list(observers)  # more may be added until it is entered
         self._make_worker = partial(
             Worker,
             checkpoint_every=checkpoint_every,
@@ -111,8 +121,10 @@ class Cloche(Client, Hosting, Upkeep):
             loop_stall_max_s=loop_stall_max_s,
             skew_max_s=skew_max_s,
             resources=resources,
+            observers=self.observers,
         )
         self._worker: Worker | None = None
+        self._sweeper = Sweeper(retention or Retention())
         self._closing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -132,6 +144,12 @@ class Cloche(Client, Hosting, Upkeep):
             await worker.begin()
         except BaseException:
             await store.close()
+            raise
+        self._sweeper.begin(store, self._world)
+        try:
+            await self.schedules.put_all(self._schedules)
+        except BaseException:
+            await self._drain()
             raise
         if self._handle_sigterm:
             shutdown.listen(self._drain)
@@ -272,6 +290,7 @@ class Cloche(Client, Hosting, Upkeep):
 
     async def _close(self) -> None:
         worker, self._worker = self._worker, None
+        await self._sweeper.end()
         if worker is not None:
             await worker.close(self._drain_timeout_s)
             await worker.store.close()
@@ -284,3 +303,15 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _checked(engine: Any) -> CellSource:
+    """
+    Raises:
+        UsageError: it is no engine.
+    """
+    if not hasattr(engine, "limits"):
+        advice = "SandboxEngine(…), ProcessEngine(…) or DirectEngine()"
+        raise UsageError(f"engine= takes an engine, and not {engine!r}: {advice}")
+    found: CellSource = engine
+    return found

@@ -6,11 +6,13 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from cloche.client.deadlines import Deadline
     from cloche.errors import ClocheError
-    from cloche.history import RunKey, TenantId
+    from cloche.history import RunKey, TenantId, TimeMs
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.tenancy import Policy
     from cloche.worker.retry_request import Retry
     from cloche_codegen import Workflow
 
@@ -30,6 +32,10 @@ class Connection(Protocol):
     def closed(self) -> bool: ...
 
     @property
+    def guest_memory_bytes(self) -> int:
+        """What the cells take that this process keeps."""
+
+    @property
     def name(self) -> str:
         """The class that users opened, for messages."""
 
@@ -43,6 +49,7 @@ class Connection(Protocol):
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> Workflow | None:
         """See to it that the run begins; returns when that is durable, with the workflow if it is known here."""
 
@@ -62,6 +69,16 @@ class Connection(Protocol):
 
     async def posted(self) -> None:
         """A request was left in the store."""
+
+    async def scheduled(self) -> None:
+        """A schedule was put in the store, or goes on."""
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> Policy | None:
+        """Hold what a schedule is to begin against what is known of the workflow; the tenant's policy, if that is known.
+
+        Raises:
+            NotFound, InvalidInput: as `start`.
+        """
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """What an event carries, as far as its schema is known here."""
@@ -105,6 +122,7 @@ class RunOwner(Protocol):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> Any: ...
 
     async def resume(

@@ -22,7 +22,7 @@ from cloche.worker.start_request import StartRequest, check_same, conflict
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from cloche.history import RunKey, TenantId
+    from cloche.history import RunKey, TenantId, TimeMs
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
@@ -43,6 +43,7 @@ class StoreConnection:
         self.store = store
         self.world = world
         self.closed = False
+        self.guest_memory_bytes = 0  # it executes nothing
 
     async def start(
         self,
@@ -54,6 +55,7 @@ class StoreConnection:
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> Workflow | None:
         """Leave the request to start a run, or find the one that is there.
 
@@ -64,7 +66,8 @@ class StoreConnection:
         """
         store, named = self.store, workflow if isinstance(workflow, str) else workflow.id
         known = None if isinstance(workflow, str | Version) else workflow
-        request = StartRequest.of(named, input_data, initial_state, request_context, per_step=per_step, tags=tags)
+        given = named, input_data, initial_state, request_context
+        request = StartRequest.of(*given, per_step=per_step, tags=tags, deadline=deadline)
         if not await self._is_there(key, request):
             await _check_offered(store, key.tenant, request, known)
             await store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
@@ -145,6 +148,15 @@ class StoreConnection:
 
     async def posted(self) -> None:
         """A worker sees it by itself."""
+
+    async def scheduled(self) -> None:
+        """A worker sees it by itself."""
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Raises as `start`."""
+        named = workflow if isinstance(workflow, str) else workflow.id
+        known = None if isinstance(workflow, str | Version) else workflow
+        await _check_offered(self.store, tenant, StartRequest(named, value), known)
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """

@@ -7,8 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from cloche.history.ids import run_key
-from cloche.operations import finding, why
+from cloche.operations import finding, timing, why
 from cloche.operations.finding import RunList
+from cloche.operations.replay import row_of
+from cloche.operations.start_requests import waiting_start
+from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup
 
@@ -81,6 +84,34 @@ class Sought:
         """What failed and was not retried, alike by error and step (and `workflow`, where `group_by` has it), most first."""
         filter = finding.filter_of(None if all_tenants else self._tenant, since=since, until=until, workflow=workflow)
         return await self.connection.store.failures(filter, limit=limit, by_workflow="workflow" in group_by)
+
+    async def top(
+        self,
+        *,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        workflow: str | None = None,
+        all_tenants: bool = False,
+        runs_max: int = timing.TOP_RUNS_MAX,
+    ) -> TopReport:
+        """What is slow, by workflow and step: work, queue, retry wait and suspension apart; and steps that work far longer than
+        they usually do. It reads the records of up to `runs_max` runs, the newest first."""
+        filter = finding.filter_of(None if all_tenants else self._tenant, since=since, until=until, workflow=workflow)
+        connection = self.connection
+        return await timing.top(connection.store, filter, connection.world.now(), runs_max)
+
+    async def timing(self, run_id: str) -> Sequence[StepStory]:
+        """Where the time of a run went, by step, with the last attempts and what the step and the workflow (step "") have said.
+
+        Raises:
+            NotFound: there is none.
+            HistoryError: it is damaged.
+        """
+        connection, key = self.connection, run_key(run_id, self._tenant)
+        if await waiting_start(connection.store, key) is not None:
+            return []
+        await row_of(connection.store, key)
+        return await timing.stories(connection.store, key, connection.world.now())
 
     async def other_tenants(self, most: int = 5) -> Sequence[str]:
         """Tenants beside this one that have runs here, up to `most`."""

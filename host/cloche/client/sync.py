@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from cloche.client.cloche import Cloche
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedules
 from cloche.client.tenants import Tenant
 from cloche.errors import UsageError
 from cloche.run.results import RunResult
@@ -101,6 +102,8 @@ class Blocking:
         if name.startswith("_"):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         found = getattr(self._async(), name)
+        if isinstance(found, Schedules):
+            return BlockingPart(self, found)
         return self._waiting(found) if inspect.isroutine(found) else found
 
     def __dir__(self) -> list[str]:
@@ -128,6 +131,20 @@ class Blocking:
         if isinstance(answer, Run):
             return SyncRun(answer, self._background)
         return Blocking(answer, self._background) if isinstance(answer, Tenant) else answer
+
+
+class BlockingPart:
+    """The methods of a part of what `whole` stands for, such as `app.schedules`, each waited for as those of the whole."""
+
+    def __init__(self, whole: Blocking, of: Any) -> None:
+        self._whole = whole
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        return self._whole._waiting(getattr(self._of, name))
+
+    def __dir__(self) -> list[str]:
+        return dir(self._of)
 
 
 class SyncRun(Blocking, Generic[Out]):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from cloche.client.deadlines import Deadline, deadline_ms
 from cloche.client.in_turn import in_turn
 from cloche.client.many import Many
 from cloche.client.runs import Run
+from cloche.client.schedules import Schedules
 from cloche.client.sought import Sought
 from cloche.client.telling import Telling
 from cloche.errors import UsageError
@@ -26,8 +28,9 @@ from cloche.operations.start_requests import has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
-from cloche.status import FINAL
+from cloche.status import FINAL, RunStatus
 from cloche.store import GRANTED, RunRow, Usage, Version
+from cloche.telemetry.starter import tags_with_starter
 from cloche.worker.answers import start_token, token_of
 from cloche.worker.retry_request import Retry, planned, records_to_retry
 from cloche_codegen.variables import In, Out
@@ -49,6 +52,7 @@ class StartOptions(TypedDict, total=False):
     request_context: dict[str, Any] | None
     per_step: bool
     tags: Mapping[str, str] | None
+    deadline: Deadline | None
 
 
 class Runs(Sought, Many, Telling):
@@ -75,6 +79,11 @@ class Runs(Sought, Many, Telling):
         """
         return self._connect()
 
+    @property
+    def schedules(self) -> Schedules:
+        """What begins runs of the tenant at set times."""
+        return Schedules(self)
+
     @overload
     async def start(
         self, workflow: Workflow[In, Out], input_data: In | Mapping[str, Any], **options: Unpack[StartOptions]
@@ -100,12 +109,17 @@ class Runs(Sought, Many, Telling):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run[Any]:
         """Start a run and return when its beginning is durable. Idempotent on `run_id`, also across processes.
 
         `workflow` is what the tenant has deployed (a version, its id, or a workflow's id for its last one), or else what is
         registered: here, or with a worker of the store. `per_step` lets it run one entry of its graph and pause; `Run.resume`
         goes on. `tags` are names and values by which the run is found (`list(tags=…)`): at most 32, each of 200 characters.
+        Within a span of OpenTelemetry its context is one of them, `traceparent`.
+
+        By its `deadline` (a datetime; or from now seconds, a timedelta, `"8 hours"`) the run must have ended: then it is told
+        to end as if it was canceled, cleans up, and fails with DeadlineExceeded. Starting it again changes neither.
 
         A `Client` leaves a request, which is durable when this returns: a worker that has the workflow checks it again and
         begins the run, under its own policy. What it refuses is raised by `Run.result`; until then the run is `pending`.
@@ -119,13 +133,16 @@ class Runs(Sought, Many, Telling):
             StoreUnavailable: the store did not take it. Starting it again with the same run id is safe.
             Exception: what the workflow's `on_start` raised (of a worker elsewhere: `StartRefused`); nothing was started.
         """
-        connection = self.connection
+        connection, tags = self.connection, tags_with_starter(tags)
         if isinstance(workflow, str):
             check_named("workflow", workflow)
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
-        start = connection.start(
-            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
-        )
+        options: dict[str, Any] = {
+            "per_step": per_step,
+            "tags": tags,
+            "deadline": deadline_ms(deadline, connection.world.now()),
+        }
+        start = connection.start(key, workflow, input_data, initial_state, request_context, **options)
         found = await connection.in_turn(self._tenant, start)
         return Run(self, key, found)
 
@@ -176,8 +193,11 @@ class Runs(Sought, Many, Telling):
     ) -> list[str] | None:
         """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
 
+        A paused run goes on to its end.
+
         Returns:
-            The paths of the suspended steps that it is for; None if the `idempotency_key` was accepted before.
+            The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
+            before.
 
         Raises:
             NotFound: as `resume`.
@@ -192,8 +212,10 @@ class Runs(Sought, Many, Telling):
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
         machine = await replay.machine_of(store, key)
-        steps = await meant(store, machine, named)
-        await check_first(store, machine, steps, token)
+        steps = []
+        if machine.status != RunStatus.PAUSED:  # what is paused waits for no data
+            steps = await meant(store, machine, named)
+            await check_first(store, machine, steps, token)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()

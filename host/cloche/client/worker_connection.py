@@ -11,10 +11,11 @@ from cloche.history.values import plain
 from cloche.worker.run_inbox import checked_event
 
 if TYPE_CHECKING:
-    from cloche.history import RunKey, TenantId
+    from cloche.history import RunKey, TenantId, TimeMs
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
+    from cloche.tenancy import Policy
     from cloche.worker.retry_request import Retry
     from cloche.worker.worker import Worker
     from cloche_codegen import Workflow
@@ -39,6 +40,10 @@ class WorkerConnection:
         return self.worker.services.world
 
     @property
+    def guest_memory_bytes(self) -> int:
+        return self.worker.cells.cached.bytes_used
+
+    @property
     def closed(self) -> bool:
         return self.worker.closed
 
@@ -52,10 +57,11 @@ class WorkerConnection:
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> Workflow | None:
         """Begin it here; raises as `NewRuns.start`."""
         return await self.worker.new_runs.start(
-            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags
+            key, workflow, input_data, initial_state, request_context, per_step=per_step, tags=tags, deadline=deadline
         )
 
     async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
@@ -94,6 +100,16 @@ class WorkerConnection:
 
     async def posted(self) -> None:
         await self.worker.inbox.look_soon()
+
+    async def scheduled(self) -> None:
+        await self.worker.schedules.look_soon()
+
+    async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> Policy:
+        """Raises as `NewRuns.start`."""
+        new_runs = self.worker.new_runs
+        await new_runs.check_input(tenant, workflow, value)
+        await new_runs.policies.learn([tenant])
+        return new_runs.policies.known(tenant)
 
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """Raises as `Registry.checked_event`."""

@@ -39,13 +39,16 @@ _NEVER_ALLOWED = re.compile(
 # What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
 # No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
 CHILD, STARTED_BY_STEP, RETRY = "c", "s", "r"
+SCHEDULED, FIRED = "t", "f"  # by a schedule, whose id stands before: at this instant, or fired by somebody then; in ms
+BY_SCHEDULES = (SCHEDULED, FIRED)  # such a run is below no other run, also where one is called as its schedule is
 DERIVED_BYTES_MAX = 1_000
 _NORMALIZED_MAX = 2_000  # characters that are looked at: no id has as many, however Unicode writes it
-_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{STARTED_BY_STEP}{RETRY}][1-9][0-9]*)+\Z")
+_SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{SCHEDULED}{FIRED}"  # all but children, whose numbers stand alone
+_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
 _CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
-_SHOWN = re.compile(rf" › ([{STARTED_BY_STEP}{RETRY}]?)([1-9][0-9]*)(?=\Z| › )")
-_SHOWN_AT_END = re.compile(rf"( › [{STARTED_BY_STEP}{RETRY}]?[1-9][0-9]*)+\Z")
+_SHOWN = re.compile(rf" › ([{_SHOWN_KINDS}]?)([1-9][0-9]*)(?=\Z| › )")
+_SHOWN_AT_END = re.compile(rf"( › [{_SHOWN_KINDS}]?[1-9][0-9]*)+\Z")
 
 
 class RunKey(NamedTuple):
@@ -191,6 +194,15 @@ def retry_key(run: RunKey) -> RunKey:
     found = _RETRY_AT_END.search(run.run)
     first, number = (run.run, 0) if found is None else (run.run[: found.start()], int(found[1]))
     return derived_key(RunKey(run.tenant, RunId(first)), RETRY, CallId(number + 1))
+
+
+def schedule_run_key(tenant: str, schedule: str, kind: str, instant: TimeMs) -> RunKey:
+    """The key of the run that a schedule begins at an instant: `nightly › t1774747800000`. `kind`: SCHEDULED or FIRED.
+
+    Raises:
+        UsageError: the schedule's id is no valid id.
+    """
+    return run_key(f"{new_run_key(schedule, tenant).run}{ID_SEPARATOR}{kind}{instant}", tenant)
 
 
 def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:

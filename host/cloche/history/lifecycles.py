@@ -74,6 +74,8 @@ _STAYS_RUNNING = (
     Kind.CALL_ABANDONED,
     Kind.LATE_RESULT,
     Kind.STEP_WROTE,
+    Kind.STEP_LOGGED,
+    Kind.ATTEMPT_QUEUED,
     Kind.RUN_UPGRADED,
     Kind.PATCHED,
     Kind.TAGS_SET,
@@ -90,6 +92,8 @@ _STAYS_CANCELING = (
     Kind.CHILD_ENDED,
     Kind.LATE_RESULT,
     Kind.STEP_WROTE,
+    Kind.STEP_LOGGED,
+    Kind.ATTEMPT_QUEUED,
     Kind.TAGS_SET,
 )
 

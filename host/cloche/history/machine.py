@@ -49,8 +49,10 @@ from cloche.history.notes import (
     Note,
     RunCanceled,
     RunContinued,
+    RunCreated,
     RunPaused,
     RunStopped,
+    unpack_created,
     unpack_note,
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
@@ -68,7 +70,12 @@ FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries sta
 AT_ONCE = 500  # commands that are taken before whoever makes the turn may do something else: about 5 ms
 _LAST_WORDS_MAX = 500  # characters
 _WITH_STATE = (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.STEP_SUSPENDED)
-_BESIDE_CALLS = (Kind.LATE_RESULT, Kind.STEP_WROTE)  # they name a call and do not move it
+_BESIDE_CALLS = (
+    Kind.LATE_RESULT,
+    Kind.STEP_WROTE,
+    Kind.STEP_LOGGED,
+    Kind.ATTEMPT_QUEUED,
+)  # they name a call and do not move it
 _STATUS = {
     RunPhase.ABSENT: RunStatus.PENDING,
     RunPhase.PENDING: RunStatus.PENDING,
@@ -198,6 +205,8 @@ class RunMachine:
             note = message or unpack_note(record)
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
+        elif kind is Kind.RUN_CREATED:
+            self.open.deadline = (message if isinstance(message, RunCreated) else unpack_created(record)).deadline
         elif kind is Kind.DEADLINE_SET:
             command = message or unpack_command(record.body)
             assert isinstance(command, SetDeadline)

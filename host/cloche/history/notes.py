@@ -6,7 +6,7 @@ bytes it was read from, so that keys of other versions survive where a note is c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, get_args
 
@@ -42,20 +42,28 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class RunCreated(Note):
+class _Pinned(Note):
     """What a run is pinned to.
 
     `limits` (of its cell) and `policy` (what else differs from the defaults) stand as they were recorded, by any version:
-    `tenancy.Policy.of` reads both. `queued` is the packed start that a run waits for until its tenant has room. `depth` is how
-    many runs stand above this one.
+    `tenancy.Policy.of` reads both.
     """
 
-    kind: ClassVar[Kind] = Kind.RUN_CREATED
     workflow: str = ""
     guest: str = ""
     engine: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated(_Pinned):
+    """A run, what it is pinned to, and where it comes from.
+
+    `queued` is the packed start that it waits for until its tenant has room. `depth` is how many runs stand above this one.
+    """
+
+    kind: ClassVar[Kind] = Kind.RUN_CREATED
     depth: int = 0
     per_step: bool = False
     queued: bytes = b""
@@ -69,6 +77,7 @@ class RunCreated(Note):
     # run: which one this goes on from; first: where that began; keys: [number, run] in the order of the numbers, whose
     # idempotency keys the calls up to a number have.
     retry_of: Mapping[str, Any] = field(default_factory=dict)
+    deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -94,6 +103,7 @@ _OF_CREATION = (
     "request",
     "tags",
     "retry_of",
+    "deadline",
 )
 
 
@@ -102,7 +112,7 @@ class AttemptStarted(Note):
     """An attempt of a step begins. `redispatched` counts those before it that ended with their process.
 
     `filled` is the input as the step's schema filled it, where that draws something (`default_factory`): every attempt of the
-    call is given that, and each of these notes has it.
+    call is given that, and each of these notes has it. `queued`: how many ms it waited for its turn after it could begin.
     """
 
     kind: ClassVar[Kind] = Kind.ATTEMPT_STARTED
@@ -111,6 +121,7 @@ class AttemptStarted(Note):
     redispatched: int = 0
     at_most_once: bool = False
     filled: Any = None
+    queued: int = 0
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = {"attempt": self.attempt}
@@ -120,17 +131,21 @@ class AttemptStarted(Note):
             content["at_most_once"] = True
         if self.filled is not None:
             content["filled"] = self.filled
+        if self.queued:
+            content["queued"] = self.queued
         return content
 
     @classmethod
     def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
         redispatched, at_most_once = content.get("redispatched", 0), content.get("at_most_once", False)
-        return cls(time, _call(call), content["attempt"], redispatched, at_most_once, content.get("filled"))
+        asked = content["attempt"], redispatched, at_most_once, content.get("filled"), content.get("queued", 0)
+        return cls(time, _call(call), *asked)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Note):
-    """An attempt failed. `retry_at` is when the next one is due; None: there is none. `traceback` never crosses the glass."""
+    """An attempt failed. `retry_at` is when the next one is due; None: there is none. `attempts_max` is how many there are at
+    most; 0: not known. `traceback` never crosses the glass."""
 
     kind: ClassVar[Kind] = Kind.ATTEMPT_FAILED
     call: CallId
@@ -138,19 +153,22 @@ class AttemptFailed(Note):
     failure: Failure
     retry_at: TimeMs | None
     traceback: str
+    attempts_max: int = 0
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content = {
             "attempt": self.attempt,
             "failure": self.failure.to_wire(),
             "retry_at": self.retry_at,
             "traceback": self.traceback,
         }
+        return {**content, "attempts_max": self.attempts_max} if self.attempts_max else content
 
     @classmethod
     def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
         failure, traceback = Failure.from_wire(content.get("failure", {})), content.get("traceback", "")
-        return cls(time, _call(call), content["attempt"], failure, content.get("retry_at"), traceback)
+        most = content.get("attempts_max", 0)
+        return cls(time, _call(call), content["attempt"], failure, content.get("retry_at"), traceback, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +185,47 @@ class StepWrote(Note):
     @classmethod
     def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
         return cls(time, _call(call), content["value"])
+
+
+@dataclass(frozen=True, slots=True)
+class StepLogged(Note):
+    """What a step printed and logged since the note before, in its order: each line as [level, text].
+
+    `level` is a place in `messages.LOG_LEVELS`. `dropped`: how many more lines there were than are kept.
+    """
+
+    kind: ClassVar[Kind] = Kind.STEP_LOGGED
+    call: CallId
+    attempt: int
+    lines: Sequence[tuple[int, str]]
+    dropped: int = 0
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"attempt": self.attempt, "lines": [list(line) for line in self.lines]}
+        if self.dropped:
+            content["dropped"] = self.dropped
+        return content
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        lines = [(level, text) for level, text in content["lines"]]
+        return cls(time, _call(call), content["attempt"], lines, content.get("dropped", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptQueued(Note):
+    """The attempt whose beginning was recorded waited `ms` for a thread of this process before it did anything."""
+
+    kind: ClassVar[Kind] = Kind.ATTEMPT_QUEUED
+    call: CallId
+    ms: int
+
+    def _content(self) -> dict[str, Any]:
+        return {"ms": self.ms}
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        return cls(time, _call(call), content["ms"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +314,8 @@ AnyNote = (
     | AttemptStarted
     | AttemptFailed
     | StepWrote
+    | StepLogged
+    | AttemptQueued
     | LateResult
     | RunPaused
     | RunContinued

@@ -71,6 +71,8 @@ class Kind(IntEnum):
     HOOK_FAILED = 35  # event: what was waited for will not come
     TAGGED = 36  # command: tags, by the code
     DEADLINE_SET = 37  # command
+    STEP_LOGGED = 46  # note: what a step printed and logged
+    ATTEMPT_QUEUED = 47  # note: an attempt that has begun waited for a thread before it did anything
 
 
 ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})

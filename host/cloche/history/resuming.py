@@ -20,7 +20,7 @@ from cloche.history.records import Kind, Record
 
 _OPENING = frozenset({Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED, Kind.CHILD_STARTED})
 _ATTEMPTS = frozenset({Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED})
-COPIED = frozenset({*_ATTEMPTS, Kind.STEP_WROTE, Kind.TAGS_SET})
+COPIED = frozenset({*_ATTEMPTS, Kind.STEP_WROTE, Kind.STEP_LOGGED, Kind.ATTEMPT_QUEUED, Kind.TAGS_SET})
 _CANCELS = frozenset({Kind.CANCEL_REQUESTED, Kind.CANCEL_DELIVERED})
 _WAITS = frozenset({Kind.STEP_SUSPENDED, Kind.STEP_RESUMED})
 _ENDINGS = frozenset({Kind.STEP_COMPLETED, Kind.STEP_FAILED, Kind.STEP_BAILED, Kind.CHILD_ENDED})

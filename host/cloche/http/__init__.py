@@ -4,10 +4,11 @@ from cloche.errors import UsageError
 
 try:
     from cloche.http.app import App, app
+    from cloche.http.deliveries import deliveries
     from cloche.http.principals import Auth, Principal, Role, by_token, local
 except ModuleNotFoundError as missing:
     if missing.name != "fastapi":
         raise
     raise UsageError("HTTP needs an optional part: pip install 'cloche[server]'") from missing
 
-__all__ = ["App", "Auth", "Principal", "Role", "app", "by_token", "local"]
+__all__ = ["App", "Auth", "Principal", "Role", "app", "by_token", "deliveries", "local"]

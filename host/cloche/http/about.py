@@ -39,6 +39,25 @@ async def list_workers(request: Request) -> Response:
     return answer(request, {"workers": list(await service_of(request).client.workers())})
 
 
+@health.get(
+    "/metrics",
+    response_model=None,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    **needs(Role.VIEWER, of_all_tenants=True),
+)
+async def get_metrics(request: Request) -> Response:
+    """What Prometheus reads: counts and times of runs and steps in this process, and how many runs stand where."""
+    from cloche.telemetry.metrics import CONTENT_TYPE, Metrics
+
+    service = service_of(request)
+    if service.metrics is None:  # of a process without a worker
+        service.metrics = Metrics()
+    connection = service.client.connection
+    counts = await connection.store.count_open()
+    data = service.metrics.exposition({str(one): count for one, count in counts.items()}, connection.guest_memory_bytes)
+    return Response(data, media_type=CONTENT_TYPE)
+
+
 @health.get("/healthz", response_model=Health)
 async def get_health(request: Request) -> Response:
     """Whether the process answers."""

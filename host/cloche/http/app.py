@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,15 +16,30 @@ from starlette.exceptions import HTTPException
 
 from cloche.client import Client
 from cloche.errors import ClocheError
-from cloche.http import about, moving, problems, runs, streams, tokens, workflows
+from cloche.http import about, hooks, moving, problems, runs, schedules, sessions, streams, tokens, webhooks, workflows
 from cloche.http.gate import OPEN, Gate
 from cloche.http.models import Problem
 from cloche.http.principals import Auth, by_token
 from cloche.http.rates import Rates
 from cloche.http.service import Service, executes
 
+if TYPE_CHECKING:
+    from cloche.telemetry import Metrics
+
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
+_ROUTERS = (
+    runs.router,
+    streams.router,
+    moving.router,
+    hooks.router,
+    schedules.router,
+    workflows.router,
+    tokens.router,
+    sessions.router,
+    webhooks.router,
+    about.router,
+)
 _PROBLEMS = {
     400: "The request cannot be meant.",
     401: "Nobody knows who asks.",
@@ -48,7 +63,7 @@ class App(FastAPI):
     def drain(self) -> None:
         """End all streams and waits: their clients go on with another server, from where they are."""
         service: Service = self.state.service
-        service.draining.set()
+        service.drain()
 
     def openapi(self) -> dict[str, Any]:
         """The document of the API, OpenAPI 3.1."""
@@ -64,6 +79,7 @@ def app(
     body_bytes_max: int = BODY_BYTES_MAX,
     requests_per_s: float = REQUESTS_PER_S,
     burst: int = BURST,
+    metrics: Metrics | None = None,
 ) -> App:
     """An ASGI app that serves the runs of `client`, under `/v1`.
 
@@ -77,9 +93,10 @@ def app(
             this machine alone.
         body_bytes_max: of one request.
         requests_per_s: of one principal, in this process; `burst` of them at once.
+        metrics: what `/metrics` shows: the observer that the client was given. Without, how many runs stand where.
     """
     rates = Rates(time.monotonic, per_s=requests_per_s, burst=burst)
-    service = Service(client, auth or by_token(client), rates, body_bytes_max)
+    service = Service(client, auth or by_token(client), rates, body_bytes_max, metrics)
     made = App(
         title="cloche",
         version=version("cloche"),
@@ -95,7 +112,7 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in (runs.router, streams.router, moving.router, workflows.router, tokens.router, about.router):
+    for router in _ROUTERS:
         made.include_router(router, prefix="/v1")
     if executes(client):
         made.include_router(workflows.executing, prefix="/v1")

@@ -34,7 +34,7 @@ async def body_of(request: Request, model: type[M]) -> M:
     kind = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
     if kind not in (JSON, CBOR):
         raise Refused(415, "unsupported-media-type", f"the body is {kind or 'of no type'}")
-    value = ({} if not data else from_cbor(data)) if kind == CBOR else _json(data or b"{}")
+    value = ({} if not data else from_cbor(data)) if kind == CBOR else json_of(data or b"{}")
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -44,7 +44,11 @@ async def body_of(request: Request, model: type[M]) -> M:
         ) from None
 
 
-def _json(data: bytes) -> Any:
+def json_of(data: bytes) -> Any:
+    """
+    Raises:
+        InvalidInput: it is no JSON.
+    """
     try:
         return json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

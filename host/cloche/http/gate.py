@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from cloche.http.principals import PRINCIPAL, SLASH, Principal, Scope, local
+from cloche.http.direct import answer_run, run_asked
+from cloche.http.principals import LASTING, PRINCIPAL, SLASH, Principal, Scope, local, session_in
 from cloche.http.problems import Refused, fault_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ OPEN = (
     "/readyz",
     "/openapi.json",
 )  # nothing of a tenant's: for those who watch and those who build clients
+HOOKS = "/v1/hooks/"
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 _SECURITY = {
     b"x-content-type-options": b"nosniff",
@@ -61,7 +63,11 @@ class Gate:
 
         try:
             await self._let_in(scope)
+            if PRINCIPAL in scope and (run_id := run_asked(scope, _path(scope))) is not None:
+                return await answer_run(self._service, run_id, scope, receive, guarded)
             await self._app(scope, _Bounded(receive, self._service.body_bytes_max), guarded)
+            if (lasting := scope.pop(LASTING, None)) is not None:
+                await lasting(receive, guarded)
         except Refused as refused:
             await refused.response()(scope, receive, guarded)
         except Exception as error:
@@ -91,21 +97,23 @@ class Gate:
         if not self._service.client.is_open:
             raise Refused(503, "not-open", "the app was mounted, and whoever mounted it has not opened its client")
         principal = await self._principal(scope)
-        self._service.rates.take(principal.id)
-        scope[PRINCIPAL] = principal
+        if principal is not None:
+            self._service.rates.take(principal.id)
+            scope[PRINCIPAL] = principal
+        elif _path(scope).startswith(HOOKS):  # the token of the hook, or a signature, may let it in
+            self._service.rates.take(f"hooks {(scope.get('client') or ('',))[0]}")
+        else:
+            headers = {"WWW-Authenticate": 'Bearer realm="cloche"'}
+            raise Refused(401, "unauthenticated", "the request has no token that is valid", headers=headers)
 
-    async def _principal(self, scope: Scope) -> Principal:
+    async def _principal(self, scope: Scope) -> Principal | None:
         try:
             found = self._service.auth(scope)
-            principal = await found if inspect.isawaitable(found) else found
+            return await found if inspect.isawaitable(found) else found
         except (Exception, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # a SystemExit that leaves a task ends the server
             raise RuntimeError(f"`auth` raised {type(error).__name__}, which is no Exception") from error
-        if principal is None:
-            headers = {"WWW-Authenticate": 'Bearer realm="cloche"'}
-            raise Refused(401, "unauthenticated", "the request has no token that is valid", headers=headers)
-        return principal
 
 
 def _path(scope: Scope) -> str:
@@ -120,12 +128,13 @@ def _check_site(headers: dict[bytes, str]) -> None:
     Raises:
         Refused: it comes from such a page.
     """
-    site = headers.get(b"sec-fetch-site")
+    site, origin, has_cookie = headers.get(b"sec-fetch-site"), headers.get(b"origin"), session_in(headers) is not None
     if site is not None:
-        is_own = site in ("same-origin", "none")
+        is_own = site == "same-origin" or (site == "none" and not has_cookie)
+    elif origin is None:
+        is_own = not has_cookie  # a browser says where a request comes from: one that does not is too old to be trusted
     else:
-        origin = headers.get(b"origin")
-        is_own = origin is None or origin.partition("://")[2] == headers.get(b"host", "")
+        is_own = origin.partition("://")[2] == headers.get(b"host", "")
     if not is_own:
         raise Refused(403, "cross-site", "the request was sent by a page of another site")
 

@@ -33,6 +33,9 @@ class StartBody(Given):
     request_context: dict[str, Any] | None = None
     per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
     tags: dict[str, str] | None = Field(None, description="Names and values by which the run is found.")
+    deadline: float | str | None = Field(
+        None, description="By when it must have ended: seconds from now, `8 hours`, or an RFC 3339 instant."
+    )
 
 
 class ResumeBody(Given):
@@ -58,12 +61,6 @@ class EventBody(Given):
     payload: Any = None
     error: FailureBody | None = None
     heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
-
-
-class HookBody(Given):
-    """What is sent to whichever run waits with a hook."""
-
-    payload: Any = None
 
 
 class HookTaken(Shown):
@@ -255,6 +252,9 @@ class WhyOut(Shown):
     until: int | None
     step: str | None
     attempt: int | None
+    attempts_max: int | None
+    worked_ms: int | None
+    usually_ms: int | None
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
@@ -314,6 +314,7 @@ class RecordOut(Shown):
     hash: str
     body: Any = None
     is_whole: bool
+    times: dict[str, int] | None = None
 
 
 class RecordPage(Shown):

@@ -16,8 +16,6 @@ from cloche.http.models import (
     Canceling,
     EventBody,
     EventSent,
-    HookBody,
-    HookTaken,
     NothingBody,
     ResumeBody,
     Resumed,
@@ -31,6 +29,7 @@ from cloche.http.runs import run_of
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import view_data
 from cloche.http.waiting import is_at_rest, view_at_rest
+from cloche.telemetry.starter import tags_with_starter
 
 router = APIRouter()
 Key = Annotated[
@@ -51,7 +50,13 @@ Key = Annotated[
     },
     **needs(Role.OPERATOR, body=StartBody),
 )
-async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_key: Key = None) -> Response:
+async def start_run(
+    request: Request,
+    runs: Tenant,
+    workflow: Id,
+    idempotency_key: Key = None,
+    traceparent: Annotated[str | None, Header(description="W3C Trace Context: kept as the run's tag.")] = None,
+) -> Response:
     """Start a run; durable when this answers. With `Prefer: wait=SECONDS` the answer has its result, if it comes in time."""
     body = await body_of(request, StartBody)
     run_id = body.run_id if body.run_id is not None else _run_id(idempotency_key)
@@ -64,7 +69,8 @@ async def start_run(request: Request, runs: Tenant, workflow: Id, idempotency_ke
             initial_state=body.initial_state,
             request_context=body.request_context,
             per_step=body.per_step,
-            tags=body.tags,
+            tags=tags_with_starter(body.tags, traceparent),
+            deadline=body.deadline,
         ),
         "workflow",
         workflow,
@@ -137,14 +143,6 @@ async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idemp
     error = None if body.error is None else body.error.model_dump()
     is_new = await runs.send_event(run_id, name, body.payload, error=error, idempotency_key=idempotency_key)
     return answer(request, {"is_new": is_new}, 202 if is_new else 200)
-
-
-@router.post("/hooks/{token}", status_code=202, response_model=HookTaken, **needs(Role.OPERATOR, body=HookBody))
-async def resume_hook(request: Request, runs: Tenant, token: Id, idempotency_key: Key = None) -> Response:
-    """Send a payload to whichever run waits with the hook that has this token; durable when this answers."""
-    body = await body_of(request, HookBody)
-    run_id = await runs.resume_hook(token, body.payload, idempotency_key=idempotency_key)
-    return answer(request, {"id": run_id}, 202)
 
 
 @router.post(

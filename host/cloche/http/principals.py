@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Scope: TypeAlias = MutableMapping[str, Any]  # of ASGI
 PRINCIPAL = "cloche.principal"  # under this name it is in the scope of a request that was let in
+SESSION = "__Host-cloche"  # the cookie of a browser
+LASTING = "cloche.lasting"  # and under this one what answers it, for as long as it likes
 SLASH = "\ufffe"  # stands for a `/` within an id, in the path that is routed; no name holds this character
 
 
@@ -44,21 +46,34 @@ Auth: TypeAlias = Callable[[Scope], "Principal | None | Awaitable[Principal | No
 
 
 def by_token(client: Client) -> Auth:
-    """Who holds a token of the client's store (`cloche token create`), sent as `Authorization: Bearer TOKEN`.
+    """Who holds a token of the client's store (`cloche token create`), sent as `Authorization: Bearer TOKEN`, or whose browser
+    has changed it for a cookie (`POST /v1/session`).
 
     The store is asked for each request, so that a token which is revoked lets nobody in any more.
     """
 
     async def auth(scope: Scope) -> Principal | None:
-        text = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
-        scheme, _, shown = text.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        cookie = session_in(headers)
+        scheme, _, shown = headers.get(b"authorization", f"bearer {cookie or ''}").partition(" ")
+        if scheme.lower() != "bearer" or not shown:
             return None
         connection = client.connection
         row = await tokens.whose(connection.store, shown.strip(), connection.world.now())
-        return Principal(f"token {row.id}", Role[row.role.upper()], row.tenant) if row is not None else None
+        if row is None or tokens.is_session(row) != (cookie is not None):  # a cookie is no token, and a token no cookie
+            return None
+        kind = "session" if cookie is not None else "token"
+        return Principal(f"{kind} {row.id}", Role[row.role.upper()], row.tenant)
 
     return auth
+
+
+def session_in(headers: Mapping[bytes, str]) -> str | None:
+    """What the cookie of a session has, of a request without a token. Names of headers in small letters."""
+    if b"authorization" in headers:
+        return None
+    parts = (part.strip().partition("=") for part in headers.get(b"cookie", "").split(";"))
+    return next((value for name, _, value in parts if name == SESSION), None)
 
 
 def local(scope: Scope) -> Principal:

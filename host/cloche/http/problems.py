@@ -49,6 +49,8 @@ _WHAT_TO_DO = {
     "not-granted": "ask for a policy that grants this",
     "usage": "see 'detail': the request cannot be meant as it is",
     "unauthenticated": "send 'Authorization: Bearer TOKEN'; 'cloche token create' makes one",
+    "bad-signature": "sign it with the secret of the webhook that the token names, and send it within minutes",
+    "no-token": "send a token of the store, made with 'cloche token create'",
     "forbidden": "use a token whose role and tenant allow this",
     "too-many-requests": "try again after Retry-After seconds",
     "too-many-streams": "close a stream of this principal first",

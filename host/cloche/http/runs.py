@@ -18,13 +18,15 @@ from cloche.errors import NotFound, UsageError
 from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
 from cloche.http.models import FailureList, RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut, WhyOut
+from cloche.http.models_of_many import TimingOut, TopOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
-from cloche.operations.view import RunView
+from cloche.operations.timing import TOP_RUNS_MAX
+from cloche.operations.view import RunView, row_there
 from cloche.status import RunStatus
 
 router = APIRouter()
@@ -108,10 +110,9 @@ async def run_of(runs: TenantRuns, id: str) -> Run:
 @router.get("/runs/{run_id}", response_model=RunWhole, **needs(Role.VIEWER))
 async def get_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     """A run: where it stands, and why it does not move."""
-    run = await run_of(runs, run_id)
-    try:
-        row = await run.row()
-    except NotFound:
+    row = await found(lambda: row_there(runs.connection.store, run_id, runs.tenant_id), "run", run_id)
+    if row is None:
+        await run_of(runs, run_id)
         pending = shown.pending(runs.tenant_id, await runs.view(run_id))
         return answer(request, pending.model_dump(mode="json"))
     etag = f'"{shown.tag(row)}"'
@@ -143,6 +144,27 @@ async def list_failures(
     group_by = ("error", "step", "workflow") if by_workflow else ("error", "step")
     groups = await runs.failures(since=since, until=until, workflow=workflow, group_by=group_by, limit=limit)
     return answer(request, {"failures": [shown.failure_out(one) for one in groups]})
+
+
+@router.get("/top", response_model=TopOut, **needs(Role.VIEWER))
+async def get_top(
+    request: Request,
+    runs: Tenant,
+    since: Moved = None,
+    until: Moved = None,
+    workflow: Annotated[str | None, Query(max_length=200)] = None,
+    runs_max: Annotated[int, Query(ge=1, le=TOP_RUNS_MAX, description="How many runs are read at most.")] = 500,
+) -> Response:
+    """What is slow, by workflow and step, of the runs that moved last; and steps that work far longer than they usually do."""
+    report = await runs.top(since=since, until=until, workflow=workflow, runs_max=runs_max)
+    return answer(request, report.to_data())
+
+
+@router.get("/runs/{run_id}/timing", response_model=TimingOut, **needs(Role.VIEWER))
+async def get_timing(request: Request, runs: Tenant, run_id: Id) -> Response:
+    """Where the time of the run went, by step: its attempts, and what it printed and logged."""
+    steps = await found(lambda: runs.timing(run_id), "run", run_id)
+    return answer(request, {"steps": [one.to_data() for one in steps]})
 
 
 @router.get(

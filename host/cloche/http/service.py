@@ -18,6 +18,7 @@ from cloche.http.problems import Refused
 
 if TYPE_CHECKING:
     from cloche.http.rates import Rates
+    from cloche.telemetry import Metrics
 
 # In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
 ROLE, ALL_TENANTS = "x-cloche-role", "x-cloche-all-tenants"
@@ -31,7 +32,16 @@ class Service:
     auth: Auth
     rates: Rates
     body_bytes_max: int
+    metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    # What each stream that is open waits for, by what says that its client is gone.
+    followed: dict[asyncio.Future[None], asyncio.Future[Any]] = field(default_factory=dict)
+
+    def drain(self) -> None:
+        """End all streams and waits."""
+        self.draining.set()
+        for following in list(self.followed.values()):
+            following.cancel()
 
 
 def service_of(request: Request) -> Service:
@@ -70,12 +80,20 @@ async def _tenant(
     ] = None,
 ) -> TenantRuns:
     """The runs that the request is about."""
-    principal, client = principal_of(request), service_of(request).client
     if cloche_tenant is not None:
         cloche_tenant = cloche_tenant.encode("latin-1", "replace").decode("utf-8", "replace")
+    return tenant_of(service_of(request).client, principal_of(request), cloche_tenant)
+
+
+def tenant_of(client: Client, principal: Principal, asked: str | None) -> TenantRuns:
+    """The runs of the tenant that is asked for, or else of the one that the principal reaches.
+
+    Raises:
+        Refused: the principal does not reach it.
+    """
     if principal.tenant is None:
-        return client.tenant(cloche_tenant or client.tenant_id)
-    if cloche_tenant not in (None, principal.tenant):
+        return client.tenant(asked or client.tenant_id)
+    if asked not in (None, principal.tenant):
         raise Refused(403, "forbidden", "the token is of another tenant")
     return client.tenant(principal.tenant)
 

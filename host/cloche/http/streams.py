@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncGenerator, Callable
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Header, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from cloche.client import Run
 from cloche.errors import ClocheError
-from cloche.http.principals import Principal, Role
+from cloche.http.principals import LASTING, Principal, Role
 from cloche.http.runs import After, run_of
 from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
 from cloche.http.shown import Bodies, record_out
@@ -25,19 +25,51 @@ log = logging.getLogger("cloche")
 PING_S = 15.0  # a proxy closes what is silent, and a peer that is gone is noticed when something is sent
 RETRY_MS = 1000
 EVENTS = "text/event-stream"
+_Content: TypeAlias = "Callable[[asyncio.Future[None]], AsyncGenerator[str]]"
 
 
-class _Stream(StreamingResponse):
-    """Counts as one of its principal's for as long as it is open."""
+class _Stream(Response):
+    """Sends what `content` gives, for as long as the client is there; meanwhile it counts as one of its principal's.
 
-    def __init__(self, content: AsyncIterator[str], service: Service, principal: str) -> None:
-        super().__init__(content, media_type=EVENTS, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    Thousands are open at once, so each has as few tasks as may be: the one of its request, one that hears whether the client is
+    gone, and one that waits for what comes next.
+    """
+
+    def __init__(self, content: _Content, service: Service, principal: str) -> None:
+        super().__init__(None, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=EVENTS)
+        del self.headers["content-length"]
+        self._content = content
         self._service = service
         self._principal = principal
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Leave it to the gate: what the framework keeps for a request it need not keep for as long as that is open."""
+        scope[LASTING] = self.last
+
+    async def last(self, receive: Any, send: Any) -> None:
+        """
+        Raises:
+            Refused: it is one stream too many.
+        """
         with self._service.rates.stream(self._principal):
-            await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            gone = asyncio.ensure_future(_until_gone(receive))
+            texts = self._content(gone)
+            try:
+                async for text in texts:
+                    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+                if not gone.done():
+                    await send({"type": "http.response.body", "body": b""})
+            except OSError:  # the client went away meanwhile
+                pass
+            finally:
+                gone.cancel()
+                await texts.aclose()
+
+
+async def _until_gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 @router.get(
@@ -70,7 +102,11 @@ async def stream_run(
         return Response(None, 204)
     service = service_of(request)
     principal = principal_of(request)
-    return _Stream(_events(service, run, after, bodies, principal, final=until == "ended"), service, principal.id)
+
+    def content(gone: asyncio.Future[None]) -> AsyncGenerator[str]:
+        return _events(service, run, after, bodies, principal, gone, final=until == "ended")
+
+    return _Stream(content, service, principal.id)
 
 
 async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
@@ -79,32 +115,40 @@ async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
 
 
 async def _events(
-    service: Service, run: Run, after: int, bodies: Any, principal: Principal, *, final: bool
-) -> AsyncIterator[str]:
+    service: Service,
+    run: Run,
+    after: int,
+    bodies: Any,
+    principal: Principal,
+    gone: asyncio.Future[None],
+    *,
+    final: bool,
+) -> AsyncGenerator[str]:
     """One text at a time, and the next one is asked for when the last was taken: what a slow reader has not, is not read."""
     yield f"retry: {RETRY_MS}\n\n"
     records = run.stream(after, final=final)
-    draining = asyncio.ensure_future(service.draining.wait())
     following: asyncio.Future[Any] = asyncio.ensure_future(anext(records, None))
+    service.followed[gone] = following
     try:
         while not service.draining.is_set():
-            await asyncio.wait({following, draining}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({following, gone}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() or following.cancelled():
+                return
             if not following.done():
-                if not draining.done():
-                    yield ": ping\n\n"
+                yield ": ping\n\n"
                 continue
             if (record := following.result()) is None:
                 yield f"event: stopped\ndata: {to_json({'status': str(await run.status())})}\n\n"
                 return
-            following = asyncio.ensure_future(anext(records, None))
+            following = service.followed[gone] = asyncio.ensure_future(anext(records, None))
             yield f"id: {record.seq}\nevent: record\ndata: {_data(record, bodies, principal)}\n\n"
     except ClocheError as error:  # the client comes back, with the number that it has
         log.warning("a stream of run %s ended: %s", run.id, error.message)
     finally:
-        for task in (following, draining):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ClocheError):
-                await task
+        del service.followed[gone]
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ClocheError):
+            await following
         await records.aclose()  # type: ignore[attr-defined]  # it is a generator
 
 

@@ -34,9 +34,12 @@ class Act(StrEnum):
     UPGRADED = "upgraded"
     IMPORTED = "imported"
     BULK = "bulk"  # the same done to many runs
+    SCHEDULE = "schedule"  # one was put, paused, resumed or deleted
     TOKEN_CREATED = "token created"
     TOKEN_ROTATED = "token rotated"
     TOKEN_REVOKED = "token revoked"
+    WEBHOOK_PUT = "webhook put"
+    WEBHOOK_DELETED = "webhook deleted"
     MIGRATED = "migrated"
 
 

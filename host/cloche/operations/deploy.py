@@ -61,11 +61,11 @@ class Deployment:
     def refused(self, why: str, reason: str, line: int | None = None, **facts: Any) -> DeployRefused:
         """`line`, and `column`, are in what was given; `place` is where that was written, if its source map says so."""
         where = f"{facts['place']}: " if facts.get("place") else f"line {line}: " if line is not None else ""
-        name = self.workflow or "without an id"
+        what = f"the code of workflow '{self.workflow}'" if self.workflow else "the code"
         if len(why) > WHY_CHARS:  # it may quote what was given
             why = "\n".join(_cut(one, WHY_LINE_CHARS) for one in why.splitlines()[:WHY_LINES])
         return DeployRefused(
-            f"the code of workflow '{name}' of tenant {self.tenant} cannot be deployed: {where}{why}",
+            f"{what} of tenant {self.tenant} cannot be deployed: {where}{why}",
             tenant=self.tenant,
             workflow=self.workflow,
             reason=reason,
@@ -226,7 +226,8 @@ def _code(engine: CellSource, readers: Readers, one: Deployment) -> Code:
 
 def _owned(one: Deployment, code: Code) -> Code:
     if not is_valid_id(code.workflow):
-        raise one.refused("give the workflow an id of 1 to 200 bytes without control characters", "bad-id")
+        why = "give the workflow an id of 1 to 200 bytes without control characters"
+        raise one.refused(why if one.workflow else f"{why}: deploy(…, workflow='…')", "bad-id")
     return replace(code, owner=one.tenant)
 
 

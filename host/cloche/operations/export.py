@@ -23,7 +23,7 @@ from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
 from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.check import decode_sequence
-from cloche.history.ids import CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
+from cloche.history.ids import BY_SCHEDULES, CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
 from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
@@ -38,6 +38,8 @@ from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
 from cloche.store import Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
+from cloche.text import ID_SEPARATOR
+from cloche.worker.schedules import TAG
 
 FORMAT = "cloche-run"
 VERSION = 4  # 1 had no parts, 2 no requests, and 3 none of those that were accepted: all are read too
@@ -259,7 +261,7 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
 def _check_created(key: RunKey, created: RunCreated, workflow: str) -> None:
     if created.workflow != workflow:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
-    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created)):
+    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created) or _is_scheduled(key, created)):
         raise ForeignFile(
             "the run in this file has an id that the system gives, and its records do not say from which run"
         )
@@ -277,6 +279,11 @@ def _is_child(key: RunKey, created: RunCreated) -> bool:
 def _is_retry(key: RunKey, created: RunCreated) -> bool:
     run = created.retry_of.get("run")
     return isinstance(run, str) and retry_key(RunKey(key.tenant, RunId(run))) == key
+
+
+def _is_scheduled(key: RunKey, created: RunCreated) -> bool:
+    schedule, _, instant = key.run.partition(ID_SEPARATOR)
+    return instant[:1] in BY_SCHEDULES and instant[1:].isdecimal() and created.tags.get(TAG) == schedule
 
 
 def _code_of(packed: bytes) -> Code:

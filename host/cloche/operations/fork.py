@@ -15,7 +15,13 @@ from cloche.history.reading import message_of
 from cloche.history.values import plain
 
 SAME = object()  # the step gets what it got then
-_COPIED_NOTES = (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_WROTE)
+_COPIED_NOTES = (
+    Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_FAILED,
+    Kind.STEP_WROTE,
+    Kind.STEP_LOGGED,
+    Kind.ATTEMPT_QUEUED,
+)
 
 
 def inputs_before(records: Sequence[Record], at: str, input_data: Any = SAME) -> list[Input]:

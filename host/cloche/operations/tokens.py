@@ -13,14 +13,28 @@ from hashlib import blake2b
 from hmac import compare_digest
 
 from cloche.errors import NotFound, UsageError
-from cloche.history.ids import TimeMs, tenant_id
+from cloche.history.ids import TenantId, TimeMs, tenant_id
 from cloche.operations.acts import Act, write_act
 from cloche.store import Store, TokenRow
 
-__all__ = ["ROLES", "Made", "TokenRow", "create", "listed", "revoke", "rotate", "whose"]
+__all__ = [
+    "ROLES",
+    "SESSION_S",
+    "Made",
+    "TokenRow",
+    "begin_session",
+    "create",
+    "is_session",
+    "listed",
+    "revoke",
+    "rotate",
+    "whose",
+]
 
 ROLES = ("viewer", "operator", "admin")
 LABEL_CHARS_MAX = 200
+SESSION_S = 12 * 3600.0
+SESSION_OF = "session of "  # begins the label of a session; the id of its token follows
 USE_EVERY_MS = 60_000  # a use is noted so often, and not with each request
 _TOKEN = re.compile(r"clk_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _NOBODY = bytes(32)  # what the secret of an id that is not there is compared with: the answer takes as long
@@ -46,23 +60,36 @@ async def create(
     """
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}; a token has {', '.join(ROLES)}")
+    if label.startswith(SESSION_OF):
+        raise UsageError(f"a label does not begin with {SESSION_OF!r}: sessions of browsers have such")
     if len(label) > LABEL_CHARS_MAX or not label.isprintable():
         raise UsageError(f"a label is up to {LABEL_CHARS_MAX} characters that show")
     if lasts_s is not None and not 0 < lasts_s < 1e10:
         raise UsageError("a token lasts for a time above 0")
+    until = TimeMs(now + int(lasts_s * 1000)) if lasts_s is not None else None
+    return await _made(store, tenant_id(tenant) if tenant is not None else None, role, label, now, until, by)
+
+
+async def _made(
+    store: Store, tenant: TenantId | None, role: str, label: str, now: TimeMs, until: TimeMs | None, by: str
+) -> Made:
     id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    row = TokenRow(
-        id,
-        _digest(secret),
-        tenant_id(tenant) if tenant is not None else None,
-        role,
-        label,
-        now,
-        TimeMs(now + int(lasts_s * 1000)) if lasts_s is not None else None,
-    )
+    row = TokenRow(id, _digest(secret), tenant, role, label, now, until)
     await write_act(store, Act.TOKEN_CREATED, by, now, row.tenant or "", token=id, role=role, label=label)
     await store.put_token(row)
     return Made(row, f"clk_{id}_{secret}")
+
+
+async def begin_session(store: Store, id: str, now: TimeMs) -> Made:
+    """A token for a browser, that lets in as the token `id` does, for `SESSION_S` at most and no longer than that.
+
+    Raises:
+        NotFound: there is no such token.
+    """
+    row = await _found(store, id, None)
+    until = TimeMs(now + int(SESSION_S * 1000))
+    until = until if row.expires_at is None else min(until, row.expires_at)
+    return await _made(store, row.tenant, row.role, f"{SESSION_OF}{id}", now, until, f"token {id}")
 
 
 async def rotate(store: Store, id: str, now: TimeMs, *, tenant: str | None = None, by: str = "") -> Made:
@@ -100,9 +127,16 @@ async def whose(store: Store, text: str, now: TimeMs) -> TokenRow | None:
     is_it = compare_digest(_digest(found[2]), row.digest if row is not None else _NOBODY)
     if row is None or not is_it or (row.expires_at is not None and row.expires_at <= now):
         return None
+    if is_session(row) and await store.token(row.label.removeprefix(SESSION_OF)) is None:
+        return None
     if row.used_at is None or now - row.used_at >= USE_EVERY_MS:
         await store.note_use(row.id, now)
     return row
+
+
+def is_session(row: TokenRow) -> bool:
+    """Whether it is the cookie of a browser, and no token that programs send."""
+    return row.label.startswith(SESSION_OF)
 
 
 async def _found(store: Store, id: str, tenant: str | None) -> TokenRow:

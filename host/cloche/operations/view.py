@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloche.history.ids import run_key
 from cloche.operations import replay
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.start_requests import waiting_start, why_waiting
@@ -16,7 +17,7 @@ from cloche.worker.offers import published
 if TYPE_CHECKING:
     from cloche.history import RunKey, TimeMs
     from cloche.history.ids import TenantId
-    from cloche.store import Store
+    from cloche.store import RunRow, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class RunView:
         """For JSON: the fields of the result, and these."""
         more = {"records": self.records, "why": self.why, "on_their_way": list(self.on_their_way)}
         return {**self.result.to_data(), **more}
+
+
+async def row_there(store: Store, run_id: str, tenant: str) -> RunRow | None:
+    """The index entry of a run, in one statement; None if no worker has begun it, or there is none.
+
+    Raises:
+        UsageError: the id is none that a run can have.
+    """
+    return await store.run(run_key(run_id, tenant))
 
 
 async def view_of(store: Store, key: RunKey, now: TimeMs) -> RunView:

@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from cloche.history import Kind, RunMachine
+from cloche.errors import ClocheError
+from cloche.history import Kind, RunId, RunKey, RunMachine
+from cloche.history.calls import OpenCall
 from cloche.history.failures import Failure
 from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
-from cloche.history.marks import RETRY_OF, tags_in
+from cloche.history.marks import RETRY_OF, step_of, tags_in
 from cloche.history.messages import FailRun
 from cloche.history.notes import AttemptFailed, RunStopped, unpack_note
 from cloche.history.reading import message_of
 from cloche.history.resting import waits_for_children
+from cloche.history.timing import WORK, Timing
+from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
+from cloche.operations.moves import Action, cancel, moves_of, start_worker
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.replay import row_of
 from cloche.operations.start_requests import waiting_start
+from cloche.operations.timing import FAR_MS, is_far, usual_times
 from cloche.run.child_waits import child_waits
+from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import read_through
 from cloche.text import shown
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
-    from cloche.history import Record, RunKey, TimeMs
+    from cloche.history import Record, TimeMs
     from cloche.store import RunRow, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What moves the run: for a button, a shell and a program. `href` is relative to that of the run."""
-
-    name: str
-    description: str
-    command: str
-    call: str
-    method: str
-    href: str
+CHILDREN_DEEP = 8  # a run waits for a run that waits for a run: so far down the reason is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,8 @@ class Why:
         `to-begin`, `queued`, `paused`, `suspended`, `event`, `child`, `timer`, `retry` (a step failed and is tried again),
         `step` (steps are under way), `canceling`, `unowned` (the next worker takes it up) or `at-work`.
     since, until: ms since 1970; None: not known, or nothing is due.
-    step: the path of the call that it waits for. attempt: the number of its attempt, from 1.
+    step: the path of the call that it waits for. attempt, attempts_max: which of how many attempts, from 1; None: not known.
+    worked_ms, usually_ms: of a step at work for far longer than it usually is, both.
     last_error: name and message of the attempt that failed last, of that step.
     asked: what is waited for from outside. on_its_way: requests that a worker will tell the run.
     worker: who drives it, or what a worker must have to.
@@ -76,6 +76,9 @@ class Why:
     until: TimeMs | None = None
     step: str | None = None
     attempt: int | None = None
+    attempts_max: int | None = None
+    worked_ms: int | None = None
+    usually_ms: int | None = None
     last_error: Mapping[str, str] | None = None
     asked: Sequence[Asked] = ()
     on_its_way: Sequence[str] = ()
@@ -91,8 +94,9 @@ class Why:
         return asdict(self)
 
 
-async def why(store: Store, key: RunKey, now: TimeMs) -> Why:
-    """
+async def why(store: Store, key: RunKey, now: TimeMs, depth: int = 0) -> Why:
+    """`depth`: how many runs above this one wait for it.
+
     Raises:
         NotFound: there is no such run.
         ClocheError: what the request to start it was refused with.
@@ -104,13 +108,63 @@ async def why(store: Store, key: RunKey, now: TimeMs) -> Why:
     reading = _Reading(RunMachine(key))
     await read_through(store, key, reading.take)
     marks = await store.marks(key)
-    lineage = {
+    lineage: dict[str, Any] = {
         "tags": tags_in(marks),
         "retry_of": marks.get(RETRY_OF),
         "retried_as": [one.run for one in await store.retries(key)],
     }
     found = await _reason(store, row, reading, now)
-    return _made(row, found, lineage, await on_their_way(store, reading.machine))
+    await _complete(store, row, reading, found, now)
+    on_its_way = await on_their_way(store, reading.machine)
+    moves = [*await _of_child(store, key, found, now, depth), *moves_of(row, found | lineage)]
+    return Why(run_id=key.run, **found, **lineage, on_its_way=on_its_way, actions=moves)
+
+
+async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[str, Any], now: TimeMs) -> None:
+    """What the code of the run says of its reason, and whether a step takes far longer than usual."""
+    if found["kind"] in ("suspended", "event"):
+        code = await load_code(store, row.code)
+        names = {one.path: one.step for one in reading.machine.open.suspensions()}
+        found["asked"] = [
+            replace(
+                one, schema=event_schema(code, one.event) if one.event else step_schema(code, names.get(one.step, ""))
+            )
+            for one in found["asked"]
+        ]
+    if found["kind"] == "step" and found["attempts_max"] is None:
+        call, name = reading.at_work()
+        found["attempts_max"] = attempts_of(await load_code(store, row.code), call, name)
+    if found["kind"] in ("step", "unowned"):
+        for call_times in reading.timing.open.values():
+            if call_times.doing != WORK or now - call_times.since < FAR_MS:
+                continue
+            usually = (await usual_times(store, row)).get(step_of(call_times.path))
+            if usually is not None and is_far(call_times, usually, now):
+                worked = now - call_times.since
+                found |= {"step": call_times.path, "worked_ms": worked, "usually_ms": usually}
+                found["sentence"] += (
+                    f"; {call_times.path} has worked for {worked / 1000:.1f} s, far longer than usual ({usually / 1000:.1f} s)"
+                )
+                return
+
+
+async def _of_child(store: Store, key: RunKey, found: dict[str, Any], now: TimeMs, depth: int) -> list[Action]:
+    """What moves the first child that is waited for; the sentence says why that does not move."""
+    if found["kind"] != "child" or not found["children"] or depth >= CHILDREN_DEEP:
+        return []
+    child = RunKey(key.tenant, RunId(found["children"][0]))
+    try:
+        reason = await why(store, child, now, depth + 1)
+    except ClocheError as error:  # it was deleted, or its start was refused
+        found["sentence"] += f"; {error.message}"
+        return []
+    found["sentence"] += f"; of that: {reason.sentence}"
+    at = "../" + quote(child.run, safe="")
+    return [
+        replace(one, href=f"{at}/{one.href}" if one.href else "")
+        for one in reason.actions
+        if one.name not in ("cancel", "delete")
+    ]
 
 
 class _Reading:
@@ -118,6 +172,7 @@ class _Reading:
 
     def __init__(self, machine: RunMachine) -> None:
         self.machine = machine
+        self.timing = Timing()
         self.moved: dict[int, TimeMs] = {}
         self.failed: dict[int, AttemptFailed] = {}
         self.failure: Failure | None = None
@@ -126,6 +181,7 @@ class _Reading:
     def take(self, page: list[Record]) -> None:
         for record in page:
             self.machine.absorb(record)
+            self.timing.take(record)
             self.last = record.time
             if record.kind in (Kind.RUN_FAILED, Kind.RUN_STOPPED):
                 message = message_of(record)
@@ -144,7 +200,15 @@ class _Reading:
         one, failed = self.machine.open[call], self.failed.get(call)  # type: ignore[index]
         error = _error(failed.failure) if failed is not None else None
         attempt = max(one.attempt, 1) if isinstance(one.phase, StepPhase) else None
-        return {"step": one.path, "attempt": attempt, "since": self.moved.get(call), "last_error": error}
+        most = (failed.attempts_max or None) if failed is not None else None
+        about = {"step": one.path, "attempt": attempt, "attempts_max": most}
+        return {**about, "since": self.moved.get(call), "last_error": error}
+
+    def at_work(self) -> tuple[OpenCall, str]:
+        """The first call that is under way, and the id of its step."""
+        calls = sorted(self.machine.open.items())
+        call, one = next(found for found in calls if found[1].phase in (StepPhase.CALLED, StepPhase.RUNNING))
+        return one, self.machine.open.start_of(call).name
 
 
 def _error(failure: Failure) -> dict[str, str]:
@@ -159,20 +223,14 @@ async def _to_begin(store: Store, key: RunKey) -> Why:
     deployed = await store.version_of(key.tenant, name) is not None
     waiting = await store.requests(key)
     since = min((row.posted_at for row in waiting), default=None)
-    cancel = _cancel(key)
     if offered or deployed:
         sentence = f"run {run} begins when a worker with workflow '{name}' is running and has room"
-        return Why(run_id=key.run, kind="to-begin", sentence=sentence, since=since, worker=name, actions=[cancel])
-    start = Action(
-        "start-worker",
-        f"Start a worker that has workflow '{name}'",
-        "cloche worker TARGET",
-        f"Cloche(…, workflows=[{name}])",
-        "",
-        "",
-    )
+        return Why(run_id=key.run, kind="to-begin", sentence=sentence, since=since, worker=name, actions=[cancel(key)])
+    start = start_worker(f"Start a worker that has workflow '{name}'", name)
     sentence = f"run {run} waits for a worker that has workflow '{name}': nobody has it"
-    return Why(run_id=key.run, kind="no-worker", sentence=sentence, since=since, worker=name, actions=[start, cancel])
+    return Why(
+        run_id=key.run, kind="no-worker", sentence=sentence, since=since, worker=name, actions=[start, cancel(key)]
+    )
 
 
 async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
@@ -185,10 +243,12 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
     for hold in await store.holds(row.key.tenant):
         if hold.code in ("", row.code):
             what = "its tenant is suspended" if not hold.code else "its code is in quarantine"
-            return {"kind": "held", "sentence": f"{what}: {hold.reason}", "since": hold.held_at}
+            facts = {"kind": "held", "sentence": f"{what}: {hold.reason}", "since": hold.held_at}
+            return {**facts, "worker": hold.code or None}
     if row.problem is not None:
         problem = json.loads(row.problem)
-        return {"kind": "blocked", "sentence": f"{problem['message']} To do: {problem['what_to_do']}.", "since": None}
+        sentence = f"{problem['message']} To do: {problem['what_to_do']}."
+        return {"kind": "blocked", "sentence": sentence, "since": row.updated_at}
     if row.status == RunStatus.PENDING:
         sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
         return {"kind": "queued", "sentence": sentence, "since": row.created_at}
@@ -222,7 +282,8 @@ def _waits(row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
     if retries:
         due, call = min(retries)
         about = reading.of_call(call)
-        sentence = f"step {about['step']} failed {about['attempt']} times, and is tried again {_in(due, now)}"
+        times = f"{about['attempt']} of {about['attempts_max']}" if about["attempts_max"] else about["attempt"]
+        sentence = f"attempt {times} of step {about['step']} failed, and it is tried again {_in(due, now)}"
         return {"kind": "retry", "sentence": sentence, "until": due, **about}
     if suspended:
         first = suspended[0]
@@ -262,66 +323,3 @@ def _owned(row: RunRow) -> str:
 
 def _in(due: int, now: int) -> str:
     return f"in {max(0, due - now) / 1000:.1f} s"
-
-
-def _made(row: RunRow, found: dict[str, Any], lineage: dict[str, Any], on_its_way: Sequence[str]) -> Why:
-    found = {**found, **lineage}
-    return Why(run_id=row.key.run, **found, on_its_way=on_its_way, actions=_actions(row, found))
-
-
-def _actions(row: RunRow, found: Mapping[str, Any]) -> list[Action]:
-    key, kind = row.key, found["kind"]
-    run, option = _named(key)
-    delete = Action("delete", "Delete the run and its records", "", f"await client.delete({key.run!r})", "DELETE", ".")
-    if kind == "ended":
-        failed = row.status in (RunStatus.FAILED, RunStatus.CANCELED) and not found["retried_as"]
-        retry = Action(
-            "retry",
-            "Go on from where it failed, in a new run",
-            f"cloche retry {run}{option}",
-            f"await client.retry({key.run!r})",
-            "POST",
-            "retry",
-        )
-        return [retry, delete] if failed else [delete]
-    actions: list[Action] = []
-    for one in found.get("asked", ()):
-        actions.append(_answer(key, one, is_only=len(found["asked"]) == 1))
-    if kind == "paused":
-        call = f"await app.resume({key.run!r})"
-        actions.append(Action("resume", "Let it go on", "", call, "", ""))
-    if kind in ("unowned", "queued", "timer", "retry"):
-        what = "Start a worker of this store"
-        actions.append(Action("start-worker", what, "cloche worker TARGET", "Cloche(…, workflows=[…])", "", ""))
-    if kind == "held":
-        what, tenant = "Let the runs of its tenant go on", key.tenant
-        release = f"await client.tenant({tenant!r}).reinstate()"
-        actions.append(Action("reinstate", what, f"cloche tenant reinstate {tenant}", release, "", ""))
-    return [*actions, _cancel(key)]
-
-
-def _answer(key: RunKey, one: Asked, *, is_only: bool) -> Action:
-    run, option = _named(key)
-    if one.event is not None:
-        command = f"cloche event {run} {one.event} --data JSON{option}"
-        call = f"await client.send_event({key.run!r}, {one.event!r}, …)"
-        return Action("event", f"Send the event {one.event}", command, call, "POST", f"events/{one.event}")
-    which = "" if is_only else f" --step '{one.step}'"
-    named = "" if is_only else f", step={one.step!r}"
-    command = f"cloche resume {run}{which} --data JSON{option}"
-    call = f"await client.request_resume({key.run!r}{named}, resume_data=…)"
-    return Action("resume", f"Answer {one.step}", command, call, "POST", "resume")
-
-
-def _cancel(key: RunKey) -> Action:
-    run, option = _named(key)
-    return Action(
-        "cancel", "End the run", f"cloche cancel {run}{option}", f"await client.cancel({key.run!r})", "POST", "cancel"
-    )
-
-
-def _named(key: RunKey) -> tuple[str, str]:
-    """The run's id for a shell, and the option that names its tenant."""
-    run = shown(key.run)
-    quoted = run if run.replace("-", "").replace("_", "").replace(".", "").isalnum() else f'"{run}"'
-    return quoted, "" if key.tenant == "default" else f" --tenant {key.tenant}"

@@ -16,6 +16,7 @@ from cloche.history.machine import AT_ONCE, Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
+from cloche.run.step_lines import StepLines
 from cloche.run.undriven import interrupted, working
 from cloche.steps.attempt import attempt
 from cloche.steps.binding import Arguments
@@ -50,6 +51,7 @@ class StepCall:
     signal: AbortSignal | None = None  # of the attempts that are under way
     attempts: int = 0  # under way; more than one only if a call is repeated while its process hangs on an old attempt
     is_announced: bool = False
+    queued_from: TimeMs | None = None  # since when the attempt that comes could begin, and waits for its turn
 
 
 class Attempts:
@@ -103,6 +105,7 @@ class Attempts:
         wait_s = 0.0 if may_begin or is_own else self._run.limits.start_wait_s(start)
         if wait_s:
             call.is_announced = True
+            call.queued_from = call.queued_from or self._services.world.now()
             due = TimeMs(self._services.world.now() + max(1, round(wait_s * 1000)))
             self._services.timers.at(due, lambda: self._start(step, call, start, has_waited=True))
         else:
@@ -130,7 +133,7 @@ class Attempts:
         elif start.redispatched or step.at_most_once:
             self._announce(step, call, start, now)
         else:
-            self._pending_notes.append(_note_of_beginning(step, start, now))
+            self._pending_notes.append(_note_of_beginning(step, start, now, _queued(call, start, now)))
             self._begin(step, call)
 
     def prepare(self, batch: Batch) -> Iterator[None]:
@@ -283,7 +286,7 @@ class Attempts:
     def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:
         """Record the beginning first; the attempt begins after that."""
         call.start, call.is_announced = replace(start, is_recorded=True), True
-        self._inputs.add(_note_of_beginning(step, start, now))
+        self._inputs.add(_note_of_beginning(step, start, now, _queued(call, start, now)))
 
     def _begin(self, step: Step, call: StepCall) -> None:
         if not call.attempts or call.signal is None:
@@ -296,14 +299,21 @@ class Attempts:
 
     async def _attempt(self, step: Step, start: StartStep, signal: AbortSignal) -> None:
         outcomes, services = self._outcomes, self._services
+        lines = StepLines(self._run.key, start, self._inputs, services)
         try:
             checks = services.registry.checks(self._run.code)
             context, tenant = outcomes.contexts(step, start, signal), self._run.key.tenant
             asked = Arguments(start.given, start.keywords)
-            outcomes.tell(start, await attempt(services.runner, step, tenant, asked, context, checks))
+            work = attempt(services.runner, step, tenant, asked, context, checks)
+            if services.observer is not None:
+                work = services.observer.attempted(self._run, step, start, work)
+            outcome = await work
+            lines.end()
+            outcomes.tell(start, outcome)
         except asyncio.CancelledError as error:
             if self._stopped:
                 raise
+            lines.end()
             outcomes.tell_failed(step, start, error)
         except KeyboardInterrupt:  # Ctrl-C, as far as anybody knows: it ends the process
             log.critical("step '%s' of run %s was interrupted, and the process ends", start.path, self._run.key)
@@ -311,6 +321,7 @@ class Attempts:
         except GeneratorExit:  # this coroutine is ended; if not, `_ended` tells
             raise
         except BaseException as error:  # whatever an author's code raises is a failure of its step
+            lines.end()
             outcomes.tell_failed(step, start, error)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -380,5 +391,12 @@ def _release_from_quarantine(services: RunServices, key: RunKey, recorded: Seque
             services.quarantine.over((key, one.call))
 
 
-def _note_of_beginning(step: Step, start: StartStep, now: TimeMs) -> AttemptStarted:
-    return AttemptStarted(now, start.call, start.attempt, start.redispatched, bool(step.at_most_once), start.filled)
+def _note_of_beginning(step: Step, start: StartStep, now: TimeMs, queued: int = 0) -> AttemptStarted:
+    once = bool(step.at_most_once)
+    return AttemptStarted(now, start.call, start.attempt, start.redispatched, once, start.filled, queued)
+
+
+def _queued(call: StepCall, start: StartStep, now: TimeMs) -> int:
+    """How many ms an attempt that begins now has waited for its turn; no time of a guest is in it."""
+    since, call.queued_from = call.queued_from or start.not_before, None
+    return max(0, now - since) if since else 0

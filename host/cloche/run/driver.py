@@ -29,9 +29,11 @@ from cloche.run.inputs import Incoming, Inputs, normalize
 from cloche.run.limits import RunLimits, Sums
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
+from cloche.run.observing import starter_in, starter_of
 from cloche.run.turn import Turn
 from cloche.run.waiters import Waiters
 from cloche.status import RunStatus
+from cloche.steps.output import SCOPE, Scope
 from cloche.store import Lease, NewRun
 from cloche.store.refusals import lease_lost
 
@@ -142,6 +144,8 @@ class RunDriver:
         """The first turn of a new run; it returns when that is durable."""
         self._commit.new = new
         self.live.started = started
+        if (observer := self._services.observer) is not None:
+            observer.activated(self, starter_in(inputs))
         with self.live.keeping_cell():
             await self._record(list(inputs))
         self.ready.set_result(None)
@@ -155,6 +159,8 @@ class RunDriver:
         """As `drive`, for a run that is in the store: rebuild it first, and dispatch again what it waits for."""
         try:
             await self._services.lanes.loop.turn(self.key.tenant)
+            if (observer := self._services.observer) is not None:
+                observer.activated(self, await starter_of(self._services.store, self.key))
             if not await self.live.is_at_head():
                 with self.live.keeping_cell():
                     await self.live.rebuild()
@@ -168,7 +174,7 @@ class RunDriver:
         except ClocheError as error:
             await self._block(error)
             self.fail(error)
-            self._services.supervisor.finished(self)
+            self._finished()
             return
         self.ready.set_result(None)
         self._services.supervisor.announce(self.key)  # one that waits for its children alone gives them its place
@@ -177,6 +183,7 @@ class RunDriver:
     async def drive(self) -> None:
         """Go on until the run ends, is blocked, or can be parked."""
         parked = False
+        SCOPE.set(Scope(self.key.tenant, self.key.run))  # for what is logged meanwhile
         try:
             parked = await self._loop()
         except LeaseLost as error:  # machine and cell are dropped, and who waits for an answer asks the other worker
@@ -268,6 +275,8 @@ class RunDriver:
         if count < len(inputs):
             self.inputs.put_back(inputs[count:])
         self.inputs.committed(inputs[:count])
+        if (observer := self._services.observer) is not None:
+            observer.committed(self, batch.records)
         await self._effects.follow(batch, inputs[:count])
         supervisor = self._services.supervisor
         if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
@@ -277,6 +286,8 @@ class RunDriver:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
+        if (observer := self._services.observer) is not None:
+            observer.blocked(self, error)
         ends_in_s = self.limits.policy.clean_up_s if is_told_to_end(self.live.machine) else None
         await self._services.supervisor.block(self.key, error, self.lease, ends_in_s)
         self.lease = None
@@ -289,9 +300,14 @@ class RunDriver:
                 await self.live.forget()
             await supervisor.release(self)
         finally:
-            supervisor.finished(self, keeps_cell=parked and self.live.cell is not None)
+            self._finished(keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
             supervisor.look_for_requests()  # a child that ended meanwhile has left one
+
+    def _finished(self, *, keeps_cell: bool = False) -> None:
+        self._services.supervisor.finished(self, keeps_cell=keeps_cell)
+        if (observer := self._services.observer) is not None:
+            observer.left(self)
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""

@@ -66,7 +66,7 @@ class Effects:
             self._bound_cancellation()
         if Kind.RUN_CONTINUED in kinds:
             await self.dispatch(machine.pending())
-        if Kind.DEADLINE_SET in kinds:
+        if Kind.DEADLINE_SET in kinds or Kind.RUN_STARTED in kinds:
             self.bound_run()
         if Kind.RUN_CONTINUED in kinds:  # a paused run is given no event
             self._services.supervisor.hooks_opened(self._run.key, list(machine.open.awaited))

@@ -75,6 +75,8 @@ class LiveRun:
         self._fuel_saved = self.cell.fuel_used if self.cell is not None and recovery.has_checkpoint else 0
         self._has_checkpoint = self._has_checkpoint or recovery.has_checkpoint
         self.meter.burn(recovery.burnt, recovery.wall_ns)
+        if (observer := self._services.observer) is not None:
+            observer.replayed(self, recovery.tail, recovery.wall_ns / 1e9)
         self._count_cell()
 
     async def _recorded_start(self) -> Started | None:

@@ -32,6 +32,7 @@ from cloche.steps.context import (
     typed_state,
 )
 from cloche.steps.failing import failure_of, next_delay_ms, traceback_of
+from cloche.steps.output import logger_of
 from cloche.steps.schemas import validated
 from cloche.text import shown
 
@@ -75,13 +76,16 @@ class Outcomes:
     def tell_failed(self, step: Step, start: StartStep, error: BaseException) -> None:
         """The run is told of an attempt that failed, and of its step's failure if no other attempt follows."""
         now = self._services.world.now()
+        policy = self._services.registry.retry_policy(step, self._run.code, start.path)
         try:
-            delay = self._delay(step, start, error)
+            delay = next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
         except TypeError as odd:
             error, delay = odd, None
         failure, traceback = failure_of(error), traceback_of(error)
         retry_at = None if delay is None else TimeMs(now + delay)
-        self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback))
+        retries = policy.retries if start.attempt <= policy.retries else policy.retries_if_asked
+        most = 0 if delay is None else 1 + retries  # none follows: how many there might have been says nothing
+        self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback, most))
         is_wanted = start.call in self._run.machine.open  # else what comes is late, and recorded as that
         is_final = delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted
         if is_final:
@@ -116,7 +120,7 @@ class Outcomes:
                 suspend_data=fitting(step.suspend_adapter() if run.code.typed else None, start.suspend_data),
                 abort_signal=signal,
                 writer=Writer(services.write),
-                log=log.getChild(step.id),
+                log=logger_of(step.id),
                 _step=step,
                 _init_data=self._init_data_of(start),
                 _services=services,
@@ -175,15 +179,6 @@ class Outcomes:
     def _tell(self, event: StepCompleted | StepBailed | StepSuspended) -> None:
         self._run.limits.check_inbound(event)
         self._inputs.add(event)
-
-    def _delay(self, step: Step, start: StartStep, error: BaseException) -> int | None:
-        """Milliseconds until the next attempt, None if there is none.
-
-        Raises:
-            TypeError: the step says when to try again in another form than seconds or a timedelta.
-        """
-        policy = self._services.registry.retry_policy(step, self._run.code, start.path)
-        return next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cloche.history import RunMachine
     from cloche.history.check import Validator
     from cloche.history.limits import Limits
+    from cloche.history.messages import Started
+    from cloche.run.observing import Observing
     from cloche.steps.registry import Registry
     from cloche.steps.runner import Runner
     from cloche.store import Append, Checkpoints, Lease, RunRow, Store
@@ -133,9 +135,12 @@ class DrivenRun(Protocol):
     @property
     def machine(self) -> RunMachine: ...
 
+    @property
+    def started(self) -> Started | None: ...
+
 
 class Supervisor(Protocol):
-    """Hears how a run stands, and keeps the table of those that are driven."""
+    """Is told how a run stands, and keeps the table of those that are driven."""
 
     def is_driver(self, run: DrivenRun) -> bool:
         """Whether it is this object that drives its run here."""
@@ -254,3 +259,4 @@ class RunServices:
     quarantine: Quarantine
     runner: Runner
     tasks: Tasks
+    observer: Observing | None = None  # None: nobody watches

@@ -39,7 +39,7 @@ from cloche.history.reading import Message, message_of
 from cloche.run import source_maps
 from cloche.run.child_waits import ChildWait, child_waits, told
 from cloche.run.selection import id_path
-from cloche.run.tracebacks import Tracebacks
+from cloche.run.tracebacks import Tracebacks, with_place
 from cloche.status import FINAL, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import RunRow, Store, read_through
@@ -107,9 +107,19 @@ class RunResult(Generic[Out]):
         elif self.blocked is not None:
             message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
         else:
-            waits = f": it waits for {told(self.waiting_for)}" if self.waiting_for else ""
-            message = f"run {self.run_id} is {self.status} and has no result{waits}"
+            message = f"run {self.run_id} is {self.status} and has no result{self._waits()}"
         raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error) from self.error
+
+    def _waits(self) -> str:
+        """What it waits for, and what to do about that, where it is known."""
+        if self.waiting_for:
+            return f": it waits for {told(self.waiting_for)}"
+        if self.suspended:
+            asked = ", ".join(" › ".join(path) for path in self.suspended)
+            return f": it waits for data for {asked}. Give it with resume(…, resume_data=…), and ask again"
+        if self.status == RunStatus.WAITING:
+            return ": it waits for a time or an event; 'await run.result(final=True)' waits until it has ended"
+        return ""
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: field names as here, failures as mappings, times as text."""
@@ -204,16 +214,18 @@ class Folding:
                 self._end(record, message, at)
             case HookReceived() | HookFailed():
                 self._end(record, message, at)
-            case RunCreated(tags=tags) | TagsSet(tags=tags) | SetTags(tags=tags):
+            case RunCreated(tags=tags, deadline=time):
+                self.out.tags, self.out.deadline = merged_tags({}, tags), _instant(time)
+            case TagsSet(tags=tags) | SetTags(tags=tags):
                 self.out.tags = merged_tags(self.out.tags, tags)
             case SetDeadline(time=time):
-                self.out.deadline = None if time is None else datetime.fromtimestamp(time / 1000, UTC)
+                self.out.deadline = _instant(time)
             case CompleteRun(value):
                 self.out.result = value
             case FailRun(failure) if record.kind is Kind.RUN_FAILED:
-                self.out.error = replace(
-                    self._blamed(failure), traceback=self.tracebacks.of_run(failure, self.outline.code)
-                )
+                code = self.outline.code
+                traceback = self.tracebacks.of_run(failure, code)
+                self.out.error = replace(self._blamed(with_place(failure, code)), traceback=traceback)
             case RunStopped(failure=failure):
                 self.out.error = failure
 
@@ -338,6 +350,10 @@ class Folding:
         last = max(entries.get(name, -1) for name in same)
         arms = [name for name in entries if name in same and entries[name] == last]
         return replace(failure, step=arms[0] if arms else same[-1])
+
+
+def _instant(time: int | None) -> datetime | None:
+    return None if time is None else datetime.fromtimestamp(time / 1000, UTC)
 
 
 def merged_tags(tags: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

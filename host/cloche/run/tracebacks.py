@@ -83,12 +83,32 @@ def _of_python(failure: Failure, code: Code) -> str:
     sources = {"": code.source.partition(MARK)[0], **texts_of(code.source)}
     lines = ["Traceback (most recent call last):"]
     for line, called, _ in failure.trace:
-        inner, _, function = called.rpartition(":")  # the file of a module that the workflow's imports
+        inner, _, function = called.rpartition(":")
         source = sources.get(inner, "").split("\n")
-        place, written = code.lines.get(line), source[line - 1].strip() if 0 < line <= len(source) else ""
-        file, _, number = place.rpartition(":") if place and not inner else (inner or "<workflow>", "", str(line))
+        written = source[line - 1].strip() if 0 < line <= len(source) else ""
+        file, number = _place(code, line, inner)
         lines += [f'  File "{file}", line {number}, in {function}', *([f"    {written}"] if written else [])]
     return shown("\n".join([*lines, str(failure), *failure.notes, ""]), lines=True)
+
+
+def _place(code: Code, line: int, inner: str) -> tuple[str, str]:
+    """The author's file and line; `inner` is the file of a module that the workflow's imports."""
+    place = code.lines.get(line)
+    file, _, number = place.rpartition(":") if place and not inner else (inner or "<workflow>", "", str(line))
+    return file, number
+
+
+_FORGOTTEN: Final = "was called and never awaited, so it never ran"  # the guest's words (`_loop.py`)
+
+
+def with_place(failure: Failure, code: Code | None) -> Failure:
+    """What a run failed with, as people see it: a call that was never awaited has no traceback of its own that they would look
+    at, so its message names the author's file and line. The guest knows neither."""
+    if code is None or not failure.trace or _FORGOTTEN not in failure.message or code.language != "python":
+        return failure
+    line, called, _ = failure.trace[-1]
+    file, number = _place(code, line, called.rpartition(":")[0])
+    return replace(failure, message=f"{file}:{number}: {failure.message}")
 
 
 def _causes(failure: Failure) -> Iterator[Failure]:

@@ -28,7 +28,7 @@ def cancellation(machine: RunMachine, reason: str, now: TimeMs) -> list[Input]:
 
 
 def interrupted(machine: RunMachine, now: TimeMs, message: str) -> list[StepFailed]:
-    """The ends of all steps that were under way where nobody hears of them any more."""
+    """The ends of all steps that were under way where nothing waits for them any more."""
     return [StepFailed(now, id, _interruption(call, message)) for id, call in working(machine)]
 
 

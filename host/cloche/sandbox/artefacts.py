@@ -1,4 +1,4 @@
-"""Compiled guests, kept per user: an artefact is native code, so nothing is loaded that this user did not write.
+"""Compiled guests, kept per user: an artefact is native code, so nothing is loaded that this user did not write, or install.
 
 The directory is private (0700), each file carries a MAC under a key in it, and its name holds everything it depends on:
 guest digest, wasmtime version, engine settings. A file that does not verify is thrown away and made anew. Processes
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import platform
 import secrets
 import stat
 import tempfile
@@ -18,16 +17,15 @@ import time
 from contextlib import suppress
 from functools import cache, lru_cache
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 
 import wasmtime
 
-from cloche.sandbox.engine import NATIVE_STACK_BYTES, engine
+from cloche.sandbox.engine import artefact_name, engine
+from cloche.sandbox.shipped import is_shipped, shipped
 
 _MAC_BYTES = 32
 UNUSED_S_MAX = 30 * 86_400
-_SETTINGS = f"fuel,epoch,nan,stack={NATIVE_STACK_BYTES}"  # what changes the code that is generated
 
 log = logging.getLogger("cloche.sandbox")
 
@@ -59,7 +57,7 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
         key = _key(directory)
     except OSError:  # no home, read-only disk: cloche works, and compiles in each process
         return _compile(digest, guest_wasm)
-    file = directory / f"{_name(digest)}.cwasm"
+    file = directory / f"{artefact_name(digest)}.cwasm"
     if module := _load(file, key):
         return module
     module = _compile(digest, guest_wasm)
@@ -71,8 +69,9 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
 
 
 def is_compiled(digest: str) -> bool:
-    """Whether the cache has this guest's module for this engine, so that `compiled` takes milliseconds."""
-    return (cache_directory() / f"{_name(digest)}.cwasm").exists()
+    """Whether the cache or `cloche-compiled` has this guest's module for this engine, so that `compiled` takes milliseconds."""
+    name = artefact_name(digest)
+    return (cache_directory() / f"{name}.cwasm").exists() or is_shipped(name)
 
 
 @lru_cache(2)
@@ -87,16 +86,13 @@ def loaded(_: str, artefact: bytes) -> wasmtime.Module:
 
 
 def _compile(digest: str, guest_wasm: bytes) -> wasmtime.Module:
+    if module := shipped(artefact_name(digest)):
+        return module
     log.info("compiling guest %s (%d MB), once on this machine …", digest[:12], len(guest_wasm) >> 20)
     begun = time.monotonic()
     module = wasmtime.Module(engine().wasm, guest_wasm)
     log.info("guest %s is compiled: %.1f s", digest[:12], time.monotonic() - begun)
     return module
-
-
-def _name(digest: str) -> str:
-    parts = (digest, version("wasmtime"), _SETTINGS, platform.machine(), platform.system())
-    return blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
 
 
 def private_directory() -> Path:

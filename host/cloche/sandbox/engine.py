@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from functools import cache
+from hashlib import blake2b
+from importlib.metadata import version
 
 import wasmtime
 
@@ -13,13 +16,19 @@ from cloche.sandbox.wasmtime_calls import epochs
 
 TICK_MS = 4
 NATIVE_STACK_BYTES = (2 << 20) - (64 << 10)  # wasmtime keeps it below its 2 MiB for async stacks
+_SETTINGS = f"fuel,epoch,nan,stack={NATIVE_STACK_BYTES}"  # what changes the code that is generated
 
 
 class GlassEngine:
-    """A wasmtime engine with everything off that a guest does not need (source: wasmtime's security advisories)."""
+    """A wasmtime engine with everything off that a guest does not need (source: wasmtime's security advisories).
 
-    def __init__(self) -> None:
+    `target`: the triple of the machines that it compiles for, without what only newer processors have; else it is this one.
+    """
+
+    def __init__(self, target: str | None = None) -> None:
         config = wasmtime.Config()
+        if target is not None:
+            config.target = target
         config.consume_fuel = True
         config.epoch_interruption = True
         config.cranelift_nan_canonicalization = True  # NaN bits differ by machine otherwise
@@ -96,3 +105,9 @@ class GlassEngine:
 def engine() -> GlassEngine:
     """Compiled guests and images belong to one engine, so there is one for the process."""
     return GlassEngine()
+
+
+def artefact_name(digest: str) -> str:
+    """All that an artefact depends on: what is compiled, by what, with which settings, for which kind of machine."""
+    parts = (digest, version("wasmtime"), _SETTINGS, platform.machine(), platform.system())
+    return blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()

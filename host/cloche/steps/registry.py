@@ -18,6 +18,7 @@ from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
 from cloche.steps.contracts import contract_of
 from cloche.steps.entries import changed_entry, entry_step
+from cloche.steps.event_names import warn_if_unknown
 from cloche.steps.schemas import as_plain, checked, validated
 from cloche.tenancy.cache import TenantCache
 
@@ -206,25 +207,12 @@ class Registry:
         """
         of = contract_of(code) if code.owner and code.graph else self.workflow_of(code)
         adapter = of.event_adapter(name) if of is not None else None
-        if adapter is None and not is_native(code):
-            _warn_if_unknown(code, name)
+        if adapter is None:
+            is_small = 0 < len(code.graph) < LARGE_GRAPH and not is_native(code)
+            warn_if_unknown(code, name, pinned_graph(code) if is_small else None)
         if adapter is not None:
             payload = checked(adapter, payload, f"what event '{name}' carries")
         return as_plain(adapter, payload, "payload")
-
-
-def _warn_if_unknown(code: Code, name: str) -> None:
-    """Of an event that no node of a graph waits for. It is kept all the same: a graph that is upgraded may wait for it."""
-    if not 0 < len(code.graph) < LARGE_GRAPH:
-        return
-    graph = pinned_graph(code)
-    nodes = [node for one in (graph, *graph.workflows.values()) for node in one.nodes]
-    known = sorted({node.event for node in nodes if node.type == "wait_for_event"})
-    if name not in known:
-        log.warning(
-            "workflow %s waits for no event %r, so nothing takes it; it waits for: %s",
-            *(code.workflow, name, ", ".join(known) or "no event at all"),
-        )
 
 
 def calls_of(code: Code) -> Calls:

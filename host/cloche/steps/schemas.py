@@ -97,4 +97,5 @@ def _misfit(error: ValidationError, what: str) -> InvalidInput:
 
 def _problem(item: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "value"
-    return f"{where}: {item['msg']}"
+    nothing = ", and nothing was given" if not item["loc"] and item.get("input", "") is None else ""
+    return f"{where}: {item['msg']}{nothing}"

@@ -11,12 +11,14 @@ import contextvars
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any
 
 from cloche.history import TenantId
+from cloche.steps.output import SCOPE
 from cloche.tenancy.fairness import Turns
 
 THREADS = 32
@@ -50,7 +52,12 @@ class StepThreads:
             OutOfTime: it took longer than `timeout_s` from when it had its thread; it may go on.
             BaseException: what it raised.
         """
-        await self._have_place(tenant)
+        if not self._free and (scope := SCOPE.get()) is not None:
+            began = time.monotonic()
+            await self._have_place(tenant)
+            scope.queued_ms += round((time.monotonic() - began) * 1000)
+        else:
+            await self._have_place(tenant)
         loop, run = asyncio.get_running_loop(), contextvars.copy_context().run
         work = loop.run_in_executor(self._daemons, run, _called, call)
         work.add_done_callback(self._ended)

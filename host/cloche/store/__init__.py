@@ -36,17 +36,21 @@ from cloche.store.protocol import (
     WorkerRow,
 )
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import FIRINGS_KEPT, Firing, ScheduleRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
 from cloche.store.tokens import TokenRow
 from cloche.store.urls import MEMORY, check_url, is_there, migrate, migrations, open_store, shown
 from cloche.store.usage import Metered, Stored, TenantUsage, Usage
+from cloche.store.webhooks import OUT, Delivery, WebhookRow
 
 __all__ = [
     "CANCEL",
     "CHILD_ENDED",
+    "FIRINGS_KEPT",
     "GRANTED",
     "LOOKED_AT_MAX",
     "MEMORY",
+    "OUT",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
@@ -55,8 +59,10 @@ __all__ = [
     "AuditEntry",
     "Checkpoints",
     "Collected",
+    "Delivery",
     "FailureGroup",
     "Finding",
+    "Firing",
     "Granted",
     "Hold",
     "InboxBounds",
@@ -77,6 +83,7 @@ __all__ = [
     "RunFilter",
     "RunPage",
     "RunRow",
+    "ScheduleRow",
     "SqliteStore",
     "Store",
     "Stored",
@@ -85,6 +92,7 @@ __all__ = [
     "Usage",
     "Version",
     "WaitingEvent",
+    "WebhookRow",
     "WorkerRow",
     "all_records",
     "blob_digest",

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.runs import RunRow
 
+OPEN = tuple(str(status) for status in RunStatus if status not in (*FINAL, RunStatus.RUNNING))  # and those that run
 LOOKED_AT_MAX = 20_000  # rows that one page looks at: however rare what is sought is, its time is bounded
 
 
@@ -73,6 +74,9 @@ class Listings(Protocol):
     async def failures(self, filter: RunFilter, *, limit: int, by_workflow: bool = False) -> list[FailureGroup]:
         """Failed runs that nobody has retried, by tenant, error and step, the largest group first; of `filter` the tenant, the
         workflow and the times count."""
+
+    async def count_open(self) -> Mapping[RunStatus, int]:
+        """How many runs stand where, of all tenants, of those that have not ended."""
 
     async def marks(self, key: RunKey) -> Mapping[str, str]:
         """By which the run is found; empty if there is no such run."""

@@ -27,8 +27,10 @@ from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
 from cloche.store.runs import Lease, RunRow
+from cloche.store.schedules import Schedules
 from cloche.store.tokens import Tokens
 from cloche.store.usage import Metered, Stored, TenantUsage
+from cloche.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from cloche.store.checkpoints import Checkpoints
@@ -330,6 +332,10 @@ class Maintenance(Protocol):
             HistoryError: a bundle cannot be read; nothing was deleted.
         """
 
+    async def shrink(self, pages: int) -> int:
+        """Give up to so many free pages back to the file system; how many were given. 0 where the store does that by itself, or
+        cannot (a SQLite file of an older release: `VACUUM` it once)."""
+
     async def back_up(self, target: FilePath) -> int:
         """Write a copy of one moment, verified, to the new file `target`, while others write; its size in bytes.
 
@@ -343,7 +349,9 @@ class Maintenance(Protocol):
         """Check everything that is stored (or one run) against its hashes and say what is wrong."""
 
 
-class Store(Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Protocol):
+class Store(
+    Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Schedules, Protocol
+):
     """One connection to a store, with all facets.
 
     Raises:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloche.history.ids import RunKey, Seq, TimeMs
 from cloche.status import RunStatus
+from cloche.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class RunRow:
     problem: str | None = None  # why it is blocked, as JSON {reason, what_to_do}
     owner: str | None = None  # the worker that executes it; None: the next one may
     fence: int = 0  # how often the owner has changed
+
+    @property
+    def id(self) -> str:
+        """The id of the run, for people: that of a child reads `order-17 › 3`. `get` and the rest take it as it is."""
+        return shown(self.key.run)
 
     @property
     def lease(self) -> Lease | None:

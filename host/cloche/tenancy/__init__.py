@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from cloche.tenancy.in_force import InForce
 from cloche.tenancy.policy import Grant, Limit, Policy
+from cloche.tenancy.retention import Retention, days
 
-__all__ = ["Grant", "InForce", "Limit", "Policy"]
+__all__ = ["Grant", "InForce", "Limit", "Policy", "Retention", "days"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloche.errors import UsageError
 from cloche.tenancy.policy import Policy
 
 
@@ -30,6 +31,9 @@ class InForce:
 
         What bounds a cell in `default` (an engine may have limits of its own) bounds those of deployed code too.
         """
+        for one in [*([] if policy is None else [policy]), *(own or {}).values()]:
+            if not isinstance(one, Policy):
+                raise UsageError(f"a policy is a Policy, and not of type {type(one).__name__}: write Policy(…)")
         if policy is not None:
             return cls(policy, dict(own or {}), policy)
         return cls(default, dict(own or {}), Policy.strict().within(default.limits()))

@@ -253,6 +253,15 @@ class Policy(BaseModel):
         1 * _GIB, description="bytes of the events that wait for all runs of the tenant: the disk is everybody's."
     )
 
+    schedules: Count = Field(
+        10_000, description="schedules of the tenant that will begin a run yet: each is a row that workers look at."
+    )
+    schedule_every_s: Count = Field(
+        1,
+        description="seconds from one instant of a schedule to the next, at least: each begins a run, for as long as nobody "
+        "stops it.",
+    )
+
     # ---- rights ----
     steps: tuple[Grant, ...] | None = Field(
         None, description="the steps that may be called, None for those registered: steps run with the host's rights."
@@ -380,6 +389,8 @@ STRICT: Final[Mapping[str, tuple[Any, str]]] = {
     "waiting_event_bytes": (8 * _MIB, "eight of the largest."),
     "tenant_waiting_events": (10_000, "ten for each of a thousand runs."),
     "tenant_waiting_event_bytes": (64 * _MIB, "the disk is everybody's."),
+    "schedules": (100, "a nightly job for each of a hundred things; nobody keeps more in mind."),
+    "schedule_every_s": (60, "cron comes once a minute at most."),
     "steps": ((), "a step runs with the host's rights: each is granted by name, or it is not called."),
     "child_workflows": ((), "the app's own workflows would be among them, with all their rights."),
 }
@@ -390,6 +401,8 @@ TENANT = (
     "deploys_per_second",
     "calls_per_second",
     "tenant_memory_bytes",
+    "schedules",
+    "schedule_every_s",
     "stored_bytes",
     "open_runs",
     "blocked_runs",

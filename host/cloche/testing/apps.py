@@ -63,6 +63,7 @@ class TestApp(Cloche):
     async def vanish(self) -> None:
         """The end that `kill -9` makes: nothing is drained and nothing recorded."""
         worker, self._worker = self._running, None
+        await self._sweeper.end()
         shutdown.forget(self._drain)
         await worker.vanish()
         await worker.store.close()

@@ -10,6 +10,7 @@ from cloche.errors import DamagedStore, StoreError
 from cloche.store import Append, Store
 
 if TYPE_CHECKING:
+    from cloche.run.observing import Observing
     from cloche.tenancy.loop_turns import LoopTurns
     from cloche.worker.store_thread import StoreThread
 
@@ -119,6 +120,22 @@ class Committer:
         if self._turns is None:
             return await self._store.commit(appends)
         return await self._turns.counted_for([append.key.tenant for append in appends], self._store.commit(appends))
+
+
+class ObservedLog:
+    """A committer, and who is told how long each append took. Implements `Log` of `run.ports`."""
+
+    def __init__(self, committer: Committer, observer: Observing, monotonic: Callable[[], float]) -> None:
+        self._committer = committer
+        self._observer = observer
+        self._monotonic = monotonic
+        self.ask_now, self.close = committer.ask_now, committer.close
+
+    async def append(self, append: Append) -> None:
+        """As `Committer.append`."""
+        began = self._monotonic()
+        await self._committer.append(append)
+        self._observer.appended(append, self._monotonic() - began)
 
 
 def _own(error: Exception) -> Exception:

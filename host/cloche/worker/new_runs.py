@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code, has_hooks
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
-from cloche.history import RunKey, TenantId
-from cloche.history.ids import CHILD, derived_key
+from cloche.history import RunKey, TenantId, TimeMs
+from cloche.history.ids import CHILD, RunId, derived_key
 from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
@@ -109,6 +109,7 @@ class NewRuns:
         *,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
         begun: Begun | None = None,
     ) -> Workflow | None:
         """Begin a run, once; returns when that is durable, with the workflow as it is registered here.
@@ -130,8 +131,8 @@ class NewRuns:
                 raise InvalidInput("initial_state is a mapping, of names to data", path="initial_state", problems=[])
             given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = await self._made(key, value, lambda: digest_of(code.workflow, _as_it_came(input_data, value)))
-        more = {"per_step": per_step, "depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
-        more["tags"] = checked_tags(tags or {})
+        above = {"depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
+        more = {"per_step": per_step, **above, "tags": checked_tags(tags or {}), "deadline": deadline}
         await self._start(key, found, code, policy, value, given, digest, more, begun=begun)
         return None if code.owner or isinstance(found, Contract) else found
 
@@ -164,7 +165,13 @@ class NewRuns:
         if "state" in given:
             given["state"] = await self._compared(row.key, found, given["state"], _checked_state)
         more = {"per_step": asked.per_step, "depth": 0, "tags": checked_tags(asked.more.get("tags", {}))}
+        more["deadline"] = asked.more.get("deadline")
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
+
+    async def check_input(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
+        """Whether a run of it could be started with this input; raises as `start`."""
+        found, _, _ = await self.find(tenant, workflow)
+        await self._compared(RunKey(tenant, RunId("")), found, value, _checked_input)
 
     async def can_accept(self, row: InboxRow) -> bool:
         """Whether this worker has the workflow that a client wants to start."""

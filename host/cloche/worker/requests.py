@@ -103,7 +103,7 @@ class Requests:
             await driver.record(first, request)
 
     async def child_ended(self, key: RunKey, call: CallId, request: int) -> None:
-        """See to it that the run hears of the end of this child, which it accepts the request with.
+        """See to it that the run is told of the end of this child, which it accepts the request with.
 
         Raises:
             LeasedElsewhere, LeaseLost: another worker executes it.

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from cloche.errors import RunConflict
-from cloche.history import Kind, RunKey
+from cloche.history import Kind, RunKey, TimeMs
 from cloche.history.marks import checked_tags
 from cloche.history.notes import unpack_created
 from cloche.history.reading import unpack_started
@@ -22,7 +22,7 @@ class StartRequest:
     """The values are plain and as they came: whoever begins the run holds them against its schemas.
 
     `workflow` is a workflow's id or a version's; `given` has `state` and `context` where there are any,
-    `more` the `tags` of the run, and of a retry what is asked for (`worker.retry_request`).
+    `more` the `tags` and the `deadline` of the run, and of a retry what is asked for (`worker.retry_request`).
     """
 
     workflow: str
@@ -41,6 +41,7 @@ class StartRequest:
         *,
         per_step: bool,
         tags: Mapping[str, str] | None = None,
+        deadline: TimeMs | None = None,
     ) -> StartRequest:
         """
         Raises:
@@ -51,7 +52,10 @@ class StartRequest:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
             given["state"] = plain(initial_state, "initial_state")
-        return cls(workflow, plain(input_data, "input"), given, per_step, {"tags": checked_tags(tags)} if tags else {})
+        more: dict[str, Any] = {"tags": checked_tags(tags)} if tags else {}
+        if deadline is not None:
+            more["deadline"] = deadline
+        return cls(workflow, plain(input_data, "input"), given, per_step, more)
 
     def digest(self, workflow: str) -> bytes:
         """What makes it the same request; `workflow` is the workflow's id, also where a version of it was named."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
+from cloche.run.observing import Observer, Observing
 from cloche.run.ports import ChildStart, Listening, RunServices
 from cloche.sandbox.switch_interval import SWITCH_INTERVAL_S
 from cloche.status import FINAL
+from cloche.steps.output import begin_capture, end_capture
 from cloche.steps.registry import Registry
 from cloche.steps.runner import LocalRunner
 from cloche.steps.threads import StepThreads
@@ -35,7 +37,7 @@ from cloche.worker.callbacks import Callbacks
 from cloche.worker.cell_cache import BYTES_MAX
 from cloche.worker.cells import WorkerCells
 from cloche.worker.claims import Claims
-from cloche.worker.committer import Committer
+from cloche.worker.committer import Committer, ObservedLog
 from cloche.worker.descendants import Descendants
 from cloche.worker.drivers import Drivers
 from cloche.worker.heartbeat import LOOP_STALL_MAX_S
@@ -48,6 +50,7 @@ from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
+from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -80,6 +83,7 @@ class Worker:
         policies: which policy new runs begin under.
         handle: what a step that starts a run is given, of the run's key and its workflow.
         resources: what steps are given beside their arguments, by class.
+        observers: who hears of what happens to its runs.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Worker:
         policies: InForce | None = None,
         handle: Handle = lambda key, workflow: key,
         resources: Mapping[type, Any] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         checkpoints = checkpoints or store.checkpoints
         timers, tasks, listeners = Timers(world), WorkerTasks(), Listeners()
@@ -137,7 +142,7 @@ class Worker:
             end=lambda key, reason: self.requests.end_blocked(key, reason),
         )
         self.drivers = self._drivers(Callbacks(store, tasks))
-        self.services = self._services(world, timers, tasks, lanes, checkpoints, handle, thread)
+        self.services = self._services(world, timers, tasks, lanes, checkpoints, handle, thread, observers)
         self.starting = Starting(
             self.services,
             self.drivers,
@@ -162,6 +167,7 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
+        self.schedules = ScheduleRunner(self.services, policies_of, self.inbox.look_soon)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
         return Drivers(
@@ -187,9 +193,12 @@ class Worker:
         checkpoints: Checkpoints,
         handle: Handle,
         thread: StoreThread,
+        observers: Sequence[Observer],
     ) -> RunServices:
         """What each run is given."""
         hangs = self.membership.publish_soon
+        committer = Committer(self.store, self.drivers.drives_one, thread, lanes.loop)
+        observer = Observing(observers) if observers else None
         return RunServices(
             store=self.store,
             checkpoints=checkpoints,
@@ -198,13 +207,14 @@ class Worker:
             lanes=lanes,
             registry=self.registry,
             cells=self.cells,
-            log=Committer(self.store, self.drivers.drives_one, thread, lanes.loop),
+            log=committer if observer is None else ObservedLog(committer, observer, world.monotonic),
             ownership=self.claims,
             supervisor=self.drivers,
             child_runs=_ChildRuns(self, handle),
             quarantine=StepQuarantine(world, timers),
             runner=LocalRunner(StepThreads(on_hung=hangs), on_hung=hangs),
             tasks=tasks,
+            observer=observer,
         )
 
     @property
@@ -219,10 +229,12 @@ class Worker:
             StoreError: the store did not answer.
         """
         self.cells.begin()
+        begin_capture()
         try:
             await self.claims.begin()
             await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
         except BaseException:
+            end_capture()
             self.cells.end()
             raise
 
@@ -299,7 +311,7 @@ class Worker:
         self.services.lanes.close()
         await self.membership.leave()
         await self.services.log.close()
-        self.closed = True
+        self._closed()
         self.inbox.close()
         self.listeners.announce_others(())
 
@@ -317,6 +329,11 @@ class Worker:
         await self.services.log.close()
         self.cells.end()
         self.services.lanes.close()
+        self._closed()
+
+    def _closed(self) -> None:
+        if not self.closed:
+            end_capture()
         self.closed = True
 
 
@@ -331,6 +348,9 @@ class _Work:
         self._worker = worker
 
     async def adopt(self, row: RunRow) -> None:
+        services = self._worker.services
+        if services.observer is not None and row.wake_at is not None:
+            services.observer.claimed(max(services.world.now() - row.wake_at, 0) / 1000)
         await self._worker.starting.adopt(row)
 
     async def look(self) -> None:
@@ -339,6 +359,7 @@ class _Work:
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
+        await worker.schedules.look()
         worker.listeners.announce_others(worker.drivers.keys())
 
     def lose_all(self) -> None:

@@ -55,6 +55,12 @@ def token(store: str, tmp: Path) -> None:
     cloche("token", "revoke", id, "--store", store)
 
 
+def webhook(store: str, tmp: Path) -> None:
+    cloche("webhook", "put", "ops", "--to", "https://ops.example.com/", "--store", store)
+    cloche("webhook", "delete", "ops", "--store", store)
+    cloche("webhook", "list", "--store", store)
+
+
 def prune(store: str, tmp: Path) -> None:
     cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
     assert cloche("prune", "--older-than", "0s", "--store", store, "--dry-run").code == 0
@@ -81,15 +87,23 @@ def bulk(store: str, tmp: Path) -> None:
     assert cloche("bulk", "cancel", "--since", "1h", "--yes", "--store", store).code == 0
 
 
+def schedule(store: str, tmp: Path) -> None:
+    cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
+    for words in (["put", "s", "math", "--every", "1h"], ["pause", "s"], ["resume", "s"], ["delete", "s"]):
+        assert cloche("schedule", *words, "--store", store).code == 0
+
+
 # The commands that act, with what they do and what that is in the log, the last first.
 COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "deploy": (deploy, ["deployed"]),
     "tenant": (tenant, ["reinstated", "released", "quarantined", "suspended", "deployed"]),
     "token": (token, ["token revoked", "token rotated", "token created"]),
+    "webhook": (webhook, ["webhook deleted", "webhook put"]),
     "prune": (prune, ["collected", "pruned"]),
     "import": (import_, ["imported"]),
     "bulk": (bulk, ["bulk"]),
     "upgrade": (upgrade, ["upgraded"]),
+    "schedule": (schedule, ["schedule"] * 4),
 }
 ON_A_SERVER_ALONE = {"migrate"}
 # Reading, and what callers ask of runs: the log of the run has that.

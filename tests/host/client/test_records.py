@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 from support.apps import in_loop
 
-from cloche import Cloche, Kind, RunRecord, create_workflow, step
-from cloche.history.messages import StepCompleted
+from cloche import Cloche, Kind, RunRecord, create_workflow, records, step
+from cloche.records import StepCompleted
 
 
 @step
@@ -59,7 +59,8 @@ async def test_a_record_is_ready_for_json() -> None:
         history = await (await run_of(app)).history()
     data = [json.loads(json.dumps(one.to_data(), allow_nan=False)) for one in history]
     completed = next(one for one in data if (one["kind"], one["path"]) == ("step_completed", "image"))
-    assert {"seq", "kind", "time", "call", "path", "size", "hash", "body"} == set(completed)
+    assert {"seq", "kind", "time", "call", "path", "size", "hash", "times", "body", "message"} == set(completed)
+    assert set(completed["times"]) == {"queue_ms", "work_ms", "retry_wait_ms", "suspended_ms"}
     assert "hex:636174" in json.dumps(completed["body"])
 
 
@@ -69,3 +70,18 @@ async def test_a_record_has_its_message_as_an_object() -> None:
         history = await (await run_of(app)).history()
     messages = [one.message for one in history]
     assert next(one.value for one in messages if isinstance(one, StepCompleted)) == b"cat"
+
+
+def test_every_class_of_a_message_is_in_one_place() -> None:
+    assert {one.__name__ for one in get_args(records.Message)} | {"Kind", "Message", "RunRecord"} == set(
+        records.__all__
+    )
+
+
+@in_loop
+async def test_what_a_record_says_is_there_by_name_for_json() -> None:
+    async with Cloche() as app:
+        history = await (await run_of(app)).history()
+    said = {(one.path, one.kind): json.loads(json.dumps(one.to_data()))["message"] for one in history}
+    assert said["image", Kind.STEP_COMPLETED] == {"value": "hex:636174", "state": None}
+    assert said["size", Kind.STEP_COMPLETED]["value"] == {"size": 3, "odd": "NaN", "data": "hex:636174"}

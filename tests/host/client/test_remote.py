@@ -234,3 +234,36 @@ async def test_runs_are_found_retried_and_explained_over_a_server(journal: Journ
         assert (again.id, (await again.result()).status) == ("r1\x1fr1", "failed")
         report = await client.bulk("retry", where={"tags": {"n": "2"}})
         assert report.made == ["r2\x1fr1"]
+
+
+@in_loop
+async def test_schedules_are_put_fired_and_read_over_a_server(journal: Journal) -> None:
+    async with both(adding(journal)) as (client, worker):
+        ours, theirs = worker.schedules, client.schedules
+        names = [name for name, one in inspect.getmembers(type(ours), inspect.isfunction) if not name.startswith("_")]
+        for name in names:
+            expected = list(inspect.signature(getattr(ours, name)).parameters)
+            assert list(inspect.signature(getattr(theirs, name)).parameters) == expected, name
+        made = await theirs.put("s/1", "adding", cron="0 3 * * *", tz="Europe/Berlin", input={"v": 1}, overlap="queue")
+        assert made == await ours.get("s/1") == await theirs.get("s/1")
+        await theirs.put("later", "adding", at="2046-01-01T00:00:00+00:00")
+        assert await theirs.list() == await ours.list()
+        run = await theirs.fire("s/1")
+        assert (await run.result()).unwrap() == {"v": 2}
+        assert await theirs.firings("s/1", limit=5) == await ours.firings("s/1")
+        assert (await theirs.pause("s/1")).is_paused
+        assert (await theirs.resume("s/1")).next_at == made.next_at
+        await theirs.delete("s/1")
+        with pytest.raises(NotFound, match="no schedule 's/1'"):
+            await theirs.get("s/1")
+        with pytest.raises(UsageError, match="no cron expression"):
+            await theirs.put("s", "adding", cron="x")
+
+
+def test_a_schedule_is_put_without_async(journal: Journal) -> None:
+    from cloche import SyncCloche
+
+    with SyncCloche(workflows=[adding(journal)]) as app:
+        assert app.schedules.put("s", "adding", every=3_600, input={"v": 1}).when == "every 3600 s"
+        assert app.schedules.fire("s").result().unwrap() == {"v": 2}
+        assert [one.outcome for one in app.tenant("default").schedules.firings("s")] == ["fired"]

@@ -16,7 +16,7 @@ from cloche.history import RunId, RunKey, TenantId
 from cloche.store import MemoryStore
 from cloche.worker.answers import token_of
 
-DEEDS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
+ACTIONS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "get": lambda tenant, run: tenant.get(run),
     "view": lambda tenant, run: tenant.view(run),
     "resume": lambda tenant, run: tenant.resume(run, resume_data={"add": 1}),
@@ -69,8 +69,8 @@ async def test_a_next_process_goes_on_with_the_runs_of_every_tenant(journal: Jou
 
 
 @in_loop
-@pytest.mark.parametrize("deed", DEEDS)
-async def test_a_run_of_another_tenant_is_not_found_as_one_that_never_was(journal: Journal, deed: str) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_a_run_of_another_tenant_is_not_found_as_one_that_never_was(journal: Journal, action: str) -> None:
     async with AppOn(MemoryStore(), workflows=[asking(journal)]) as app:
         theirs, stranger = app.tenant("acme"), app.tenant("umbra")
         await (await theirs.start("w", {"v": 1}, run_id="r1")).result()
@@ -78,7 +78,7 @@ async def test_a_run_of_another_tenant_is_not_found_as_one_that_never_was(journa
         said = []
         for run in ("r1", "never"):
             with pytest.raises(NotFound) as refusal:
-                await DEEDS[deed](stranger, run)
+                await ACTIONS[action](stranger, run)
             error = refusal.value
             said.append((error.message.replace(run, "RUN"), error.kind, error.id.replace(run, "RUN")))
         assert said[0] == said[1]
@@ -93,7 +93,7 @@ def test_every_way_to_name_a_run_was_tried() -> None:
         for name, method in inspect.getmembers(Tenant, inspect.iscoroutinefunction)
         if "run_id" in inspect.signature(method).parameters and not name.startswith("_")
     } - {"start", "evaluate"}  # these name a run that begins
-    assert named == {deed.split(" ")[0] for deed in DEEDS}
+    assert named == {action.split(" ")[0] for action in ACTIONS}
 
 
 @in_loop

@@ -199,9 +199,9 @@ F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP, FIOASYNC = 10, 15, 0x8901, 0x8902, 
 mine, ends = struct.pack("i", os.getpid()), [socket.socketpair() for _ in range(7)]
 made = [socket.socket(), os.open("/etc/passwd", os.O_RDONLY)]
 done = {}
-def tries(name, deed):
+def tries(name, action):
     try:
-        deed()
+        action()
         done[name] = "done"
     except OSError as error:
         done[name] = errno.errorcode[error.errno]

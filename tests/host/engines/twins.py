@@ -141,12 +141,12 @@ class Script:
         if call in self._suspended and self.random.random() < 0.6:
             self._suspended.discard(call)
             return event(9, time, call, {"path": "there"})
-        deed = self.random.choices(list(self._moods), list(self._moods.values()))[0]
-        if deed == "suspend":
+        action = self.random.choices(list(self._moods), list(self._moods.values()))[0]
+        if action == "suspend":
             self._suspended.add(call)
             return event(3, time, call, {"path": "there", "payload": self.value()})
         del open_calls[call]
-        match deed:
+        match action:
             case "fail":
                 return event(2, time, call, self._failure(2))
             case "bail":

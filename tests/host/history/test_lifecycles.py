@@ -72,6 +72,8 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
     Kind.STEP_WROTE: encode({"value": None}),
+    Kind.STEP_LOGGED: encode({"attempt": 1, "lines": [[2, "so far"]]}),
+    Kind.ATTEMPT_QUEUED: encode({"ms": 20}),
     Kind.TAGS_SET: encode({"tags": {"plan": "pro"}}),
     Kind.ENTERED: wire(Enter(Path("W"), None)),
     Kind.LEFT: wire(Leave(Path("W"), [0, None])),

@@ -88,6 +88,8 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "HOOK_FAILED": 35,
         "TAGGED": 36,
         "DEADLINE_SET": 37,
+        "STEP_LOGGED": 46,
+        "ATTEMPT_QUEUED": 47,
     }
 
 
@@ -95,6 +97,7 @@ def test_a_kind_is_an_event_a_command_or_a_note_of_the_host() -> None:
     assert set() == EVENTS & COMMANDS
     notes = {Kind.RUN_CREATED, Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.RUN_CANCELED, Kind.RUN_STOPPED}
     notes |= {Kind.RUN_PAUSED, Kind.RUN_CONTINUED, Kind.LATE_RESULT, Kind.STEP_WROTE, Kind.TAGS_SET}
+    notes |= {Kind.STEP_LOGGED, Kind.ATTEMPT_QUEUED}
     assert set(Kind) - EVENTS - COMMANDS == {*notes, Kind.CANCEL_REQUESTED}
     assert COMMANDS | notes >= ENDS
 

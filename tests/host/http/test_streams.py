@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from pathlib import Path
@@ -53,8 +54,6 @@ async def test_a_stream_goes_on_after_the_number_that_was_seen(journal: Journal)
 
 @in_loop
 async def test_a_stream_may_wait_for_the_end(journal: Journal) -> None:
-    import asyncio
-
     async with served(asking(journal)) as (ask, _):
         await started(ask, "asking", {"v": 1}, "r1")
         following = asyncio.create_task(ask.get("/v1/runs/r1/events", params={"until": "ended"}))
@@ -68,8 +67,6 @@ async def test_a_stream_may_wait_for_the_end(journal: Journal) -> None:
 async def test_a_stream_that_is_silent_pings(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "PING_S", 0.01)
     async with served(asking(journal)) as (ask, app):
-        import asyncio
-
         await started(ask, "asking", {"v": 1}, "r1")
         following = asyncio.create_task(ask.get("/v1/runs/r1/events", params={"until": "ended"}))
         await asyncio.sleep(0.2)
@@ -96,7 +93,8 @@ async def test_what_a_slow_reader_has_not_taken_is_not_read(journal: Journal) ->
                 yield record
 
         run.stream = counted
-        texts: Any = streams._events(service, run, 0, "none", Principal("p", Role.VIEWER), final=False)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        texts: Any = streams._events(service, run, 0, "none", Principal("p", Role.VIEWER), gone, final=False)
         for _ in range(5):
             await anext(texts)
         assert len(asked) <= 6
@@ -105,8 +103,6 @@ async def test_what_a_slow_reader_has_not_taken_is_not_read(journal: Journal) ->
 
 @in_loop
 async def test_a_principal_has_no_more_streams_than_it_may(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     from cloche.http import rates
 
     monkeypatch.setattr(rates, "STREAMS_MAX", 2)

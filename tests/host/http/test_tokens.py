@@ -28,7 +28,10 @@ VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
 ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
+    ("GET", "/metrics"): VIEWER,
     ("GET", "/v1/me"): VIEWER,
+    ("POST", "/v1/session"): VIEWER,
+    ("DELETE", "/v1/session"): VIEWER,
     ("GET", "/v1/usage"): VIEWER,
     ("GET", "/v1/workers"): VIEWER,
     ("GET", "/v1/workflows"): VIEWER,
@@ -56,17 +59,31 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/why"): VIEWER,
     ("GET", "/v1/failures"): VIEWER,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
+    ("GET", "/v1/schedules"): VIEWER,
+    ("GET", "/v1/schedules/{schedule_id}"): VIEWER,
+    ("GET", "/v1/schedules/{schedule_id}/firings"): VIEWER,
+    ("PUT", "/v1/schedules/{schedule_id}"): OPERATOR,
+    ("DELETE", "/v1/schedules/{schedule_id}"): OPERATOR,
+    ("POST", "/v1/schedules/{schedule_id}/pause"): OPERATOR,
+    ("POST", "/v1/schedules/{schedule_id}/resume"): OPERATOR,
+    ("POST", "/v1/schedules/{schedule_id}/fire"): OPERATOR,
     ("GET", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens"): ADMIN,
     ("POST", "/v1/tokens/{token_id}/rotate"): ADMIN,
     ("DELETE", "/v1/tokens/{token_id}"): ADMIN,
+    ("GET", "/v1/webhooks"): ADMIN,
+    ("PUT", "/v1/webhooks/{name}"): ADMIN,
+    ("DELETE", "/v1/webhooks/{name}"): ADMIN,
+    ("GET", "/v1/webhooks/{name}/deliveries"): ADMIN,
 }
-OF_ALL_TENANTS = {("GET", "/v1/workers")}
+OF_ALL_TENANTS = {("GET", "/metrics"), ("GET", "/v1/workers")}
 OF_A_RUN = [endpoint for endpoint in ENDPOINTS if "{run_id}" in endpoint[1]]
 
 
 def place(path: str, run: str = "r1") -> str:
-    return path.format(workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody", token="door")
+    return path.format(
+        workflow="adding", version="v", run_id=run, seq=1, name="paid", token_id="nobody", token="door", schedule_id="s"
+    )
 
 
 Who = tuple[Role, str | None]

@@ -318,6 +318,10 @@ async def test_what_is_too_large_or_has_no_id_is_refused_before_it_is_read() -> 
         error = await refusal(app, "x" * 1_001)
         assert (error.reason, error.limit, error.value, error.asked) == ("limit-exceeded", "source_bytes", 1_000, 1_001)
         assert (await refusal(app, ONCE, workflow="a\nb")).reason == "bad-id"
+        assert (await refusal(app, ONCE, workflow=None)).message == (
+            "the code of tenant acme cannot be deployed: give the workflow an id of 1 to 200 bytes without control characters: "
+            "deploy(…, workflow='…')"
+        )
 
 
 @in_loop

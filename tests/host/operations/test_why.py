@@ -14,6 +14,7 @@ from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 import cloche
 from cloche import Client, Cloche, Policy, create_step, create_workflow, start_child, workflow
 from cloche.errors import NotFound
+from cloche.history import Kind
 from cloche.store import MemoryStore
 from cloche.testing import TestApp
 
@@ -143,6 +144,57 @@ async def child_suspended(scene: Scene) -> None:
     await (await scene.start(outer)).result()
 
 
+async def grandchild_suspended(scene: Scene) -> None:
+    @workflow(id="middle")
+    async def middle(data: dict[str, int]) -> Any:
+        return await start_child("inner", data)
+
+    @workflow(id="w")
+    async def outer(data: dict[str, int]) -> Any:
+        return await start_child("middle", data)
+
+    scene.app._running.register([flow_of(scene.journal.ask(), id="inner"), middle])
+    await (await scene.start(outer)).result()
+
+
+async def child_waits_for_an_event(scene: Scene) -> None:
+    scene.app._running.register([create_workflow(id="inner").wait_for_event("paid").commit()])
+
+    @workflow(id="w")
+    async def outer(data: dict[str, int]) -> Any:
+        return await start_child("inner", data)
+
+    await scene.start(outer)
+    await until(lambda: scene.app.is_idle)
+
+
+async def step_of_native_code_suspended(scene: Scene) -> None:
+    ask = scene.journal.ask()
+
+    @workflow(id="w")
+    async def native(data: dict[str, int]) -> Any:
+        return await ask(data)
+
+    await (await scene.start(native)).result()
+
+
+async def canceled_while_a_step_works(scene: Scene) -> None:
+    await step_at_work(scene)
+    run = await scene.app.get("r1")
+    await scene.app.cancel("r1")
+    async for record in run.stream():
+        if record.kind is Kind.CANCEL_REQUESTED:
+            return
+
+
+async def code_in_quarantine(scene: Scene) -> None:
+    tenant = scene.app.tenant("default")
+    version = await tenant.deploy(create_workflow(id="w").wait_for_event("paid").commit().graph)
+    await tenant.start(version, run_id="r1")
+    await until(lambda: scene.app.is_idle)
+    await tenant.quarantine(version, "a hole")
+
+
 async def paused(scene: Scene) -> None:
     flow = flow_of(scene.journal.inc(), scene.journal.dbl())
     run = await scene.app.start(flow, {"v": 1}, run_id="r1", per_step=True)
@@ -187,7 +239,12 @@ SITUATIONS: dict[Callable[[Scene], Awaitable[None]], tuple[str, str | None, list
     is_tried_again: ("retry", "charge", [], ["start-worker", "cancel"]),
     step_at_work: ("step", "work", [], ["cancel"]),
     many_steps_at_work: ("step", "work0", [], ["cancel"]),
-    child_suspended: ("child", None, [], ["cancel"]),
+    child_suspended: ("child", None, [], ["resume", "cancel"]),
+    grandchild_suspended: ("child", None, [], ["resume", "cancel"]),
+    child_waits_for_an_event: ("child", None, [], ["event", "cancel"]),
+    step_of_native_code_suspended: ("suspended", "ask", ["ask"], ["resume", "cancel"]),
+    canceled_while_a_step_works: ("canceling", None, [], ["cancel"]),
+    code_in_quarantine: ("held", None, [], ["release", "cancel"]),
     paused: ("paused", None, [], ["resume", "cancel"]),
     held_back: ("held", None, [], ["reinstate", "cancel"]),
     queued: ("queued", None, [], ["start-worker", "cancel"]),
@@ -210,7 +267,7 @@ async def test_each_situation_has_its_reason(situation: Any, journal: Journal) -
             assert found.step == step
         assert found.sentence
         assert found.since is not None
-        assert all(action.description and action.call for action in found.actions)
+        assert all(action.description and action.command and action.call for action in found.actions)
         assert await (await app.get("r1")).why() == found
         scene.held.set()
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel
 from support.apps import KEY, AppOn, ManualWorld, in_loop, until
 from support.guests import needs_python
 
 import cloche
-from cloche import Cloche, DirectEngine, StepContext, create_step, create_workflow, step, workflow
+from cloche import Cloche, DirectEngine, StepContext, create_step, create_workflow, start_child, step, workflow
 from cloche.engines import CellSource, SandboxEngine
 from cloche.errors import InvalidInput
 from cloche.history import Kind
@@ -21,7 +23,6 @@ from cloche.tenancy import Policy
 from cloche.testing import double
 from cloche_codegen import Step
 
-ADVICE = ": it takes several where they have no default"
 ENGINES: list[type[CellSource]] = [SandboxEngine, DirectEngine]
 
 
@@ -142,17 +143,41 @@ async def optional(name: str, plan: str = "free", *, seats: int = 1) -> str:
     return f"{name} {plan} {seats}"
 
 
+class Order(BaseModel):
+    order: str
+
+
 @workflow
-async def too_much_for_a_child(name: str) -> list[str]:
-    said = [await optional(name), await optional(name=name)]
-    try:
-        await optional(name, "pro")
-    except TypeError as error:
-        said.append(str(error))
-    try:
-        await optional(name, seats=2)
-    except TypeError as error:
-        said.append(str(error))
+async def all_optional(a: int = 1, b: int = 2) -> list[int]:
+    return [a, b]
+
+
+@workflow
+async def by_name_alone(**more: int) -> dict[str, int]:
+    return dict(more)
+
+
+@workflow
+async def of_a_model(order: Order, tip: Decimal = Decimal(1), *notes: str, **more: int) -> Any:
+    return [type(order).__name__, order.order, tip + 1, list(notes), more]
+
+
+@workflow
+async def asks_for_children(name: str) -> list[Any]:
+    said: list[Any] = [
+        await optional(name),
+        await optional(name, "pro"),
+        await optional(name=name, seats=2),
+        await of_a_model(Order(order="o")),
+        await of_a_model(Order(order="o"), Decimal(3), "a", "b", k=4),
+        await start_child(optional, {"name": name, "seats": 3}),
+        await start_child("optional", name),
+    ]
+    for wrong in (lambda: optional(), lambda: optional(name, size=2), lambda: start_child(cast("Any", add), name)):
+        try:
+            await wrong()
+        except TypeError as error:
+            said.append(str(error))
     return said
 
 
@@ -160,14 +185,73 @@ async def too_much_for_a_child(name: str) -> list[str]:
 @in_loop
 async def test_no_argument_of_a_child_is_dropped(engine: Any) -> None:
     needs_python()
-    async with Cloche(workflows=[too_much_for_a_child, optional], engine=engine()) as app:
-        result = (await (await app.start(too_much_for_a_child, "ann")).result()).unwrap()
+    flows: Any = [asks_for_children, optional, of_a_model]
+    async with Cloche(workflows=flows, engine=engine()) as app:
+        result = (await (await app.start(asks_for_children, "ann")).result()).unwrap()
     assert result == [
         "ann free 1",
+        "ann pro 1",
+        "ann free 2",
+        ["Order", "o", "2", [], {}],
+        ["Order", "o", "4", ["a", "b"], {"k": 4}],
+        "ann free 3",
         "ann free 1",
-        f"optional() takes one argument, 'name', as a run of its own, not 'plan'{ADVICE}",
-        f"optional() takes one argument, 'name', as a run of its own, not 'seats'{ADVICE}",
+        "optional() missing 1 required positional argument: 'name'",
+        "optional() got an unexpected keyword argument 'size'",
+        "start_child takes a workflow or its id, and this is a step: await it",
     ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("flow", "given", "result", "recorded"),
+    [
+        (optional, "ann", "ann free 1", "ann"),
+        (optional, {"name": "ann", "seats": "2"}, "ann free 2", {"name": "ann", "seats": 2}),
+        (of_a_model, {"order": "o"}, ["Order", "o", "2", [], {}], {"order": {"order": "o"}}),
+        (of_a_model, Order(order="o"), ["Order", "o", "2", [], {}], {"order": {"order": "o"}}),
+        (
+            of_a_model,
+            {"order": {"order": "o"}, "tip": 2, "notes": ["a"], "k": 1},
+            ["Order", "o", "3", ["a"], {"k": 1}],
+            {"order": {"order": "o"}, "tip": "2", "notes": ["a"], "k": 1},
+        ),
+        (all_optional, None, [1, 2], {}),
+        (all_optional, {"b": 5}, [1, 5], {"b": 5}),
+        (all_optional, 7, [7, 2], 7),
+        (by_name_alone, {"b": 5}, {"b": 5}, {"b": 5}),
+    ],
+    ids=lambda one: getattr(one, "id", None),
+)
+@in_loop
+async def test_an_input_is_one_value_or_parameters_by_name(
+    engine: Any, flow: Any, given: Any, result: Any, recorded: Any
+) -> None:
+    needs_python()
+    found = await result_of(flow, given, engine=engine())
+    assert (found.unwrap(), found.input) == (result, recorded)
+
+
+@in_loop
+async def test_what_is_no_parameter_is_invalid_input() -> None:
+    needs_python()
+    with pytest.raises(InvalidInput, match="size: Extra inputs are not permitted"):
+        await result_of(optional, {"name": "ann", "size": 2})
+    with pytest.raises(InvalidInput, match="seats: Input should be a valid integer"):
+        await result_of(optional, {"name": "ann", "seats": "many"})
+
+
+@in_loop
+async def test_deployed_code_takes_parameters_by_name_too() -> None:
+    needs_python()
+    source = "from cloche import workflow\n@workflow\nasync def w(x, tip=3, *, c=4): return [x, tip, c]"
+    async with Cloche() as app:
+        await app.deploy("acme", source, workflow="w", language="python")
+        found = [
+            (await (await app.tenant("acme").start("w", one)).result()).unwrap()
+            for one in (1, {"x": 2, "tip": 5}, {"x": 2, "c": 5}, {"tip": 5})
+        ]
+    assert found == [[1, 3, 4], [2, 5, 4], [2, 3, 5], [{"tip": 5}, 3, 4]]
 
 
 @workflow
@@ -181,11 +265,11 @@ async def test_a_step_that_nobody_awaits_fails_the_run() -> None:
     needs_python()
     result = await result_of(forgets, 5)
     assert result.status == "failed"
-    assert result.error.message == (
-        "'with_tip' was called and never awaited, so it never ran: write await with_tip(...)"
-    )
     function: Any = forgets.function
     _, line = inspect.getsourcelines(function)
+    assert result.error.message == (
+        f"test_calls.py:{line + 2}: 'with_tip' was called and never awaited, so it never ran: write await with_tip(...)"
+    )
     assert f'File "test_calls.py", line {line + 2}, in forgets' in result.error.traceback
 
 

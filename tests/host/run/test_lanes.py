@@ -144,14 +144,14 @@ async def test_places_go_to_tenants_in_turns_and_past_those_who_gave_up() -> Non
 async def test_a_heavy_turn_waits_for_one_of_each_other_tenant_and_not_for_all_of_one() -> None:
     lanes, began, gate = Lanes(), list[str](), threading.Event()
 
-    def deed(tenant: str) -> None:
+    def action(tenant: str) -> None:
         began.append(tenant)
         gate.wait(30)
 
     places, each = lanes.heavy.free, lanes.heavy.free - 1
-    tasks = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(deed, "flood"))) for _ in range(50)]
+    tasks = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(action, "flood"))) for _ in range(50)]
     await until(lambda: len(began) == each)
-    tasks.append(asyncio.create_task(lanes.beside(TenantId("small"), partial(deed, "small"))))
+    tasks.append(asyncio.create_task(lanes.beside(TenantId("small"), partial(action, "small"))))
     await asyncio.sleep(0)
     tasks[each].cancel()  # it waits: its place goes to the next
     gate.set()
@@ -181,16 +181,16 @@ async def test_who_gives_up_as_its_place_is_given_passes_it_on() -> None:
 async def test_one_thread_is_left_for_other_tenants() -> None:
     lanes, began, gate = Lanes(), list[str](), threading.Event()
 
-    def deed(tenant: str) -> None:
+    def action(tenant: str) -> None:
         began.append(tenant)
         if tenant == "flood":
             gate.wait(30)
 
     each = lanes.heavy.free - 1
-    flood = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(deed, "flood"))) for _ in range(50)]
+    flood = [asyncio.create_task(lanes.beside(TenantId("flood"), partial(action, "flood"))) for _ in range(50)]
     await until(lambda: len(began) == each)
     for name in ("small", "other"):
-        await lanes.beside(TenantId(name), partial(deed, name))
+        await lanes.beside(TenantId(name), partial(action, name))
     assert began[each:] == ["small", "other"]
     gate.set()
     await asyncio.gather(*flood)
@@ -275,13 +275,13 @@ async def test_a_tenant_that_may_have_no_more_keeps_its_turn() -> None:
 async def test_cheap_heavy_turns_go_before_dear_ones() -> None:
     lanes, began, gate = Lanes(), list[str](), threading.Event()
 
-    def deed(tenant: str, seconds: float) -> None:
+    def action(tenant: str, seconds: float) -> None:
         began.append(tenant)
         gate.wait(30)
         time.sleep(seconds)
 
     tasks = [
-        asyncio.create_task(lanes.beside(TenantId(tenant), partial(deed, tenant, seconds)))
+        asyncio.create_task(lanes.beside(TenantId(tenant), partial(action, tenant, seconds)))
         for _ in range(40)
         for tenant, seconds in (("dear", 0.05), ("cheap", 0.0))
     ]

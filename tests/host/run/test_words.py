@@ -104,6 +104,13 @@ async def named(n: int) -> list[Any]:
 
 
 @cloche.workflow
+async def in_turns(n: int) -> list[int]:
+    with scope("pages"):
+        done = await gather(*[double(x) for x in range(n)], limit=2)
+    return [*done, await double(n)]
+
+
+@cloche.workflow
 async def cleans_up(n: int) -> str:
     create_task(cleaned(), name="left")
     return f"{await double(n)}"
@@ -160,6 +167,16 @@ def test_a_race_says_who_has_won_and_a_scope_is_a_part_of_paths() -> None:
     assert result.unwrap() == EXPECTED["named"]
     paths = ["double", "refund/double", "refund/double#2", "refund/double#3", "refund/last/double", "double#2"]
     assert [path for path in result.steps if "double" in path] == paths
+
+
+@each_engine
+@in_loop
+async def test_calls_that_wait_for_their_turn_keep_their_scope(engine: str) -> None:
+    needs_python()
+    async with Cloche("memory:", workflows=[in_turns], engine=ENGINES[engine]()) as app:
+        result = await (await app.start(in_turns, 4)).result()
+    assert result.unwrap() == [0, 2, 4, 6, 8]
+    assert sorted(result.steps) == ["double", "pages/double", *(f"pages/double#{number}" for number in (2, 3, 4))]
 
 
 def test_a_task_that_nobody_has_awaited_is_canceled_and_cleans_up() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from cloche.sandbox import artefacts
 from cloche.sandbox.artefacts import cache_directory, compiled
 from cloche.sandbox.engine import engine
 
@@ -54,7 +53,7 @@ def test_a_guest_is_compiled_once_and_kept_privately(cache: Path) -> None:
 def test_its_name_holds_all_that_it_depends_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled("one", WASM)
     compiled("two", OTHER)
-    monkeypatch.setattr(artefacts, "version", lambda _: "99.0.0")
+    monkeypatch.setattr("cloche.sandbox.engine.version", lambda _: "99.0.0")
     compiled("one", WASM)
     assert len(list(cache.glob("*.cwasm"))) == 3
 

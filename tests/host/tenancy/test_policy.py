@@ -391,8 +391,12 @@ def test_wider_is_what_allows_more() -> None:
 
 
 HERE, BUDGETS, RATES = "host/tenancy/test_policy.py", "hostile/test_budgets.py", "hostile/test_rates.py"
+EVENTS = (
+    "host/worker/test_waiting_events.py",
+    "test_more_events_than_may_wait_are_refused_to_their_sender",
+)
+SCHEDULES = ("host/worker/test_schedules.py", "test_a_tenants_schedules_keep_within_its_policy")
 SUMS = "hostile/test_sums.py"
-EVENTS = ("host/worker/test_waiting_events.py", "test_more_events_than_may_wait_are_refused_to_their_sender")
 # Which test runs into a bound that is not among `CASES`.
 ELSEWHERE = {
     "source_bytes": (HERE, "test_source_bytes_are_counted_before_anything_is_stored"),
@@ -416,6 +420,8 @@ ELSEWHERE = {
     "waiting_event_bytes": EVENTS,
     "tenant_waiting_events": EVENTS,
     "tenant_waiting_event_bytes": EVENTS,
+    "schedules": SCHEDULES,
+    "schedule_every_s": SCHEDULES,
     "host_closures": ("host/steps/test_host_closures.py", "test_it_needs_the_leave_of_the_policy"),
 }
 

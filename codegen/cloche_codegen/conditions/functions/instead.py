@@ -16,6 +16,8 @@ from cloche_codegen.conditions.functions.refusals import refused
 from cloche_codegen.conditions.functions.source import Written
 
 _A_STEP: Final = "make a step of it, and await that"
+_READ: Final = "read it in a step, or pass it in the workflow's input"
+_AT_ONCE: Final = "what should go on side by side is awaited together: gather(…), create_task(…)"
 _CONNECTIONS: Final = ("open_connection", "open_unix_connection", "start_server", "start_unix_server")
 _PROCESSES: Final = ("create_subprocess_exec", "create_subprocess_shell")
 INSTEAD: Final[dict[str, tuple[str, str]]] = {
@@ -27,6 +29,16 @@ INSTEAD: Final[dict[str, tuple[str, str]]] = {
     "asyncio.to_thread": ("needs a thread, which a workflow does not have", _A_STEP),
     **{f"asyncio.{name}": ("opens a connection, which is outside of a workflow", _A_STEP) for name in _CONNECTIONS},
     **{f"asyncio.{name}": ("starts a process, which is outside of a workflow", _A_STEP) for name in _PROCESSES},
+    "os.environ": ("is of a process, and a workflow goes on in another one", _READ),
+    "os.getenv": ("reads what is of a process, and a workflow goes on in another one", _READ),
+    "urllib.request": ("opens connections, which are outside of a workflow", _A_STEP),
+}
+MODULES: Final[dict[str, tuple[str, str]]] = {  # whatever of them is used
+    "os": ("is of the system, which is outside of a workflow", _A_STEP),
+    "subprocess": ("starts a process, which is outside of a workflow", _A_STEP),
+    "multiprocessing": ("starts processes, which a workflow does not have", _AT_ONCE),
+    "socket": ("opens a connection, which is outside of a workflow", _A_STEP),
+    "threading": ("is for threads, which a workflow does not have", _AT_ONCE),
 }
 
 
@@ -36,8 +48,8 @@ def check_words(source: Written, look_up: Lookup) -> None:
         NotUnderGlass: something in it cannot work in a workflow.
     """
     for node, named in _uses(source, look_up):
-        if named in INSTEAD:
-            why, advice = INSTEAD[named]
+        if instead := INSTEAD.get(named) or MODULES.get(named.partition(".")[0]):
+            why, advice = instead
             raise refused(source, node, f"it uses {named}, which {why}", advice)
     for node in ast.walk(source.node):
         match node:

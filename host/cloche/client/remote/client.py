@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cloche.client.deadlines import Deadline, deadline_ms
 from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
+from cloche.client.remote.schedules import RemoteSchedules
 from cloche.client.remote.sought import PAGE_RUNS, RemoteSought
 from cloche.client.remote.transport import Transport, segment, values
 from cloche.client.telling import sent_failure
@@ -24,6 +27,7 @@ from cloche.run.clock import SystemWorld, World
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.store import RunRow, TenantUsage, Usage, Version
+from cloche.telemetry.starter import tags_with_starter
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +53,11 @@ class RemoteRuns(RemoteSought, Many):
     def tenant_id(self) -> str:
         return self._tenant
 
+    @property
+    def schedules(self) -> RemoteSchedules:
+        """As `Client.schedules`."""
+        return RemoteSchedules(self)
+
     async def start(
         self,
         workflow: str | Version | Workflow,
@@ -59,6 +68,7 @@ class RemoteRuns(RemoteSought, Many):
         request_context: dict[str, Any] | None = None,
         per_step: bool = False,
         tags: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> RemoteRun:
         """As `Client.start`."""
         named = workflow if isinstance(workflow, str) else workflow.id
@@ -69,8 +79,10 @@ class RemoteRuns(RemoteSought, Many):
             "initial_state": initial_state,
             "request_context": request_context,
             "per_step": per_step,
-            "tags": dict(tags) if tags else None,
+            "tags": dict(tags) if (tags := tags_with_starter(tags)) else None,
         }
+        if (due := deadline_ms(deadline, self._server.world.now())) is not None:  # a server of before takes no such key
+            body["deadline"] = datetime.fromtimestamp(due / 1000, UTC).isoformat()
         await self.ask("POST", f"/workflows/{segment(named)}/runs", body)
         return RemoteRun(self, key, self._server.world)
 
@@ -138,7 +150,7 @@ class RemoteRuns(RemoteSought, Many):
 
     async def resume_hook(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> str:
         """As `Client.resume_hook`."""
-        body = {"payload": plain(payload, "payload")}
+        body = plain(payload, "payload")
         answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
         return str(values(answer)["id"])
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from cloche.history import Failure, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.failures import Frame
+from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.forms import instant_ms
+from cloche.operations.moves import Action
+from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
-from cloche.operations.why import Action, Asked, Why
+from cloche.operations.why import Asked, Why
 from cloche.run.results import RunResult, StepResult
 from cloche.status import RunStatus
 from cloche.store import FailureGroup, RunRow
@@ -49,6 +53,19 @@ def failure_of(data: Mapping[str, Any]) -> FailureGroup:
 def why_of(data: dict[str, Any]) -> Why:
     asked = [Asked(**one) for one in data.pop("asked")]
     return Why(**{**data, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
+
+
+def top_of(data: dict[str, Any]) -> TopReport:
+    spreads = ("work", "queue", "retry_wait", "suspended")
+    steps = [SlowStep(**{**one, **{name: Spread(**one[name]) for name in spreads}}) for one in data["steps"]]
+    return TopReport(data["runs"], data["is_whole"], steps, [Overdue(**one) for one in data["overdue"]])
+
+
+def story_of(data: dict[str, Any]) -> StepStory:
+    times = Times(**{name: data[name] for name in Times.__dataclass_fields__})
+    attempts, lines = [AttemptTimes(**one) for one in data["attempts"]], [Line(**one) for one in data["lines"]]
+    step, calls, made = data["step"], data["calls"], data["attempts_made"]
+    return StepStory(step, calls, made, times, deque(attempts), deque(lines), data["dropped"])
 
 
 def view_of(data: dict[str, Any]) -> RunView:

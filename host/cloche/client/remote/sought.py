@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.remote.forms import failure_of, row_of, why_of
+from cloche.client.remote.forms import failure_of, row_of, story_of, top_of, why_of
 from cloche.client.remote.transport import values
 from cloche.errors import UsageError
 from cloche.operations.filters import status_of
 from cloche.operations.finding import RunList
 from cloche.operations.forms import instant
+from cloche.operations.timing import TOP_RUNS_MAX, StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup
 
@@ -72,6 +73,25 @@ class RemoteSought:
         parameters["by_workflow"] = "true" if "workflow" in group_by else None
         found = values(await self.ask("GET", "/failures", parameters=parameters))["failures"]
         return [failure_of(one) for one in found]
+
+    async def top(
+        self,
+        *,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        workflow: str | None = None,
+        all_tenants: bool = False,
+        runs_max: int = TOP_RUNS_MAX,
+    ) -> TopReport:
+        """As `Client.top`, of one tenant."""
+        if all_tenants:
+            raise UsageError("a server shows the runs of one tenant at a time: name it")
+        parameters = {"since": _instant(since), "until": _instant(until), "workflow": workflow, "runs_max": runs_max}
+        return top_of(values(await self.ask("GET", "/top", parameters=parameters)))
+
+    async def timing(self, run_id: str) -> Sequence[StepStory]:
+        """As `Client.timing`."""
+        return [story_of(one) for one in values(await self.ask("GET", f"{self._place(run_id)}/timing"))["steps"]]
 
     async def other_tenants(self, most: int = 5) -> Sequence[str]:
         """A server does not say."""

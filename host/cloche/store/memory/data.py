@@ -12,8 +12,10 @@ from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.protocol import Version, WorkerRow
 from cloche.store.runs import RunRow
+from cloche.store.schedules import Firing, ScheduleRow
 from cloche.store.tokens import TokenRow
 from cloche.store.usage import Metered
+from cloche.store.webhooks import Delivery, WebhookRow
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +35,12 @@ class MemoryData:
     bundles: set[tuple[TenantId, str]] = field(default_factory=set)  # deployed, and not collected yet
     inbox: InboxData = field(default_factory=InboxData)
     tokens: dict[str, TokenRow] = field(default_factory=dict)  # by id
+    schedules: dict[tuple[TenantId, str], ScheduleRow] = field(default_factory=dict)
+    firings: dict[tuple[TenantId, str], list[Firing]] = field(default_factory=dict)
+    webhooks: dict[tuple[TenantId, str], WebhookRow] = field(default_factory=dict)  # by tenant and name
+    deliveries: dict[int, Delivery] = field(default_factory=dict)  # by id
+    last_delivery: int = 0
+    received: dict[tuple[TenantId, str], tuple[str, TimeMs]] = field(default_factory=dict)  # run and time, by id
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)

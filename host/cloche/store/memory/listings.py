@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from cloche.history.ids import RunKey, TenantId
 from cloche.history.marks import ERROR, RETRY_OF, STEP
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, RunFilter, RunPage
 from cloche.store.memory.data import Facet
 from cloche.store.runs import RunRow
@@ -40,6 +41,9 @@ class MemoryListings(Facet):
             times = [row.updated_at for row in rows]
             groups.append(FailureGroup(*place, len(rows), min(times), max(times), rows[-1].key))
         return sorted(groups, key=_order)[:limit]
+
+    async def count_open(self) -> Mapping[RunStatus, int]:
+        return Counter(row.status for row in self._data.rows.values() if row.status not in FINAL)
 
     async def marks(self, key: RunKey) -> Mapping[str, str]:
         return dict(sorted(self._data.marks.get(key, {}).items()))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from cloche.history.ids import Path, RunKey, Seq, TenantId
+from cloche.history.ids import BY_SCHEDULES, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
+from cloche.store.memory.webhooks import note_stop
 from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, NewRun, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.runs import Lease, RunRow
@@ -31,6 +32,7 @@ class MemoryLog(Facet):
             return refusal(append, row)
         if row is not None and row.lease != append.lease:
             return refusal(append, row)
+        before = row.status if row is not None else None
         if append.new is not None:
             if append.key in self._data.tombstones:
                 return refusal(append, row)
@@ -41,7 +43,8 @@ class MemoryLog(Facet):
             self._data.numbers[append.key] = self._data.last_number
         assert row is not None
         self._meter(append)
-        self._data.rows[append.key] = self._advanced(row, append)
+        self._data.rows[append.key] = advanced = self._advanced(row, append)
+        note_stop(self._data, before, advanced)
         self._data.records.setdefault(append.key, []).extend(append.records)
         for record in append.records:
             if record.kind in RESULTS and record.path is not None:
@@ -155,6 +158,7 @@ class MemoryLog(Facet):
             for one in self._data.rows
             if one.tenant == key.tenant
             and one.run.startswith(below)
+            and one.run[len(below)] not in BY_SCHEDULES
             and not (are_direct and ID_SEPARATOR in one.run[len(below) :])
         )
         return sum(1 for _ in islice(found, most))

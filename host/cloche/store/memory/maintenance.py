@@ -68,6 +68,9 @@ class MemoryMaintenance(Facet):
         self._data.bundles = {bundle for bundle in self._data.bundles if bundle[1] in blobs}
         return Collected(0, len(unused))  # parts are those of its records, and go with them
 
+    async def shrink(self, pages: int) -> int:
+        return 0
+
     async def back_up(self, target: FilePath) -> int:
         raise UsageError("a store in memory is not backed up to a file: export its runs")
 

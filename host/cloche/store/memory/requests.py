@@ -81,11 +81,14 @@ class InboxData:
         if row.name is not None:
             self.events.add(row)
 
-    def post(self, post: Post, at: TimeMs) -> None:
-        """What an append leaves for another run."""
-        if post.token not in self.rows:
-            self.posted += 1
-            self.add(InboxRow(self.posted, post.key, post.kind, post.body, None, at, post.token), post.token)
+    def post(self, post: Post, at: TimeMs, *, kept: bool = False) -> None:
+        """What an append leaves for another run, or a schedule."""
+        if post.token in self.rows or post.token in self.answers:
+            return
+        self.posted += 1
+        self.add(InboxRow(self.posted, post.key, post.kind, post.body, None, at, post.token, kept), post.token)
+        if kept:
+            self.kept[post.token] = post.key
 
     def resolve(self, inbox_id: int, answer: str) -> None:
         """Take a request out of the inbox; its answer stays if its token is a kept one."""

@@ -14,7 +14,9 @@ from cloche.store.memory.listings import MemoryListings
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
 from cloche.store.memory.operators import MemoryOperators
+from cloche.store.memory.schedules import MemorySchedules
 from cloche.store.memory.tokens import MemoryTokens
+from cloche.store.memory.webhooks import MemoryWebhooks
 from cloche.store.protocol import News
 
 
@@ -28,6 +30,8 @@ class MemoryStore(
     MemoryOperators,
     MemoryMaintenance,
     MemoryTokens,
+    MemorySchedules,
+    MemoryWebhooks,
 ):
     """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId
 from cloche.history.marks import ERROR, RETRY_OF, STEP
 from cloche.status import RunStatus
-from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, RunFilter, RunPage
+from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage
 from cloche.store.postgres.database import Facet
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW
@@ -18,6 +19,16 @@ _RETRIED = (
     f"EXISTS (SELECT FROM cloche.marks AS t WHERE t.tenant = r.tenant AND t.name = '{RETRY_OF}' AND t.value = r.run)"
 )
 _COLUMNS = ", ".join(f"r.{name}" for name in (*ROW.split(", "), "id"))
+# How those that have not ended are counted, so that an index has the answer: those that run stand in none by their status.
+_OPEN = [
+    *((status, f"status = '{status}'") for status in OPEN),
+    ("running", "owner IS NOT NULL AND status = 'running'"),
+    (
+        "running",
+        "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL)) "
+        "AND status = 'running'",
+    ),
+]
 
 
 class PostgresListings(Facet):
@@ -64,6 +75,15 @@ class PostgresListings(Facet):
             alike = (row["of_workflow"], row["error"], row["step"], row["count"], row["first"], row["last"])
             groups.append(FailureGroup(example.tenant, *alike, example))
         return groups
+
+    async def count_open(self) -> Mapping[RunStatus, int]:
+        counts = " UNION ALL ".join(
+            f"SELECT '{status}' AS status, count(*) AS count FROM cloche.runs WHERE {where}" for status, where in _OPEN
+        )
+        found = Counter[RunStatus]()
+        for row in await self._database.read(counts):
+            found[RunStatus(row["status"])] += row["count"]
+        return +found
 
     async def marks(self, key: RunKey) -> Mapping[str, str]:
         sql = (

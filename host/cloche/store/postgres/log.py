@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cloche.errors import BrokenChain, HistoryError, StoreUnavailable
-from cloche.history.ids import Path, RunKey, Seq, TenantId
+from cloche.history.ids import FIRED, SCHEDULED, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import FINAL, RunStatus
 from cloche.store.postgres.appends import Everything, is_plain, of_many, of_one
@@ -245,7 +245,8 @@ class PostgresLog(Facet):
         if are_direct:
             rest = " AND strpos(substr(run, length($2::text) + 1), $5::text) = 0"
             values.append(ID_SEPARATOR)
-        below = f"SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3{rest} LIMIT $4"
+        begun = f"substr(run, length($2::text) + 1, 1) NOT IN ('{SCHEDULED}', '{FIRED}')"
+        below = f"SELECT FROM cloche.runs WHERE tenant = $1 AND run > $2 AND run < $3 AND {begun}{rest} LIMIT $4"
         rows = await self._database.read(f"SELECT count(*) FROM ({below}) AS below", *values)
         return int(rows[0][0])
 

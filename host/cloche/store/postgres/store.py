@@ -24,7 +24,9 @@ from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
 from cloche.store.postgres.migrations import prepare
 from cloche.store.postgres.operators import PostgresOperators
+from cloche.store.postgres.schedules import PostgresSchedules
 from cloche.store.postgres.tokens import PostgresTokens
+from cloche.store.postgres.webhooks import PostgresWebhooks
 from cloche.store.protocol import News
 
 
@@ -38,6 +40,8 @@ class PostgresStore(
     PostgresOperators,
     PostgresMaintenance,
     PostgresTokens,
+    PostgresSchedules,
+    PostgresWebhooks,
 ):
     """Implements `Store` on the schema that `Address` names. Made by `open`; used on one event loop."""
 

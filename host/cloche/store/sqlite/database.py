@@ -95,6 +95,8 @@ class Database:
                 "upgrade cloche to open it",
                 path=str(self.path),
             )
+        if fresh:  # before the first page: pages that get free can be given back (`Maintenance.shrink`)
+            run("PRAGMA auto_vacuum = INCREMENTAL")
         if run("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise StoreUnavailable(
                 f"{self.path} lies where SQLite cannot keep a write-ahead log: put the store on a local disk",

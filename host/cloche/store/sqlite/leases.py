@@ -15,16 +15,16 @@ from cloche.store.sqlite.operators import NOT_HELD
 from cloche.store.sqlite.rows import ROW, row_of
 
 # As the index runs_free has it, word for word.
-_FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
-_DUE = f"{_FREE} AND coalesce(wake_at, 0) <= ?2"
+FREE = "owner IS NULL AND (status IN ('running', 'pending') OR (status = 'waiting' AND wake_at IS NOT NULL))"
+_DUE = f"{FREE} AND coalesce(wake_at, 0) <= ?2"
 _LIVES = (
     "EXISTS (SELECT 1 FROM workers WHERE id = ?1)"  # a worker that was evicted gets nothing, or no worker would free it
 )
 _LET_GO = "UPDATE runs SET owner = NULL, fence = fence + 1"
 # From one tenant to the next by index, however many runs each has.
 _DUE_TENANTS = (
-    f"WITH RECURSIVE due(tenant) AS (SELECT (SELECT min(tenant) FROM runs WHERE {_FREE}) UNION ALL "
-    f"SELECT (SELECT min(tenant) FROM runs WHERE {_FREE} AND runs.tenant > due.tenant) FROM due WHERE due.tenant IS NOT NULL) "
+    f"WITH RECURSIVE due(tenant) AS (SELECT (SELECT min(tenant) FROM runs WHERE {FREE}) UNION ALL "
+    f"SELECT (SELECT min(tenant) FROM runs WHERE {FREE} AND runs.tenant > due.tenant) FROM due WHERE due.tenant IS NOT NULL) "
     f"SELECT tenant FROM due WHERE tenant IS NOT NULL AND ?1 IS NULL "
     f"AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = due.tenant AND {_DUE} AND {NOT_HELD}) ORDER BY tenant"
 )
@@ -127,7 +127,7 @@ class SqliteLeases(Facet):
 
     async def next_due(self) -> TimeMs | None:
         found = await self._database.select(
-            f"SELECT wake_at FROM runs WHERE {_FREE} AND coalesce(wake_at, 0) > 0 AND {NOT_HELD} "
+            f"SELECT wake_at FROM runs WHERE {FREE} AND coalesce(wake_at, 0) > 0 AND {NOT_HELD} "
             "ORDER BY coalesce(wake_at, 0) LIMIT 1",
             (),
         )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId
 from cloche.history.marks import ERROR, RETRY_OF, STEP
 from cloche.status import RunStatus
-from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, RunFilter, RunPage
+from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage
 from cloche.store.sqlite.database import Facet
+from cloche.store.sqlite.leases import FREE
 from cloche.store.sqlite.rows import ROW, row_of
 
 _LAST = (1 << 63) - 1
 RETRIED = f"EXISTS (SELECT 1 FROM marks WHERE marks.tenant = r.tenant AND name = '{RETRY_OF}' AND value = r.run)"
 _COLUMNS = ", ".join(f"r.{name}" for name in ROW.split(", "))
+# How those that have not ended are counted, so that an index has the answer: those that run stand in none by their status.
+_OPEN = [
+    *((status, f"status = '{status}' AND status <> 'running'") for status in OPEN),
+    ("running", "owner IS NOT NULL AND status = 'running'"),
+    ("running", f"{FREE} AND status = 'running'"),
+]
 
 
 class SqliteListings(Facet):
@@ -61,6 +69,14 @@ class SqliteListings(Facet):
             return groups
 
         return await self._database.read(read)
+
+    async def count_open(self) -> Mapping[RunStatus, int]:
+        counts = " UNION ALL ".join(f"SELECT '{status}', count(*) FROM runs WHERE {where}" for status, where in _OPEN)
+        rows = await self._database.read(lambda db: db.execute(counts).fetchall())
+        found = Counter[RunStatus]()
+        for status, count in rows:
+            found[RunStatus(status)] += count
+        return +found
 
     async def marks(self, key: RunKey) -> Mapping[str, str]:
         sql = "SELECT name, value FROM marks WHERE run_id = (SELECT id FROM runs WHERE tenant = ? AND run = ?) ORDER BY name"

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from cloche.errors import BrokenChain, HistoryError
-from cloche.history.ids import Path, RunKey, Seq, TenantId
+from cloche.history.ids import FIRED, SCHEDULED, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
 from cloche.status import FINAL, RunStatus
 from cloche.store.inbox import GRANTED
@@ -180,7 +180,9 @@ class SqliteLog(Facet):
         if are_direct:
             rest = " AND instr(substr(run, length(?2) + 1), ?5) = 0"
             values.append(ID_SEPARATOR)
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE tenant = ?1 AND run > ?2 AND run < ?3{rest} LIMIT ?4)"
+        begun = f"substr(run, length(?2) + 1, 1) NOT IN ('{SCHEDULED}', '{FIRED}')"
+        below = f"SELECT 1 FROM runs WHERE tenant = ?1 AND run > ?2 AND run < ?3 AND {begun}{rest} LIMIT ?4"
+        sql = f"SELECT count(*) FROM ({below})"
         [[found]] = await self._database.select(sql, values)
         return int(found)
 

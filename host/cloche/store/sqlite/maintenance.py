@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,15 @@ class SqliteMaintenance(Facet):
 
     async def collect(self, needs: Callable[[bytes], Sequence[str]]) -> Collected:
         return await self._database.write_beside(lambda db: retention.collect(db, needs))
+
+    async def shrink(self, pages: int) -> int:
+        def write(db: sqlite3.Connection) -> int:
+            [[free]] = db.execute("PRAGMA freelist_count").fetchall()
+            db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            [[left]] = db.execute("PRAGMA freelist_count").fetchall()
+            return int(free - left)
+
+        return await self._database.write_beside(write)
 
     async def back_up(self, target: Path) -> int:
         return await self._database.beside(lambda: backup.back_up(self._database.path, target))

@@ -21,7 +21,9 @@ from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
 from cloche.store.sqlite.operators import SqliteOperators
+from cloche.store.sqlite.schedules import SqliteSchedules
 from cloche.store.sqlite.tokens import SqliteTokens
+from cloche.store.sqlite.webhooks import SqliteWebhooks
 
 
 class SqliteStore(
@@ -34,6 +36,8 @@ class SqliteStore(
     SqliteOperators,
     SqliteMaintenance,
     SqliteTokens,
+    SqliteSchedules,
+    SqliteWebhooks,
 ):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 

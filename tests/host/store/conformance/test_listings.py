@@ -26,6 +26,18 @@ async def test_runs_are_listed_newest_first_and_in_pages(store: Store) -> None:
 
 
 @in_loop
+async def test_runs_that_have_not_ended_are_counted(store: Store) -> None:
+    assert await store.count_open() == {}
+    stands = ["running", "running", "waiting", "suspended", "suspended", "pending", "success", "failed", "paused"]
+    for number, status in enumerate(stands):
+        assert await store.commit([Log(key(f"r{number}")).begin(status=status)]) == [None]
+    await store.leases.join("A")
+    await store.leases.claim("A", key("r0"))
+    expected = {"running": 2, "waiting": 1, "suspended": 2, "pending": 1, "paused": 1}
+    assert await store.count_open() == expected
+
+
+@in_loop
 async def test_runs_are_filtered_by_tenant_status_and_workflow(store: Store) -> None:
     for run, tenant, workflow, status in [
         ("1", "a", "orders", "running"),

@@ -64,6 +64,7 @@ USES: dict[str, tuple[Use, set[str]]] = {
         },
     ),
     "first events": (lambda store: store.first_events(key(), ["go"]), {"inbox_of_runs"}),
+    "who waits for an event": (lambda store: store.waiting_for(TenantId("t"), "go"), {"awaited_by_name"}),
     "whether events wait": (lambda store: store.has_events(key()), {"waiting_events_pkey"}),
     "a run": (lambda store: store.run(key()), {"runs_pkey"}),
     "a page": (lambda store: store.records(key()), {"runs_pkey", "records_pkey"}),

@@ -19,6 +19,7 @@ from support.stores import Log, begun, closed_after, key
 from cloche.errors import BrokenChain, DamagedStore, ForeignStore, SeqConflict, StoreError, StoreUnavailable
 from cloche.history import Kind, Seq
 from cloche.history import Path as StepPath
+from cloche.history.ids import TenantId
 from cloche.status import RunStatus
 from cloche.store import Finding, Outcome, SqliteStore, all_records, blob_digest, record_pages
 from cloche.store.sqlite import database
@@ -113,13 +114,14 @@ async def test_what_a_worker_asks_again_and_again_is_answered_from_an_index(stor
     await store.runs(status=RunStatus.BLOCKED)
     await store.new_requests("w", None)
     await store.result(key(), StepPath("add"))
+    await store.waiting_for(TenantId("t"), "go")
     store._database.connection.set_trace_callback(None)
     plans = [
         " ".join(row[3] for row in store._database.connection.execute(f"EXPLAIN QUERY PLAN {query}")) for query in asked
     ]
     new = ["SEARCH inbox", "COVERING INDEX inbox_waiting", "i USING COVERING INDEX inbox_waiting"]
-    indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", *new, "records_results"]
-    assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 7, plans
+    indexes = ["runs_free_of_tenant", "runs_free", "runs_listed", *new, "records_results", "awaited_by_name"]
+    assert [index in plan for index, plan in zip(indexes, plans, strict=True)] == [True] * 8, plans
     assert not any("SCAN runs" in plan and "USING COVERING INDEX" not in plan for plan in plans), plans
 
 

@@ -19,3 +19,5 @@ GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, c
 GRANT INSERT ON cloche.audit_log TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.webhooks, cloche.deliveries, cloche.received TO {role};

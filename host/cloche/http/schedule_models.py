@@ -1,0 +1,65 @@
+"""The forms of the API about schedules."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from cloche.http.models import Given, RunId, Shown
+
+
+class ScheduleBody(Given):
+    """A schedule: one of `cron`, `every` (seconds) and `at` (ISO) says when."""
+
+    workflow: str = Field(min_length=1, max_length=200)
+    cron: str | None = Field(None, description="Five fields, minute to day of the week.")
+    every: float | None = Field(None, ge=1, lt=1e9, description="Seconds, at whole multiples of it since 1970.")
+    at: str | None = Field(None, description="Once: ISO 8601; without an offset a time of `tz`.")
+    tz: str = "UTC"
+    input: Any = None
+    overlap: Literal["skip", "queue", "allow", "replace"] = "skip"
+    catch_up: Literal["none", "latest", "all"] = "latest"
+    catch_up_max: int = Field(100, ge=1, le=1_000, strict=True)
+    jitter_s: float = Field(0, ge=0, le=86_400)
+
+
+class ScheduleOut(Shown):
+    """A schedule. `when` says it in words; `next_at` null: it is over, or paused. Times as RFC 3339."""
+
+    id: str
+    tenant: str
+    workflow: str
+    when: str
+    tz: str
+    input: Any = None
+    overlap: str
+    catch_up: str
+    catch_up_max: int
+    jitter_s: float
+    is_paused: bool
+    next_at: str | None
+    queued: list[str]
+    last_run: RunId | None
+    created_at: str
+
+
+class ScheduleList(Shown):
+    schedules: list[ScheduleOut]
+
+
+class FiringOut(Shown):
+    """What came of an instant, or of those up to `until`: `fired`, `skipped` or `refused`, with the reason."""
+
+    number: int
+    outcome: str
+    instant: str
+    at: str
+    run: RunId | None
+    reason: str
+    until: str | None
+    count: int
+
+
+class FiringList(Shown):
+    firings: list[FiringOut]

@@ -1,0 +1,117 @@
+"""Endpoints for the webhooks of a tenant: who is told when its runs stop, and whose signatures its hooks take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from cloche.http.bodies import answer, body_of
+from cloche.http.models import Given, Shown
+from cloche.http.principals import Role
+from cloche.http.service import Id, Tenant, needs, principal_of, service_of
+from cloche.operations import webhooks
+from cloche.operations.forms import instant
+
+router = APIRouter()
+Stop = Literal["success", "failed", "canceled", "suspended", "waiting"]
+
+
+class WebhookBody(Given):
+    """A webhook that is sent (`out`), or one that is received, and signed in the form that is named."""
+
+    form: Literal["out", "standard", "github", "stripe"] = "out"
+    url: str = Field("", max_length=webhooks.URL_CHARS_MAX, description="Where it is sent; https.")
+    stops: list[Stop] | None = Field(
+        None, max_length=5, description="What it is told of; null: success, failed, canceled and suspended."
+    )
+    secret: str | None = Field(None, max_length=200, description="Null: the one that it has, or a new one.")
+
+
+class WebhookOut(Shown):
+    """Times as RFC 3339."""
+
+    name: str
+    tenant: str
+    form: str
+    url: str
+    stops: list[str]
+    created_at: str
+
+
+class WebhookPut(WebhookOut):
+    """`secret` is that of a webhook that is sent: its receiver checks signatures with it."""
+
+    secret: str | None
+
+
+class WebhookList(Shown):
+    webhooks: list[WebhookOut]
+
+
+class DeliveryOut(Shown):
+    """`id` is the `webhook-id`. `due_at` is null where it was given up; `problem` is how the last attempt ended."""
+
+    id: str
+    run_id: str
+    status: str
+    attempts: int
+    due_at: str | None
+    problem: str | None
+
+
+class DeliveryList(Shown):
+    deliveries: list[DeliveryOut]
+
+
+@router.get("/webhooks", response_model=WebhookList, **needs(Role.ADMIN))
+async def list_webhooks(request: Request, runs: Tenant) -> Response:
+    """The webhooks of the tenant, without their secrets."""
+    found = await _store(request).webhooks(runs.tenant_id)
+    return answer(request, {"webhooks": [_out(row) for row in found]})
+
+
+@router.put("/webhooks/{name}", response_model=WebhookPut, **needs(Role.ADMIN, body=WebhookBody))
+async def put_webhook(request: Request, runs: Tenant, name: Id) -> Response:
+    """Keep a webhook, or change that of its name."""
+    body = await body_of(request, WebhookBody)
+    asked = {field: getattr(body, field) for field in WebhookBody.model_fields}
+    by = principal_of(request).id
+    row = await webhooks.put(_store(request), runs.tenant_id, name, now=_now(request), by=by, **asked)
+    return answer(request, {**_out(row), "secret": row.secret if row.form == webhooks.OUT else None})
+
+
+@router.delete("/webhooks/{name}", status_code=204, response_model=None, **needs(Role.ADMIN))
+async def delete_webhook(request: Request, runs: Tenant, name: Id) -> Response:
+    """Forget a webhook, with what was to be delivered by it."""
+    by = principal_of(request).id
+    await webhooks.forget(_store(request), runs.tenant_id, name, now=_now(request), by=by)
+    return Response(None, 204)
+
+
+@router.get("/webhooks/{name}/deliveries", response_model=DeliveryList, **needs(Role.ADMIN))
+async def list_deliveries(request: Request, runs: Tenant, name: Id) -> Response:
+    """What is still to be delivered by a webhook, or was given up: the newest first, 100 at most."""
+    found = await webhooks.undelivered(_store(request), runs.tenant_id, name)
+    return answer(request, {"deliveries": [_delivery(one) for one in found]})
+
+
+def _store(request: Request) -> Any:
+    return service_of(request).client.connection.store
+
+
+def _now(request: Request) -> Any:
+    return service_of(request).client.connection.world.now()
+
+
+def _out(row: webhooks.WebhookRow) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": row.name, "tenant": row.tenant, "form": row.form, "url": row.url}
+    return {**shown, "stops": list(row.stops), "created_at": instant(row.created_at)}
+
+
+def _delivery(one: webhooks.Delivery) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": webhooks.delivery_id(one), "run_id": one.run, "status": one.status}
+    due_at = instant(one.due_at) if one.due_at is not None else None
+    return {**shown, "attempts": one.attempts, "due_at": due_at, "problem": one.problem}

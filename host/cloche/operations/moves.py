@@ -1,0 +1,118 @@
+"""What moves a run, or ends it: each for a button, a shell and a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloche.status import RunStatus
+from cloche.text import shown
+
+if TYPE_CHECKING:
+    from cloche.history import RunKey
+    from cloche.operations.why import Asked
+    from cloche.store import RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What moves the run: for a button, a shell and a program. `href` is relative to that of the run, and with `method` empty
+    where HTTP has none: a worker is started where it runs.
+    """
+
+    name: str
+    description: str
+    command: str
+    call: str
+    method: str
+    href: str
+
+
+def moves_of(row: RunRow, found: Mapping[str, Any]) -> list[Action]:
+    """What moves a run for which this reason was found, the best one first."""
+    key, kind = row.key, found["kind"]
+    if kind == "ended":
+        failed = row.status in (RunStatus.FAILED, RunStatus.CANCELED) and not found["retried_as"]
+        return [retry(key), _delete(key)] if failed else [_delete(key)]
+    moves = [_answer(key, one, is_only=len(found["asked"]) == 1) for one in found.get("asked", ())]
+    if kind == "paused":
+        moves.append(_continue(key))
+    if kind in ("unowned", "queued", "timer", "retry"):
+        moves.append(start_worker("Start a worker of this store"))
+    if kind == "blocked":
+        moves += [
+            start_worker(f"Start a worker with what workflow '{row.workflow}' needs", row.workflow),
+            _upgrade(row),
+        ]
+    if kind == "held":
+        moves.append(_release(key, found["worker"]) if found["worker"] else _reinstate(key))
+    return [*moves, cancel(key)]
+
+
+def cancel(key: RunKey) -> Action:
+    run, option = _named(key)
+    call = f"await client.cancel({key.run!r})"
+    return Action("cancel", "End the run", f"cloche cancel {run}{option}", call, "POST", "cancel")
+
+
+def retry(key: RunKey) -> Action:
+    run, option = _named(key)
+    what, call = "Go on from where it failed, in a new run", f"await client.retry({key.run!r})"
+    return Action("retry", what, f"cloche retry {run}{option}", call, "POST", "retry")
+
+
+def start_worker(what: str, workflow: str = "…") -> Action:
+    return Action("start-worker", what, "cloche worker TARGET", f"Cloche(…, workflows=[{workflow}])", "", "")
+
+
+def _delete(key: RunKey) -> Action:
+    run, option = _named(key)
+    what, call = "Delete the run and its records", f"await client.delete({key.run!r})"
+    return Action("delete", what, f"cloche prune --run {run}{option}", call, "DELETE", ".")
+
+
+def _continue(key: RunKey) -> Action:
+    run, option = _named(key)
+    call = f"await client.request_resume({key.run!r})"
+    return Action("resume", "Let it go on to its end", f"cloche resume {run}{option}", call, "POST", "resume")
+
+
+def _upgrade(row: RunRow) -> Action:
+    run, option = _named(row.key)
+    call = f"await app.upgrade({row.key.run!r}, {row.workflow})"
+    what = "Let it go on under today's code, if that fits what it has done"
+    return Action("upgrade", what, f"cloche upgrade TARGET {run}{option}", call, "", "")
+
+
+def _reinstate(key: RunKey) -> Action:
+    call = f"await client.tenant({key.tenant!r}).reinstate()"
+    return Action(
+        "reinstate", "Let the runs of its tenant go on", f"cloche tenant reinstate {key.tenant}", call, "", ""
+    )
+
+
+def _release(key: RunKey, code: str) -> Action:
+    command = f"cloche tenant release {key.tenant} --version {code[:12]}"
+    call = f"await client.tenant({key.tenant!r}).release({code[:12]!r})"
+    return Action("release", "Let the runs of its code go on", command, call, "", "")
+
+
+def _answer(key: RunKey, one: Asked, *, is_only: bool) -> Action:
+    run, option = _named(key)
+    if one.event is not None:
+        command = f"cloche event {run} {one.event} --data JSON{option}"
+        call = f"await client.send_event({key.run!r}, {one.event!r}, …)"
+        return Action("event", f"Send the event {one.event}", command, call, "POST", f"events/{one.event}")
+    which = "" if is_only else f" --step '{one.step}'"
+    named = "" if is_only else f", step={one.step!r}"
+    command = f"cloche resume {run}{which} --data JSON{option}"
+    call = f"await client.request_resume({key.run!r}{named}, resume_data=…)"
+    return Action("resume", f"Answer {one.step}", command, call, "POST", "resume")
+
+
+def _named(key: RunKey) -> tuple[str, str]:
+    """The run's id for a shell, and the option that names its tenant."""
+    run = shown(key.run)
+    quoted = run if run.replace("-", "").replace("_", "").replace(".", "").isalnum() else f'"{run}"'
+    return quoted, "" if key.tenant == "default" else f" --tenant {key.tenant}"
