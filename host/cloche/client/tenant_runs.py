@@ -134,8 +134,7 @@ class Runs(Sought, Many, Telling):
             Exception: what the workflow's `on_start` raised (of a worker elsewhere: `StartRefused`); nothing was started.
         """
         connection, tags = self.connection, tags_with_starter(tags)
-        if isinstance(workflow, str):
-            check_named("workflow", workflow)
+        check_named("workflow", workflow if isinstance(workflow, str) else "")
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
         options: dict[str, Any] = {
             "per_step": per_step,
