@@ -179,6 +179,8 @@ async def import_run(
         RunConflict: the store has this run with other records.
         LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ForeignFile("an exported run is bytes, and this is text: read the file in binary mode")
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
     file = await loop.run_in_executor(None, _File.read, data)
     header, blobs, key, created, code = file.header, file.blobs, file.key, file.created, file.code

@@ -1,4 +1,4 @@
--- Store version 10: webhooks; what lies in the store of each tenant is counted; what is large is kept in pieces.
+-- Store version 10: webhooks; what lies in the store of each tenant is counted.
 
 -- ---- Webhooks ----
 
