@@ -292,7 +292,7 @@ async def test_a_token_of_another_tenant_is_no_token() -> None:
     async with AppOn(store, workflows=[resizing()], world=SystemWorld()) as worker, asker(http.app(worker)) as ask:
         await (worker.tenant("acme")).start("resizing", {}, run_id="r1")
         acme, other = [await _bearer(worker, tenant) for tenant in ("acme", "other")]
-        attempt = await taken(ask, **acme)
+        attempt = await taken(ask, **acme)  # type: ignore[arg-type]  # they are headers
         empty = await ask.post("/v1/steps/poll", json={"steps": ["resize"], "wait_s": 0}, headers=other)
         assert empty.json() == {"attempts": []}
         answers = [

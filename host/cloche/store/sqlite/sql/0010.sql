@@ -1,10 +1,10 @@
 -- Store version 10: webhooks; what lies in the store of each tenant is counted.
 
--- ---- Webhooks ----
-
 -- ---- Events: who waits for one of this name, a hook's token among them ----
 
 CREATE INDEX awaited_by_name ON awaited (tenant, name, run);
+
+-- ---- Webhooks ----
 
 -- Webhooks: those that are sent (form 'out'), and whose signatures are checked.
 CREATE TABLE webhooks (

@@ -1,11 +1,11 @@
 -- Store version 5. It adds, and takes nothing away: workers of version 1 go on; what they make is billed without attempts and time of the
 -- event loop.
 
--- ---- Webhooks ----
-
 -- ---- Events: who waits for one of this name, a hook's token among them ----
 
 CREATE INDEX awaited_by_name ON cloche.awaited (tenant, name, run);
+
+-- ---- Webhooks ----
 
 -- Webhooks: those that are sent (form 'out'), and whose signatures are checked.
 CREATE TABLE cloche.webhooks (
