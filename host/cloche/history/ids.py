@@ -38,13 +38,16 @@ _NEVER_ALLOWED = re.compile(
 
 # What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
 # No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
-CHILD, STARTED_BY_STEP, RETRY = "c", "s", "r"
+CHILD, STARTED_BY_STEP, RETRY, CONTINUATION = "c", "s", "r", "n"
 SCHEDULED, FIRED = "t", "f"  # by a schedule, whose id stands before: at this instant, or fired by somebody then; in ms
 BY_SCHEDULES = (SCHEDULED, FIRED)  # such a run is below no other run, also where one is called as its schedule is
 DERIVED_BYTES_MAX = 1_000
-_SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{SCHEDULED}{FIRED}"  # all but children, whose numbers stand alone
+_SHOWN_KINDS = (
+    f"{STARTED_BY_STEP}{RETRY}{CONTINUATION}{SCHEDULED}{FIRED}"  # all but children, whose numbers stand alone
+)
 _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
-_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
+_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z")
+_CONTINUATION_AT_END = re.compile(rf"{ID_SEPARATOR}{CONTINUATION}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
 _SHOWN = re.compile(rf" › ([{_SHOWN_KINDS}]?)([1-9][0-9]*)(?=\Z| › )")
 _SHOWN_AT_END = re.compile(rf"( › [{_SHOWN_KINDS}]?[1-9][0-9]*)+\Z")
@@ -181,6 +184,28 @@ def retry_key(run: RunKey) -> RunKey:
     found = _RETRY_AT_END.search(run.run)
     first, number = (run.run, 0) if found is None else (run.run[: found.start()], int(found[1]))
     return derived_key(RunKey(run.tenant, RunId(first)), RETRY, CallId(number + 1))
+
+
+def continuation_key(run: RunKey, more: int = 1) -> RunKey:
+    """The key of a later history of this run: `order-17 › n1` follows order-17, `order-17 › n2` that."""
+    return history_key(run, history_number(run) + more)
+
+
+def history_key(run: RunKey, number: int) -> RunKey:
+    """The key of that history of the run, from 0."""
+    first = first_history(run)
+    return derived_key(first, CONTINUATION, CallId(number)) if number else first
+
+
+def history_number(run: RunKey) -> int:
+    """Which history of its run it is, from 0."""
+    found = _CONTINUATION_AT_END.search(run.run)
+    return 0 if found is None else int(found[1])
+
+
+def first_history(run: RunKey) -> RunKey:
+    """The one that somebody has begun."""
+    return RunKey(run.tenant, RunId(_CONTINUATION_AT_END.sub("", run.run)))
 
 
 def schedule_run_key(tenant: str, schedule: str, kind: str, instant: TimeMs) -> RunKey:

@@ -11,7 +11,7 @@ from cloche.errors import ClocheError, StoreError
 from cloche.history.ids import parent_of
 from cloche.operations.acts import Act, write_act
 from cloche.operations.prune import collect
-from cloche.status import FINAL, RunStatus
+from cloche.status import FINAL, OVER, RunStatus
 from cloche.store import RunFilter
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ class Sweeper:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
         self._task: asyncio.Task[None] | None = None
+        self.is_sweeping = False  # or about to, for the first time
 
     def begin(self, store: Store, world: World) -> None:
         """Sweep now, and again and again."""
-        if any(self._retention.shortest_ms(status) is not None for status in FINAL):
+        if any(self._retention.shortest_ms(status) is not None for status in OVER):
+            self.is_sweeping = True
             self._task = asyncio.create_task(self._go_on(store, world), name="retention")
 
     async def end(self) -> None:
@@ -66,6 +68,7 @@ class Sweeper:
                 log.warning("runs that were kept long enough are not deleted: %s", error.message)
             except ClocheError as error:
                 log.error("runs that were kept long enough are not deleted: %s", error.message)
+            self.is_sweeping = False
             await world.pause(SWEEP_EVERY_S)
 
 
@@ -76,7 +79,7 @@ async def sweep(store: Store, retention: Retention, world: World) -> int:
         StoreError: the store did not answer, or does not let this worker delete; those before are gone.
     """
     gone = 0
-    for status in sorted(FINAL):
+    for status in sorted(OVER):
         if (kept := retention.shortest_ms(status)) is None:
             continue
         before: int | None = None
