@@ -98,6 +98,7 @@ def _log() -> Iterator[list[str]]:
     """What cloche warns of meanwhile. Steps that fail are logged with tracebacks, which are shown elsewhere."""
     lines: list[str] = []
     handler = logging.Handler(logging.WARNING)
+    handler.addFilter(lambda record: "stood still" not in record.getMessage())  # of the event loop, on a slow machine
     handler.emit = lambda record: lines.append(f"{record.levelname}: {record.getMessage()}")  # type: ignore[method-assign]
     quiet, logger = logging.getLogger("cloche.run"), logging.getLogger("cloche")
     before, quiet.disabled = quiet.disabled, True
