@@ -14,6 +14,7 @@ from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import workflow
 from cloche_codegen.parameters import resource
 from cloche_codegen.python import python
+from cloche_codegen.remote_steps import RemoteStep
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
 from cloche_codegen.words import (
@@ -57,6 +58,7 @@ __all__ = [
     "NotCommitted",
     "Problem",
     "Refs",
+    "RemoteStep",
     "RetryConfig",
     "Source",
     "Step",

@@ -117,6 +117,7 @@ from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
 from cloche_codegen import Hook as Hook
 from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
+from cloche_codegen import RemoteStep as RemoteStep
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step
 from cloche_codegen import Task as Task
@@ -145,8 +146,8 @@ from cloche.client.sought import RunQuery as RunQuery
 from cloche.operations.bulk import BulkReport as BulkReport
 from cloche.operations.finding import RunList as RunList
 from cloche.operations.moves import Action as Action
+from cloche.operations.moves import Asked as Asked
 from cloche.operations.timing import StepStory as StepStory
 from cloche.operations.timing import TopReport as TopReport
-from cloche.operations.why import Asked as Asked
 from cloche.operations.why import Why as Why
 from cloche.store import FailureGroup as FailureGroup

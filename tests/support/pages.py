@@ -21,7 +21,8 @@ from pathlib import Path
 PATIENCE_S = 300.0
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _OF_THIS_MACHINE = re.compile(  # its first run compiles; a loaded one is slow: no page shows that
-    r"^(?:info: compiling guest |info: guest \w+ is compiled: |the event loop has stood still ).*\n", re.MULTILINE
+    r"^(?:info: compiling guest |info: guest \w+ is compiled: |(?:warning: )?the event loop has stood still ).*\n",
+    re.MULTILINE,
 )
 _NAMES = {"python": re.compile(r"# ([\w.-]+\.py)\n"), "js": re.compile(r"// ([\w.-]+\.js)\n")}
 

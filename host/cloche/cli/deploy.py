@@ -22,9 +22,11 @@ from cloche.cli.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from cloche.client.sought import RunQuery
     from cloche.engines import CellSource, Code, Language
+    from cloche.operations.bulk import BulkReport
     from cloche.operations.stores import Store, Version
     from cloche.operations.upgrade import Fit
 
@@ -184,6 +186,22 @@ def upgrade(
         return await _move(found, engine, code, [key_of(run, tenant) for run in moving], as_json) and moved_all
 
     return 0 if look(store, move_all) else EXIT_DIVERGED
+
+
+def upgrade_many(
+    store: str, tenant: str, target: str, query: RunQuery, text: str | None
+) -> Callable[[bool], BulkReport]:
+    """What counts the open runs of these that have other code than TARGET has today (True), or moves them (False)."""
+    from cloche.operations.upgrade_many import counted, moved
+
+    engine, code = _today(target, None)
+
+    async def do(found: Store, is_dry: bool) -> BulkReport:
+        if is_dry:
+            return await counted(found, code, tenant, query, text)
+        return await moved(found, engine, code, tenant, query, text, user())
+
+    return lambda is_dry: look(store, lambda found: do(found, is_dry))
 
 
 async def _move(store: Store, engine: CellSource, code: Code, keys: list[Any], as_json: bool) -> bool:

@@ -29,23 +29,12 @@ def log_options(function: F) -> F:
 
 def set_up(log_format: str, verbose: int) -> None:
     """Have log lines on standard error. Where the TARGET has set logging up and nothing is asked for, it stays."""
-    from cloche.steps.output import SCOPE
     from cloche.telemetry import JsonLines
 
     if logging.getLogger().handlers and log_format == "text" and not verbose:
         return
-
-    class WithScope(logging.Filter):
-        """Of records that were made before a worker was open: nothing marks those."""
-
-        def filter(self, record: logging.LogRecord) -> bool:
-            if not hasattr(record, "cloche"):
-                record.cloche = SCOPE.get()
-            return True
-
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(WithScope())
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines(with_time=verbose > 0))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(LEVELS[min(verbose, len(LEVELS) - 1)])
@@ -54,7 +43,11 @@ def set_up(log_format: str, verbose: int) -> None:
 
 
 class TextLines(logging.Formatter):
-    """`12:00:01.250 warning run order-1 step charge: …`; nothing that a terminal would obey."""
+    """`warning tenant default run order-1 step charge: …`, and the time if it is wanted; nothing that a terminal would obey."""
+
+    def __init__(self, *, with_time: bool) -> None:
+        super().__init__()
+        self._with_time = with_time
 
     def format(self, record: logging.LogRecord) -> str:
         from cloche.telemetry.logs import facts_of
@@ -62,9 +55,10 @@ class TextLines(logging.Formatter):
 
         facts = facts_of(record)
         where = " ".join(f"{name} {facts[name]}" for name in ("tenant", "run", "step") if name in facts)
-        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3] + " "
         message = shown(_message(self, record), lines=True)
-        return f"{clock} {record.levelname.lower()}{f' {shown(where)}' if where else ''}: {message}"
+        about = f" {shown(where)}" if where else ""
+        return f"{clock if self._with_time else ''}{record.levelname.lower()}{about}: {message}"
 
 
 def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -51,7 +51,8 @@ def filters(function: F) -> F:
         click.option("--workflow", help="Only runs of this workflow."),
         click.option("--version", help="Only runs of this deployed version."),
         click.option("--since", type=Moment(), help="Last moved at this time or later: 2h (ago), or ISO 8601."),
-        click.option("--until", type=Moment(), help="Last moved at this time or earlier: 10m finds what stands still."),
+        click.option("--until", type=Moment(), help="Last moved at this time or earlier."),
+        click.option("--age", metavar="TIME", help="Has stood as it stands for so long: 30m, 2h, 7d."),
         click.option("--error", help="Failed with an error of this name."),
         click.option("--step", "failed_step", help="Failed at this step."),
         click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="With this tag; may be repeated."),
@@ -67,6 +68,10 @@ def query_of(given: dict[str, Any]) -> tuple[RunQuery, str | None]:
     names = ("status", "workflow", "version", "since", "until", "error")
     query: dict[str, Any] = {name: given.pop(name) for name in names}
     query |= {"step": given.pop("failed_step"), "tags": tags_of(given.pop("tags"))}
+    if (age := given.pop("age")) is not None:
+        from cloche.cli.store import milliseconds
+
+        query["age"] = milliseconds(age, "--age") / 1000
     text: str | None = given.pop("text")
     found: Any = {name: value for name, value in query.items() if value}
     return found, text
@@ -135,11 +140,12 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
 
 
 @command
-@click.argument("action", type=click.Choice(["cancel", "retry", "resume", "event", "delete"]))
+@click.argument("action", type=click.Choice(["cancel", "retry", "resume", "event", "upgrade", "delete"]))
 @filters
 @click.option("--data", default="null", help="What resume or event carries: JSON, @file, or - for standard input.")
 @click.option("--event", "event_name", metavar="NAME", help="The name of the event.")
 @click.option("--resume-step", metavar="PATH", help="Which suspended step is resumed, where there are several.")
+@click.option("--onto", metavar="TARGET", help="Of upgrade: whose code of today the runs go on under.")
 @click.option("--key", help="The same KEY again goes on where it was cut off: nothing is given twice.")
 @dry_run_option
 @yes_option
@@ -150,6 +156,7 @@ def bulk(
     data: str,
     event_name: str | None,
     resume_step: str | None,
+    onto: str | None,
     key: str | None,
     dry_run: bool,
     yes: bool,
@@ -166,8 +173,16 @@ def bulk(
     Examples:
       cloche bulk cancel --status waiting --until 7d --dry-run
       cloche bulk event --tag customer=c-17 --event paid --data '{"amount": 3}' --yes
+      cloche bulk upgrade --status suspended --onto orders.py:order --dry-run
     """
     query, text = query_of(given)
+    if (action == "upgrade") is (onto is None):
+        raise click.UsageError("--onto TARGET goes with upgrade: whose code of today the runs go on under")
+    if onto is not None:
+        from cloche.cli.deploy import upgrade_many
+
+        do = upgrade_many(store, tenant, onto, query, text)
+        return _counted(action, do, query, text, dry_run=dry_run, yes=yes, as_json=as_json)
     options: dict[str, Any] = {"event": event_name, "step": resume_step, "bulk_id": key}
     if action in ("resume", "event"):
         options["data"] = json_input(data, "--data")
@@ -251,15 +266,34 @@ def _many(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Count, show, ask and do."""
+    """Do it with a client of the store."""
+    asked: dict[str, Any] = {"text": text, "where": query, **options}
+
+    def do(is_dry: bool) -> BulkReport:
+        by = "" if is_dry else user()
+        return ask(store, tenant, lambda client: client.bulk(action, dry_run=is_dry, by=by, **asked))
+
+    return _counted(action, do, query, text, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _counted(
+    action: str,
+    do: Callable[[bool], BulkReport],
+    query: RunQuery,
+    text: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Count, show, ask and do; `do` is told whether to count alone."""
     from cloche.cli.output import print_json
     from cloche.errors import UsageError
     from cloche.text import shown
 
     if not query and text is None:
         raise UsageError("say which runs are meant: --status, --tag, --error, --since …; see --help")
-    asked: dict[str, Any] = {"text": text, "where": query, **options}
-    report: BulkReport = ask(store, tenant, lambda client: client.bulk(action, dry_run=True, **asked))
+    report = do(True)
     if not as_json:
         examples = f": {', '.join(map(shown, report.first))}{' …' if report.matched > len(report.first) else ''}"
         click.echo(f"{action}: {report.matched} runs{examples if report.first else ''}")
@@ -269,13 +303,19 @@ def _many(
                 raise UsageError("nobody is there to ask: give --yes, or --dry-run to count alone")
             if not _confirmed(f"{action} {report.matched} runs?"):
                 return EXIT_FAILED
-        report = ask(store, tenant, lambda client: client.bulk(action, by=user(), **asked))
+        report = do(False)
         if not as_json:
-            click.echo(f"{action}: done to {report.done} runs, failed on {len(report.failed)}")
-            for run, message in report.failed:
-                click.echo(f"  {shown(run)}: {shown(message)}", err=True)
-            for run in report.made:
-                click.echo(shown(run))
+            _say_done(action, report)
     if as_json:
         print_json(report.to_data())
     return 0 if report.ok else EXIT_FAILED
+
+
+def _say_done(action: str, report: BulkReport) -> None:
+    from cloche.text import shown
+
+    click.echo(f"{action}: done to {report.done} runs, failed on {len(report.failed)}")
+    for run, message in report.failed:
+        click.echo(f"  {shown(run)}: {shown(message)}", err=True)
+    for run in report.made:
+        click.echo(shown(run))

@@ -87,7 +87,7 @@ def print_reason(reason: Why) -> None:
         if one.schema is not None:
             click.echo(f"{shown(one.event or one.step)} takes: {short(one.schema)}")
     for action in reason.actions:
-        if action.command:
+        if action.command and action.name != "delete":  # nobody looks for that here
             click.echo(f"  {action.description}: {shown(action.command)}")
 
 

@@ -64,11 +64,10 @@ def serve(
     tenant: str,
     as_json: bool,
 ) -> int:
-    """Serve the runs of a store over HTTP; with TARGETs, execute them in this process too.
+    """Serve the runs of a store over HTTP, and send its webhooks; with TARGETs, execute them in this process too.
 
     Where the store has tokens ('cloche token create'), those who hold one are let in. Where it has none, only this machine
     reaches the server. SIGTERM and Ctrl-C drain: requests are finished, streams end, running steps end and are recorded.
-    It sends the webhooks of the store ('cloche webhook put').
 
     \b
     Example:
@@ -79,20 +78,16 @@ def serve(
     from cloche.client import Client
     from cloche.operations.reach import Reach
 
-    client: Client | Cloche
-    metrics = made_metrics(store, metrics_of_tenants)
+    client: Client | Cloche = Client(store, tenant=tenant)
+    metrics, reach = made_metrics(store, metrics_of_tenants), Reach(webhook_hosts, to_loopback)
+    found = find_runnable(targets, steps) if targets else []
+    set_up(log_format, verbose)
     if targets:
-        found = find_runnable(targets, steps)
-        set_up(log_format, verbose)
         client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
         client.observers += [metrics, *watching()]
         drain = client.drain_timeout_s
-    else:
-        set_up(log_format, verbose)
-        client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:
-        reach = Reach(webhook_hosts, to_loopback)
         return await _serve(client, host, port, leaving, reach, metrics, as_json=as_json)
 
     return run_to_end(whole, drain, lambda code: code)

@@ -358,11 +358,9 @@ def prune(
     from cloche.history.ids import TimeMs
     from cloche.operations import prune, stores
     from cloche.operations.filters import status_of
-    from cloche.text import shown
 
     if run_id is not None:
-        _prune_one(run_id, store, tenant, as_json)
-        return
+        return _prune_one(run_id, store, tenant, as_json)
     now = stores.now()
     before = TimeMs(now - milliseconds(older_than, "--older-than")) if older_than is not None else TimeMs(0)
 
@@ -378,12 +376,18 @@ def prune(
     if as_json:
         print_json({"runs": [key.run for key in keys], "parts": parts, "blobs": blobs, "dry_run": dry_run})
         return
-    for key in keys if dry_run else ():
-        click.echo(shown(key.run))
     if not keys and older_than is None:
         click.echo("no runs are deleted without --older-than: say how long ago they must have ended, as 90d", err=True)
+    _print_pruned([key.run for key in keys], parts, blobs, dry_run=dry_run)
+
+
+def _print_pruned(runs: list[str], parts: int, blobs: int, *, dry_run: bool) -> None:
+    from cloche.text import shown
+
+    for run in runs if dry_run else ():
+        click.echo(shown(run))
     what = "would be deleted" if dry_run else f"deleted, with {parts} parts of payloads and {blobs} bundles of code"
-    click.echo(f"{len(keys)} runs {what}", err=dry_run)
+    click.echo(f"{len(runs)} runs {what}", err=dry_run)
 
 
 def milliseconds(text: str, option: str) -> int:

@@ -11,7 +11,6 @@ from cloche.cli.base import ask, command, store_option, tenant_option
 from cloche.cli.operate import Moment
 
 if TYPE_CHECKING:
-    from cloche.history.timing import AttemptTimes
     from cloche.operations.timing import Spread, StepStory, TopReport
 
 NOT_SUCCESS = ("failed", "lost", "abandoned")
@@ -69,7 +68,7 @@ def _times(one: StepStory) -> str:
     return ", ".join(parts)
 
 
-def _attempt(one: AttemptTimes) -> str:
+def _attempt(one: Any) -> str:
     from cloche.cli.output import moment
     from cloche.text import shown
 

@@ -104,10 +104,10 @@ class Cloche(Client, Hosting, Upkeep):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
-        self._host = self
+        self._host, self._schedules = self, checked_schedules(schedules)
+        self._sweeper = Sweeper(retention or Retention())
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
-        self._schedules = checked_schedules(schedules)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -124,7 +124,6 @@ class Cloche(Client, Hosting, Upkeep):
             observers=self.observers,
         )
         self._worker: Worker | None = None
-        self._sweeper = Sweeper(retention or Retention())
         self._closing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -222,7 +221,7 @@ class Cloche(Client, Hosting, Upkeep):
     @property
     def is_idle(self) -> bool:
         """Whether nothing moves: every open run waits for a time or for somebody outside."""
-        return self._running.is_idle
+        return self._running.is_idle and not self._sweeper.is_sweeping
 
     async def next_due(self) -> int | None:
         """When the next run that nobody executes is due, in ms since 1970; None if none waits for a time."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloche.errors import UsageError
 from cloche.operations import bulk
 from cloche.operations.bulk import BulkAction, BulkReport, action_of
 
@@ -33,43 +34,75 @@ class Many:
         event: str | None = None,
         step: str | None = None,
         even_at_most_once: bool = False,
+        onto: Any = None,
         by: str = "",
         bulk_id: str | None = None,
+        after: str | None = None,
+        most: int | None = None,
         where: RunQuery | None = None,
     ) -> BulkReport:
-        """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event` or `delete`.
+        """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event`, `upgrade` or `delete`.
 
         Runs that it cannot be meant for are passed over (to retry: those that go on or were retried). Asked for again after it
         was cut off, it goes on with the rest: what was done is done once, of `resume` and `event` by the same `bulk_id`.
 
         Args:
-            dry_run: count, and do nothing.
-            text: as in `find`. data: what `resume` or `event` carries. event: its name. step: which suspended step.
-            by: who does it, for the audit log.
+            dry_run: count, and do nothing. text: as in `find`. data: what `resume` or `event` carries.
+            event: its name. step: which suspended step. by: who does it, for the audit log.
+            onto: of `upgrade` the workflow, registered with this `Cloche`, whose code of today the runs go on under.
+            after, most: begin at `next` of a report, and end with the page in which so many were looked at.
 
         Raises:
             UsageError: there is no such action, or something that it needs is missing.
             StoreError: the store did not answer; those before are done.
         """
-        asked, query = action_of(action, event), dict(where or {})
+        asked, runs = action_of(action, event), _Runs(self, dict(where or {}), text, most)
+        given = _Given(data, event, step, even_at_most_once, by, bulk_id or self._bulk_id())
         if asked is BulkAction.RETRY:
-            query["is_retried"] = False
-        runs: Any = self
-        named = bulk_id or self._bulk_id()
-
-        async def pages(cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
-            page = await runs.find(text=text, limit=bulk.PAGE, cursor=cursor, **query)
-            return page, page.next
-
+            runs.query["is_retried"] = False
+        if asked is BulkAction.UPGRADE:
+            given.onto = runs.upgraded_to(onto)
         if dry_run:
-            return await bulk.counted(asked, pages)
-        facts = {name: str(value) for name, value in sorted(query.items()) if value is not None}
-        await self._write_bulk(by, {"done": str(asked), "where": facts, "id": named})
-        given = _Given(data, event, step, even_at_most_once, by, named)
-        return await bulk.done(asked, pages, lambda row: _done(runs, asked, row.key.run, given))
+            return await bulk.counted(asked, runs.page)
+        facts = {name: str(value) for name, value in sorted(runs.query.items()) if value is not None}
+        await self._write_bulk(by, {"done": str(asked), "where": facts, "id": given.key})
+        report = await bulk.done(asked, runs.page, lambda row: _done(self, asked, row.key.run, given), after, most)
+        report.bulk_id = given.key
+        return report
 
 
-@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Those that are meant, page by page."""
+
+    def __init__(self, owner: Any, query: dict[str, Any], text: str | None, most: int | None) -> None:
+        self.query = query
+        self._owner = owner
+        self._text = text
+        self._size = bulk.PAGE if most is None else min(most, bulk.PAGE)
+        self._passed_over: set[str] = set()  # digests of code
+
+    async def page(self, cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
+        page = await self._owner.find(text=self._text, limit=self._size, cursor=cursor, **self.query)
+        return [row for row in page if row.code not in self._passed_over], page.next
+
+    def upgraded_to(self, onto: Any) -> Any:
+        """The workflow whose code of today is meant: its runs that have it are passed over.
+
+        Raises:
+            UsageError: nothing is executed here, or there is no such workflow.
+        """
+        if onto is None or not hasattr(self._owner, "upgrade"):
+            raise UsageError(
+                "runs are upgraded where today's code is: Cloche(…, workflows=[w]).bulk('upgrade', onto='w'), "
+                "or 'cloche bulk upgrade --onto TARGET'"
+            )
+        workflow = self._owner.registered(onto) if isinstance(onto, str) else onto
+        self.query["workflow"] = workflow.id
+        self._passed_over = self._owner.codes()
+        return workflow
+
+
+@dataclass(slots=True)
 class _Given:
     """What goes with an action."""
 
@@ -79,6 +112,7 @@ class _Given:
     even_at_most_once: bool
     by: str
     key: str
+    onto: Any = None
 
 
 async def _done(runs: Any, action: BulkAction, run: str, given: _Given) -> str | None:
@@ -88,6 +122,8 @@ async def _done(runs: Any, action: BulkAction, run: str, given: _Given) -> str |
             await runs.cancel(run)
         case BulkAction.DELETE:
             await runs.delete(run, by=given.by)
+        case BulkAction.UPGRADE:
+            await runs.upgrade(run, given.onto, by=given.by)
         case BulkAction.RESUME:
             await runs.request_resume(run, step=given.step, resume_data=given.data, idempotency_key=given.key)
         case BulkAction.EVENT:

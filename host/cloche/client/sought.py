@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche.history.ids import run_key
 from cloche.operations import finding, timing, why
@@ -26,7 +26,8 @@ class RunQuery(TypedDict, total=False):
     """Which runs are meant: those that are all of it.
 
     version: the id of a version that the tenant has deployed, or the digest of a code bundle. since, until: when the last
-    record was written, as a datetime or in ms since 1970. error, step: how a failed run failed: the name of the error, the step
+    record was written, as a datetime or in ms since 1970. age: for how long at least it has stood as it stands, without
+    a record, as a timedelta or in seconds. error, step: how a failed run failed: the name of the error, the step
     without turns of loops. tags: name and value. is_retried: whether another run goes on from it.
     """
 
@@ -35,6 +36,7 @@ class RunQuery(TypedDict, total=False):
     version: str | None
     since: datetime | int | None
     until: datetime | int | None
+    age: timedelta | float | None
     error: str | None
     step: str | None
     tags: Mapping[str, str] | None
@@ -68,7 +70,9 @@ class Sought:
             UsageError: there is no such status, or no page has given the cursor.
             InvalidInput: the tags are none.
         """
-        filter = finding.filter_of(None if all_tenants else self._tenant, **query)
+        asked: dict[str, Any] = dict(query)
+        asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
+        filter = finding.filter_of(None if all_tenants else self._tenant, **asked)
         return await finding.find(self.connection.store, filter, text, limit, cursor)
 
     async def failures(

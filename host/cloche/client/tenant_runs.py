@@ -18,7 +18,7 @@ from cloche.client.sought import Sought
 from cloche.client.telling import Telling
 from cloche.errors import UsageError
 from cloche.history import RunKey
-from cloche.history.ids import check_idempotency_key, new_run_key, retry_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, check_named, new_run_key, retry_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
@@ -83,7 +83,7 @@ class Runs(Sought, Many, Telling):
     @property
     def schedules(self) -> Schedules:
         """What begins runs of the tenant at set times."""
-        return Schedules(self)
+        return Schedules(self, self._tenant)
 
     @overload
     async def start(
@@ -135,6 +135,7 @@ class Runs(Sought, Many, Telling):
             Exception: what the workflow's `on_start` raised (of a worker elsewhere: `StartRefused`); nothing was started.
         """
         connection, tags = self.connection, tags_with_starter(tags)
+        check_named("workflow", workflow if isinstance(workflow, str) else "")
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
         options: dict[str, Any] = {
             "per_step": per_step,

@@ -16,15 +16,16 @@ from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Code, Language
-from cloche.errors import DeployRefused, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
+from cloche.errors import DeployRefused, LeasedElsewhere, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
 from cloche.history.messages import Started
 from cloche.history.notes import unpack_created
-from cloche.operations import acts, fork, replay
+from cloche.operations import acts, fork, replay, upgrade
 from cloche.operations.acts import Act
-from cloche.operations.deploy import Deployment, baked, grants_to_write, keep, source_code, version_id
+from cloche.operations.deploy import Deployment, baked, check_content, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
+from cloche.operations.replay import ReplayReport
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
@@ -107,7 +108,7 @@ class HostedRuns(Runs):
         return await self._run(row, key)
 
     @in_turn
-    async def replay(self, run_id: str, workflow: Workflow | None = None) -> replay.ReplayReport:
+    async def replay(self, run_id: str, workflow: Workflow | None = None) -> ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
         Raises:
@@ -117,6 +118,43 @@ class HostedRuns(Runs):
         engine = self._host.engine
         code = code_of(workflow, engine) if workflow is not None else None
         return await replay.replay(self.connection.store, self._key(run_id), engine, code)
+
+    async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> ReplayReport:
+        """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
+
+        `by` is who does it, for the audit log.
+
+        Raises:
+            NotFound: there is no such run.
+            Divergence: it does not; the run is as it was.
+            LeasedElsewhere: the run is being executed: wait until it comes to rest.
+            UsageError: it has ended, or is another workflow's.
+        """
+        worker, engine, key = self._host._running, self._host.engine, self._key(run_id)
+        if key in worker.drivers:
+            raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
+        code = code_of(workflow, engine)
+        now = worker.services.world.now()
+        report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now, by)
+        worker.claims.expect(now)
+        return report
+
+    def registered(self, id: str) -> Workflow:
+        """The workflow that is registered here under this id.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found: Any = self._host._running.registry.workflow(id)
+        if found is None:
+            raise UsageError(f"no workflow '{id}' is registered here")
+        known: Workflow = found
+        return known
+
+    def codes(self) -> set[str]:
+        """The digests of what runs that begin here now are pinned to, of each workflow: see `RunRow.code`."""
+        workflows = self._host._running.registry.workflows()
+        return {blob_digest(code_of(one, self._host.engine).pack()) for one in workflows if one.committed}
 
 
 class Tenant(TenantRuns, HostedRuns):
@@ -167,6 +205,7 @@ class Tenant(TenantRuns, HostedRuns):
             content, language = bundled(files, main), "python"
         if content is None:
             raise UsageError("give the code that is to be deployed: a graph, a source, or files")
+        check_content(content, workflow)
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker = self._host._running
         await holds.check(worker.store, self._tenant)
@@ -208,6 +247,7 @@ class Tenant(TenantRuns, HostedRuns):
             UsageError: two steps have one id; the input cannot cross; the run id is another run's.
             QueueFull, StoreError, GuestUnavailable: nothing was started.
         """
+        check_content(source, None)
         steps = list(steps)
         bounds = evaluation.granted((policy or Policy.strict()).within(self._host.engine.limits()), steps)
         text = evaluation.with_names(source, language, steps)
@@ -278,6 +318,8 @@ class Tenant(TenantRuns, HostedRuns):
         Raises:
             NotFound: the tenant has no such version.
         """
+        if not isinstance(version, (str, Version)):
+            raise UsageError(f"withdraw takes a version or its id, and not a {type(version).__name__}")
         id, store = version if isinstance(version, str) else version.id, self.connection.store
         if await store.version_of(self._tenant, id) is not None:
             await acts.write_act(store, Act.WITHDREW, by, self.connection.world.now(), self._tenant, version=id)

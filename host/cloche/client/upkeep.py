@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from cloche.client.runs import Run
 from cloche.client.tenants import HostedRuns
-from cloche.errors import LeasedElsewhere
 from cloche.history import RunKey
 from cloche.history.ids import TenantId, TimeMs
 from cloche.operations import export, prune, replay, upgrade
 from cloche.operations.filters import status_of
 from cloche.run.code import code_of
-from cloche.store import blob_digest
 
 if TYPE_CHECKING:
     from cloche_codegen import Workflow
@@ -63,34 +61,9 @@ class Upkeep(HostedRuns):
             [fit async for fit in upgrade.fits(self.connection.store, engine, code, self._tenant)]
         )
 
-    async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> replay.ReplayReport:
-        """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
-
-        `by` is who does it, for the audit log.
-
-        Raises:
-            NotFound: there is no such run.
-            Divergence: it does not; the run is as it was.
-            LeasedElsewhere: the run is being executed: wait until it comes to rest.
-            UsageError: it has ended, or is another workflow's.
-        """
-        worker, engine, key = self._host._running, self._host.engine, self._key(run_id)
-        if key in worker.drivers:
-            raise LeasedElsewhere(f"run {run_id} is being executed here: wait until it comes to rest", run_id=run_id)
-        code = code_of(workflow, engine)
-        now = worker.services.world.now()
-        report = await upgrade.upgrade(worker.store, engine, key, code, worker.name, now, by)
-        worker.claims.expect(now)
-        return report
-
     async def verify(self, run_id: str | None = None) -> replay.VerifyReport:
         """Check one run, or everything in the store, against its hashes."""
         return await replay.verify(self.connection.store, self._key(run_id) if run_id else None)
-
-    def codes(self) -> set[str]:
-        """The digests of what runs that begin here now are pinned to, of each workflow: see `RunRow.code`."""
-        workflows = self._host._running.registry.workflows()
-        return {blob_digest(code_of(one, self._host.engine).pack()) for one in workflows if one.committed}
 
     async def import_(self, data: bytes, *, by: str = "") -> Run:
         """The run of an exported file, now in this store; if it is unfinished, this process goes on with it.

@@ -42,9 +42,8 @@ CHILD, STARTED_BY_STEP, RETRY, CONTINUATION = "c", "s", "r", "n"
 SCHEDULED, FIRED = "t", "f"  # by a schedule, whose id stands before: at this instant, or fired by somebody then; in ms
 BY_SCHEDULES = (SCHEDULED, FIRED)  # such a run is below no other run, also where one is called as its schedule is
 DERIVED_BYTES_MAX = 1_000
-_SHOWN_KINDS = (
-    f"{STARTED_BY_STEP}{RETRY}{CONTINUATION}{SCHEDULED}{FIRED}"  # all but children, whose numbers stand alone
-)
+_NORMALIZED_MAX = 2_000  # characters that are looked at: no id has as many, however Unicode writes it
+_SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{CONTINUATION}{SCHEDULED}{FIRED}"  # but children, whose numbers stand alone
 _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
 _CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z")
 _CONTINUATION_AT_END = re.compile(rf"{ID_SEPARATOR}{CONTINUATION}([1-9][0-9]*)\Z")
@@ -106,7 +105,7 @@ def event_name(text: object) -> str:
     Raises:
         InvalidInput: no workflow can wait for an event of that name.
     """
-    name = normalize("NFC", text) if isinstance(text, str) else ""
+    name = normalize("NFC", text) if isinstance(text, str) and len(text) <= _NORMALIZED_MAX else ""
     if not is_name(name):
         raise InvalidInput(
             f"the event name {_brief(text)} is not 1 to {NAME_SIZE_MAX} characters of text without control characters "
@@ -151,6 +150,7 @@ def run_key(run: str, tenant: str) -> RunKey:
     Raises:
         UsageError: one of the two is not a valid id.
     """
+    _check_size("run id", run)
     found = _SHOWN_AT_END.search(run)
     if found is not None:
         run = run[: found.start()] + _SHOWN.sub(lambda part: f"{ID_SEPARATOR}{part[1] or CHILD}{part[2]}", found[0])
@@ -160,6 +160,17 @@ def run_key(run: str, tenant: str) -> RunKey:
     if len(run.encode("utf-8", "surrogatepass")) > DERIVED_BYTES_MAX:
         raise UsageError(f"run id {shown(run[:ID_BYTES_MAX])!r}… is longer than {DERIVED_BYTES_MAX} bytes")
     return RunKey(tenant_id(tenant), RunId(_checked("run id", run[: derived.start()]) + derived[0]))
+
+
+def check_named(what: str, text: object) -> None:
+    """A name that is looked for, as a caller gives it: it may be none that there is.
+
+    Raises:
+        UsageError: it is no text, or none that could be the name of anything.
+    """
+    _check_size(what, text)
+    if any("\ud800" <= character <= "\udfff" for character in str(text)):
+        raise UsageError(f"{what} {_brief(text)} has half of a character in it (a lone surrogate)")
 
 
 def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
@@ -241,9 +252,18 @@ def tenant_id(text: str) -> TenantId:
     return TenantId(_checked("tenant", text))
 
 
-def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+def _check_size(what: str, text: object) -> None:
+    """Before anything goes through it: a platform passes on what a tenant has said, and that may be megabytes."""
     if not isinstance(text, str):
-        raise UsageError(f"{what} {text!r} is no text, but of type {type(text).__name__}: write {str(text)!r}")
+        raise UsageError(
+            f"{what} {_brief(text)} is no text, but of type {type(text).__name__}: write {str(text)[:99]!r}"
+        )
+    if len(text) > _NORMALIZED_MAX:
+        raise UsageError(f"{what} {_brief(text)}… has {len(text):,} characters, and may have {ID_BYTES_MAX} bytes")
+
+
+def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+    _check_size(what, text)
     text = normalize("NFC", text)
     if is_new and _SHOWN_AT_END.search(text):
         raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")

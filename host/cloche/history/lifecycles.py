@@ -31,6 +31,7 @@ class StepPhase(StrEnum):
     CALLED = "called"
     RUNNING = "running"
     BACKOFF = "backoff"
+    AWAY = "away"  # a remote worker performs it, or will: nothing of it is under way here
     SUSPENDED = "suspended"
     DONE = "done"
 
@@ -56,6 +57,7 @@ class ChildPhase(StrEnum):
 _STAYS_RUNNING = (
     Kind.STEP_CALLED,
     Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_SENT,
     Kind.ATTEMPT_FAILED,
     Kind.STEP_COMPLETED,
     Kind.STEP_FAILED,
@@ -135,11 +137,13 @@ STEP: Lifecycle[StepPhase] = {
     StepPhase.ABSENT: {Kind.STEP_CALLED: StepPhase.CALLED},
     StepPhase.CALLED: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,  # refused before any attempt: bad input, unknown step
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
     StepPhase.RUNNING: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,  # started again after a crash
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
         Kind.STEP_COMPLETED: StepPhase.DONE,
         Kind.STEP_FAILED: StepPhase.DONE,
@@ -148,8 +152,18 @@ STEP: Lifecycle[StepPhase] = {
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
     StepPhase.SUSPENDED: {Kind.STEP_RESUMED: StepPhase.CALLED, Kind.CALL_ABANDONED: StepPhase.DONE},
+    StepPhase.AWAY: {
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,  # sent again: its worker fell silent
+        Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
+        Kind.STEP_COMPLETED: StepPhase.DONE,
+        Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.STEP_BAILED: StepPhase.DONE,
+        Kind.STEP_SUSPENDED: StepPhase.SUSPENDED,
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
     StepPhase.BACKOFF: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },

@@ -145,6 +145,19 @@ class AttemptStarted(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptSent(AttemptStarted):
+    """An attempt is performed elsewhere: in this commit it was left for a remote worker. `redispatched` counts those before it
+    whose worker fell silent.
+    """
+
+    kind: ClassVar[Kind] = Kind.ATTEMPT_SENT
+
+    def begun(self) -> AttemptStarted:
+        """The same as an attempt of the process itself: in another run, for which nothing was sent."""
+        return AttemptStarted(self.time, self.call, self.attempt, self.redispatched, self.at_most_once, self.filled)
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed(Note):
     """An attempt failed. `retry_at` is when the next one is due; None: there is none. `attempts_max` is how many there are at
     most; 0: not known. `traceback` never crosses the glass."""
@@ -314,6 +327,7 @@ class RunStopped(Note):
 AnyNote = (
     RunCreated
     | AttemptStarted
+    | AttemptSent
     | AttemptFailed
     | StepWrote
     | StepLogged

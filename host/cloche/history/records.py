@@ -74,6 +74,7 @@ class Kind(IntEnum):
     RUN_CONTINUED_AS_NEW = 38  # command: the run goes on as its next history
     STEP_LOGGED = 46  # note: what a step printed and logged
     ATTEMPT_QUEUED = 47  # note: an attempt that has begun waited for a thread before it did anything
+    ATTEMPT_SENT = 49  # note: an attempt that is performed elsewhere
 
 
 ENDS = frozenset({

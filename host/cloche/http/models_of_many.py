@@ -2,7 +2,64 @@
 
 from __future__ import annotations
 
-from cloche.http.models import RunId, Shown
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cloche.http.models import Given, RunId, Shown
+from cloche.status import RunStatus
+
+
+class WhereBody(Given):
+    """Which runs are meant: those that are all of it. Times as RFC 3339, `age` in seconds."""
+
+    status: RunStatus | None = None
+    workflow: Annotated[str, Field(max_length=200)] | None = None
+    version: Annotated[str, Field(max_length=200)] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    age: Annotated[float, Field(ge=0, le=1e10)] | None = None
+    error: Annotated[str, Field(max_length=200)] | None = None
+    step: Annotated[str, Field(max_length=8192)] | None = None
+    tags: dict[str, str] | None = None
+
+
+class BulkBody(Given):
+    """`action` is done to a page of the runs, of which `most` are looked at; `after` is `next` of the answer before, and
+    `bulk_id` that of the first: the same again gives nothing twice."""
+
+    action: Literal["cancel", "retry", "resume", "event", "upgrade", "delete"]
+    where: WhereBody
+    text: Annotated[str, Field(max_length=200)] | None = None
+    data: Any = None
+    event: Annotated[str, Field(max_length=200)] | None = None
+    step: Annotated[str, Field(max_length=8192)] | None = None
+    onto: Annotated[str, Field(max_length=200)] | None = None
+    even_at_most_once: bool = False
+    dry_run: bool = False
+    bulk_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    after: Annotated[str, Field(pattern="^[0-9]{1,18}$")] | None = None
+    most: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class BulkFailed(Shown):
+    run_id: RunId
+    message: str
+
+
+class BulkOut(Shown):
+    """What was done, or with `dry_run` would be. `next`: where the rest begins; null: there is none."""
+
+    action: str
+    dry_run: bool
+    matched: int
+    done: int
+    first: list[str]
+    made: list[str]
+    failed: list[BulkFailed]
+    next: str | None
+    bulk_id: str
 
 
 class AttemptOut(Shown):

@@ -26,7 +26,7 @@ from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
 from cloche.operations.timing import TOP_RUNS_MAX
-from cloche.operations.view import RunView, row_there
+from cloche.operations.view import RunView, row_there, view_at
 from cloche.status import RunStatus
 
 router = APIRouter()
@@ -46,6 +46,9 @@ async def list_runs(
     version: Annotated[str | None, Query(max_length=200)] = None,
     since: Moved = None,
     until: Moved = None,
+    age: Annotated[
+        float | None, Query(ge=0, le=1e10, description="Has stood as it stands for so many seconds.")
+    ] = None,
     error: Annotated[str | None, Query(max_length=200, description="Failed with an error of this name.")] = None,
     step: Annotated[str | None, Query(max_length=8192, description="Failed at this step.")] = None,
     tag: Annotated[list[str] | None, Query(max_length=32, description="NAME=VALUE; each of them.")] = None,
@@ -58,7 +61,7 @@ async def list_runs(
     """Runs that have begun or are queued, newest first. What moves between two pages is neither skipped nor seen twice."""
     if cursor is None or cursor.startswith("."):
         query: dict[str, Any] = {"version": version, "since": since, "until": until, "error": error, "step": step}
-        query |= {"status": status, "workflow": workflow, "tags": _tags(tag)}
+        query |= {"age": age, "status": status, "workflow": workflow, "tags": _tags(tag)}
         place = cursor.removeprefix(".") if cursor is not None else None
         found = await runs.find(text=text, limit=limit, cursor=place, **query)
         return _page(request, found, f".{found.next}" if found.next is not None else None)
@@ -165,6 +168,19 @@ async def get_timing(request: Request, runs: Tenant, run_id: Id) -> Response:
     """Where the time of the run went, by step: its attempts, and what it printed and logged."""
     steps = await found(lambda: runs.timing(run_id), "run", run_id)
     return answer(request, {"steps": [one.to_data() for one in steps]})
+
+
+@router.get("/runs/{run_id}/state", response_model=ViewOut, **needs(Role.VIEWER))
+async def get_state(
+    request: Request,
+    runs: Tenant,
+    run_id: Id,
+    seq: Annotated[int, Query(ge=1, le=2**53, description="The number of a record; without, of the last.")] = 2**53,
+) -> Response:
+    """The run as it stood with a record: what its history up to there says."""
+    await run_of(runs, run_id)
+    view = await view_at(runs.connection.store, run_id, runs.tenant_id, seq)
+    return answer(request, shown.view_data(view, principal_of(request)))
 
 
 @router.get(

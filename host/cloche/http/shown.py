@@ -7,7 +7,6 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from cloche.client import FailureGroup, RunRow, Usage
-from cloche.history.timing import Times
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
 from cloche.http.principals import Principal
 from cloche.operations.forms import instant, record_body, record_head
@@ -53,7 +52,7 @@ def record_out(record: Any, bodies: Bodies, principal: Principal) -> dict[str, A
     head = record_head(record)
     is_whole = bodies == "full" or (bodies == "head" and head["size"] <= HEAD_BYTES_MAX)
     body = body_data(record, principal) if is_whole else None
-    times: Times | None = getattr(record, "times", None)  # a stream knows them
+    times: Any = getattr(record, "times", None)  # a stream knows them
     return {**head, "body": body, "is_whole": is_whole, "times": None if times is None else times.to_data()}
 
 

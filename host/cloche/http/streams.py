@@ -29,7 +29,7 @@ EVENTS = "text/event-stream"
 _Content: TypeAlias = "Callable[[asyncio.Future[None]], AsyncGenerator[str]]"
 
 
-class _Stream(Response):
+class Stream(Response):
     """Sends what `content` gives, for as long as the client is there; meanwhile it counts as one of its principal's.
 
     Thousands are open at once, so each has as few tasks as may be: the one of its request, one that hears whether the client is
@@ -108,7 +108,7 @@ async def stream_run(
     def content(gone: asyncio.Future[None]) -> AsyncGenerator[str]:
         return _events(service, run, position, bodies, principal, gone, final=until == "ended")
 
-    return _Stream(content, service, principal.id)
+    return Stream(content, service, principal.id)
 
 
 async def _is_over(run: Run, after: tuple[int, int], stops: tuple[Any, ...]) -> bool:

@@ -22,6 +22,7 @@ class BulkAction(StrEnum):
     RETRY = "retry"
     RESUME = "resume"
     EVENT = "event"
+    UPGRADE = "upgrade"
     DELETE = "delete"
 
 
@@ -30,7 +31,8 @@ class BulkReport:
     """What was done, or with `dry_run` would be.
 
     matched: how many runs the filter gives that the action is for. first: some of them. done: how many it was done to.
-    made: the new runs of a retry. failed: run id and why not.
+    made: the new runs of a retry. failed: run id and why not. next: where the rest begins; None: there is none.
+    bulk_id: by which the same is known if it is asked for again.
     """
 
     action: str
@@ -40,10 +42,21 @@ class BulkReport:
     first: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    next: str | None = None
+    bulk_id: str = ""
 
     @property
     def ok(self) -> bool:
         return not self.failed
+
+    def add(self, page: BulkReport) -> None:
+        """What the page that follows has come to."""
+        self.matched += page.matched
+        self.done += page.done
+        self.first = (self.first + page.first)[:SHOWN]
+        self.made += page.made
+        self.failed += page.failed
+        self.next = page.next
 
     def to_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,6 +90,8 @@ def is_for(action: BulkAction, row: RunRow) -> bool:
             return row.status in FINAL
         case BulkAction.RESUME:
             return row.status == RunStatus.SUSPENDED
+        case BulkAction.UPGRADE:
+            return row.status not in FINAL and row.status != RunStatus.PENDING
     return row.status not in FINAL
 
 
@@ -93,16 +108,23 @@ async def counted(action: BulkAction, pages: Pages) -> BulkReport:
             return report
 
 
-async def done(action: BulkAction, pages: Pages, do: Callable[[RunRow], Awaitable[str | None]]) -> BulkReport:
-    """Do it to each; `do` gives the id of a new run, if it made one.
+async def done(
+    action: BulkAction,
+    pages: Pages,
+    do: Callable[[RunRow], Awaitable[str | None]],
+    cursor: str | None = None,
+    most: int | None = None,
+) -> BulkReport:
+    """Do it to each; `do` gives the id of a new run, if it made one. It begins at `cursor`, and ends with the page in which it
+    has looked at `most` runs: `next` is the cursor then.
 
     Raises:
         StoreError: the store did not answer. Those before are done; the same again goes on with the others.
     """
-    report = BulkReport(str(action), dry_run=False)
-    cursor: str | None = None
+    report, looked = BulkReport(str(action), dry_run=False), 0
     while True:
         rows, cursor = await pages(cursor)
+        looked += max(len(rows), 1)
         for row in rows:
             if not is_for(action, row):
                 continue
@@ -118,5 +140,6 @@ async def done(action: BulkAction, pages: Pages, do: Callable[[RunRow], Awaitabl
             report.done += 1
             if made is not None:
                 report.made.append(made)
-        if cursor is None:
+        if cursor is None or (most is not None and looked >= most):
+            report.next = cursor
             return report

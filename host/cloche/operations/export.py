@@ -46,9 +46,11 @@ from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
-from cloche.store import Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
+from cloche.run.remote import Told
+from cloche.store import REMOTE, Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
 from cloche.text import ID_SEPARATOR
+from cloche.worker.answers import token_of
 from cloche.worker.schedules import TAG
 
 FORMAT = "cloche-run"
@@ -177,6 +179,8 @@ async def import_run(
         RunConflict: the store has this run with other records.
         LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ForeignFile("an exported run is bytes, and this is text: read the file in binary mode")
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
     file = await loop.run_in_executor(None, _File.read, data)
     header, blobs, key, created, code = file.header, file.blobs, file.key, file.created, file.code
@@ -254,6 +258,10 @@ async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
+    for call in machine.open.away:  # what was sent to a worker of the other store is nothing that this one knows of
+        one = machine.open[call]
+        silent = Told(call, one.sent, "silent")
+        await store.post(key, REMOTE, silent.pack(), token_of(key, REMOTE, f"{call}:imported"), SystemWorld().now())
 
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:

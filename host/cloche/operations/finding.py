@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cloche.errors import UsageError
 from cloche.history import Kind, Seq, TimeMs
-from cloche.history.ids import TenantId, tenant_id
+from cloche.history.ids import TenantId, check_named, tenant_id
 from cloche.history.marks import ERROR, STEP, checked_tags, tag_marks
 from cloche.history.messages import CompleteRun, FailRun, Started
 from cloche.history.notes import RunCreated, RunStopped
@@ -55,9 +55,12 @@ def filter_of(
     """What `list`, `failures` and `bulk` are asked for.
 
     Raises:
-        UsageError: there is no such status.
+        UsageError: there is no such status, or a name is no text.
         InvalidInput: the tags are none.
     """
+    for what, name in (("workflow", workflow), ("version", version), ("error", error), ("step", step)):
+        if name is not None:
+            check_named(what, name)
     marks = tag_marks(checked_tags(tags or {}))
     if step is not None:
         marks[STEP] = step
@@ -73,6 +76,22 @@ def filter_of(
         dict(sorted(marks.items())),
         is_retried,
     )
+
+
+def before(now: TimeMs, age: timedelta | float | None, until: datetime | int | None) -> TimeMs | None:
+    """By when a run must have written its last record, which is older than `age`, and from before `until`.
+
+    Raises:
+        UsageError: the age is negative.
+    """
+    last = _ms(until)
+    if age is None:
+        return last
+    seconds = age.total_seconds() if isinstance(age, timedelta) else age
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"an age is a number of seconds from 0, not {seconds!r}")
+    aged = TimeMs(max(0, now - int(seconds * 1000)))
+    return aged if last is None else min(last, aged)
 
 
 async def find(store: Store, filter: RunFilter, text: str | None, limit: int | None, cursor: str | None) -> RunList:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.history import RunKey
-    from cloche.operations.why import Asked
     from cloche.store import RunRow
 
 
@@ -27,6 +26,17 @@ class Action:
     call: str
     method: str
     href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a suspended step, or an open event, waits for; `schema` is the JSON Schema of the answer, where one is known."""
+
+    step: str
+    payload: Any = None
+    labels: Sequence[str] = ()
+    event: str | None = None
+    schema: Mapping[str, Any] | None = None
 
 
 def moves_of(row: RunRow, found: Mapping[str, Any]) -> list[Action]:

@@ -38,10 +38,12 @@ class Sweeper:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
         self._task: asyncio.Task[None] | None = None
+        self.is_sweeping = False  # or about to, for the first time
 
     def begin(self, store: Store, world: World) -> None:
         """Sweep now, and again and again."""
         if any(self._retention.shortest_ms(status) is not None for status in OVER):
+            self.is_sweeping = True
             self._task = asyncio.create_task(self._go_on(store, world), name="retention")
 
     async def end(self) -> None:
@@ -66,6 +68,7 @@ class Sweeper:
                 log.warning("runs that were kept long enough are not deleted: %s", error.message)
             except ClocheError as error:
                 log.error("runs that were kept long enough are not deleted: %s", error.message)
+            self.is_sweeping = False
             await world.pause(SWEEP_EVERY_S)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloche.engines import CellSource, Code
-from cloche.errors import ClocheError, Divergence, LeasedElsewhere, UsageError
+from cloche.errors import ClocheError, Divergence, LeasedElsewhere, NotFound, UsageError
 from cloche.history import RunKey, RunMachine, TimeMs
 from cloche.history.lifecycles import RunPhase
 from cloche.history.limits import Limits
@@ -117,9 +117,11 @@ async def upgrade(
 
 
 async def upgrade_each(
-    store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code, by: str = ""
+    store: Store, engine: CellSource, keys: Iterable[RunKey], code: Code, by: str = "", *, goes_on: bool = False
 ) -> AsyncIterator[tuple[RunKey, str | None]]:
     """Move runs one by one, as a worker that lives for so long: each with why it was not moved, if it was not.
+
+    With `goes_on` also one that has ended or is gone meanwhile is such a reason.
 
     Raises:
         NotFound, UsageError, StoreError: as `upgrade`; those before were moved.
@@ -133,6 +135,10 @@ async def upgrade_each(
             try:
                 await upgrade(store, engine, key, code, membership.worker, world.now(), by)
             except (Divergence, LeasedElsewhere) as error:
+                problem = error.message
+            except (NotFound, UsageError) as error:
+                if not goes_on:
+                    raise
                 problem = error.message
             yield key, problem
     finally:

@@ -18,7 +18,7 @@ from cloche.store import Append, NewRun, Post, child_ended, child_unwanted, cont
 from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
-    from cloche.run.children import Children
+    from cloche.run.effects import Effects
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import DrivenRun, RunServices
@@ -33,7 +33,7 @@ class Commit:
     """Of one run. `owner` has the lease under which it appends."""
 
     def __init__(
-        self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, children: Children
+        self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, effects: Effects
     ) -> None:
         self.new: NewRun | None = None  # of a run that is not in the store yet
         self.is_reported = True  # that something keeps the run from going on; it may have been before this driver
@@ -42,7 +42,8 @@ class Commit:
         self._turn = turn
         self._inputs = inputs
         self._owner = owner
-        self._children = children
+        self._children = effects.children
+        self._remote = effects.attempts.remote
 
     async def record(self, inputs: list[Input], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
         """Take inputs through a turn into the log: how many, and the batch that is durable now.
@@ -145,6 +146,8 @@ class Commit:
             unawaited=batch.unawaited,
             posts=self._posts(batch),
             marks=batch.marks,
+            sent=self._remote.tasks(batch),
+            returned=batch.returned,
         )
         await self._services.log.append(append)
         if release:

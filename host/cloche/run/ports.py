@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cloche.history import RunMachine
     from cloche.history.check import Validator
     from cloche.history.limits import Limits
-    from cloche.history.messages import Started
     from cloche.run.observing import Observing
     from cloche.status import RunStatus
     from cloche.steps.registry import Registry
@@ -135,9 +134,6 @@ class DrivenRun(Protocol):
 
     @property
     def machine(self) -> RunMachine: ...
-
-    @property
-    def started(self) -> Started | None: ...
 
 
 class Supervisor(Protocol):

@@ -36,6 +36,7 @@ from cloche.store.protocol import (
     Version,
     WorkerRow,
 )
+from cloche.store.remote import REMOTE, AttemptName, RemoteTask
 from cloche.store.runs import Lease, RunRow
 from cloche.store.schedules import FIRINGS_KEPT, Firing, ScheduleRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
@@ -52,11 +53,13 @@ __all__ = [
     "LOOKED_AT_MAX",
     "MEMORY",
     "OUT",
+    "REMOTE",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
     "Append",
+    "AttemptName",
     "AuditEntry",
     "Checkpoints",
     "Collected",
@@ -81,6 +84,7 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RemoteTask",
     "RunFilter",
     "RunPage",
     "RunRow",

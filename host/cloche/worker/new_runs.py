@@ -129,6 +129,8 @@ class NewRuns:
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
+            if not isinstance(initial_state, Mapping):
+                raise InvalidInput("initial_state is a mapping, of names to data", path="initial_state", problems=[])
             given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = await self._made(key, value, lambda: digest_of(code.workflow, _as_it_came(input_data, value)))
         above = {"depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}

@@ -15,7 +15,7 @@ from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
 from cloche.history.values import encode
-from cloche.run.driver import is_told_to_end
+from cloche.run.driver import is_told_to_end, tell_remote
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
@@ -25,6 +25,7 @@ from cloche.store.histories import newest
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
+    from cloche.run.remote import Told
     from cloche.worker.listeners import Listeners
     from cloche.worker.starting import Starting
     from cloche_codegen import Graph
@@ -128,6 +129,20 @@ class Requests:
                     return
                 if (child := driver.child_ended(call)) is not None:
                     self._listeners.announce(child, stopped=True)
+                    return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def remote_told(self, key: RunKey, told: Told, request: int) -> None:
+        """See to it that the run hears what came of an attempt that is performed elsewhere.
+
+        Raises:
+            ClocheError: it cannot be told now; the request is kept.
+        """
+        with contextlib.suppress(NotSuspended, NotFound):  # it has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if await tell_remote(driver, told, request):
                     return
         await self._services.store.resolve(request, GRANTED)
 

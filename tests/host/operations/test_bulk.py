@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.apps import AppOn, Journal, in_loop, one_loop, run_in_loop, until
+from support.apps import AppOn, Journal, ManualWorld, in_loop, one_loop, run_in_loop, until
 from support.stores_of_all_kinds import STORES
 
 from cloche import Workflow, create_workflow
@@ -155,3 +155,55 @@ async def test_what_cannot_be_meant_is_refused(journal: Journal) -> None:
         with pytest.raises(InvalidInput, match="at most 32 tags"):
             await app.find(tags={f"t{number}": "x" for number in range(33)})
         assert await app.connection.store.find(RunFilter(), limit=1) == RunPage([], None)
+
+
+@in_loop
+async def test_open_runs_are_upgraded_where_todays_code_fits(journal: Journal) -> None:
+    def flow(second: Any, first: Any = None) -> Workflow:
+        return create_workflow(id="w").then(first or journal.inc()).then(journal.ask()).then(second).commit()
+
+    store, today = MemoryStore(), flow(journal.take())
+    async with AppOn(store, workflows=[flow(journal.dbl())]) as app:
+        for number in range(3):
+            await (await app.start("w", {"v": number}, run_id=f"r{number}")).result()
+    async with AppOn(store, workflows=[flow(journal.dbl(), journal.take())]) as app:
+        await (await app.start("w", {"v": 1}, run_id="other")).result()
+    async with AppOn(store, workflows=[today]) as app:
+        asked: dict[str, Any] = {"where": {"status": "suspended"}, "onto": "w"}
+        assert (await app.bulk("upgrade", dry_run=True, **asked)).matched == 4
+        report = await app.bulk("upgrade", by="ada", **asked)
+        assert (report.done, [run for run, _ in report.failed]) == (3, ["other"])
+        again = await app.bulk("upgrade", **asked)
+        assert (again.done, [run for run, _ in again.failed]) == (0, ["other"])
+        with pytest.raises(UsageError, match="where today's code is"):
+            await app.bulk("upgrade", where={"status": "suspended"})
+
+
+@in_loop
+async def test_one_that_was_cut_off_goes_on_where_the_report_ended(store: Store, journal: Journal) -> None:
+    flow = asking(journal)
+    async with AppOn(store, workflows=[flow]) as app:
+        await suspended(app, flow, 5)
+        asked: dict[str, Any] = {"data": {"add": 1}, "where": {"status": "suspended"}, "bulk_id": "k"}
+        pages, after = [], None
+        while True:
+            report = await app.bulk("resume", most=2, after=after, **asked)
+            pages.append(report.done)
+            after = report.next
+            if after is None:
+                break
+        assert (sum(pages), max(pages)) == (5, 2)
+        await until(store.runs, lambda rows: {row.status for row in rows} == {"success"})
+
+
+@in_loop
+async def test_runs_are_found_by_how_long_they_stand_as_they_stand(journal: Journal) -> None:
+    world, flow = ManualWorld(), asking(journal)
+    async with AppOn(MemoryStore(), workflows=[flow], world=world) as app:
+        await (await app.start(flow, {"v": 1}, run_id="old")).result()
+        world.move(3600, app)
+        await (await app.start(flow, {"v": 1}, run_id="new")).result()
+        found = [[row.key.run for row in await app.find(status="suspended", age=age)] for age in (0, 60, 3600.0, 3601)]
+        assert found == [["new", "old"], ["old"], ["old"], []]
+        with pytest.raises(UsageError, match="an age is a number of seconds"):
+            await app.find(age=-1)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.deadlines import Deadline, deadline_ms
-from cloche.client.many import Many
 from cloche.client.remote.forms import row_of, view_of
+from cloche.client.remote.many import RemoteMany
 from cloche.client.remote.operated import RemoteOperated
 from cloche.client.remote.run import RemoteRun
 from cloche.client.remote.schedules import RemoteSchedules
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Workflow
 
 
-class RemoteRuns(RemoteSought, Many):
+class RemoteRuns(RemoteSought, RemoteMany):
     """The runs of one tenant, as the server has them. `sent` is the tenant that it is told; None: the token says which.
 
     Every method raises as the one of `Runs` whose name it has, and as `Transport`.
@@ -56,7 +56,7 @@ class RemoteRuns(RemoteSought, Many):
     @property
     def schedules(self) -> RemoteSchedules:
         """As `Client.schedules`."""
-        return RemoteSchedules(self)
+        return RemoteSchedules(self, self._tenant, self._server.world)
 
     async def start(
         self,
@@ -210,9 +210,6 @@ class RemoteRuns(RemoteSought, Many):
         flags = {"even_at_most_once": even_at_most_once, "even_after_clean_up": even_after_clean_up}
         made = values(await self.ask("POST", f"{self._place(run_id)}/retry", {**body, **flags}))
         return RemoteRun(self, run_key(made["id"], self._tenant), self._server.world)
-
-    def _bulk_id(self) -> str:
-        return self._server.world.run_id()
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """As `Client.versions`."""

@@ -10,11 +10,12 @@ from typing import Any
 from cloche.history import Failure, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.history.failures import Frame
 from cloche.history.timing import AttemptTimes, Times
+from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
-from cloche.operations.moves import Action
+from cloche.operations.moves import Action, Asked
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
-from cloche.operations.why import Asked, Why
+from cloche.operations.why import Why
 from cloche.run.results import RunResult, StepResult
 from cloche.status import RunStatus
 from cloche.store import FailureGroup, RunRow
@@ -59,6 +60,11 @@ def top_of(data: dict[str, Any]) -> TopReport:
     spreads = ("work", "queue", "retry_wait", "suspended")
     steps = [SlowStep(**{**one, **{name: Spread(**one[name]) for name in spreads}}) for one in data["steps"]]
     return TopReport(data["runs"], data["is_whole"], steps, [Overdue(**one) for one in data["overdue"]])
+
+
+def report_of(data: dict[str, Any]) -> BulkReport:
+    failed = [(one["run_id"], one["message"]) for one in data["failed"]]
+    return BulkReport(**{**data, "failed": failed})
 
 
 def story_of(data: dict[str, Any]) -> StepStory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.remote.forms import failure_of, row_of, story_of, top_of, why_of
@@ -51,6 +51,8 @@ class RemoteSought:
         tags = [f"{name}={value}" for name, value in (query.get("tags") or {}).items()]
         given: dict[str, Any] = {name: query.get(name) for name in ("workflow", "version", "error", "step")}
         times = {"since": _instant(query.get("since")), "until": _instant(query.get("until"))}
+        age = query.get("age")
+        given["age"] = age.total_seconds() if isinstance(age, timedelta) else age
         more = {"status": status_of(query.get("status")), "tag": tags or None, "text": text, "cursor": cursor}
         parameters = {**given, **times, **more, "limit": PAGE_RUNS if limit is None else min(limit, PAGE_RUNS)}
         page = values(await self.ask("GET", "/runs", parameters=parameters))

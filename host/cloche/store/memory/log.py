@@ -53,6 +53,7 @@ class MemoryLog(Facet):
             self._data.inbox.resolve(inbox_id, GRANTED)
         for post in append.posts:
             self._data.inbox.post(post, append.at)
+        self._data.remote.follow(append)
         if append.marks:
             self._data.marks.setdefault(append.key, {}).update(append.marks)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)

@@ -10,6 +10,7 @@ from cloche.status import FINAL, OVER
 from cloche.store.inbox import ENDED, Post
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
+from cloche.store.postgres.remote import sent_columns
 from cloche.store.postgres.statements import FEW_RECORDS, RECORD
 from cloche.store.protocol import Append
 from cloche.store.usage import Metered, Usage
@@ -25,6 +26,7 @@ def is_plain(append: Append) -> bool:
         and append.code is None
         and append.status not in FINAL
         and not (append.taken or append.awaited or append.unawaited or append.posts or append.marks)
+        and not (append.sent or append.returned)
         and all(record.payload is None for record in append.records)
     )
 
@@ -103,6 +105,8 @@ class Everything:
             ENDED,
             *_columns([_post(place, append, post) for place, append in appends for post in append.posts], 7),
             *_columns([(n, a.key.tenant, *mark) for n, a in appends for mark in a.marks.items()], 4),
+            *_columns([(n, *_names(a), call) for n, a in appends for call in a.returned], 4),
+            *_columns([row for n, a in appends for row in sent_columns(n, a)], 12),
         ]
 
 

@@ -20,6 +20,7 @@ from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
+from cloche.store.sqlite.remote import follow_remote
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 from cloche.text import ID_SEPARATOR
 
@@ -90,6 +91,8 @@ class SqliteLog(Facet):
             db.executemany(_MARK, [(run_id, *mark, append.key.tenant) for mark in append.marks.items()])
         if append.posts:
             leave(db, append.posts, append.at)
+        if append.sent or append.returned:
+            follow_remote(db, append)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
         if append.status in OVER:
             end_events(db, append.key)
