@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
@@ -213,13 +213,9 @@ class RunMachine:
         elif kind is Kind.RUN_CREATED:
             self.open.deadline = (message if isinstance(message, RunCreated) else unpack_created(record)).deadline
         elif kind is Kind.DEADLINE_SET:
-            command = message or unpack_command(record.body)
-            assert isinstance(command, SetDeadline)
-            self.open.deadline = command.time
+            self.open.deadline = cast("SetDeadline", message or unpack_command(record.body)).time
         elif kind in (Kind.CANCEL_DELIVERED, Kind.CANCEL_REQUESTED):
-            event = message or unpack_event(record.body)
-            assert isinstance(event, CancelRequested)
-            if event.reason == OVERDUE:
+            if cast("CancelRequested", message or unpack_event(record.body)).reason == OVERDUE:
                 self.open.deadline = PASSED
         elif kind is Kind.RUN_STARTED:
             self.state = dict(unpack_started(record.body).given.get("state", {}))

@@ -69,6 +69,7 @@ BODY: dict[Kind, bytes] = {
     Kind.CHILD_ENDED: ChildEnded(at(0), CallId(1), [0, None]).pack(),
     Kind.CANCEL_DELIVERED: cancel().pack(),
     Kind.RUN_CANCELED_BY_CODE: encode([8, {"name": "Canceled", "message": ""}]),
+    Kind.RUN_CONTINUED_AS_NEW: encode([14, None]),
     Kind.RUN_PAUSED: encode({}),
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
