@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hostile.platform import ENGINES, Mode, javascript
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
+from support.histories import at
 
 from cloche import Limits, Policy, Run, StepContext, create_step
 from cloche.errors import DeployRefused, LimitExceeded, StoreFull
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore
+from cloche.testing import TestApp
 
 WAITS = "return await cloche.waitForEvent('w', 'go', 0);"
 
@@ -29,7 +31,7 @@ def app_on(mode: Mode, policy: Policy, store: MemoryStore | None = None, **optio
     )
 
 
-async def deployed(app: AppOn, body: str, workflow: str = "w") -> Any:
+async def deployed(app: TestApp, body: str, workflow: str = "w") -> Any:
     for tenant in ("mallory", "neighbour"):
         await app.deploy(tenant, javascript(body), workflow=workflow, language="javascript")
     return app.tenant("mallory")
@@ -124,7 +126,7 @@ def test_nothing_starts_beside_so_many_blocked_runs(mode: Mode) -> None:
 WRITES = "let n = 0; while (await step('goes')(n)) { n++; await step('echo')('x'.repeat(20_000)); } return n;"
 
 
-def waits_for_room(app: AppOn, run: Run[Any]) -> bool:
+def waits_for_room(app: TestApp, run: Run[Any]) -> bool:
     return isinstance(app._running.blocks.last_error(run._key), StoreFull)
 
 
@@ -171,7 +173,7 @@ def test_a_run_goes_on_when_there_is_room_again(mode: Mode) -> None:
             assert (await first.result()).unwrap() == 5
             second = await mallory.start("w", 1, run_id="second")
             await until(lambda: waits_for_room(app, second))
-            await app.store.delete([first._key], app.store._data.rows[first._key].updated_at)
+            await app.store.delete([first._key], at(9))
             assert (await second.result()).unwrap() == 5
             assert (await mallory.replay("second")).ok
 
