@@ -50,6 +50,7 @@ SUITE = {
     "http-start": ("serving", "a durable start over HTTP, beside one in the process"),
     "http-streams": ("serving", "what a stream of server-sent events takes, while 10,000 are open"),
     "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
+    "remote": ("remote", "a remote step beside one of the process, and what idle remote workers ask of PostgreSQL"),
     "help": ("startup", "`cloche --help`"),
 }
 

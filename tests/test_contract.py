@@ -23,7 +23,7 @@ ROOTS = {"cloche": "host", "cloche_codegen": "codegen", "cloche_guest": "guest"}
 
 # A layer may use itself and what stands after it here; `sandbox` and `store` share a floor and do not meet.
 FLOORS: list[set[str]] = [
-    {"__init__", "cli", "http", "records", "testing"},
+    {"__init__", "cli", "http", "records", "remote", "testing"},
     {"client"},
     {"operations", "foreign", "telemetry"},
     {"worker"},
@@ -51,7 +51,7 @@ MAY_KNOW = {
     "inngest": {"cloche.foreign.inngest"},
     "restate": {"cloche.foreign.restate"},
     "temporalio": {"cloche.foreign.temporal"},
-    "httpx": {"cloche.foreign.inngest", "cloche.client.remote"},
+    "httpx": {"cloche.foreign.inngest", "cloche.client.remote", "cloche.remote"},
     "fastapi": {"cloche.http"},
     "starlette": {"cloche.http"},
     "uvicorn": {"cloche.http.server"},

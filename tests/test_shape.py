@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "host/cloche/run/results.py:RunResult": "what can be known of how a run stands, each under its own name",
     "host/cloche/operations/why.py:Why": "what can be said of why a run does not move, each under its own name",
     "host/cloche/http/models.py:WhyOut": "the same, as JSON has it",
+    "host/cloche/http/step_models.py:AttemptGiven": "what a worker is given of an attempt, each under its own name",
     "host/cloche/worker/worker.py:__init__": "makes the parts of a worker, each in its line, in the order in which they need "
     "each other",
     "host/cloche/tenancy/policy.py:Policy": "a frozen table: one field for each bound, with its unit and reason",

@@ -14,6 +14,7 @@ from cloche_codegen.mermaid import mermaid
 from cloche_codegen.native import workflow
 from cloche_codegen.parameters import resource
 from cloche_codegen.python import python
+from cloche_codegen.remote_steps import RemoteStep
 from cloche_codegen.steps import RetryConfig, Step, clone_step, create_step, step
 from cloche_codegen.svg import svg
 from cloche_codegen.words import (
@@ -26,6 +27,7 @@ from cloche_codegen.words import (
     Hook,
     HookConflict,
     Task,
+    continue_as_new,
     create_hook,
     create_task,
     gather,
@@ -56,6 +58,7 @@ __all__ = [
     "NotCommitted",
     "Problem",
     "Refs",
+    "RemoteStep",
     "RetryConfig",
     "Source",
     "Step",
@@ -65,6 +68,7 @@ __all__ = [
     "clone_step",
     "clone_workflow",
     "code",
+    "continue_as_new",
     "create_hook",
     "create_step",
     "create_task",

@@ -46,10 +46,23 @@ class Workflow(Draft, Generic[In, Out]):
 
     # ── building ────────────────────────────────────────────────────────────────────────────────────────────────────
     def then(
-        self, step: AnyStep, *, id: str | None = None, description: str | None = None, metadata: Metadata | None = None
+        self,
+        step: AnyStep,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+        compensate: Step | None = None,
     ) -> Self:
-        """Next, `step` with what flows out of the node before. With `id` it runs under that id instead of its own."""
+        """Next, `step` with what flows out of the node before. With `id` it runs under that id instead of its own.
+
+        `compensate` is a step that undoes it: when a later node of this workflow fails for good, it is called with what `step`
+        gave. Compensations are called in reverse order, under the paths `undo:ID`; one that fails does not keep the others
+        from being called, and the workflow fails as it did.
+        """
         body = self._body(step, "then", id=id, description=description, metadata=metadata)
+        if compensate is not None:
+            body = body.model_copy(update={"compensate": self._undo(compensate)})
         self._nodes.append(body)
         return self
 

@@ -211,6 +211,13 @@ class Draft(Schematic):
             hint = "; give the step itself, without calling it: what it is called with flows in from the node before"
         raise GraphError.one("not_a_step", self.id, f"{what} takes a step or workflow, not {type(step).__name__}{hint}")
 
+    def _undo(self, step: object) -> str:
+        if not isinstance(step, Step):
+            what = f"compensate takes a step, not {type(step).__name__}"
+            raise GraphError.one("not_a_step", self.id, f"{what}; make it a step with @step or create_step")
+        self._register(step)
+        return step.id
+
     def _register(self, step: Step) -> None:
         if self.steps.setdefault(step.id, step) is not step:
             message = f"two different steps have the id {step.id!r}; use clone_step to give one another id"

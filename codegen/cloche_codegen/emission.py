@@ -51,6 +51,10 @@ class Lines:
         """All pieces of `other`, after those that are there."""
         self.pieces.extend(other.pieces)
 
+    def indented(self, by: str) -> Lines:
+        """The same further to the right. Pieces are of one line."""
+        return Lines([(by + text if text else text, node) for text, node in self.pieces])
+
     def finished(self) -> tuple[str, dict[int, str]]:
         """The whole text, and for its lines (from 1) the id of the node, where there is one."""
         lines: dict[int, str] = {}

@@ -51,8 +51,22 @@ class _Flow:
             place = path if body is node else f"{path}/{body.id}"
             if reason := misfit(flowing, self._takes(body), self.pairs):
                 yield self._misfit(place, source, body.id, reason)
+            elif reason := self._undone(node):
+                yield Problem(
+                    "schema_misfit",
+                    place,
+                    f"what {node.id!r} gives does not fit the input of the step that compensates for it: {reason}",
+                )
             elif isinstance(node, g.LoopNode) and (reason := misfit(self._gives(body), self._takes(body), self.pairs)):
                 yield self._misfit(place, f"what {body.id!r} gives, its own next input,", body.id, reason)
+
+    def _undone(self, node: g.Node) -> str | None:
+        """Why what a node gives can never be taken by the step that undoes it."""
+        undo = getattr(node, "compensate", None)
+        step = self.graph.steps.get(undo) if undo is not None else None
+        if step is None or not isinstance(node, g.StepNode | g.WorkflowNode):
+            return None
+        return misfit(self._gives(node), step.input_schema, self.pairs)
 
     @staticmethod
     def _misfit(place: str, source: str, id: str, reason: str) -> Problem:

@@ -117,14 +117,13 @@ class _Node(Frozen):
 
 
 class StepNode(_Node):
-    """A call of a step of the table `steps`.
-
-    A `tap` gives its result to who asks for it by id: what flows on is what flowed in.
-    """
+    """A call of a step of the table `steps`. A `tap`'s result is for who asks for it by id: what flows on is what flowed in.
+    `compensate` is the step that undoes it."""
 
     type: Literal["step"] = "step"
     step: str
     tap: Literal[True] | None = None
+    compensate: str | None = None
 
 
 class WorkflowNode(_Node):
@@ -132,6 +131,7 @@ class WorkflowNode(_Node):
 
     type: Literal["workflow"] = "workflow"
     workflow: str
+    compensate: str | None = None
 
 
 Body: TypeAlias = Annotated[StepNode | WorkflowNode, Field(discriminator="type")]

@@ -117,7 +117,18 @@ class _Function:
         for line in self.function.body:
             self._line(line, body)
         body.add(f"  return {self.value(self.function.result)};")
-        return self._framed(name, body)
+        return self._framed(name, self._undoing(body) if self.function.is_saga else body)
+
+    def _undoing(self, body: Lines) -> Lines:
+        whole = Lines()
+        whole.add("  const undo = [];")
+        whole.add("  try {")
+        whole.extend(body.indented("  "))
+        whole.add("  } catch (error) {")
+        whole.add(f"    await {self._use('undone')}(undo, error);")
+        whole.add("    throw error;")
+        whole.add("  }")
+        return whole
 
     def _framed(self, name: str, body: Lines) -> Lines:
         whole = Lines()
@@ -148,6 +159,8 @@ class _Function:
             start = f"  const {name} = " if index == 0 else "  "
             end = ";" if index == len(pieces) - 1 else ""
             body.add(start + text + end, self.prefix + node if node else self.node)
+        if isinstance(statement, t.Perform) and statement.undo is not None:
+            body.add(f"  undo.push(() => {self._call(statement.undo, name)});", self.node)
         body.add()
 
     # ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -405,7 +418,7 @@ _RESERVED: Final = frozenset(
         python step input given state requestContext at value path item turn Symbol Date NaN Infinity
         sleep sleepUntil waitForEvent nested map parallel branch choose dountil dowhile foreach seconds instant
         get read result first text defined settled lookUp lookUps eq ne lt lte gt gte isIn notIn exists notExists truthy falsy
-        patched
+        patched undone
         """,
     )
 )

@@ -134,7 +134,9 @@ def _results(node: g.Node) -> Iterator[tuple[str, t.Value]]:
 def _statement(node: g.Node, scope: _Scope) -> t.Statement:
     match node:
         case g.StepNode() | g.WorkflowNode():
-            return t.Perform(node.id, _call(node), scope.flowing)
+            undo = f"undo:{node.id}"
+            compensate = None if node.compensate is None else t.Call(undo, node.compensate, is_workflow=False)
+            return t.Perform(node.id, _call(node), scope.flowing, compensate)
         case g.MapNode():
             return t.Map(node.id, scope.flowing, _value(node.value, scope))
         case g.SleepNode():

@@ -8,8 +8,6 @@ are JavaScript, so a graph that has one has no Python.
 from __future__ import annotations
 
 import json
-import keyword
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
@@ -23,6 +21,7 @@ from cloche_codegen.conditions.values import instant_text, quote
 from cloche_codegen.emission import WIDTH, Lines, Names, Source, comment, described, source_of
 from cloche_codegen.errors import GraphError
 from cloche_codegen.names import shown
+from cloche_codegen.python_names import exported
 
 _HELPER_OF_OP: Final = {"in": "is_in", "notIn": "not_in", "notExists": "not_exists"}
 _HELPER_OF_FUNCTION: Final = {"value": "applied", "truth": "holds", "seconds": "lasting"}
@@ -87,7 +86,7 @@ class _Emitter:
             bodies.add()
             bodies.add()
         main = _Function(self, self.module.main, prefix="", nested=False)
-        bodies.extend(main.write(_exported(self.module.main.id, self.names)))
+        bodies.extend(main.write(exported(self.module.main.id, self.names)))
         whole = self._head()
         whole.extend(self.authored)
         whole.extend(bodies)
@@ -148,7 +147,17 @@ class _Function:
         for line in self.function.body:
             self._line(line, body)
         body.add(f"    return {self.value(self.function.result)}")
-        return self._framed(name, body)
+        return self._framed(name, self._undoing(body) if self.function.is_saga else body)
+
+    def _undoing(self, body: Lines) -> Lines:
+        whole = Lines()
+        whole.add("    undo = []")
+        whole.add("    try:")
+        whole.extend(body.indented("    "))
+        whole.add("    except Exception:")
+        whole.add(f"        await {self._use('undone')}(undo)")
+        whole.add("        raise")
+        return whole
 
     def _framed(self, name: str, body: Lines) -> Lines:
         whole = Lines()
@@ -178,6 +187,8 @@ class _Function:
         for index, (text, node) in enumerate(pieces):
             start = f"    {name} = " if index == 0 else "    "
             body.add(start + text, self.prefix + node if node else self.node)
+        if isinstance(statement, t.Perform) and statement.undo is not None:
+            body.add(f"    undo.append(lambda: {self._call(statement.undo, name)})", self.node)
         body.add()
 
     # ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -426,25 +437,3 @@ def _text(value: str) -> str:
 
 def _mapping(fields: Iterable[tuple[str, str]]) -> str:
     return "{" + ", ".join(f"{_text(key)}: {text}" for key, text in fields) + "}"
-
-
-_RESERVED: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        input given at state context value path item turn datetime Context applied holds lasting
-        branch choose defined dountil dowhile eq exists falsy first foreach get gt gte instant is_in lt lte map_value ne
-        nested not_exists not_in parallel present read result seconds settled sleep sleep_until step text truthy
-        wait_for_event workflow
-        """,
-    )
-)
-
-
-def _exported(id: str, names: Names) -> str:
-    """The name of the module's function: the id made an identifier. Nothing else of the module begins as it may."""
-    name = re.sub(r"[^A-Za-z0-9]+", "_", id).strip("_")
-    taken = name in _RESERVED or keyword.iskeyword(name) or name in ("None", "True", "False")
-    if taken or not name or name[0].isdigit() or name.startswith(("w_", "r_", "f_", "_")):
-        name = f"workflow_{name}"
-    return names.of("", name)

@@ -212,11 +212,16 @@ class Call:
 # ── statements: each gives a result named by its id ─────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Call once with `input`."""
+    """Call once with `input`. `undo` is called with its result when a later statement of the function fails.
+
+    Those of a function are called in the reverse order of their statements, each when the one before has ended. What one fails
+    with is left at that, and the function fails as it did.
+    """
 
     id: str
     call: Call
     input: Value
+    undo: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +367,11 @@ class Function:
     description: str | None
     body: tuple[Line, ...]
     result: Value
+
+    @property
+    def is_saga(self) -> bool:
+        """Whether something is undone when it fails."""
+        return any(isinstance(line.statement, Perform) and line.statement.undo is not None for line in self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,15 @@ def set_deadline(when: datetime | Duration | None = None, /, **parts: float) -> 
     _outside("set_deadline")
 
 
+async def continue_as_new(*arguments: Any, **keywords: Any) -> NoReturn:
+    """End this history of the run, and go on as the next one: the workflow is called anew, with these arguments.
+
+    The run keeps its id, tags and deadline, and whoever waits for it goes on waiting. What is open is given up: tasks and
+    children are canceled.
+    """
+    _outside("continue_as_new")
+
+
 class scope:
     """`with scope("refund"):` what is called inside has a path that begins with `refund/`."""
 

@@ -117,11 +117,13 @@ from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
 from cloche_codegen import Hook as Hook
 from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
+from cloche_codegen import RemoteStep as RemoteStep
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step
 from cloche_codegen import Task as Task
 from cloche_codegen import clone_step as clone_step
 from cloche_codegen import code as code
+from cloche_codegen import continue_as_new as continue_as_new
 from cloche_codegen import create_hook as create_hook
 from cloche_codegen import create_task as create_task
 from cloche_codegen import gather as gather

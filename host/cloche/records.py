@@ -4,7 +4,7 @@ A `match` of it reads like the log: `case StepCompleted(value=value)`, `case Att
 `record.to_data()`.
 """
 
-from cloche.client.records import Message, RunRecord
+from cloche.client.records import RunRecord
 from cloche.history import Kind
 from cloche.history.messages import (
     AbandonCall,
@@ -47,6 +47,7 @@ from cloche.history.notes import (
     StepWrote,
     TagsSet,
 )
+from cloche.history.reading import Message
 
 __all__ = [
     "AbandonCall",

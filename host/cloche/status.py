@@ -6,7 +6,8 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """`pending`: not begun. `waiting`: for a time or an event. `blocked`: it cannot go on for an outside reason."""
+    """`pending`: not begun. `waiting`: for a time or an event. `blocked`: it cannot go on for an outside reason.
+    `continued`: this history has ended, and the run goes on as the next one."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -17,7 +18,10 @@ class RunStatus(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     CANCELED = "canceled"
+    CONTINUED = "continued"
 
 
-FINAL = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELED)
-RESTING = (*FINAL, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)  # it moves when somebody outside acts
+OVER = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELED)  # of a run with all its histories
+FINAL = (*OVER, RunStatus.CONTINUED)  # of one history
+HALTED = (RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
+RESTING = (*FINAL, *HALTED)  # it moves when somebody outside acts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 ID_SEPARATOR = "\x1f"  # between the id of a run and what it has begun, as it is stored: see `history.ids.child_id`
-_DERIVED = re.compile(rf"{ID_SEPARATOR}c?([rstf]?\d+)")  # of the kinds of such ids, children go without a letter
+_DERIVED = re.compile(rf"{ID_SEPARATOR}c?([rsntf]?\d+)")  # of the kinds of such ids, children go without a letter
 
 
 def shown(text: str, *, lines: bool = False) -> str:

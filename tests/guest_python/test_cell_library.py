@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -9,20 +11,22 @@ from guest_python.python_cells import outcome, python_cell, workflow
 
 PURE = """
 __future__ abc annotationlib argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 cProfile
-calendar cmath cmd code codecs codeop collections collections.abc colorsys compression.gzip compression.zlib
-concurrent.futures configparser contextlib contextvars copy copyreg csv ctypes dataclasses datetime dbm decimal
-difflib dis doctest email email.message email.mime.text email.parser email.policy email.utils encodings enum errno
-filecmp fileinput fnmatch fractions ftplib functools gc getopt getpass gettext glob graphlib gzip hashlib heapq hmac
-html html.parser http http.client http.cookiejar http.cookies http.server imaplib importlib importlib.abc
-importlib.machinery importlib.metadata importlib.resources importlib.util inspect io ipaddress itertools json keyword
-linecache locale logging logging.config logging.handlers lzma marshal math mimetypes mmap multiprocessing ntpath netrc
-nturl2path numbers opcode operator optparse os os.path pathlib pdb pickle pkgutil platform plistlib poplib posixpath
-pickletools pprint profile pstats queue quopri random re reprlib rlcompleter runpy sched secrets select selectors
-shelve shlex shutil signal smtplib socket socketserver sqlite3 ssl stat statistics string string.templatelib
-stringprep struct subprocess symtable sys sysconfig tabnanny tarfile tempfile textwrap threading time timeit token
-tokenize tomllib traceback tracemalloc types typing unicodedata unittest unittest.mock urllib urllib.error
-urllib.parse urllib.request urllib.response urllib.robotparser uuid warnings wave weakref webbrowser wsgiref.util
-xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile zlib zoneinfo
+calendar cmath cmd code codecs codeop collections collections.abc colorsys compileall compression.gzip
+compression.zlib concurrent.futures configparser contextlib contextvars copy copyreg csv ctypes dataclasses datetime
+dbm decimal difflib dis doctest email email.message email.mime.text email.parser email.policy email.utils encodings
+enum errno filecmp fileinput fnmatch fractions ftplib functools gc getopt getpass gettext glob graphlib gzip hashlib
+heapq hmac html html.parser http http.client http.cookiejar http.cookies http.server imaplib importlib importlib.abc
+importlib.machinery importlib.metadata importlib.resources importlib.util inspect io ipaddress itertools json
+keyword linecache locale logging logging.config logging.handlers lzma mailbox marshal math mimetypes mmap
+modulefinder multiprocessing netrc ntpath nturl2path numbers opcode operator optparse os os.path pathlib
+pathlib.types pdb pickle pickletools pkgutil platform plistlib poplib posixpath pprint profile pstats py_compile
+pyclbr pydoc queue quopri random re reprlib rlcompleter runpy sched secrets select selectors shelve shlex shutil
+signal smtplib socket socketserver sqlite3 ssl stat statistics string string.templatelib stringprep struct
+subprocess symtable sys sysconfig tabnanny tarfile tempfile textwrap threading time timeit token tokenize tomllib
+trace traceback tracemalloc types typing unicodedata unittest unittest.mock urllib urllib.error urllib.parse
+urllib.request urllib.response urllib.robotparser uuid warnings wave weakref webbrowser wsgiref.simple_server
+wsgiref.util xml.dom.minidom xml.etree.ElementTree xml.etree.cElementTree xml.sax xmlrpc.client zipapp zipfile zlib
+zoneinfo
 """
 
 
@@ -34,6 +38,16 @@ def test_every_public_module_can_be_imported() -> None:
     )
 
     assert outcome(body) == []
+
+
+def test_what_the_guest_keeps_of_the_library_can_be_imported_module_by_module() -> None:
+    body = (
+        "import importlib, _world.store as store\nbad = []\n"
+        "for name in store._kept:\n    try: importlib.import_module(name)\n"
+        "    except Exception as e: bad.append(f'{name}: {e}')\nreturn [bad, len(store._kept) > 200]"
+    )
+
+    assert outcome(body) == [[], True]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +69,11 @@ def test_every_public_module_can_be_imported() -> None:
             "return list(db.execute('select count(*), current_timestamp from (select * from t order by b)').fetchone())",
             [2000, "2023-11-14 22:13:20"],
         ),
-        ("import sys, json\nold = sys.modules.pop('json')\nimport json as new\nreturn [old is new, new.dumps(1)]", [True, "1"]),
+        ("import sys, json\nold = sys.modules.pop('json')\nimport json as new\nreturn [old is new, new.dumps(1)]", [False, "1"]),  # noqa: E501
+        ("import sys, random\nold = sys.modules.pop('random')\nimport random as new\nreturn old is new", True),
+        ("import pydoc\nreturn pydoc.locate('json.dumps').__name__", "dumps"),
+        ("import mailbox, trace\nreturn [mailbox.Mailbox.__name__, trace.Trace.__name__]", ["Mailbox", "Trace"]),
+        ("return 'é'.encode('cp037')", b"\x51"),
         ("from http import HTTPStatus\nreturn HTTPStatus.NOT_FOUND.phrase", "Not Found"),
         ("import argparse\np = argparse.ArgumentParser('x')\np.add_argument('-n', type=int)\nreturn p.parse_args(['-n', '3']).n", 3),  # noqa: E501
         ("import argparse\nreturn argparse.ArgumentParser('x').format_help().splitlines()[0]", "usage: x [-h]"),
@@ -115,6 +133,10 @@ def test_what_is_outside_fails_when_it_is_used(body: str, name: str) -> None:
         ("import select\nreturn hasattr(select, 'epoll')", False),
         ("from ctypes import c_long, sizeof\nreturn sizeof(c_long)", 4),
         ("import urllib\nreturn hasattr(urllib, 'request')", False),
+        (
+            "import subprocess\nKind = subprocess.Popen[bytes] | None\nreturn repr(Kind)",
+            "subprocess.Popen[bytes] | None",
+        ),
         ("from urllib.error import HTTPError\nreturn issubclass(HTTPError, OSError)", True),
     ],
 )
@@ -157,6 +179,47 @@ def test_sources_are_shown() -> None:
     body = "try: fail()\nexcept ValueError: text = traceback.format_exc()\nreturn ['# here' in text, inspect.getsource(fail)]"
 
     assert outcome(body, head=head) == [True, "def fail():\n    raise ValueError('x')  # here\n"]
+
+
+def test_tokenize_reads_the_files_that_are_there() -> None:
+    """It took `open` by a name of its own, before the guest's was put in its place; `linecache` reads through it."""
+    files = {"shop/__init__.py": "", "shop/prices.py": "def total(x):\n    return x + 1  # here\n"}
+    body = "import inspect, linecache, shop.prices\nlinecache.clearcache()\nreturn inspect.getsource(shop.prices.total)"
+    source = workflow(body).rstrip("\n") + f"\n# cloche:files {json.dumps(files)}"
+
+    *_, last = python_cell(source).start()
+    assert last[1] == files["shop/prices.py"]
+
+
+def test_folders_are_walked_and_globbed() -> None:
+    files = {"shop/__init__.py": "", "shop/data/a.toml": "x = 1", "shop/data/deep/b.toml": "x = 2"}
+    body = """
+import os, pathlib, shop
+root = pathlib.Path(shop.__file__).parent
+found = sorted(str(one.relative_to(root)) for one in root.rglob("*.toml"))
+walked = [[folder.rpartition("/")[2], sorted(folders), sorted(names)] for folder, folders, names in os.walk(root / "data")]
+with os.scandir(root) as entries: kinds = sorted([one.name, one.is_dir()] for one in entries)
+return [found, walked, kinds]
+"""
+    source = workflow(body).rstrip("\n") + f"\n# cloche:files {json.dumps(files)}"
+
+    *_, last = python_cell(source).start()
+    assert last[1] == [
+        ["data/a.toml", "data/deep/b.toml"],
+        [["data", ["deep"], ["a.toml"]], ["deep", [], ["b.toml"]]],
+        [["__init__.py", False], ["data", True]],
+    ]
+
+
+def test_a_file_says_itself_what_it_is_encoded_in() -> None:
+    latin = base64.b64encode("# coding: latin-1\nTEXT = 'é'\n".encode("latin-1")).decode()
+    odd = base64.b64encode(b"# coding: no-such\n").decode()
+    files = {"latin.py": {"base64": latin}, "odd.py": {"base64": odd}}
+    body = "import latin\ntry: import odd\nexcept SyntaxError as e: return [latin.TEXT, str(e)]"
+    source = workflow(body).rstrip("\n") + f"\n# cloche:files {json.dumps(files)}"
+
+    *_, last = python_cell(source).start()
+    assert last[1] == ["é", "unknown encoding: no-such"]
 
 
 def test_a_large_source_with_many_f_strings_is_loaded_in_linear_time() -> None:

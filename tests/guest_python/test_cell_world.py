@@ -55,7 +55,7 @@ def test_there_is_no_randomness_before_the_run_starts(use: str) -> None:
         ("import posix; posix.stat('/')", "posix.stat"),
         ("import pathlib; pathlib.Path('/x').read_text()", "io.open"),
         ("import threading; threading.Thread(target=print).start()", "threading._start_joinable_thread"),
-        ("import sys; sys.setrecursionlimit(10**6)", "sys.setrecursionlimit"),
+        ("import sys; sys.setrecursionlimit(10**6)", "sys.setrecursionlimit above 10,000"),
     ],
 )
 def test_the_outside_says_make_it_a_step(body: str, name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 from cloche.engines.code import Language
@@ -23,7 +24,7 @@ from oracle.functions import Context, call, compiled, copied
 from oracle.host import Host
 from oracle.parallel_blocks import Policy
 from oracle.promises import Promise, Steps
-from oracle.values import Error, Thrown, defined, received, shown
+from oracle.values import Bail, Error, Thrown, defined, received, shown
 
 
 @dataclass(slots=True)
@@ -61,15 +62,33 @@ class Function:
 
     body: list[tuple[str, bool, Begin]]
     result: Compute
+    undo: dict[str, Callable[[Frame, Any], Promise]]  # of a statement that is undone when a later one fails
 
     def call(self, run: Running, value: Any, at: str | None) -> Promise:
         return run.host.microtasks.start(self._steps(Frame(run, value, at)))
 
     def _steps(self, frame: Frame) -> Steps:
-        for id, waits, begin in self.body:
-            made = begin(frame)
-            frame.results[id] = (yield made) if waits else made
+        undo: list[Callable[[], Promise]] = []
+        try:
+            for id, waits, begin in self.body:
+                made = begin(frame)
+                frame.results[id] = (yield made) if waits else made
+                if id in self.undo:
+                    undo.append(partial(self.undo[id], frame, frame.results[id]))
+        except Thrown as thrown:
+            if undo and not isinstance(thrown.value, Bail):
+                yield from self._undone(undo)
+            raise
         return self.result(frame, MISSING, 0)
+
+    @staticmethod
+    def _undone(undo: list[Callable[[], Promise]]) -> Steps:
+        for begin in reversed(undo):
+            try:
+                yield begin()
+            except Thrown as thrown:
+                if isinstance(thrown.value, Bail):
+                    raise
 
 
 class Program:
@@ -90,7 +109,16 @@ class Program:
             (line.statement.id, not isinstance(line.statement, t.Map), self._statement(line.statement))
             for line in function.body
         ]
-        return Function(body, self._value(function.result))
+        undo = {
+            line.statement.id: self._undo(line.statement.undo)
+            for line in function.body
+            if isinstance(line.statement, t.Perform) and line.statement.undo is not None
+        }
+        return Function(body, self._value(function.result), undo)
+
+    def _undo(self, call: t.Call) -> Callable[[Frame, Any], Promise]:
+        begin, id = self._call(call), call.id
+        return lambda frame, value: begin(frame, value, frame.path(id))
 
     # ---- statements ----
 

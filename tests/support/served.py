@@ -43,3 +43,27 @@ async def started(ask: httpx.AsyncClient, workflow: str, value: Any, run_id: str
     """The answer to a start that waits for the run to come to rest."""
     body = {"input": value, "run_id": run_id}
     return await ask.post(f"/v1/workflows/{workflow}/runs", json=body, headers={"Prefer": "wait=20", **headers})
+
+
+async def heard(app: Any, place: str, headers: dict[str, str], until: Any = lambda text: True) -> tuple[int, str]:
+    """Status and text of a stream that has no end, read until the text is what is waited for; then the client goes away."""
+    import asyncio
+
+    path, _, query = place.partition("?")
+    sent = [(b"host", b"127.0.0.1:4700"), *((name.lower().encode(), value.encode()) for name, value in headers.items())]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode()}
+    more = {"headers": sent, "http_version": "1.1", "scheme": "http", "root_path": "", "client": ("127.0.0.1", 1)}
+    status, texts, is_enough = [0], list[str](), asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await is_enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        status[0] = message.get("status", status[0])
+        texts.append(message.get("body", b"").decode())
+        if status[0] != 200 or until("".join(texts)):
+            is_enough.set()
+
+    await asyncio.wait_for(app({**scope, **more}, receive, send), 60)
+    return status[0], "".join(texts)

@@ -493,6 +493,19 @@
   const dountil = (path, value, body, test) => loop(path, value, body, test, true);
   const dowhile = (path, value, body, test) => loop(path, value, body, test, false);
 
+  // Call what undoes the steps that were done, the last one first; one that fails keeps none of the others from it. A bail
+  // undoes nothing: it ends the workflow well.
+  const undone = async (undo, error) => {
+    if (isBail(error)) return;
+    for (let i = undo.length - 1; i >= 0; i--) {
+      try {
+        await undo[i]();
+      } catch (failed) {
+        if (isBail(failed)) throw failed;
+      }
+    }
+  };
+
   // Something that is entered and left, so that the host can show a value only the guest knows. `bails`: a step that
   // bails inside ends it, well; otherwise that passes through, and what it ends is all that is left.
   const within = async (path, value, call, bails) => {
@@ -618,7 +631,7 @@
   };
 
   const helpers = {
-    nested, map, parallel, branch, choose, dountil, dowhile, foreach, seconds, instant, waitForEvent,
+    nested, undone, map, parallel, branch, choose, dountil, dowhile, foreach, seconds, instant, waitForEvent,
     get, read, result, first, settled, lookUp, lookUps, defined, text,
     eq, ne, lt, lte, gt, gte, isIn, notIn, exists, notExists, truthy, falsy,
   };

@@ -8,7 +8,7 @@
 
 #include "guest.h"
 
-enum { LOG = 4, ENTERED = 5, LEFT = 6, COMPLETE = 7, FAIL = 8, ABANDON = 9, PATCHED = 11 };
+enum { LOG = 4, ENTERED = 5, LEFT = 6, COMPLETE = 7, FAIL = 8, ABANDON = 9, PATCHED = 11, TAGS = 12, DEADLINE = 13, CONTINUE = 14 };
 static const double TIME_MAX = 8640000000000000.0; /* the range of Date */
 
 static int throw_text(const char *message) { return throw_type_error(message, strlen(message)); }
@@ -51,6 +51,7 @@ struct asked {
     int argc; /* a step's arguments; all others have the one value */
     JSValueConst *argv;
     uint32_t number; /* which call of this name it is, where there is no path */
+    JSValueConst options; /* of a hook; undefined: none */
 };
 
 static int write_arguments(const struct asked *asked) {
@@ -65,6 +66,8 @@ static int write_arguments(const struct asked *asked) {
     return 0;
 }
 
+static bool has_options(const struct asked *asked) { return asked->kind == CALL_HOOK && !JS_IsUndefined(asked->options); }
+
 static int write_call(const struct asked *asked, uint32_t id) {
     struct place root = asked->kind == CALL_CHILD ? ROOT("input") : ROOT("value");
     if (write_head(0, id))
@@ -73,7 +76,10 @@ static int write_call(const struct asked *asked, uint32_t id) {
         return -1;
     if (asked->kind == CALL_TIMER ? write_int((int64_t)asked->due) : write_string(asked->name))
         return -1;
-    return asked->kind == CALL_STEP ? write_arguments(asked) : write_value(asked->argv[0], 0, &root);
+    if (asked->kind == CALL_STEP)
+        return write_arguments(asked);
+    struct place options = ROOT("options");
+    return write_value(asked->argv[0], 0, &root) || (has_options(asked) && write_value(asked->options, 0, &options));
 }
 
 /* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
@@ -124,7 +130,7 @@ static JSValue ask(const struct asked *asked) {
         throw_text("the path and the name of a call are strings");
         return rejected();
     }
-    int begun = begin(5, asked->kind, &mark);
+    int begun = begin(has_options(asked) ? 6 : 5, asked->kind, &mark);
     if (begun == 0)
         return pending_for_ever();
     if (begun < 0 || end(mark, write_call(asked, id)))
@@ -184,14 +190,15 @@ static JSValue sleep_until(JSContext *ctx, JSValueConst this_value, int argc, JS
     return failed ? rejected() : ask_timer(argument(argc, argv, 0), due, argument(argc, argv, 2));
 }
 
-/* hook(path, name, value), child(path, workflow, input) */
+/* hook(path, name, value, options), child(path, workflow, input) */
 static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int kind) {
     JSValueConst value = argument(argc, argv, 2);
     struct asked asked = {.kind = (enum call_kind)kind,
                           .path = argument(argc, argv, 0),
                           .name = argument(argc, argv, 1),
                           .argc = 1,
-                          .argv = &value};
+                          .argv = &value,
+                          .options = argument(argc, argv, 3)};
     (void)ctx, (void)this_value;
     return ask(&asked);
 }
@@ -269,6 +276,46 @@ static JSValue mark(JSContext *ctx, JSValueConst this_value, int argc, JSValueCo
     if (begun < 0 || (begun && end(mark, write_string(argument(argc, argv, 0)))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
+}
+
+/* tags(values): merged into the run's. */
+static JSValue tags(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    struct place root = ROOT("tags");
+    uint8_t *mark;
+    (void)ctx, (void)this_value;
+    int begun = begin(2, TAGS, &mark);
+    if (begun < 0 || (begun && end(mark, write_value(argument(argc, argv, 0), 0, &root))))
+        return JS_EXCEPTION;
+    return JS_UNDEFINED;
+}
+
+/* deadline(ms since 1970), deadline(undefined): when the run must have ended. */
+static JSValue deadline(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    bool has_time = !JS_IsUndefined(argument(argc, argv, 0));
+    double time = 0;
+    uint8_t *mark;
+    (void)this_value;
+    if (has_time && JS_ToFloat64(ctx, &time, argv[0]))
+        return JS_EXCEPTION;
+    time = time > 0 ? ceil(time) : 0;
+    int begun = begin(has_time ? 2 : 1, DEADLINE, &mark);
+    if (begun < 0 || (begun && end(mark, has_time && write_int((int64_t)(time < TIME_MAX ? time : TIME_MAX)))))
+        return JS_EXCEPTION;
+    return JS_UNDEFINED;
+}
+
+/* goOn(input): this history ends, and the run goes on as its next one. The promise is never settled. */
+static JSValue go_on(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    struct place root = ROOT("input");
+    uint8_t *mark;
+    (void)ctx, (void)this_value;
+    int begun = begin(2, CONTINUE, &mark);
+    if (begun > 0)
+        begun = end(mark, write_value(argument(argc, argv, 0), 0, &root));
+    if (begun < 0)
+        return rejected();
+    guest.finished = true;
+    return pending_for_ever();
 }
 
 /* ---- the end of a run ---- */
@@ -376,13 +423,16 @@ int commands_define(void) {
         JS_CFUNC_DEF("step", 2, step),
         JS_CFUNC_DEF("sleep", 3, sleep_for),
         JS_CFUNC_DEF("sleepUntil", 3, sleep_until),
-        JS_CFUNC_MAGIC_DEF("hook", 3, call_named, CALL_HOOK),
+        JS_CFUNC_MAGIC_DEF("hook", 4, call_named, CALL_HOOK),
         JS_CFUNC_MAGIC_DEF("child", 3, call_named, CALL_CHILD),
         JS_CFUNC_DEF("abandon", 1, abandon),
         JS_CFUNC_DEF("entered", 2, entered),
         JS_CFUNC_DEF("left", 2, left),
         JS_CFUNC_DEF("log", 2, log_line),
         JS_CFUNC_DEF("mark", 1, mark),
+        JS_CFUNC_DEF("tags", 1, tags),
+        JS_CFUNC_DEF("deadline", 1, deadline),
+        JS_CFUNC_DEF("goOn", 1, go_on),
         JS_CFUNC_DEF("listen", 2, listen),
         JS_CFUNC_DEF("openCalls", 0, open_calls),
         JS_CFUNC_DEF("drop", 2, drop),

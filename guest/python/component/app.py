@@ -36,36 +36,68 @@ xml.etree.ElementTree zipfile zipimport zlib zoneinfo zoneinfo._common zoneinfo.
 """
 # Kept as compressed code (`world/store.py`), and run by the cell that imports them: each takes a third of the room.
 KEPT = """
-_pylong _pyrepl _pyrepl.trace _pyrepl.types _pyrepl.utils bdb cmd code codeop compression compression.gzip
-compression.zlib doctest email.iterators email.mime email.mime.application email.mime.audio email.mime.base
-email.mime.image email.mime.message email.mime.multipart email.mime.nonmultipart email.mime.text filecmp getopt
-http.cookiejar http.cookies importlib.metadata._adapters importlib.metadata._meta importlib.readers
-importlib.resources._adapters importlib.resources._functional importlib.resources.readers importlib.simple json.tool
-logging.config logging.handlers netrc nturl2path optparse pdb pickletools plistlib pstats rlcompleter runpy sched
-sqlite3.dump sre_compile sre_constants sre_parse stringprep symtable tabnanny tarfile timeit unittest unittest._log
-unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result unittest.runner
-unittest.signals unittest.suite unittest.util urllib.robotparser wave wsgiref wsgiref.handlers wsgiref.headers
-wsgiref.types wsgiref.util wsgiref.validate xml.dom xml.dom.NodeFilter xml.dom.domreg xml.dom.expatbuilder
-xml.dom.minicompat xml.dom.minidom xml.dom.pulldom xml.dom.xmlbuilder xml.etree.ElementInclude xml.parsers
-xml.parsers.expat xml.sax xml.sax._exceptions xml.sax.expatreader xml.sax.handler xml.sax.saxutils xml.sax.xmlreader
+_py_abc _pyio _pylong _pyrepl _pyrepl.pager _pyrepl.trace _pyrepl.types _pyrepl.utils bdb cmd code codeop
+compileall compression compression.gzip compression.zlib doctest email.iterators email.mime email.mime.application
+email.mime.audio email.mime.base email.mime.image email.mime.message email.mime.multipart email.mime.nonmultipart
+email.mime.text filecmp getopt http.cookiejar http.cookies importlib.metadata._adapters importlib.metadata._meta
+importlib.metadata._text importlib.metadata.diagnose importlib.readers importlib.resources._adapters
+importlib.resources._functional importlib.resources._itertools importlib.resources.readers
+importlib.resources.simple importlib.simple json.tool logging.config logging.handlers mailbox modulefinder netrc
+nturl2path optparse pathlib.types pdb pickletools plistlib pstats py_compile pyclbr pydoc
+rlcompleter runpy sched sqlite3.dump sre_compile sre_constants sre_parse stringprep symtable tabnanny tarfile
+timeit trace unittest unittest._log unittest.async_case unittest.case unittest.loader unittest.main unittest.mock
+unittest.result unittest.runner unittest.signals unittest.suite unittest.util urllib.robotparser wave wsgiref
+wsgiref.handlers wsgiref.headers wsgiref.types wsgiref.util wsgiref.validate xml.dom xml.dom.NodeFilter
+xml.dom.domreg xml.dom.expatbuilder xml.dom.minicompat xml.dom.minidom xml.dom.pulldom xml.dom.xmlbuilder
+xml.etree.ElementInclude xml.etree.cElementTree xml.parsers xml.parsers.expat xml.sax xml.sax._exceptions
+xml.sax.expatreader xml.sax.handler xml.sax.saxutils xml.sax.xmlreader zipapp
+"""
+# Kept too although they are imported here: who takes one of them out of `sys.modules`, as tests of Python halves and C halves
+# do, imports a fresh one. Not those that `world` has changed.
+FRESH = """
+_py_warnings bisect fractions functools heapq hmac json json.decoder json.encoder json.scanner operator stat types uuid warnings
 """
 # What is outside of a workflow (`world/outside.py`), and keeps there its constants and exceptions.
 OUTSIDE = "http.client select selectors shutil signal socket subprocess tempfile urllib.request"
-# Encodings that are left out: of Windows alone, one whose half in C is not there, and of EBCDIC, DOS and old Macs
-# those that are hardly met.
-_MISSING = """
-bz2_codec cp037 cp1006 cp1026 cp1125 cp1140 cp273 cp424 cp500 cp720 cp737 cp775 cp855 cp856 cp857 cp858 cp860 cp861
-cp862 cp863 cp864 cp865 cp869 cp875 hp_roman8 kz1048 mac_arabic mac_croatian mac_farsi mac_iceland mac_romanian
-mac_turkish mbcs oem palmos ptcp154
-"""
+# Encodings that are left out: of Windows alone, and one whose half in C is not there.
+_MISSING = "bz2_codec mbcs oem"
 
 _loader: Any = importlib._bootstrap_external.SourceLoader
 _to_code = _loader.source_to_code
 
 
 def _to_bare_code(self: object, source: bytes, path: str) -> CodeType:
-    """Without documentation, an eighth of what the guest would weigh: nobody reads it in there."""
-    return compile(source, path, "exec", dont_inherit=True, optimize=2)
+    """Without documentation and columns, a third of what the guest would weigh: nobody reads them in there."""
+    return _without_columns(compile(source, path, "exec", dont_inherit=True, optimize=2))
+
+
+_NO_COLUMNS, _NO_LINE, _UNITS_MAX = 13 << 3, 15 << 3, 8  # of an entry in a table of places
+
+
+def _without_columns(code: CodeType) -> CodeType:
+    """With the lines alone: a traceback can show no text of the library, so there is nothing for columns to point at."""
+    table, last = bytearray(), code.co_firstlineno
+    for start, end, line in code.co_lines():
+        units = (end - start) // 2
+        while units:
+            count = min(units, _UNITS_MAX)
+            units -= count
+            table.append(0x80 | (_NO_LINE if line is None else _NO_COLUMNS) | count - 1)
+            if line is not None:
+                table += _signed(line - last)
+                last = line
+    inner = tuple(_without_columns(one) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_linetable=bytes(table), co_consts=inner)
+
+
+def _signed(number: int) -> bytes:
+    """As the table has it: the sign is the lowest bit, and six bits are in a byte, the lowest first."""
+    number = -number << 1 | 1 if number < 0 else number << 1
+    made = bytearray()
+    while number > 63:
+        made.append(64 | number & 63)
+        number >>= 6
+    return bytes([*made, number])
 
 
 _loader.source_to_code = _to_bare_code
@@ -103,7 +135,7 @@ _config = [
 for _name in _config:
     del sys.modules[_name]
 vars(sysconfig).update(_CONFIG_VARS=None, _CONFIG_VARS_INITIALIZED=False)
-_names = [name for name in sorted([*KEPT.split(), *_config, *_encodings]) if name not in sys.modules]
+_names = sorted({*KEPT.split(), *_config, *_encodings}.difference(sys.modules).union(FRESH.split()))
 # What they have in common, encodings above all: with it each of those takes half of the room.
 common = b"".join(_kept(name)[0] for name in _names if name.startswith("encodings."))[-(32 << 10) :]
 # One after the other: what is freed here is not all filled with zeros later, and would be a part of the guest.

@@ -23,6 +23,7 @@ from ._hooks import Hook, create_hook
 from ._loop import patched
 from ._models import Model
 from ._native import (
+    continue_as_new,
     log,
     now,
     scope,
@@ -41,9 +42,9 @@ from ._together import create_task, gather, race
 __all__ = [
     "Batch", "BatchItem", "Canceled", "ClocheError", "CompletionError", "DeadlineExceeded", "EventTimeout", "Failure",
     "FatalError", "HeartbeatTimeout", "Hook", "HookConflict", "InvalidInput", "Model", "NotGranted",
-    "RedispatchedTooOften", "RetryableError", "Task", "UnknownOutcome", "create_hook", "create_task", "gather", "log", "now",
-    "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child", "step",
-    "wait_for_event", "workflow",
+    "RedispatchedTooOften", "RetryableError", "Task", "UnknownOutcome", "continue_as_new", "create_hook", "create_task",
+    "gather", "log", "now", "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child",
+    "step", "wait_for_event", "workflow",
 ]  # fmt: skip
 
 

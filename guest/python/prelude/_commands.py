@@ -9,7 +9,7 @@ from _cloche import Call, encoded, now_ms
 from ._types import with_text_keys
 
 STEP, TIMER, HOOK, CHILD, LOG, ENTERED, LEFT, COMPLETE, FAIL, ABANDON = range(10)
-PATCHED, TAGS, DEADLINE = 11, 12, 13
+PATCHED, TAGS, DEADLINE, CONTINUE = 11, 12, 13, 14
 INSTANT_MS_MAX: Final = 8_640_000_000_000_000  # the last millisecond JavaScript's Date can hold
 
 

@@ -153,6 +153,10 @@ class Bail(BaseException):
         self.value = value
 
 
+class Continued(Bail):
+    """Raised by `continue_as_new`: the run goes on as its next history, which begins with this value."""
+
+
 # ── which classes are known ─────────────────────────────────────────────────────────────────────────────────────────
 # What a loop or the driver takes as its own is never made of a failure.
 _NEVER: Final = (StopIteration, StopAsyncIteration, MemoryError)

@@ -27,10 +27,11 @@ from _cloche import (
     trace,
 )
 
-from ._calls import Taking
+from ._calls import Taking, input_of, signature_of, stub_of
 from ._commands import (
     CHILD,
     COMPLETE,
+    CONTINUE,
     ENTERED,
     FAIL,
     HOOK,
@@ -41,7 +42,7 @@ from ._commands import (
     TIMER,
     TimerCall,
 )
-from ._failures import Bail, Canceled, DeadlineExceeded, crossing, know, raised
+from ._failures import Bail, Canceled, Continued, DeadlineExceeded, crossing, know, raised
 from ._types import resolve, with_text_keys
 
 _MALFORMED, _NO_WORKFLOW, _UNKNOWN_CALL = -1, -4, -7
@@ -55,6 +56,7 @@ _result_types: list[Any] | None = None
 _main: Task | None = None
 _started = False
 _is_native = False
+_is_told_to_end = False
 _is_overdue = False  # it is told to end because its deadline has passed
 begun: dict[Any, None] = {}  # the tasks of `create_task` that have not ended
 end_begun: Callable[[], Any] | None = None  # of `_together`
@@ -263,6 +265,11 @@ async def _whole(function: Callable[..., Any], value: Any, given: dict[str, Any]
     try:
         # A task of its own: its end is heard of one wake-up later, as that of a promise is.
         result = await Task(_called(function, value, given))
+    except Continued as continued:
+        if _is_told_to_end:
+            _end_failed(Canceled("the run was told to end, and does not go on as a new one"))
+        else:
+            _end(continued.value, CONTINUE)
     except Bail as bail:
         _end(bail.value)
     except _FATAL:
@@ -279,7 +286,9 @@ async def _called(function: Callable[..., Any], value: Any, given: dict[str, Any
         return made
     try:
         result = await (made if around is None else around(made))
-    except Bail:
+    except Bail as bail:
+        if isinstance(bail, Continued) and begun and end_begun is not None:
+            await end_begun()
         raise  # what it ends, it ends at once
     except BaseException:
         if begun and end_begun is not None:
@@ -290,13 +299,23 @@ async def _called(function: Callable[..., Any], value: Any, given: dict[str, Any
     return result
 
 
-def _end(value: Any) -> None:
+def input_for(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """The input of a run of this workflow that is called so. Raises TypeError as the call would."""
+    function: Any = _entry
+    if _taking is None or getattr(function, "__code__", None) is None:
+        raise TypeError("continue_as_new is for workflows that are written as a function")
+    stub = stub_of(signature_of(function, "given"))
+    return input_of(stub, arguments, keywords, by_name=_taking.how == "names")
+
+
+def _end(value: Any, command: int = COMPLETE) -> None:
     if _is_native and (forgotten := never_awaited()) is not None:
         _end_forgotten(*forgotten)
         return
     try:
-        is_odd = _result_types is not None and _result_types[1] is not None
-        put((COMPLETE, encoded(with_text_keys(value) if is_odd else value, "result")))
+        is_odd = command == CONTINUE or (_result_types is not None and _result_types[1] is not None)
+        what = "result" if command == COMPLETE else "input"
+        put((command, encoded(with_text_keys(value) if is_odd else value, what)))
     except Exception as error:  # it cannot cross, or the author's own code for it raises
         put((FAIL, crossing(error, with_own=_is_native)))
     finish()
@@ -374,7 +393,8 @@ _OVERDUE: Final = "the deadline of the run has passed"  # the reason that the ho
 
 def _on_cancel(event: list[Any]) -> None:
     """A run in a native workflow is told where it waits; generated code is not, as in JavaScript."""
-    global _is_overdue
+    global _is_overdue, _is_told_to_end
+    _is_told_to_end = True
     if _is_native and _main is not None and isinstance(_main.on, Task):
         _is_overdue = len(event) > 2 and event[2] == _OVERDUE
         _main.on.abandon()

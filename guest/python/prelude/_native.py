@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from _cloche import StepCall, encoded, free_path, now_ms, put
 
 from . import _loop, flow
 from ._calls import Taking, input_of, shape_of, signature_of, stub_of
 from ._commands import DEADLINE, INSTANT_MS_MAX, TAGS, ChildCall, TimerCall
-from ._failures import declare
+from ._failures import Continued, declare
 from ._names import TAGS_MAX, check_event, check_tag
 from ._scopes import enter_scope, leave_scope, scope_named
 from ._types import of_annotation, reader, typed
@@ -231,6 +231,18 @@ def set_deadline(when: datetime | timedelta | float | None = None, /, **parts: f
         return
     due = flow.milliseconds(when) if isinstance(when, datetime) else now_ms() + _ms(when or 0, parts)
     put((DEADLINE, max(0, min(int(due), INSTANT_MS_MAX))))
+
+
+async def continue_as_new(*arguments: Any, **keywords: Any) -> NoReturn:
+    """End this history of the run, and go on as the next one: the workflow is called anew, with these arguments.
+
+    The run keeps its id, tags and deadline, and whoever waits for it goes on waiting. What is open is given up: tasks and
+    children are canceled.
+
+    Raises:
+        TypeError: the arguments do not fit the workflow.
+    """
+    raise Continued(_loop.input_for(arguments, keywords))
 
 
 def now() -> datetime:

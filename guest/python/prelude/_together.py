@@ -11,12 +11,13 @@ from types import GenericAlias
 from typing import Any, Final
 
 from _cloche import Lazy, Promise
+from _cloche import scope as change_scope
 
 from . import _loop
 from ._batches import OPEN, Batch, items_of, name_of, too_few
 from ._failures import Bail, Canceled
 from ._loop import promise_of
-from ._scopes import change_scope, enter_scope, leave_scope, scope_named, scopes
+from ._scopes import enter_scope, leave_scope, scope_named, scopes
 
 _INFINITY: Final = float("inf")
 
@@ -65,21 +66,12 @@ class _Several(Lazy):
 
     def begin(self) -> None:
         self.id = -1
-        if scopes:
+        if scopes and self.limit < len(self.awaitables):
             self.scope = change_scope(None)
             change_scope(self.scope)
         self.more()
 
     def more(self) -> None:
-        if not scopes:
-            return self._begin_more()
-        before = change_scope(self.scope)
-        try:
-            return self._begin_more()
-        finally:
-            change_scope(before)
-
-    def _begin_more(self) -> None:
         while self.outcome is None and self.following < len(self.awaitables) and self.active < self.limit:
             index = self.following
             self.following += 1
@@ -98,7 +90,14 @@ class _Several(Lazy):
         self.promises.pop(index, None)
         if self.outcome is None:
             self.settled(index, value, error)
-        self.more()
+        if self.scope is None:
+            self.more()
+        else:
+            before = change_scope(self.scope)
+            try:
+                self.more()
+            finally:
+                change_scope(before)
 
     def decide(self, value: Any, error: BaseException | None) -> None:
         self.outcome = (value, error)

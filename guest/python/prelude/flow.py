@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from types import CoroutineType
@@ -276,6 +277,13 @@ def _kind(value: Any) -> str:
     if isinstance(value, int):
         return "a number" if abs(value) <= _SAFE_INTEGER_MAX else "a bigint"
     return "a string" if isinstance(value, str) else "a number" if isinstance(value, float) else "an object"
+
+
+async def undone(undo: list[Callable[[], Any]]) -> None:
+    """Call what undoes the steps that were done, the last one first. One that fails keeps none of the others from it."""
+    for call in reversed(undo):
+        with suppress(Exception):
+            await call()
 
 
 def nested(path: str, value: Any, function: Callable[..., Coroutine[Any, Any, Any]], given: Any = None) -> Task:

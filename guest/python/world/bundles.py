@@ -11,7 +11,6 @@ import base64
 import io
 import json
 import zipfile
-from importlib.util import decode_source
 from typing import Any, Final
 
 from . import store
@@ -35,7 +34,7 @@ def opened(source: str) -> str:
     if not mark or "\n" in rest:
         return source
     found: dict[str, Any] = json.loads(rest)
-    modules: dict[str, tuple[str, bool]] = {}
+    modules: dict[str, tuple[str | bytes, bool]] = {}
     files: dict[str, bytes] = {}
     for path, content in found.items():
         data = content.encode() if isinstance(content, str) else base64.b64decode(content["base64"])
@@ -43,7 +42,7 @@ def opened(source: str) -> str:
         for name, one in inside.items():
             if name.endswith(".py"):
                 module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-                modules[module] = (decode_source(one), name.endswith("/__init__.py"))
+                modules[module] = (store.Raw(one), name.endswith("/__init__.py"))
             else:
                 files[name] = one
     for name in list(modules):  # folders without an `__init__.py` are packages too

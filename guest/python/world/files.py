@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable, TraversableResources
 from pathlib import PurePosixPath
-from typing import Any
+from stat import S_ISDIR
+from typing import Any, Self
 
 from . import store
 from .refusals import refusal
@@ -69,8 +70,49 @@ def _listed(path: str) -> list[str]:
     return found
 
 
+class _Entry:
+    """What `os.scandir` tells of a file or folder; `os.walk` and `Path.rglob` ask it."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.name, self.path = name, os.path.join(folder, name)
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return S_ISDIR(_stat(self.path).st_mode)
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        return not self.is_dir()
+
+    def is_symlink(self) -> bool:
+        return False
+
+    is_junction = is_symlink
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        return _stat(self.path)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
+class _Scanned(list[_Entry]):
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
+
+    close = __exit__
+
+
+def _scanned(path: str) -> _Scanned:
+    return _Scanned(_Entry(path, name) for name in _listed(path))
+
+
+_walk = os.walk
+
+
 def let_through() -> None:
-    """`open`, `os.stat` and `os.listdir` have the store's files, and refuse all others."""
+    """`open`, `os.stat`, `os.listdir` and `os.scandir` have the store's files, and refuse all others."""
 
     def opening(name: str) -> Any:
         refused = refusal(name)
@@ -94,13 +136,18 @@ def let_through() -> None:
     loader: Any = store.Store
     loader.get_resource_reader = staticmethod(lambda name: Reader(store.file_of(name).rpartition("/")[0]))
     loader.find_distributions = staticmethod(lambda context: distributions(context.name))
+    plain = builtins.open
     builtins.open = opening("builtins.open")
     for module in (io, sys.modules["_io"]):
         module.open = opening("io.open")  # type: ignore[attr-defined]
         module.open_code = refusal("io.open_code")  # type: ignore[attr-defined]
     for module in (os, posix):
-        for name, function in {"stat": _stat, "lstat": _stat, "listdir": _listed}.items():
+        for name, function in {"stat": _stat, "lstat": _stat, "listdir": _listed, "scandir": _scanned}.items():
             setattr(module, name, _of_store(function, refusal(f"{module.__name__}.{name}")))
+    os.walk = _of_store(_walk, refusal("os.walk"))
+    for module in list(sys.modules.values()):
+        for name in [name for name, value in vars(module).items() if value is plain]:
+            vars(module)[name] = builtins.open  # `tokenize` and others have it by a name of their own
 
 
 def _of_store(function: Any, refused: Any) -> Any:

@@ -28,11 +28,12 @@ from .refusals import kind, refusal
 
 # They can be imported, with all that is under them.
 _MODULES: Final = """
-asyncio.base_events asyncio.base_subprocess asyncio.selector_events asyncio.sslproto asyncio.trsock
-asyncio.unix_events bz2 cProfile compression.bz2 compression.lzma compression.zstd concurrent.futures.interpreter
+asyncio.base_events asyncio.base_subprocess asyncio.proactor_events asyncio.selector_events asyncio.sslproto
+asyncio.trsock asyncio.unix_events bz2 cProfile compression.bz2 compression.lzma compression.zstd concurrent.futures.interpreter
 concurrent.futures.process concurrent.futures.thread concurrent.interpreters ctypes dbm faulthandler fileinput ftplib
 glob http.client http.server imaplib lzma mmap multiprocessing poplib profile select selectors shelve shutil signal
-smtplib socket socketserver ssl subprocess tempfile tracemalloc urllib.request venv webbrowser xmlrpc
+smtplib socket socketserver ssl subprocess tempfile tracemalloc urllib.request venv webbrowser
+wsgiref.simple_server xmlrpc
 """
 # C's halves of them, what the build brought, and what other systems lack too, so that programs are ready for it: there is no
 # such module.
@@ -198,7 +199,7 @@ def _harmless_of(module: ModuleType) -> dict[str, Any]:
 
 def _open_within() -> None:
     """What is refused for some arguments only."""
-    limit, size = sys.setrecursionlimit, refusal("sys.setrecursionlimit")
+    limit, size = sys.setrecursionlimit, refusal(f"sys.setrecursionlimit above {_RECURSION_MAX:,}")
 
     def setrecursionlimit(limit_: int, /) -> None:
         """Up to 10,000: further down the native stack would end first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import GenericAlias
 from typing import Any, NoReturn
 
 
@@ -40,6 +41,10 @@ class _Kind(type):
 
     def __call__(cls, *_arguments: object, **_keywords: object) -> NoReturn:
         raise _error(cls._outside)
+
+    def __getitem__(cls, item: Any) -> GenericAlias:
+        """`Popen[bytes]`, in a type."""
+        return GenericAlias(cls, item)
 
     def __getattr__(cls, name: str) -> Any:
         if name[:2] == "__":

@@ -11,16 +11,21 @@ import sys
 import zlib
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
+from importlib.util import decode_source
 from types import ModuleType
 from typing import Any
 
 ROOT = "/packages/"
 _OURS = ("_world", "cloche")
-_sources: dict[str, tuple[str | bytes, bool]] = {}  # text, or compressed, which takes a quarter of the room
+_sources: dict[str, tuple[str | bytes, bool]] = {}  # text, or compressed, which takes a quarter of the room, or raw
 _kept: dict[str, tuple[bytes, bool]] = {}  # of the standard library: compressed code
 _common: list[bytes] = []  # what it was compressed with
 _baked: dict[str, ModuleType] = {}  # of the standard library: what was there from the beginning
 _files: dict[str, bytes] = {}  # by their path under ROOT
+
+
+class Raw(bytes):
+    """A source as it lies in a file: what it is encoded in, it says itself."""
 
 
 def execute(source: str, file: str, names: dict[str, Any]) -> None:
@@ -56,6 +61,8 @@ def names() -> list[str]:
 
 def source_of(name: str) -> str:
     source = _sources[name][0]
+    if isinstance(source, Raw):
+        return decode_source(source)
     return source if isinstance(source, str) else zlib.decompress(source).decode()
 
 
@@ -161,7 +168,8 @@ def content(path: str) -> bytes | None:
         return _files[inner]
     stem = inner.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     if inner.endswith(".py") and stem in _sources and file_of(stem) == path:
-        return source_of(stem).encode()
+        source = _sources[stem][0]
+        return bytes(source) if isinstance(source, Raw) else source_of(stem).encode()
     return None
 
 

@@ -184,7 +184,7 @@ async def _show_progress(run: Run) -> None:
 
     click.secho(f"run {run.id}", dim=True, err=True)
     async for record in run.stream():
-        if record.kind.name not in ("RUN_CREATED", "ATTEMPT_STARTED"):
+        if record.kind.name not in ("RUN_CREATED", "ATTEMPT_STARTED", "ATTEMPT_SENT"):
             click.echo(record_line(record), err=True)
 
 

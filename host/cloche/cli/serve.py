@@ -78,19 +78,17 @@ def serve(
     from cloche.client import Client
     from cloche.operations.reach import Reach
 
-    client: Client | Cloche
-    metrics = made_metrics(store, metrics_of_tenants)
-    found = find_runnable(targets, steps) if targets else None
+    client: Client | Cloche = Client(store, tenant=tenant)
+    metrics, reach = made_metrics(store, metrics_of_tenants), Reach(webhook_hosts, to_loopback)
+    found = find_runnable(targets, steps) if targets else []
     set_up(log_format, verbose)
-    if found is not None:
+    if targets:
         client = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
         client.observers += [metrics, *watching()]
         drain = client.drain_timeout_s
-    else:
-        client = Client(store, tenant=tenant)
 
     async def whole(leaving: Leaving) -> int:
-        return await _serve(client, host, port, leaving, Reach(webhook_hosts, to_loopback), metrics, as_json=as_json)
+        return await _serve(client, host, port, leaving, reach, metrics, as_json=as_json)
 
     return run_to_end(whole, drain, lambda code: code)
 

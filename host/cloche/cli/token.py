@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloche.operations.stores import Store
     from cloche.operations.tokens import Made, TokenRow
 
-ROLES = click.Choice(["viewer", "operator", "admin"])
+ROLES = click.Choice(["worker", "viewer", "operator", "admin"])
 
 
 @command
@@ -37,7 +37,8 @@ def token(
 ) -> None:
     """Make, list, renew or revoke the tokens by which 'cloche serve' knows who asks.
 
-    A viewer reads, an operator starts runs and moves them, an admin deletes, deploys and gives tokens. A token is printed once:
+    A viewer reads, an operator starts runs and moves them, an admin deletes, deploys and gives tokens. A
+    worker performs remote steps, and nothing else. A token is printed once:
     the store has its digest alone. rotate gives it another secret; the old one is void at once.
 
     \b

@@ -30,6 +30,12 @@ class NodeOptions(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
+class ThenOptions(NodeOptions, total=False):
+    """Those of `then`; `compensate` undoes the step when a later one fails."""
+
+    compensate: Step[..., Any] | None
+
+
 class Body(Protocol[Taken, Given]):
     """A step or workflow that takes one value and gives another."""
 
@@ -50,17 +56,17 @@ class WorkflowBuilder(Workflow[In, Out], Generic[In, Out, Flow]):
 
         @overload
         def then(
-            self: WorkflowBuilder[In, Out, dict[str, Any]], step: Body[Any, R], **options: Unpack[NodeOptions]
+            self: WorkflowBuilder[In, Out, dict[str, Any]], step: Body[Any, R], **options: Unpack[ThenOptions]
         ) -> WorkflowBuilder[In, Out, R]: ...
         @overload
         def then(
-            self: WorkflowBuilder[In, Out, T], step: Body[T, R], **options: Unpack[NodeOptions]
+            self: WorkflowBuilder[In, Out, T], step: Body[T, R], **options: Unpack[ThenOptions]
         ) -> WorkflowBuilder[In, Out, R]: ...
         @overload
-        def then(self, step: Step[[], R], **options: Unpack[NodeOptions]) -> WorkflowBuilder[In, Out, R]: ...
+        def then(self, step: Step[[], R], **options: Unpack[ThenOptions]) -> WorkflowBuilder[In, Out, R]: ...
         @overload
         def then(
-            self, step: Step[Concatenate[Any, Any, ...], R], **options: Unpack[NodeOptions]
+            self, step: Step[Concatenate[Any, Any, ...], R], **options: Unpack[ThenOptions]
         ) -> WorkflowBuilder[In, Out, R]: ...
         def then(self, step: Any, **options: Any) -> Any: ...
 

@@ -104,10 +104,10 @@ class Cloche(Client, Hosting, Upkeep):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
-        self._host, self._sweeper = self, Sweeper(retention or Retention())
+        self._host, self._schedules = self, checked_schedules(schedules)
+        self._sweeper = Sweeper(retention or Retention())
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         self._steps: list[Step] = all_of(steps, "step")
-        self._schedules = checked_schedules(schedules)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)

@@ -98,6 +98,9 @@ class Connection(Protocol):
     async def stopped(self, key: RunKey) -> Listening:
         """What resolves when the run has come to a stop since this call, or may have."""
 
+    async def sent(self) -> Listening:
+        """What resolves when an attempt was left for a remote worker since this call, or may have been."""
+
     async def reported(self, key: RunKey) -> None:
         """Wait for the callbacks of the workflow's author, of a run that has come to a stop here."""
 

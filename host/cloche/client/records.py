@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cloche.history import CallId, Kind, Path, Record
+from cloche.history import CallId, Kind, Path, Record, RunKey
+from cloche.history.ids import history_number
 from cloche.history.reading import Message, message_of
 from cloche.history.timing import CallTimes, Times, Timing
 from cloche.operations.forms import LAST_MS, record_body, record_head, to_json
@@ -26,6 +27,12 @@ class RunRecord(Record):
 
     path: Path
     times: Times | None = None
+    history: int = 0  # which one of its run, from 0: `continue_as_new` begins the next
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What `stream` goes on from after this record."""
+        return self.history, self.seq
 
     @property
     def at(self) -> datetime:
@@ -46,6 +53,24 @@ class RunRecord(Record):
         return whole
 
 
+def history_of(key: RunKey) -> int:
+    """Which history of its run this is, from 0."""
+    return history_number(key)
+
+
+def position_text(history: int, seq: int) -> str:
+    """A position as it is written over HTTP: the number alone in the first history."""
+    return f"{history}.{seq}" if history else str(seq)
+
+
+def position_of(text: str) -> tuple[int, int] | None:
+    """What `position_text` has written; None if it is none."""
+    history, _, seq = text.rpartition(".")
+    if not seq.isdecimal() or not (history.isdecimal() or not history):
+        return None
+    return min(int(history[:18] or 0), 2**53), min(int(seq[:18]), 2**53)
+
+
 _OF_THE_ENVELOPE = ("time", "call", "path")
 
 
@@ -64,8 +89,9 @@ def _plain(value: Any) -> Any:
 class Places:
     """Gives each record of a run its path. `page` is asked for records after a number where a call is older than the first."""
 
-    def __init__(self, page: Callable[[int, int], Awaitable[Sequence[Record]]]) -> None:
+    def __init__(self, page: Callable[[int, int], Awaitable[Sequence[Record]]], history: int = 0) -> None:
         self._page = page
+        self._history = history
         self._paths: dict[CallId, Path] = {}
         self._timing = Timing()
         self._seen = 0
@@ -76,7 +102,8 @@ class Places:
         call = self._see(record)
         path = record.path or (self._paths.get(record.call) if record.call is not None else None) or Path("")
         given = (record.seq, record.kind, record.time, record.call, path, record.inline, record.packed, record.hash)
-        return RunRecord(*given, payload=record.payload, times=None if call is None else call.until(record.time))
+        times = None if call is None else call.until(record.time)
+        return RunRecord(*given, payload=record.payload, times=times, history=self._history)
 
     async def _read_up_to(self, seq: int) -> None:
         if not self._seen:  # what was seen so far comes again

@@ -180,6 +180,9 @@ class StoreConnection:
     async def stopped(self, key: RunKey) -> Listening:
         return await self.changed(key)
 
+    async def sent(self) -> Listening:
+        return Change(self, (await self.store.news(None)).mark)
+
     async def reported(self, key: RunKey) -> None:
         """Callbacks are the worker's."""
 

@@ -14,6 +14,7 @@ from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
 from cloche.history import Record, RunKey, Seq
+from cloche.history.ids import continuation_key, history_key, history_number
 from cloche.history.messages import LOG_LEVELS, FailRun, WriteLog
 from cloche.history.notes import AttemptFailed
 from cloche.history.reading import message_of
@@ -24,10 +25,11 @@ from cloche.run.child_waits import WaitingRun
 from cloche.run.code import known_code, load_code
 from cloche.run.results import RunResult, fold, outline_of, revive
 from cloche.run.tracebacks import places_of, traceback_in
-from cloche.status import FINAL, RESTING, RunStatus
+from cloche.status import FINAL, HALTED, OVER, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
 from cloche.store import all_records, record_pages
+from cloche.store.histories import newest
 from cloche.text import shown
 from cloche_codegen.variables import Out
 
@@ -60,6 +62,10 @@ class Run(Generic[Out]):
     @property
     def id(self) -> str:
         return self._key.run
+
+    @property
+    def key(self) -> RunKey:
+        return self._key
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
@@ -123,17 +129,22 @@ class Run(Generic[Out]):
         async with self._open() as connection:
             waiting = WaitingRun(connection.store, self._key)
             while True:
+                key = await newest(connection.store, self._key)
+                if key != waiting.key:
+                    waiting = WaitingRun(connection.store, key)
                 if connection.closed:
                     raise UsageError(
                         f"this {connection.name} was closed while run {self.id} had not ended: it goes on with the next worker"
                     )
-                with closing(await connection.stopped(self._key)) as stopped:
-                    if (row := await self._found(connection.store)) is None:
+                with closing(await connection.stopped(key)) as stopped:
+                    if (row := await self._found(connection.store, key)) is None:
                         await stopped
+                        continue
+                    if row.status == RunStatus.CONTINUED:
                         continue
                     stops = (*FINAL, RunStatus.BLOCKED) if final else RESTING
                     if row.status in stops or (not final and await waiting.needs_somebody(row)):
-                        await connection.reported(self._key)
+                        await connection.reported(key)
                         return await self._folded(row)
                     if (error := connection.last_error(row)) is not None:
                         raise error
@@ -146,7 +157,7 @@ class Run(Generic[Out]):
             NotFound: it has not begun.
         """
         async with self._open() as connection:
-            return await replay.row_of(connection.store, self._key)
+            return await replay.row_of(connection.store, await newest(connection.store, self._key))
 
     async def status(self) -> str:
         """success, failed, canceled, suspended, paused, waiting, running, pending (not started yet) or blocked.
@@ -156,7 +167,7 @@ class Run(Generic[Out]):
         """
         async with self._open() as connection:
             try:
-                row = await self._found(connection.store)
+                row = await self._found(connection.store, await newest(connection.store, self._key))
             except RunFailed as error:  # it was canceled before a worker began it
                 return RunStatus(error.facts["status"])
             except NotFound as error:
@@ -173,13 +184,14 @@ class Run(Generic[Out]):
     async def why(self) -> Why:
         """Why it does not move, and what moves it, as data. Raises as `Client.why`."""
         async with self._open() as connection:
-            return await why.why(connection.store, self._key, connection.world.now())
+            return await why.why(connection.store, await newest(connection.store, self._key), connection.world.now())
 
-    async def history(self, from_seq: int = 0) -> list[RunRecord]:
-        """All records so far, verified; those after number `from_seq`."""
+    async def history(self, from_seq: int = 0, *, history: int | None = None) -> list[RunRecord]:
+        """All records so far of the newest history, or of that number (from 0), verified; those after number `from_seq`."""
         async with self._open() as connection:
-            places = Places(self.records)
-            return [await places.placed(one) for one in await all_records(connection.store, self._key, Seq(from_seq))]
+            key = await self._history(connection.store, history)
+            places = self._places(connection.store, key)
+            return [await places.placed(one) for one in await all_records(connection.store, key, Seq(from_seq))]
 
     async def traceback_of(self, record: Record) -> str | None:
         """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
@@ -203,29 +215,49 @@ class Run(Generic[Out]):
             NotFound: it has not begun.
         """
         async with self._open() as connection:
-            row = await replay.row_of(connection.store, self._key)
-            return await load_code(connection.store, row.code)
+            return await load_code(connection.store, (await self.row()).code)
 
-    async def records(self, after: int = 0, limit: int = 100) -> list[Record]:
-        """A page: up to `limit` records after number `after`, verified. Fewer: there are no more."""
+    async def records(self, after: int = 0, limit: int = 100, *, history: int | None = None) -> list[Record]:
+        """A page of the newest history, or of that number: up to `limit` records after number `after`, verified. Fewer: there
+        are no more."""
         async with self._open() as connection:
-            return await connection.store.records(self._key, Seq(after), limit)
+            return await connection.store.records(await self._history(connection.store, history), Seq(after), limit)
 
-    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
-        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`."""
-        seq, stops = Seq(from_seq), (*FINAL, RunStatus.BLOCKED) if final else RESTING
-        places = Places(self.records)
+    async def stream(self, from_seq: int | tuple[int, int] = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
+        """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`.
+
+        A run that goes on as a new history is followed there. A record's `position` says in which it is; a number alone is one
+        of the history that this run's id names.
+        """
+        number, seq = (history_number(self._key), from_seq) if isinstance(from_seq, int) else from_seq
+        stops = (*OVER, RunStatus.BLOCKED) if final else (*OVER, *HALTED)
         async with self._open() as connection:
+            key = history_key(self._key, number)
+            places = self._places(connection.store, key)
             while not connection.closed:
-                with closing(await connection.changed(self._key)) as changed:
-                    if (row := await self._found(connection.store)) is not None:
-                        async for page in record_pages(connection.store, self._key, seq):
+                with closing(await connection.changed(key)) as changed:
+                    if (row := await self._found(connection.store, key)) is not None:
+                        async for page in record_pages(connection.store, key, Seq(seq)):
                             for record in page:
                                 seq = record.seq
                                 yield await places.placed(record)
                         if row.status in stops:
                             return
+                        if row.status == RunStatus.CONTINUED:
+                            key, seq = continuation_key(key), 0
+                            places = self._places(connection.store, key)
+                            continue
                     await changed
+
+    async def _history(self, store: Store, number: int | None) -> RunKey:
+        return await newest(store, self._key) if number is None else history_key(self._key, number)
+
+    @staticmethod
+    def _places(store: Store, key: RunKey) -> Places:
+        async def page(after: int, limit: int) -> list[Record]:
+            return await store.records(key, Seq(after), limit)
+
+        return Places(page, history_number(key))
 
     def _open(self) -> AbstractAsyncContextManager[Connection]:
         """The connection; a run that has its `Cloche` to itself opens it for the time of a call."""
@@ -239,22 +271,23 @@ class Run(Generic[Out]):
         else:
             yield self._owner.connection
 
-    async def _found(self, store: Store) -> RunRow | None:
-        """The run's row; None while no worker has begun it.
+    async def _found(self, store: Store, key: RunKey) -> RunRow | None:
+        """The row of this history of the run; None while no worker has begun it.
 
         Raises:
             NotFound: there is no such run.
             ClocheError: what the request to start it was refused with.
         """
-        row = await store.run(self._key)
-        if row is None and await waiting_start(store, self._key) is None:
-            return await replay.row_of(store, self._key)  # it was begun just now
+        row = await store.run(key)
+        if row is None and await waiting_start(store, key) is None:
+            return await replay.row_of(store, key)  # it was begun just now
         return row
 
     async def _folded(self, row: RunRow) -> RunResult[Out]:
         store = self._owner.connection.store
         code = await known_code(store, row.code)
         out = await fold(store, row, outline_of(code))
+        out.run_id = self.id
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}

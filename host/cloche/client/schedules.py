@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche.client.runs import Run
 from cloche.errors import UsageError
@@ -15,9 +15,25 @@ if TYPE_CHECKING:
     import builtins
     from datetime import datetime, timedelta
 
-    from cloche.client.tenant_runs import Runs
-    from cloche.store import Version
+    from typing_extensions import Unpack
+
+    from cloche.client.ports import RunOwner
+    from cloche.history import TenantId, TimeMs
+    from cloche.store import Store, Version
     from cloche_codegen import Workflow
+
+
+class Times(TypedDict, total=False):
+    """When a schedule begins runs, and by which rules: see `Schedules.put`."""
+
+    cron: str | None
+    every: timedelta | float | None
+    at: datetime | timedelta | str | None
+    tz: str
+    overlap: str
+    catch_up: str
+    catch_up_max: int
+    jitter_s: float
 
 
 @dataclass(frozen=True)
@@ -45,24 +61,12 @@ class Schedule:
 class Schedules:
     """What begins a tenant's runs at set times. Any number of workers see to it, and one run begins at each instant."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: RunOwner, tenant: TenantId) -> None:
         self._runs = runs
+        self._tenant = tenant
 
     async def put(
-        self,
-        id: str,
-        workflow: str | Version | Workflow,
-        *,
-        cron: str | None = None,
-        every: timedelta | float | None = None,
-        at: datetime | timedelta | str | None = None,
-        tz: str = "UTC",
-        input: Any = None,
-        overlap: str = "skip",
-        catch_up: str = "latest",
-        catch_up_max: int = 100,
-        jitter_s: float = 0,
-        by: str = "",
+        self, id: str, workflow: str | Version | Workflow, *, input: Any = None, by: str = "", **times: Unpack[Times]
     ) -> ScheduleInfo:
         """Make a schedule, or change the one of this id; the same again changes nothing. Durable when it returns.
 
@@ -87,30 +91,17 @@ class Schedules:
             LimitExceeded: the tenant's policy does not allow it. A `Client` does not know it: there workers skip what it does
                 not allow, and the journal says so.
         """
-        connection, tenant = self._runs.connection, self._runs._tenant
-        now = connection.world.now()
-        spec = schedules.spec_of(
-            workflow if isinstance(workflow, str) else workflow.id,
-            input,
-            now=now,
-            cron=cron,
-            every=every,
-            at=at,
-            tz=tz,
-            overlap=overlap,
-            catch_up=catch_up,
-            catch_up_max=catch_up_max,
-            jitter_s=jitter_s,
-        )
-        policy = await connection.check_schedule(tenant, workflow, spec.input)
-        info = await schedules.put(connection.store, tenant, id, spec, now, policy=policy, by=by)
+        connection, now = self._runs.connection, self._now()
+        spec = schedules.spec_of(workflow if isinstance(workflow, str) else workflow.id, input, now=now, **times)
+        policy = await connection.check_schedule(self._tenant, workflow, spec.input)
+        info = await schedules.put(connection.store, self._tenant, id, spec, now, policy=policy, by=by)
         await connection.scheduled()
         return info
 
     async def put_all(self, of: Sequence[Schedule]) -> None:
         """Those that stand in code. Raises as `put`."""
         for one in of:
-            more = {name: value for name, value in vars(one).items() if name not in ("id", "workflow")}
+            more: Any = {name: value for name, value in vars(one).items() if name not in ("id", "workflow")}
             await self.put(one.id, one.workflow, **more)
 
     async def pause(self, id: str, *, by: str = "") -> ScheduleInfo:
@@ -153,10 +144,10 @@ class Schedules:
         """
         return await schedules.firings(*self._of(), id, before=before, limit=limit)
 
-    def _of(self) -> tuple[Any, Any]:
-        return self._runs.connection.store, self._runs._tenant
+    def _of(self) -> tuple[Store, TenantId]:
+        return self._runs.connection.store, self._tenant
 
-    def _now(self) -> Any:
+    def _now(self) -> TimeMs:
         return self._runs.connection.world.now()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.in_turn import in_turn
 from cloche.errors import NotFound, NotSuspended, UsageError
 from cloche.history import Failure, RunKey, TenantId
-from cloche.history.ids import check_idempotency_key, event_name
+from cloche.history.ids import check_idempotency_key, event_name, history_key, history_number
 from cloche.history.notes import RunCreated
 from cloche.history.values import encode, plain
 from cloche.operations import replay
@@ -33,7 +33,7 @@ class Telling:
         @property
         def connection(self) -> Connection: ...
 
-        def _key(self, run_id: str) -> RunKey: ...
+        async def _newest(self, run_id: str) -> RunKey: ...
 
     @in_turn
     async def send_event(
@@ -63,17 +63,30 @@ class Telling:
             InboxFull: as many events wait for the run, or for the tenant's runs, as that policy allows; it was not kept.
             UsageError: a payload and an error were given.
         """
-        key, name = self._key(run_id), event_name(name)
+        name = event_name(name)
         if error is not None and payload is not None:
             raise UsageError("an event carries a payload or an error, not both")
         failure = [] if error is None else [sent_failure(error).to_wire()]
         check_idempotency_key(idempotency_key)
+        while True:
+            key = await self._newest(run_id)
+            try:
+                return await self._send(key, name, payload, failure, idempotency_key)
+            except NotSuspended:
+                if await self._newest(run_id) == key:
+                    raise
+
+    async def _send(
+        self, key: RunKey, name: str, payload: Any, failure: list[Any], idempotency_key: str | None
+    ) -> bool:
+        """To this history of the run: it may go on as another one meanwhile."""
         connection = self.connection
         store = connection.store
         token = token_of(key, "event", idempotency_key or connection.world.run_id())
         row = await store.run(key) if await has_run(store, key) else await replay.row_of(store, key)
-        if idempotency_key is not None and await store.answer(token) == GRANTED:
-            return False
+        for number in range(history_number(key) + 1) if idempotency_key is not None else ():
+            if await store.answer(token_of(history_key(key, number), "event", idempotency_key or "")) == GRANTED:
+                return False
         payload, created = await _checked(connection, row, name, payload, failure)
         body = encode([name, payload, *failure])
         kept, now = idempotency_key is not None, connection.world.now()
@@ -92,7 +105,7 @@ class Telling:
             NotSuspended: it has ended.
             InvalidInput: no workflow can wait for an event of that name.
         """
-        key, name = self._key(run_id), beat_name(event_name(name))
+        key, name = await self._newest(run_id), beat_name(event_name(name))
         connection = self.connection
         store = connection.store
         if not await has_run(store, key):

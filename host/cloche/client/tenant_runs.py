@@ -18,7 +18,7 @@ from cloche.client.sought import Sought
 from cloche.client.telling import Telling
 from cloche.errors import UsageError
 from cloche.history import RunKey
-from cloche.history.ids import check_idempotency_key, new_run_key, retry_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, check_named, new_run_key, retry_key, run_key, tenant_id
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
@@ -30,6 +30,7 @@ from cloche.run.results import RunResult
 from cloche.run.selection import path_of
 from cloche.status import FINAL, RunStatus
 from cloche.store import GRANTED, RunRow, Usage, Version
+from cloche.store.histories import newest
 from cloche.telemetry.starter import tags_with_starter
 from cloche.worker.answers import start_token, token_of
 from cloche.worker.retry_request import Retry, planned, records_to_retry
@@ -82,7 +83,7 @@ class Runs(Sought, Many, Telling):
     @property
     def schedules(self) -> Schedules:
         """What begins runs of the tenant at set times."""
-        return Schedules(self)
+        return Schedules(self, self._tenant)
 
     @overload
     async def start(
@@ -134,6 +135,7 @@ class Runs(Sought, Many, Telling):
             Exception: what the workflow's `on_start` raised (of a worker elsewhere: `StartRefused`); nothing was started.
         """
         connection, tags = self.connection, tags_with_starter(tags)
+        check_named("workflow", workflow if isinstance(workflow, str) else "")
         key = new_run_key(connection.world.run_id() if run_id is None else run_id, self._tenant)
         options: dict[str, Any] = {
             "per_step": per_step,
@@ -171,7 +173,7 @@ class Runs(Sought, Many, Telling):
                 nothing has changed.
             InvalidInput: the data does not fit the step's resume schema, or the key is no name; nothing has changed.
         """
-        key, connection = self._key(run_id), self.connection
+        key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
         run = await self._run(await replay.row_of(connection.store, key))
         named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
@@ -202,7 +204,7 @@ class Runs(Sought, Many, Telling):
             NotSuspended: as `resume`; or data for the same step is on its way already. What a worker refuses later is not heard
                 of here.
         """
-        key, connection = self._key(run_id), self.connection
+        key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
         store = connection.store
         named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
@@ -232,7 +234,7 @@ class Runs(Sought, Many, Telling):
         Raises:
             NotFound: there is no such run.
         """
-        await self.connection.cancel(self._key(run_id), "asked for by the caller")
+        await self.connection.cancel(await self._newest(run_id), "asked for by the caller")
 
     async def retry(
         self,
@@ -262,7 +264,7 @@ class Runs(Sought, Many, Telling):
             Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
             LimitExceeded: it is more than the tenant's policy allows today.
         """
-        key, connection = self._key(run_id), self.connection
+        key, connection = await self._newest(run_id), self.connection
         store, new = connection.store, retry_key(key)
         if not await has_run(store, new):
             row = await replay.row_of(store, key)
@@ -317,7 +319,7 @@ class Runs(Sought, Many, Telling):
             ClocheError: a worker refused to start it, as `Client.start` says.
         """
         connection = self.connection
-        return await view_of(connection.store, self._key(run_id), connection.world.now())
+        return await view_of(connection.store, await self._newest(run_id), connection.world.now())
 
     @in_turn
     async def list(
@@ -371,6 +373,10 @@ class Runs(Sought, Many, Telling):
 
     def _key(self, run_id: str) -> RunKey:
         return run_key(run_id, self._tenant)
+
+    async def _newest(self, run_id: str) -> RunKey:
+        """The newest history of a run that may have gone on as another one."""
+        return await newest(self.connection.store, self._key(run_id))
 
     async def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
         return Run(self, key or row.key, await self.connection.workflow_of(row))

@@ -23,7 +23,7 @@ from cloche.history.messages import Started
 from cloche.history.notes import unpack_created
 from cloche.operations import acts, fork, replay, upgrade
 from cloche.operations.acts import Act
-from cloche.operations.deploy import Deployment, baked, grants_to_write, keep, source_code, version_id
+from cloche.operations.deploy import Deployment, baked, check_content, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
 from cloche.operations.replay import ReplayReport
 from cloche.run.code import code_of, load_code
@@ -205,6 +205,7 @@ class Tenant(TenantRuns, HostedRuns):
             content, language = bundled(files, main), "python"
         if content is None:
             raise UsageError("give the code that is to be deployed: a graph, a source, or files")
+        check_content(content, workflow)
         one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
         worker = self._host._running
         await holds.check(worker.store, self._tenant)
@@ -246,6 +247,7 @@ class Tenant(TenantRuns, HostedRuns):
             UsageError: two steps have one id; the input cannot cross; the run id is another run's.
             QueueFull, StoreError, GuestUnavailable: nothing was started.
         """
+        check_content(source, None)
         steps = list(steps)
         bounds = evaluation.granted((policy or Policy.strict()).within(self._host.engine.limits()), steps)
         text = evaluation.with_names(source, language, steps)
@@ -316,6 +318,8 @@ class Tenant(TenantRuns, HostedRuns):
         Raises:
             NotFound: the tenant has no such version.
         """
+        if not isinstance(version, (str, Version)):
+            raise UsageError(f"withdraw takes a version or its id, and not a {type(version).__name__}")
         id, store = version if isinstance(version, str) else version.id, self.connection.store
         if await store.version_of(self._tenant, id) is not None:
             await acts.write_act(store, Act.WITHDREW, by, self.connection.world.now(), self._tenant, version=id)

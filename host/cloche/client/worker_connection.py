@@ -102,7 +102,7 @@ class WorkerConnection:
         await self.worker.inbox.look_soon()
 
     async def scheduled(self) -> None:
-        await self.worker.schedules.look_soon()
+        await self.worker.inbox.schedules.look_soon()
 
     async def check_schedule(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> Policy:
         """Raises as `NewRuns.start`."""
@@ -132,6 +132,9 @@ class WorkerConnection:
 
     async def stopped(self, key: RunKey) -> Listening:
         return self.worker.listeners.stopped(key)
+
+    async def sent(self) -> Listening:
+        return self.worker.listeners.sent()
 
     async def reported(self, key: RunKey) -> None:
         await self.worker.drivers.callbacks.done(key)

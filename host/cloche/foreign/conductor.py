@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloche.engines import is_native
-from cloche.errors import CheckpointRejected, Divergence, GuestFault, HistoryError, InvalidResult
+from cloche.errors import CheckpointRejected, Divergence, GuestFault, HistoryError, InvalidResult, UsageError
 from cloche.foreign.report import Report
 from cloche.history import DEFAULT_TENANT, CallId, Failure, TimeMs
 from cloche.history.messages import (
@@ -26,6 +26,7 @@ from cloche.history.messages import (
     CancelRequested,
     ChildEnded,
     CompleteRun,
+    ContinueRun,
     Event,
     FailRun,
     HookReceived,
@@ -373,6 +374,9 @@ class Conductor:
                 self._end(self._ended_with(value))
             case FailRun():
                 self._end(command)
+            case ContinueRun():
+                why = "continue_as_new needs a store of cloche's own: a foreign engine keeps one history of a run"
+                self._end(FailRun(Failure.of(UsageError, why)))
             case WriteLog(level, text):
                 self.news.logs.append((level, text, self.events))
 

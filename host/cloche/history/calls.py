@@ -14,7 +14,7 @@ from cloche.errors import HistoryError
 from cloche.history import lifecycles
 from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension, watch_of
 from cloche.history.hooks import OpenHooks
-from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.ids import CallId, Path, Seq, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
 from cloche.history.messages import (
     CallStep,
@@ -49,7 +49,7 @@ _LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
 _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildPhase)
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
-_REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
+_REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_SENT, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
 _FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
 PASSED = TimeMs(0)  # in the place of a deadline
 _ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
@@ -72,6 +72,7 @@ class OpenCall:
     redispatched: int = 0  # how often the attempt was begun again because its process had ended
     at_most_once: bool = False  # the attempt that has begun is not made again
     filled: Any = None  # the input of a step as its schema filled it, once that is recorded
+    sent: Seq = Seq(0)  # the record by which its attempt was left for a remote worker
 
     def suspension(self) -> StepSuspended | None:
         """The latest one of a step."""
@@ -99,6 +100,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     """The open calls by number, with the counts that decide what a run is waiting for.
 
     `active` are the steps and children that are under way, `child_runs` the children, `suspended` the steps that are.
+    `away` are the steps that remote workers perform, `returned` those that have ceased to be away since a mark.
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
@@ -107,10 +109,12 @@ class OpenCalls(dict[CallId, OpenCall]):
         "_under",
         "active",
         "awaited",
+        "away",
         "child_runs",
         "deadline",
         "failed_at",
         "last_call",
+        "returned",
         "suspended",
     )
 
@@ -123,6 +127,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active = 0
         self.child_runs = 0
         self.suspended = 0
+        self.away: dict[CallId, None] = {}
+        self.returned: list[CallId] = []
         self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
         self.deadline: TimeMs | None = None  # by when the run must have ended; PASSED: it has not
@@ -239,6 +245,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         self._dues.clear()
         self._under.clear()
         self.active = self.child_runs = self.suspended = 0
+        self.returned += self.away
+        self.away.clear()
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
@@ -256,6 +264,8 @@ class OpenCalls(dict[CallId, OpenCall]):
             calls.active += call.phase in _ACTIVE
             calls.child_runs += call.phase is ChildPhase.OPEN
             calls.suspended += call.phase is StepPhase.SUSPENDED
+            if call.phase is StepPhase.AWAY:
+                calls.away[call_id] = None
             if call.phase is HookPhase.OPEN:
                 calls.awaited.open(_event_of(call), call_id)
             if call.due or call.phase is StepPhase.BACKOFF:
@@ -266,7 +276,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         """Forget a call that nobody waits for any more."""
         if self[call_id].phase is HookPhase.OPEN:
             self.awaited.close(_event_of(self[call_id]), call_id)
-        self._move(self[call_id], StepPhase.DONE)
+        self._move(self[call_id], StepPhase.DONE, call_id)
         self._remove(call_id)
 
     def apply(self, record: Record, call_id: CallId, message: Message | None = None) -> None:
@@ -286,7 +296,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         def what() -> str:
             return f"record {record.seq}: call {call_id} ({call.path})"
 
-        self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what))
+        self._move(call, follow(_LIFECYCLES[type(call.phase)], call.phase, record.kind, what), call_id)
         if call.phase is HookPhase.DONE:
             self.awaited.close(_event_of(self[call_id]), call_id)
         if call.phase in _DONE:
@@ -326,11 +336,16 @@ class OpenCalls(dict[CallId, OpenCall]):
             if not calls:
                 del self._under[place]
 
-    def _move(self, call: OpenCall, phase: CallPhase) -> None:
+    def _move(self, call: OpenCall, phase: CallPhase, call_id: CallId) -> None:
         before, call.phase = call.phase, phase
         self.active += (phase in _ACTIVE) - (before in _ACTIVE)
         self.child_runs -= before is ChildPhase.OPEN
         self.suspended += (phase is StepPhase.SUSPENDED) - (before is StepPhase.SUSPENDED)
+        if phase is StepPhase.AWAY:
+            self.away[call_id] = None
+        elif before is StepPhase.AWAY:
+            del self.away[call_id]
+            self.returned.append(call_id)
 
     def _remember(self, record: Record, call_id: CallId, call: OpenCall, message: Message | None) -> None:
         if record.kind is Kind.STEP_SUSPENDED:
@@ -344,6 +359,7 @@ class OpenCalls(dict[CallId, OpenCall]):
                     call.attempt, call.due = started.attempt, TimeMs(0)
                     call.redispatched, call.at_most_once = started.redispatched, started.at_most_once
                     call.filled = call.filled if started.filled is None else started.filled
+                    call.sent = record.seq if record.kind is Kind.ATTEMPT_SENT else Seq(0)
                 case AttemptFailed(retry_at=due):
                     self._note_due(call, due or TimeMs(0), call_id)
 

@@ -38,13 +38,15 @@ _NEVER_ALLOWED = re.compile(
 
 # What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
 # No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
-CHILD, STARTED_BY_STEP, RETRY = "c", "s", "r"
+CHILD, STARTED_BY_STEP, RETRY, CONTINUATION = "c", "s", "r", "n"
 SCHEDULED, FIRED = "t", "f"  # by a schedule, whose id stands before: at this instant, or fired by somebody then; in ms
 BY_SCHEDULES = (SCHEDULED, FIRED)  # such a run is below no other run, also where one is called as its schedule is
 DERIVED_BYTES_MAX = 1_000
-_SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{SCHEDULED}{FIRED}"  # all but children, whose numbers stand alone
+_NORMALIZED_MAX = 2_000  # characters that are looked at: no id has as many, however Unicode writes it
+_SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{CONTINUATION}{SCHEDULED}{FIRED}"  # but children, whose numbers stand alone
 _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
-_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)\Z")
+_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z")
+_CONTINUATION_AT_END = re.compile(rf"{ID_SEPARATOR}{CONTINUATION}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
 _SHOWN = re.compile(rf" › ([{_SHOWN_KINDS}]?)([1-9][0-9]*)(?=\Z| › )")
 _SHOWN_AT_END = re.compile(rf"( › [{_SHOWN_KINDS}]?[1-9][0-9]*)+\Z")
@@ -103,7 +105,7 @@ def event_name(text: object) -> str:
     Raises:
         InvalidInput: no workflow can wait for an event of that name.
     """
-    name = normalize("NFC", text) if isinstance(text, str) else ""
+    name = normalize("NFC", text) if isinstance(text, str) and len(text) <= _NORMALIZED_MAX else ""
     if not is_name(name):
         raise InvalidInput(
             f"the event name {_brief(text)} is not 1 to {NAME_SIZE_MAX} characters of text without control characters "
@@ -148,6 +150,7 @@ def run_key(run: str, tenant: str) -> RunKey:
     Raises:
         UsageError: one of the two is not a valid id.
     """
+    _check_size("run id", run)
     found = _SHOWN_AT_END.search(run)
     if found is not None:
         run = run[: found.start()] + _SHOWN.sub(lambda part: f"{ID_SEPARATOR}{part[1] or CHILD}{part[2]}", found[0])
@@ -157,6 +160,17 @@ def run_key(run: str, tenant: str) -> RunKey:
     if len(run.encode("utf-8", "surrogatepass")) > DERIVED_BYTES_MAX:
         raise UsageError(f"run id {shown(run[:ID_BYTES_MAX])!r}… is longer than {DERIVED_BYTES_MAX} bytes")
     return RunKey(tenant_id(tenant), RunId(_checked("run id", run[: derived.start()]) + derived[0]))
+
+
+def check_named(what: str, text: object) -> None:
+    """A name that is looked for, as a caller gives it: it may be none that there is.
+
+    Raises:
+        UsageError: it is no text, or none that could be the name of anything.
+    """
+    _check_size(what, text)
+    if any("\ud800" <= character <= "\udfff" for character in str(text)):
+        raise UsageError(f"{what} {_brief(text)} has half of a character in it (a lone surrogate)")
 
 
 def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
@@ -181,6 +195,28 @@ def retry_key(run: RunKey) -> RunKey:
     found = _RETRY_AT_END.search(run.run)
     first, number = (run.run, 0) if found is None else (run.run[: found.start()], int(found[1]))
     return derived_key(RunKey(run.tenant, RunId(first)), RETRY, CallId(number + 1))
+
+
+def continuation_key(run: RunKey, more: int = 1) -> RunKey:
+    """The key of a later history of this run: `order-17 › n1` follows order-17, `order-17 › n2` that."""
+    return history_key(run, history_number(run) + more)
+
+
+def history_key(run: RunKey, number: int) -> RunKey:
+    """The key of that history of the run, from 0."""
+    first = first_history(run)
+    return derived_key(first, CONTINUATION, CallId(number)) if number else first
+
+
+def history_number(run: RunKey) -> int:
+    """Which history of its run it is, from 0."""
+    found = _CONTINUATION_AT_END.search(run.run)
+    return 0 if found is None else int(found[1])
+
+
+def first_history(run: RunKey) -> RunKey:
+    """The one that somebody has begun."""
+    return RunKey(run.tenant, RunId(_CONTINUATION_AT_END.sub("", run.run)))
 
 
 def schedule_run_key(tenant: str, schedule: str, kind: str, instant: TimeMs) -> RunKey:
@@ -216,9 +252,18 @@ def tenant_id(text: str) -> TenantId:
     return TenantId(_checked("tenant", text))
 
 
-def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+def _check_size(what: str, text: object) -> None:
+    """Before anything goes through it: a platform passes on what a tenant has said, and that may be megabytes."""
     if not isinstance(text, str):
-        raise UsageError(f"{what} {text!r} is no text, but of type {type(text).__name__}: write {str(text)!r}")
+        raise UsageError(
+            f"{what} {_brief(text)} is no text, but of type {type(text).__name__}: write {str(text)[:99]!r}"
+        )
+    if len(text) > _NORMALIZED_MAX:
+        raise UsageError(f"{what} {_brief(text)}… has {len(text):,} characters, and may have {ID_BYTES_MAX} bytes")
+
+
+def _checked(what: str, text: str, *, is_new: bool = False) -> str:
+    _check_size(what, text)
     text = normalize("NFC", text)
     if is_new and _SHOWN_AT_END.search(text):
         raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")

@@ -23,6 +23,7 @@ class RunPhase(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     CANCELED = "canceled"
+    CONTINUED = "continued"
 
 
 class StepPhase(StrEnum):
@@ -30,6 +31,7 @@ class StepPhase(StrEnum):
     CALLED = "called"
     RUNNING = "running"
     BACKOFF = "backoff"
+    AWAY = "away"  # a remote worker performs it, or will: nothing of it is under way here
     SUSPENDED = "suspended"
     DONE = "done"
 
@@ -55,6 +57,7 @@ class ChildPhase(StrEnum):
 _STAYS_RUNNING = (
     Kind.STEP_CALLED,
     Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_SENT,
     Kind.ATTEMPT_FAILED,
     Kind.STEP_COMPLETED,
     Kind.STEP_FAILED,
@@ -108,6 +111,7 @@ RUN: Lifecycle[RunPhase] = {
         Kind.RUN_COMPLETED: RunPhase.SUCCESS,
         Kind.RUN_FAILED: RunPhase.FAILED,
         Kind.RUN_STOPPED: RunPhase.FAILED,
+        Kind.RUN_CONTINUED_AS_NEW: RunPhase.CONTINUED,
     },
     RunPhase.CLEANING_UP: {
         **dict.fromkeys((kind for kind in _STAYS_RUNNING if kind is not Kind.RUN_UPGRADED), RunPhase.CLEANING_UP),
@@ -126,17 +130,20 @@ RUN: Lifecycle[RunPhase] = {
     RunPhase.SUCCESS: {Kind.LATE_RESULT: RunPhase.SUCCESS},
     RunPhase.FAILED: {Kind.LATE_RESULT: RunPhase.FAILED},
     RunPhase.CANCELED: {Kind.LATE_RESULT: RunPhase.CANCELED},
+    RunPhase.CONTINUED: {Kind.LATE_RESULT: RunPhase.CONTINUED},
 }
 
 STEP: Lifecycle[StepPhase] = {
     StepPhase.ABSENT: {Kind.STEP_CALLED: StepPhase.CALLED},
     StepPhase.CALLED: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,  # refused before any attempt: bad input, unknown step
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
     StepPhase.RUNNING: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,  # started again after a crash
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
         Kind.STEP_COMPLETED: StepPhase.DONE,
         Kind.STEP_FAILED: StepPhase.DONE,
@@ -145,8 +152,18 @@ STEP: Lifecycle[StepPhase] = {
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
     StepPhase.SUSPENDED: {Kind.STEP_RESUMED: StepPhase.CALLED, Kind.CALL_ABANDONED: StepPhase.DONE},
+    StepPhase.AWAY: {
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,  # sent again: its worker fell silent
+        Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
+        Kind.STEP_COMPLETED: StepPhase.DONE,
+        Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.STEP_BAILED: StepPhase.DONE,
+        Kind.STEP_SUSPENDED: StepPhase.SUSPENDED,
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
     StepPhase.BACKOFF: {
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },

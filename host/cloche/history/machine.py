@@ -84,6 +84,7 @@ _STATUS = {
     RunPhase.SUCCESS: RunStatus.SUCCESS,
     RunPhase.FAILED: RunStatus.FAILED,
     RunPhase.CANCELED: RunStatus.CANCELED,
+    RunPhase.CONTINUED: RunStatus.CONTINUED,
 }
 
 
@@ -99,16 +100,20 @@ class Batch:
     awaited: list[str] = field(default_factory=list)  # names of events that are waited for from now on,
     unawaited: list[str] = field(default_factory=list)  # and those that are no more
     marks: dict[str, str] = field(default_factory=dict)  # by which the run is found from now on
+    sent: dict[CallId, None] = field(default_factory=dict)  # calls whose attempts remote workers perform from now on,
+    returned: list[CallId] = field(default_factory=list)  # and those that they perform no more
 
     @classmethod
     def of(cls, machine: RunMachine) -> Batch:
         """One that begins where the machine stands."""
         machine.open.awaited.mark()
+        machine.open.returned.clear()
         return cls(machine.head_seq, machine.log_bytes)
 
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
+        self.returned = [call for call in machine.open.returned if call not in machine.open.away]
         if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
             self.marks[STEP] = step_of(machine.open.failed_at)
         return self
@@ -154,7 +159,7 @@ class RunMachine:
 
     @property
     def ended(self) -> bool:
-        return self.phase in (RunPhase.SUCCESS, RunPhase.FAILED, RunPhase.CANCELED)
+        return self.phase in (RunPhase.SUCCESS, RunPhase.FAILED, RunPhase.CANCELED, RunPhase.CONTINUED)
 
     @property
     def status(self) -> RunStatus:
@@ -427,6 +432,8 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
+        if kind is Kind.ATTEMPT_SENT and call is not None:
+            self._batch.sent[call] = None
         if call is None and kind in MARKING:
             self._batch.marks.update(marks_of(message))
 

@@ -455,6 +455,16 @@ class SetDeadline:
     time: TimeMs | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ContinueRun:
+    """This history ends, and the run goes on as its next one, which begins with this input. Nothing follows."""
+
+    abi_name: ClassVar[str] = "continue"
+    number: ClassVar[int] = 14
+    kind: ClassVar[Kind] = Kind.RUN_CONTINUED_AS_NEW
+    input: Any
+
+
 Command: TypeAlias = (
     CallStep
     | SetTimer
@@ -469,6 +479,7 @@ Command: TypeAlias = (
     | TakePatch
     | SetTags
     | SetDeadline
+    | ContinueRun
 )
 
 

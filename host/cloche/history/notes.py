@@ -77,6 +77,7 @@ class RunCreated(_Pinned):
     # run: which one this goes on from; first: where that began; keys: [number, run] in the order of the numbers, whose
     # idempotency keys the calls up to a number have.
     retry_of: Mapping[str, Any] = field(default_factory=dict)
+    continues: str = ""  # the run whose next history this is
     deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
 
     def _content(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ _OF_CREATION = (
     "request",
     "tags",
     "retry_of",
+    "continues",
     "deadline",
 )
 
@@ -140,6 +142,19 @@ class AttemptStarted(Note):
         redispatched, at_most_once = content.get("redispatched", 0), content.get("at_most_once", False)
         asked = content["attempt"], redispatched, at_most_once, content.get("filled"), content.get("queued", 0)
         return cls(time, _call(call), *asked)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSent(AttemptStarted):
+    """An attempt is performed elsewhere: in this commit it was left for a remote worker. `redispatched` counts those before it
+    whose worker fell silent.
+    """
+
+    kind: ClassVar[Kind] = Kind.ATTEMPT_SENT
+
+    def begun(self) -> AttemptStarted:
+        """The same as an attempt of the process itself: in another run, for which nothing was sent."""
+        return AttemptStarted(self.time, self.call, self.attempt, self.redispatched, self.at_most_once, self.filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +327,7 @@ class RunStopped(Note):
 AnyNote = (
     RunCreated
     | AttemptStarted
+    | AttemptSent
     | AttemptFailed
     | StepWrote
     | StepLogged

@@ -71,11 +71,16 @@ class Kind(IntEnum):
     HOOK_FAILED = 35  # event: what was waited for will not come
     TAGGED = 36  # command: tags, by the code
     DEADLINE_SET = 37  # command
+    RUN_CONTINUED_AS_NEW = 38  # command: the run goes on as its next history
     STEP_LOGGED = 46  # note: what a step printed and logged
     ATTEMPT_QUEUED = 47  # note: an attempt that has begun waited for a thread before it did anything
+    ATTEMPT_SENT = 49  # note: an attempt that is performed elsewhere
 
 
-ENDS = frozenset({Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED})
+ENDS = frozenset({
+    Kind.RUN_COMPLETED, Kind.RUN_FAILED, Kind.RUN_CANCELED_BY_CODE, Kind.RUN_CANCELED, Kind.RUN_STOPPED,
+    Kind.RUN_CONTINUED_AS_NEW,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from cloche.errors import UsageError
 from cloche.history.ids import CallId, RunId, RunKey
 from cloche.history.machine import Input
 from cloche.history.messages import EVENTS, ChildEnded, StepCompleted, unpack_event
-from cloche.history.notes import AttemptStarted, LateResult, unpack_note
+from cloche.history.notes import AttemptSent, AttemptStarted, LateResult, unpack_note
 from cloche.history.reading import message_of
 from cloche.history.records import Kind, Record
 
 _OPENING = frozenset({Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED, Kind.CHILD_STARTED})
-_ATTEMPTS = frozenset({Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED})
+_BEGUN = (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_SENT)
+_ATTEMPTS = frozenset({*_BEGUN, Kind.ATTEMPT_FAILED})
 COPIED = frozenset({*_ATTEMPTS, Kind.STEP_WROTE, Kind.STEP_LOGGED, Kind.ATTEMPT_QUEUED, Kind.TAGS_SET})
 _CANCELS = frozenset({Kind.CANCEL_REQUESTED, Kind.CANCEL_DELIVERED})
 _WAITS = frozenset({Kind.STEP_SUSPENDED, Kind.STEP_RESUMED})
@@ -171,7 +172,7 @@ def _with_their_attempts(late: Sequence[StepCompleted | ChildEnded], kept: Seque
     attempts = {record.call: record.kind for record in kept if record.kind in _ATTEMPTS}
     inputs: list[Input] = []
     for event in late:
-        if isinstance(event, StepCompleted) and attempts.get(event.call) is not Kind.ATTEMPT_STARTED:
+        if isinstance(event, StepCompleted) and attempts.get(event.call) not in _BEGUN:
             inputs.append(AttemptStarted(event.time, event.call, 1))
         inputs.append(event)
     return inputs
@@ -188,13 +189,13 @@ def _input(record: Record, *, is_again: bool) -> Input | None:
         if isinstance(note, AttemptStarted) and note.filled is not None:
             return AttemptStarted(note.time, note.call, 1, filled=note.filled)
         return None
-    return note
+    return note.begun() if isinstance(note, AttemptSent) else note
 
 
 def _uncertain(records: Sequence[Record], again: Mapping[int, str]) -> list[str]:
     found: dict[int, str] = {}
     for record in records:
-        note = unpack_note(record) if record.kind is Kind.ATTEMPT_STARTED and record.call in again else None
+        note = unpack_note(record) if record.kind in _BEGUN and record.call in again else None
         if isinstance(note, AttemptStarted) and note.at_most_once:
             found[record.call or 0] = again[record.call or 0]
     return list(found.values())

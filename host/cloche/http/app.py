@@ -18,6 +18,7 @@ from cloche.client import Client
 from cloche.errors import ClocheError
 from cloche.http import (
     about,
+    feed,
     hooks,
     many,
     moving,
@@ -25,6 +26,7 @@ from cloche.http import (
     runs,
     schedules,
     sessions,
+    steps,
     streams,
     tokens,
     webhooks,
@@ -44,11 +46,13 @@ REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
     runs.router,
     streams.router,
+    feed.router,
     moving.router,
     many.router,
     hooks.router,
     schedules.router,
     workflows.router,
+    steps.router,
     tokens.router,
     sessions.router,
     webhooks.router,
@@ -107,7 +111,7 @@ def app(
             this machine alone.
         body_bytes_max: of one request.
         requests_per_s: of one principal, in this process; `burst` of them at once.
-        metrics: what `/metrics` shows: the observer that the client was given. Without, how many runs stand where.
+        metrics: what `/metrics` shows beside the runs that are open: the observer that the client was given.
     """
     rates = Rates(time.monotonic, per_s=requests_per_s, burst=burst)
     service = Service(client, auth or by_token(client), rates, body_bytes_max, metrics)
@@ -126,10 +130,8 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
-    if executes(client):
-        made.include_router(workflows.executing, prefix="/v1")
     made.include_router(about.health)
     return made
 

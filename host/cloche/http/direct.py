@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from cloche.errors import ClocheError
-from cloche.http.principals import PRINCIPAL, SLASH, Scope
+from cloche.http.principals import PRINCIPAL, SLASH, Role, Scope
 from cloche.http.problems import problem_of
 from cloche.http.runs import get_run
-from cloche.http.service import tenant_of
+from cloche.http.service import check_role, tenant_of
 
 if TYPE_CHECKING:
     from cloche.http.service import Service
@@ -39,6 +39,7 @@ async def answer_run(service: Service, run_id: str, scope: Scope, receive: Any, 
     Raises:
         Refused: as the endpoint.
     """
+    check_role(scope[PRINCIPAL], Role.VIEWER)
     request = Request(scope, receive)
     try:
         response = await get_run(request, tenant_of(service.client, scope[PRINCIPAL], None), run_id)

@@ -381,14 +381,14 @@ class PrincipalOut(Shown):
     """Who asks, as the server sees it. `tenant` is null where all of them are reached."""
 
     id: str
-    role: Literal["viewer", "operator", "admin"]
+    role: Literal["worker", "viewer", "operator", "admin"]
     tenant: str | None
 
 
 class TokenBody(Given):
     """A token that is to be made, of the tenant that the request is about, or of all of them."""
 
-    role: Literal["viewer", "operator", "admin"] = "viewer"
+    role: Literal["worker", "viewer", "operator", "admin"] = "viewer"
     label: str = Field("", max_length=200)
     lasts_s: float | None = Field(
         None, gt=0, lt=1e10, description="For how long it is valid; null: until it is revoked."

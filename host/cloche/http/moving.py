@@ -39,6 +39,17 @@ Key = Annotated[
     ),
 ]
 
+# Where the id of a run that was started leads.
+_LINKS = {
+    name: {"operationId": operation, "parameters": {"run_id": "$response.body#/id"}}
+    for name, operation in (
+        ("run", "get_run_v1_runs__run_id__get"),
+        ("why", "get_why_v1_runs__run_id__why_get"),
+        ("log", "get_log_v1_runs__run_id__log_get"),
+        ("cancel", "cancel_run_v1_runs__run_id__cancel_post"),
+    )
+}
+
 
 @router.post(
     "/workflows/{workflow}/runs",
@@ -46,6 +57,7 @@ Key = Annotated[
     response_model=Started | ViewOut,
     responses={
         200: {"model": Started | ViewOut, "description": "It was started before, with the same input."},
+        201: {"links": _LINKS},
         202: {"model": Started, "description": "It was started, and has not come to rest in the time of `Prefer`."},
     },
     **needs(Role.OPERATOR, body=StartBody),

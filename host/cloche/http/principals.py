@@ -20,8 +20,9 @@ SLASH = "\ufffe"  # stands for a `/` within an id, in the path that is routed; n
 
 
 class Role(IntEnum):
-    """Each may do what those before it may."""
+    """Each may do what those before it may, but for a worker: what it may do, an operator may too, and no viewer."""
 
+    WORKER = 0  # takes attempts of remote steps, and says what came of them
     VIEWER = 1  # reads
     OPERATOR = 2  # starts runs, and moves them
     ADMIN = 3  # deletes, deploys, and gives tokens
@@ -30,6 +31,10 @@ class Role(IntEnum):
     def label(self) -> str:
         """As people write it."""
         return self.name.lower()
+
+    def may(self, needed: Role) -> bool:
+        """Whether it may do what needs that role."""
+        return self is needed or self >= max(needed, Role.OPERATOR if needed is Role.WORKER else needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
 from cloche.operations.timing import TOP_RUNS_MAX
-from cloche.operations.view import RunView, row_there
+from cloche.operations.view import RunView, row_there, view_at
 from cloche.status import RunStatus
 
 router = APIRouter()
@@ -168,6 +168,19 @@ async def get_timing(request: Request, runs: Tenant, run_id: Id) -> Response:
     """Where the time of the run went, by step: its attempts, and what it printed and logged."""
     steps = await found(lambda: runs.timing(run_id), "run", run_id)
     return answer(request, {"steps": [one.to_data() for one in steps]})
+
+
+@router.get("/runs/{run_id}/state", response_model=ViewOut, **needs(Role.VIEWER))
+async def get_state(
+    request: Request,
+    runs: Tenant,
+    run_id: Id,
+    seq: Annotated[int, Query(ge=1, le=2**53, description="The number of a record; without, of the last.")] = 2**53,
+) -> Response:
+    """The run as it stood with a record: what its history up to there says."""
+    await run_of(runs, run_id)
+    view = await view_at(runs.connection.store, run_id, runs.tenant_id, seq)
+    return answer(request, shown.view_data(view, principal_of(request)))
 
 
 @router.get(

@@ -13,11 +13,13 @@ from pydantic import AfterValidator, BaseModel
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.bodies import CBOR, JSON
+from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SLASH, Auth, Principal, Role
 from cloche.http.problems import Refused
 
 if TYPE_CHECKING:
     from cloche.http.rates import Rates
+    from cloche.operations.remote_steps import AttemptTokens
     from cloche.telemetry import Metrics
 
 # In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
@@ -34,8 +36,13 @@ class Service:
     body_bytes_max: int
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    attempts: AttemptTokens | None = None  # of remote steps, once any was asked for
+    polls: Polls = field(init=False)
     # What each stream that is open waits for, by what says that its client is gone.
     followed: dict[asyncio.Future[None], asyncio.Future[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.polls = Polls(self.client)
 
     def drain(self) -> None:
         """End all streams and waits."""
@@ -49,15 +56,17 @@ def service_of(request: Request) -> Service:
     return found
 
 
-def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Options of a route: who may use it, and what it is sent. `of_all_tenants`: only those who reach all of them."""
+def needs(
+    role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | None = None, file: str | None = None
+) -> dict[str, Any]:
+    """Options of a route: who may use it, and what it is sent, a `body` or a `file` of this type.
+
+    `of_all_tenants`: only those who reach all of them.
+    """
 
     async def check(request: Request) -> None:
         principal: Principal = request.scope[PRINCIPAL]
-        if principal.role < role:
-            raise Refused(
-                403, "forbidden", f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
-            )
+        check_role(principal, role)
         if of_all_tenants and principal.tenant is not None:
             raise Refused(403, "forbidden", "this is for tokens of all tenants")
 
@@ -65,7 +74,20 @@ def needs(role: Role, *, of_all_tenants: bool = False, body: type[BaseModel] | N
     if body is not None:
         schema = body.model_json_schema()
         extra["requestBody"] = {"content": {kind: {"schema": schema} for kind in (JSON, CBOR)}}
+    if file is not None:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        extra["requestBody"] = {"required": True, "content": {file: binary}}
     return {"dependencies": [Depends(check)], "openapi_extra": extra}
+
+
+def check_role(principal: Principal, role: Role) -> None:
+    """
+    Raises:
+        Refused: the principal may not do what needs this role.
+    """
+    if not principal.role.may(role):
+        what = f"this needs the role {role.label}, and the token is a {principal.role.label}'s"
+        raise Refused(403, "forbidden", what)
 
 
 def principal_of(request: Request) -> Principal:

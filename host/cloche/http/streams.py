@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from cloche.client import Run
+from cloche.client.records import history_of, position_of, position_text
 from cloche.errors import ClocheError
 from cloche.http.principals import LASTING, Principal, Role
 from cloche.http.runs import After, run_of
@@ -28,7 +29,7 @@ EVENTS = "text/event-stream"
 _Content: TypeAlias = "Callable[[asyncio.Future[None]], AsyncGenerator[str]]"
 
 
-class _Stream(Response):
+class Stream(Response):
     """Sends what `content` gives, for as long as the client is there; meanwhile it counts as one of its principal's.
 
     Thousands are open at once, so each has as few tasks as may be: the one of its request, one that hears whether the client is
@@ -96,28 +97,31 @@ async def stream_run(
     as base64 of `[record, hash]`.
     """
     run = await run_of(runs, run_id)
-    if last_event_id is not None and last_event_id.isdecimal():
-        after = min(int(last_event_id[:18]), 2**53)
-    if last_event_id is not None and await _is_over(run, after, FINAL if until == "ended" else RESTING):
+    position = (history_of(run.key), after)
+    if last_event_id is not None:
+        position = position_of(last_event_id) or position
+    if last_event_id is not None and await _is_over(run, position, FINAL if until == "ended" else RESTING):
         return Response(None, 204)
     service = service_of(request)
     principal = principal_of(request)
 
     def content(gone: asyncio.Future[None]) -> AsyncGenerator[str]:
-        return _events(service, run, after, bodies, principal, gone, final=until == "ended")
+        return _events(service, run, position, bodies, principal, gone, final=until == "ended")
 
-    return _Stream(content, service, principal.id)
+    return Stream(content, service, principal.id)
 
 
-async def _is_over(run: Run, after: int, stops: tuple[Any, ...]) -> bool:
+async def _is_over(run: Run, after: tuple[int, int], stops: tuple[Any, ...]) -> bool:
     """Whether a client that comes back has seen all that there will be: an answer without content ends an `EventSource`."""
-    return await run.status() in stops and not await run.records(after, 1)
+    if await run.status() not in stops or await run.records(after[1], 1, history=after[0]):
+        return False
+    return history_of((await run.row()).key) <= after[0]
 
 
 async def _events(
     service: Service,
     run: Run,
-    after: int,
+    after: tuple[int, int],
     bodies: Any,
     principal: Principal,
     gone: asyncio.Future[None],
@@ -141,7 +145,7 @@ async def _events(
                 yield f"event: stopped\ndata: {to_json({'status': str(await run.status())})}\n\n"
                 return
             following = service.followed[gone] = asyncio.ensure_future(anext(records, None))
-            yield f"id: {record.seq}\nevent: record\ndata: {_data(record, bodies, principal)}\n\n"
+            yield f"id: {position_text(*record.position)}\nevent: record\ndata: {_data(record, bodies, principal)}\n\n"
     except ClocheError as error:  # the client comes back, with the number that it has
         log.warning("a stream of run %s ended: %s", run.id, error.message)
     finally:

@@ -7,13 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from cloche.client import Cloche
 from cloche.client import Tenant as HostedTenant
-from cloche.errors import InvalidInput
+from cloche.errors import BrokenChain, InvalidInput
 from cloche.http.bodies import answer, body_of
 from cloche.http.models import DeployBody, ForkBody, Started, VersionList, VersionOut, WorkflowList
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, needs, principal_of
+from cloche.http.service import Id, Tenant, needs, principal_of, service_of
 from cloche.operations.forms import instant, to_json
 
 router = APIRouter()
@@ -87,6 +88,23 @@ async def fork(request: Request, runs: Tenant, run_id: Id) -> Response:
     body = await body_of(request, ForkBody)
     given = {"input_data": body.input} if body.has_input else {}
     made = await _hosted(runs).fork(run_id, at=body.at, new_run_id=body.run_id, **given)
+    return answer(request, {"id": made.id, "status": str(await made.status())}, 201)
+
+
+@executing.post(
+    "/runs/import",
+    status_code=201,
+    response_model=Started,
+    **needs(Role.ADMIN, of_all_tenants=True, file="application/octet-stream"),
+)
+async def import_run(request: Request) -> Response:
+    """Take in a run that was exported; the file says whose it is. If it is unfinished, this process goes on with it."""
+    client = service_of(request).client
+    assert isinstance(client, Cloche)
+    try:
+        made = await client.import_(await request.body(), by=principal_of(request).id)
+    except BrokenChain as error:  # of the file: nothing of it was taken
+        raise InvalidInput(error.message, path="", problems=[]) from None
     return answer(request, {"id": made.id, "status": str(await made.status())}, 201)
 
 

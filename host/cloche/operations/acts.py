@@ -10,10 +10,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cloche.store import AuditEntry
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.history import TimeMs
     from cloche.store import Store
+
+ACTOR_MAX = 200  # characters
 
 
 class Act(StrEnum):
@@ -43,7 +46,10 @@ class Act(StrEnum):
 async def write_act(store: Store, act: Act, by: str, now: TimeMs, tenant: str = "", **facts: object) -> None:
     """Write one act. `by` "": the host's own program; `tenant` "": all of them; `facts`: JSON data.
 
+    `by` is text for people: what does not show is spelled out, and 200 characters are kept.
+
     Raises:
         StoreError: it was not written, so the act must not be done.
     """
-    await store.write_audit(AuditEntry.of(now, tenant, by, act, **facts))
+    actor = shown(str(by)[:ACTOR_MAX])[:ACTOR_MAX]
+    await store.write_audit(AuditEntry.of(now, tenant, actor, act, **facts))

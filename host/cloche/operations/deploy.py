@@ -120,6 +120,17 @@ def read_graph(engine: CellSource, text: bytes, target: str) -> Code:
     return _as_code(engine, found)
 
 
+def check_content(content: object, workflow: object) -> None:
+    """
+    Raises:
+        UsageError: a program gives what is no code, or no name.
+    """
+    if not isinstance(content, str) and not hasattr(content, "to_json"):
+        raise UsageError(f"code is text, or a graph, and not {type(content).__name__}: decode bytes first")
+    if workflow is not None and not isinstance(workflow, str):
+        raise UsageError(f"the id of a workflow is text, and not {type(workflow).__name__}")
+
+
 def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
     """The bundle of what is to be deployed, once it has been read and loaded in a process of its tenant, within limits.
 

@@ -23,7 +23,17 @@ from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
 from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.check import decode_sequence
-from cloche.history.ids import BY_SCHEDULES, CHILD, STARTED_BY_STEP, derived_key, is_derived, retry_key, run_key
+from cloche.history.ids import (
+    BY_SCHEDULES,
+    CHILD,
+    STARTED_BY_STEP,
+    continuation_key,
+    derived_key,
+    first_history,
+    is_derived,
+    retry_key,
+    run_key,
+)
 from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
 from cloche.history.payloads import children, part_digest
@@ -36,9 +46,11 @@ from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
 from cloche.run.meter import Tally
-from cloche.store import Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
+from cloche.run.remote import Told
+from cloche.store import REMOTE, Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
 from cloche.text import ID_SEPARATOR
+from cloche.worker.answers import token_of
 from cloche.worker.schedules import TAG
 
 FORMAT = "cloche-run"
@@ -167,6 +179,8 @@ async def import_run(
         RunConflict: the store has this run with other records.
         LimitExceeded, InboxFull: the run is there, and its policy does not allow what waits for it.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ForeignFile("an exported run is bytes, and this is text: read the file in binary mode")
     loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
     file = await loop.run_in_executor(None, _File.read, data)
     header, blobs, key, created, code = file.header, file.blobs, file.key, file.created, file.code
@@ -244,6 +258,10 @@ async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
     [problem] = await store.commit([append])
     if problem is not None:
         raise problem
+    for call in machine.open.away:  # what was sent to a worker of the other store is nothing that this one knows of
+        one = machine.open[call]
+        silent = Told(call, one.sent, "silent")
+        await store.post(key, REMOTE, silent.pack(), token_of(key, REMOTE, f"{call}:imported"), SystemWorld().now())
 
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:
@@ -259,7 +277,13 @@ def _key_of(header: Mapping[str, Any]) -> RunKey:
 def _check_created(key: RunKey, created: RunCreated, workflow: str) -> None:
     if created.workflow != workflow:
         raise ForeignFile("the records in this file are not of the workflow that its header says")
-    if is_derived(key.run) and not (_is_child(key, created) or _is_retry(key, created) or _is_scheduled(key, created)):
+    first = first_history(key)
+    is_begun = _is_child(first, created) or _is_retry(first, created) or _is_scheduled(first, created)
+    is_known = not is_derived(first.run) or is_begun
+    if first != key:
+        before = created.continues
+        is_known &= bool(before) and continuation_key(RunKey(key.tenant, RunId(before))) == key
+    if not is_known:
         raise ForeignFile(
             "the run in this file has an id that the system gives, and its records do not say from which run"
         )

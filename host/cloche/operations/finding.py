@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import UsageError
 from cloche.history import Kind, Seq, TimeMs
-from cloche.history.ids import TenantId, tenant_id
+from cloche.history.ids import TenantId, check_named, tenant_id
 from cloche.history.marks import ERROR, STEP, checked_tags, tag_marks
 from cloche.history.messages import CompleteRun, FailRun, Started
 from cloche.history.notes import RunCreated, RunStopped
@@ -55,9 +55,12 @@ def filter_of(
     """What `list`, `failures` and `bulk` are asked for.
 
     Raises:
-        UsageError: there is no such status.
+        UsageError: there is no such status, or a name is no text.
         InvalidInput: the tags are none.
     """
+    for what, name in (("workflow", workflow), ("version", version), ("error", error), ("step", step)):
+        if name is not None:
+            check_named(what, name)
     marks = tag_marks(checked_tags(tags or {}))
     if step is not None:
         marks[STEP] = step

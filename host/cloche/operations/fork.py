@@ -10,13 +10,14 @@ from cloche.errors import UsageError
 from cloche.history import Kind, Record
 from cloche.history.machine import Input
 from cloche.history.messages import EVENTS, CallStep, Started, StepBailed, StepCompleted, unpack_event
-from cloche.history.notes import unpack_note
+from cloche.history.notes import AttemptSent, unpack_note
 from cloche.history.reading import message_of
 from cloche.history.values import plain
 
 SAME = object()  # the step gets what it got then
 _COPIED_NOTES = (
     Kind.ATTEMPT_STARTED,
+    Kind.ATTEMPT_SENT,
     Kind.ATTEMPT_FAILED,
     Kind.STEP_WROTE,
     Kind.STEP_LOGGED,
@@ -46,7 +47,8 @@ def inputs_before(records: Sequence[Record], at: str, input_data: Any = SAME) ->
         if record.kind in EVENTS:
             inputs.append(unpack_event(record.body))
         elif record.kind in _COPIED_NOTES:
-            inputs.append(unpack_note(record))
+            note = unpack_note(record)
+            inputs.append(note.begun() if isinstance(note, AttemptSent) else note)
     if input_data is not SAME:
         inputs[-1] = _with_value(inputs[-1], target, plain(input_data, "input_data"), at)
     return inputs

@@ -12,6 +12,7 @@ from cloche.history import RunKey, TimeMs
 from cloche.operations.acts import Act, write_act
 from cloche.status import FINAL, RunStatus
 from cloche.store import Collected, RunRow, Store
+from cloche.store.histories import newest
 
 RUNS_A_COMMIT = 200  # others wait for the store as long as one takes: some 10 ms
 _PAGE = 1000
@@ -30,11 +31,20 @@ class PruneReport:
 async def prunable(
     store: Store, before: TimeMs, *, tenant: str | None, status: RunStatus | None = None, workflow: str | None = None
 ) -> list[RunKey]:
-    """The runs that have ended and whose last record is older than `before`, oldest first."""
+    """The runs that have ended and whose last record is older than `before`, oldest first.
+
+    A history that has gone on as another one stays until the run has ended: the run is found by the first.
+    """
     found: list[RunKey] = []
     for one in FINAL if status is None else (status,):
-        found += [row.key async for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
+        old = [row.key async for row in _rows(store, tenant, one, workflow) if row.updated_at < before]
+        found += [key for key in old if one != RunStatus.CONTINUED or await _is_over(store, key)]
     return found[::-1]
+
+
+async def _is_over(store: Store, key: RunKey) -> bool:
+    last = await store.run(await newest(store, key))
+    return last is not None and last.status in FINAL
 
 
 async def _rows(store: Store, tenant: str | None, status: RunStatus, workflow: str | None) -> AsyncIterator[RunRow]:

@@ -11,7 +11,7 @@ from cloche.errors import ClocheError, StoreError
 from cloche.history.ids import parent_of
 from cloche.operations.acts import Act, write_act
 from cloche.operations.prune import collect
-from cloche.status import FINAL, RunStatus
+from cloche.status import FINAL, OVER, RunStatus
 from cloche.store import RunFilter
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Sweeper:
 
     def begin(self, store: Store, world: World) -> None:
         """Sweep now, and again and again."""
-        if any(self._retention.shortest_ms(status) is not None for status in FINAL):
+        if any(self._retention.shortest_ms(status) is not None for status in OVER):
             self.is_sweeping = True
             self._task = asyncio.create_task(self._go_on(store, world), name="retention")
 
@@ -79,7 +79,7 @@ async def sweep(store: Store, retention: Retention, world: World) -> int:
         StoreError: the store did not answer, or does not let this worker delete; those before are gone.
     """
     gone = 0
-    for status in sorted(FINAL):
+    for status in sorted(OVER):
         if (kept := retention.shortest_ms(status)) is None:
             continue
         before: int | None = None

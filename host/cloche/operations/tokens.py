@@ -31,7 +31,7 @@ __all__ = [
     "whose",
 ]
 
-ROLES = ("viewer", "operator", "admin")
+ROLES = ("worker", "viewer", "operator", "admin")
 LABEL_CHARS_MAX = 200
 SESSION_S = 12 * 3600.0
 SESSION_OF = "session of "  # begins the label of a session; the id of its token follows

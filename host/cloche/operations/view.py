@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloche.history import RunMachine
 from cloche.history.ids import run_key
 from cloche.operations import replay
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.start_requests import waiting_start, why_waiting
-from cloche.run.results import RunResult
+from cloche.run.code import load_code
+from cloche.run.results import Folding, RunResult, outline_of
 from cloche.status import RunStatus
+from cloche.store import record_pages
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
@@ -61,6 +64,26 @@ async def view_of(store: Store, key: RunKey, now: TimeMs) -> RunView:
     machine = await replay.machine_of(store, key)
     why = replay.why_not_moving(result, machine, now)
     return RunView(result, row.head_seq, why, await on_their_way(store, machine))
+
+
+async def view_at(store: Store, run_id: str, tenant: str, seq: int) -> RunView:
+    """A run as it stood with its record `seq`; with the last one, where it has fewer.
+
+    Raises:
+        NotFound: there is no such run, or no worker has begun it.
+        HistoryError: it is damaged.
+    """
+    key = run_key(run_id, tenant)
+    row = await replay.row_of(store, key)
+    code = await load_code(store, row.code)
+    out = RunResult(run_id, row.workflow, RunStatus.RUNNING)
+    folding = Folding(out, RunMachine(key), outline_of(code))
+    async for page in record_pages(store, key):
+        for record in page[: max(seq - folding.machine.head_seq, 0)]:
+            folding.take(record)
+    folding.finish()
+    out.status = folding.machine.status
+    return RunView(out, folding.machine.head_seq, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class Why:
 
     kind: `ended`, `blocked`, `held` (an operator holds its tenant or code back), `no-worker` (nobody has the workflow),
         `to-begin`, `queued`, `paused`, `suspended`, `event`, `child`, `timer`, `retry` (a step failed and is tried again),
-        `step` (steps are under way), `canceling`, `unowned` (the next worker takes it up) or `at-work`.
+        `step` (steps are under way), `remote` (remote workers have steps, or are to have them), `canceling`, `unowned` (the
+        next worker takes it up) or `at-work`.
     since, until: ms since 1970; None: not known, or nothing is due.
     step: the path of the call that it waits for. attempt, attempts_max: which of how many attempts, from 1; None: not known.
     worked_ms, usually_ms: of a step at work for far longer than it usually is, both.
@@ -256,7 +257,25 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
         names = [one.run_id for one in waits]
         sentence = f"it waits for {', '.join(shown(name) for name in names) or 'a child run'}"
         return {"kind": "child", "sentence": sentence, "children": names, **reading.of_call(calls[0])}
-    return _waits(row, reading, now)
+    return await _remote(store, row, reading) or _waits(row, reading, now)
+
+
+async def _remote(store: Store, row: RunRow, reading: _Reading) -> dict[str, Any] | None:
+    """Where nothing is at work here, and remote workers have steps, or are to have them."""
+    calls = reading.machine.open
+    if not calls.away or calls.active:
+        return None
+    tasks = {one.call: one for one in await store.remote_tasks(key=row.key)}
+    untaken = [call for call in sorted(calls.away) if call in tasks and tasks[call].holder is None]
+    call = (untaken or sorted(calls.away))[0]
+    task = tasks.get(call)
+    if task is None:
+        sentence = f"what came of {calls[call].path} is on its way to the run"
+    elif task.holder is None:
+        sentence = f"{task.path} waits for a remote worker that has step '{task.step}'"
+    else:
+        sentence = f"{task.path} is performed by remote worker {shown(task.holder.strip())}"
+    return {"kind": "remote", "sentence": sentence, "worker": task and task.holder, **reading.of_call(call)}
 
 
 def _waits(row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import AT_ONCE, Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
-from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted
+from cloche.history.notes import AnyNote, AttemptFailed, AttemptSent, AttemptStarted
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
+from cloche.run.remote import RemoteCalls, is_remote
 from cloche.run.step_lines import StepLines
 from cloche.run.undriven import interrupted, working
 from cloche.steps.attempt import attempt
@@ -65,6 +66,9 @@ class Attempts:
         self._calls: dict[CallId, StepCall] = {}
         self._tasks: dict[asyncio.Task[None], StepCall] = {}
         self._pending_notes: list[AnyNote] = []  # of attempts: they go with the next append, nobody waits for them
+        self.remote = RemoteCalls(
+            run, inputs, services, lambda start: self._calls.setdefault(start.call, StepCall(start))
+        )
         self._draining = False
         self._stopped = False
 
@@ -91,7 +95,7 @@ class Attempts:
         Raises:
             MissingStep: this process does not have the step, or has it with a schema that what it is given does not fit.
         """
-        if self._stopped or (self._draining and not start.is_recorded):
+        if self._stopped or (self._draining and not start.is_recorded) or self.remote.is_away(start):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
         if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
@@ -130,7 +134,10 @@ class Attempts:
             self._begin(step, call)
         elif start.not_before > now:
             self._services.timers.at(start.not_before, lambda: self._look_again(start))
-        elif start.redispatched or step.at_most_once:
+        elif is_remote(step) and (misfit := self.remote.misfit(step, start)) is not None:
+            self._pending_notes.append(AttemptStarted(now, start.call, start.attempt))
+            self._outcomes.tell_failed(step, start, misfit)
+        elif start.redispatched or step.at_most_once or is_remote(step):
             self._announce(step, call, start, now)
         else:
             self._pending_notes.append(_note_of_beginning(step, start, now, _queued(call, start, now)))
@@ -152,6 +159,12 @@ class Attempts:
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue
             call = machine.open.get(effect.call)
+            if is_remote(step) and self.remote.is_ready(step, effect):
+                given = _filled(self._services, self._run, step, effect)
+                start = replace(effect, filled=given, is_recorded=True)
+                machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
+                batch.effects[index] = start
+                continue
             if call is not None and call.filled is not None:  # it was drawn in the run that this one goes on from
                 batch.effects[index] = replace(effect, filled=call.filled)
                 continue
@@ -289,6 +302,8 @@ class Attempts:
         self._inputs.add(_note_of_beginning(step, start, now, _queued(call, start, now)))
 
     def _begin(self, step: Step, call: StepCall) -> None:
+        if is_remote(step):  # it was sent by its record
+            return
         if not call.attempts or call.signal is None:
             call.signal = AbortSignal()
         call.attempts += 1
@@ -392,8 +407,8 @@ def _release_from_quarantine(services: RunServices, key: RunKey, recorded: Seque
 
 
 def _note_of_beginning(step: Step, start: StartStep, now: TimeMs, queued: int = 0) -> AttemptStarted:
-    once = bool(step.at_most_once)
-    return AttemptStarted(now, start.call, start.attempt, start.redispatched, once, start.filled, queued)
+    once, kind = bool(step.at_most_once), AttemptSent if is_remote(step) else AttemptStarted
+    return kind(now, start.call, start.attempt, start.redispatched, once, start.filled, queued)
 
 
 def _queued(call: StepCall, start: StartStep, now: TimeMs) -> int:

@@ -14,6 +14,7 @@ from cloche.history.resting import waits_for_children
 from cloche.run.selection import id_path
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.store import first_record, read_through
+from cloche.store.histories import newest
 from cloche.text import shown
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def child_waits(store: Store, machine: RunMachine) -> list[ChildWait]:
     derived_ids = not calls or unpack_created(await first_record(store, machine.key)).derived_ids
     for call in calls:
         key, path = child_key(machine.key, call, derived_ids=derived_ids), machine.open[call].path
-        row = await store.run(key)
+        row = await store.run(await newest(store, key))
         if row is None:
             found.append(ChildWait(path, key.run, machine.open.start_of_child(call).workflow, RunStatus.PENDING))
         elif row.status not in FINAL:
@@ -77,6 +78,7 @@ class WaitingRun:
     """A run that somebody waits for, looked at again and again: its own log is read once for each of its heads."""
 
     def __init__(self, store: Store, key: RunKey) -> None:
+        self.key = key
         self._store = store
         self._machine = RunMachine(key)
 

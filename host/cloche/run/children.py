@@ -42,6 +42,7 @@ from cloche.run.ports import ChildStart
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.store import all_records, child_ended, first_record
+from cloche.store.histories import newest
 from cloche.text import shown
 
 if TYPE_CHECKING:
@@ -242,10 +243,16 @@ class Children:
 
     async def _end(self, call: CallId) -> list[Any]:
         """Wait until the child has ended; what came of it."""
-        key = self._key(call)
+        store = self._services.store
         while True:
+            key = await newest(store, self._key(call))
             with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
-                row = await self._services.store.run(key)
+                row = await store.run(key)
+                if row is not None and row.status == RunStatus.CONTINUED:
+                    continue
+                if row is None and key != self._key(call) and await store.run(key) is None:
+                    await stopped  # its next history is asked for
+                    continue
                 if row is None or row.status in FINAL:
                     self._left_from.pop(call, None)
                 if row is None:
@@ -253,7 +260,7 @@ class Children:
                         Failure.of(NotFound, f"child run {shown(key.run)} was deleted before its end was seen")
                     )
                 if row.status in FINAL:
-                    return await _read(self._services.store, key)
+                    return await _read(store, key)
                 self._leave_when_at_rest(call, row)
                 await stopped
 

@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreUnavailable
-from cloche.history import Batch
+from cloche.history import Batch, Kind
 from cloche.history.ids import parent_of
 from cloche.history.machine import Input
-from cloche.store import Append, NewRun, Post, child_ended, child_unwanted
+from cloche.history.messages import ContinueRun
+from cloche.history.output import unpack_command
+from cloche.status import OVER
+from cloche.store import Append, NewRun, Post, child_ended, child_unwanted, continuation
 from cloche.store.refusals import lease_lost
 
 if TYPE_CHECKING:
-    from cloche.run.children import Children
+    from cloche.run.effects import Effects
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import DrivenRun, RunServices
@@ -30,7 +33,7 @@ class Commit:
     """Of one run. `owner` has the lease under which it appends."""
 
     def __init__(
-        self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, children: Children
+        self, services: RunServices, run: LiveRun, turn: Turn, inputs: Inputs, owner: DrivenRun, effects: Effects
     ) -> None:
         self.new: NewRun | None = None  # of a run that is not in the store yet
         self.is_reported = True  # that something keeps the run from going on; it may have been before this driver
@@ -39,7 +42,8 @@ class Commit:
         self._turn = turn
         self._inputs = inputs
         self._owner = owner
-        self._children = children
+        self._children = effects.children
+        self._remote = effects.attempts.remote
 
     async def record(self, inputs: list[Input], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
         """Take inputs through a turn into the log: how many, and the batch that is durable now.
@@ -142,6 +146,8 @@ class Commit:
             unawaited=batch.unawaited,
             posts=self._posts(batch),
             marks=batch.marks,
+            sent=self._remote.tasks(batch),
+            returned=batch.returned,
         )
         await self._services.log.append(append)
         if release:
@@ -150,8 +156,13 @@ class Commit:
     def _posts(self, batch: Batch) -> list[Post]:
         """What is left for others in this commit: the end of a child, for the run that waits for it; and for children that
         nobody wants any more, that they are to end, whatever becomes of this process."""
-        waits = parent_of(self._run.key) if self._run.machine.ended else None
+        machine = self._run.machine
+        waits = parent_of(self._run.key) if machine.status in OVER else None
+        last = batch.records[-1]
+        goes_on = unpack_command(last.body) if last.kind is Kind.RUN_CONTINUED_AS_NEW else None
+        asked = (self._run.key, self._run.code.workflow)
         return [
+            *([continuation(*asked, goes_on.input, machine.open.deadline)] if isinstance(goes_on, ContinueRun) else []),
             *([child_ended(*waits)] if waits is not None else []),
             *map(child_unwanted, self._children.unwanted(batch)),
         ]

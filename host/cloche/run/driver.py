@@ -30,6 +30,7 @@ from cloche.run.limits import RunLimits, Sums
 from cloche.run.live_run import LiveRun
 from cloche.run.meter import Meter
 from cloche.run.observing import starter_in, starter_of
+from cloche.run.remote import Told
 from cloche.run.turn import Turn
 from cloche.run.waiters import Waiters
 from cloche.status import RunStatus
@@ -73,7 +74,7 @@ class RunDriver:
         self.live = LiveRun(services, key, code, limits, gate, Meter(services.world.monotonic, services.cells.meter))
         self._effects = Effects(services, self.live, self.inputs, lambda: services.supervisor.is_driver(self))
         turn = Turn(services, self.live, self._effects.attempts.prepare)
-        self._commit = Commit(services, self.live, turn, self.inputs, self, self._effects.children)
+        self._commit = Commit(services, self.live, turn, self.inputs, self, self._effects)
         self._draining = False
         self._kept_active = 0
         self._is_lost = False
@@ -174,7 +175,7 @@ class RunDriver:
         except ClocheError as error:
             await self._block(error)
             self.fail(error)
-            self._finished()
+            _finished(self)
             return
         self.ready.set_result(None)
         self._services.supervisor.announce(self.key)  # one that waits for its children alone gives them its place
@@ -236,6 +237,8 @@ class RunDriver:
         while self.inputs.waiting or not (self.live.machine.ended and attempts.idle):
             if self._is_lost:
                 raise lease_lost(self.key)
+            if (trouble := attempts.remote.trouble) is not None:
+                raise trouble
             if not self.inputs.waiting:
                 if self._draining and attempts.idle:
                     await self.live.save_checkpoint(checkpoints.EVENTS_WORTH_KEEPING)
@@ -243,6 +246,7 @@ class RunDriver:
                 if self._may_park():
                     return True
                 self._effects.children.plan_to_leave()
+                self._effects.away.plan_to_leave()
                 await self.inputs.wait()
                 continue
             if self.limits.sums is not None and not await _has_room(self, self.limits.sums):
@@ -282,7 +286,9 @@ class RunDriver:
         if self.live.machine.ended:  # what still runs is only waited for to be recorded as late
             supervisor.stopped_moving(self)
         supervisor.announce(self.key)
-        if self.live.machine.ended and (waits := parent_of(self.key)) is not None:
+        if self.live.machine.status == RunStatus.CONTINUED:
+            supervisor.look_for_requests()
+        elif self.live.machine.ended and (waits := parent_of(self.key)) is not None:
             supervisor.child_ended(*waits)
 
     async def _block(self, error: ClocheError) -> None:
@@ -300,20 +306,17 @@ class RunDriver:
                 await self.live.forget()
             await supervisor.release(self)
         finally:
-            self._finished(keeps_cell=parked and self.live.cell is not None)
+            _finished(self, keeps_cell=parked and self.live.cell is not None)
         if parked and waits_for_children(self.live.machine):
             supervisor.look_for_requests()  # a child that ended meanwhile has left one
-
-    def _finished(self, *, keeps_cell: bool = False) -> None:
-        self._services.supervisor.finished(self, keeps_cell=keeps_cell)
-        if (observer := self._services.observer) is not None:
-            observer.left(self)
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
         if self._kept_active or self.inputs.waiting or not self._effects.attempts.idle:
             return False
-        return self.live.machine.ended or is_far_from_moving(self.live.machine, self._services.world)
+        return self.live.machine.ended or (
+            is_far_from_moving(self.live.machine, self._services.world) and self._effects.away.can_be_left()
+        )
 
     def _may_park(self) -> bool:
         """Whether the run waits for outside data, or for a time that is far enough away to let go of its cell."""
@@ -321,10 +324,38 @@ class RunDriver:
             return False
         # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.
         machine, world = self.live.machine, self._services.world
-        if self.lease is not None and not (is_far_from_moving(machine, world) or self._effects.children.are_left()):
+        if self.lease is not None and not (
+            (is_far_from_moving(machine, world) and self._effects.away.can_be_left())
+            or self._effects.children.are_left()
+        ):
             return False
         self._services.ownership.expect(row_at_rest(machine)[1])
         return True
+
+
+def _finished(driver: RunDriver, *, keeps_cell: bool = False) -> None:
+    driver._services.supervisor.finished(driver, keeps_cell=keeps_cell)
+    if (observer := driver._services.observer) is not None:
+        observer.left(driver)
+
+
+async def tell_remote(driver: RunDriver, told: Told, request: int) -> bool:
+    """Say what came of an attempt that is performed elsewhere, and wait until that is durable.
+
+    False: it says nothing new, and the request was not accepted.
+
+    Raises:
+        NotSuspended: it came too late.
+        MissingStep: this process does not have the step; the run is blocked.
+    """
+    try:
+        one = driver._effects.attempts.remote.told(told, request)
+    finally:
+        driver.inputs.wake()
+    if one is None:
+        return False
+    await driver._waiters.wait_for(one)
+    return True
 
 
 def only_waits(driver: RunDriver) -> bool:

@@ -15,6 +15,7 @@ from cloche.history.output import unpack_command
 from cloche.run.attempts import Attempts
 from cloche.run.children import Children
 from cloche.run.hooks import Hooks
+from cloche.run.remote import AwaySteps
 
 if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
@@ -30,6 +31,7 @@ class Effects:
     def __init__(self, services: RunServices, run: LiveRun, inputs: Inputs, is_driven: Callable[[], bool]) -> None:
         self.attempts = Attempts(run, inputs, services)
         self.children = Children(run, inputs, services)
+        self.away = AwaySteps(services, run, inputs)
         self._hooks = Hooks(services, run, inputs, is_driven)
         self._services = services
         self._run = run

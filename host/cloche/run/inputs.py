@@ -89,6 +89,8 @@ def _late(one: Input) -> list[Input]:
     match one:
         case StepCompleted() | StepBailed():
             return [LateResult(one.time, one.call, value=one.value)]
+        case LateResult():
+            return [one]
         case StepFailed():
             return [LateResult(one.time, one.call, failure=one.failure)]
     return []

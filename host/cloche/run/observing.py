@@ -17,11 +17,10 @@ from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
 if TYPE_CHECKING:
     from cloche.engines import Code
     from cloche.errors import ClocheError
-    from cloche.history import Record, RunKey
+    from cloche.history import Record, RunKey, RunMachine
     from cloche.history.effects import StartStep
     from cloche.history.machine import Input
     from cloche.history.messages import Started
-    from cloche.run.ports import DrivenRun
     from cloche.store import Append, Store
     from cloche_codegen import Step
 
@@ -44,13 +43,20 @@ class WatchedRun(Protocol):
     def started(self) -> Started | None: ...
 
 
+class ActiveRun(WatchedRun, Protocol):
+    """One that a worker drives."""
+
+    @property
+    def machine(self) -> RunMachine: ...
+
+
 class Observer(Protocol):
     """Hears of runs. Everything is called on the event loop, and returns soon."""
 
-    def activated(self, run: DrivenRun, traceparent: str | None) -> None:
+    def activated(self, run: ActiveRun, traceparent: str | None) -> None:
         """A worker begins to drive it. `traceparent`: that of whoever started the run."""
 
-    def committed(self, run: DrivenRun, records: Sequence[Record]) -> None:
+    def committed(self, run: ActiveRun, records: Sequence[Record]) -> None:
         """These records of it are durable. What is replayed is never committed again."""
 
     def attempt_begins(self, run: WatchedRun, step: Step, start: StartStep) -> Ended:
@@ -62,10 +68,10 @@ class Observer(Protocol):
     def replayed(self, run: WatchedRun, events: int, seconds: float) -> None:
         """So many events were replayed to rebuild its cell, which computed for so long."""
 
-    def blocked(self, run: DrivenRun, error: ClocheError) -> None:
+    def blocked(self, run: ActiveRun, error: ClocheError) -> None:
         """It cannot go on, for this reason."""
 
-    def left(self, run: DrivenRun) -> None:
+    def left(self, run: ActiveRun) -> None:
         """It is driven no more."""
 
     def claimed(self, lag_s: float) -> None:
@@ -81,19 +87,19 @@ class Observing:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.observers = observers
 
-    def activated(self, run: DrivenRun, traceparent: str | None) -> None:
+    def activated(self, run: ActiveRun, traceparent: str | None) -> None:
         self._tell(lambda one: one.activated(run, traceparent))
 
-    def committed(self, run: DrivenRun, records: Sequence[Record]) -> None:
+    def committed(self, run: ActiveRun, records: Sequence[Record]) -> None:
         self._tell(lambda one: one.committed(run, records))
 
     def replayed(self, run: WatchedRun, events: int, seconds: float) -> None:
         self._tell(lambda one: one.replayed(run, events, seconds))
 
-    def blocked(self, run: DrivenRun, error: ClocheError) -> None:
+    def blocked(self, run: ActiveRun, error: ClocheError) -> None:
         self._tell(lambda one: one.blocked(run, error))
 
-    def left(self, run: DrivenRun) -> None:
+    def left(self, run: ActiveRun) -> None:
         self._tell(lambda one: one.left(run))
 
     def claimed(self, lag_s: float) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.engines import exceptions_of
 from cloche.errors import RedispatchedTooOften, UnknownOutcome
-from cloche.history import Failure, TimeMs
+from cloche.history import CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
 from cloche.history.ids import STARTED_BY_STEP, derived_key, new_run_key
 from cloche.history.lifecycles import RunPhase
@@ -39,7 +39,7 @@ from cloche.text import shown
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from cloche.run.inputs import Inputs
+    from cloche.run.inputs import Incoming
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
     from cloche.store import Store
@@ -48,10 +48,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("cloche.run")
 
 
+class Sink(Protocol):
+    """Where inputs go."""
+
+    def add(self, one: Incoming, request: int | None = None) -> None: ...
+
+
 class Outcomes:
     """Between the attempts of one run and the run itself."""
 
-    def __init__(self, run: LiveRun, inputs: Inputs, services: RunServices) -> None:
+    def __init__(self, run: LiveRun, inputs: Sink, services: RunServices) -> None:
         self._run = run
         self._inputs = inputs
         self._services = services
@@ -73,24 +79,37 @@ class Outcomes:
             case Bailed(value, changes):
                 self._tell_end(StepBailed(now, call, value), changes)
 
-    def tell_failed(self, step: Step, start: StartStep, error: BaseException) -> None:
-        """The run is told of an attempt that failed, and of its step's failure if no other attempt follows."""
+    def tell_failed(
+        self,
+        step: Step,
+        start: StartStep,
+        error: BaseException,
+        *,
+        is_final: bool = False,
+        retry_after_ms: int = 0,
+    ) -> None:
+        """The run is told of an attempt that failed, and of its step's failure if no other attempt follows.
+
+        `is_final`: none does. `retry_after_ms`: it does not begin before that.
+        """
         now = self._services.world.now()
         policy = self._services.registry.retry_policy(step, self._run.code, start.path)
         try:
-            delay = next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
+            delay = (
+                None if is_final else next_delay_ms(policy, error, start.attempt, f"{self._run.key.run}:{start.call}")
+            )
         except TypeError as odd:
             error, delay = odd, None
         failure, traceback = failure_of(error), traceback_of(error)
-        retry_at = None if delay is None else TimeMs(now + delay)
+        retry_at = None if delay is None else TimeMs(now + max(delay, retry_after_ms))
         retries = policy.retries if start.attempt <= policy.retries else policy.retries_if_asked
         most = 0 if delay is None else 1 + retries  # none follows: how many there might have been says nothing
         self._inputs.add(AttemptFailed(now, start.call, start.attempt, failure, retry_at, traceback, most))
         is_wanted = start.call in self._run.machine.open  # else what comes is late, and recorded as that
-        is_final = delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted
-        if is_final:
+        is_last = delay is None or self._run.machine.phase is RunPhase.CANCELING or not is_wanted
+        if is_last:
             self._inputs.add(StepFailed(now, start.call, failure.told_to(exceptions_of(self._run.code))))
-        self._log(start, traceback, is_final=is_final)
+        self._log(start, traceback, is_final=is_last)
 
     def contexts(
         self, step: Step, start: StartStep, signal: AbortSignal
@@ -113,7 +132,7 @@ class Outcomes:
                 tenant=run.key.tenant,
                 path=start.path,
                 attempt=start.attempt,
-                idempotency_key=f"{run.limits.keys.of_call(start.call).token}:{start.call}",
+                idempotency_key=idempotency_key(run, start.call),
                 state=frozen(run.machine.state) if schema is None else typed_state(schema, run.machine.state),
                 request_context=frozen(started.given.get("context")),
                 resume_data=resumed,
@@ -186,7 +205,7 @@ class _StepServices:
     """`Services` for one attempt; may be called from a step's own thread."""
 
     run: LiveRun
-    inputs: Inputs
+    inputs: Sink
     services: RunServices
     start: StartStep
 
@@ -225,6 +244,11 @@ class _StepServices:
 
     def _tell(self, one: Input) -> None:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))
+
+
+def idempotency_key(run: LiveRun, call: CallId) -> str:
+    """The same for every attempt of a call, and for no other call of any run."""
+    return f"{run.limits.keys.of_call(call).token}:{call}"
 
 
 def unknown_outcome(path: str, why: str = "the process ended while it ran") -> Failure:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cloche.history import RunMachine
     from cloche.history.check import Validator
     from cloche.history.limits import Limits
-    from cloche.history.messages import Started
     from cloche.run.observing import Observing
+    from cloche.status import RunStatus
     from cloche.steps.registry import Registry
     from cloche.steps.runner import Runner
     from cloche.store import Append, Checkpoints, Lease, RunRow, Store
@@ -135,9 +135,6 @@ class DrivenRun(Protocol):
     @property
     def machine(self) -> RunMachine: ...
 
-    @property
-    def started(self) -> Started | None: ...
-
 
 class Supervisor(Protocol):
     """Is told how a run stands, and keeps the table of those that are driven."""
@@ -165,6 +162,9 @@ class Supervisor(Protocol):
 
     def hooks_opened(self, key: RunKey, names: Sequence[str]) -> None:
         """It begins to wait for events of these names, which may be here already."""
+
+    def ended_undriven(self, key: RunKey, code: Code | None, status: RunStatus = ...) -> None:
+        """A run has ended that nobody drives, and has left requests for its parent and its children."""
 
     def child_ended(self, parent: RunKey, call: CallId) -> None:
         """The child of this call has ended, and has left a request for the run."""

@@ -69,7 +69,8 @@ class StepResult:
 
 @dataclass(slots=True)
 class RunResult(Generic[Out]):
-    """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked.
+    """A run as it stands: `status` is success, failed, canceled, waiting, running, pending or blocked; continued only of a
+    history that is not the run's newest.
 
     `blocked` says {reason, message, what_to_do}, `waiting_for` which child runs it waits for and how they stand. `steps` holds
     the top level by id; what happened inside nested workflows is in the log. `step_execution_path` lists steps and sleeps of

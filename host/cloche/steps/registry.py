@@ -90,6 +90,10 @@ class Registry:
         """All of them, in the order in which they were registered."""
         return list(self._workflows.values())
 
+    def steps(self) -> list[Step]:
+        """All of them, in the order in which they were registered."""
+        return list(self._steps.values())
+
     def step(self, id: str) -> Step | None:
         return self._steps.get(id)
 

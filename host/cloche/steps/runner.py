@@ -77,7 +77,7 @@ class LocalRunner:
             result = await (call() if step.timeout_s is None else self._within(step, call(), step.timeout_s))
         else:
             result = await self._in_thread(step, tenant, call)
-        return _crossing(step, result) if checks.outputs else plain(result, "result")
+        return crossing(step, result) if checks.outputs else plain(result, "result")
 
     def close(self) -> None:
         self._threads.close()
@@ -132,7 +132,7 @@ async def _outcome(work: Awaitable[Any]) -> tuple[Any, SystemExit | None]:
         return None, error
 
 
-def _crossing(step: Step, result: Any) -> Any:
+def crossing(step: Step, result: Any) -> Any:
     """What a step returned as a plain value of the type that its annotation says.
 
     Raises:

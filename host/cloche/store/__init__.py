@@ -17,6 +17,7 @@ from cloche.store.inbox import (
     cancel_token,
     child_ended,
     child_unwanted,
+    continuation,
 )
 from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
@@ -35,6 +36,7 @@ from cloche.store.protocol import (
     Version,
     WorkerRow,
 )
+from cloche.store.remote import REMOTE, AttemptName, RemoteTask
 from cloche.store.runs import Lease, RunRow
 from cloche.store.schedules import FIRINGS_KEPT, Firing, ScheduleRow
 from cloche.store.sqlite import SQLITE_REQUIRED, SQLITE_VERSION, SqliteStore, blob_digest
@@ -51,11 +53,13 @@ __all__ = [
     "LOOKED_AT_MAX",
     "MEMORY",
     "OUT",
+    "REMOTE",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
     "Append",
+    "AttemptName",
     "AuditEntry",
     "Checkpoints",
     "Collected",
@@ -80,6 +84,7 @@ __all__ = [
     "News",
     "Outcome",
     "Post",
+    "RemoteTask",
     "RunFilter",
     "RunPage",
     "RunRow",
@@ -100,6 +105,7 @@ __all__ = [
     "check_url",
     "child_ended",
     "child_unwanted",
+    "continuation",
     "first_record",
     "is_there",
     "migrate",

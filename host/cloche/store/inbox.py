@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from cloche.history.ids import CallId, RunKey, TenantId, TimeMs
+from cloche.history.ids import CallId, RunKey, TenantId, TimeMs, continuation_key
 from cloche.history.values import encode_plain
 
 ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
@@ -35,6 +35,18 @@ def child_ended(parent: RunKey, call: CallId) -> Post:
 def child_unwanted(child: RunKey) -> Post:
     """The request to cancel a child that nobody wants any more."""
     return Post(child, CANCEL, encode_plain(UNWANTED), cancel_token(child))
+
+
+def continuation(of: RunKey, workflow: str, input: Any, deadline: TimeMs | None) -> Post:
+    """The request to begin the next history of a run: as `worker.start_request` packs one."""
+    key = continuation_key(of)
+    more = {"continues": of.run, **({"deadline": deadline} if deadline else {})}
+    return Post(key, START, encode_plain([workflow, input, {}, False, more]), start_token(key))
+
+
+def start_token(key: RunKey) -> str:
+    """What the request to start a run is known by."""
+    return f"start:{key.token}"
 
 
 def cancel_token(key: RunKey) -> str:

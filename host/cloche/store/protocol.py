@@ -20,12 +20,13 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from cloche.errors import QueueFull, StoreError
-from cloche.history.ids import Path, RunKey, Seq, TenantId, TimeMs
+from cloche.history.ids import CallId, Path, RunKey, Seq, TenantId, TimeMs
 from cloche.history.records import Kind, Record
 from cloche.status import RunStatus
 from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
+from cloche.store.remote import RemoteTask, RemoteTasks
 from cloche.store.runs import Lease, RunRow
 from cloche.store.schedules import Schedules
 from cloche.store.tokens import Tokens
@@ -114,6 +115,10 @@ class Append:
     queue_max: int | None = None
     posts: Sequence[Post] = field(default=())
     marks: Mapping[str, str] = field(default_factory=dict)  # by which the run is found from now on, beside those it has
+    sent: Sequence[RemoteTask] = field(
+        default=()
+    )  # attempts for remote workers, in the place of those of the same calls
+    returned: Sequence[CallId] = field(default=())  # calls of which no remote worker is to perform any attempt any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +355,19 @@ class Maintenance(Protocol):
 
 
 class Store(
-    Log, Listings, Inbox, Blobs, Deployments, Metering, Operators, Maintenance, Tokens, Webhooks, Schedules, Protocol
+    Log,
+    Listings,
+    Inbox,
+    Blobs,
+    Deployments,
+    Metering,
+    Operators,
+    Maintenance,
+    Tokens,
+    Webhooks,
+    Schedules,
+    RemoteTasks,
+    Protocol,
 ):
     """One connection to a store, with all facets.
 

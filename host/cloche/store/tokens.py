@@ -12,7 +12,7 @@ from cloche.history.ids import TenantId, TimeMs
 class TokenRow:
     """A token: `digest` is BLAKE2b-256 of its secret. `tenant` is the only one that it reaches; None: all of them.
 
-    `role` is viewer, operator or admin. Times in ms since 1970; `expires_at` None: never, `used_at` None: never yet.
+    `role` is worker, viewer, operator or admin. Times in ms since 1970; `expires_at` None: never, `used_at` None: never yet.
     """
 
     id: str

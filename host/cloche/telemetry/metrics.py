@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from cloche.errors import ClocheError
     from cloche.history import Record
     from cloche.history.effects import StartStep
-    from cloche.run.observing import Ended, WatchedRun
-    from cloche.run.ports import DrivenRun
+    from cloche.run.observing import ActiveRun, Ended, WatchedRun
     from cloche.store import Append
     from cloche_codegen import Step
 
@@ -67,7 +66,7 @@ class Metrics(Watching):
 
     # ---- as an observer ----
 
-    def committed(self, run: DrivenRun, records: Sequence[Record]) -> None:
+    def committed(self, run: ActiveRun, records: Sequence[Record]) -> None:
         for record in records:
             if record.kind is Kind.RUN_STARTED:
                 self.started.labels(self._workflow(run), *self._tenant(run)).inc()
@@ -89,7 +88,7 @@ class Metrics(Watching):
         self.host.replay_s.observe(seconds)
         self.host.replayed.inc(events)
 
-    def blocked(self, run: DrivenRun, error: ClocheError) -> None:
+    def blocked(self, run: ActiveRun, error: ClocheError) -> None:
         if isinstance(error, Divergence):
             self.host.mismatches.inc()
 
@@ -121,7 +120,7 @@ class Metrics(Watching):
 
     # ---- inside ----
 
-    def _ended(self, run: DrivenRun, record: Record) -> None:
+    def _ended(self, run: ActiveRun, record: Record) -> None:
         status, workflow = str(run.machine.status), self._workflow(run)
         self.completed.labels(workflow, status, *self._tenant(run)).inc()
         if run.started is not None:

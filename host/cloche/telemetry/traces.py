@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from cloche.errors import ClocheError
     from cloche.history import Record, RunKey
     from cloche.history.effects import StartStep
-    from cloche.run.observing import Ended, WatchedRun
-    from cloche.run.ports import DrivenRun
+    from cloche.run.observing import ActiveRun, Ended, WatchedRun
     from cloche_codegen import Step
 
 BEFORE_MAX = 10_000  # runs of which the last activation here is known, for the link to it
@@ -45,7 +44,7 @@ class Traces(Watching):
         self._active: dict[RunKey, Span] = {}
         self._before: OrderedDict[RunKey, SpanContext] = OrderedDict()
 
-    def activated(self, run: DrivenRun, traceparent: str | None) -> None:
+    def activated(self, run: ActiveRun, traceparent: str | None) -> None:
         starter, before = _remote(traceparent), self._before.pop(run.key, None)
         links = [Link(one, {"cloche.link": name}) for name, one in (("starter", starter), ("before", before)) if one]
         self._active[run.key] = self._tracer.start_span(
@@ -56,7 +55,7 @@ class Traces(Watching):
             links,
         )
 
-    def committed(self, run: DrivenRun, records: Sequence[Record]) -> None:
+    def committed(self, run: ActiveRun, records: Sequence[Record]) -> None:
         span = self._active.get(run.key)
         if span is None or not span.is_recording():
             return
@@ -87,12 +86,12 @@ class Traces(Watching):
         if (span := self._active.get(run.key)) is not None and events:
             span.add_event("cloche.replay", {"cloche.replayed_events": events})
 
-    def blocked(self, run: DrivenRun, error: ClocheError) -> None:
+    def blocked(self, run: ActiveRun, error: ClocheError) -> None:
         if (span := self._active.get(run.key)) is not None:
             span.set_attribute("error.type", error.code)
             span.set_status(Status(StatusCode.ERROR))
 
-    def left(self, run: DrivenRun) -> None:
+    def left(self, run: ActiveRun) -> None:
         span = self._active.pop(run.key, None)
         if span is None:
             return

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from cloche.errors import ClocheError
     from cloche.history import Record
     from cloche.history.effects import StartStep
-    from cloche.run.observing import Ended, WatchedRun
-    from cloche.run.ports import DrivenRun
+    from cloche.run.observing import ActiveRun, Ended, WatchedRun
     from cloche.store import Append
     from cloche_codegen import Step
 
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 class Watching:
     """Implements `Observer`; every method does nothing."""
 
-    def activated(self, run: DrivenRun, traceparent: str | None) -> None:
+    def activated(self, run: ActiveRun, traceparent: str | None) -> None:
         """As `Observer.activated`."""
 
-    def committed(self, run: DrivenRun, records: Sequence[Record]) -> None:
+    def committed(self, run: ActiveRun, records: Sequence[Record]) -> None:
         """As `Observer.committed`."""
 
     def attempt_begins(self, run: WatchedRun, step: Step, start: StartStep) -> Ended:
@@ -31,10 +30,10 @@ class Watching:
     def replayed(self, run: WatchedRun, events: int, seconds: float) -> None:
         """As `Observer.replayed`."""
 
-    def blocked(self, run: DrivenRun, error: ClocheError) -> None:
+    def blocked(self, run: ActiveRun, error: ClocheError) -> None:
         """As `Observer.blocked`."""
 
-    def left(self, run: DrivenRun) -> None:
+    def left(self, run: ActiveRun) -> None:
         """As `Observer.left`."""
 
     def claimed(self, lag_s: float) -> None:

@@ -49,9 +49,9 @@ class LoopTime:
     def charge(self, tenant: TenantId, ns: int, now: int) -> int:
         """What it has had in all, with these `ns` until `now`."""
         if tenant == self._last and self._others_until <= now < self._span_ends:  # nobody else is there, as a rule
-            used = self._used[tenant] = self._used[tenant] + ns
+            had = self._used[tenant] = self._used[tenant] + ns
             self._seen[tenant] = now
-            return used
+            return had
         used = self._used.get(tenant)
         if used is None or now - self._seen[tenant] > AT_WORK_NS:
             used = max(used or 0, self.level)

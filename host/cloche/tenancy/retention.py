@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 
 
 def days(count: float) -> timedelta:
@@ -56,4 +56,4 @@ class Retention(BaseModel):
             yield from one._all()
 
 
-assert {"success", "failed", "canceled"} == set(map(str, FINAL))
+assert {"success", "failed", "canceled"} == set(map(str, OVER))

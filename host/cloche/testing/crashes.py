@@ -14,10 +14,11 @@ from cloche.client.runs import Run
 from cloche.client.workflows import Workflow
 from cloche.errors import StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
-from cloche.history.ids import run_key
+from cloche.history.ids import history_key, history_number, run_key
 from cloche.run.results import RunResult
 from cloche.status import RunStatus
 from cloche.store import Append, MemoryStore, Outcome, SqliteStore, Store, all_records
+from cloche.store.histories import newest
 from cloche.testing.apps import TestApp
 from cloche.testing.clock import VirtualTime, VirtualWorld
 from cloche.testing.doubles import StepDouble
@@ -306,8 +307,10 @@ def _told(result: RunResult) -> dict[str, Any]:
 async def _prove(moment: str, workflow: Workflow, store: AnyCrashing) -> None:
     for finding in await store.audit():
         raise AssertionError(f"{moment}: record {finding.seq}: {finding.problem}")
-    ends = Counter(record.call for record in await all_records(store, KEY) if record.kind is Kind.STEP_COMPLETED)
-    for call, count in ends.items():
-        if count > 1:
-            raise AssertionError(f"{moment}: the step that record {call} called is completed {count} times")
-    await check_run_replays(store, KEY, workflow)
+    for number in range(history_number(await newest(store, KEY)) + 1):
+        key = history_key(KEY, number)
+        ends = Counter(record.call for record in await all_records(store, key) if record.kind is Kind.STEP_COMPLETED)
+        for call, count in ends.items():
+            if count > 1:
+                raise AssertionError(f"{moment}: the step that record {call} called is completed {count} times")
+        await check_run_replays(store, key, workflow)

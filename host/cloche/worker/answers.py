@@ -7,6 +7,10 @@ import json
 from cloche import errors
 from cloche.errors import ClocheError, UsageError
 from cloche.history import RunKey
+from cloche.store import REMOTE, AttemptName
+from cloche.store.inbox import start_token
+
+__all__ = ["pack_refusal", "refusal_of", "remote_token", "start_token", "token_of"]
 
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
@@ -14,9 +18,10 @@ def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
     return f"{key.token}:{kind}:{idempotency_key}"
 
 
-def start_token(key: RunKey) -> str:
-    """What the request to start a run is known by."""
-    return f"start:{key.token}"
+def remote_token(name: AttemptName, what: str = "") -> str:
+    """What is said of an attempt that is performed elsewhere: its end is said once, whoever says it (`what` is empty)."""
+    attempt = f"{name.call}:{name.seq}"
+    return token_of(name.key, REMOTE, f"{attempt}:{what}" if what else attempt)
 
 
 def pack_refusal(error: ClocheError) -> str:

@@ -12,7 +12,7 @@ from cloche.engines import Code
 from cloche.errors import ClocheError
 from cloche.history import RunKey
 from cloche.run.results import RunResult, fold, outline_of
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 from cloche.steps.authors import is_raised
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Callbacks:
     def call(self, run: DrivenRun, workflow: Workflow | None) -> None:
         """Call those of `workflow` for a run that has come to a stop in this process, once a stop."""
         status = run.machine.status
-        if workflow is None or not run.turns or status not in (*FINAL, RunStatus.SUSPENDED):
+        if workflow is None or not run.turns or status not in (*OVER, RunStatus.SUSPENDED):
             return
         run.turns = 0
         self.stopped(run.key, run.code, workflow, status)

@@ -25,6 +25,7 @@ class Committer:
     one. A store that waits has as many commits under way as it says; what comes meanwhile shares the next one too.
 
     `is_alone`: whether no other run is driven, so that there is nobody to wait for. `thread` answers those who cannot await.
+    `on_sent` is called when attempts were left for remote workers.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Committer:
         is_alone: Callable[[], bool] = lambda: False,
         thread: StoreThread | None = None,
         turns: LoopTurns | None = None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._thread = thread
         self._is_alone = is_alone
         self._turns = turns
+        self._on_sent = on_sent
         self._waiting: list[tuple[Append, asyncio.Future[None]]] = []
         self._under_way = 0
         self._is_planned = False
@@ -107,6 +110,8 @@ class Committer:
                 if not done.done():
                     done.set_exception(_own(error))
             return
+        if any(append.sent for append, _ in waiting):
+            self._on_sent()
         for (_, done), outcome in zip(waiting, outcomes, strict=True):
             if done.done():
                 continue

@@ -7,6 +7,7 @@ a sixteenth was added, and for each one when half of what is allowed is there.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from cloche.history import RunId, RunKey
 from cloche.history.bounds import exceeded
+from cloche.history.ids import CONTINUATION
 from cloche.text import ID_SEPARATOR
 
 if TYPE_CHECKING:
     from cloche.store import Store
 
+_CONTINUATION = re.compile(rf".*{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*(?={ID_SEPARATOR})", re.DOTALL)
 ROOTS_MAX = 10_000  # whose counts are remembered
 
 
@@ -72,5 +75,6 @@ class Descendants:
 
 
 def root_of(key: RunKey) -> RunKey:
-    """The run that somebody has started, and from which this one comes."""
-    return RunKey(key.tenant, RunId(key.run.partition(ID_SEPARATOR)[0]))
+    """The run that somebody has started, and from which this one comes; or the last history above it that is not a first."""
+    found = _CONTINUATION.match(key.run)
+    return RunKey(key.tenant, RunId(found[0] if found is not None else key.run.partition(ID_SEPARATOR)[0]))

@@ -170,10 +170,10 @@ class Drivers:
             self._listeners.wake(waits[0])
             waits = parent_of(waits[0])
 
-    def ended_undriven(self, key: RunKey, code: Code | None) -> None:
-        """A run was canceled that nobody drives, and has left requests for its parent and its children."""
+    def ended_undriven(self, key: RunKey, code: Code | None, status: RunStatus = RunStatus.CANCELED) -> None:
+        """A run has ended that nobody drives, and has left requests for its parent and its children."""
         if code is not None:
-            self.callbacks.stopped(key, code, self._registry.workflow_of(code), RunStatus.CANCELED)
+            self.callbacks.stopped(key, code, self._registry.workflow_of(code), status)
         self._tell_waiting(key)
         self.look_for_requests()
 

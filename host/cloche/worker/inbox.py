@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, StoreError, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
-from cloche.store import CHILD_ENDED, GRANTED, START, InboxMark, InboxRow
+from cloche.run.remote import Told
+from cloche.store import CHILD_ENDED, GRANTED, REMOTE, START, InboxMark, InboxRow
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.looks import OneAtATime
 from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
+from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.start_request import StartRequest
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ log = logging.getLogger("cloche")
 
 
 class Inbox:
-    """Looks at what is new when another process wrote. `runs` has what waits for each run."""
+    """Looks at what is new when another process wrote. `runs` has what waits for each run, `schedules` begin more."""
 
     def __init__(self, services: RunServices, starting: Starting, requests: Requests, new_runs: NewRuns) -> None:
         self.runs = RunInboxes(services, starting, self._take)
@@ -42,6 +44,7 @@ class Inbox:
         self._new_runs = new_runs
         self._closed = False
         self.look = OneAtATime(self._look)
+        self.schedules = ScheduleRunner(services, new_runs.policies, self.look_soon)
         self._mark: InboxMark | None = None
         self._marked_by = ""  # the name that the mark was given to
         self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet
@@ -174,7 +177,12 @@ class Inbox:
             else:
                 await self._refuse(row, error)
         except ClocheError as error:
-            await self._refuse(row, error)
+            if (
+                row.kind == REMOTE
+            ):  # the run is blocked: it is told when it goes on, and nothing of it is lost until then
+                log.warning("what a remote worker said of run %s waits: %s", row.key, error.message)
+            else:
+                await self._refuse(row, error)
 
     async def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
@@ -194,6 +202,8 @@ class Inbox:
                 await self._requests.cancel(row.key, decode(row.body), row.id)
             case kind if kind == CHILD_ENDED:
                 await self._requests.child_ended(row.key, decode(row.body), row.id)
+            case kind if kind == REMOTE:
+                await self._requests.remote_told(row.key, Told.unpack(row.body), row.id)
             case "start" if (body := await self._store.body(row.id)) is not None:
                 await self._new_runs.accept(replace(row, body=body))
                 self.begun(row.key)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from cloche.history import RunKey
+from cloche.history import RunId, RunKey, TenantId
 
 Waiting = dict[RunKey, list[asyncio.Future[None]]]
+_ANY = RunKey(TenantId(""), RunId(""))  # no run has this key
 
 
 class Listeners:
@@ -17,6 +18,7 @@ class Listeners:
     def __init__(self) -> None:
         self._of_changes: Waiting = {}
         self._of_stops: Waiting = {}
+        self._of_sent: Waiting = {}
         self._moved: dict[RunKey, None] | None = None
 
     def announce(self, key: RunKey, *, stopped: bool = False) -> None:
@@ -29,6 +31,14 @@ class Listeners:
     def wake(self, key: RunKey) -> None:
         """Wake those who wait for a run to stop: what it waits for has changed, although it has not."""
         _resolve(self._of_stops, key)
+
+    def announce_sent(self) -> None:
+        """Wake those who wait for attempts of remote steps: there may be new ones."""
+        _resolve(self._of_sent, _ANY)
+
+    def sent(self) -> Listener:
+        """Resolves when an attempt may have been left for a remote worker."""
+        return Listener(self._of_sent, _ANY)
 
     def announce_others(self, driven: Iterable[RunKey]) -> None:
         """Wake those who wait for any run but these."""

@@ -26,6 +26,7 @@ from cloche.steps.registry import is_from_a_notebook, is_same
 from cloche.steps.schemas import as_plain, checked, is_small
 from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
+from cloche.worker.continuing import Continuing
 from cloche.worker.holds import Holds
 from cloche.worker.retries import Retries
 from cloche.worker.retry_request import Retry
@@ -97,6 +98,7 @@ class NewRuns:
         self.holds = Holds(services.store, services.tasks)  # what it may not begin, nor the worker drive
         self._on_registered = on_registered
         self.retries = Retries(services, starting, admission, claims, engine, policies, self.find, self.created)
+        self.continuing = Continuing(services, cells, policies, self._go_on, self.created)
         self._locks: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     async def start(
@@ -127,6 +129,8 @@ class NewRuns:
         if request_context:
             given["context"] = plain(request_context, "request_context")
         if initial_state:
+            if not isinstance(initial_state, Mapping):
+                raise InvalidInput("initial_state is a mapping, of names to data", path="initial_state", problems=[])
             given["state"] = await self._compared(key, found, initial_state, _checked_state)
         digest = await self._made(key, value, lambda: digest_of(code.workflow, _as_it_came(input_data, value)))
         above = {"depth": begun.depth if begun else 0, "parent": begun.parent if begun else {}}
@@ -157,6 +161,9 @@ class NewRuns:
         if (retry := asked.more.get("retry")) is not None:
             await self.retries.begin(row.key, Retry(*retry), request=row.id)
             return
+        if "continues" in asked.more:
+            await self.continuing.begin(row, asked)
+            return
         found, code, policy = await self.find(row.key.tenant, asked.workflow)
         given = dict(asked.given)
         value = await self._compared(row.key, found, asked.input, _checked_input)
@@ -165,6 +172,25 @@ class NewRuns:
         more = {"per_step": asked.per_step, "depth": 0, "tags": checked_tags(asked.more.get("tags", {}))}
         more["deadline"] = asked.more.get("deadline")
         await self._start(row.key, found, code, policy, value, given, asked.digest(code.workflow), more, row.id)
+
+    async def _go_on(
+        self,
+        key: RunKey,
+        workflow: str,
+        input_data: Any,
+        given: dict[str, Any],
+        request: int,
+        before: RunCreated,
+        owner: str,
+        more: dict[str, Any],
+    ) -> None:
+        """Begin the next history of a run that `before` has created; raises as `start`."""
+        found, code, policy = await self.find(key.tenant, workflow, owner)
+        value = await self._compared(key, found, input_data, _checked_input)
+        digest, begun = digest_of(code.workflow, input_data), Begun(owner, before.parent, before.depth)
+        await self._start(
+            key, found, code, policy, value, given, digest, {"per_step": False, **more}, request, begun=begun
+        )
 
     async def check_input(self, tenant: TenantId, workflow: str | Version | Workflow, value: Any) -> None:
         """Whether a run of it could be started with this input; raises as `start`."""
@@ -286,7 +312,7 @@ class NewRuns:
             if await store.run(key) is not None:
                 await self._find_again(key, code, digest, value, request)
                 return
-            if workflow is not None and workflow.on_start is not None:
+            if workflow is not None and workflow.on_start is not None and not more.get("continues"):
                 await _call_on_start(workflow, key, value, is_request=request is not None)
             if has_hooks(code):
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}

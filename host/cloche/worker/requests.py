@@ -14,15 +14,18 @@ from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
-from cloche.run.driver import is_told_to_end
+from cloche.history.values import encode
+from cloche.run.driver import is_told_to_end, tell_remote
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
-from cloche.store import GRANTED
+from cloche.store import CANCEL, GRANTED, cancel_token
+from cloche.store.histories import newest
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
     from cloche.run.ports import RunServices
+    from cloche.run.remote import Told
     from cloche.worker.listeners import Listeners
     from cloche.worker.starting import Starting
     from cloche_codegen import Graph
@@ -59,7 +62,9 @@ class Requests:
         except ClocheError as error:  # it has ended, or is blocked: as far as its records can be read it can be ended
             log.debug("run %s is not told that it is canceled: %s", key, error.message)
         row = await self._services.store.run(key)
-        if row is not None and row.status in (RunStatus.PENDING, RunStatus.BLOCKED):
+        if row is not None and row.status == RunStatus.CONTINUED:
+            await self._cancel_newest(key, reason)
+        elif row is not None and row.status in (RunStatus.PENDING, RunStatus.BLOCKED):
             try:
                 await self._starting.cancel_undriven(row, reason, request)
             except SeqConflict:  # it begins here just now
@@ -74,6 +79,16 @@ class Requests:
         if request is not None:
             await self._services.store.resolve(request, GRANTED)
         return None
+
+    async def _cancel_newest(self, key: RunKey, reason: str) -> None:
+        """The run has gone on as another history: that is canceled, or is as soon as it begins."""
+        store = self._services.store
+        following = await newest(store, key)
+        if await store.run(following) is not None:
+            await self.cancel(following, reason)
+        else:
+            await store.post(following, CANCEL, encode(reason), cancel_token(following), self._services.world.now())
+            self._services.supervisor.look_for_requests()
 
     async def end_blocked(self, key: RunKey, reason: str) -> None:
         """End a run that was told to end, if it is still blocked; raises as `cancel`."""
@@ -114,6 +129,20 @@ class Requests:
                     return
                 if (child := driver.child_ended(call)) is not None:
                     self._listeners.announce(child, stopped=True)
+                    return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def remote_told(self, key: RunKey, told: Told, request: int) -> None:
+        """See to it that the run hears what came of an attempt that is performed elsewhere.
+
+        Raises:
+            ClocheError: it cannot be told now; the request is kept.
+        """
+        with contextlib.suppress(NotSuspended, NotFound):  # it has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if await tell_remote(driver, told, request):
                     return
         await self._services.store.resolve(request, GRANTED)
 

@@ -16,6 +16,7 @@ from cloche.history.ids import RunId
 from cloche.history.values import encode_plain
 from cloche.status import FINAL
 from cloche.store import CANCEL, START, Post, ScheduleRow, Store, cancel_token
+from cloche.store.histories import newest
 from cloche.worker.answers import start_token
 from cloche.worker.firing import Move, moved
 from cloche.worker.looks import OneAtATime
@@ -128,7 +129,8 @@ def counts(row: ScheduleRow) -> bool:
 
 
 async def is_open_run(store: Store, key: RunKey) -> bool:
-    """Whether a run that was asked for has not ended: it may have to begin yet."""
+    """Whether a run that was asked for has not ended: it may have to begin yet, or have gone on as another history."""
+    key = await newest(store, key)
     if (run := await store.run(key)) is not None:
         return run.status not in FINAL
     return await store.request(start_token(key)) is not None or (

@@ -48,9 +48,9 @@ from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
+from cloche.worker.remote_watch import RemoteWatch
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
-from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.skew import SKEW_MAX_S
 from cloche.worker.starting import Starting
 from cloche.worker.store_thread import StoreThread
@@ -167,7 +167,7 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
-        self.schedules = ScheduleRunner(self.services, policies_of, self.inbox.look_soon)
+        self.remote = RemoteWatch(self.services, on_posted=self.inbox.look_beside)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
         return Drivers(
@@ -197,7 +197,9 @@ class Worker:
     ) -> RunServices:
         """What each run is given."""
         hangs = self.membership.publish_soon
-        committer = Committer(self.store, self.drivers.drives_one, thread, lanes.loop)
+        committer = Committer(
+            self.store, self.drivers.drives_one, thread, lanes.loop, on_sent=self.listeners.announce_sent
+        )
         observer = Observing(observers) if observers else None
         return RunServices(
             store=self.store,
@@ -233,6 +235,7 @@ class Worker:
         try:
             await self.claims.begin()
             await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
+            self.remote.begin()
         except BaseException:
             end_capture()
             self.cells.end()
@@ -247,6 +250,7 @@ class Worker:
         """Execute these too, from now on; raises as `Registry.register`."""
         self.registry.register(workflows, steps)
         self._registered()
+        self.remote.begin()
 
     def _registered(self) -> None:
         """Others may want what is new here, and have asked for it already."""
@@ -304,6 +308,7 @@ class Worker:
         self.drivers.is_closing = True
         self.services.timers.close()
         self.claims.stop()
+        self.remote.stop()
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in self.drivers))
         await self.services.tasks.end(TASKS_S_MAX)
         self.services.runner.close()
@@ -319,6 +324,7 @@ class Worker:
         """Let go of everything at once, as a process that is killed: nothing more is started, recorded or announced."""
         self.drivers.is_closing = True
         await self.membership.stop_heartbeat()
+        self.remote.stop()
         self.services.timers.close()
         for driver in self.drivers:
             driver.stop()
@@ -359,8 +365,9 @@ class _Work:
         await worker.look_at_holds()
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
-        await worker.schedules.look()
+        await worker.inbox.schedules.look()
         worker.listeners.announce_others(worker.drivers.keys())
+        worker.listeners.announce_sent()
 
     def lose_all(self) -> None:
         self._worker.drivers.lose_all(but=self._worker.name)

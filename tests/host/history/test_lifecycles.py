@@ -51,6 +51,7 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_STARTED: Started(at(0), bytes(16), None, {}).pack(),
     Kind.STEP_CALLED: wire(step(1)),
     Kind.ATTEMPT_STARTED: encode({"attempt": 1}),
+    Kind.ATTEMPT_SENT: encode({"attempt": 1}),
     Kind.ATTEMPT_FAILED: encode({"attempt": 1, "retry_at": T0}),
     Kind.STEP_COMPLETED: done(1).pack(),
     Kind.STEP_FAILED: failed(1).pack(),
@@ -94,6 +95,7 @@ BEGINNING = (Kind.RUN_CREATED, Kind.RUN_STARTED)
 # What brings the run to a state in which a record of this kind may come: a call of the fitting sort, an attempt under way.
 BEFORE = {
     Kind.ATTEMPT_STARTED: (Kind.STEP_CALLED,),
+    Kind.ATTEMPT_SENT: (Kind.STEP_CALLED,),
     Kind.ATTEMPT_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_COMPLETED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),

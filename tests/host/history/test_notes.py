@@ -15,6 +15,7 @@ from cloche.history.notes import (
     AnyNote,
     AttemptFailed,
     AttemptQueued,
+    AttemptSent,
     AttemptStarted,
     LateResult,
     RunCanceled,
@@ -59,6 +60,7 @@ NOTES: list[tuple[AnyNote, dict[str, Any]]] = [
     ),
     (TagsSet(at(1), {"plan": "pro"}), {"tags": {"plan": "pro"}}),
     (AttemptStarted(at(1), CALL, 2), {"attempt": 2}),
+    (AttemptSent(at(1), CALL, 2, 1), {"attempt": 2, "redispatched": 1}),
     (AttemptStarted(at(1), CALL, 1, 4, True), {"attempt": 1, "redispatched": 4, "at_most_once": True}),
     (
         AttemptFailed(at(1), CALL, 1, FAILURE, None, "t"),

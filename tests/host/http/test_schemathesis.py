@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,22 @@ BOUNDED = settings(
 )
 # Ids, names and code have rules that no JSON Schema says: such a request fits the document, and is refused with a reason.
 LEFT_OUT = [positive_data_acceptance]
+ENDLESS = "/v1/feed"  # its own tests hold it
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Serving]:
+    store = str(folder / "runs.db")
+    made = cloche("token", "create", "--all-tenants", "--role", "admin", "--store", store)
+    with Serving(MATH, store=store, token=made.out.strip()) as server:
+        yield server
 
 
 def test_every_endpoint_does_what_the_document_says(tmp_path: Path) -> None:
-    store = str(tmp_path / "runs.db")
-    made = cloche("token", "create", "--all-tenants", "--role", "admin", "--store", store)
-    with Serving(MATH, store=store, token=made.out.strip()) as server:
+    with serving(tmp_path) as server:
         for number in range(3):
             server.post("/v1/workflows/math/runs", {"input": {"x": number}, "run_id": f"r{number}"}, Prefer="wait=30")
-        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=ENDLESS)
         wrong = {}
         found: Any = schema.get_all_operations()
         operations = [one.ok() for one in found]
@@ -44,3 +53,22 @@ def _held(operation: Any, server: Serving) -> None:
         case.call_and_validate(headers=dict(server.headers), excluded_checks=LEFT_OUT)
 
     check()
+
+
+def test_what_follows_from_an_answer_does_too(tmp_path: Path) -> None:
+    """In sequences: what one request has made, the links of the document lead the next ones to."""
+    with serving(tmp_path) as server:
+        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=ENDLESS)
+        followed: list[str] = []
+        machine: Any = schema.as_state_machine()
+
+        class Following(machine):  # type: ignore[misc]  # it is made of the document
+            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+                return {"headers": dict(server.headers)}
+
+            def validate_response(self, response: Any, case: Any, *_: Any, **options: Any) -> None:
+                followed.append(case.operation.label)
+                case.validate_response(response, excluded_checks=LEFT_OUT, transport_kwargs=options)
+
+        Following.run(settings=settings(BOUNDED, max_examples=20, stateful_step_count=6))
+        assert len(followed) >= 40

@@ -94,7 +94,7 @@ async def test_what_a_slow_reader_has_not_taken_is_not_read(journal: Journal) ->
 
         run.stream = counted
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        texts: Any = streams._events(service, run, 0, "none", Principal("p", Role.VIEWER), gone, final=False)
+        texts: Any = streams._events(service, run, (0, 0), "none", Principal("p", Role.VIEWER), gone, final=False)
         for _ in range(5):
             await anext(texts)
         assert len(asked) <= 6

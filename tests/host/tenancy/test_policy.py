@@ -391,10 +391,7 @@ def test_wider_is_what_allows_more() -> None:
 
 
 HERE, BUDGETS, RATES = "host/tenancy/test_policy.py", "hostile/test_budgets.py", "hostile/test_rates.py"
-EVENTS = (
-    "host/worker/test_waiting_events.py",
-    "test_more_events_than_may_wait_are_refused_to_their_sender",
-)
+EVENTS = ("host/worker/test_waiting_events.py", "test_more_events_than_may_wait_are_refused_to_their_sender")
 SCHEDULES = ("host/worker/test_schedules.py", "test_a_tenants_schedules_keep_within_its_policy")
 SUMS = "hostile/test_sums.py"
 # Which test runs into a bound that is not among `CASES`.
@@ -416,12 +413,8 @@ ELSEWHERE = {
     "blocked_runs": (SUMS, "test_nothing_starts_beside_so_many_blocked_runs"),
     "concurrent_runs": (BUDGETS, "test_runs_that_a_step_begins_have_so_many_places_too"),
     "queued_runs": ("host/worker/test_admission.py", "test_runs_beyond_the_bound_wait_and_begin_in_order"),
-    "waiting_events": EVENTS,
-    "waiting_event_bytes": EVENTS,
-    "tenant_waiting_events": EVENTS,
-    "tenant_waiting_event_bytes": EVENTS,
-    "schedules": SCHEDULES,
-    "schedule_every_s": SCHEDULES,
+    **{f"{of}waiting_event{what}": EVENTS for of in ("", "tenant_") for what in ("s", "_bytes")},
+    **dict.fromkeys(("schedules", "schedule_every_s"), SCHEDULES),
     "host_closures": ("host/steps/test_host_closures.py", "test_it_needs_the_leave_of_the_policy"),
 }
 

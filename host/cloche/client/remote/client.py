@@ -56,7 +56,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
     @property
     def schedules(self) -> RemoteSchedules:
         """As `Client.schedules`."""
-        return RemoteSchedules(self)
+        return RemoteSchedules(self, self._tenant, self._server.world)
 
     async def start(
         self,

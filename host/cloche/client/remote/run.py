@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloche.client.records import Places, RunRecord
+from cloche.client.records import Places, RunRecord, position_of, position_text
 from cloche.client.remote.forms import row_of
 from cloche.client.remote.transport import segment, values
 from cloche.client.runs import Run
@@ -15,6 +15,7 @@ from cloche.engines import Code
 from cloche.errors import NotFound, StoreUnavailable, UsageError
 from cloche.history import Record, RunKey, Seq
 from cloche.history.check import decode_sequence
+from cloche.history.ids import history_key, history_number
 from cloche.history.payloads import split
 from cloche.history.records import IN_PARTS, genesis, unpack_record
 from cloche.history.values import decode
@@ -99,8 +100,9 @@ class RemoteRun(Run):
     async def code(self) -> Code:
         raise UsageError("a server gives the source and the graph of a run, and not its bundle")
 
-    async def records(self, after: int = 0, limit: int = 100) -> list[Record]:
+    async def records(self, after: int = 0, limit: int = 100, *, history: int | None = None) -> list[Record]:
         """A page, verified; where it does not begin at the first record, from the record before it on."""
+        self._check_newest(history)
         before = 1 if after else 0
         items = await self._stored(after - before, limit + before)
         if not items:
@@ -112,25 +114,35 @@ class RemoteRun(Run):
             previous = hash
         return found
 
-    async def history(self, from_seq: int = 0) -> list[RunRecord]:
+    async def history(self, from_seq: int = 0, *, history: int | None = None) -> list[RunRecord]:
+        self._check_newest(history)
         found: list[RunRecord] = []
         places = Places(self.records)
         while page := await self.records(found[-1].seq if found else from_seq, PAGE_RECORDS - 1):
             found += [await places.placed(one) for one in page]
         return found
 
-    async def stream(self, from_seq: int = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
+    async def stream(self, from_seq: int | tuple[int, int] = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
         """As `Run.stream`. Where the line breaks, it goes on with the record after the last that came."""
+        position = (history_number(self._key), from_seq) if isinstance(from_seq, int) else from_seq
         previous: bytes | None = None
-        places = Places(self.records)
-        async for seq, packed, hash in self._items(from_seq, final=final):
-            if previous is None:
-                before = await self._stored(seq - 2, 1) if seq > 1 else []
-                previous = before[0][1] if before else genesis((await self.row()).key)
+        places: Places | None = None
+        async for history, seq, packed, hash in self._items(position, final=final):
+            if places is None or seq == 1:
+                places = Places(self.records, history)
+            if seq == 1:
+                previous = genesis(history_key(self._key, history))
+            elif previous is None:
+                [(_, previous)] = await self._stored(seq - 2, 1)
             yield await places.placed(await self._record(packed, hash, previous, seq))
             previous = hash
 
     # ---- inside ----
+
+    @staticmethod
+    def _check_newest(history: int | None) -> None:
+        if history is not None:
+            raise UsageError("a server gives pages of the newest history: stream the run from the history you want")
 
     @property
     def _place(self) -> str:
@@ -152,31 +164,35 @@ class RemoteRun(Run):
             parts = dict(split(answer.content).parts)
         return unpack_record(packed, hash, previous=previous, expected=Seq(seq), find=parts.get)
 
-    async def _items(self, after: int, *, final: bool) -> AsyncIterator[tuple[int, bytes, bytes]]:
-        async for seq, data in self._events(after, "stored", final=final):
+    async def _items(self, after: tuple[int, int], *, final: bool) -> AsyncIterator[tuple[int, int, bytes, bytes]]:
+        async for (history, seq), data in self._events(after, "stored", final=final):
             [(packed, hash)] = decode_sequence(base64.b64decode(data))
-            yield seq, packed, hash
+            yield history, seq, packed, hash
 
     async def _numbers(self, after: int, *, final: bool) -> AsyncIterator[int]:
-        async for seq, _ in self._events(after, "none", final=final):
+        history = history_number((await self.row()).key)
+        async for (_, seq), _ in self._events((history, after), "none", final=final):
             yield seq
 
-    async def _events(self, after: int, bodies: str, *, final: bool) -> AsyncIterator[tuple[int, str]]:
+    async def _events(
+        self, after: tuple[int, int], bodies: str, *, final: bool
+    ) -> AsyncIterator[tuple[tuple[int, int], str]]:
         """The number and the data of each record of the stream, over all breaks of the line.
 
         Raises:
             StoreUnavailable: it broke several times running before anything came.
         """
         broken = 0
-        parameters = {"bodies": bodies, "until": "ended" if final else "stopped", "after": after}
+        parameters = {"bodies": bodies, "until": "ended" if final else "stopped", "after": after[1]}
         while True:
             try:
-                headers = {"Accept": "text/event-stream", **({"Last-Event-ID": str(after)} if after else {})}
+                seen = {"Last-Event-ID": position_text(*after)} if any(after) else {}
+                headers = {"Accept": "text/event-stream", **seen}
                 async with self._runs.stream(f"{self._place}/events", headers, parameters) as answer:
                     async for kind, id, data in _parsed(answer):
                         if kind == "stopped":
                             return
-                        after, broken = int(id), 0
+                        after, broken = position_of(id) or after, 0
                         yield after, data
                     if answer.status_code == 204:
                         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.remote.run import RemoteRun
@@ -17,8 +16,12 @@ from cloche.operations.schedules import FiringInfo, ScheduleInfo, spec_of
 if TYPE_CHECKING:
     import builtins
 
-    from cloche.client.remote.client import RemoteRuns
-    from cloche.client.schedules import Schedule
+    from typing_extensions import Unpack
+
+    from cloche.client.remote.run import Asking
+    from cloche.client.schedules import Schedule, Times
+    from cloche.history import TenantId
+    from cloche.run.clock import World
     from cloche.store import Version
     from cloche_codegen import Workflow
 
@@ -26,40 +29,28 @@ if TYPE_CHECKING:
 class RemoteSchedules:
     """Each method raises as the one of `Schedules` whose name it has. The server knows by the token who does it."""
 
-    def __init__(self, runs: RemoteRuns) -> None:
+    def __init__(self, runs: Asking, tenant: TenantId, world: World) -> None:
         self._runs = runs
+        self._tenant = tenant
+        self._world = world
 
     async def put(
-        self,
-        id: str,
-        workflow: str | Version | Workflow,
-        *,
-        cron: str | None = None,
-        every: timedelta | float | None = None,
-        at: datetime | timedelta | str | None = None,
-        tz: str = "UTC",
-        input: Any = None,
-        overlap: str = "skip",
-        catch_up: str = "latest",
-        catch_up_max: int = 100,
-        jitter_s: float = 0,
-        by: str = "",
+        self, id: str, workflow: str | Version | Workflow, *, input: Any = None, by: str = "", **times: Unpack[Times]
     ) -> ScheduleInfo:
         """As `Schedules.put`."""
         named = workflow if isinstance(workflow, str) else workflow.id
-        times: dict[str, Any] = {"cron": cron, "every": every, "at": at, "tz": tz, "jitter_s": jitter_s}
-        rules: dict[str, Any] = {"overlap": overlap, "catch_up": catch_up, "catch_up_max": catch_up_max}
-        spec = spec_of(named, now=self._runs._server.world.now(), **times, **rules)
+        spec = spec_of(named, now=self._world.now(), **times)
+        body: dict[str, Any] = {"workflow": named, "input": plain(input, "input"), **times}
         if spec.at is not None:
-            times["at"] = instant(spec.at)
-        times["every"] = None if spec.every_ms is None else spec.every_ms / 1000
-        body = {"workflow": named, "input": plain(input, "input"), **times, **rules}
+            body["at"] = instant(spec.at)
+        if spec.every_ms is not None:
+            body["every"] = spec.every_ms / 1000
         return _info(await self._runs.ask("PUT", _place(id), body))
 
     async def put_all(self, of: Sequence[Schedule]) -> None:
         """As `Schedules.put_all`."""
         for one in of:
-            more = {name: value for name, value in vars(one).items() if name not in ("id", "workflow")}
+            more: Any = {name: value for name, value in vars(one).items() if name not in ("id", "workflow")}
             await self.put(one.id, one.workflow, **more)
 
     async def pause(self, id: str, *, by: str = "") -> ScheduleInfo:
@@ -73,7 +64,7 @@ class RemoteSchedules:
     async def fire(self, id: str) -> RemoteRun:
         """As `Schedules.fire`."""
         made = values(await self._runs.ask("POST", f"{_place(id)}/fire"))
-        return RemoteRun(self._runs, run_key(made["id"], self._runs.tenant_id), self._runs._server.world)
+        return RemoteRun(self._runs, run_key(made["id"], self._tenant), self._world)
 
     async def delete(self, id: str, *, by: str = "") -> None:
         """As `Schedules.delete`."""

@@ -26,8 +26,8 @@ from cloche.engines.direct.encoding import Data, Encoded
 # What a run changes in the prelude's modules.
 _STATE: Final[dict[str, tuple[str, ...]]] = {
     "_loop": (
-        "_answers", "_entry", "_is_native", "_is_overdue", "_known", "_main", "_result_types", "_run", "_started", "_state",
-        "_state_types", "_taking", "begun",
+        "_answers", "_entry", "_is_native", "_is_overdue", "_is_told_to_end", "_known", "_main", "_result_types", "_run",
+        "_started", "_state", "_state_types", "_taking", "begun",
     ),
     "_hooks": ("_open",),
     "_blocks": ("_blocks",),

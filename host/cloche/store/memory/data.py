@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
+from cloche.store.memory.remote_data import RemoteData
 from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.protocol import Version, WorkerRow
@@ -41,6 +42,7 @@ class MemoryData:
     deliveries: dict[int, Delivery] = field(default_factory=dict)  # by id
     last_delivery: int = 0
     received: dict[tuple[TenantId, str], tuple[str, TimeMs]] = field(default_factory=dict)  # run and time, by id
+    remote: RemoteData = field(default_factory=RemoteData)
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)

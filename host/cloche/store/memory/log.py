@@ -8,7 +8,7 @@ from itertools import islice
 
 from cloche.history.ids import BY_SCHEDULES, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.memory.data import Facet
 from cloche.store.memory.webhooks import note_stop
@@ -53,10 +53,11 @@ class MemoryLog(Facet):
             self._data.inbox.resolve(inbox_id, GRANTED)
         for post in append.posts:
             self._data.inbox.post(post, append.at)
+        self._data.remote.follow(append)
         if append.marks:
             self._data.marks.setdefault(append.key, {}).update(append.marks)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
-        if append.status in FINAL:
+        if append.status in OVER:
             self._data.inbox.end_events(append.key)
         return None
 

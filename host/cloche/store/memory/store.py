@@ -14,6 +14,7 @@ from cloche.store.memory.listings import MemoryListings
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
 from cloche.store.memory.operators import MemoryOperators
+from cloche.store.memory.remote import MemoryRemoteTasks
 from cloche.store.memory.schedules import MemorySchedules
 from cloche.store.memory.tokens import MemoryTokens
 from cloche.store.memory.webhooks import MemoryWebhooks
@@ -32,6 +33,7 @@ class MemoryStore(
     MemoryTokens,
     MemorySchedules,
     MemoryWebhooks,
+    MemoryRemoteTasks,
 ):
     """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from cloche.status import FINAL
+from cloche.status import FINAL, OVER
 from cloche.store.inbox import ENDED, Post
 from cloche.store.postgres.blobs import Name, columns, named
 from cloche.store.postgres.parts import Known, Parts
+from cloche.store.postgres.remote import sent_columns
 from cloche.store.postgres.statements import FEW_RECORDS, RECORD
 from cloche.store.protocol import Append
 from cloche.store.usage import Metered, Usage
@@ -25,6 +26,7 @@ def is_plain(append: Append) -> bool:
         and append.code is None
         and append.status not in FINAL
         and not (append.taken or append.awaited or append.unawaited or append.posts or append.marks)
+        and not (append.sent or append.returned)
         and all(record.payload is None for record in append.records)
     )
 
@@ -97,12 +99,14 @@ class Everything:
             *_columns(records, 8),
             *_columns([(place, id) for place, append in appends for id in append.taken], 2),
             *_columns([(n, place) for n, name in enumerate(self.sent, 1) for place in self._needing[name]], 2),
-            [append.status in FINAL for _, append in appends],
+            [append.status in OVER for _, append in appends],
             *_columns([(place, *_names(append), name) for place, append in appends for name in _closed(append)], 4),
             *_columns([(place, *_names(append), name) for place, append in appends for name in append.awaited], 4),
             ENDED,
             *_columns([_post(place, append, post) for place, append in appends for post in append.posts], 7),
             *_columns([(n, a.key.tenant, *mark) for n, a in appends for mark in a.marks.items()], 4),
+            *_columns([(n, *_names(a), call) for n, a in appends for call in a.returned], 4),
+            *_columns([row for n, a in appends for row in sent_columns(n, a)], 12),
         ]
 
 

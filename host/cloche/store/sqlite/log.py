@@ -10,7 +10,7 @@ from typing import TypeVar
 from cloche.errors import BrokenChain, HistoryError
 from cloche.history.ids import FIRED, SCHEDULED, Path, RunKey, Seq, TenantId
 from cloche.history.records import Record, genesis, unpack_record
-from cloche.status import FINAL, RunStatus
+from cloche.status import OVER, RunStatus
 from cloche.store.inbox import GRANTED
 from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
@@ -20,6 +20,7 @@ from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
+from cloche.store.sqlite.remote import follow_remote
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 from cloche.text import ID_SEPARATOR
 
@@ -90,8 +91,10 @@ class SqliteLog(Facet):
             db.executemany(_MARK, [(run_id, *mark, append.key.tenant) for mark in append.marks.items()])
         if append.posts:
             leave(db, append.posts, append.at)
+        if append.sent or append.returned:
+            follow_remote(db, append)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
-        if append.status in FINAL:
+        if append.status in OVER:
             end_events(db, append.key)
         return None
 

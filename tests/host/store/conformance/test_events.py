@@ -180,6 +180,18 @@ async def test_a_run_that_has_ended_takes_no_event(store: Store) -> None:
 
 
 @in_loop
+async def test_events_that_wait_stay_when_a_run_goes_on_as_a_new_history(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    await waiting(store, log, "go")
+    await send(store, "plain")
+    await send(store, "kept", kept=True)
+    assert await store.commit([log.append(Kind.RUN_CONTINUED_AS_NEW, status="continued")]) == [None]
+    assert [row.token for row in await store.requests()] == ["plain", "kept"]
+    with pytest.raises(NotSuspended, match="has ended"):
+        await send(store, "late", bounds=WIDE)
+
+
+@in_loop
 async def test_a_refused_request_made_again_is_new(store: Store) -> None:
     await committed(store, "r1")
     await store.post(key(), "resume", b"1", "t", at(1), kept=True)

@@ -16,6 +16,10 @@ GRANT INSERT, UPDATE, DELETE ON cloche.awaited, cloche.waiting_events TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.inbox, cloche.workers, cloche.versions, cloche.checkpoints, cloche.tokens TO {role};
 
+GRANT INSERT, UPDATE, DELETE ON cloche.remote_tasks TO {role};
+
+GRANT INSERT ON cloche.remote_secret TO {role};
+
 GRANT INSERT ON cloche.audit_log TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};

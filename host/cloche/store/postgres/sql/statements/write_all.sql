@@ -104,6 +104,25 @@ WITH a AS MATERIALIZED (
     FROM outcome, unnest($67::bigint[], $68::text[], $69::text[], $70::text[]) AS m(ord, tenant, name, value)
     WHERE ids[m.ord] <> 0
     ON CONFLICT (run_id, name, tenant) DO UPDATE SET value = excluded.value
+), returned AS (
+    DELETE FROM cloche.remote_tasks AS t USING outcome,
+        unnest($71::bigint[], $72::text[], $73::text[], $74::bigint[]) AS r(ord, tenant, run, call)
+    WHERE t.tenant = r.tenant AND t.run = r.run AND t.call = r.call AND ids[r.ord] <> 0
+), sent AS (
+    INSERT INTO cloche.remote_tasks AS t (
+        tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, body
+    )
+    SELECT s.tenant, s.run, s.call, s.seq, s.step, s.path, s.sent_at, s.silence_ms, s.timeout_ms, s.is_pushed,
+        s.body
+    FROM outcome, unnest(
+        $75::bigint[], $76::text[], $77::text[], $78::bigint[], $79::bigint[], $80::text[], $81::bytea[],
+        $82::bigint[], $83::bigint[], $84::bigint[], $85::boolean[], $86::bytea[]
+    ) AS s(ord, tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, body)
+    WHERE ids[s.ord] <> 0
+    ON CONFLICT (tenant, run, call) DO UPDATE SET
+        seq = excluded.seq, step = excluded.step, path = excluded.path,
+        sent_at = excluded.sent_at, silence_ms = excluded.silence_ms, timeout_ms = excluded.timeout_ms,
+        is_pushed = excluded.is_pushed, body = excluded.body, holder = NULL, taken_at = NULL, beat = 0
 ), ended AS MATERIALIZED (
     SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
 ), awaited_by_ended AS (
