@@ -28,7 +28,6 @@ class Scope:
     __slots__ = (
         "_chars",
         "_on_line",
-        "_open",
         "_rest",
         "attempt",
         "dropped",
@@ -46,7 +45,6 @@ class Scope:
         self.queued_ms = 0  # how long it waited for a thread
         self.lines: list[tuple[int, str]] = []
         self.dropped = 0
-        self._open = True
         self._chars = 0
         self._rest = ""  # what was printed of a line that has not ended
         self._on_line = on_line  # called when the first line comes after `take`; in any thread
@@ -61,7 +59,7 @@ class Scope:
 
     def line(self, level: int, text: str) -> None:
         """One line, or several that belong together."""
-        if not self._open or self._on_line is None:
+        if self._on_line is None:
             return
         text = text[:LINE_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
         if len(self.lines) >= LINES_MAX or self._chars + len(text) > CHARS_MAX:
@@ -82,7 +80,7 @@ class Scope:
         """The attempt has ended: what a thread of it still prints belongs to nothing."""
         if self._rest:
             self.printed("\n")
-        self._open = False
+        self._on_line = None  # what it is called on has this: the collector is left no circle for each attempt
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("cloche_scope", default=None)
