@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hostile.platform import ENGINES, Mode, javascript
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
-from support.histories import at
 
 from cloche import Limits, Policy, Run, StepContext, create_step
 from cloche.errors import DeployRefused, LimitExceeded, StoreFull
