@@ -23,8 +23,6 @@ from cloche.history.ids import CallId, Path, RunKey, Seq, TimeMs
 from cloche.history.lifecycles import RunPhase, follow
 from cloche.history.marks import MARKING, STEP, marks_of, step_of
 from cloche.history.messages import (
-    EVENTS,
-    LOG_LEVELS,
     CallStep,
     CancelRequested,
     ChildEnded,
@@ -40,7 +38,6 @@ from cloche.history.messages import (
     StepFailed,
     StepResumed,
     StepSuspended,
-    WriteLog,
     unpack_event,
 )
 from cloche.history.notes import (
@@ -57,7 +54,7 @@ from cloche.history.notes import (
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
 from cloche.history.places import Places
-from cloche.history.reading import Message, unpack_started
+from cloche.history.reading import Message, last_error, unpack_started
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
 from cloche.history.values import ABI, decode, encode_plain
 from cloche.status import RunStatus
@@ -68,7 +65,6 @@ OVERDUE = "the deadline of the run has passed"  # the reason of a cancellation; 
 CANCELED = "Canceled"  # the name of what is raised in code that is told to end
 FIVE_ITEMS = 0x85  # the head of a CBOR array of five: an event that carries state
 AT_ONCE = 500  # commands that are taken before whoever makes the turn may do something else: about 5 ms
-_LAST_WORDS_MAX = 500  # characters
 _WITH_STATE = (Kind.STEP_COMPLETED, Kind.STEP_BAILED, Kind.STEP_SUSPENDED)
 _BESIDE_CALLS = (
     Kind.LATE_RESULT,
@@ -418,7 +414,7 @@ class RunMachine:
             failure = Failure(
                 "Deadlock",
                 "the workflow waits for something that nothing outside will ever answer: no step, timer, hook or "
-                "child is open, and it has neither returned nor raised" + _last_error(self._batch.records),
+                "child is open, and it has neither returned nor raised" + last_error(self._batch.records),
             )
             self.add_note(RunStopped(now, failure))
 
@@ -443,14 +439,3 @@ class RunMachine:
             event = unpack_event(record.body)
             assert isinstance(event, StepCompleted | StepBailed | StepSuspended)
             self.state.update(event.state or {})
-
-
-def _last_error(records: Sequence[Record]) -> str:
-    """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
-    for record in reversed(records):
-        if record.kind in EVENTS:
-            break
-        line = unpack_command(record.body) if record.kind is Kind.LOG_LINE else None
-        if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
-            return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
-    return ""

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from cloche.errors import HistoryError
-from cloche.history.messages import COMMANDS, MESSAGE_TYPES, Command, Event, Started, unpack_event
+from cloche.history.messages import (
+    COMMANDS,
+    EVENTS,
+    LOG_LEVELS,
+    MESSAGE_TYPES,
+    Command,
+    Event,
+    Started,
+    WriteLog,
+    unpack_event,
+)
 from cloche.history.notes import AnyNote, unpack_note
 from cloche.history.output import unpack_command
-from cloche.history.records import Record
+from cloche.history.records import Kind, Record
+
+_LAST_WORDS_MAX = 500  # characters
 
 Message: TypeAlias = Event | Command | AnyNote
 
@@ -36,3 +49,14 @@ def unpack_started(data: bytes) -> Started:
     if not isinstance(event, Started):
         raise HistoryError(f"a run cannot begin with '{event.abi_name}'")
     return event
+
+
+def last_error(records: Sequence[Record]) -> str:
+    """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
+    for record in reversed(records):
+        if record.kind in EVENTS:
+            break
+        line = unpack_command(record.body) if record.kind is Kind.LOG_LINE else None
+        if isinstance(line, WriteLog) and LOG_LEVELS[line.level] == "error":
+            return f". The last error that it logged: {line.text[:_LAST_WORDS_MAX]}"
+    return ""

@@ -20,6 +20,7 @@ from cloche.run.remote import Told
 from cloche.store import CHILD_ENDED, GRANTED, REMOTE, START, InboxMark, InboxRow
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.looks import OneAtATime
+from cloche.worker.remote_watch import RemoteWatch
 from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
 from cloche.worker.schedules import ScheduleRunner
 from cloche.worker.start_request import StartRequest
@@ -34,7 +35,8 @@ log = logging.getLogger("cloche")
 
 
 class Inbox:
-    """Looks at what is new when another process wrote. `runs` has what waits for each run, `schedules` begin more."""
+    """Looks at what is new when another process wrote. `runs` has what waits for each run, `schedules` begin more,
+    `remote` waits for what is performed elsewhere."""
 
     def __init__(self, services: RunServices, starting: Starting, requests: Requests, new_runs: NewRuns) -> None:
         self.runs = RunInboxes(services, starting, self._take)
@@ -45,6 +47,7 @@ class Inbox:
         self._closed = False
         self.look = OneAtATime(self._look)
         self.schedules = ScheduleRunner(services, new_runs.policies, self.look_soon)
+        self.remote = RemoteWatch(services, on_posted=self.look_beside)
         self._mark: InboxMark | None = None
         self._marked_by = ""  # the name that the mark was given to
         self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet

@@ -48,7 +48,6 @@ from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
-from cloche.worker.remote_watch import RemoteWatch
 from cloche.worker.requests import Requests
 from cloche.worker.retry_request import RETRIED, Retry, planned, records_to_retry
 from cloche.worker.skew import SKEW_MAX_S
@@ -167,7 +166,6 @@ class Worker:
             self._registered,
         )
         self.inbox = Inbox(self.services, self.starting, self.requests, self.new_runs)
-        self.remote = RemoteWatch(self.services, on_posted=self.inbox.look_beside)
 
     def _drivers(self, callbacks: Callbacks) -> Drivers:
         return Drivers(
@@ -235,7 +233,7 @@ class Worker:
         try:
             await self.claims.begin()
             await policies_in_force(self.store, self.services.world.now(), self.new_runs.policies.in_force)
-            self.remote.begin()
+            self.inbox.remote.begin()
         except BaseException:
             end_capture()
             self.cells.end()
@@ -250,7 +248,7 @@ class Worker:
         """Execute these too, from now on; raises as `Registry.register`."""
         self.registry.register(workflows, steps)
         self._registered()
-        self.remote.begin()
+        self.inbox.remote.begin()
 
     def _registered(self) -> None:
         """Others may want what is new here, and have asked for it already."""
@@ -308,7 +306,7 @@ class Worker:
         self.drivers.is_closing = True
         self.services.timers.close()
         self.claims.stop()
-        self.remote.stop()
+        self.inbox.remote.stop()
         await asyncio.gather(*(driver.drain(drain_timeout_s) for driver in self.drivers))
         await self.services.tasks.end(TASKS_S_MAX)
         self.services.runner.close()
@@ -324,7 +322,7 @@ class Worker:
         """Let go of everything at once, as a process that is killed: nothing more is started, recorded or announced."""
         self.drivers.is_closing = True
         await self.membership.stop_heartbeat()
-        self.remote.stop()
+        self.inbox.remote.stop()
         self.services.timers.close()
         for driver in self.drivers:
             driver.stop()

@@ -142,7 +142,7 @@ def misfit(name: str) -> str:
         ([[7], 1], NOT_A_COMMAND),
         ([None], NOT_A_COMMAND),
         ([-1], "the guest wrote a command of unknown kind -1"),
-        ([14], "the guest wrote a command of unknown kind 14"),
+        ([15], "the guest wrote a command of unknown kind 15"),
         ([12, {}], "the guest set tags that are not 1 to 64 names, each with a name, a number, a bool or null"),
         ([2, 1, "p", "n", 1, {"heartbeat": 0}], "the guest opened a hook whose options are not in the grammar"),
         ([2**80], f"the guest wrote a command of unknown kind {2**80}"),

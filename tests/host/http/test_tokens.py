@@ -60,6 +60,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/runs/{run_id}/cancel"): OPERATOR,
     ("POST", "/v1/runs/{run_id}/retry"): OPERATOR,
     ("GET", "/v1/runs/{run_id}/why"): VIEWER,
+    ("POST", "/v1/bulk"): OPERATOR,
     ("GET", "/v1/failures"): VIEWER,
     ("GET", "/v1/top"): VIEWER,
     ("GET", "/v1/runs/{run_id}/timing"): VIEWER,
