@@ -126,7 +126,7 @@ def http_first_answer(_: Scale) -> Iterator[Figure]:
 
 def http_streams(scale: Scale) -> Iterator[Figure]:
     """Streams of a run that waits, open at once, of as many principals as that needs: what the server takes then."""
-    count = min(scale.most, 10_000) // 100 * 100
+    count = min(scale.most, 10_000)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < count + 200:
         raise NotInstalled(f"{count:,} sockets need a higher limit of open files than {hard:,}: ulimit -n")
@@ -139,11 +139,11 @@ def http_streams(scale: Scale) -> Iterator[Figure]:
             line.ask("POST", "/v1/workflows/waits/runs", b'{"run_id": "r1"}')
             before = _resident_bytes(process.pid)
             lines = [Line(port, tokens[number // STREAMS_MAX]) for number in range(count)]
-            for number, one in enumerate(lines):
-                one.begin("GET", "/v1/runs/r1/events?until=ended&bodies=none")
-                if number % 100 == 99:  # as many as wait to be accepted
-                    for other in lines[number - 99 : number + 1]:
-                        other.until(b"event: record")
+            for first in range(0, count, 100):  # as many as may wait to be accepted
+                for one in lines[first : first + 100]:
+                    one.begin("GET", "/v1/runs/r1/events?until=ended&bodies=none")
+                for one in lines[first : first + 100]:
+                    one.until(b"event: record")
             after = _resident_bytes(process.pid)
             assert line.ask("GET", "/v1/runs/r1")
             for one in [line, *lines]:

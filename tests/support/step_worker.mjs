@@ -20,6 +20,7 @@ const steps = {
 };
 
 async function waited(input, ctx) {
+  writeFileSync(`${input.until}.begun`, "");
   while (!ctx.signal.aborted && !existsSync(input.until)) await pause(20);
   if (ctx.signal.aborted) writeFileSync(`${input.until}.aborted`, "");
   return "waited";

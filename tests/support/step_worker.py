@@ -33,6 +33,7 @@ async def write(data: Any, ctx: StepContext) -> str:
 
 def waited(data: Any, ctx: StepContext) -> str:
     """In a thread: the worker goes on beside it."""
+    open(data["until"] + ".begun", "w").close()
     while not ctx.abort_signal.aborted and not os.path.exists(data["until"]):
         time.sleep(0.02)
     if ctx.abort_signal.aborted:

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -284,4 +285,6 @@ def json_input(text: str, option: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{source} is not JSON: {error}", path="") from error
+        is_bare = data is text and re.fullmatch(r"[^\W\d][\w-]*", text)  # as in `--input tea`
+        quoted = f"; a text has quotes: {option} '\"{text}\"'" if is_bare else ""
+        raise InvalidInput(f"{source} is not JSON: {error}{quoted}", path="") from error

@@ -12,15 +12,19 @@ from cloche.client.tenant_runs import Runs
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT
 from cloche.history.ids import tenant_id
+from cloche.operations.finding import RunList
 from cloche.operations.stores import is_server
 from cloche.run.clock import SystemWorld, World
-from cloche.store import MEMORY, RunRow, Store, TenantUsage, Usage, check_url, open_store
+from cloche.store import MEMORY, Store, TenantUsage, Usage, check_url, open_store
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from typing_extensions import Unpack
+
     from cloche.client.ports import Connection
+    from cloche.client.sought import RunQuery
 
 
 class TenantRuns(Operated):
@@ -109,15 +113,25 @@ class Client(Runs):
     async def list(
         self,
         *,
-        status: str | None = None,
-        workflow: str | None = None,
         tenant: str | None = None,
+        all_tenants: bool = False,
+        text: str | None = None,
         limit: int | None = 100,
+        cursor: str | None = None,
         after: str | None = None,
-    ) -> Sequence[RunRow]:
-        """As `Runs.list`; of another tenant than its own where one is named."""
+        **query: Unpack[RunQuery],
+    ) -> RunList:
+        """As `find`; of another tenant than its own if one is named. `after`, and no cursor, is the run id to go on after:
+        with a status and a workflow alone."""
         of = Runs(self._opened, tenant or self._tenant)
-        return await of.list(status=status, workflow=workflow, limit=limit, after=after)
+        if after is None:
+            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
+        if text or all_tenants or cursor or query.keys() - {"status", "workflow"}:
+            raise UsageError(
+                "after goes with status and workflow alone: take the cursor, which is `next` of the page before"
+            )
+        status, workflow = query.get("status"), query.get("workflow")
+        return RunList([*await of.list(status=status, workflow=workflow, limit=limit, after=after)])
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
         """What tenants have used, in the order of their ids: all that have or had a run, or the one named."""

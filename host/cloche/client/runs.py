@@ -65,6 +65,7 @@ class Run(Generic[Out]):
 
     @property
     def key(self) -> RunKey:
+        """Tenant and run, as the store names it: for those who build on cloche."""
         return self._key
 
     def __repr__(self) -> str:

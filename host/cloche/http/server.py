@@ -89,6 +89,7 @@ def _listening(host: str, port: int) -> socket.socket:
             made.bind(address)
             made.listen(BACKLOG)  # whoever is told the address may connect at once
         except OSError as error:
-            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from error
+            what = f"{host}:{port} cannot be listened on: {error.strerror or error}"
+            raise UsageError(f"{what}; --port 0 takes a free one") from error
         undone.pop_all()
     return made

@@ -17,7 +17,7 @@ from cloche.operations.replay import verify
 from cloche.operations.stores import opened
 from cloche.sandbox import base_image, cache_directory
 from cloche.sandbox.process.child import Child
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store import SQLITE_REQUIRED, SQLITE_VERSION, Store, Version, WorkerRow, is_there, shown
 from cloche.tenancy import InForce
 from cloche.worker.offers import hung_steps
@@ -116,7 +116,7 @@ async def _store(where: str) -> list[Check]:
     except ClocheError as error:
         return [Check("store", False, error.message)]
     blocked = [row.key.run for row in rows if row.status == RunStatus.BLOCKED]
-    open_count = len([row for row in rows if row.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING)])
+    open_count = sum(row.status not in FINAL for row in rows)
     sound = f"{shown(where)}, {len(rows)} runs, {open_count} open, all records as written"
     damage = f"{len(findings)} findings, the first: {findings[0].problem}; see 'cloche verify'" if findings else ""
     return [

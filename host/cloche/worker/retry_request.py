@@ -45,7 +45,11 @@ async def records_to_retry(store: Store, row: RunRow) -> list[Record]:
         UsageError: it has not ended, or it succeeded.
     """
     if row.status not in RETRIED:
-        then = "move it on as it is" if row.status not in (RunStatus.SUCCESS,) else "fork it at a step to run it again"
+        then = (
+            "move it on as it is"
+            if row.status not in (RunStatus.SUCCESS,)
+            else "fork it at a step to run it again (Cloche.fork, POST /v1/runs/ID/fork)"
+        )
         raise UsageError(f"run {row.key} is {row.status}: only a run that failed or was canceled is retried; {then}")
     return await all_records(store, row.key)
 

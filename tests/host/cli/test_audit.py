@@ -119,6 +119,7 @@ NO_ACTS = {
         "runs",
         "show",
         "failures",
+        "top",
         "retry",
         "log",
         "usage",

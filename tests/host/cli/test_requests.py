@@ -32,7 +32,7 @@ def test_show_says_that_no_worker_has_the_workflow(asked: str) -> None:
         "  Start a worker that has workflow 'math': cloche worker TARGET",
         "  End the run: cloche cancel r1",
     ]
-    expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why}
+    expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why, "timing": []}
     said = cloche("show", "r1", "--store", asked, "--json").json()
     assert said.pop("reason")["kind"] == "no-worker"
     assert said == expected

@@ -20,6 +20,7 @@ PORTS = {
     "CellSource",
     "InForce",
     "Code",
+    "RunKey",
 }  # for those who build on cloche
 
 

@@ -32,6 +32,8 @@ ACTIONS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "export": lambda tenant, run: tenant.export(run),
     "retry": lambda tenant, run: tenant.retry(run),
     "why": lambda tenant, run: tenant.why(run),
+    "timing": lambda tenant, run: tenant.timing(run),
+    "upgrade": lambda tenant, run: tenant.upgrade(run, create_workflow(id="w").sleep(1).commit()),
 }
 
 

@@ -92,9 +92,6 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "STEP_LOGGED": 46,
         "ATTEMPT_QUEUED": 47,
         "ATTEMPT_SENT": 49,
-        "STEP_LOGGED": 46,
-        "ATTEMPT_QUEUED": 47,
-        "ATTEMPT_SENT": 49,
     }
 
 

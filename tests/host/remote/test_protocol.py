@@ -2,9 +2,9 @@
 
 The worker is a command that is given the URL of the server, and performs five steps: `echo` returns its input; `refuse` fails
 with `PermissionError: not here`; `write` writes 0, 1 and 2 while it runs, and returns "written"; `wait` and `wait-once` return
-"waited" when the file `input.until` is there, or when they are told to abort: then they make `input.until` + ".aborted". At
-SIGTERM it ends what it has begun, and then itself. `CLOCHE_STEP_WORKER="command …"` names another one than the two that come
-with cloche.
+"waited" when the file `input.until` is there, or when they are told to abort: then they make `input.until` + ".aborted". When
+they begin they make `input.until` + ".begun". At SIGTERM it ends what it has begun, and then itself.
+`CLOCHE_STEP_WORKER="command …"` names another one than the two that come with cloche.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def test_asked_to_end_it_ends_what_it_has_begun(command: list[str], tmp_path: Pa
     until_file = tmp_path / "go"
     with Serving(*TARGETS, store=str(tmp_path / "s.db")) as server, working(command, server.url) as worker:
         start(server, "wait", {"until": str(until_file)})
-        until(lambda: is_taken(server))
+        until(Path(f"{until_file}.begun").exists)  # it is taken before it has come there
         worker.terminate()
         until_file.touch()
         assert worker.wait(PATIENCE_S) == 0

@@ -21,6 +21,7 @@ from cloche.history import DEFAULT_TENANT, TenantId
 from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
 from cloche.history.values import plain
 from cloche.operations.filters import status_of
+from cloche.operations.finding import RunList
 from cloche.operations.forms import instant_ms
 from cloche.operations.view import RunView, Startable
 from cloche.run.clock import SystemWorld, World
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     import httpx
+    from typing_extensions import Unpack
 
+    from cloche.client.sought import RunQuery
     from cloche_codegen import Workflow
 
 
@@ -326,15 +329,20 @@ class RemoteClient(RemoteRuns):
     async def list(
         self,
         *,
-        status: str | None = None,
-        workflow: str | None = None,
         tenant: str | None = None,
+        all_tenants: bool = False,
+        text: str | None = None,
         limit: int | None = 100,
+        cursor: str | None = None,
         after: str | None = None,
-    ) -> Sequence[RunRow]:
-        """As `Client.list`."""
+        **query: Unpack[RunQuery],
+    ) -> RunList:
+        """As `Client.list`, of one tenant; without a cursor page by page until there are `limit`."""
         of: RemoteRuns = self if tenant is None else self.tenant(tenant)
-        return await RemoteRuns.list(of, status=status, workflow=workflow, limit=limit, after=after)
+        if text or all_tenants or cursor or query.keys() - {"status", "workflow"}:
+            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
+        status, workflow = query.get("status"), query.get("workflow")
+        return RunList([*await RemoteRuns.list(of, status=status, workflow=workflow, limit=limit, after=after)])
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:
         """As `Client.usage`: of those that the token reaches."""
