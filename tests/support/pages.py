@@ -122,7 +122,13 @@ class Reader:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_obey_ctrl_c,
         )
+
+
+def _obey_ctrl_c() -> None:
+    """A shell that was begun in the background ignores it, and so would all that it begins."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

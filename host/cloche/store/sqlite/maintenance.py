@@ -25,7 +25,8 @@ class SqliteMaintenance(Facet):
     async def shrink(self, pages: int) -> int:
         def write(db: sqlite3.Connection) -> int:
             [[free]] = db.execute("PRAGMA freelist_count").fetchall()
-            db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            for _ in range(min(free, pages)):  # Python's sqlite3 takes one step of the pragma, and so frees one page
+                db.execute("PRAGMA incremental_vacuum(1)")
             [[left]] = db.execute("PRAGMA freelist_count").fetchall()
             return int(free - left)
 

@@ -61,6 +61,8 @@ USES: dict[str, tuple[Use, set[str]]] = {
             "inbox_pkey",
             "inbox_of_runs",
             "awaited_pkey",
+            "awaited_by_name",
+            "remote_tasks_tenant_run_call_key",
         },
     ),
     "first events": (lambda store: store.first_events(key(), ["go"]), {"inbox_of_runs"}),
