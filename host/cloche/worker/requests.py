@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, NotSuspended, SeqConflict, StoreError
 from cloche.history import CallId, RunKey
@@ -40,6 +41,7 @@ class Requests:
         self._services = services
         self._starting = starting
         self._listeners = listeners
+        self._being_canceled: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     async def cancel(self, key: RunKey, reason: str, request: int | None = None) -> None:
         """Ask for the end of a run. One that has ended, or is about to, is left alone; one that is blocked ends at once.
@@ -49,6 +51,11 @@ class Requests:
             HistoryError, DamagedStore: it is blocked, and its records cannot be read.
             LeasedElsewhere, LeaseLost: another worker executes it.
         """
+        # One after the other: of a run that is blocked each would take up what the other one is about to end.
+        async with self._being_canceled.setdefault(key, asyncio.Lock()):
+            await self._cancel(key, reason, request)
+
+    async def _cancel(self, key: RunKey, reason: str, request: int | None) -> None:
         driver = None
         try:
             if (driver := await self._starting.wake(key)) is not None:
@@ -68,12 +75,12 @@ class Requests:
             try:
                 await self._starting.cancel_undriven(row, reason, request)
             except SeqConflict:  # it begins here just now
-                await self.cancel(key, reason, request)
+                await self._cancel(key, reason, request)
             return None
         if row is not None and row.status not in FINAL and not (driver is not None and is_told_to_end(driver.machine)):
             if row.owner in (None, self._services.ownership.worker):  # it was taken up here meanwhile
                 await asyncio.sleep(0)
-                return await self.cancel(key, reason, request)
+                return await self._cancel(key, reason, request)
             message = f"run {key} was taken up by another worker just now"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         if request is not None:
