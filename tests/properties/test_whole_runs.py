@@ -116,6 +116,7 @@ def test_the_flows_reach_what_they_are_to_reach() -> None:
         Kind.RUN_CANCELED_BY_CODE,
         Kind.TAGGED,
         Kind.DEADLINE_SET,
+        Kind.RUN_CONTINUED_AS_NEW,
     }  # of code, not of graphs
     others = {Kind.HOOK_FAILED, Kind.LOG_LINE, Kind.CALL_ABANDONED, Kind.RUN_UPGRADED, Kind.PATCHED}
     wanted = {"success", "failed", "canceled"} | {kind.name for kind in (EVENTS | COMMANDS) - native - others}
