@@ -14,7 +14,7 @@ from simulation.scenario import PARENTS, Action, Scenario, generated, shrunk
 
 SEEDS = 100
 SEEDS_OF_PARENTS = 30
-SEEDS_PER_MUTATION = 120
+SEEDS_PER_MUTATION = 200
 
 FOUND = {
     "a request that another worker accepted was accepted again": Scenario(
