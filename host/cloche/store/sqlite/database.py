@@ -180,10 +180,11 @@ class Database:
             return result
 
         result = await self._on_writer(lambda: self._patiently(call))
-        asyncio.get_running_loop().run_in_executor(self._readers.pool, self._copy_wal)  # nobody waits but `close`
+        asyncio.get_running_loop().run_in_executor(self._readers.pool, self.copy_wal)  # nobody waits but `close`
         return result
 
-    def _copy_wal(self) -> None:
+    def copy_wal(self) -> None:
+        """Have what the WAL holds in the file, as far as no reader is in the way: on a reader's thread."""
         with suppress(StoreError), self.translated():  # then the next one who writes does it
             self._reader().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 

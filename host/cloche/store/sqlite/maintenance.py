@@ -30,7 +30,9 @@ class SqliteMaintenance(Facet):
             [[left]] = db.execute("PRAGMA freelist_count").fetchall()
             return int(free - left)
 
-        return await self._database.write_beside(write)
+        freed = await self._database.write_beside(write)
+        await self._database.beside(self._database.copy_wal)  # until then the file is as long as it was
+        return freed
 
     async def back_up(self, target: Path) -> int:
         return await self._database.beside(lambda: backup.back_up(self._database.path, target))
