@@ -1,4 +1,4 @@
-"""Puts the built guest and the compiler of TypeScript into wheels and source distributions; what `hatchling` calls while it builds them.
+"""Puts the built guest and the compiler of TypeScript into wheels and source distributions: `hatchling` calls it.
 
 From a checkout without a built guest it is built now, and only then are compiler and runtime asked for. From a source
 distribution it is there already.

@@ -96,7 +96,14 @@ def _fetched(one: Package, python: PythonSources, cache: Path, progress: Progres
     if folder.exists():
         return folder
     with reported(progress, f"download {one.name} {one.version}"), tempfile.TemporaryDirectory(dir=cache) as work:
-        npm = [*_npm(python, cache, progress), "pack", f"{one.name}@{one.version}", "--silent", "--cache", f"{work}/npm"]
+        npm = [
+            *_npm(python, cache, progress),
+            "pack",
+            f"{one.name}@{one.version}",
+            "--silent",
+            "--cache",
+            f"{work}/npm",
+        ]
         run(npm, Path(work), {})
         archive = next(Path(work).glob("*.tgz"))
         digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()

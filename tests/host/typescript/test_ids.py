@@ -14,7 +14,7 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(IDS.read_text())
 _STEP_CALL = re.compile(r'WORKFLOW_USE_STEP"\)\]\("(step//[^"]+)"(?:, \(\) => \(\{ ([^}]*) \}\))?\)')
 _CLASS = re.compile(r'"(class//[^"]+)"')
 
-# What an author reads there is taken along here: the plugin looks for names of the whole file, and leaves methods of objects out.
+# What is read there is taken along here: the plugin looks for names of the whole file, and leaves methods of objects out.
 CLOSURES_OF_OURS = {
     "step//./shadows//shadowed/used": ["value"],
     "step//./shadows//shadowed/destructured": ["value"],

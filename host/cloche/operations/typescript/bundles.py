@@ -8,13 +8,15 @@ from pathlib import Path
 
 from cloche.engines import CellSource
 from cloche.errors import TargetError
-from cloche.operations.typescript.compiling import EXPORT, compile_with
+from cloche.operations.typescript.compiling import EXPORT, Compiled, compile_with
 from cloche.operations.typescript.resolving import Disk
 
 ENDINGS = frozenset([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx"])
 BYTES_MAX = 16 << 20  # of the sources of one bundle, on this machine
 SCRIPT_BYTES_MAX = 64 << 20
+COMMON = "var exports = {}, module = { exports }; "  # what scripts of builders may speak of, on their first line
 _WORKFLOW = re.compile(r'__private_workflows\.set\("([^"\\\n]{1,400})"')
+_DIRECTIVE = re.compile(r"""^\s*(["'])use (?:workflow|step)\1""", re.MULTILINE)
 _STEP = re.compile(r"""WORKFLOW_USE_STEP["']\)\]\(\s*"([^"\\\n]{1,400})\"""")
 _IN_TEXT = re.compile(r"(?:const|var|let) workflowCode\d* = (`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\")", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]+\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|.)", re.DOTALL)
@@ -37,16 +39,39 @@ def read_bundle(engine: CellSource, file: Path) -> Bundle:
         TargetError: there is no such file, or it is neither.
         CompileError: it cannot be compiled.
     """
-    if file.suffix not in ENDINGS:
+    if not is_script(file):
         raise TargetError(f"{file} is neither TypeScript nor JavaScript", target=str(file))
     text = _text(file)
     script = script_in(text)
     if script is not None:
         return of_script(script)
-    disk = Disk(file)
-    made = compile_with(engine, disk.entry(disk.path_of(file)), disk, BYTES_MAX)
+    made = compile_on_disk(engine, file)
     ids = [one.id for one in made.workflows]
     return Bundle(made.source, by_name(ids), tuple(one.id for one in made.steps))
+
+
+def is_script(path: str | Path) -> bool:
+    """Whether it is called as TypeScript or JavaScript is."""
+    return Path(path).suffix in ENDINGS
+
+
+def is_marked(file: Path, text: str) -> bool:
+    """Whether a file is one of bundles, and not a module whose default export is the workflow."""
+    return file.suffix not in (".js", ".mjs") or script_in(text) is not None or _DIRECTIVE.search(text) is not None
+
+
+def compile_on_disk(engine: CellSource, file: Path) -> Compiled:
+    """What a file of this machine becomes, with what it imports. Blocks.
+
+    Raises:
+        TargetError: there is no such file, or it is neither TypeScript nor JavaScript.
+        CompileError: it cannot be compiled.
+    """
+    if not is_script(file):
+        raise TargetError(f"{file} is neither TypeScript nor JavaScript", target=str(file))
+    _text(file)
+    disk = Disk(file)
+    return compile_with(engine, disk.entry(disk.path_of(file)), disk, BYTES_MAX)
 
 
 def script_in(text: str) -> str | None:
@@ -59,7 +84,7 @@ def script_in(text: str) -> str | None:
 def of_script(script: str) -> Bundle:
     """The bundle of a compiled script."""
     ids = list(dict.fromkeys(_WORKFLOW.findall(script)))
-    return Bundle(f"{script}\n{EXPORT}", by_name(ids), tuple(dict.fromkeys(_STEP.findall(script))))
+    return Bundle(f"{COMMON}{script}\n{EXPORT}", by_name(ids), tuple(dict.fromkeys(_STEP.findall(script))))
 
 
 def by_name(ids: list[str]) -> dict[str, str]:

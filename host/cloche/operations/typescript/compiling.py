@@ -1,4 +1,4 @@
-"""The compiler's host: it is code of the JavaScript guest, asks for files as a workflow asks for steps, and has the limits here."""
+"""The compiler's host: it runs in the JavaScript guest, asks for files as a workflow does for steps, and is bounded here."""
 
 from __future__ import annotations
 

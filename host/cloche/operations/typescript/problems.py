@@ -9,7 +9,7 @@ from typing import Any
 from cloche.errors import CompileError
 
 TOLD_MAX = 20  # problems that a message has
-LINE_CHARS = 200
+_TEXTS = (("file", 300), ("message", 1000), ("text", 200))  # and how long each may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class CompileProblem:
     def of(cls, data: Any) -> CompileProblem:
         """From what the compiler gave, which a stranger's text may have led astray: so it is cut to what it should be."""
         get = data.get if isinstance(data, dict) else {}.get
-        numbers = [value if type(value := get(name)) is int and value > 0 else 1 for name in ("line", "column")]
-        texts = [str(get(name) or "")[:most] for name, most in (("message", 1000), ("text", LINE_CHARS))]
-        return cls(str(get("file") or "?")[:300], *numbers, *texts)
+        line, column = (value if type(value := get(name)) is int and value > 0 else 1 for name in ("line", "column"))
+        file, message, text = (str(get(name) or "")[:most] for name, most in _TEXTS)
+        return cls(file or "?", line, column, message, text)
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: {self.message}"

@@ -209,8 +209,8 @@ class Given(Files):
 
 
 class Disk(Files):
-    """The files of a project on this machine. `root` is its folder: the next one around `file` that has a package.json, else the
-    file's own.
+    """The files of a project on this machine. `root` is its folder: the next one around `file` that has a package.json, else
+    the file's own.
     """
 
     def __init__(self, file: Path) -> None:
