@@ -17,6 +17,7 @@ from cloche.cli.base import (
     EXIT_NOT_ENDED,
     command,
     json_input,
+    node_steps_option,
     say,
     steps_option,
     store_option,
@@ -48,7 +49,7 @@ drain_option = click.option(
     show_default=True,
     help="Seconds that running steps may take to end after Ctrl-C or SIGTERM.",
 )
-_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain")  # what a `Cloche` says itself
+_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain", "node_steps")  # what a `Cloche` says itself
 UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
 ONCE_WAITS_MS = 60_000  # for timers, when a worker is to end by itself
 UNREADABLE = ("divergence", "broken-chain", "history")
@@ -65,6 +66,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @isolation_option
 @drain_option
 @steps_option
+@node_steps_option
 @tenant_option
 def run(
     target: str,
@@ -77,6 +79,7 @@ def run(
     isolation: str,
     drain: float,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
@@ -88,6 +91,7 @@ def run(
     Example:
       cloche run orders.py:order --input '{"id": "o-1"}' --run-id order-1
       cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
+      cloche run flow.ts:onboarding --steps steps.py --input '[{"id": "o-1"}]'
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.operate import tags_of
@@ -98,7 +102,7 @@ def run(
     found = find_runnable([target], steps)
     workflow = workflow_of(found[0], target)
     value = json_input(input_text, "--input")
-    app = app_of(found, store, tenant, engine_of(engine, isolation), drain)
+    app = app_of(found, store, tenant, engine_of(engine, isolation), drain, node_steps)
 
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
@@ -119,7 +123,14 @@ def deadline_of(text: str | None) -> float | str | None:
         return text
 
 
-def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
+def app_of(
+    found: Sequence[Workflow | Cloche],
+    store: str,
+    tenant: str,
+    engine: CellSource,
+    drain: float,
+    node_steps: str | None = None,
+) -> Cloche:
     """What executes the workflows that targets name; a `Cloche` among them is it itself, as it was made.
 
     Raises:
@@ -131,17 +142,34 @@ def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: 
     workflows: list[Any] = [one for one in found if not isinstance(one, Cloche)]
     if len(workflows) == len(found):
         return Cloche(
-            store, workflows=workflows, tenant=tenant, engine=engine, drain_timeout_s=drain, handle_sigterm=False
+            store,
+            workflows=workflows,
+            steps=further_steps(node_steps),
+            tenant=tenant,
+            engine=engine,
+            drain_timeout_s=drain,
+            handle_sigterm=False,
         )
     if len(found) > 1:
         raise UsageError("a target that is a Cloche stands alone: it says itself which workflows it has")
     context = click.get_current_context()
     own = [name for name in _OF_AN_APP if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if own:
-        raise UsageError(f"--{own[0]} says what the target, a Cloche, says itself: leave it out, or name a workflow")
+        raise UsageError(
+            f"--{own[0].replace('_', '-')} says what the target, a Cloche, says itself: leave it out, or name a workflow"
+        )
     [app] = found
     assert isinstance(app, Cloche)
     return app
+
+
+def further_steps(node_steps: str | None) -> list[Any]:
+    """Those of a JavaScript file, if one is named."""
+    if node_steps is None:
+        return []
+    from cloche import NodeSteps
+
+    return [NodeSteps(node_steps)]
 
 
 def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: bool) -> int:
@@ -222,6 +250,7 @@ def _exit_code(result: RunResult) -> int:
 @drain_option
 @log_options
 @steps_option
+@node_steps_option
 @tenant_option
 def worker(
     targets: tuple[str, ...],
@@ -234,6 +263,7 @@ def worker(
     log_format: str,
     verbose: int,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
@@ -247,13 +277,14 @@ def worker(
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
       cloche worker app.py:app --log-format json -v
+      cloche worker flow.ts:onboarding --steps steps.py
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
     found = find_runnable(targets, steps)
     set_up(log_format, verbose)
-    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain, node_steps)
     app.observers += watching()
     if metrics is not None:
         app.observers.append(made := made_metrics(store, metrics_of_tenants))

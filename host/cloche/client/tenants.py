@@ -15,7 +15,7 @@ from cloche.client.client import TenantRuns
 from cloche.client.in_turn import in_turn
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
-from cloche.engines import CellSource, Code, Language
+from cloche.engines import CellSource, Code, Language, SourceLanguage
 from cloche.errors import DeployRefused, LeasedElsewhere, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
@@ -26,6 +26,7 @@ from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, check_content, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
 from cloche.operations.replay import ReplayReport
+from cloche.operations.typescript import Brought, is_script
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
@@ -176,7 +177,7 @@ class Tenant(TenantRuns, HostedRuns):
         content: str | Graph | None = None,
         *,
         workflow: str | None = None,
-        language: Language | None = None,
+        language: SourceLanguage | None = None,
         files: Mapping[str, str | bytes] | None = None,
         main: str = "main.py",
         by: str = "",
@@ -189,11 +190,12 @@ class Tenant(TenantRuns, HostedRuns):
 
         Args:
             content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
-                is the workflow, or a Python module with a `@workflow`.
-            workflow: its id; needed for source.
-            files: in place of `content` the files of a workflow in Python, by their paths: modules it imports
-                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`).
-            main: which of them has the `@workflow`.
+                is the workflow, a Python module with a `@workflow`, or TypeScript (also JavaScript) with "use workflow".
+            workflow: its id; needed for source. Of TypeScript the name of the function, needed where there are several.
+            files: in place of `content` the files of a workflow by their paths. In Python: modules it imports
+                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`). In TypeScript: what it imports, packages
+                under `node_modules/`.
+            main: which of them has the workflow.
             by: who brings it, for the audit log.
 
         Raises:
@@ -201,12 +203,15 @@ class Tenant(TenantRuns, HostedRuns):
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
             GuestUnavailable: no process can be started to read it in.
         """
-        if files is not None:
-            content, language = bundled(files, main), "python"
-        if content is None:
+        brought: Any = content
+        if files is not None and (language == "typescript" or is_script(main)):
+            brought, language = Brought(dict(files), main), "typescript"
+        elif files is not None:
+            brought, language = bundled(files, main), "python"
+        if brought is None:
             raise UsageError("give the code that is to be deployed: a graph, a source, or files")
-        check_content(content, workflow)
-        one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
+        check_content(brought, workflow)
+        one = Deployment(self._tenant, brought, workflow, language, self.deployed_policy, by)
         worker = self._host._running
         await holds.check(worker.store, self._tenant)
         await self._has_deploy()

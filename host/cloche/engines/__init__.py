@@ -3,6 +3,7 @@
 from cloche.engines.code import (
     Code,
     Language,
+    SourceLanguage,
     bundle_of,
     exceptions_of,
     graph_of,
@@ -31,6 +32,7 @@ __all__ = [
     "Language",
     "ProcessEngine",
     "SandboxEngine",
+    "SourceLanguage",
     "WorkflowExecutionEngine",
     "bundle_of",
     "exceptions_of",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph, Workflow
 
 Language = Literal["javascript", "python"]
+SourceLanguage = Literal["javascript", "python", "typescript"]  # what is brought; TypeScript becomes JavaScript then
 OUTLINES_BYTES_MAX = 128 << 20
 
 
@@ -73,7 +74,7 @@ class Code:
 
 def bundle_of(workflow: Workflow, guest: str, abi: int) -> Code:
     """The code of a run of `workflow` that begins now, under the guest of this digest."""
-    source, graph = workflow.source(), workflow.graph.to_json()
+    source, graph = workflow.source(), "" if workflow.is_script else workflow.graph.to_json()
     return Code(workflow.id, guest, source.code, dict(source.map), graph, workflow.language, abi=abi)
 
 

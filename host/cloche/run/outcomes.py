@@ -242,6 +242,12 @@ class _StepServices:
         start = ChildStart(key, workflow, input_data, "" if is_registered else None, run.key, call)
         return await self.services.child_runs.start_child(start, run.limits)
 
+    async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any:
+        run = self.run
+        key = new_run_key(run_id, run.key.tenant)
+        start = ChildStart(key, workflow, args, run.code.owner, run.key, self.start.call)
+        return await self.services.child_runs.start_child(start, run.limits)
+
     def now_ms(self) -> int:
         return self.services.world.now()
 

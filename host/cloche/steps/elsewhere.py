@@ -21,6 +21,9 @@ class NoStore:
     def started_ms(self) -> int:
         return self.now_ms()
 
+    async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any:
+        _elsewhere("a run that start() begins")
+
     async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]:
         _elsewhere("a stream that another step wrote")
 

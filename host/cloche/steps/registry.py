@@ -33,6 +33,7 @@ PATHS_MAX = 10_000  # at which steps of one code are called: a guest chooses the
 GRAPHS_BYTES_MAX = 256 << 20
 _BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
 log = logging.getLogger("cloche")
+COMPILED = "step//"  # what ids begin with that a compiler gave
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -101,7 +102,15 @@ class Registry:
         return list(self._steps.values())
 
     def step(self, id: str) -> Step | None:
-        return builtin(id) or self._steps.get(id)
+        return builtin(id) or self._steps.get(self.named(id))
+
+    def named(self, id: str) -> str:
+        """The id under which a step is registered here that code calls by `id`: its own, or the name that its function has in a
+        file that was compiled, `createAccount` for `step//./flow//createAccount` and `inner` for `step//./flow//main/inner`."""
+        if id in self._steps or not id.startswith(COMPILED):
+            return id
+        name = id.rpartition("//")[2]
+        return next((one for one in (name, name.rpartition("/")[2]) if one in self._steps), id)
 
     def step_at(self, id: str, code: Code, path: str) -> Step | None:
         """What a call of `id` at `path` in runs of `code` performs: a step of this process, or the check of an entry."""
@@ -203,7 +212,7 @@ class Registry:
         Raises:
             InvalidInput: it does not fit, or cannot cross.
         """
-        step = self._steps.get(step_id)
+        step = self.step(step_id)
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
             data = checked(adapter, data, f"the resume data of step '{path}'")

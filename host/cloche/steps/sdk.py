@@ -62,7 +62,10 @@ _made: dict[str, _Builtin] = {}
 
 
 async def _start(asked: Arguments, ctx: StepContext) -> Any:
-    """A run of its own: of the workflow that is named, with these arguments. Asked again, it is the same run."""
+    """A run of its own: of the workflow that is named, with these arguments. Asked again, it is the same run.
+
+    The name means what it means to the code that asks: see `ChildStart.owner`.
+    """
     form, *more = asked.positional
     id = form.get("id") if isinstance(form, dict) and form.get("~") == "workflow" else form
     if not isinstance(id, str):
@@ -70,9 +73,9 @@ async def _start(asked: Arguments, ctx: StepContext) -> Any:
     args = more[0] if more and isinstance(more[0], list) else []
     run_id = "wrun_" + blake2b(f"{ctx.run_id}\0{ctx.path}".encode(), digest_size=13).hexdigest().upper()
     try:
-        run = await ctx.start_child(id, args, run_id=run_id)
+        run = await ctx._services.start_named(id, args, run_id)
     except NotFound:
-        run = await ctx.start_child(id.rpartition("//")[2], args, run_id=run_id)
+        run = await ctx._services.start_named(id.rpartition("//")[2], args, run_id)
     return {"~": "instance", "id": RUN_CLASS, "data": {"runId": run.id}}
 
 

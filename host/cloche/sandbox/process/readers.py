@@ -17,7 +17,7 @@ from cloche.errors import CellLost
 from cloche.history.ids import TenantId
 from cloche.history.limits import Limits
 from cloche.history.values import decode
-from cloche.sandbox.process.cell import Opening, is_one_item
+from cloche.sandbox.process.cell import Opening, ProcessCell, is_one_item
 from cloche.sandbox.process.child import Child
 from cloche.sandbox.process.pool import Pool
 from cloche.sandbox.process.wire import Op, Status
@@ -86,6 +86,16 @@ class Readers:
         self._pool.child(tenant).allow_cpu(READ_S + 2 * limits.wall_ms_per_event / 1000)
         child, number = Opening(self._pool, tenant, guest, source, wasm, limits, b"").made()
         child.forget(number)
+
+    def opened(
+        self, tenant: TenantId, guest: str, wasm: Callable[[], bytes], source: str, limits: Limits
+    ) -> ProcessCell:
+        """A cell of that code, for some turns: all of them together may take what one text may, and one turn of its limits.
+
+        It is made when it is first used; then: LoadFailed, GuestFault, CellLost, GuestUnavailable.
+        """
+        self._pool.child(tenant).allow_cpu(READ_S + limits.wall_ms_per_event / 1000)
+        return ProcessCell(Opening(self._pool, tenant, guest, source, wasm, limits, b""))
 
     def processes(self) -> dict[TenantId, Child]:
         """The readers that run, by tenant."""
