@@ -22,6 +22,7 @@ from cloche.http import (
     hooks,
     many,
     moving,
+    pages,
     problems,
     runs,
     schedules,
@@ -99,7 +100,7 @@ def app(
     burst: int = BURST,
     metrics: Metrics | None = None,
 ) -> App:
-    """An ASGI app that serves the runs of `client`, under `/v1`.
+    """An ASGI app that serves the runs of `client`, under `/v1`, and the dashboard at `/`.
 
     Where the client is open already it stays so; else it is opened and closed with the app. An app that is mounted in another
     one hears of neither: then whoever mounts it opens the client.
@@ -133,6 +134,7 @@ def app(
     for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
+    made.include_router(pages.router)
     return made
 
 
