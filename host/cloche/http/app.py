@@ -18,11 +18,12 @@ from cloche.client import Client
 from cloche.errors import ClocheError
 from cloche.http import (
     about,
+    assets,
     feed,
     hooks,
     many,
     moving,
-    pages,
+    overview,
     problems,
     runs,
     schedules,
@@ -50,6 +51,7 @@ _ROUTERS = (
     feed.router,
     moving.router,
     many.router,
+    overview.router,
     hooks.router,
     schedules.router,
     workflows.router,
@@ -134,7 +136,7 @@ def app(
     for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
-    made.include_router(pages.router)
+    made.include_router(assets.router)
     return made
 
 

@@ -218,3 +218,45 @@ export interface Schema {
   pattern?: string;
   examples?: Json[];
 }
+
+export interface Counted {
+  count: number;
+  is_whole: boolean;
+}
+
+/** How a tenant's runs stand. */
+export interface Summary {
+  statuses: Partial<Record<Status, Counted>>;
+  oldest_suspended: string | null;
+  failed_unretried: number;
+  workers: number;
+}
+
+/** One line about a run. Times in ms since 1970. */
+export interface Reason {
+  run_id: string;
+  status: string;
+  kind: string;
+  sentence: string;
+  since: number | null;
+  until: number | null;
+  step: string | null;
+  question: string | null;
+  event: string | null;
+  actions: string[];
+  steps: { step: string; status: string }[];
+  steps_count: number;
+}
+
+/** Which runs a bulk request means. */
+export interface Where {
+  status?: string;
+  workflow?: string;
+  version?: string;
+  since?: string;
+  until?: string;
+  age?: number;
+  error?: string;
+  step?: string;
+  tags?: Record<string, string>;
+}
