@@ -18,10 +18,12 @@ from cloche.client import Client
 from cloche.errors import ClocheError
 from cloche.http import (
     about,
+    assets,
     feed,
     hooks,
     many,
     moving,
+    overview,
     problems,
     runs,
     schedules,
@@ -49,6 +51,7 @@ _ROUTERS = (
     feed.router,
     moving.router,
     many.router,
+    overview.router,
     hooks.router,
     schedules.router,
     workflows.router,
@@ -99,7 +102,7 @@ def app(
     burst: int = BURST,
     metrics: Metrics | None = None,
 ) -> App:
-    """An ASGI app that serves the runs of `client`, under `/v1`.
+    """An ASGI app that serves the runs of `client`, under `/v1`, and the dashboard at `/`.
 
     Where the client is open already it stays so; else it is opened and closed with the app. An app that is mounted in another
     one hears of neither: then whoever mounts it opens the client.
@@ -133,6 +136,7 @@ def app(
     for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
+    made.include_router(assets.router)
     return made
 
 

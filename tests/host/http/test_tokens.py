@@ -63,6 +63,8 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/bulk"): OPERATOR,
     ("GET", "/v1/failures"): VIEWER,
     ("GET", "/v1/top"): VIEWER,
+    ("GET", "/v1/summary"): VIEWER,
+    ("GET", "/v1/reasons"): VIEWER,
     ("GET", "/v1/runs/{run_id}/timing"): VIEWER,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
     ("GET", "/v1/schedules"): VIEWER,
