@@ -235,7 +235,8 @@ class Case:
         assert report.ok, report.findings
         for number, row in enumerate(await self.store.runs()):
             if row.head_seq:
-                await check_fold(self.store, row)
+                if number < REPLAY_PATHS_MAX:
+                    await check_fold(self.store, row)
                 for engine in ENGINES:
                     replayed = await replay.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"
