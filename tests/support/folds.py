@@ -1,7 +1,7 @@
-"""The fold of a run's log, in Python and in TypeScript: held against the machine, against each other and against a golden table.
+"""The fold of a run's log, in Python and in TypeScript: held against the machine, each other and a golden table.
 
-The table is made from the cases: `python -m support.folds` (with `PYTHONPATH=tests`) runs them, and keeps the logs that differ in
-the kinds of their records. A log that stands in it is never taken out.
+The table is made from the cases: `python -m support.folds` (with `PYTHONPATH=tests`) runs them, and keeps the logs that differ
+in the kinds of their records. A log that stands in it is never taken out.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from cloche.http import (
     overview,
     pages,
     problems,
+    run_pages,
     runs,
     schedules,
     sessions,
@@ -48,6 +49,7 @@ BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, an
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
     runs.router,
+    run_pages.router,
     pages.router,
     streams.router,
     feed.router,

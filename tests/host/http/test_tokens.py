@@ -51,6 +51,8 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/records/{seq}"): VIEWER,
     ("GET", "/v1/runs/{run_id}/records/{seq}/body"): VIEWER,
     ("GET", "/v1/runs/{run_id}/graph"): VIEWER,
+    ("GET", "/v1/runs/{run_id}/heads"): VIEWER,
+    ("GET", "/v1/runs/{run_id}/shape"): VIEWER,
     ("GET", "/v1/runs/{run_id}/source"): VIEWER,
     ("GET", "/v1/runs/{run_id}/export"): VIEWER,
     ("GET", "/v1/runs/{run_id}/lineage"): VIEWER,
