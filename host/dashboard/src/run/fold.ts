@@ -143,6 +143,7 @@ export class Log {
   #to = new Uint8Array(0);
   #phase = new Uint8Array(0);
   #busy = new Float64Array(0);
+  #work = new Float64Array(0);
   #facts = new Map<number, Facts>();
   #closes = new Map<number, [number, number][]>(); // calls that a record ends beside the one it names, as they stood
   #blocksClosed = new Map<number, number[]>();
@@ -150,7 +151,7 @@ export class Log {
   #callIndex = new Map<number, number>();
   #blockIndex = new Map<string, number>();
   #placeIndex = new Map<string, number>();
-  #end = { status: [] as number[], open: new Set<number>(), blocks: new Set<number>(), busy: 0, timed: 0 };
+  #end = { status: [] as number[], open: new Set<number>(), blocks: new Set<number>(), busy: 0, since: new Map<number, number>() };
   #timed = 0; // at the cursor
   #tags: [number, Facts][] = [];
   #deadlines: [number, number | null][] = [];
@@ -191,6 +192,11 @@ export class Log {
     return this.#busy[seq] ?? 0;
   }
 
+  /** How long steps have worked, in all, up to a record: attempts that were over by then. */
+  workOf(seq: number): number {
+    return this.#work[seq] ?? 0;
+  }
+
   // ---- taking heads in
 
   /** Take in the next records. Those that were taken before are passed over; after a gap nothing is taken. */
@@ -211,6 +217,7 @@ export class Log {
     this.#kind[seq] = this.#internKind(kind);
     this.#time[seq] = Math.max(time, this.#time[seq - 1]!);
     this.#busy[seq] = this.#busy[seq - 1]! + (end.busy ? Math.max(0, time - this.#time[seq - 1]!) : 0);
+    this.#work[seq] = this.#work[seq - 1]!;
     this.#phase[seq] = this.#phase[seq - 1]!;
     this.#call[seq] = this.#block[seq] = -1;
     this.#from[seq] = this.#to[seq] = ABSENT;
@@ -258,6 +265,11 @@ export class Log {
   #ends(index: number, before: number, after: number): void {
     const end = this.#end;
     end.status[index] = after;
+    if (after <= AWAY && after !== QUEUED) end.since.set(index, this.#time[this.count]!);
+    else if (end.since.has(index)) {
+      this.#work[this.count]! += this.#time[this.count]! - end.since.get(index)!;
+      end.since.delete(index);
+    }
     end.busy += (after <= AWAY ? 1 : 0) - (before <= AWAY ? 1 : 0);
     if (after < OPEN) end.open.add(index);
     else end.open.delete(index);
@@ -503,6 +515,7 @@ export class Log {
     this.#to = grown(this.#to, seq + 1, ABSENT);
     this.#phase = grown(this.#phase, seq + 1);
     this.#busy = grown(this.#busy, seq + 1);
+    this.#work = grown(this.#work, seq + 1);
   }
 }
 
