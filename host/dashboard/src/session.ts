@@ -61,14 +61,9 @@ export async function signOut(): Promise<void> {
 }
 
 export async function findTenants(): Promise<void> {
-  const known = tenant.peek();
   if (me.peek()?.tenant !== null) return;
-  tenant.value = null;
-  const asked = ask<{ tenants: TenantUsage[] }>("usage"); // without a tenant: of all of them
-  tenant.value = known;
-  const names = new Set((await asked).tenants.map((one) => one.tenant));
-  names.add(shownTenant.peek());
-  tenants.value = [...names].sort();
+  const { tenants: found } = await ask<{ tenants: TenantUsage[] }>("usage", { isOfAll: true });
+  tenants.value = [...new Set([...found.map((one) => one.tenant), shownTenant.peek()])].sort();
 }
 
 export function switchTenant(name: string): void {

@@ -29,9 +29,9 @@ export const setToken = (value: string | null): void => {
   token = value;
 };
 
-export function headersOf(more: Record<string, string> = {}): Headers {
+function headersOf(more: Record<string, string>, isOfAll: boolean): Headers {
   const headers = new Headers(more);
-  if (tenant.value !== null) headers.set("Cloche-Tenant", latin1(tenant.value));
+  if (tenant.peek() !== null && !isOfAll) headers.set("Cloche-Tenant", latin1(tenant.peek()!));
   if (token !== null) headers.set("Authorization", `Bearer ${token}`);
   return headers;
 }
@@ -44,6 +44,8 @@ export interface Options {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** Of all tenants that are reached: the request names none. */
+  isOfAll?: boolean;
 }
 
 /** The answer to a request, as JSON; `path` is below `v1/`.
@@ -56,7 +58,7 @@ export async function ask<T>(path: string, options: Options = {}): Promise<T> {
 }
 
 export async function send(path: string, options: Options = {}): Promise<Response> {
-  const headers = headersOf({ Accept: "application/json", ...options.headers });
+  const headers = headersOf({ Accept: "application/json", ...options.headers }, options.isOfAll ?? false);
   const init: RequestInit = { method: options.method ?? "GET", headers, cache: "no-cache", credentials: "same-origin" };
   if (options.signal) init.signal = options.signal;
   if (options.body !== undefined) {

@@ -260,3 +260,48 @@ export interface Where {
   step?: string;
   tags?: Record<string, string>;
 }
+
+export interface Source {
+  language: string;
+  code: string;
+  digest: string;
+  map: { line: number; node: string }[];
+}
+
+export interface Code {
+  workflow: string;
+  digest: string | null;
+  guest: string | null;
+  is_deployed: boolean;
+  input_schema: Schema | null;
+  graph: { [name: string]: Json } | null;
+  sources: Source[];
+}
+
+export interface CheckedRun {
+  run_id: string;
+  status: string;
+  fits: boolean;
+  is_current: boolean;
+  problem: string | null;
+  seq: number | null;
+}
+
+export interface CheckOut {
+  workflow: string;
+  digest: string;
+  checked: number;
+  fits: number;
+  parts: number;
+  current: number;
+  runs: CheckedRun[];
+  next: string | null;
+}
+
+export interface WorkerDetail {
+  id: string;
+  is_dead: boolean;
+  workflows: string[] | null;
+  hung_steps: number;
+  runs: number;
+}

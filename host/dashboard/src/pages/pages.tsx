@@ -3,6 +3,11 @@
 import type { JSX } from "preact";
 import { RunPage } from "../run/page";
 import { Runs } from "./runs";
+import { Schedules } from "./schedules";
+import { Usage } from "./usage";
+import { Workers } from "./workers";
+import { WorkflowPage } from "./workflow";
+import { Workflows } from "./workflows";
 
 export interface Page {
   name: string;
@@ -22,6 +27,11 @@ export const PAGES: readonly Page[] = [
 export function pageOf([name = "runs", id]: string[]): { page: JSX.Element; name: string } {
   if (name === "runs" && id !== undefined) return { page: <RunPage id={id} key={id} />, name };
   if (name === "runs") return { page: <Runs />, name };
+  if (name === "workflows" && id !== undefined) return { page: <WorkflowPage id={id} key={id} />, name };
+  if (name === "workflows") return { page: <Workflows />, name };
+  if (name === "schedules") return { page: <Schedules id={id} />, name };
+  if (name === "workers") return { page: <Workers />, name };
+  if (name === "usage") return { page: <Usage />, name };
   return { page: <NotHere />, name };
 }
 

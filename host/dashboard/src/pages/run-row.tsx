@@ -15,7 +15,7 @@ const COLUMNS = ["Status", "Run", "Workflow", "Why it is not moving", "Steps", "
 export function RunsHead(): JSX.Element {
   return (
     <div role="rowgroup">
-      <div role="row" class="gridrow head">
+      <div role="row" class="gridrow titles">
         {COLUMNS.map((name, index) => (
           <span role="columnheader" class={`c${index}`} key={index}>
             {name || <span class="sr">What moves it</span>}
@@ -105,7 +105,7 @@ export const RunRow = memo(
       </div>
     );
   },
-  (a, b) => a.run === b.run && a.reason === b.reason && a.index === b.index && a.isCurrent === b.isCurrent && a.style.transform === b.style.transform,
+  (a, b) => a.run === b.run && a.reason === b.reason && a.index === b.index && a.isCurrent === b.isCurrent && a.style.transform === b.style.transform && a.style.height === b.style.height,
 );
 
 function whyOf(run: RunOut, reason: Reason | null): ComponentChildren {

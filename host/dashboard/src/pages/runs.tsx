@@ -1,5 +1,6 @@
 /** The runs of the tenant: what waits for a person first, why each does not move, and what moves it. */
 
+import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Reason, RunOut, Status, Summary, Where } from "../api/models";
@@ -21,6 +22,10 @@ import { Search } from "./search";
 import { Start } from "./start";
 
 const ROW = 34;
+const NARROW_ROW = 56; // two lines: the reason stands below the id
+const narrow = matchMedia("(max-width: 560px)");
+const isNarrow = signal(narrow.matches);
+narrow.addEventListener("change", () => (isNarrow.value = narrow.matches));
 const CHIPS: readonly Status[] = ["blocked", "suspended", "failed", "running", "pending", "waiting", "paused", "success", "canceled"];
 const ALWAYS: ReadonlySet<string> = new Set(["suspended", "failed", "running", "waiting", "success"]);
 
@@ -120,7 +125,7 @@ function List({ model, cursor, text, onTake, onAct }: { model: RunsModel; cursor
       )}
       <Rows
         count={rows.length}
-        height={ROW}
+        height={isNarrow.value ? NARROW_ROW : ROW}
         cursor={cursor}
         role="rowgroup"
         class="list"

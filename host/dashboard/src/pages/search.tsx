@@ -70,7 +70,6 @@ export function Search({ value, mistakes, onChange, onDone }: Props): JSX.Elemen
         id="find"
         ref={box}
         class="find"
-        type="search"
         role="combobox"
         aria-label="Find runs"
         aria-expanded={offers.length > 0}

@@ -8,19 +8,12 @@ export interface StartBody {
   tags?: Record<string, string>;
 }
 
-const shell = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+/** A word of a shell. */
+export const shell = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 export function curlOf(workflow: string, body: StartBody): string {
   const url = new URL(`v1/workflows/${encodeURIComponent(workflow)}/runs`, location.href.split("#")[0]).href;
   return `curl ${shell(url)} -H 'Content-Type: application/json' -H "Authorization: Bearer $CLOCHE_TOKEN" -d ${shell(JSON.stringify(body))}`;
-}
-
-export function shellOf(workflow: string, body: StartBody): string {
-  const server = location.href.split("#")[0]!.split("?")[0]!.replace(/\/$/, "");
-  const parts = ["cloche start", shell(workflow), "--input", shell(JSON.stringify(body.input)), "--store", shell(server)];
-  if (body.run_id) parts.push("--run-id", shell(body.run_id));
-  for (const [name, value] of Object.entries(body.tags ?? {})) parts.push("--tag", shell(`${name}=${value}`));
-  return parts.join(" ");
 }
 
 export function pythonOf(workflow: string, body: StartBody): string {

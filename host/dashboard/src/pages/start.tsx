@@ -10,7 +10,7 @@ import { Dialog } from "../ui/dialog";
 import { ValueForm } from "../ui/form";
 import { mistakesIn, type Mistake } from "../ui/schema";
 import { toast } from "../ui/toast";
-import { curlOf, pythonOf, shellOf, type StartBody } from "./start-copies";
+import { curlOf, pythonOf, type StartBody } from "./start-copies";
 
 export function Start({ workflow, onClose }: { workflow: string; onClose: () => void }): JSX.Element {
   const [all, setAll] = useState<Workflow[] | null>(null);
@@ -128,10 +128,6 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
           ·{" "}
           <Copy what="the call" text={() => pythonOf(workflow.id, body())}>
             Python
-          </Copy>{" "}
-          ·{" "}
-          <Copy what="the command" text={() => shellOf(workflow.id, body())}>
-            CLI
           </Copy>
         </span>
       </div>

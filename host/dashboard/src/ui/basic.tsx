@@ -65,11 +65,23 @@ export function Copy({ text, what, children }: { text: () => string; what: strin
   );
 }
 
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** What does not show, made to show: the separator of a run's id as `›`, control characters and marks of direction as signs. */
+export function visible(text: string): string {
+  return text.replaceAll(HIDDEN, (one) => {
+    const code = one.charCodeAt(0);
+    if (code === 0x1f) return " › ";
+    if (code === 9 || code === 10 || code === 13) return " ";
+    return code < 0x20 ? String.fromCharCode(0x2400 + code) : "\u25a1";
+  });
+}
+
 /** A text of somebody else's: shown as it is, in its own direction, and cut off by the sheet. */
-export function Text({ of, class: name }: { of: string; class?: string }): JSX.Element {
-  const text = of.length > 500 ? `${of.slice(0, 500)}…` : of;
+export function Text({ of, class: name }: { of: string; class?: string | undefined }): JSX.Element {
+  const text = visible(of.length > 500 ? `${of.slice(0, 500)}…` : of);
   return (
-    <bdi class={name} title={of.length > 500 ? text : of}>
+    <bdi class={name} title={text}>
       {text}
     </bdi>
   );

@@ -3,14 +3,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-export interface RowStyle {
-  position: "absolute";
-  top: number;
-  left: number;
-  right: number;
-  height: number;
-  transform: string;
-}
+/** Where a row stands. */
+export type RowStyle = { position: "absolute"; top: number; left: number; right: number; height: string; transform: string };
 
 export interface RowsProps {
   count: number;
@@ -67,12 +61,12 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
   const rows: ComponentChildren[] = [];
   const shift = top - seen.top;
   for (let index = first; index < last; index++) {
-    rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height, transform: `translateY(${index * height - shift}px)` }));
+    rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height: `${height}px`, transform: `translateY(${index * height - shift}px)` }));
   }
   return (
     <div class={`rows ${name ?? ""}`} ref={box} tabIndex={-1}>
       {head && <div class="rows-head">{head}</div>}
-      <div class="rows-all" style={{ height: drawn }} role={role} aria-label={label} aria-rowcount={role === "rowgroup" ? count : undefined}>
+      <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label} aria-rowcount={role === "rowgroup" ? count : undefined}>
         {rows}
       </div>
     </div>
