@@ -197,6 +197,11 @@ export class Log {
     return this.#work[seq] ?? 0;
   }
 
+  /** Whether something is queued or at work at the end of the log. */
+  get isBusy(): boolean {
+    return this.#end.busy > 0;
+  }
+
   // ---- taking heads in
 
   /** Take in the next records. Those that were taken before are passed over; after a gap nothing is taken. */

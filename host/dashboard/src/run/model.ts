@@ -76,6 +76,8 @@ export class RunModel {
   /** The record that is looked at; null: the newest, whichever that is. */
   readonly seq = signal<number | null>(null);
   readonly selected = signal<string | null>(null);
+  /** Places whose rows the reader has opened or closed in the timeline. */
+  readonly opened = signal<ReadonlySet<number>>(new Set());
   readonly run = signal<RunOut | null>(null);
   readonly why = signal<Why | null>(null);
   readonly shape = signal<Shape | null>(null);
@@ -112,10 +114,11 @@ export class RunModel {
   #askedAt = 0;
   #asking = 0;
   #wanted = new Set<number>();
+  readonly #unsubscribe: () => void;
 
   constructor(readonly id: string) {
     this.#fromUrl();
-    place.subscribe(() => this.#fromUrl());
+    this.#unsubscribe = place.subscribe(() => this.#fromUrl());
   }
 
   // ---- where the reader stands
@@ -168,6 +171,7 @@ export class RunModel {
 
   close(): void {
     this.#over.abort();
+    this.#unsubscribe();
     this.#following?.close();
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#asking);
@@ -179,7 +183,7 @@ export class RunModel {
     let texts = true;
     for (;;) {
       const after = this.log.count;
-      const page = await ask<HeadsPage>(`${path("runs", this.id)}/heads${query({ after, limit, texts })}`, { signal: this.#over.signal });
+      const page: HeadsPage = await ask<HeadsPage>(`${path("runs", this.id)}/heads${query({ after, limit, texts })}`, { signal: this.#over.signal });
       this.#history = page.history;
       this.total.value = Math.max(this.total.peek(), page.records);
       this.#take(page.heads.map((one) => [one.slice(0, 6) as Head, (one as unknown[])[6] as string | undefined ?? ""]), texts);
