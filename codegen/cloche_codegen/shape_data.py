@@ -24,17 +24,18 @@ def shape_data(language: str, graph: str, source: str) -> dict[str, Any]:
             return _of_source(source) if language == "python" else NOTHING
         made = Graph.from_json(graph)
         items = shapes_of(made)
+        before = source.partition(made.native.source)[0].count("\n") if made.native and made.native.source in source else 0
         builder = None if made.native is not None else builder_text(made)
     except (GraphError, SyntaxError, ValueError, RecursionError):
         return NOTHING
     lines = [] if builder is None else [{"line": line, "node": node} for line, node in sorted(builder.map.items())]
     text = None if builder is None else {"code": builder.code, "map": lines}
-    return {"is_native": made.native is not None, "is_read": True, "items": _data(items), "builder": text}
+    return {"is_native": made.native is not None, "is_read": True, "items": _data(items, before), "builder": text}
 
 
 def _of_source(source: str) -> dict[str, Any]:
     return {"is_native": True, "is_read": True, "items": _data(native_shapes(source)), "builder": None}
 
 
-def _data(items: tuple[Shape, ...]) -> list[dict[str, Any]]:
-    return [one.to_data() for one in items]
+def _data(items: tuple[Shape, ...], before: int = 0) -> list[dict[str, Any]]:
+    return [one.to_data(before) for one in items]

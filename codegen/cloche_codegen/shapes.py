@@ -32,11 +32,12 @@ class Shape:
     arms: tuple[ShapeArm, ...] = ()
     node: str = ""
 
-    def to_data(self) -> dict[str, Any]:
-        """For JSON."""
-        arms = [{"text": arm.text, "items": [one.to_data() for one in arm.items]} for arm in self.arms]
-        mine = ("kind", "id", "place", "text", "line", "node")
-        return {**{name: getattr(self, name) for name in mine}, "arms": arms}
+    def to_data(self, before: int = 0) -> dict[str, Any]:
+        """For JSON. `before`: how many lines of the whole text stand before its source."""
+        arms = [{"text": arm.text, "items": [one.to_data(before) for one in arm.items]} for arm in self.arms]
+        line = None if self.line is None else self.line + before
+        mine = {name: getattr(self, name) for name in ("kind", "id", "place", "text", "node")}
+        return {**mine, "line": line, "arms": arms}
 
 
 @dataclass(frozen=True, slots=True)

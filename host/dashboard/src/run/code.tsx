@@ -25,6 +25,10 @@ export function Code({ model }: { model: RunModel }): JSX.Element {
   const page = tab === "builder" && builder ? builder : glass;
   const { at } = model.frame.value;
   const hot = page ? hotLines(model, page, at) : [];
+  const selection = model.selection.value;
+  const chosen = selection?.place?.path ?? (selection?.call ? model.log.places[selection.call.place]!.path : null);
+  const near = useMemo(() => (page && chosen ? Math.min(...[...page.places].filter(([, places]) => places.includes(chosen)).map(([line]) => line)) : Infinity), [page, chosen]);
+  const cursor = Number.isFinite(near) ? near : (hot[0] ?? 0);
   return (
     <section class="pane" aria-label="Source">
       <header>
@@ -37,7 +41,7 @@ export function Code({ model }: { model: RunModel }): JSX.Element {
       </header>
       <div class="body" role="tabpanel" aria-label="Source">
         {page && (
-          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={hot.length ? Math.min(page.lines.length - 1, hot[0]! + 5) : -1} label="Lines" role="list" row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
+          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
         )}
       </div>
     </section>
@@ -71,15 +75,13 @@ function pageOf(code: string, language: string, map: { line: number; node: strin
   };
   walk(shape?.items ?? [], shape?.is_native ?? false);
   for (const { line, node } of map) {
-    const found = byNode.get(node) ?? [];
+    const found = byNode.get(node) ?? [node];
     const text = lines[line - 1] ?? "";
-    const named = found.length > 1 ? found.filter((place) => isNamed(text, place)) : found;
-    for (const place of named.length ? named : found.length > 1 && isHead(text) ? found : named) add(line, place);
+    for (const place of found.length > 1 ? found.filter((one) => isNamed(text, one)) : found) add(line, place);
   }
   return { lines, language, places };
 }
 
-const isHead = (text: string): boolean => !/^\s*[[(]/.test(text);
 /** Whether a line of several arms names this one. */
 function isNamed(text: string, place: string): boolean {
   const id = place.slice(place.lastIndexOf("/") + 1);
@@ -92,7 +94,12 @@ function hotLines(model: RunModel, page: Page, at: number): number[] {
   const hot = new Set<string>();
   if (model.isLive.value) for (let index = Math.max(0, log.places.length - 5000); index < log.places.length; index++) {
     if (isOpen(log, index)) hot.add(log.places[index]!.path);
-  } else {
+  }
+  if (model.isLive.value && !hot.size && log.phaseOf(at) === "failed") {
+    const failed = log.calls.findLast((one) => log.callStatus[one.index] === 8);
+    if (failed) hot.add(log.places[failed.place]!.path);
+  }
+  if (!model.isLive.value) {
     const place = log.callOf(at)?.place ?? log.blockOf(at)?.place;
     if (place !== undefined) hot.add(log.places[place]!.path);
   }
@@ -116,7 +123,7 @@ function Line({ model, page, line, isHot, style }: { model: RunModel; page: Page
   const isComment = /^\s*(\/\/|#)/.test(text);
   const selection = model.selection.value;
   const own = selection?.place?.path ?? (selection?.call ? log.places[selection.call.place]!.path : null);
-  const isSelected = own !== null && places.includes(own) && !isHot;
+  const isSelected = own !== null && places.includes(own) && !isHot && !isComment;
   const glyph = text.trim() && !isComment ? (GLYPHS[status] ?? "") : "";
   return (
     <div role="listitem" style={style}>

@@ -95,17 +95,17 @@ function Drawing({ model, layout, standing }: { model: RunModel; layout: Layout;
   return (
     <svg viewBox={`0 0 ${layout.w} ${layout.h}`} width={layout.w} height={layout.h} class={layout.w > 480 ? "wide" : ""} role="group" aria-label="Graph">
       {layout.frames.map((frame, index) => (
-        <g key={index}>
-          {frame.h > 0 && <rect class="frame" x={frame.x} y={frame.y} width={frame.w} height={frame.h} rx={8} />}
-          {frame.label && (
-            <text class="sub" x={frame.x + 7} y={frame.y + 11}>
-              <title>{frame.label}</title>
-              {cut(visible(frame.label), Math.max(4, Math.floor((frame.w - 10) / 5.8)))}
-            </text>
-          )}
-        </g>
+        frame.h > 0 && <rect key={index} class="frame" x={frame.x} y={frame.y} width={frame.w} height={frame.h} rx={8} />
       ))}
-      {layout.edges.map((edge, index) => <path key={index} class={`edge ${isWalked(edge)}`} d={edge.path} />)}
+      {layout.edges.map((edge, index) => <path key={`e${index}`} class={`edge ${isWalked(edge)}`} d={edge.path} />)}
+      {layout.frames.map((frame, index) =>
+        frame.label && (
+          <text key={`t${index}`} class="sub on" x={frame.x + 7} y={frame.y + 11}>
+            <title>{frame.label}</title>
+            {cut(visible(frame.label), Math.max(4, Math.floor((frame.w - 10) / 5.8)))}
+          </text>
+        ),
+      )}
       {layout.boxes.map((box) => <Node key={box.key} model={model} box={box} standing={standing.get(box.key)!} />)}
     </svg>
   );
@@ -118,7 +118,7 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
   const { status, counts, total } = standing;
   const selection = model.selection.value;
   const place = box.calls === null ? log.place(box.place) : undefined;
-  const isSelected = selection !== null && (box.calls === null ? box.place !== "" && (selection.path === box.place || selection.call?.place === place?.index) : selection.call !== null && box.calls.includes(selection.call.index));
+  const isSelected = selection !== null && (box.calls === null ? box.place !== "" && (selection.path === box.place || (place !== undefined && selection.call?.place === place.index)) : selection.call !== null && box.calls.includes(selection.call.index));
   const calls = box.calls ?? place?.calls ?? [];
   const hasStrip = total > 1 || box.kind === "foreach" || (box.kind === "loop" && total > 0);
   const strip = hasStrip ? stripOf(counts, calls, log) : [];

@@ -14,6 +14,8 @@ export interface Happened {
   items: Happened[];
   /** How often it happened, of a loop. */
   times: number;
+  /** Several of it were under way together. */
+  isWide?: boolean;
 }
 
 const PERIOD_MAX = 6;
@@ -38,33 +40,59 @@ const bare = (segment: string): string => segment.replace(/#\d+$/, "");
 
 function sequence(calls: Call[], depth: number): Happened[] {
   const groups: Happened[] = [];
-  for (let at = 0; at < calls.length; ) {
-    let end = at;
-    let until = 0; // the record up to which something of this group is open
-    do {
-      const closed = calls[end]!.closed || Infinity;
-      if (closed > until) until = closed;
-      end += 1;
-    } while (end < calls.length && calls[end]!.seqs[0]! < until);
-    append(groups, together(calls.slice(at, end), depth));
-    at = end;
-  }
+  for (const wave of joined(waves(calls), depth)) append(groups, together(wave, depth));
   return groups;
 }
+
+/** Calls that were under way together, in turn. */
+function waves(calls: Call[]): Call[][] {
+  const found: Call[][] = [];
+  for (let at = 0; at < calls.length; ) {
+    let end = at;
+    let until = 0; // the record up to which something of this wave is open
+    do {
+      until = Math.max(until, calls[end]!.closed || Infinity);
+      end += 1;
+    } while (end < calls.length && calls[end]!.seqs[0]! < until);
+    found.push(calls.slice(at, end));
+    at = end;
+  }
+  return found;
+}
+
+/** What follows each other in one scope is one thing. */
+function joined(found: Call[][], depth: number): Call[][] {
+  const out: Call[][] = [];
+  let last: string | null = null;
+  for (const wave of found) {
+    const scopes = new Set(wave.map((one) => scopeOf(one, depth)));
+    const scope = scopes.size === 1 ? [...scopes][0]! : null;
+    if (scope !== null && scope === last) out.at(-1)!.push(...wave);
+    else out.push([...wave]);
+    last = scope;
+  }
+  return out;
+}
+
+/** The scope in which a call stands at this depth; null: none. */
+const scopeOf = (call: Call, depth: number): string | null => {
+  const parts = segmentsOf(call.path);
+  return parts.length > depth + 1 ? bare(parts[depth]!) : null;
+};
 
 /** What was under way at one time: by name, or by the scope it stands in. */
 function together(calls: Call[], depth: number): Happened {
   const arms = new Map<string, Call[]>();
   for (const call of calls) {
-    const parts = segmentsOf(call.path);
-    const key = parts.length > depth + 1 ? `${bare(parts[depth]!)}/` : bare(parts[depth] ?? call.path);
+    const scope = scopeOf(call, depth);
+    const key = scope !== null ? `${scope}/` : bare(segmentsOf(call.path)[depth] ?? call.path);
     const arm = arms.get(key);
     if (arm) arm.push(call);
     else arms.set(key, [call]);
   }
   const items = [...arms].map(([key, inside]): Happened => {
     const indexes = inside.map((one) => one.index);
-    if (!key.endsWith("/")) return { kind: "call", label: key, calls: indexes, items: [], times: 1 };
+    if (!key.endsWith("/")) return { kind: "call", label: key, calls: indexes, items: [], times: 1, isWide: indexes.length > 1 };
     return { kind: "scope", label: key.slice(0, -1), calls: indexes, items: sequence(inside, depth + 1), times: 1 };
   });
   return items.length === 1 ? items[0]! : { kind: "together", label: "", calls: calls.map((one) => one.index), items, times: 1 };
@@ -96,7 +124,7 @@ function append(groups: Happened[], next: Happened): void {
   }
 }
 
-const keyOf = (one: Happened): string => `${one.kind === "call" ? "" : one.kind}(${one.label}${one.items.map(keyOf).join(",")})`;
+const keyOf = (one: Happened): string => `${one.kind === "call" ? (one.isWide ? "*" : "") : one.kind}(${one.label}${one.items.map(keyOf).join(",")})`;
 const areSame = (a: Happened[], b: Happened[]): boolean => a.every((one, at) => keyOf(one) === keyOf(b[at]!));
 
 function merge(into: Happened[], more: Happened[]): void {

@@ -110,7 +110,7 @@ function Attempts({ model, call, state, seqs }: { model: RunModel; call: Call; s
           const error = what === "failed" ? (errors[number++] ?? state.error) : null;
           return (
             <>
-              <span class="faint">{Math.max(1, works.length - 20 + index + 1 - Math.max(0, 20 - works.length))}</span>
+              <span class="faint">{Math.max(0, works.length - 20) + index + 1}</span>
               <span>{to === null ? "…" : duration(to - from)}</span>
               <span class="dim">{howOf(segment, state, index === Math.min(works.length, 20) - 1)}</span>
               <span class="e">{error && <Text of={`${error.name}: ${error.message}`} />}</span>

@@ -50,6 +50,8 @@ interface Item {
   place: string;
   calls: number[] | null;
   arms: { text: string; items: Item[] }[];
+  /** How high above it its condition is written. */
+  lift?: number;
 }
 
 /** A rectangle that knows its axis; `paint` puts it at a place and gives the ends that the next one is joined to. */
@@ -130,13 +132,14 @@ function piece(item: Item, isArm: boolean): Piece {
 
 function box(item: Item, isArm: boolean): Piece {
   const sub = subOf(item);
-  const w = widthOf(item.label, sub, isArm ? 190 : 250);
+  const strip = (item.calls?.length ?? 0) > 1 || item.kind === "foreach" || item.kind === "loop" ? 52 : 0;
+  const w = widthOf(item.label, sub, isArm ? 190 : 250) + strip;
   return {
     w, h: HIGH, axis: w / 2,
     paint(out, x, y, from) {
       const key = `n${++keys}`;
       out.boxes.push({ key, kind: item.kind, label: item.label, text: sub, place: item.place, calls: item.calls, x, y, w, arm: isArm });
-      join(out, from, x + w / 2, y, [key]);
+      join(out, from, x + w / 2, y, [key], item.lift);
       return [{ x: x + w / 2, y: y + HIGH, keys: [key] }];
     },
   };
@@ -171,8 +174,9 @@ function framed(item: Item, inner: Piece): Piece {
 }
 
 function fork(item: Item): Piece {
-  const arms = item.arms.map((arm) => ({ text: arm.text, piece: stack(arm.items, true) }));
-  const hasTexts = arms.some((arm) => arm.text);
+  const hasTexts = item.arms.some((arm) => arm.text);
+  const lifted = (items: Item[]): Item[] => (hasTexts ? items.map((one, at) => (at ? one : { ...one, lift: 12 })) : items);
+  const arms = item.arms.map((arm) => ({ text: arm.text, piece: stack(lifted(arm.items), true) }));
   const widths = arms.map((arm) => arm.piece.w);
   const inner = widths.reduce((sum, one) => sum + one, 0) + ARMS * (arms.length - 1);
   const w = inner + 2 * PAD;
@@ -195,13 +199,13 @@ function fork(item: Item): Piece {
   };
 }
 
-function join(out: Layout, from: End[], x: number, y: number, to: string[]): void {
-  for (const end of from) out.edges.push({ path: bend(end, x, y), from: end.keys, to });
+function join(out: Layout, from: End[], x: number, y: number, to: string[], lift = 0): void {
+  for (const end of from) out.edges.push({ path: bend(end, x, y, lift), from: end.keys, to });
 }
 
-function bend(end: End, x: number, y: number): string {
+function bend(end: End, x: number, y: number, lift: number): string {
   if (Math.abs(end.x - x) < 1) return `M${end.x} ${end.y}V${y}`;
-  const level = y - GAP / 2 > end.y ? y - GAP / 2 : (end.y + y) / 2;
+  const level = y - lift - GAP / 2 > end.y ? y - lift - GAP / 2 : (end.y + y) / 2;
   const r = Math.min(6, Math.abs(x - end.x) / 2, Math.max(0, level - end.y), Math.max(0, y - level));
   const s = Math.sign(x - end.x) * r;
   return `M${end.x} ${end.y}V${level - r}q0 ${r} ${s} ${r}H${x - s}q${s} 0 ${s} ${r}V${y}`;

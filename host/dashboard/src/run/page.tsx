@@ -73,7 +73,7 @@ function Whole({ model }: { model: RunModel }): JSX.Element {
       <Scrub model={model} />
       <div class="panes">
         <div class="col"><Graph model={model} /></div>
-        <div class="col mid">
+        <div class="col mid" style={{ "--rows": `${rows.length * 21 + 60}px` }}>
           <Timeline model={model} rows={rows} />
           <Records model={model} />
         </div>
