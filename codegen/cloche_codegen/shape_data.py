@@ -24,7 +24,9 @@ def shape_data(language: str, graph: str, source: str) -> dict[str, Any]:
             return _of_source(source) if language == "python" else NOTHING
         made = Graph.from_json(graph)
         items = shapes_of(made)
-        before = source.partition(made.native.source)[0].count("\n") if made.native and made.native.source in source else 0
+        before = (
+            source.partition(made.native.source)[0].count("\n") if made.native and made.native.source in source else 0
+        )
         builder = None if made.native is not None else builder_text(made)
     except (GraphError, SyntaxError, ValueError, RecursionError):
         return NOTHING

@@ -32,7 +32,7 @@ def heads_of(machine: RunMachine, records: Iterable[Record]) -> list[Head]:
     """As a page gets them: through JSON."""
     heads = Heads(machine.key)
     found: list[Head] = json.loads(to_json([heads.of(record) for record in records]))
-    return [tuple(one) for one in found]  # type: ignore[misc]
+    return [tuple(one) for one in found]
 
 
 async def check_fold(store: Store, row: RunRow) -> None:

@@ -13,7 +13,7 @@ from cloche.history.heads import Head
 
 
 def logs() -> list[tuple[str, list[Head]]]:
-    return [(one["name"], [tuple(head) for head in one["heads"]]) for one in golden()]  # type: ignore[misc]
+    return [(one["name"], [tuple(head) for head in one["heads"]]) for one in golden()]
 
 
 def test_python_folds_as_the_golden_table_says() -> None:
