@@ -10,7 +10,7 @@ from codegen.strategies import workflows
 from hypothesis import HealthCheck, given, settings
 
 import cloche
-from cloche import create_workflow, gather, path, scope, sleep, step
+from cloche import clone_step, create_workflow, gather, path, scope, sleep, step
 from cloche_codegen import Graph, Workflow
 from cloche_codegen.builder_text import builder_text
 from cloche_codegen.native_shapes import native_shapes
@@ -41,18 +41,28 @@ def drawn(shapes: tuple[Shape, ...]) -> list[Any]:
 
 def test_nodes_have_the_places_of_their_calls() -> None:
     inner = create_workflow(id="inner").then(reserve).commit()
-    workflow = create_workflow(id="w").foreach(inner, id="each").choose([(path("inputData.a") > 1, undo)]).commit()
+    workflow = (
+        create_workflow(id="w")
+        .foreach(inner, id="each")
+        .map("inputData[0]", id="m")
+        .choose([(path("inputData.a") > 1, undo)])
+        .commit()
+    )
     assert drawn(shapes_of(workflow.graph)) == [
         ("foreach", "inner", ("", [("step", "inner/reserve")])),
+        ("map", "m"),
         ("choose", "choose_1", ("inputData.a > 1", [("step", "undo")])),
     ]
 
 
 def test_a_shape_knows_the_node_whose_lines_it_has() -> None:
-    workflow = create_workflow(id="w").parallel([reserve, undo], id="both").foreach(reserve, id="each").commit()
-    both, each = shapes_of(workflow.graph.model_copy())
+    each_of = clone_step(reserve, id="each-of")
+    workflow = (
+        create_workflow(id="w").parallel([reserve, undo], id="both").map("['a']").foreach(each_of, id="each").commit()
+    )
+    both, _, each = shapes_of(workflow.graph)
     assert [item.node for arm in both.arms for item in arm.items] == ["both", "both"]
-    assert (each.place, each.node) == ("reserve", "each")
+    assert (each.place, each.node) == ("each-of", "each")
 
 
 @cloche.workflow(id="order")
@@ -140,8 +150,8 @@ def test_any_graph_has_a_shape_and_a_text(workflow: Workflow) -> None:
 
 
 def test_the_builders_calls_are_readable() -> None:
-    workflow = create_workflow(id="ship").then(reserve).sleep(2).branch([(path("inputData.a") > 1, undo)]).commit()
+    workflow = create_workflow(id="ship").then(reserve).sleep(2).branch([(path("inputData") > "a", undo)]).commit()
     assert builder_text(workflow.graph).code == (
         'ship = (\n    create_workflow(id="ship")\n    .then(reserve)\n    .sleep(2, id="sleep_1")\n    .branch([\n'
-        '        (inputData.a > 1, undo),\n    ], id="branch_1")\n    .commit()\n)\n'
+        '        (inputData > "a", undo),\n    ], id="branch_1")\n    .commit()\n)\n'
     )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from support.apps import Journal, in_loop
 from support.served import adding, asking, heard, served, started
 
 from cloche import Cloche, Policy, create_workflow
+from cloche.engines import Code
 from cloche.history.fold import folded
+from cloche.operations import shapes
 from cloche.operations.shapes import shape_of
-from cloche.store import MemoryStore
+from cloche.store import MemoryStore, blob_digest
+from cloche_codegen.shape_data import NOTHING
 
 
 @in_loop
@@ -65,18 +69,34 @@ async def test_the_shape_of_a_graph_has_its_builders_calls(journal: Journal) -> 
 async def test_a_tenants_source_is_read_in_a_process_of_its_own(journal: Journal) -> None:
     source = "async def w(d):\n    for i in range(3):\n        await step('inc')(d)\n"
     store = MemoryStore()
-    async with Cloche(store=store, steps=[journal.inc()]) as app:
-        version = await app.tenant("acme", policy=Policy()).deploy(source, workflow="w", language="python")
+    async with Cloche(store=store, steps=[journal.inc()], policies={"acme": Policy()}) as app:
+        version = await app.tenant("acme").deploy(source, workflow="w", language="python")
         shape: Any = await shape_of(store, version.digest)
         assert [(item["kind"], item["text"]) for item in shape["items"]] == [("loop", "for i in range(3)")]
 
 
 @in_loop
-async def test_a_tenants_source_that_is_too_much_has_no_shape(journal: Journal) -> None:
-    """What would take the host's memory or stack takes that of the reader."""
+async def test_a_tenants_graph_is_read_there_too(journal: Journal) -> None:
+    store, graph = MemoryStore(), create_workflow(id="w").then(journal.inc()).commit().graph.to_json()
+    async with Cloche(store=store, steps=[journal.inc()], policies={"acme": Policy()}) as app:
+        version = await app.tenant("acme").deploy(graph, workflow="w")
+        found = await shape_of(store, version.digest)
+        assert (found["is_read"], [item["id"] for item in found["items"]]) == (True, ["inc"])
+
+
+@in_loop
+async def test_a_tenants_source_never_reaches_the_hosts_own_parser(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it holds: deep nesting ends a parser, and that is the reader's."""
+
+    def refuse(*given: Any) -> Any:
+        raise AssertionError("it was read in this process")
+
+    monkeypatch.setattr(shapes, "shape_data", refuse)
     store = MemoryStore()
-    workflow = create_workflow(id="w").then(journal.inc()).commit()
-    async with Cloche(store=store, workflows=[workflow]) as app:
-        graph = json.loads(workflow.graph.to_json())
-        version = await app.tenant("acme", policy=Policy()).deploy(json.dumps(graph), workflow="w")
-        assert (await shape_of(store, version.digest))["is_read"] is True
+    source = "async def w(d):\n    return " + "-" * 20_000 + "1\n"
+    code = Code("w", "0" * 64, source, {}, "", "python", owner="acme")
+    digest = blob_digest(code.pack())
+    await store.put_blob(digest, code.pack())
+    assert await shape_of(store, digest) == {"language": "python", **NOTHING}

@@ -50,7 +50,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
           label="Records"
           role="list"
           onRange={(first, last) => void model.needTexts(shown ? (shown[first] ?? 1) : first + 1, shown ? (shown[last - 1] ?? 0) : last)}
-          row={(index, style) => <Line key={index} model={model} seq={shown ? shown[index]! : index + 1} at={at} style={style} />}
+          row={(index, style) => <Line model={model} seq={shown ? shown[index]! : index + 1} at={at} style={style} />}
         />
       </div>
     </section>

@@ -61,7 +61,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
             </div>
           ))}
         </div>
-        <Rows count={rows.length} height={21} cursor={cursor} label="What was called" role="list" row={(index, style) => <Lane key={rows[index]!.key} model={model} row={rows[index]!} scale={scale} style={style} at={at} isLive={isLive} isOver={isOver} />} />
+        <Rows count={rows.length} height={21} cursor={cursor} label="What was called" role="list" row={(index, style) => <Lane model={model} row={rows[index]!} scale={scale} style={style} at={at} isLive={isLive} isOver={isOver} />} />
         {log.count > 0 && <div class="now" style={{ left: `${labels + x}px` }} />}
       </div>
     </section>
