@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from cloche.http.direct import answer_run, run_asked
 from cloche.http.assets import is_page
+from cloche.http.direct import answer_run, run_asked
 from cloche.http.principals import LASTING, PRINCIPAL, SLASH, Principal, Scope, local, session_in
 from cloche.http.problems import Refused, fault_of
 

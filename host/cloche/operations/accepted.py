@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloche.history.ids import run_key
-from cloche.store import GRANTED, newest
+from cloche.store import GRANTED
+from cloche.store.histories import newest
 from cloche.worker.answers import refusal_of, token_of
 
 if TYPE_CHECKING:

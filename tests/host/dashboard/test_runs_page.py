@@ -169,7 +169,9 @@ def test_a_run_is_answered_from_the_list(runs: Page, server: Serving) -> None:
     dialog = runs.get_by_role("dialog", name="Answer A-1024")
     dialog.get_by_text("Ship 616.54 EUR on credit?").wait_for()
     dialog.get_by_role("button", name="Resume").click()
-    dialog.get_by_role("alert").get_by_text("required", exact=False).first.wait_for()  # nobody's yes is taken for granted
+    dialog.get_by_role("alert").get_by_text(
+        "required", exact=False
+    ).first.wait_for()  # nobody's yes is taken for granted
     dialog.get_by_role("button", name="Yes").click()
     dialog.get_by_label("Note").fill("with thanks")
     dialog.get_by_role("button", name="Resume").click()
