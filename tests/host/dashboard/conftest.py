@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-PATIENCE_MS = 60_000  # the machine may stand still for a while
+PATIENCE_MS = int(os.environ.get("CLOCHE_PATIENCE_MS", "60000"))  # the machine may stand still for a while
 
 
 @pytest.fixture(scope="module")

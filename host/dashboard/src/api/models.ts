@@ -11,7 +11,8 @@ export type Status =
   | "blocked"
   | "success"
   | "failed"
-  | "canceled";
+  | "canceled"
+  | "continued";
 
 export const STATUSES: readonly Status[] = [
   "blocked",
@@ -23,8 +24,9 @@ export const STATUSES: readonly Status[] = [
   "paused",
   "success",
   "canceled",
+  "continued",
 ];
-export const FINAL: ReadonlySet<string> = new Set(["success", "failed", "canceled"]);
+export const FINAL: ReadonlySet<string> = new Set(["success", "failed", "canceled", "continued"]);
 
 export type Role = "worker" | "viewer" | "operator" | "admin";
 

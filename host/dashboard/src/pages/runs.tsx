@@ -227,8 +227,7 @@ function Chips({ summary, text, view }: { summary: Summary | null; text: string;
       </button>
       {known.map((status) => (
         <button type="button" class="chip" key={status} aria-pressed={chosen === status && view === null} onClick={() => setQuery({ q: withField(text, "status", status), view: null }, true)}>
-          {status}
-          <span class="cnt">{show(status)}</span>
+          {status} <span class="cnt">{show(status)}</span>
         </button>
       ))}
       <button type="button" class="chip" aria-pressed={view === "failures"} title="Failures that are alike, together (F)" onClick={() => setQuery({ view: view === "failures" ? null : "failures" }, true)}>

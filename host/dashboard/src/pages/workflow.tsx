@@ -27,22 +27,13 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
   return (
     <main class="page">
       <header class="lede">
-        <div class="crumb">
-          <a href={link("workflows")}>Workflows</a> /
-        </div>
         <h1>
+          <a class="up" href={link("workflows")}>
+            Workflows
+          </a>{" "}
           <Text of={id} />
         </h1>
-        <p>
-          {code?.digest ? (
-            <>
-              Runs begin with the code <code>{code.digest.slice(0, 10)}</code>
-              {code.is_deployed ? ", which the tenant has deployed." : ", from a worker's file."}
-            </>
-          ) : (
-            problem || "No run has its code yet."
-          )}
-        </p>
+        <p>{code ? startsWith(code) : problem || " "}</p>
         <div class="facts acts">
           <a class="btn" href={link("runs", { q: `workflow:${id}` })}>
             Its runs
@@ -61,7 +52,7 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
               <h2>Graph</h2>
             </header>
             <div class="body" tabIndex={0}>
-              <GraphOutline workflow={id} version={version} graph={code?.graph ?? null} />
+              {code ? <GraphOutline graph={code.graph} /> : <p class="pad dim">{problem || "…"}</p>}
             </div>
           </section>
         </div>
@@ -75,6 +66,11 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
       </div>
     </main>
   );
+}
+
+function startsWith(code: Code): string {
+  const from = code.is_deployed ? "which the tenant has deployed" : "from a worker's file";
+  return code.sources[0] ? `Runs begin with the code ${(code.digest ?? code.sources[0].digest).slice(0, 10)}, ${from}.` : "No source of it is known here.";
 }
 
 const LANGUAGES: Record<string, string> = { javascript: "Under glass", python: "Python" };

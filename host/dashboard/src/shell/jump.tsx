@@ -50,7 +50,7 @@ export function Jump({ onClose }: { onClose: () => void }): JSX.Element {
     event.preventDefault();
   };
   return (
-    <Dialog title="Jump to" kind="top" onClose={onClose}>
+    <Dialog title="Jump to" kind="palette" onClose={onClose}>
       <input
         class="jumpfield"
         role="combobox"

@@ -123,7 +123,7 @@ function Which({ of, at, onChange }: { of: readonly Asked[]; at: number; onChang
 
 async function request(act: Act, run: string, one: Asked | undefined, name: string, value: Json | undefined, token: string): Promise<string | null> {
   const place = `runs/${path(run)}`;
-  const headers = { "Idempotency-Key": token };
+  const headers = { "Idempotency-Key": token, Prefer: "wait=5" }; // a worker judges an answer: it is waited for
   if (act === "delete") await ask(place, { method: "DELETE" });
   else if (act === "cancel") await ask(`${place}/cancel`, { method: "POST", body: {}, headers });
   else if (act === "retry") return (await ask<{ id: string }>(`${place}/retry`, { method: "POST", body: {}, headers })).id;

@@ -9,7 +9,7 @@ export interface DialogProps {
   onClose: () => void;
   children: ComponentChildren;
   /** `side`: a drawer at the right edge. */
-  kind?: "side" | "middle" | "top";
+  kind?: "side" | "middle" | "palette";
 }
 
 export function Dialog({ title, onClose, children, kind = "middle" }: DialogProps): JSX.Element {
@@ -33,7 +33,7 @@ export function Dialog({ title, onClose, children, kind = "middle" }: DialogProp
       }}
     >
       <div class="inner">
-        {kind !== "top" && (
+        {kind !== "palette" && (
           <header>
             <h2>{title}</h2>
             <button type="button" class="icon" aria-label="Close" onClick={onClose}>

@@ -27,7 +27,12 @@ export function ValueForm({ schema, value: given, onChange, mistakes = [], label
   const [text, setText] = useState<string | null>(hasFields ? null : shownAs(value));
   const [problem, setProblem] = useState("");
   const id = useRef(`json-${++numbers}`).current;
+  const box = useRef<HTMLDivElement>(null);
   useEffect(() => onChange(value, true), []);
+  useEffect(() => {
+    const field = box.current?.closest("dialog") && box.current.querySelector<HTMLElement>("input, select, textarea, .row button");
+    field?.focus();
+  }, []);
 
   const change = (next: Json | undefined): void => {
     setValue(next);
@@ -45,7 +50,7 @@ export function ValueForm({ schema, value: given, onChange, mistakes = [], label
     }
   };
   return (
-    <div class="valueform">
+    <div class="valueform" ref={box}>
       {hasFields && (
         <div class="seg as" role="group" aria-label="How the value is given">
           <button type="button" aria-pressed={text === null} disabled={problem !== ""} onClick={() => setText(null)}>

@@ -56,13 +56,12 @@ function kindOf(schema: Schema): Kind {
   return "json";
 }
 
-/** What stands in a form before anybody has typed: defaults, and what is needed. undefined: nothing. */
+/** What stands in a form before anybody has typed: defaults, and lists. undefined: nothing; nobody's yes or no is taken for granted. */
 export function initial(schema: Schema, root: Schema, depth = 0): Json | undefined {
   const { kind, schema: found, isNullable } = fieldOf(schema, root, depth);
   if (found.default !== undefined) return found.default;
   if (isNullable) return null;
   if (kind === "constant") return found.const;
-  if (kind === "boolean") return false;
   if (kind === "list") return [];
   if (kind === "object") {
     const made: { [name: string]: Json } = {};
