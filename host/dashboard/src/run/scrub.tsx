@@ -50,7 +50,7 @@ function Track({ model, at }: { model: RunModel; at: number }): JSX.Element {
   const shade = theme.value;
   const selected = model.selected.value;
   useEffect(() => {
-    const draw = (): void => paint(canvas.current!, model);
+    const draw = (): void => void (canvas.current && paint(canvas.current, model));
     draw();
     const observer = new ResizeObserver(draw);
     observer.observe(track.current!);

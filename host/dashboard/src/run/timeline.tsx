@@ -20,7 +20,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
   const box = useRef<HTMLDivElement>(null);
   const [wide, setWide] = useState(600);
   useEffect(() => {
-    const observer = new ResizeObserver(() => setWide(box.current!.clientWidth));
+    const observer = new ResizeObserver(() => box.current && setWide(box.current.clientWidth));
     observer.observe(box.current!);
     return () => observer.disconnect();
   }, []);
@@ -61,7 +61,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
             </div>
           ))}
         </div>
-        <Rows count={rows.length} height={21} cursor={cursor} label="What was called" role="list" row={(index, style) => <Lane model={model} row={rows[index]!} scale={scale} style={style} at={at} isLive={isLive} isOver={isOver} />} />
+        <Rows count={rows.length} height={21} cursor={cursor} label="What was called" role="list" isFocused row={(index, style) => <Lane model={model} row={rows[index]!} scale={scale} style={style} at={at} isLive={isLive} isOver={isOver} />} />
         {log.count > 0 && <div class="now" style={{ left: `${labels + x}px` }} />}
       </div>
     </section>

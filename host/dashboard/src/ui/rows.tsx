@@ -20,12 +20,14 @@ export interface RowsProps {
   label?: string;
   role?: "rowgroup" | "listbox" | "list" | "presentation";
   head?: ComponentChildren;
+  /** Its rows have nothing to focus: the whole is focused, to be scrolled by keys. */
+  isFocused?: boolean;
 }
 
 const BEYOND = 8; // rows above and below what is seen
 const HEIGHT_MAX = 8_000_000; // a browser draws no higher element: beyond it, one pixel of scroll is more than one of rows
 
-export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head }: RowsProps): JSX.Element {
+export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head, isFocused }: RowsProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState({ top: 0, view: 600 });
   const whole = count * height;
@@ -64,7 +66,7 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height: `${height}px`, transform: `translateY(${index * height - shift}px)` }));
   }
   return (
-    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={-1}>
+    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={isFocused ? 0 : -1} aria-label={isFocused ? label : undefined} role={isFocused ? "group" : undefined}>
       {head && <div class="rows-head">{head}</div>}
       <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label} aria-rowcount={role === "rowgroup" ? count : undefined}>
         {rows}
