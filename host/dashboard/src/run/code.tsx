@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { Rows, type RowStyle } from "../ui/rows";
 import { painted } from "../ui/source";
+import { memo } from "../pages/memo";
 import type { Log } from "./fold";
 import type { RunModel, Shape, ShapeItem } from "./model";
 
@@ -41,7 +42,7 @@ export function Code({ model }: { model: RunModel }): JSX.Element {
       </header>
       <div class="body" role="tabpanel" aria-label="Source">
         {page && (
-          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" isFocused row={(index, style) => <Line model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
+          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" isFocused row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
         )}
       </div>
     </section>
@@ -114,24 +115,43 @@ function isOpen(log: Log, place: number): boolean {
   return false;
 }
 
+const ORDER = ["running", "queued", "suspended", "retry", "waiting", "child", "away", "failed", "success", "canceled"];
+
 function Line({ model, page, line, isHot, style }: { model: RunModel; page: Page; line: number; isHot: boolean; style: RowStyle }): JSX.Element {
   const { log } = model;
-  const text = page.lines[line - 1]!;
   const places = page.places.get(line) ?? [];
   const statuses = places.map((one) => log.place(one)).map((one) => (one ? log.placeStatus(one.index) : "idle"));
-  const status = ["running", "queued", "suspended", "retry", "waiting", "child", "away", "failed", "success", "canceled"].find((one) => statuses.includes(one as never)) ?? (places.length ? "idle" : "");
-  const isComment = /^\s*(\/\/|#)/.test(text);
+  const status = ORDER.find((one) => statuses.includes(one as never)) ?? (places.length ? "idle" : "");
   const selection = model.selection.value;
   const own = selection?.place?.path ?? (selection?.call ? log.places[selection.call.place]!.path : null);
-  const isSelected = own !== null && places.includes(own) && !isHot && !isComment;
-  const glyph = text.trim() && !isComment ? (GLYPHS[status] ?? "") : "";
-  return (
-    <div role="listitem" style={style}>
-      <div class={`ln st ${status} ${places.length && status === "idle" ? "todo" : ""} ${isSelected ? "sel" : ""} ${isHot ? "cur" : ""}`} data-line={line} onClick={() => places[0] && model.select(places[0])}>
-        <span class="n">{line}</span>
-        <span class="g" title={status}>{glyph}</span>
-        <span>{text.length > 2000 ? `${text.slice(0, 2000)}…` : painted(text, page.language)}</span>
-      </div>
-    </div>
-  );
+  const look = `${status} ${places.length && status === "idle" ? "todo" : ""} ${isHot ? "cur" : own !== null && places.includes(own) ? "sel" : ""}`;
+  return <Text model={model} page={page} line={line} look={look} status={status} place={places[0] ?? ""} style={style} />;
 }
+
+interface TextProps {
+  model: RunModel;
+  page: Page;
+  line: number;
+  look: string;
+  status: string;
+  place: string;
+  style: RowStyle;
+}
+
+const Text = memo(
+  ({ model, page, line, look, status, place, style }: TextProps): JSX.Element => {
+    const text = page.lines[line - 1]!;
+    const isComment = /^\s*(\/\/|#)/.test(text);
+    const glyph = text.trim() && !isComment ? (GLYPHS[status] ?? "") : "";
+    return (
+      <div role="listitem" style={style}>
+        <div class={`ln st ${isComment ? look.replace(/ sel$/, "") : look}`} data-line={line} onClick={() => place && model.select(place)}>
+          <span class="n">{line}</span>
+          <span class="g" title={status}>{glyph}</span>
+          <span>{text.length > 2000 ? `${text.slice(0, 2000)}…` : painted(text, page.language)}</span>
+        </div>
+      </div>
+    );
+  },
+  (a, b) => a.page === b.page && a.line === b.line && a.look === b.look && a.style.transform === b.style.transform,
+);

@@ -6,6 +6,7 @@ import { count } from "../clock";
 import { useKeys } from "../keys";
 import { visible } from "../ui/basic";
 import { Rows, type RowStyle } from "../ui/rows";
+import { memo } from "../pages/memo";
 import type { RunModel } from "./model";
 import { directionOf, isBad, isLogKind, kindWords, since, SIGNS, toneOf } from "./words";
 
@@ -21,6 +22,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
   const box = useRef<HTMLInputElement>(null);
   useKeys("This run", [{ keys: "/", label: "find in its records", run: () => box.current?.focus() }]);
   const selected = model.selected.value;
+  model.textsVersion.value; // the rows show them
   const isWhole = filter === "all" && find === "";
   const shown = useMemo(() => (isWhole ? null : matching(model, filter, find.toLowerCase())), [isWhole, filter, find, filter === "selection" ? selected : "", version, find ? model.textsVersion.value : 0]);
   const total = shown ? shown.length : log.count;
@@ -100,31 +102,40 @@ function nearest(shown: number[], at: number): number {
 }
 
 function Line({ model, seq, at, style }: { model: RunModel; seq: number; at: number; style: RowStyle }): JSX.Element {
-  const { log } = model;
-  model.textsVersion.value;
-  model.selected.value;
-  const kind = log.kindOf(seq);
-  const path = log.pathOf(seq);
-  const error = log.factsOf(seq).error;
-  const text = model.texts.get(seq) ?? errorText(error);
-  const look = seq === at ? "cur" : seq > at ? "future" : "";
-  return (
-    <div role="listitem" style={style}>
-      <div
-        class={`rec tone-${toneOf(kind, error !== undefined)} ${look} ${isMine(model, seq) ? "mine" : ""}`}
-        data-seq={seq}
-        aria-current={seq === at ? "true" : undefined}
-        onClick={() => {
-          if (path) model.select(path);
-          model.go(seq);
-        }}
-      >
-        <span class="seq">{seq}</span>
-        <span class="tm">{since(log.timeOf(seq) - log.timeOf(1))}</span>
-        <span class="kd"><i aria-hidden="true">{SIGNS[directionOf(kind)]}</i>{kindWords(kind)}</span>
-        <span class="pa" title={path}><bdi>{visible(path)}</bdi></span>
-        <span class="su" title={text}><bdi>{visible(text)}</bdi></span>
-      </div>
-    </div>
-  );
+  const error = model.log.factsOf(seq).error;
+  const look = `tone-${toneOf(model.log.kindOf(seq), error !== undefined)} ${seq === at ? "cur" : seq > at ? "future" : ""} ${isMine(model, seq) ? "mine" : ""}`;
+  return <Row model={model} seq={seq} look={look} text={model.texts.get(seq) ?? errorText(error)} isNow={seq === at} style={style} />;
 }
+
+interface RowProps {
+  model: RunModel;
+  seq: number;
+  look: string;
+  text: string;
+  isNow: boolean;
+  style: RowStyle;
+}
+
+const Row = memo(
+  ({ model, seq, look, text, isNow, style }: RowProps): JSX.Element => {
+    const { log } = model;
+    const kind = log.kindOf(seq);
+    const path = log.pathOf(seq);
+    const pick = (): void => {
+      if (path) model.select(path);
+      model.go(seq);
+    };
+    return (
+      <div role="listitem" style={style}>
+        <div class={`rec ${look}`} data-seq={seq} aria-current={isNow ? "true" : undefined} onClick={pick}>
+          <span class="seq">{seq}</span>
+          <span class="tm">{since(log.timeOf(seq) - log.timeOf(1))}</span>
+          <span class="kd"><i aria-hidden="true">{SIGNS[directionOf(kind)]}</i>{kindWords(kind)}</span>
+          <span class="pa" title={path}><bdi>{visible(path)}</bdi></span>
+          <span class="su" title={text}><bdi>{visible(text)}</bdi></span>
+        </div>
+      </div>
+    );
+  },
+  (a, b) => a.seq === b.seq && a.look === b.look && a.text === b.text && a.style.transform === b.style.transform,
+);

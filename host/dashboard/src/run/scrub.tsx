@@ -58,8 +58,9 @@ function Track({ model, at }: { model: RunModel; at: number }): JSX.Element {
     scheme.addEventListener("change", draw);
     return () => (observer.disconnect(), scheme.removeEventListener("change", draw));
   }, [version, shade, selected]);
+  const where = useRef<DOMRect | null>(null);
   const drag = (event: PointerEvent): void => {
-    const box = track.current!.getBoundingClientRect();
+    const box = (where.current ??= track.current!.getBoundingClientRect());
     const part = (event.clientX - box.left - PAD) / Math.max(1, box.width - 2 * PAD);
     model.go(1 + Math.round(Math.max(0, Math.min(1, part)) * (log.count - 1)));
   };
@@ -78,6 +79,7 @@ function Track({ model, at }: { model: RunModel; at: number }): JSX.Element {
       aria-valuetext={`record ${at} of ${log.count}: ${kindWords(log.kindOf(at))} ${log.pathOf(at)}`}
       onPointerDown={(event) => {
         track.current!.setPointerCapture(event.pointerId);
+        where.current = null; // while it is dragged it stays where it is
         drag(event);
       }}
       onPointerMove={(event) => {

@@ -24,7 +24,7 @@ export interface RowsProps {
   isFocused?: boolean;
 }
 
-const BEYOND = 8; // rows above and below what is seen
+const BEYOND = 4; // rows above and below what is seen
 const HEIGHT_MAX = 8_000_000; // a browser draws no higher element: beyond it, one pixel of scroll is more than one of rows
 
 export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head, isFocused }: RowsProps): JSX.Element {
@@ -39,7 +39,10 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const look = (): void => setSeen({ top: element.scrollTop, view: element.clientHeight });
+    const look = (): void => {
+      const { scrollTop, clientHeight } = element;
+      setSeen((before) => (before.top === scrollTop && before.view === clientHeight ? before : { top: scrollTop, view: clientHeight }));
+    };
     look();
     const observer = new ResizeObserver(look);
     observer.observe(element);
@@ -54,10 +57,13 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     const element = box.current!;
     if (cursor === undefined || cursor < 0 || cursor >= count) return;
     const sticky = (element.firstElementChild as HTMLElement | null)?.classList.contains("rows-head") ? 28 : 0;
-    const at = element.scrollTop * scale;
-    if (cursor * height < at) element.scrollTop = (cursor * height) / scale;
-    else if ((cursor + 1) * height > at + element.clientHeight - sticky)
-      element.scrollTop = ((cursor + 1) * height - element.clientHeight + sticky) / scale;
+    const at = seen.top * scale; // what is known: to read it of the element would lay the page out twice
+    let next = -1;
+    if (cursor * height < at) next = (cursor * height) / scale;
+    else if ((cursor + 1) * height > at + seen.view - sticky) next = ((cursor + 1) * height - seen.view + sticky) / scale;
+    if (next < 0) return;
+    setSeen({ top: next, view: seen.view });
+    element.scrollTop = next;
   }, [cursor, count]);
 
   const rows: ComponentChildren[] = [];
