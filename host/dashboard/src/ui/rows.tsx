@@ -64,9 +64,9 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height: `${height}px`, transform: `translateY(${index * height - shift}px)` }));
   }
   return (
-    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={-1}>
+    <div class={`rows ${name ?? ""}`} ref={box}>
       {head && <div class="rows-head">{head}</div>}
-      <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label} aria-rowcount={role === "rowgroup" ? count : undefined}>
+      <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label}>
         {rows}
       </div>
     </div>
