@@ -146,11 +146,12 @@ class CountedOut(Shown):
 
 
 class SummaryOut(Shown):
-    """How a tenant's runs stand. Statuses that no run has are left out. Times as RFC 3339."""
+    """How a tenant's runs stand. Statuses that no run has are left out. Times as RFC 3339. `failed_unretried` is null where too
+    many have failed for them to be counted at once."""
 
     statuses: dict[RunStatus, CountedOut]
     oldest_suspended: str | None
-    failed_unretried: int
+    failed_unretried: int | None
     workers: int
 
 

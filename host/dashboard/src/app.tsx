@@ -45,10 +45,10 @@ function Frame(): JSX.Element {
   });
   return (
     <>
-      <a class="skip" href="#/" onClick={skip}>
-        Skip to the content
-      </a>
       <header class="top">
+        <a class="skip" href="#/" onClick={skip}>
+          Skip to the content
+        </a>
         <a class="brand" href={link("runs")} aria-label="cloche: all runs">
           <Brand />
           cloche
@@ -61,7 +61,7 @@ function Frame(): JSX.Element {
           ))}
         </nav>
         <span class="grow" />
-        <button type="button" class="jump" aria-label="Jump to a run, a page or a command" onClick={() => setOver("jump")}>
+        <button type="button" class="jump" aria-label="Jump to… a run, a page or a command" onClick={() => setOver("jump")}>
           <span>Jump to…</span>
           <Kbd of="Mod+k" />
         </button>

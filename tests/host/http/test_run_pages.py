@@ -67,7 +67,8 @@ async def test_the_shape_of_a_graph_has_its_builders_calls(journal: Journal) -> 
 
 @in_loop
 async def test_a_tenants_source_is_read_in_a_process_of_its_own(journal: Journal) -> None:
-    source = "async def w(d):\n    for i in range(3):\n        await step('inc')(d)\n"
+    body = "async def w(d):\n    for i in range(3):\n        await step('inc')(d)\n"
+    source = f"from cloche import step, workflow\n\n@workflow\n{body}"
     store = MemoryStore()
     async with Cloche(store=store, steps=[journal.inc()], policies={"acme": Policy()}) as app:
         version = await app.tenant("acme").deploy(source, workflow="w", language="python")

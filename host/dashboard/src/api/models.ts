@@ -230,7 +230,7 @@ export interface Counted {
 export interface Summary {
   statuses: Partial<Record<Status, Counted>>;
   oldest_suspended: string | null;
-  failed_unretried: number;
+  failed_unretried: number | null;
   workers: number;
 }
 

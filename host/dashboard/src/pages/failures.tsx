@@ -1,30 +1,17 @@
 /** What failed and was not retried, alike by error and step: the largest group first. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { ask, textOf } from "../api/client";
 import type { FailureGroup, Where } from "../api/models";
 import { count } from "../clock";
 import { go, link } from "../router";
 import { may } from "../session";
 import { Ago, Empty, Text } from "../ui/basic";
+import { useLoad } from "../ui/load";
 import { quoted } from "./query";
 
 export function Failures({ onBulk }: { onBulk: (where: Where) => void }): JSX.Element {
-  const [groups, setGroups] = useState<FailureGroup[] | null>(null);
-  const [problem, setProblem] = useState("");
-  useEffect(() => {
-    const load = (): void => {
-      if (document.visibilityState === "visible")
-        ask<{ failures: FailureGroup[] }>("failures?by_workflow=true").then(
-          ({ failures }) => setGroups(failures),
-          (error) => setProblem(textOf(error)),
-        );
-    };
-    load();
-    const timer = setInterval(load, 4000);
-    return () => clearInterval(timer);
-  }, []);
+  const { value, problem } = useLoad<{ failures: FailureGroup[] }>("failures?by_workflow=true", 4000);
+  const groups = value?.failures ?? null;
   if (groups === null) return <p class="pad dim">{problem || "…"}</p>;
   if (groups.length === 0)
     return (

@@ -7,9 +7,9 @@ import { follow, type Following } from "../api/sse";
 import { toastError } from "../ui/toast";
 import { matches, parameters, type Sought } from "./query";
 
-const PAGE = 200;
+const PAGE = 100;
 const FIRST: readonly Status[] = ["blocked", "suspended", "failed"]; // what waits for a person comes first
-const FIRST_MAX = 100;
+const FIRST_MAX = 50;
 const REASONS_MAX = 40;
 const TOGETHER_MS = 150; // events of the feed that are applied at once
 

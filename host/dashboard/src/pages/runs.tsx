@@ -169,7 +169,7 @@ function Lede({ summary }: { summary: Summary | null }): JSX.Element {
   const told = (status: Status, one: string, many: string): string =>
     `${count(of(status))}${summary?.statuses[status]?.is_whole === false ? "+" : ""} ${of(status) === 1 ? one : many}`;
   const person = of("suspended");
-  const failed = summary?.failed_unretried ?? 0;
+  const failed = summary?.failed_unretried === null ? `${count(of("failed"))}+` : count(summary?.failed_unretried ?? 0);
   const parts: string[] = [];
   if (of("waiting")) parts.push(told("waiting", "waits for a time or an event and costs nothing", "wait for a time or an event and cost nothing"));
   if (of("running")) parts.push(told("running", "is at work", "are at work"));
@@ -192,7 +192,7 @@ function Lede({ summary }: { summary: Summary | null }): JSX.Element {
             ) : (
               <>{of("blocked") ? "none waits for a person" : "No run waits for a person"}</>
             )}
-            , {failed ? `${count(failed)} failed` : "none failed"}.
+            , {failed === "0" ? "none failed" : `${failed} failed`}.
           </>
         )}
       </h1>

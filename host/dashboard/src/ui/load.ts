@@ -21,8 +21,10 @@ export function useLoad<T>(path: string | null, everyMs = 0): Loaded<T> {
     let timer = 0;
     const load = async (): Promise<void> => {
       let again = everyMs;
+      const begun = performance.now();
       try {
         const found = await ask<T>(path);
+        again &&= Math.max(again, 10 * (performance.now() - begun)); // what costs the server much is asked for seldom
         if (isOver) return;
         setValue(found);
         setProblem("");

@@ -72,9 +72,9 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height: `${height}px`, transform: `translateY(${index * height - shift}px)` }));
   }
   return (
-    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={isFocused ? 0 : -1} aria-label={isFocused ? label : undefined} role={isFocused ? "group" : undefined}>
+    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={isFocused ? 0 : undefined} aria-label={isFocused ? label : undefined} role={isFocused ? "group" : undefined}>
       {head && <div class="rows-head">{head}</div>}
-      <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label} aria-rowcount={role === "rowgroup" ? count : undefined}>
+      <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label}>
         {rows}
       </div>
     </div>
