@@ -18,12 +18,15 @@ from cloche.client import Client
 from cloche.errors import ClocheError
 from cloche.http import (
     about,
+    assets,
     feed,
     hooks,
     many,
     moving,
+    overview,
     pages,
     problems,
+    run_pages,
     runs,
     schedules,
     sessions,
@@ -46,11 +49,13 @@ BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, an
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
     runs.router,
+    run_pages.router,
     pages.router,
     streams.router,
     feed.router,
     moving.router,
     many.router,
+    overview.router,
     hooks.router,
     schedules.router,
     workflows.router,
@@ -101,7 +106,7 @@ def app(
     burst: int = BURST,
     metrics: Metrics | None = None,
 ) -> App:
-    """An ASGI app that serves the runs of `client`, under `/v1`.
+    """An ASGI app that serves the runs of `client`, under `/v1`, and the dashboard at `/`.
 
     Where the client is open already it stays so; else it is opened and closed with the app. An app that is mounted in another
     one hears of neither: then whoever mounts it opens the client.
@@ -135,6 +140,7 @@ def app(
     for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
+    made.include_router(assets.router)
     return made
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
+from cloche.http.assets import is_page
 from cloche.http.direct import answer_run, run_asked
 from cloche.http.principals import LASTING, PRINCIPAL, SLASH, Principal, Scope, local, session_in
 from cloche.http.problems import Refused, fault_of
@@ -92,7 +93,7 @@ class Gate:
         declared = headers.get(b"content-length", "0")
         if not declared.isdecimal() or int(declared[:18]) > self._service.body_bytes_max:
             raise _too_large(self._service.body_bytes_max)
-        if _path(scope) in OPEN:
+        if _path(scope) in OPEN or is_page(_path(scope)):
             return
         if not self._service.client.is_open:
             raise Refused(503, "not-open", "the app was mounted, and whoever mounted it has not opened its client")

@@ -391,11 +391,13 @@ class WorkerList(Shown):
 
 
 class PrincipalOut(Shown):
-    """Who asks, as the server sees it. `tenant` is null where all of them are reached."""
+    """Who asks, as the server sees it. `tenant` is null where all of them are reached; `default_tenant` is the one that is
+    meant where a request names none."""
 
     id: str
     role: Literal["worker", "viewer", "operator", "admin"]
     tenant: str | None
+    default_tenant: str
 
 
 class TokenBody(Given):

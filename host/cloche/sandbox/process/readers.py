@@ -16,7 +16,7 @@ from typing import Any, Literal
 from cloche.errors import CellLost
 from cloche.history.ids import TenantId
 from cloche.history.limits import Limits
-from cloche.history.values import decode
+from cloche.history.values import decode, encode
 from cloche.sandbox.process.cell import Opening, ProcessCell, is_one_item
 from cloche.sandbox.process.child import Child
 from cloche.sandbox.process.pool import Pool
@@ -72,6 +72,22 @@ class Readers:
             child.forget(number)
         found = _found(answer.body) if answer.status is Status.DONE else None
         if found is None:
+            child.end()
+            raise CellLost("the process that read it answered out of form, and was ended")
+        return found
+
+    def shape(self, tenant: TenantId, language: str, graph: str, source: str) -> str:
+        """What `shape_data` says of code, as JSON. Blocks; raises as `read`."""
+        child = self._pool.child(tenant)
+        number = child.admit(0)
+        child.allow_cpu(READ_S)
+        try:
+            body = encode([language, graph, source])
+            answer = child.ask(Op.SHAPE, number, body, 0, wait_s=READ_S, bytes_max=ANSWER_BYTES_MAX)
+        finally:
+            child.forget(number)
+        found = decode(answer.body) if answer.status is Status.DONE and is_one_item(answer.body) else None
+        if not isinstance(found, str):
             child.end()
             raise CellLost("the process that read it answered out of form, and was ended")
         return found
