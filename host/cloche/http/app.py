@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
+    steps.router,  # those that are asked most stand first: each request goes along all that stand before its own
     runs.router,
     pages.router,
     streams.router,
@@ -54,7 +55,6 @@ _ROUTERS = (
     hooks.router,
     schedules.router,
     workflows.router,
-    steps.router,
     tokens.router,
     sessions.router,
     webhooks.router,

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from cloche.http.direct import answer_run, run_asked
-from cloche.http.principals import LASTING, PRINCIPAL, SLASH, Principal, Scope, local, session_in
+from cloche.http.direct import answer_directly, direct
+from cloche.http.principals import LASTING, PRINCIPAL, SERVICE, SLASH, Principal, Scope, local, session_in
 from cloche.http.problems import Refused, fault_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Gate:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         has_begun = False
+        scope[SERVICE] = self._service
 
         async def guarded(message: Message) -> None:
             nonlocal has_begun
@@ -63,9 +64,10 @@ class Gate:
 
         try:
             await self._let_in(scope)
-            if PRINCIPAL in scope and (run_id := run_asked(scope, _path(scope))) is not None:
-                return await answer_run(self._service, run_id, scope, receive, guarded)
-            await self._app(scope, _Bounded(receive, self._service.body_bytes_max), guarded)
+            bounded = _Bounded(receive, self._service.body_bytes_max)
+            if PRINCIPAL in scope and (found := direct(scope, _path(scope))) is not None:
+                return await answer_directly(self._service, found, scope, bounded, guarded)
+            await self._app(scope, bounded, guarded)
             if (lasting := scope.pop(LASTING, None)) is not None:
                 await lasting(receive, guarded)
         except Refused as refused:

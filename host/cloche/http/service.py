@@ -14,7 +14,7 @@ from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.bodies import CBOR, JSON
 from cloche.http.polls import Polls
-from cloche.http.principals import PRINCIPAL, SLASH, Auth, Principal, Role
+from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role
 from cloche.http.problems import Refused
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    found: Service = request.app.state.service
+    found: Service = request.scope[SERVICE]
     return found
 
 

@@ -19,6 +19,7 @@ from cloche.steps.context import AbortSignal
 from cloche_codegen import Step
 
 WAIT_S = 20.0  # of one poll
+AT_ONCE_S = 0.005
 
 log = logging.getLogger("cloche.remote")
 
@@ -87,12 +88,17 @@ class StepWorker:
                 wait_s, found = min(2 * wait_s, AGAIN_S_MAX), []
             finally:
                 polling.cancel()
-            for given in found:
-                task = asyncio.create_task(self._perform(given), name=f"step '{given['path']}' of {given['run_id']}")
-                self._attempts.add(task)
-                task.add_done_callback(self._attempts.discard)
+            begun = [self._begin(given) for given in found]
+            if begun:  # what ends at once is said before more is asked for: its run waits for it
+                await asyncio.wait(begun, timeout=AT_ONCE_S)
         if self._attempts:
             await asyncio.wait(self._attempts)
+
+    def _begin(self, given: Mapping[str, Any]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._perform(given), name=f"step '{given['path']}' of {given['run_id']}")
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+        return task
 
     async def _first(self, *tasks: asyncio.Future[Any]) -> None:
         """Until one of these has ended, or the worker is to stop."""
