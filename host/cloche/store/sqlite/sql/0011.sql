@@ -1,4 +1,4 @@
--- Store version 11: attempts of remote steps that are pushed.
+-- Store version 11.
 
 -- ---- Remote steps: when an attempt is pushed again, how often it was, and why that did not succeed ----
 
