@@ -6,10 +6,12 @@ It polls, or takes pushes at CLOCHE_PUSH_PORT, signed with CLOCHE_PUSH_SECRET.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -59,14 +61,22 @@ async def polling(url: str) -> None:
         await worker.run()
 
 
-def receiving(url: str, port: int) -> None:
+class Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """It ends as one that was asked to, and not as one that was killed."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, self, "should_exit", True)
+        yield
+
+
+async def receiving(url: str, port: int) -> None:
     token, secret = os.environ.get("CLOCHE_TOKEN"), os.environ["CLOCHE_PUSH_SECRET"]
     receiver: Any = StepReceiver(STEPS, secret, url=url, token=token, answer_within_s=0.5)
-    uvicorn.run(receiver, host="127.0.0.1", port=port, log_level="warning")
+    await Server(uvicorn.Config(receiver, host="127.0.0.1", port=port, log_level="warning")).serve()
 
 
 if __name__ == "__main__":
     if "CLOCHE_PUSH_PORT" in os.environ:
-        receiving(sys.argv[1], int(os.environ["CLOCHE_PUSH_PORT"]))
+        asyncio.run(receiving(sys.argv[1], int(os.environ["CLOCHE_PUSH_PORT"])))
     else:
         asyncio.run(polling(sys.argv[1]))

@@ -186,12 +186,18 @@ export class StepReceiver extends Performer {
     this.key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
     this.within = answerWithinMs;
     this.known = new Map(); // by the id of the push, the oldest first
-    this.handler = (request, response) => void this.take(request, response);
+    this.open = new Set(); // requests that were not answered yet
+    this.handler = (request, response) => {
+      const one = this.take(request, response).finally(() => this.open.delete(one));
+      this.open.add(one);
+    };
   }
 
   /** What was begun ends, and its server knows of it. */
   async end() {
-    await Promise.allSettled([...this.known.values()].flatMap((one) => [one.work, one.saying]));
+    await Promise.allSettled([...this.known.values()].map((one) => one.work));
+    await Promise.allSettled(this.open); // one of them may be answered with: later
+    await Promise.allSettled([...this.known.values()].map((one) => one.saying));
   }
 
   async take(request, response) {
@@ -201,10 +207,12 @@ export class StepReceiver extends Performer {
     } catch (error) {
       [status, value] = [500, { detail: String(error) }];
     }
-    if (!response.destroyed) {
-      response.writeHead(status, { "Content-Type": "application/json" });
-      response.end(JSON.stringify(value));
-    }
+    if (response.destroyed) return;
+    response.writeHead(status, { "Content-Type": "application/json" });
+    await new Promise((resolve) => {
+      response.once("close", resolve);
+      response.end(JSON.stringify(value), resolve);
+    });
   }
 
   async answer(request, response) {
