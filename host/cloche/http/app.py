@@ -66,6 +66,7 @@ _PROBLEMS = {
     403: "The principal may not do this.",
     404: "There is no such thing, or it is another tenant's.",
     406: "None of the types that are accepted is there.",
+    408: "The body came too slowly.",
     409: "It does not go with what is there.",
     413: "The body is too large.",
     415: "The body is of another type.",

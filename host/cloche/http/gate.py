@@ -25,6 +25,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS_MAX = 100
+BODY_S = 30.0
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = (
     "/healthz",
@@ -91,6 +92,8 @@ class Gate:
             raise Refused(421, "unknown-host", "this server answers to the names of its machine alone")
         if scope["method"] not in SAFE:
             _check_site(headers)
+        if headers.get(b"content-encoding", "identity") != "identity":
+            raise Refused(415, "unsupported-media-type", "the body is compressed: send it as it is")
         declared = headers.get(b"content-length", "0")
         if not declared.isdecimal() or int(declared[:18]) > self._service.body_bytes_max:
             raise _too_large(self._service.body_bytes_max)
@@ -169,17 +172,30 @@ def _too_large(most: int) -> Refused:
 
 
 class _Bounded:
-    """What is received, up to so many bytes: a length that was not declared is counted as it comes."""
+    """What is received: a body of up to so many bytes, counted as they come, all of them within `BODY_S`."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
         self._most = most
         self._size = 0
+        self._due: float | None = None  # by when the body is whole
+        self._is_whole = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        message = await self._receive() if self._is_whole else await self._part()
         if message["type"] == "http.request":
+            self._is_whole = not message.get("more_body", False)
             self._size += len(message.get("body", b""))
             if self._size > self._most:
                 raise _too_large(self._most)
         return message
+
+    async def _part(self) -> Message:
+        if self._due is None:
+            self._due = asyncio.get_running_loop().time() + BODY_S
+        try:
+            async with asyncio.timeout_at(self._due):
+                return await self._receive()
+        except TimeoutError:
+            what = f"the body was not whole within {BODY_S:g} s"
+            raise Refused(408, "body-too-slow", what, headers={"Connection": "close"}) from None

@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
     from cloche.client import Client
-    from cloche.client.ports import Listening
 
 AGAIN_S = 1.0  # until a store that did not answer is asked again
 
@@ -61,7 +60,7 @@ class Moves:
 
     async def _wait(self) -> None:
         loop, connection = asyncio.get_running_loop(), self._client.connection
-        listening: Listening = await connection.anything()
+        listening: Any = await connection.anything()
         try:
             self._announce(loop)
             while True:

@@ -12,6 +12,8 @@ from cloche.http.app import App
 
 try:
     import uvicorn
+
+    from cloche.http.connections import Connection
 except ModuleNotFoundError as missing:
     raise UsageError("a server needs an optional part: pip install 'cloche[server]'") from missing
 
@@ -61,6 +63,7 @@ class Server:
         """Serve the app until `end`."""
         config = uvicorn.Config(
             app,
+            http=Connection,
             log_level="warning",
             access_log=False,
             server_header=False,
