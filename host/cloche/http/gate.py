@@ -24,7 +24,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEADERS_MAX = 100
+HEADERS_MAX, HEADERS_BYTES_MAX = 100, 32 << 10
 BODY_S = 30.0
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = (
@@ -86,8 +86,9 @@ class Gate:
         """
         _keep_slashes(scope)
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if len(scope["headers"]) > HEADERS_MAX:
-            raise Refused(431, "too-many-headers", f"there are more than {HEADERS_MAX} headers")
+        if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADERS_BYTES_MAX:
+            what = f"there are more than {HEADERS_MAX} headers, or {HEADERS_BYTES_MAX:,} bytes of them"
+            raise Refused(431, "too-many-headers", what)
         if self._service.auth is local and not _THIS_MACHINE.fullmatch(headers.get(b"host", "")):
             raise Refused(421, "unknown-host", "this server answers to the names of its machine alone")
         if scope["method"] not in SAFE:
