@@ -1,5 +1,5 @@
-"""What is asked for more often than all else, without the framework's own work between: a run that is read, and attempts of
-remote steps that are taken, kept and ended.
+"""What is asked for more often than all else, without the framework's own work between: a run that is started or read, and
+attempts of remote steps that are taken, kept and ended.
 
 Routing a request and solving its parameters takes longer than such an answer. Only the plain form is answered here; one with a
 query, or for another tenant than the token's, goes the usual way, to the same function.
@@ -15,6 +15,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from cloche.errors import ClocheError
+from cloche.http.moving import start_run
 from cloche.http.principals import PRINCIPAL, SLASH, Role, Scope
 from cloche.http.problems import problem_of
 from cloche.http.runs import get_run
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Endpoint: TypeAlias = "Callable[[Request, TenantRuns], Awaitable[Response]]"
 _RUN = re.compile("/v1/runs/([^/]+)")
+_START = re.compile("/v1/workflows/([^/]+)/runs")
 _STEP = re.compile("/v1/steps/([^/]+)/(heartbeat|complete)")
 _OF_ATTEMPT = {"heartbeat": beat_attempt, "complete": complete_attempt}
 
@@ -45,10 +47,21 @@ def direct(scope: Scope, path: str) -> tuple[Role, Endpoint] | None:
         return None
     if path == "/v1/steps/poll":
         return Role.WORKER, poll_steps
+    if (found := _START.fullmatch(path)) is not None:
+        return _start(scope, found[1].replace(SLASH, "/"))
     if (found := _STEP.fullmatch(path)) is not None:
         token, of_attempt = found[1].replace(SLASH, "/"), _OF_ATTEMPT[found[2]]
         return Role.WORKER, lambda request, runs: of_attempt(request, runs, token)
     return None
+
+
+def _start(scope: Scope, workflow: str) -> tuple[Role, Endpoint] | None:
+    """Of a run; with a key of its client's the usual way."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if b"idempotency-key" in headers:
+        return None
+    traceparent = headers.get(b"traceparent")
+    return Role.OPERATOR, lambda request, runs: start_run(request, runs, workflow, traceparent=traceparent)
 
 
 async def answer_directly(
