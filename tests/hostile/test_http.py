@@ -15,7 +15,7 @@ from support.apps import AppOn, Journal, in_loop
 from support.served import adding, served
 
 from cloche import http
-from cloche.http import connections, gate
+from cloche.http import gate, server
 from cloche.http.server import Server
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore
@@ -27,12 +27,12 @@ START = "/v1/workflows/adding/runs"
 async def listening(journal: Journal) -> AsyncIterator[int]:
     """The port of a real server."""
     async with AppOn(MemoryStore(), workflows=[adding(journal)], world=SystemWorld()) as app:
-        server = Server("127.0.0.1", 0)
-        running = asyncio.create_task(server.run(http.app(app, auth=http.local)))
+        serving = Server("127.0.0.1", 0)
+        running = asyncio.create_task(serving.run(http.app(app, auth=http.local)))
         try:
-            yield server.port
+            yield serving.port
         finally:
-            server.end()
+            serving.end()
             await running
 
 
@@ -65,7 +65,7 @@ async def is_well(port: int) -> bool:
 async def test_a_head_that_does_not_come_keeps_no_connection(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
     async with listening(journal) as port:
         assert await sent(port, said) == b""
         assert await is_well(port)
@@ -73,7 +73,7 @@ async def test_a_head_that_does_not_come_keeps_no_connection(
 
 @in_loop
 async def test_neither_does_the_head_of_a_second_request(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
     async with listening(journal) as port:
         whole = head(method="GET", place="/healthz")
         answer = await sent(port, whole + b"GET /healthz HT")
@@ -168,7 +168,7 @@ async def test_a_head_that_is_too_large_is_not_read(journal: Journal, more: list
 @in_loop
 async def test_many_connections_of_one_client_hold_up_nobody(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds that say half of a head: others are answered meanwhile, and these are closed."""
-    monkeypatch.setattr(connections, "HEAD_S", 1.0)
+    monkeypatch.setattr(server, "HEAD_S", 1.0)
     async with listening(journal) as port:
         holding = [asyncio.create_task(sent(port, b"GET / HT")) for _ in range(300)]
         assert await is_well(port)

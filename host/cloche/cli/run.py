@@ -256,14 +256,11 @@ def worker(
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    found = find_runnable(targets, steps)
+    found, reach = find_runnable(targets, steps), reach_of(webhook_hosts, to_loopback, no_webhooks or once)
     set_up(log_format, verbose)
     app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
     app.observers += watching()
-    reach = reach_of(webhook_hosts, to_loopback, no_webhooks or once)
-    if metrics is not None:
-        app.observers.append(made := made_metrics(store, metrics_of_tenants))
-        serve_metrics(made, metrics)
+    _show_metrics(app, store, metrics, metrics_of_tenants)
 
     async def whole(leaving: Leaving) -> int:
         async with app, sending(app, reach, look_s=WORKER_LOOK_S):
@@ -273,6 +270,12 @@ def worker(
             return await _work(app, leaving.asked, taken, once=once, as_json=as_json)
 
     return run_to_end(whole, app.drain_timeout_s, lambda code: code)
+
+
+def _show_metrics(app: Cloche, store: str, address: str | None, of_tenants: int) -> None:
+    if address is not None:
+        app.observers.append(made := made_metrics(store, of_tenants))
+        serve_metrics(made, address)
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:

@@ -19,9 +19,10 @@ _TO_TAKE = (
     "FROM cloche.remote_tasks WHERE holder IS NULL AND step = ANY($1::text[]) AND ($2::text IS NULL OR tenant = $2) "
     "AND (NOT $3 OR due_at IS NULL OR due_at <= $4)"
 )
+# As an array: what stands after IN may be looked for again, and would lock as many once more.
 _TAKE = (
-    "UPDATE cloche.remote_tasks SET holder = $5, taken_at = $4, is_pushed = $3, beat = 0 WHERE id IN "
-    f"(SELECT id {_TO_TAKE} ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED) RETURNING id, {_ROW}, body, {XID}"
+    "UPDATE cloche.remote_tasks SET holder = $5, taken_at = $4, is_pushed = $3, beat = 0 WHERE id = ANY(ARRAY("
+    f"SELECT id {_TO_TAKE} ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED)) RETURNING id, {_ROW}, body, {XID}"
 )
 
 

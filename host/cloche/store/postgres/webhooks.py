@@ -47,8 +47,8 @@ class PostgresWebhooks(Facet):
         if not await self._database.read("SELECT 1 FROM cloche.deliveries WHERE due_at <= $1 LIMIT 1", now):
             return []  # no transaction where there is nothing to do
         sql = (
-            "UPDATE cloche.deliveries SET due_at = $2, attempts = attempts + 1 WHERE id IN "
-            "(SELECT id FROM cloche.deliveries WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) "
+            "UPDATE cloche.deliveries SET due_at = $2, attempts = attempts + 1 WHERE id = ANY(ARRAY("
+            "SELECT id FROM cloche.deliveries WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)) "
             f"RETURNING {_DELIVERY}, {XID}"
         )
         rows = await self._database.write(sql, now, until, limit)
