@@ -26,6 +26,7 @@ from cloche.cli.base import (
     tenant_option,
 )
 from cloche.cli.logs import log_options, set_up
+from cloche.cli.sending import WORKER_LOOK_S, reach_of, sending, sending_options
 from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import RESTING, RunStatus
 
@@ -245,6 +246,7 @@ def _exit_code(result: RunResult) -> int:
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
 @click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@sending_options
 @telemetry_options
 @isolation_option
 @drain_option
@@ -257,6 +259,9 @@ def worker(
     store: str,
     once: bool,
     metrics: str | None,
+    webhook_hosts: tuple[str, ...],
+    to_loopback: bool,
+    no_webhooks: bool,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
@@ -269,8 +274,8 @@ def worker(
 ) -> int:
     """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
-    The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
-    end and are recorded. A second one does not wait.
+    The TARGETs bring the steps; each run goes on under the code it began with. It sends webhooks, too.
+    SIGTERM and Ctrl-C drain: running steps end and are recorded. A second one does not wait.
 
     \b
     Example:
@@ -282,22 +287,26 @@ def worker(
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    found = find_runnable(targets, steps)
+    found, reach = find_runnable(targets, steps), reach_of(webhook_hosts, to_loopback, no_webhooks or once)
     set_up(log_format, verbose)
     app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain, node_steps)
     app.observers += watching()
-    if metrics is not None:
-        app.observers.append(made := made_metrics(store, metrics_of_tenants))
-        serve_metrics(made, metrics)
+    _show_metrics(app, store, metrics, metrics_of_tenants)
 
     async def whole(leaving: Leaving) -> int:
-        async with app:
+        async with app, sending(app, reach, look_s=WORKER_LOOK_S):
             leaving.watch(app)
             taken = await app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
             return await _work(app, leaving.asked, taken, once=once, as_json=as_json)
 
     return run_to_end(whole, app.drain_timeout_s, lambda code: code)
+
+
+def _show_metrics(app: Cloche, store: str, address: str | None, of_tenants: int) -> None:
+    if address is not None:
+        app.observers.append(made := made_metrics(store, of_tenants))
+        serve_metrics(made, address)
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:

@@ -27,6 +27,7 @@ from cloche.operations.deploy import Deployment, baked, check_content, grants_to
 from cloche.operations.files import bundled
 from cloche.operations.replay import ReplayReport
 from cloche.operations.typescript import Brought, is_script
+from cloche.operations.upgrade import FitPage
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
@@ -119,6 +120,29 @@ class HostedRuns(Runs):
         engine = self._host.engine
         code = code_of(workflow, engine) if workflow is not None else None
         return await replay.replay(self.connection.store, self._key(run_id), engine, code)
+
+    async def check_open(
+        self, workflow: str, *, version: str | None = None, most: int = 20, after: str | None = None
+    ) -> FitPage:
+        """Hold open runs of a workflow against what it would start with now, or a version: up to `most`, the newest first.
+
+        `after` is `next` of the page before. Nothing is changed.
+
+        Raises:
+            NotFound: there is no such version; and the workflow is not registered here, and nothing of it is deployed.
+            UsageError: the version is another workflow's, or no page has given `after`.
+        """
+        store, engine = self.connection.store, self._host.engine
+        found = await store.version_of(self._tenant, version or workflow)
+        if found is not None:
+            code = await load_code(store, found.digest)
+        elif version is None and (registered := self._host._running.registry.workflow(workflow)) is not None:
+            code = code_of(registered, engine)
+        else:
+            raise NotFound(f"there is no code of workflow '{workflow}' here", kind="workflow", id=version or workflow)
+        if code.workflow != workflow:
+            raise UsageError(f"version '{version}' is of workflow '{code.workflow}', not of '{workflow}'")
+        return await upgrade.fits_page(store, engine, code, self._tenant, most, after)
 
     async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> ReplayReport:
         """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
+    steps.router,  # those that are asked most stand first: each request goes along all that stand before its own
     runs.router,
     run_pages.router,
     pages.router,
@@ -59,7 +60,6 @@ _ROUTERS = (
     hooks.router,
     schedules.router,
     workflows.router,
-    steps.router,
     tokens.router,
     sessions.router,
     webhooks.router,
@@ -71,6 +71,7 @@ _PROBLEMS = {
     403: "The principal may not do this.",
     404: "There is no such thing, or it is another tenant's.",
     406: "None of the types that are accepted is there.",
+    408: "The body came too slowly.",
     409: "It does not go with what is there.",
     413: "The body is too large.",
     415: "The body is of another type.",

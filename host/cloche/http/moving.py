@@ -29,6 +29,8 @@ from cloche.http.runs import run_of
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import view_data
 from cloche.http.waiting import is_at_rest, until_accepted, view_at_rest
+from cloche.operations.view import row_there
+from cloche.status import RunStatus
 from cloche.telemetry.starter import tags_with_starter
 
 router = APIRouter()
@@ -95,7 +97,11 @@ async def start_run(
         if is_at_rest(view):
             return answer(request, view_data(view, principal_of(request)), status, headers=headers)
         status = 202
-    started = {"id": run.id, "status": str(await run.status())}
+    row = await row_there(
+        runs.connection.store, run.id, runs.tenant_id
+    )  # one look, while its first turn waits for the loop
+    is_it = row is not None and row.status != RunStatus.CONTINUED
+    started = {"id": run.id, "status": str(row.status if row is not None and is_it else await run.status())}
     return answer(request, started, status, headers=headers)
 
 

@@ -38,6 +38,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/workflows/{workflow}/versions"): VIEWER,
     ("POST", "/v1/workflows/{workflow}/versions"): ADMIN,
     ("DELETE", "/v1/versions/{version}"): ADMIN,
+    ("POST", "/v1/workflows/{workflow}/check"): OPERATOR,
     ("POST", "/v1/workflows/{workflow}/runs"): OPERATOR,
     ("GET", "/v1/runs"): VIEWER,
     ("GET", "/v1/runs/{run_id}"): VIEWER,
