@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from cloche.history import RunId, RunKey
 from cloche.history.bounds import exceeded
@@ -33,6 +34,8 @@ class Descendants:
         self._counted: OrderedDict[RunKey, tuple[int, int]] = OrderedDict()  # of a root, and begun here since
         self._under_way: Counter[RunKey] = Counter()
         self._ended: dict[RunKey, asyncio.Event] = {}
+        # Of a root one asks at a time: of a thousand that wait for the same answer each would count the same thousand runs.
+        self._asking: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def one_more(self, key: RunKey, most: int) -> AsyncIterator[None]:
@@ -42,23 +45,27 @@ class Descendants:
             LimitExceeded: there are as many below its root as may be.
         """
         root = root_of(key)
+        async with self._asking.setdefault(root, asyncio.Lock()):
+            await self._has_room(root, most)
+            there, begun = self._counted[root]
+            self._counted[root] = there, begun + 1
+            self._under_way[root] += 1
+        try:
+            yield
+        finally:
+            self._end(root)
+
+    async def _has_room(self, root: RunKey, most: int) -> None:
         while not self._is_far_from(root, most):
             there = await self._store.descendants(root, most)
             begun = self._under_way[root]
             self._counted[root] = there, begun
             self._counted.move_to_end(root)
             if there + begun < most:
-                break
+                return
             if not begun:
                 raise exceeded("descendants", most, there + 1, f"what run {root} has started, and what that has")
             await self._ended.setdefault(root, asyncio.Event()).wait()
-        there, begun = self._counted[root]
-        self._counted[root] = there, begun + 1
-        self._under_way[root] += 1
-        try:
-            yield
-        finally:
-            self._end(root)
 
     def _is_far_from(self, root: RunKey, most: int) -> bool:
         there, begun = self._counted.get(root, (0, 1))
