@@ -1,10 +1,10 @@
 """Where the event loop stands still beside an attack: `python -m benchmarks.pauses [ATTACK …] [--place threads] [--ms 60]`.
 
 The loop beats every 5 ms. A thread watches it: where a beat is late it looks at what the loop's thread does, again and again,
-and says at the end how long each pause was, what was seen most often in it, and how much of it each thread computed: a loop that
-computed little was kept from the core, or from the interpreter's lock, by those that computed much. Where one call holds that
-lock the watching thread cannot look: what it sees right after is still that call. A neighbour makes steps meanwhile: where one
-tenant is alone, nobody waits for anybody's turn.
+and says at the end how long each pause was, what was seen most often in it, and how much of it each thread computed: a loop
+that computed little was kept from the core, or from the interpreter's lock, by those that computed much. Where one call holds
+that lock the watching thread cannot look: what it sees right after is still that call. A neighbour makes steps meanwhile: where
+one tenant is alone, nobody waits for anybody's turn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FRAMES = 14
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A beat that came so much too late; what the loop's thread was seen at; what each thread computed since the beat before."""
+    """A beat that came so much too late, what the loop's thread was seen at, what each thread computed since the last beat."""
 
     seconds: float
     seen: Counter[str]

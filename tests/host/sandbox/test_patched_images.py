@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wasmtime
 from guest.cells import SEED, pack
 
 from cloche.engines import SandboxEngine
 from cloche.sandbox import Cell, Image, Limits, base_image, cells, load_image, patched_images
+from cloche.sandbox.engine import engine
 from cloche.sandbox.patched_images import CELLS_MIN, PATCHED_MAX, PatchedImages, patched
 
 SOURCE = """const step = globalThis[Symbol.for("WORKFLOW_USE_STEP")];
@@ -92,7 +94,7 @@ def test_an_artefact_of_another_form_leaves_pages_as_they_are(
 
 def test_a_cell_that_differs_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     real: Any = image().base.module
-    elsewhere = SimpleNamespace(serialize=lambda: bytes(100))
+    elsewhere = wasmtime.Module(engine().wasm, "(module)")
     base: Any = SimpleNamespace(state=image().base.state, module=elsewhere, layout=image().base.layout)
 
     assert patched(replace(image(), base=base)) is None
