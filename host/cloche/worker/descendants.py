@@ -16,13 +16,18 @@ from weakref import WeakValueDictionary
 
 from cloche.history import RunId, RunKey
 from cloche.history.bounds import exceeded
-from cloche.history.ids import CONTINUATION
+from cloche.history.ids import CONTINUATION, FIRED, RETRY, SCHEDULED
 from cloche.text import ID_SEPARATOR
 
 if TYPE_CHECKING:
     from cloche.store import Store
 
-_CONTINUATION = re.compile(rf".*{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*(?={ID_SEPARATOR})", re.DOTALL)
+_OF_ITS_OWN = (
+    f"{RETRY}{SCHEDULED}{FIRED}"  # a run that somebody has retried, or a schedule begun, is below no other run
+)
+_ROOT = re.compile(
+    rf"[^{ID_SEPARATOR}]*({ID_SEPARATOR}[{_OF_ITS_OWN}][1-9][0-9]*)?({ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*(?={ID_SEPARATOR}))?"
+)
 ROOTS_MAX = 10_000  # whose counts are remembered
 
 
@@ -82,6 +87,10 @@ class Descendants:
 
 
 def root_of(key: RunKey) -> RunKey:
-    """The run that somebody has started, and from which this one comes; or the last history above it that is not a first."""
-    found = _CONTINUATION.match(key.run)
-    return RunKey(key.tenant, RunId(found[0] if found is not None else key.run.partition(ID_SEPARATOR)[0]))
+    """The run that somebody has started, and from which this one comes: that history of it which began what is above this one.
+
+    Each history of a root has a count of its own: what the one before had begun has ended with it. A child that goes on as a
+    new history stays below the same root, or it would have a thousand runs more each time.
+    """
+    found = _ROOT.match(key.run)
+    return RunKey(key.tenant, RunId(found[0] if found is not None else key.run))
