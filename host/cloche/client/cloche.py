@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
+from cloche.client.replays import Replays
 from cloche.client.runs import Run
 from cloche.client.schedules import Schedule, checked_schedules
 from cloche.client.tenants import Tenant
@@ -106,7 +107,7 @@ class Cloche(Client, Hosting, Upkeep):
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host, self._schedules = self, checked_schedules(schedules)
-        self._sweeper = Sweeper(retention or Retention())
+        self._sweeper, self.replays = Sweeper(retention or Retention()), Replays()
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
         given = [steps] if hasattr(steps, "id") else list(steps)
         self._nodes = [one for one in given if isinstance(one, NodeSteps)]

@@ -15,6 +15,7 @@ from cloche.steps.contracts import contract_of
 from cloche.steps.registry import Registry
 from cloche.steps.schemas import validated
 from cloche.store import CANCEL, GRANTED, START, Version, cancel_token
+from cloche.store.histories import is_to_begin
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.offers import published
 from cloche.worker.start_request import StartRequest, check_same, conflict
@@ -137,7 +138,7 @@ class StoreConnection:
         row = await store.run(key)
         if row is not None and row.status in FINAL:
             return
-        if row is None:
+        if row is None and not await is_to_begin(store, key):
             waiting = await store.request(start_token(key))
             if waiting is None:
                 await replay.row_of(store, key)  # raises, if it was not begun just now

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloche.client import evaluation
 from cloche.client.client import TenantRuns
 from cloche.client.in_turn import in_turn
+from cloche.client.replays import Replays
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
 from cloche.engines import CellSource, Code, Language, SourceLanguage
@@ -61,6 +62,9 @@ class Host(Protocol):
 
     @property
     def policies(self) -> InForce: ...
+
+    @property
+    def replays(self) -> Replays: ...
 
 
 class HostedRuns(Runs):
@@ -113,13 +117,15 @@ class HostedRuns(Runs):
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
+        Asked again of a run that nothing was added to, it answers as before. `verify` reads every record each time.
+
         Raises:
             NotFound: there is no such run.
             HistoryError: its history is damaged.
         """
         engine = self._host.engine
         code = code_of(workflow, engine) if workflow is not None else None
-        return await replay.replay(self.connection.store, self._key(run_id), engine, code)
+        return await self._host.replays.replay(self.connection.store, self._key(run_id), engine, code)
 
     async def check_open(
         self, workflow: str, *, version: str | None = None, most: int = 20, after: str | None = None

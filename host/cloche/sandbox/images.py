@@ -27,7 +27,7 @@ from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import LOADING, facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
-from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import bind, bytes_address, memory_address, memory_bytes
 from cloche.tenancy.cache import TenantCache
 
 PAGE_BYTES = 4096
@@ -157,24 +157,30 @@ class Image:
 
     def state(self) -> bytes:
         """The state of a new cell."""
-        state = bytearray(self.base.state)
-        state.extend(bytes(self.base.layout.state_bytes(self.memory_bytes) - len(state)))
+        before = self.base.state
+        state = bytes(self.base.layout.state_bytes(self.memory_bytes))  # nobody else has it yet
+        begin = bytes_address(state)
+        ctypes.memmove(begin, before, len(before))
         for at, data in self.pages:
-            state[at : at + len(data)] = data
-        return bytes(state)
+            ctypes.memmove(begin + at, data, len(data))
+        return state
 
 
 kept: TenantCache[tuple[str, str, Limits], Image] = TenantCache(IMAGES_BYTES_MAX)  # by guest, digest of source, limits
 _bases: dict[str, BaseImage] = {}
+_making: dict[str, Lock] = {}  # a guest takes a quarter of a second, or many where it has to be compiled
 _lock = Lock()
 
 
 def base_image(digest: str, guest_wasm: bytes) -> BaseImage:
-    """The base image of a guest, compiled or loaded once per process."""
+    """The base image of a guest, compiled or loaded once per process. Who asks for one that is there waits for no other."""
     with _lock:
-        if digest not in _bases:
-            _bases[digest] = BaseImage(digest, guest_wasm)
-        return _bases[digest]
+        making = _making.setdefault(digest, Lock()) if digest not in _bases else None
+    if making is not None:
+        with making:
+            if digest not in _bases:
+                _bases[digest] = BaseImage(digest, guest_wasm)
+    return _bases[digest]
 
 
 def load_image(base: BaseImage, source: str, limits: Limits, owner: str = "") -> Image:

@@ -27,11 +27,12 @@ import wasmtime
 from cloche.history.limits import Limits
 from cloche.sandbox.images import Image
 from cloche.sandbox.layout import copy_state
-from cloche.sandbox.wasmtime_calls import grow, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import grow, memory_address, memory_bytes, same_in_memory
 
 PAGES_MIN: Final = 64  # below this, copying pages is as good
 CELLS_MIN: Final = 3  # a workflow that ran this often will again
 MAPPED_MAX: Final = 8  # each is memory of the image's size
+PIECE_BYTES: Final = 1 << 20
 _MAP_PRIVATE, _MAP_FIXED = 0x02, 0x10  # on Linux and macOS
 
 log = logging.getLogger("cloche.sandbox")
@@ -147,14 +148,25 @@ def mapped(image: Image) -> MappedImage | None:
     grow(wasm_store, instance, image.memory_bytes)
     address = memory_address(wasm_store, instance)
     made.put(address)
-    is_same = copy_state(address, memory_bytes(wasm_store, instance), image.base.layout) == image.state()
-    return made if is_same else None
+    found, state = copy_state(address, memory_bytes(wasm_store, instance), image.base.layout), image.state()
+    return made if len(found) == len(state) and same_in_memory(found, state, len(state)) else None
 
 
 def _needed(image: Image) -> bytes:
     """The state of a new cell, without the zeros that a memory ends with anyway."""
     state = image.state()
-    return state[: max(len(state.rstrip(b"\0")), len(image.base.state.rstrip(b"\0")))]
+    return state[: max(_without_zeros(state), _without_zeros(image.base.state))]
+
+
+def _without_zeros(data: bytes) -> int:
+    """How much of it there is before the zeros at its end, a piece at a time: others have the interpreter between them."""
+    end = len(data)
+    while end:
+        begin = max(end - PIECE_BYTES, 0)
+        if kept := len(data[begin:end].rstrip(b"\0")):
+            return begin + kept
+        end = begin
+    return 0
 
 
 def _anonymous_file() -> int:

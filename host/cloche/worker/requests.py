@@ -21,7 +21,7 @@ from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
 from cloche.store import CANCEL, GRANTED, cancel_token
-from cloche.store.histories import newest
+from cloche.store.histories import is_to_begin, newest
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
@@ -62,7 +62,9 @@ class Requests:
                 await driver.record(CancelRequested(self._services.world.now(), reason), request)
                 return None
         except NotFound:
-            raise
+            if not await is_to_begin(self._services.store, key):
+                raise
+            return await self._leave(key, reason)
         except StoreError as error:
             if not isinstance(error, DamagedStore):
                 raise
@@ -94,8 +96,13 @@ class Requests:
         if await store.run(following) is not None:
             await self.cancel(following, reason)
         else:
-            await store.post(following, CANCEL, encode(reason), cancel_token(following), self._services.world.now())
-            self._services.supervisor.look_for_requests()
+            await self._leave(following, reason)
+
+    async def _leave(self, key: RunKey, reason: str) -> None:
+        """Of a history that was asked for and has not begun: it is canceled in place of that."""
+        now = self._services.world.now()
+        await self._services.store.post(key, CANCEL, encode(reason), cancel_token(key), now)
+        self._services.supervisor.look_for_requests()
 
     async def end_blocked(self, key: RunKey, reason: str) -> None:
         """End a run that was told to end, if it is still blocked; raises as `cancel`."""

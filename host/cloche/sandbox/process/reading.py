@@ -7,7 +7,9 @@ what it needs imported and used once before it locks itself up.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from cloche.history.values import decode, encode
@@ -19,10 +21,13 @@ from cloche_codegen.errors import PROBLEMS_MAX
 from cloche_codegen.shape_data import shape_data
 
 PROBLEM_CHARS_MAX = 2_000
+BEHIND = 5  # steps of `nice`: a third of a core beside one that wants it too, never none
 
 
 def main(arguments: Sequence[str]) -> None:
-    """As `serve.main`."""
+    """As `serve.main`. It comes after all others where cores are short: nobody's event loop waits for it."""
+    with suppress(OSError):
+        os.nice(BEHIND)
     images.kept.bytes_max = 0  # what is loaded here is loaded once
     _use_everything()
     serve.main(arguments, Reading)

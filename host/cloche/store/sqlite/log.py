@@ -16,10 +16,10 @@ from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import metering
-from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
+from cloche.store.sqlite.pieces import keep
 from cloche.store.sqlite.remote import follow_remote
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 from cloche.text import ID_SEPARATOR
@@ -55,7 +55,8 @@ class SqliteLog(Facet):
         def write(db: sqlite3.Connection) -> list[Outcome]:
             return [self._append(db, append) for append in appends]
 
-        blobs = {digest: data for append in appends if append.new for digest, data in append.new.blobs.items()}
+        bring = [part for append in appends for part in (append.new, append.code) if part]
+        blobs = {digest: data for part in bring for digest, data in part.blobs.items()}
         if any(len(append.records) > SHORT_COMMIT for append in appends):
             return await self._database.write_beside(write)
         return await self._database.write_with(blobs, write)
