@@ -82,9 +82,7 @@ async def acknowledge_before_commit(true: Any, self: Committer, append: Append) 
 
 @mutation(Attempts, "again")
 def redispatch_a_completed_step(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
-    ended = [
-        self._calls[one.call].start for one in inputs if isinstance(one, StepCompleted) and one.call in self._calls
-    ]
+    ended = [self.calls[one.call].start for one in inputs if isinstance(one, StepCompleted) and one.call in self.calls]
     return [*true(self, inputs), *ended]
 
 
@@ -102,7 +100,7 @@ def lose_a_retry(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
 
 @mutation(Attempts, "_ended")
 def look_at_no_end_of_an_attempt(true: Any, self: Attempts, task: asyncio.Task[None]) -> None:
-    self._tasks.pop(task).attempts -= 1
+    self.tasks.pop(task).attempts -= 1
     if not task.cancelled():
         task.exception()
 

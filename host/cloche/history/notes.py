@@ -158,6 +158,34 @@ class AttemptSent(AttemptStarted):
 
 
 @dataclass(frozen=True, slots=True)
+class PermitAsked(Note):
+    """An attempt of a step waits for permits of `limits`, each as [name, most, ms]: see `store.permits.Limit`.
+
+    They are asked for in the commit of this note. `filled` and `redispatched` are as in `AttemptStarted`.
+    """
+
+    kind: ClassVar[Kind] = Kind.PERMIT_ASKED
+    call: CallId
+    attempt: int  # from 1
+    limits: Sequence[Sequence[Any]]
+    redispatched: int = 0
+    filled: Any = None
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"attempt": self.attempt, "limits": [list(limit) for limit in self.limits]}
+        if self.redispatched:
+            content["redispatched"] = self.redispatched
+        if self.filled is not None:
+            content["filled"] = self.filled
+        return content
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        limits = [list(limit) for limit in content["limits"]]
+        return cls(time, _call(call), content["attempt"], limits, content.get("redispatched", 0), content.get("filled"))
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed(Note):
     """An attempt failed. `retry_at` is when the next one is due; None: there is none. `attempts_max` is how many there are at
     most; 0: not known. `traceback` never crosses the glass."""
@@ -328,6 +356,7 @@ AnyNote = (
     RunCreated
     | AttemptStarted
     | AttemptSent
+    | PermitAsked
     | AttemptFailed
     | StepWrote
     | StepLogged

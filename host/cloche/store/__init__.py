@@ -23,6 +23,15 @@ from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilt
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
+from cloche.store.permits import (
+    PERMIT,
+    WHOLE_RUN,
+    Limit,
+    LimitName,
+    LimitUse,
+    PermitAsk,
+    PermitRow,
+)
 from cloche.store.protocol import (
     Append,
     Collected,
@@ -53,11 +62,13 @@ __all__ = [
     "LOOKED_AT_MAX",
     "MEMORY",
     "OUT",
+    "PERMIT",
     "REMOTE",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
+    "WHOLE_RUN",
     "Append",
     "AttemptName",
     "AuditEntry",
@@ -74,6 +85,9 @@ __all__ = [
     "InboxRow",
     "Lease",
     "Leases",
+    "Limit",
+    "LimitName",
+    "LimitUse",
     "Listings",
     "MemoryCheckpoints",
     "MemoryStore",
@@ -83,6 +97,8 @@ __all__ = [
     "NewRun",
     "News",
     "Outcome",
+    "PermitAsk",
+    "PermitRow",
     "Post",
     "RemoteTask",
     "RunFilter",

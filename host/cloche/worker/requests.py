@@ -16,7 +16,7 @@ from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
 from cloche.history.values import encode
-from cloche.run.driver import is_told_to_end, tell_remote
+from cloche.run.driver import is_told_to_end, permit_granted, tell_remote
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
@@ -150,6 +150,20 @@ class Requests:
                 if not await self.is_waiting(driver, request):
                     return
                 if await tell_remote(driver, told, request):
+                    return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def permit_granted(self, key: RunKey, call: CallId, permit: int, *, request: int) -> None:
+        """Have an attempt begin that has its permits since now, with which the request is accepted.
+
+        Raises:
+            ClocheError: it cannot begin here.
+        """
+        with contextlib.suppress(NotSuspended, NotFound):  # the run has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if await permit_granted(driver, call, permit, request):
                     return
         await self._services.store.resolve(request, GRANTED)
 
