@@ -28,7 +28,7 @@ from cloche.history.messages import (
 )
 from cloche.history.notes import AttemptFailed, AttemptStarted, PermitAsked, unpack_note
 from cloche.history.output import unpack_command
-from cloche.history.permitted import PermittedCalls
+from cloche.history.permitted import WHOLE_RUN, PermittedCalls
 from cloche.history.reading import Message
 from cloche.history.records import Kind, Record
 
@@ -266,13 +266,16 @@ class OpenCalls(dict[CallId, OpenCall]):
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
         entries = [[call_id, call.saved()] for call_id, call in self.items()]
-        return [self.last_call, entries, *([] if self.deadline is None else [self.deadline])]
+        rest = [self.deadline, True] if WHOLE_RUN in self.permits else [] if self.deadline is None else [self.deadline]
+        return [self.last_call, entries, *rest]
 
     @classmethod
     def restored(cls, data: list[Any]) -> OpenCalls:
         calls = cls()
-        calls.last_call, entries, *deadline = data
-        calls.deadline = deadline[0] if deadline else None
+        calls.last_call, entries, *rest = data
+        calls.deadline = rest[0] if rest else None
+        if len(rest) > 1:
+            calls.permits.add_run()
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
             calls._enlist(call_id, call.path)

@@ -212,7 +212,10 @@ class RunMachine:
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
         elif kind is Kind.RUN_CREATED:
-            self.open.deadline = (message if isinstance(message, RunCreated) else unpack_created(record)).deadline
+            created = message if isinstance(message, RunCreated) else unpack_created(record)
+            self.open.deadline = created.deadline
+            if created.permits:
+                self.open.permits.add_run()
         elif kind is Kind.DEADLINE_SET:
             self.open.deadline = cast("SetDeadline", message or unpack_command(record.body)).time
         elif kind in (Kind.CANCEL_DELIVERED, Kind.CANCEL_REQUESTED):

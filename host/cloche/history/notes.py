@@ -79,6 +79,7 @@ class RunCreated(_Pinned):
     retry_of: Mapping[str, Any] = field(default_factory=dict)
     continues: str = ""  # the run whose next history this is
     deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
+    permits: Sequence[Sequence[Any]] = ()  # limits of its workflow, as in `PermitAsked`: it begins when it has them
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -106,6 +107,7 @@ _OF_CREATION = (
     "retry_of",
     "continues",
     "deadline",
+    "permits",
 )
 
 

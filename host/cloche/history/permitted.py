@@ -7,6 +7,7 @@ from enum import StrEnum
 from cloche.history.ids import CallId
 from cloche.history.lifecycles import StepPhase
 
+WHOLE_RUN = CallId(0)  # in the place of a call: the run itself, by the limits of its workflow
 _PERMITTED = (
     StepPhase.QUEUED,
     StepPhase.RUNNING,
@@ -23,6 +24,10 @@ class PermittedCalls(dict[CallId, None]):
         super().__init__()
         self.freed: list[CallId] = []
         self.queued = 0
+
+    def add_run(self) -> None:
+        """The run itself has permits, or begins when it has them."""
+        self[WHOLE_RUN] = None
 
     def add(self, call_id: CallId) -> None:
         """It asks: its phase is `QUEUED` since now."""

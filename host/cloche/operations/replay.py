@@ -21,7 +21,7 @@ from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
-from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, read_through
+from cloche.store import HELD_BACK, Finding, Metered, RunRow, Store, all_records, first_record, read_through
 from cloche.text import shown
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
@@ -232,6 +232,8 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
         row.status not in (RunStatus.RUNNING, RunStatus.BLOCKED) or machine.ended
     ):  # the states of a run that somebody takes up, or cannot
         derived["status"], derived["wake_at"] = row_at_rest(machine)
+    if row.status == RunStatus.PENDING and machine.open.permits and row.wake_at == HELD_BACK:
+        derived["wake_at"] = HELD_BACK  # it waits for permits
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from cloche.errors import InvalidInput
 from cloche.store.permits import Limit, LimitName
 from cloche.tenancy import Policy
-from cloche_codegen import AnyLimit, key_of
+from cloche_codegen import AnyLimit, BadKey, key_of
 
 if TYPE_CHECKING:
     from cloche.history import TenantId
@@ -55,3 +56,20 @@ def input_of(step: Step, start: StartStep) -> tuple[Any, str | None]:
     if len(named) == 1 and parameters.first in named:
         return named[parameters.first], parameters.first
     return named, None
+
+
+def permits_of_run(workflow: Any, policy: Policy, tenant: TenantId, value: Any) -> list[list[str | int]]:
+    """The limits that hold for a run of a workflow with this input, as they are recorded. Deployed code has none of its own.
+
+    Raises:
+        InvalidInput: it has no value by which a limit goes.
+    """
+    limits = getattr(workflow, "limits", ())
+    if not limits:
+        return []
+    parameters = workflow.parameters
+    try:
+        found = limits_asked(policy, tenant, limits, value, parameters.first if parameters is not None else None)
+    except BadKey as error:
+        raise InvalidInput(str(error)) from error
+    return [list(limit) for limit in found]

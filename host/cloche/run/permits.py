@@ -271,7 +271,7 @@ class Permits:
     def left_from(self) -> TimeMs | None:
         """From when on the run may be let go, as far as those that wait are concerned; None: of one that is not known."""
         machine = self._run.machine
-        queued = [call for call in machine.open.permits if machine.open[call].phase is StepPhase.QUEUED]
+        queued = [call for call, one in machine.open.items() if one.phase is StepPhase.QUEUED]
         if not all(call in self._waiting for call in queued):
             return None
         return TimeMs(max((self._waiting[call] for call in queued), default=0) + RESTS_AFTER_MS)

@@ -24,8 +24,8 @@ from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
 from cloche.store.permits import (
+    HELD_BACK,
     PERMIT,
-    WHOLE_RUN,
     Limit,
     LimitName,
     LimitUse,
@@ -59,6 +59,7 @@ __all__ = [
     "CHILD_ENDED",
     "FIRINGS_KEPT",
     "GRANTED",
+    "HELD_BACK",
     "LOOKED_AT_MAX",
     "MEMORY",
     "OUT",
@@ -68,7 +69,6 @@ __all__ = [
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
-    "WHOLE_RUN",
     "Append",
     "AttemptName",
     "AuditEntry",

@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from cloche.history.ids import CallId, Path, RunKey, TenantId, TimeMs
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.values import encode_plain
 from cloche.store.inbox import Post
 
 PERMIT = "permit"  # the kind of the request that says that a call has its permits
-WHOLE_RUN = CallId(0)  # in the place of a call: the run itself, which has not begun
+HELD_BACK = TimeMs(
+    253_402_300_799_999
+)  # when a run is due that waits for permits to begin: at the end of the year 9999
 WAITERS_READ = 20  # of each tenant, at a time
 _SEPARATOR = "\x1f"
 
@@ -210,8 +213,8 @@ def asking(rows: Iterable[PermitRow], at: TimeMs) -> Deciding:
             if limit.per_ms:  # time may have freed some since somebody looked
                 yield from _give(limit.name, at)
         blocker = yield from _blocker(row, at)
-        if blocker is None:
-            yield Grant(row, at, None)
+        if blocker is None:  # a run that is to begin is told in any case: whoever asked for it may be gone by then
+            yield Grant(row, at, granted_post(row) if row.call == WHOLE_RUN else None)
         else:
             yield from _queue_up(row, *blocker)
 

@@ -15,6 +15,7 @@ from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.values import encode
 from cloche.run.driver import is_told_to_end, permit_granted, tell_remote
 from cloche.run.selection import chosen, open_suspensions
@@ -154,11 +155,15 @@ class Requests:
         await self._services.store.resolve(request, GRANTED)
 
     async def permit_granted(self, key: RunKey, call: CallId, permit: int, *, request: int) -> None:
-        """Have an attempt begin that has its permits since now, with which the request is accepted.
+        """Have an attempt begin, or a run, that has its permits since now; with an attempt the request is accepted.
 
         Raises:
             ClocheError: it cannot begin here.
         """
+        if call == WHOLE_RUN:
+            await self._starting.begin_permitted(key)
+            await self._services.store.resolve(request, GRANTED)
+            return
         with contextlib.suppress(NotSuspended, NotFound):  # the run has ended, or was deleted
             async with self._starting.with_driver(key) as driver:
                 if not await self.is_waiting(driver, request):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from cloche.history.ids import CallId, RunKey, TimeMs
+from cloche.history.permitted import WHOLE_RUN
 from cloche.store import permits as of
 from cloche.store.memory.requests import InboxData
 from cloche.store.permits import LimitQueue, PermitRow, answered, asking, freeing
@@ -51,7 +52,7 @@ class PermitData:
     def free_all_of_run(self, key: RunKey) -> None:
         """The run goes on nowhere. It keeps a place that it has as a run."""
         found = [row for row in self.permits.values() if row.key == key and row.holder is None]
-        self.free(key, [row.call for row in found if row.call != of.WHOLE_RUN], TimeMs(0))
+        self.free(key, [row.call for row in found if row.call != WHOLE_RUN], TimeMs(0))
 
     def decide(self, deciding: of.Deciding) -> None:
         answered(deciding, self._answer)
