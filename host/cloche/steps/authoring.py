@@ -12,14 +12,14 @@ At run time both are the functions of `cloche_codegen`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, Protocol, cast, final, overload
 
 from typing_extensions import ParamSpec, TypedDict, TypeVar, Unpack
 
 import cloche_codegen as codegen
 from cloche.steps.context import StepContext
-from cloche_codegen import RetryConfig, Step
+from cloche_codegen import Concurrency, RateLimit, RetryConfig, Step
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -61,6 +61,8 @@ class StepOptions(TypedDict, total=False):
     timeout_s: float | None
     metadata: Mapping[str, Any] | None
     at_most_once: bool
+    concurrency: Concurrency | Sequence[Concurrency] | None
+    rate_limit: RateLimit | Sequence[RateLimit] | None
 
 
 class StepDecorator(Protocol):
