@@ -42,7 +42,7 @@ def note(*words: object) -> None:
 async def call(data: dict[str, Any]) -> dict[str, Any]:
     name = f"{data['run']} {os.getpid()} c{data['customer']}"
     note("begin", name)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.4)
     if data["run"] % 7 == 0 and random.random() < 0.5:
         note("end", name)
         raise ValueError("tried again")

@@ -432,10 +432,8 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
-        if kind is Kind.ATTEMPT_SENT and call is not None:
-            self._batch.sent[call] = None
-        elif kind is Kind.PERMIT_ASKED and call is not None:
-            self._batch.asked[call] = None
+        if call is not None and kind in (Kind.ATTEMPT_SENT, Kind.PERMIT_ASKED):
+            (self._batch.sent if kind is Kind.ATTEMPT_SENT else self._batch.asked)[call] = None
         if call is None and kind in MARKING:
             self._batch.marks.update(marks_of(message))
 
