@@ -24,7 +24,7 @@ CHOSEN = {
     "let deadlines overtake": generated(215),
     "keep the mark of a worker that is gone": replace(generated(244), waits=False, places=0),
     "forget what a lost answer gave": generated(188),
-    "tell nobody who has a permit": Scenario(0, (10, 10), (Action("start"), Action("start", run=1))),
+    "tell nobody who has a permit": Scenario(0, (10,) * 4, tuple(Action("start", run=run) for run in range(4))),
     "lose a retry": replace(generated(0), places=0),
     # It stands still twice, so that it is evicted while more than one asks whether it is.
     "let looks overlap": Scenario(
