@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test dashboard engines test-engines check format guest guest-python guest-compiler wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules outage simulate fuzz torture docs docs-serve lock clean
+.PHONY: help demo demo-postgres test dashboard engines test-engines check format guest guest-python guest-compiler wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules limits outage simulate fuzz torture docs docs-serve lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ outage: guest guest-python ## play the outage of docs/operations/outage.md with 
 
 schedules: guest ## 1,000 instants of schedules on two workers that are killed from SEED, on SQLite and PostgreSQL: 1,000 runs
 	CLOCHE_INSTANTS=1000 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/worker/test_schedule_kills.py
+
+limits: guest ## 600 runs through limits on three workers that are killed from SEED, on SQLite and PostgreSQL: never more at once
+	CLOCHE_LIMITED_RUNS=600 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/worker/test_limit_kills.py
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug

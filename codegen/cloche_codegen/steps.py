@@ -11,7 +11,7 @@ import builtins
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter, field_validator
 
 from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
+from cloche_codegen.limits import AnyLimit, Concurrency, RateLimit, limits_of
 from cloche_codegen.parameters import RESOURCE, Parameters, mapping_type, parameters_of, type_of
 from cloche_codegen.schemas import adapter_of
 from cloche_codegen.variables import P, R
@@ -113,6 +114,7 @@ class Step(Schematic, Generic[P, R]):
     timeout_s: float | None = None  # of one attempt
     metadata: Mapping[str, Any] = field(default_factory=dict)
     at_most_once: bool = False  # never repeated, also not after a crash in the middle of it
+    limits: tuple[AnyLimit, ...] = ()  # that hold for its attempts over all workers
     is_async: bool = False  # whether `execute` is an `async def`; anything else may still return an awaitable
     parameters: Parameters = field(default=_DATA, repr=False)
 
@@ -159,6 +161,8 @@ def create_step(
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    concurrency: Concurrency | Sequence[Concurrency] | None = None,
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None,
 ) -> Step:
     """A step out of a function, sync or async: `(data)`, `(data, ctx)`, or any number of parameters.
 
@@ -169,9 +173,12 @@ def create_step(
     that it says itself: with `retries=2` each of three attempts begins at most once, and one follows only where the failure of
     the one before is recorded.
 
+    `concurrency` and `rate_limit` hold over all workers of a store: an attempt waits until it may begin, and no timeout runs
+    meanwhile.
+
     Raises:
         GraphError: `execute` is no function but a method, an annotation cannot be resolved, or a step that is to run at most
-            once has a `retry_config` with attempts.
+            once has a `retry_config` with attempts; a limit is none.
     """
     return _create(Step, sys._getframe(1).f_locals, **locals())
 
@@ -200,6 +207,8 @@ def step(
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    concurrency: Concurrency | Sequence[Concurrency] | None = None,
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None,
 ) -> Callable[[Execute], Step]: ...
 def step(execute: Execute | None = None, /, **options: Any) -> Step | Callable[[Execute], Step]:
     """Make a function a step: `@step` or `@step(id="double", retries=2)`. The id defaults to the function's name.
@@ -234,6 +243,7 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     if not callable(execute):
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
     given = {key: value for key, value in options.items() if value is not None}
+    given["limits"] = limits_of(str(id), given.pop("concurrency", None), given.pop("rate_limit", None))
     if isinstance(given.get("retry_config"), Mapping):
         given["retry_config"] = RetryConfig(**given["retry_config"])
     retries = given.get("retries")

@@ -107,12 +107,14 @@ from cloche.store import Hold as Hold
 from cloche.store import TenantUsage as TenantUsage
 from cloche.store import Version as Version
 from cloche.tenancy import Grant as Grant
+from cloche.tenancy import LimitBound as LimitBound
 from cloche.tenancy import Policy as Policy
 from cloche.tenancy import Retention as Retention
 from cloche.tenancy import days as days
 from cloche_codegen import Batch as Batch
 from cloche_codegen import BatchItem as BatchItem
 from cloche_codegen import Canceled as Canceled
+from cloche_codegen import Concurrency as Concurrency
 from cloche_codegen import DeadlineExceeded as DeadlineExceeded
 from cloche_codegen import EventTimeout as EventTimeout
 from cloche_codegen import Graph as Graph
@@ -121,6 +123,7 @@ from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
 from cloche_codegen import Hook as Hook
 from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
+from cloche_codegen import RateLimit as RateLimit
 from cloche_codegen import RemoteStep as RemoteStep
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step

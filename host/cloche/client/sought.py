@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche.history.ids import run_key
-from cloche.operations import finding, timing, why
+from cloche.operations import finding, limits, timing, why
 from cloche.operations.finding import RunList
+from cloche.operations.limits import LimitState
 from cloche.operations.lineage import Lineage, lineage
 from cloche.operations.replay import row_of
 from cloche.operations.shown_code import ShownCode, code_by_digest, code_of_workflow
@@ -106,6 +107,14 @@ class Sought:
         filter = finding.filter_of(None if all_tenants else self._tenant, since=since, until=until, workflow=workflow)
         connection = self.connection
         return await timing.top(connection.store, filter, connection.world.now(), runs_max)
+
+    async def limits(self, name: str | None = None, *, all_tenants: bool = False) -> Sequence[LimitState]:
+        """The limits of steps and workflows that somebody uses just now: who has permits, and who waits, the oldest first.
+
+        Those in which this tenant has a part, with its own calls; `name`: those of that name alone.
+        """
+        connection, tenant = self.connection, None if all_tenants else self._tenant
+        return await limits.limits(connection.store, tenant, connection.world.now(), name)
 
     async def timing(self, run_id: str) -> Sequence[StepStory]:
         """Where the time of a run went, by step, with the last attempts and what the step and the workflow (step "") have said.

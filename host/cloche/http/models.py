@@ -242,6 +242,20 @@ class AskedOut(Shown):
     json_schema: dict[str, Any] | None = Field(None, alias="schema")
 
 
+class PermitWaitOut(Shown):
+    """What is waited for: a permit of a limit. Times in ms since 1970."""
+
+    name: str
+    key: str
+    kind: str
+    most: int
+    per_s: float | None
+    used: int
+    free_at: int | None
+    held_by: list[RunId]
+    ahead: int
+
+
 class WhyOut(Shown):
     """Why a run does not move. Times in ms since 1970."""
 
@@ -260,6 +274,7 @@ class WhyOut(Shown):
     on_its_way: list[str]
     worker: str | None
     children: list[str]
+    limit: PermitWaitOut | None
     tags: dict[str, str]
     retried_as: list[str]
     retry_of: str | None

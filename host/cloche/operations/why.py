@@ -16,10 +16,12 @@ from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
 from cloche.history.marks import RETRY_OF, step_of, tags_in
 from cloche.history.messages import FailRun
 from cloche.history.notes import AttemptFailed, RunStopped, unpack_note
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import message_of
-from cloche.history.resting import waits_for_children
+from cloche.history.resting import waits_for_others
 from cloche.history.timing import WORK, Timing
 from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
+from cloche.operations.limits import PermitWait, wait_of
 from cloche.operations.moves import Action, Asked, cancel, moves_of, start_worker
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.replay import row_of
@@ -28,12 +30,12 @@ from cloche.operations.timing import FAR_MS, is_far, usual_times
 from cloche.run.child_waits import child_waits
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
-from cloche.store import read_through
+from cloche.store import HELD_BACK, read_through
 from cloche.text import shown
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
-    from cloche.history import Record, TimeMs
+    from cloche.history import CallId, Record, TimeMs
     from cloche.store import RunRow, Store
 
 
@@ -46,6 +48,7 @@ class Why:
 
     kind: `ended`, `blocked`, `held` (an operator holds its tenant or code back), `no-worker` (nobody has the workflow),
         `to-begin`, `queued`, `paused`, `suspended`, `event`, `child`, `timer`, `retry` (a step failed and is tried again),
+        `permit` (a step waits for a permit of a limit, or the run does before it begins),
         `step` (steps are under way), `remote` (remote workers have steps, or are to have them), `canceling`, `unowned` (the
         next worker takes it up) or `at-work`.
     since, until: ms since 1970; None: not known, or nothing is due.
@@ -55,6 +58,8 @@ class Why:
     asked: what is waited for from outside. on_its_way: requests that a worker will tell the run.
     worker: who drives it, or what a worker must have to.
     children: the ids of the runs that it waits for.
+    limit: what it waits for a permit of: name, key, kind, most, per_s, used, free_at, the runs of its tenant that hold it, and
+        how many of its tenant wait before it.
     retry_of, retried_as: the run that it goes on from, and those that go on from it.
     actions: what moves it, the best one first.
     """
@@ -74,6 +79,7 @@ class Why:
     on_its_way: Sequence[str] = ()
     worker: str | None = None
     children: Sequence[str] = ()
+    limit: PermitWait | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     retried_as: Sequence[str] = ()
     retry_of: str | None = None
@@ -239,6 +245,8 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
         problem = json.loads(row.problem)
         sentence = f"{problem['message']} To do: {problem['what_to_do']}."
         return {"kind": "blocked", "sentence": sentence, "since": row.updated_at}
+    if row.status == RunStatus.PENDING and row.wake_at == HELD_BACK:
+        return {**await _permit(store, row, WHOLE_RUN, "it begins", now), "since": row.created_at}
     if row.status == RunStatus.PENDING:
         sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
         return {"kind": "queued", "sentence": sentence, "since": row.created_at}
@@ -251,13 +259,24 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
     if machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP):
         sentence = "it was canceled, and ends when what is under way has ended"
         return {"kind": "canceling", "sentence": sentence, "since": reading.last, "worker": row.owner}
-    if waits_for_children(machine):
+    if machine.open.child_runs and waits_for_others(machine):
         waits = await child_waits(store, machine)
         calls = machine.open.children()
         names = [one.run_id for one in waits]
         sentence = f"it waits for {', '.join(shown(name) for name in names) or 'a child run'}"
         return {"kind": "child", "sentence": sentence, "children": names, **reading.of_call(calls[0])}
+    if waits_for_others(machine):
+        call = min(call for call, one in machine.open.items() if one.phase is StepPhase.QUEUED)
+        about = await _permit(store, row, call, machine.open[call].path, now)
+        return {**about, **reading.of_call(call), "worker": row.owner}
     return await _remote(store, row, reading, now) or _waits(row, reading, now)
+
+
+async def _permit(store: Store, row: RunRow, call: CallId, who: str, now: TimeMs) -> dict[str, Any]:
+    wait = await wait_of(store, row.key, now, call)
+    what = wait.sentence() if wait is not None else "its permit, which is on its way to the run"
+    sentence = f"{who} waits for {what}" if call else f"{who} when it has {what}"
+    return {"kind": "permit", "sentence": sentence, "limit": wait, "until": wait and wait.free_at}
 
 
 async def _remote(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, Protocol, cast, final, overload
 
 from typing_extensions import ParamSpec, TypedDict, TypeVar, Unpack
@@ -23,7 +23,7 @@ import cloche_codegen as codegen
 from cloche.errors import UsageError
 from cloche.steps.context import StepContext
 from cloche.steps.node import node_step
-from cloche_codegen import RetryConfig, Step
+from cloche_codegen import Concurrency, RateLimit, RetryConfig, Step
 from cloche_codegen.steps import create_step_in
 
 P = ParamSpec("P")
@@ -66,6 +66,8 @@ class StepOptions(TypedDict, total=False):
     timeout_s: float | None
     metadata: Mapping[str, Any] | None
     at_most_once: bool
+    concurrency: Concurrency | Sequence[Concurrency] | None
+    rate_limit: RateLimit | Sequence[RateLimit] | None
 
 
 class StepDecorator(Protocol):

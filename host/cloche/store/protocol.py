@@ -26,6 +26,7 @@ from cloche.status import RunStatus
 from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
+from cloche.store.permits import PermitAsk, Permits
 from cloche.store.remote import RemoteTask, RemoteTasks
 from cloche.store.runs import Lease, RunRow
 from cloche.store.schedules import Schedules
@@ -118,6 +119,9 @@ class Append:
     sent: Sequence[RemoteTask] = field(
         default=()
     )  # attempts for remote workers, in the place of those of the same calls
+    asks: Sequence[PermitAsk] = field(default=())  # permits that calls ask for, in the place of those they may have
+    freed: Sequence[CallId] = field(default=())  # calls that have no use for permits any more
+    detached: Sequence[CallId] = field(default=())  # calls that nobody waits for, whose attempt goes on in this worker
     returned: Sequence[CallId] = field(default=())  # calls of which no remote worker is to perform any attempt any more
 
 
@@ -211,6 +215,8 @@ class Log(Protocol):
 
     async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         """Mark a run as blocked, for the reason given, or as free again. Afterwards no worker owns it.
+
+        One that is blocked gives back the permits of its steps.
 
         Raises:
             NotFound: there is no such run.
@@ -367,6 +373,7 @@ class Store(
     Webhooks,
     Schedules,
     RemoteTasks,
+    Permits,
     Protocol,
 ):
     """One connection to a store, with all facets.

@@ -18,6 +18,7 @@ from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
 from cloche.history.values import plain
+from cloche.run.asked import permits_of_run
 from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.authors import is_raised
@@ -320,6 +321,7 @@ class NewRuns:
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}
             await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
+            more = {**more, "permits": permits_of_run(workflow, policy, key.tenant, value)}
             await self._made(key, value, lambda: check_start(policy, code, started))
             try:
                 await self._begin(key, code, policy, started, {"request": digest, **more}, request, begun)
@@ -356,7 +358,8 @@ class NewRuns:
         while True:
             await self._admission.learn([key.tenant])
             has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
-            if has_room or (lender is not None and self._starting.lend(lender, key)):
+            waits = bool(more["permits"])  # it begins when it has them
+            if not waits and (has_room or (lender is not None and self._starting.lend(lender, key))):
                 try:
                     await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
                 except BaseException:

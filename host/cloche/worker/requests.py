@@ -15,8 +15,9 @@ from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.values import encode
-from cloche.run.driver import is_told_to_end, tell_remote
+from cloche.run.driver import is_told_to_end, permit_granted, tell_remote
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
@@ -157,6 +158,24 @@ class Requests:
                 if not await self.is_waiting(driver, request):
                     return
                 if await tell_remote(driver, told, request):
+                    return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def permit_granted(self, key: RunKey, call: CallId, permit: int, *, request: int) -> None:
+        """Have an attempt begin, or a run, that has its permits since now; with an attempt the request is accepted.
+
+        Raises:
+            ClocheError: it cannot begin here.
+        """
+        if call == WHOLE_RUN:
+            await self._starting.begin_permitted(key)
+            await self._services.store.resolve(request, GRANTED)
+            return
+        with contextlib.suppress(NotSuspended, NotFound):  # the run has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if await permit_granted(driver, call, permit, request):
                     return
         await self._services.store.resolve(request, GRANTED)
 

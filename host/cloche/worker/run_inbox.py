@@ -28,8 +28,8 @@ from cloche.errors import (
     StoreError,
 )
 from cloche.history import Failure, RunKey, TenantId, TimeMs
-from cloche.history.calls import timers_due
 from cloche.history.messages import HookFailed, HookReceived
+from cloche.history.pending import timers_due
 from cloche.history.values import decode
 from cloche.run.selection import open_hook
 from cloche.store import START, InboxRow, WaitingEvent

@@ -33,7 +33,7 @@ from cloche.run.limits import RateCounters, RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
-from cloche.store import Lease, NewRun, RunRow, first_record
+from cloche.store import HELD_BACK, Lease, NewRun, RunRow, first_record
 from cloche.worker import ending, holds, queue
 
 NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
@@ -127,6 +127,21 @@ class Starting:
         async with self.sums.one_more_run(key.tenant):
             new = self._cells.new_run(code)
             await self._recorded(key, queue.queue(self._services, key, new, created, request, most))
+        self._services.ownership.queued(key.tenant)
+
+    async def begin_permitted(self, key: RunKey) -> None:
+        """A run that waited for permits has them: it is due now, in the order of all that are.
+
+        Raises:
+            LeasedElsewhere: another worker has it.
+        """
+        row = await self._services.store.run(key)
+        if row is None or row.status != RunStatus.PENDING or row.wake_at != HELD_BACK:
+            return
+        async with self.alone(key):
+            if (claimed := await self._services.ownership.claim(key)) is None or claimed.lease is None:
+                raise LeasedElsewhere(f"run {key} is executed by another worker", run_id=key.run, owner=None)
+            await self._services.store.leases.release(key, claimed.lease, RunStatus.PENDING, None)
         self._services.ownership.queued(key.tenant)
 
     async def cancel_undriven(self, row: RunRow, reason: str, request: int | None) -> None:

@@ -180,6 +180,7 @@ class Worker:
             on_hooks=lambda key, names: self.inbox.runs.hooks_opened(key, names),
             on_due=lambda key: self.inbox.runs.timer_due(key),
             on_child=lambda: self.inbox.look_beside(),
+            on_permits=lambda: self.inbox.permits.look_beside(),
         )
 
     def _services(
@@ -364,6 +365,7 @@ class _Work:
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
         await worker.inbox.schedules.look()
+        await worker.inbox.permits.look()
         worker.listeners.announce_others(worker.drivers.keys())
         worker.listeners.announce_sent()
 

@@ -120,6 +120,7 @@ NO_ACTS = {
         "show",
         "failures",
         "top",
+        "limits",
         "retry",
         "log",
         "usage",

@@ -74,6 +74,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/reasons"): VIEWER,
     ("GET", "/v1/runs/{run_id}/timing"): VIEWER,
     ("POST", "/v1/runs/{run_id}/fork"): OPERATOR,
+    ("GET", "/v1/limits"): VIEWER,
     ("GET", "/v1/schedules"): VIEWER,
     ("GET", "/v1/schedules/{schedule_id}"): VIEWER,
     ("GET", "/v1/schedules/{schedule_id}/firings"): VIEWER,

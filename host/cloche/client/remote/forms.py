@@ -12,6 +12,7 @@ from cloche.history.failures import Frame
 from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
+from cloche.operations.limits import LimitState, PermitInfo, PermitWait
 from cloche.operations.lineage import Lineage, Relative
 from cloche.operations.moves import Action, Asked
 from cloche.operations.shown_code import ShownCode
@@ -56,7 +57,14 @@ def failure_of(data: Mapping[str, Any]) -> FailureGroup:
 
 def why_of(data: dict[str, Any]) -> Why:
     asked = [Asked(**one) for one in data.pop("asked")]
-    return Why(**{**data, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
+    limit = PermitWait(**data.pop("limit")) if data.get("limit") else None
+    actions = [Action(**one) for one in data["actions"]]
+    return Why(**{**data, "asked": asked, "limit": limit, "actions": actions})
+
+
+def limit_of(data: dict[str, Any]) -> LimitState:
+    calls = {name: [PermitInfo(**one) for one in data[name]] for name in ("holders", "waiting")}
+    return LimitState(**{**data, **calls})
 
 
 def top_of(data: dict[str, Any]) -> TopReport:

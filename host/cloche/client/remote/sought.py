@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.remote.forms import code_of, failure_of, lineage_of, row_of, story_of, top_of, why_of
+from cloche.client.remote.forms import code_of, failure_of, limit_of, lineage_of, row_of, story_of, top_of, why_of
 from cloche.client.remote.transport import segment, values
 from cloche.errors import UsageError
 from cloche.operations.filters import status_of
 from cloche.operations.finding import RunList
 from cloche.operations.forms import instant
+from cloche.operations.limits import LimitState
 from cloche.operations.lineage import Lineage
 from cloche.operations.shown_code import ShownCode
 from cloche.operations.timing import TOP_RUNS_MAX, StepStory, TopReport
@@ -93,6 +94,13 @@ class RemoteSought:
             raise UsageError("a server shows the runs of one tenant at a time: name it")
         parameters = {"since": _instant(since), "until": _instant(until), "workflow": workflow, "runs_max": runs_max}
         return top_of(values(await self.ask("GET", "/top", parameters=parameters)))
+
+    async def limits(self, name: str | None = None, *, all_tenants: bool = False) -> Sequence[LimitState]:
+        """As `Client.limits`, of one tenant."""
+        if all_tenants:
+            raise UsageError("a server shows the calls of one tenant at a time: name it")
+        found = values(await self.ask("GET", "/limits", parameters={"name": name}))["limits"]
+        return [limit_of(one) for one in found]
 
     async def timing(self, run_id: str) -> Sequence[StepStory]:
         """As `Client.timing`."""
