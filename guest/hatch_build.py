@@ -1,4 +1,4 @@
-"""Puts the built guest, the compiler of TypeScript and the dashboard into wheels and source distributions: `hatchling` calls it.
+"""Puts the built guest, the compiler of TypeScript and the dashboard into wheels and source distributions, for `hatchling`.
 
 From a checkout without them they are built now, and only then are compiler and runtimes asked for. From a source distribution
 they are there already. Where one of them cannot be built, neither is the wheel.
