@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cloche import RunResult, StepResult
     from cloche.client import RunRow
     from cloche.history import Record
+    from cloche.operations.start_requests import NotBegun
     from cloche.operations.why import Why
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
@@ -86,6 +87,8 @@ def print_reason(reason: Why) -> None:
             click.echo(f"{shown(one.step)} asks: {short(one.payload)}")
         if one.schema is not None:
             click.echo(f"{shown(one.event or one.step)} takes: {short(one.schema)}")
+    if reason.refused is not None:
+        click.echo(f"last answer refused: {shown(reason.refused)}")
     for action in reason.actions:
         if action.command and action.name != "delete":  # nobody looks for that here
             click.echo(f"  {action.description}: {shown(action.command)}")
@@ -169,6 +172,23 @@ def _gist(record: Record) -> Any:
         case messages.WriteLog(text=text) | messages.CancelRequested(reason=text):
             return text
     return record.content()
+
+
+def not_begun_data(one: NotBegun) -> dict[str, Any]:
+    """As `row_data`, of a run that no worker has begun; `why` is a sentence for people."""
+    asked = moment(one.since)
+    return {
+        "run_id": one.key.run,
+        "tenant": one.key.tenant,
+        "workflow": one.workflow,
+        "status": RunStatus.PENDING,
+        "records": 0,
+        "created_at": asked,
+        "updated_at": asked,
+        "wake_at": None,
+        "blocked": None,
+        "why": one.sentence,
+    }
 
 
 def row_data(row: RunRow) -> dict[str, Any]:

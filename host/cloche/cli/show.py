@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloche.client import Client, RunRow
     from cloche.history import Record
     from cloche.operations.finding import RunList
+    from cloche.operations.start_requests import NotBegun
     from cloche.operations.timing import StepStory
     from cloche.operations.view import RunView
     from cloche.operations.why import Why
@@ -64,7 +65,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 def runs(
     store: str, limit: int, cursor: str | None, all_tenants: bool, tenant: str, as_json: bool, **given: Any
 ) -> None:
-    """List runs, newest first.
+    """List runs, newest first; before them those that no worker has begun, with what they wait for.
 
     \b
     Examples:
@@ -78,12 +79,16 @@ def runs(
     where = shown(stores.shown(store))  # without a password
     query, text = query_of(given)
 
-    async def found(client: Client) -> tuple[RunList, Sequence[str]]:
+    async def found(client: Client) -> tuple[Sequence[NotBegun], RunList, Sequence[str]]:
         page = await client.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
-        return page, () if all_tenants else await client.other_tenants()
+        early: Sequence[NotBegun] = ()
+        if cursor is None:
+            early = await client.not_begun(text=text, all_tenants=all_tenants, limit=limit, **query)
+        return early, page, () if all_tenants else await client.other_tenants()
 
-    page, others = ask(store, tenant, found)
-    if not page:
+    early, page, others = ask(store, tenant, found)
+    _print_not_begun(early, with_tenant=all_tenants, as_json=as_json)
+    if not page and not early:
         such = " such" if query or text else ""
         whose = "" if all_tenants else f" of tenant {shown(tenant)}"
         click.echo(f"there are no{such} runs{whose} in {where}", err=True)
@@ -96,6 +101,19 @@ def runs(
         click.echo(f"there may be more: --cursor {page.next}", err=True)
     if others:
         click.echo(f"other tenants have runs here too ({', '.join(map(shown, others))}): --all-tenants", err=True)
+
+
+def _print_not_begun(early: Sequence[NotBegun], *, with_tenant: bool, as_json: bool) -> None:
+    from cloche.cli.output import not_begun_data, print_json
+    from cloche.text import shown
+
+    for one in early:
+        if as_json:
+            print_json(not_begun_data(one))
+            continue
+        click.secho(f"… {'pending':9}", fg="cyan", nl=False)
+        whose = f" {shown(one.key.tenant):12}" if with_tenant else ""
+        click.echo(f"{whose} {one.id:30}  {shown(one.workflow):20}  {shown(one.sentence)}")
 
 
 def _print_row(row: RunRow, *, with_tenant: bool) -> None:

@@ -64,11 +64,15 @@ class Many:
             given.onto = runs.upgraded_to(onto)
         if dry_run:
             return await bulk.counted(asked, runs.page)
-        facts = {name: str(value) for name, value in sorted(runs.query.items()) if value is not None}
+        facts = {name: _fact(value) for name, value in sorted(runs.query.items()) if value is not None}
         await self._write_bulk(by, {"done": str(asked), "where": facts, "id": given.key})
         report = await bulk.done(asked, runs.page, lambda row: _done(self, asked, row.key.run, given), after, most)
         report.bulk_id = given.key
         return report
+
+
+def _fact(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class _Runs:

@@ -190,10 +190,12 @@ class Runs(Sought, Many, Telling):
         resume_data: Any = None,
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
+        is_given: bool = True,
     ) -> list[str] | None:
         """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
 
-        A paused run goes on to its end.
+        A paused run goes on to its end. `is_given=False`: nobody has named any data, which is refused where the schema of a
+        step asks for some; a null that is given leaves that to the step.
 
         Returns:
             The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
@@ -201,8 +203,9 @@ class Runs(Sought, Many, Telling):
 
         Raises:
             NotFound: as `resume`.
-            NotSuspended: as `resume`; or data for the same step is on its way already. What a worker refuses later is not heard
-                of here.
+            NotSuspended: as `resume`; or data for the same step is on its way already.
+            InvalidInput: the data does not fit the step's resume schema, as far as it is known here; nothing has changed.
+                What a worker refuses later is not heard of here: `why` says it.
         """
         key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
@@ -216,6 +219,8 @@ class Runs(Sought, Many, Telling):
         if machine.status != RunStatus.PAUSED:  # what is paused waits for no data
             steps = await meant(store, machine, named)
             await check_first(store, machine, steps, token)
+            for one in steps:
+                await connection.check_answer(key, one, resume_data, is_given=is_given)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()

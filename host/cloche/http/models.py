@@ -39,7 +39,8 @@ class StartBody(Given):
 
 
 class ResumeBody(Given):
-    """Data for a suspended step; without `step` and `label` the only one is meant."""
+    """Data for a suspended step; without `step` and `label` the only one is meant. `data` may be left out where the step's
+    schema asks for nothing."""
 
     data: Any = None
     step: str | None = None
@@ -177,11 +178,25 @@ class RunWhole(RunOut):
     why: Why
 
 
+class NotBegunOut(Shown):
+    """A run that was asked for and that no worker has begun. `since` as RFC 3339."""
+
+    id: RunId
+    tenant: str
+    workflow: str
+    status: RunStatus
+    since: str
+    sentence: str
+    tags: dict[str, str]
+
+
 class RunPage(Shown):
-    """`next` is the cursor of the page that follows; null: there is none."""
+    """`next` is the cursor of the page that follows; null: there is none. With the first page alone, `not_begun` are the runs
+    that were asked for last and that no worker has begun."""
 
     runs: list[RunOut]
     next: str | None
+    not_begun: list[NotBegunOut] = []
 
 
 class StepOut(Shown):
@@ -258,6 +273,7 @@ class WhyOut(Shown):
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
+    refused: str | None
     worker: str | None
     children: list[str]
     tags: dict[str, str]

@@ -12,9 +12,9 @@ from cloche.status import RunStatus
 
 
 class WhereBody(Given):
-    """Which runs are meant: those that are all of it. Times as RFC 3339, `age` in seconds."""
+    """Which runs are meant: those that are all of it; of several statuses any. Times as RFC 3339, `age` in seconds."""
 
-    status: RunStatus | None = None
+    status: RunStatus | list[RunStatus] | None = None
     workflow: Annotated[str, Field(max_length=200)] | None = None
     version: Annotated[str, Field(max_length=200)] | None = None
     since: datetime | None = None

@@ -133,6 +133,7 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
         label=body.label,
         foreach_index=body.foreach_index,
         resume_data=body.data,
+        is_given="data" in body.model_fields_set,
         idempotency_key=idempotency_key,
     )
     return answer(request, {"paths": paths}, 200 if paths is None else 202)

@@ -30,6 +30,7 @@ from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import read_through
 from cloche.text import shown
+from cloche.worker.answers import refused_since, refused_token
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Why:
     worked_ms, usually_ms: of a step at work for far longer than it usually is, both.
     last_error: name and message of the attempt that failed last, of that step.
     asked: what is waited for from outside. on_its_way: requests that a worker will tell the run.
+    refused: why a worker has refused the last answer, since the run waits for it.
     worker: who drives it, or what a worker must have to.
     children: the ids of the runs that it waits for.
     retry_of, retried_as: the run that it goes on from, and those that go on from it.
@@ -72,6 +74,7 @@ class Why:
     last_error: Mapping[str, str] | None = None
     asked: Sequence[Asked] = ()
     on_its_way: Sequence[str] = ()
+    refused: str | None = None
     worker: str | None = None
     children: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +124,7 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
             )
             for one in found["asked"]
         ]
+        found["refused"] = refused_since(await store.answer(refused_token(row.key)), found["since"])
     if found["kind"] == "step" and found["attempts_max"] is None:
         call, name = reading.at_work()
         found["attempts_max"] = attempts_of(await load_code(store, row.code), call, name)

@@ -122,10 +122,12 @@ class RemoteRuns(RemoteSought, RemoteMany):
         resume_data: Any = None,
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
+        is_given: bool = True,
     ) -> list[str] | None:
         """As `Client.request_resume`."""
-        body = {"data": plain(resume_data, "resume_data"), "step": path_of(step), "label": label}
-        body["foreach_index"] = foreach_index
+        body = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
+        if is_given:
+            body["data"] = plain(resume_data, "resume_data")
         answer = await self.ask("POST", f"{self._place(run_id)}/resume", body, headers=_key(idempotency_key))
         found: list[str] | None = values(answer)["paths"]
         return found
@@ -339,9 +341,10 @@ class RemoteClient(RemoteRuns):
     ) -> RunList:
         """As `Client.list`, of one tenant; without a cursor page by page until there are `limit`."""
         of: RemoteRuns = self if tenant is None else self.tenant(tenant)
-        if text or all_tenants or cursor or query.keys() - {"status", "workflow"}:
-            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
         status, workflow = query.get("status"), query.get("workflow")
+        is_more = text or all_tenants or cursor or query.keys() - {"status", "workflow"}
+        if is_more or not (status is None or isinstance(status, str)):
+            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
         return RunList([*await RemoteRuns.list(of, status=status, workflow=workflow, limit=limit, after=after)])
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:

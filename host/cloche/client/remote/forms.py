@@ -13,6 +13,7 @@ from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
 from cloche.operations.moves import Action, Asked
+from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
 from cloche.operations.why import Why
@@ -37,6 +38,11 @@ def row_of(data: Mapping[str, Any]) -> RunRow:
     )
 
 
+def not_begun_of(data: Mapping[str, Any]) -> NotBegun:
+    key = RunKey(TenantId(data["tenant"]), RunId(data["id"]))
+    return NotBegun(key, data["workflow"], TimeMs(_time(data["since"]) or 0), data["sentence"], data["tags"])
+
+
 def failure_of(data: Mapping[str, Any]) -> FailureGroup:
     tenant = TenantId(data["tenant"])
     return FailureGroup(
@@ -53,7 +59,8 @@ def failure_of(data: Mapping[str, Any]) -> FailureGroup:
 
 def why_of(data: dict[str, Any]) -> Why:
     asked = [Asked(**one) for one in data.pop("asked")]
-    return Why(**{**data, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
+    known = {name: value for name, value in data.items() if name in Why.__dataclass_fields__}  # a newer server has more
+    return Why(**{**known, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
 
 
 def top_of(data: dict[str, Any]) -> TopReport:

@@ -115,27 +115,35 @@ def _candidates(filter: RunFilter, before: int) -> tuple[str, tuple[Any, ...]]:
             f"AND m.value = ? AND m.run_id < ? ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}",
             (filter.tenant, name, value, before),
         )
+    listings, values = list[str](), list[Any]()
+    for status in filter.statuses or (None,):  # of each the index gives them in order
+        terms, of_one = _indexed(filter, status, before)
+        listings.append(f"SELECT {columns} FROM runs AS r WHERE {' AND '.join(terms)}")
+        values += of_one
+    return f"{' UNION ALL '.join(listings)} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}", tuple(values)
+
+
+def _indexed(filter: RunFilter, status: RunStatus | None, before: int) -> tuple[list[str], list[Any]]:
+    """What an index answers of the filter, with their values."""
     terms, values = ["r.id < ?"], list[Any]([before])
     if filter.tenant is not None:
         terms.append("r.tenant = ?")
         values.append(filter.tenant)
-    if filter.status is not None:
+    if status is not None:
         terms.append("r.status = ?")
-        values.append(str(filter.status))
-        if filter.status != RunStatus.RUNNING:
+        values.append(str(status))
+        if status != RunStatus.RUNNING:
             terms.append("r.status <> 'running'")
     if filter.workflow is not None:
         terms.append("r.workflow = ?")
         values.append(filter.workflow)
-    listing = f"SELECT {columns} FROM runs AS r WHERE {' AND '.join(terms)} ORDER BY r.id DESC LIMIT {LOOKED_AT_MAX}"
-    return listing, tuple(values)
+    return terms, values
 
 
 def _terms(filter: RunFilter) -> tuple[list[str], list[Any]]:
     """What is asked of each of the candidates."""
     terms, values = list[str](), list[Any]()
     given = {
-        "r.status = ?": None if filter.status is None else str(filter.status),
         "r.workflow = ?": filter.workflow,
         "r.code = ?": filter.code,
         "r.updated_at >= ?": filter.since,
@@ -145,6 +153,9 @@ def _terms(filter: RunFilter) -> tuple[list[str], list[Any]]:
         if value is not None:
             terms.append(term)
             values.append(value)
+    if filter.statuses:
+        terms.append(f"r.status IN ({', '.join('?' * len(filter.statuses))})")
+        values += map(str, filter.statuses)
     for mark in filter.marks.items():
         terms.append("EXISTS (SELECT 1 FROM marks WHERE run_id = r.id AND name = ? AND value = ?)")
         values += mark
