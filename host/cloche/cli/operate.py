@@ -136,7 +136,7 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
     _check_single(query, text, dry_run=dry_run)
 
     async def go_on(client: Client) -> tuple[str, str]:
-        run = await client.retry(run_id, **given)
+        run = await client.retry(run_id, by=user(), **given)
         return run.id, await run.status()
 
     new, status = ask(store, tenant, go_on)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, json_input, store_option, tenant_option
+from cloche.cli.base import ask, command, json_input, store_option, tenant_option, user
 from cloche.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def resume(
 
     async def leave(client: Client) -> tuple[list[str] | None, Sequence[str]]:
         paths = await client.request_resume(
-            run_id, resume_data=value, idempotency_key=key, is_given=data is not None, **named
+            run_id, resume_data=value, idempotency_key=key, is_given=data is not None, by=user(), **named
         )
         return paths, await client.workers()
 
@@ -114,7 +114,7 @@ def event(
         if heartbeat:
             await client.heartbeat_event(run_id, name)
             return True, await client.workers()
-        is_new = await client.send_event(run_id, name, value, error=error, idempotency_key=key)
+        is_new = await client.send_event(run_id, name, value, error=error, idempotency_key=key, by=user())
         return is_new, await client.workers()
 
     is_new, workers = ask(store, tenant, leave)
@@ -154,7 +154,7 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
         status = await run.status()
         if status in FINAL and status != "canceled":
             raise NotSuspended(f"run {run_id} has ended already: {status}", run_id=run_id, suspended=[])
-        await run.cancel()
+        await client.cancel(run_id, by=user())
         return await client.workers()
 
     workers = ask(store, tenant, leave)

@@ -66,7 +66,13 @@ class Many:
             return await bulk.counted(asked, runs.page)
         facts = {name: _fact(value) for name, value in sorted(runs.query.items()) if value is not None}
         await self._write_bulk(by, {"done": str(asked), "where": facts, "id": given.key})
-        report = await bulk.done(asked, runs.page, lambda row: _done(self, asked, row.key.run, given), after, most)
+
+        async def announce(ids: Sequence[str]) -> None:
+            await self._write_bulk(by, {"done": str(asked), "id": given.key, "runs": list(ids)})
+
+        report = await bulk.done(
+            asked, runs.page, lambda row: _done(self, asked, row.key.run, given), announce, after, most
+        )
         report.bulk_id = given.key
         return report
 

@@ -191,11 +191,12 @@ class Runs(Sought, Many, Telling):
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
         is_given: bool = True,
+        by: str = "",
     ) -> list[str] | None:
         """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
 
         A paused run goes on to its end. `is_given=False`: nobody has named any data, which is refused where the schema of a
-        step asks for some; a null that is given leaves that to the step.
+        step asks for some; a null that is given leaves that to the step. `by` is who does it, for the audit log.
 
         Returns:
             The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
@@ -222,24 +223,30 @@ class Runs(Sought, Many, Telling):
             for one in steps:
                 await connection.check_answer(key, one, resume_data, is_given=is_given)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
+        if by and await store.request(token) is None:  # else it was asked for before
+            await self._write_act(Act.RESUMED, by, run=key.run, steps=[one.path for one in steps])
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
         return [one.path for one in steps]
 
     @in_turn
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, *, by: str = "") -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
         Steps that have not ended after `Policy.cancel_s` are left behind: the run ends without them.
         The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
         most `Policy.clean_up_s`.
 
-        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is.
+        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is. `by` is who
+        asks, for the audit log.
 
         Raises:
             NotFound: there is no such run.
         """
-        await self.connection.cancel(await self._newest(run_id), "asked for by the caller")
+        key, connection = await self._newest(run_id), self.connection
+        if by and ((row := await connection.store.run(key)) is None or row.status not in FINAL):
+            await self._write_act(Act.CANCELED, by, run=key.run)
+        await connection.cancel(key, "asked for by the caller")
 
     async def retry(
         self,
@@ -249,6 +256,7 @@ class Runs(Sought, Many, Telling):
         from_step: str | None = None,
         even_at_most_once: bool = False,
         even_after_clean_up: bool = False,
+        by: str = "",
     ) -> Run:
         """A new run that goes on from where this one failed or was canceled; the old one stays as it is.
 
@@ -262,6 +270,7 @@ class Runs(Sought, Many, Telling):
             from_step: the path of a step: its last call is made again, and all that came after is left out.
             even_at_most_once: also where a step that is to run at most once may have done its work.
             even_after_clean_up: also where steps completed after the failure, which may have undone what came before.
+            by: who does it, for the audit log.
 
         Raises:
             NotFound: there is no such run.
@@ -278,6 +287,7 @@ class Runs(Sought, Many, Telling):
             records = await records_to_retry(store, row)
             if onto is None:
                 planned(row, records, asked)
+            await self._write_act(Act.RETRIED, by, run=key.run, **{"as": new.run})
             await store.forget(start_token(new))  # a request that was refused
             await connection.retry(new, asked, row.workflow)
         return await self.get(new.run)
@@ -366,6 +376,11 @@ class Runs(Sought, Many, Telling):
 
     async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
         await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
+
+    async def _write_act(self, act: Act, by: str, **facts: Any) -> None:
+        """Of what a person asks of a run; of what a program asks, `by` nobody, the log of the run tells."""
+        if by:
+            await acts.write_act(self.connection.store, act, by, self.connection.world.now(), self._tenant, **facts)
 
     @in_turn
     async def _usage(self, run_id: str | None) -> Usage:

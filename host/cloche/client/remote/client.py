@@ -123,8 +123,9 @@ class RemoteRuns(RemoteSought, RemoteMany):
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
         is_given: bool = True,
+        by: str = "",
     ) -> list[str] | None:
-        """As `Client.request_resume`."""
+        """As `Client.request_resume`. The server knows by the token who does it, here as elsewhere: `by` is not sent."""
         body = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
         if is_given:
             body["data"] = plain(resume_data, "resume_data")
@@ -140,6 +141,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         *,
         error: BaseException | str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        by: str = "",
     ) -> bool:
         """As `Client.send_event`; of an error its name, message and data cross."""
         body: dict[str, Any] = {"payload": plain(payload, "payload")}
@@ -159,7 +161,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
         return str(values(answer)["id"])
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, *, by: str = "") -> None:
         """As `Client.cancel`."""
         await self.ask("POST", f"{self._place(run_id)}/cancel")
 
@@ -208,6 +210,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         from_step: str | None = None,
         even_at_most_once: bool = False,
         even_after_clean_up: bool = False,
+        by: str = "",
     ) -> RemoteRun:
         """As `Client.retry`."""
         named = onto if onto is None or isinstance(onto, str) else onto.id
