@@ -113,6 +113,13 @@ store_option = click.option(
     show_default=True,
     help="The store's file, its URL, or that of a server, http://… (CLOCHE_STORE; CLOCHE_TOKEN has the token).",
 )
+own_store_option = click.option(  # of commands that execute: there is no server in between
+    "--store",
+    envvar="CLOCHE_STORE",
+    default="cloche.db",
+    show_default=True,
+    help="The store's file, or its URL, postgresql://… (CLOCHE_STORE).",
+)
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
+_QUOTED = re.compile(r"'(cloche (?:resume|event|cancel|retry|show|worker|upgrade)\b[^']*)'")  # a command in a sentence
+_OF_TENANTS = ("resume", "event", "cancel", "retry", "show")
 WIDE_CHARS = 120  # from here on a line has room for long paths
 
 
@@ -66,6 +71,25 @@ def print_result(result: RunResult) -> None:
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)
 
 
+def pasted(store: str, tenant: str) -> Callable[[str], str]:
+    """What makes commands in a text fit to be pasted: with `--store`, where the environment does not say it, and the tenant."""
+    from click.core import ParameterSource
+
+    from cloche.operations import stores
+
+    source = click.get_current_context().get_parameter_source("store")
+    where = f" --store {quote(stores.shown(store))}" if source is ParameterSource.COMMANDLINE else ""
+
+    def whole(command: str) -> str:
+        whose = f" --tenant {tenant}" if tenant != "default" and command.split()[1] in _OF_TENANTS else ""
+        return f"{command}{'' if '--tenant' in command else whose}{where}"
+
+    def paste(text: str) -> str:
+        return whole(text) if text.startswith("cloche ") else _QUOTED.sub(lambda found: f"'{whole(found[1])}'", text)
+
+    return paste
+
+
 def print_reason(reason: Why) -> None:
     """What is known of why a run does not move, for people: when, which attempt, the error, what was asked, what moves it."""
     if reason.tags:
@@ -94,13 +118,16 @@ def print_reason(reason: Why) -> None:
             click.echo(f"  {action.description}: {shown(action.command)}")
 
 
-def print_steps(steps: dict[str, StepResult]) -> None:
+def print_steps(steps: dict[str, StepResult], *, is_driven: bool = False) -> None:
+    """`is_driven`: a worker has the run just now, so that a step that runs is at work."""
     width = max((len(name) for name in steps), default=0)
     for name, step in steps.items():
         mark, color = MARKS.get(step.status, ("…", "cyan"))
         took = ""
         if step.started_at and step.ended_at:
             took = f"{(step.ended_at - step.started_at).total_seconds() * 1000:,.0f} ms"
+        elif step.started_at and step.status == RunStatus.RUNNING and is_driven:
+            took = f"for {(datetime.now(UTC) - step.started_at).total_seconds():,.1f} s"
         tries = f"  {step.attempts} attempts" if step.attempts > 1 else ""
         value = (
             shown(str(step.error))

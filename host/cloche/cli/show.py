@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.base import (
+    ask,
+    command,
+    key_of,
+    look,
+    own_store_option,
+    steps_option,
+    store_option,
+    target_argument,
+    tenant_option,
+)
 from cloche.cli.operate import filters, query_of
 
 if TYPE_CHECKING:
@@ -133,13 +144,13 @@ def _print_row(row: RunRow, *, with_tenant: bool) -> None:
 @store_option
 @tenant_option
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
-    """Show one run: why it is not moving, its steps, their times, its result.
+    """Show one run: why it is not moving and what moves it, its steps, their times, its result.
 
     \b
     Example:
       cloche show order-1
     """
-    from cloche.cli.output import print_json, print_reason, print_result, print_steps
+    from cloche.cli.output import pasted, print_json, print_reason, print_result, print_steps
     from cloche.cli.times import print_stories
     from cloche.text import shown
 
@@ -147,19 +158,20 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
         return await client.view(run_id), await client.why(run_id), await client.timing(run_id)
 
     seen, reason, told = ask(store, tenant, looked)
-    result = seen.result
+    result, paste = seen.result, pasted(store, tenant)
+    reason = replace(reason, actions=[replace(one, command=paste(one.command)) for one in reason.actions])
     if as_json:
         whole = seen.to_data() if seen.records else _not_begun(seen)
         print_json({**whole, "reason": reason.to_data(), "timing": [one.to_data() for one in told]})
         return 0
-    click.echo(shown(seen.why))
+    click.echo(paste(shown(seen.why)))
     print_reason(reason)
     if not seen.records:
         return 0
     if seen.on_their_way:
         click.echo(shown(f"on its way: {', '.join(seen.on_their_way)}; a worker that has the run takes it"))
     click.echo(f"workflow {result.workflow_id}, {seen.records} records")
-    print_steps(result.steps)
+    print_steps(result.steps, is_driven=reason.kind == "step")
     print_stories(told)
     if result.status in ("success", "failed"):
         print_result(result)
@@ -223,7 +235,7 @@ async def _print_log(
     "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
 )
 @click.option("--run", "run_id", metavar="RUN", help="Show in the SVG how far this run is.")
-@store_option
+@own_store_option
 @tenant_option
 @steps_option
 def graph(

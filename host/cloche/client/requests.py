@@ -77,7 +77,16 @@ class StoreConnection:
         return known
 
     async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
-        """Leave the request for a worker that has the workflow."""
+        """Leave the request for a worker that has the workflow.
+
+        Raises:
+            NotFound: there are workers, and none of them has what it is to go on under.
+            UsageError: that is another workflow.
+        """
+        if asked.onto is not None:
+            await _input_adapter(self.store, key.tenant, asked.onto, None)
+            if (found := await _workflow_id(self.store, key.tenant, asked.onto)) != workflow:
+                raise UsageError(f"run {asked.run} is of workflow '{workflow}', and not of '{found}'")
         request = StartRequest(workflow, None, more={"retry": asked.packed()})
         await self.store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
 

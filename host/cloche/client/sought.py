@@ -130,8 +130,8 @@ class Sought:
         connection, key = self.connection, run_key(run_id, self._tenant)
         if await waiting_start(connection.store, key) is not None:
             return []
-        await row_of(connection.store, key)
-        return await timing.stories(connection.store, key, connection.world.now())
+        row = await row_of(connection.store, key)
+        return await timing.stories(connection.store, row, connection.world.now())
 
     async def other_tenants(self, most: int = 5) -> Sequence[str]:
         """Tenants beside this one that have runs here, up to `most`."""

@@ -24,7 +24,7 @@ from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
 from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
-from cloche.operations.start_requests import has_run
+from cloche.operations.start_requests import check_same_retry, has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
@@ -274,16 +274,20 @@ class Runs(Sought, Many, Telling):
 
         Raises:
             NotFound: there is no such run.
-            UsageError: it has not failed, or it cannot be retried so; the message says what to do.
+            UsageError: it has not failed, it cannot be retried so, or it was retried otherwise; the message says what to do.
             Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
             LimitExceeded: it is more than the tenant's policy allows today.
         """
+        if onto is not None and from_step is not None:
+            raise UsageError("under other code all that happened is given to it: leave out onto= or from_step=")
         key, connection = await self._newest(run_id), self.connection
         store, new = connection.store, retry_key(key)
-        if not await has_run(store, new):
+        named = onto if onto is None or isinstance(onto, str) else onto.id
+        asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
+        if await has_run(store, new):
+            await check_same_retry(store, new, asked)
+        else:
             row = await replay.row_of(store, key)
-            named = onto if onto is None or isinstance(onto, str) else onto.id
-            asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
             records = await records_to_retry(store, row)
             if onto is None:
                 planned(row, records, asked)

@@ -12,6 +12,7 @@ from cloche.http.principals import Principal
 from cloche.operations.forms import instant, record_body, record_head
 from cloche.operations.view import RunView
 from cloche.status import FINAL, RunStatus
+from cloche.text import sentence_of
 
 HEAD_BYTES_MAX = 4096  # a body of which `bodies=head` gives the whole
 Bodies = Literal["none", "head", "full"]
@@ -123,7 +124,7 @@ def _row(row: RunRow) -> dict[str, Any]:
 def _why(row: RunRow) -> Why:
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{problem['message']} To do: {problem['what_to_do']}."
+        sentence = f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
     else:
         sentence = _SENTENCES.get(row.status, str(row.status))
     return Why.model_construct(

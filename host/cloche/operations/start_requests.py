@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cloche.errors import UsageError
 from cloche.history.marks import tag_marks
 from cloche.operations.forms import instant, to_json
-from cloche.operations.replay import row_of
+from cloche.operations.replay import created, row_of
 from cloche.status import RunStatus
 from cloche.store import GRANTED
 from cloche.text import shown
 from cloche.worker.answers import refusal_of, start_token
 from cloche.worker.offers import published
+from cloche.worker.retry_request import Retry
 from cloche.worker.start_request import StartRequest
 
 if TYPE_CHECKING:
@@ -109,6 +111,25 @@ async def waiting_start(store: Store, key: RunKey) -> StartRequest | None:
 async def has_run(store: Store, key: RunKey) -> bool:
     """Whether the run is there, or was asked for."""
     return await store.run(key) is not None or await store.request(start_token(key)) is not None
+
+
+async def check_same_retry(store: Store, key: RunKey, asked: Retry) -> None:
+    """Of a retry that was made before, and whose run is `key`: whether it is asked for in the same way, or without more.
+
+    Raises:
+        UsageError: it is not: what is asked for now would not be done.
+    """
+    if asked.is_plain:
+        return
+    if (waiting := await store.request(start_token(key))) is not None:
+        before = Retry(*StartRequest.unpack(waiting.body).more["retry"]).digest
+    else:
+        before = (await created(store, key)).request  # nothing, of one that an older release has begun
+    if before and before != asked.digest:
+        raise UsageError(
+            f"run {asked.run} was retried before, otherwise, as {shown(key.run)}: what is asked for now would not be done; "
+            f"look at 'cloche show \"{shown(key.run)}\"', and retry that if it has failed as well"
+        )
 
 
 async def why_waiting(store: Store, key: RunKey, request: StartRequest) -> str:

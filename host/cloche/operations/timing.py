@@ -69,15 +69,15 @@ class StepStory:
         }
 
 
-async def stories(store: Store, key: RunKey, now: TimeMs) -> list[StepStory]:
+async def stories(store: Store, row: RunRow, now: TimeMs) -> list[StepStory]:
     """The steps of a run in the order of their first call, nested ones too; what the workflow itself said stands under "".
 
     Raises:
         HistoryError: it is damaged.
     """
     telling = _Telling()
-    await read_through(store, key, telling.take)
-    return telling.end(now)
+    await read_through(store, row.key, telling.take)
+    return telling.end(now, is_driven=row.owner is not None)
 
 
 class _Telling:
@@ -95,7 +95,9 @@ class _Telling:
             elif record.kind in (Kind.STEP_LOGGED, Kind.LOG_LINE):
                 self._say(record)
 
-    def end(self, now: TimeMs) -> list[StepStory]:
+    def end(self, now: TimeMs, *, is_driven: bool) -> list[StepStory]:
+        if is_driven:
+            self._timing.assume_begun()
         for call in self._timing.calls:
             story, times = self._of(step_of(call.path)), call.until(now)
             story.calls += 1
@@ -195,6 +197,8 @@ async def top(store: Store, filter: RunFilter, now: TimeMs, runs_max: int = TOP_
             timing = Timing()
             records += await _read(store, row.key, timing, TOP_RECORDS_MAX - records)
             looked += 1
+            if row.owner is not None:
+                timing.assume_begun()
             for call in timing.calls:
                 calls.setdefault((row.workflow, step_of(call.path)), []).append(call)
             at_work += [(row, call) for call in timing.open.values() if row.status == RunStatus.RUNNING]

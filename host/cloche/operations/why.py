@@ -29,7 +29,7 @@ from cloche.run.child_waits import child_waits
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import read_through
-from cloche.text import shown
+from cloche.text import duration, sentence_of, shown
 from cloche.worker.answers import refused_since, refused_token
 from cloche.worker.offers import published
 
@@ -128,6 +128,8 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
     if found["kind"] == "step" and found["attempts_max"] is None:
         call, name = reading.at_work()
         found["attempts_max"] = attempts_of(await load_code(store, row.code), call, name)
+    if found["kind"] == "step":
+        reading.timing.assume_begun()
     if found["kind"] in ("step", "unowned"):
         for call_times in reading.timing.open.values():
             if call_times.doing != WORK or now - call_times.since < FAR_MS:
@@ -137,7 +139,7 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
                 worked = now - call_times.since
                 found |= {"step": call_times.path, "worked_ms": worked, "usually_ms": usually}
                 found["sentence"] += (
-                    f"; {call_times.path} has worked for {worked / 1000:.1f} s, far longer than usual ({usually / 1000:.1f} s)"
+                    f"; {call_times.path} has worked for {duration(worked)}, far longer than usual ({duration(usually)})"
                 )
                 return
 
@@ -241,7 +243,7 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
             return {**facts, "worker": hold.code or None}
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{problem['message']} To do: {problem['what_to_do']}."
+        sentence = f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
         return {"kind": "blocked", "sentence": sentence, "since": row.updated_at}
     if row.status == RunStatus.PENDING:
         sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
@@ -334,4 +336,4 @@ def _owned(row: RunRow) -> str:
 
 
 def _in(due: int, now: int) -> str:
-    return f"in {max(0, due - now) / 1000:.1f} s"
+    return f"in {duration(max(0, due - now))}"

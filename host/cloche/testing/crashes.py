@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from cloche.client.runs import Run
 from cloche.client.workflows import Workflow
-from cloche.errors import StoreUnavailable
+from cloche.errors import StoreUnavailable, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import history_key, history_number, run_key
 from cloche.run.results import RunResult
@@ -173,8 +173,11 @@ def crash_everywhere(
 
     Raises:
         AssertionError: a crash changed something; the text says which crash, and what.
+        UsageError: `doubles` is no function.
         RuntimeError: an event loop runs in this thread: call it from a plain test function.
     """
+    if not callable(doubles):
+        raise UsageError("doubles= is a function that makes them, for each run anew: doubles=lambda: [StepDouble(…)]")
     case = _Case(workflow, input_data, answers or {}, events or {}, doubles, options, cancel_after_s, tuple(children))
     calm = _store(sqlite, 0)
     expected = VirtualTime().run(_lived(case, calm))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import UsageError
 from cloche.history.resuming import Resumption, resumption
+from cloche.history.values import encode
 from cloche.status import RunStatus
 from cloche.store import all_records
 
@@ -36,6 +38,16 @@ class Retry:
 
     def packed(self) -> list[Any]:
         return list(astuple(self))
+
+    @property
+    def digest(self) -> bytes:
+        """What makes it the same request: the run that it begins keeps it."""
+        return blake2b(encode(self.packed()), digest_size=32).digest()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was asked for but to go on."""
+        return self == Retry(self.run)
 
 
 async def records_to_retry(store: Store, row: RunRow) -> list[Record]:

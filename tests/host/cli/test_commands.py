@@ -15,7 +15,31 @@ from support.commands import FLOWS, MATH, cloche, ended, process
 def test_run_prints_the_result_on_stdout_and_the_rest_on_stderr(store: str) -> None:
     ran = ended(process("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1"))
     assert (ran.code, ran.out) == (0, '{"x": 20}\n')
-    assert ran.err == "✓ run r1 success\n"
+    assert ran.err == "run r1\n✓ run r1 success\n"
+
+
+def test_run_says_that_a_run_has_ended_already(store: str) -> None:
+    again = [cloche("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1") for _ in range(2)][1]
+    assert (again.code, again.out) == (0, '{"x": 20}\n')
+    assert again.err.splitlines()[0] == (
+        "run r1 has ended already (success): nothing ran now; another --run-id begins a new one"
+    )
+
+
+def test_run_says_what_it_waits_for_where_nobody_watches(store: str) -> None:
+    child = process("run", f"{FLOWS}:asleep", "--store", store, "--run-id", "r1")
+    assert child.stderr is not None
+    assert child.stderr.readline() == "run r1\n"
+    assert child.stderr.readline().startswith("run r1 waits: it sleeps, and goes on in ")
+    child.kill()
+    ended(child)
+
+
+def test_run_is_not_for_a_server() -> None:
+    ran = cloche("run", MATH, "--store", "http://127.0.0.1:1")
+    assert ran.code == 2
+    assert "is a server, which executes its runs itself" in ran.err
+    assert "http://" not in cloche("run", "--help").out
 
 
 def test_run_reads_its_input_from_a_file_and_from_a_pipe(store: str, tmp_path: Path) -> None:
@@ -64,7 +88,7 @@ def test_run_and_worker_put_cells_into_a_process_where_that_is_asked_for(store: 
     ran = ended(
         process("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1", "--isolation", "process")
     )
-    assert (ran.code, ran.out, ran.err) == (0, '{"x": 20}\n', "✓ run r1 success\n")
+    assert (ran.code, ran.out, ran.err) == (0, '{"x": 20}\n', "run r1\n✓ run r1 success\n")
     assert "'engine': 'process'" in str(cloche("log", "r1", "--store", store, "--json").lines()[0])
     assert cloche("replay", "r1", "--store", store).code == 0  # in this one: it is the same glass
     assert ended(process("worker", MATH, "--store", store, "--once", "--isolation", "process")).code == 0
