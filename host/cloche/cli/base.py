@@ -38,11 +38,11 @@ T = TypeVar("T")
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token", "webhook"),
-    "Look at runs": ("runs", "show", "failures", "top", "log", "usage"),
+    "Look at runs": ("runs", "show", "failures", "top", "log", "audit", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
     "Begin runs at set times": ("schedule",),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
-    "Hold tenants back": ("tenant", "audit"),
+    "Hold tenants back": ("tenant",),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
     "This installation": ("doctor", "warm", "explain", "completion", "bench"),
 }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
 _QUOTED = re.compile(r"'(cloche (?:resume|event|cancel|retry|show|worker|upgrade)\b[^']*)'")  # a command in a sentence
-_OF_TENANTS = ("resume", "event", "cancel", "retry", "show")
+_OF_TENANTS = ("audit", "resume", "event", "cancel", "retry", "show")
 WIDE_CHARS = 120  # from here on a line has room for long paths
 
 
@@ -141,7 +141,10 @@ def print_steps(steps: dict[str, StepResult], *, is_driven: bool = False) -> Non
 
 
 def record_data(record: Record) -> dict[str, Any]:
-    """A record for JSON: the envelope, and the body as a value."""
+    """A record for JSON: the envelope, the body as it is stored, and `message`: what that says, by name."""
+    from cloche.client.records import by_name
+    from cloche.history.reading import message_of
+
     return {
         "seq": record.seq,
         "kind": record.kind.name.lower(),
@@ -149,6 +152,7 @@ def record_data(record: Record) -> dict[str, Any]:
         "call": record.call,
         "path": record.path,
         "body": record.content(),
+        "message": by_name(message_of(record)),
         "hash": record.hash.hex(),
     }
 
@@ -174,6 +178,7 @@ def record_line(record: Record, *, color: bool = True, chars_max: int | None = N
 
 def _gist(record: Record) -> Any:
     """The part of a body that a reader looks for."""
+    from cloche.client.records import by_name
     from cloche.history import messages, notes
     from cloche.history.reading import message_of
 
@@ -198,7 +203,11 @@ def _gist(record: Record) -> Any:
             return outcome
         case messages.WriteLog(text=text) | messages.CancelRequested(reason=text):
             return text
-    return record.content()
+        case notes.StepLogged(lines=lines, dropped=dropped):
+            return " | ".join([*(text for _, text in lines), *([f"and {dropped} more"] if dropped else [])])
+        case message:
+            content = record.content()
+            return by_name(message) if isinstance(content, list) else content  # a list says nothing to people
 
 
 def not_begun_data(one: NotBegun) -> dict[str, Any]:

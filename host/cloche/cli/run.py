@@ -108,7 +108,8 @@ def run(
             others, before = await app.moved(), await _stood(app, run_id)
             options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
             started = await app.start(workflow, value, **options)
-            _say_begun(started.id, before, [row for row in others if row.key.run != started.id], quiet=as_json)
+            told = as_json or (run_id is not None and before is None)  # whoever named it knows its name
+            _say_begun(started.id, before, [row for row in others if row.key.run != started.id], quiet=told)
             return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -170,7 +171,12 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
         return 0
     if seen.on_their_way:
         click.echo(shown(f"on its way: {', '.join(seen.on_their_way)}; a worker that has the run takes it"))
-    click.echo(f"workflow {result.workflow_id}, {seen.records} records")
+    if result.status == "canceled":
+        click.echo(f"  See who has canceled it: {paste(f'cloche audit --run {quote(run_id)}')}")
+    code = (
+        f", version {shown(reason.version)}" if reason.version else f", code {reason.code[:12]}" if reason.code else ""
+    )
+    click.echo(f"workflow {shown(result.workflow_id)}{code}, {seen.records} records")
     print_steps(result.steps, is_driven=reason.kind == "step")
     print_stories(told)
     if result.status in ("success", "failed"):

@@ -108,6 +108,12 @@ class Timing:
             self._move(found, record)
         return found
 
+    def end(self, at: TimeMs) -> None:
+        """The run has ended, and with it what was open."""
+        for call in self.open.values():
+            call.times, call.ended_at, call.outcome = call.until(at), at, "abandoned"
+        self.open.clear()
+
     def assume_begun(self) -> None:
         """Of a run that a worker drives: what is called has begun, and the record of that comes with the run's next commit."""
         for call in self.open.values():

@@ -276,6 +276,8 @@ class WhyOut(Shown):
     refused: str | None
     worker: str | None
     children: list[str]
+    code: str | None
+    version: str | None
     tags: dict[str, str]
     retried_as: list[str]
     retry_of: str | None

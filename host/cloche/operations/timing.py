@@ -13,7 +13,7 @@ from cloche.history.messages import LOG_LEVELS, WriteLog
 from cloche.history.notes import StepLogged
 from cloche.history.reading import message_of
 from cloche.history.timing import WORK, AttemptTimes, CallTimes, Times, Timing
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store import RunFilter, RunRow, read_through
 
 if TYPE_CHECKING:
@@ -77,7 +77,12 @@ async def stories(store: Store, row: RunRow, now: TimeMs) -> list[StepStory]:
     """
     telling = _Telling()
     await read_through(store, row.key, telling.take)
-    return telling.end(now, is_driven=row.owner is not None)
+    return telling.end(_until(row, now), is_driven=row.owner is not None)
+
+
+def _until(row: RunRow, now: TimeMs) -> TimeMs:
+    """Until when what has not ended goes on: in a run that has ended, until that."""
+    return row.updated_at if row.status in FINAL else now
 
 
 class _Telling:
@@ -199,6 +204,8 @@ async def top(store: Store, filter: RunFilter, now: TimeMs, runs_max: int = TOP_
             looked += 1
             if row.owner is not None:
                 timing.assume_begun()
+            if row.status in FINAL:
+                timing.end(row.updated_at)
             for call in timing.calls:
                 calls.setdefault((row.workflow, step_of(call.path)), []).append(call)
             at_work += [(row, call) for call in timing.open.values() if row.status == RunStatus.RUNNING]

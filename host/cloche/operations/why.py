@@ -12,6 +12,7 @@ from cloche.errors import ClocheError
 from cloche.history import Kind, RunId, RunKey, RunMachine
 from cloche.history.calls import OpenCall
 from cloche.history.failures import Failure
+from cloche.history.ids import retry_key
 from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
 from cloche.history.marks import RETRY_OF, step_of, tags_in
 from cloche.history.messages import FailRun
@@ -30,7 +31,7 @@ from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import read_through
 from cloche.text import duration, sentence_of, shown
-from cloche.worker.answers import refused_since, refused_token
+from cloche.worker.answers import refused_since, refused_token, start_token
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Why:
     refused: why a worker has refused the last answer, since the run waits for it.
     worker: who drives it, or what a worker must have to.
     children: the ids of the runs that it waits for.
+    code: the digest of the code bundle that it is pinned to. version: its id, of code that the tenant has deployed.
     retry_of, retried_as: the run that it goes on from, and those that go on from it.
     actions: what moves it, the best one first.
     """
@@ -77,6 +79,8 @@ class Why:
     refused: str | None = None
     worker: str | None = None
     children: Sequence[str] = ()
+    code: str | None = None
+    version: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     retried_as: Sequence[str] = ()
     retry_of: str | None = None
@@ -104,13 +108,28 @@ async def why(store: Store, key: RunKey, now: TimeMs, depth: int = 0) -> Why:
     lineage: dict[str, Any] = {
         "tags": tags_in(marks),
         "retry_of": marks.get(RETRY_OF),
-        "retried_as": [one.run for one in await store.retries(key)],
+        "retried_as": await _retried_as(store, key),
+        "code": row.code,
+        "version": await _version(store, row),
     }
     found = await _reason(store, row, reading, now)
     await _complete(store, row, reading, found, now)
     on_its_way = await on_their_way(store, reading.machine)
     moves = [*await _of_child(store, key, found, now, depth), *moves_of(row, found | lineage)]
     return Why(run_id=key.run, **found, **lineage, on_its_way=on_its_way, actions=moves)
+
+
+async def _retried_as(store: Store, key: RunKey) -> list[str]:
+    """Also the one that was asked for and that no worker has begun."""
+    found: list[str] = [one.run for one in await store.retries(key)]
+    asked = retry_key(key)
+    return found if found or await store.request(start_token(asked)) is None else [asked.run]
+
+
+async def _version(store: Store, row: RunRow) -> str | None:
+    """The id of the version that its tenant has deployed; None: its code is that of a worker, or was withdrawn."""
+    versions = await store.versions(row.key.tenant, row.workflow)
+    return next((one.id for one in versions if one.digest == row.code), None)
 
 
 async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[str, Any], now: TimeMs) -> None:

@@ -15,7 +15,7 @@ from support.commands import FLOWS, MATH, cloche, ended, process
 def test_run_prints_the_result_on_stdout_and_the_rest_on_stderr(store: str) -> None:
     ran = ended(process("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1"))
     assert (ran.code, ran.out) == (0, '{"x": 20}\n')
-    assert ran.err == "run r1\n✓ run r1 success\n"
+    assert ran.err == "✓ run r1 success\n"
 
 
 def test_run_says_that_a_run_has_ended_already(store: str) -> None:
@@ -27,10 +27,16 @@ def test_run_says_that_a_run_has_ended_already(store: str) -> None:
 
 
 def test_run_says_what_it_waits_for_where_nobody_watches(store: str) -> None:
-    child = process("run", f"{FLOWS}:asleep", "--store", store, "--run-id", "r1")
+    child = process(
+        "run",
+        f"{FLOWS}:asleep",
+        "--store",
+        store,
+    )
     assert child.stderr is not None
-    assert child.stderr.readline() == "run r1\n"
-    assert child.stderr.readline().startswith("run r1 waits: it sleeps, and goes on in ")
+    begun, waits = child.stderr.readline(), child.stderr.readline()
+    assert begun.startswith("run r_")
+    assert waits.startswith(f"{begun.strip()} waits: it sleeps, and goes on in ")
     child.kill()
     ended(child)
 
@@ -88,7 +94,7 @@ def test_run_and_worker_put_cells_into_a_process_where_that_is_asked_for(store: 
     ran = ended(
         process("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1", "--isolation", "process")
     )
-    assert (ran.code, ran.out, ran.err) == (0, '{"x": 20}\n', "run r1\n✓ run r1 success\n")
+    assert (ran.code, ran.out, ran.err) == (0, '{"x": 20}\n', "✓ run r1 success\n")
     assert "'engine': 'process'" in str(cloche("log", "r1", "--store", store, "--json").lines()[0])
     assert cloche("replay", "r1", "--store", store).code == 0  # in this one: it is the same glass
     assert ended(process("worker", MATH, "--store", store, "--once", "--isolation", "process")).code == 0

@@ -85,7 +85,6 @@ def test_a_process_ends_though_its_step_does_not(here: Path, name: str) -> None:
     ran = left(begun(f"w_{name}", here, "0.3"), signal.SIGTERM)
     assert ran.code == 75
     assert ran.err.splitlines() == [
-        "run r1",
         f"waiting up to 0.3 s for what runs: step '{name}' of run r1; SIGTERM again ends at once",
         f"step '{name}' of run r1 did not end within 0.3 s and is cut off",
         f"interrupted: run r1 goes on with 'cloche worker flows.py:w_{name} --store s.db'",

@@ -40,7 +40,6 @@ def test_ctrl_c_lets_the_step_end_and_leaves_a_run_that_a_worker_finishes(
     assert (ran.code, ran.out) == (75, "")
     again = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     assert ran.err.splitlines() == [
-        "run r1",
         f"waiting up to 10 s for what runs: step 'marked' of run r1; {again} again ends at once",
         f"interrupted: run r1 goes on with 'cloche worker {SLOW} --store {store}'",
     ]
@@ -91,7 +90,7 @@ def test_run_says_which_other_runs_it_goes_on_with(store: str, marks: Path) -> N
     ended(child)
     ran = ended(process("run", SLOW, "--input", "2", "--store", store, "--run-id", "r2"))
     assert ran.code == 0
-    assert ran.err.splitlines()[:2] == ["run r2", "this process goes on with 1 open run of the store as well: r1"]
+    assert ran.err.splitlines()[:1] == ["this process goes on with 1 open run of the store as well: r1"]
 
 
 def test_a_worker_waits_for_more_until_it_is_told_to_end(store: str, marks: Path) -> None:
