@@ -33,7 +33,8 @@ class SqliteListings(Facet):
         candidates, values = _candidates(filter, _LAST if before is None else before)
         terms, more = _terms(filter)
         where = f"WHERE {' AND '.join(terms)} " if terms else ""
-        page = f"SELECT {_COLUMNS}, r.id FROM ({candidates}) AS r {where}ORDER BY r.id DESC LIMIT ?"
+        # They come in the order of the candidates. Said once more, it would have SQLite sort all of those first: 4 s of 20,000.
+        page = f"SELECT {_COLUMNS}, r.id FROM ({candidates}) AS r {where}LIMIT ?"
         looked = f"SELECT count(*), min(id) FROM ({candidates})"
 
         def read(db: sqlite3.Connection) -> RunPage:
@@ -127,7 +128,9 @@ def _indexed(filter: RunFilter, status: RunStatus | None, before: int) -> tuple[
     """What an index answers of the filter, with their values."""
     terms, values = ["r.id < ?"], list[Any]([before])
     if filter.tenant is not None:
-        terms.append("r.tenant = ?")
+        # Runs that have succeeded are many; of those that stand otherwise the index by status has fewer than that by tenant.
+        is_rare = status not in (None, RunStatus.SUCCESS, RunStatus.RUNNING) and filter.workflow is None
+        terms.append("+r.tenant = ?" if is_rare else "r.tenant = ?")
         values.append(filter.tenant)
     if status is not None:
         terms.append("r.status = ?")
