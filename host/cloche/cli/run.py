@@ -108,8 +108,7 @@ def run(
             others, before = await app.moved(), await _stood(app, run_id)
             options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
             started = await app.start(workflow, value, **options)
-            told = as_json or (run_id is not None and before is None)  # whoever named it knows its name
-            _say_begun(started.id, before, [row for row in others if row.key.run != started.id], quiet=told)
+            _say_begun(started.id, before, others, quiet=as_json or run_id is not None)
             return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"
@@ -127,13 +126,17 @@ async def _stood(app: Cloche, run_id: str | None) -> str | None:
 
 
 def _say_begun(run: str, before: str | None, others: Sequence[RunRow], *, quiet: bool) -> None:
-    """Which run is followed, and what this process does beside it: on standard error. `quiet`: only what is unexpected."""
+    """Which run is followed, and what this process does beside it: on standard error. `quiet`: only what is unexpected, and not
+    the name of a new run, which whoever has given it knows."""
     from cloche.text import shown
 
+    others = [row for row in others if row.key.run != run]
     if before in FINAL:
         say(f"run {shown(run)} has ended already ({before}): nothing ran now; another --run-id begins a new one")
+    elif before is not None:
+        say(f"run {shown(run)} is there already: {before}")
     elif not quiet:
-        say(f"run {shown(run)}" if before is None else f"run {shown(run)}, which is there already: {before}")
+        say(f"run {shown(run)}")
     if others:
         named = ", ".join(row.id for row in others[:OTHERS_NAMED]) + (" …" if len(others) > OTHERS_NAMED else "")
         what = "1 open run" if len(others) == 1 else f"{len(others)} open runs"

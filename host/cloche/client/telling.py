@@ -11,7 +11,7 @@ from cloche.history import Failure, RunKey, TenantId
 from cloche.history.ids import check_idempotency_key, event_name, history_key, history_number
 from cloche.history.notes import RunCreated
 from cloche.history.values import encode, plain
-from cloche.operations import replay
+from cloche.operations import acts, replay
 from cloche.operations.acts import Act
 from cloche.operations.start_requests import has_run
 from cloche.run.hooks import beat_name
@@ -36,7 +36,10 @@ class Telling:
 
         async def _newest(self, run_id: str) -> RunKey: ...
 
-        async def _write_act(self, act: Act, by: str, **facts: Any) -> None: ...
+    async def _write_act(self, act: Act, by: str, **facts: Any) -> None:
+        """Of what a person asks of a run; of what a program asks, `by` nobody, the log of the run tells."""
+        if by:
+            await acts.write_act(self.connection.store, act, by, self.connection.world.now(), self._tenant, **facts)
 
     @in_turn
     async def send_event(

@@ -199,12 +199,10 @@ class Runs(Sought, Many, Telling):
         step asks for some; a null that is given leaves that to the step. `by` is who does it, for the audit log.
 
         Returns:
-            The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
-            before.
+            The paths of the suspended steps that it is for, of a paused run none; None if the key was accepted before.
 
         Raises:
-            NotFound: as `resume`.
-            NotSuspended: as `resume`; or data for the same step is on its way already.
+            NotFound, NotSuspended: as `resume`; or data for the same step is on its way already.
             InvalidInput: the data does not fit the step's resume schema, as far as it is known here; nothing has changed.
                 What a worker refuses later is not heard of here: `why` says it.
         """
@@ -274,16 +272,14 @@ class Runs(Sought, Many, Telling):
 
         Raises:
             NotFound: there is no such run.
-            UsageError: it has not failed, it cannot be retried so, or it was retried otherwise; the message says what to do.
+            UsageError: it has not failed, cannot be retried so, or was retried otherwise; the message says what to do.
             Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
             LimitExceeded: it is more than the tenant's policy allows today.
         """
-        if onto is not None and from_step is not None:
-            raise UsageError("under other code all that happened is given to it: leave out onto= or from_step=")
         key, connection = await self._newest(run_id), self.connection
         store, new = connection.store, retry_key(key)
         named = onto if onto is None or isinstance(onto, str) else onto.id
-        asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
+        asked = Retry.of(key, named, from_step, even_at_most_once, even_after_clean_up)
         if await has_run(store, new):
             await check_same_retry(store, new, asked)
         else:
@@ -380,11 +376,6 @@ class Runs(Sought, Many, Telling):
 
     async def _write_bulk(self, by: str, facts: dict[str, Any]) -> None:
         await acts.write_act(self.connection.store, Act.BULK, by, self.connection.world.now(), self._tenant, **facts)
-
-    async def _write_act(self, act: Act, by: str, **facts: Any) -> None:
-        """Of what a person asks of a run; of what a program asks, `by` nobody, the log of the run tells."""
-        if by:
-            await acts.write_act(self.connection.store, act, by, self.connection.world.now(), self._tenant, **facts)
 
     @in_turn
     async def _usage(self, run_id: str | None) -> Usage:

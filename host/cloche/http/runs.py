@@ -19,16 +19,14 @@ from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
 from cloche.http.models import (
     FailureList,
-    NotBegunOut,
     RecordOut,
     RecordPage,
-    RunPage,
     RunWhole,
     UsageOut,
     ViewOut,
     WhyOut,
 )
-from cloche.http.models_of_many import TimingOut, TopOut
+from cloche.http.models_of_many import NotBegunOut, RunPage, TimingOut, TopOut
 from cloche.http.models_of_pages import GraphOut, SourceOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused

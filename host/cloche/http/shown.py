@@ -10,9 +10,8 @@ from cloche.client import FailureGroup, RunRow, Usage
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
 from cloche.http.principals import Principal
 from cloche.operations.forms import instant, record_body, record_head
-from cloche.operations.view import RunView
+from cloche.operations.view import RunView, blocked_sentence
 from cloche.status import FINAL, RunStatus
-from cloche.text import sentence_of
 
 HEAD_BYTES_MAX = 4096  # a body of which `bodies=head` gives the whole
 Bodies = Literal["none", "head", "full"]
@@ -124,7 +123,7 @@ def _row(row: RunRow) -> dict[str, Any]:
 def _why(row: RunRow) -> Why:
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
+        sentence = blocked_sentence(problem)
     else:
         sentence = _SENTENCES.get(row.status, str(row.status))
     return Why.model_construct(

@@ -284,11 +284,15 @@ async def machine_of(store: Store, key: RunKey) -> RunMachine:
     return machine
 
 
+def blocked_sentence(problem: Mapping[str, str]) -> str:
+    """What keeps a run from going on, and what to do, for people."""
+    return f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
+
+
 def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     """One sentence for people: what the run waits for, and which command moves it."""
     if result.blocked is not None:
-        blocked = result.blocked
-        return f"blocked: {sentence_of(blocked['message'])} To do: {sentence_of(blocked['what_to_do'])}"
+        return f"blocked: {blocked_sentence(result.blocked)}"
     if result.status in FINAL:
         return f"ended: {result.status}"
     if result.status == RunStatus.PAUSED:

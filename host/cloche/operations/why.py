@@ -23,14 +23,14 @@ from cloche.history.timing import WORK, Timing
 from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
 from cloche.operations.moves import Action, Asked, cancel, moves_of, start_worker
 from cloche.operations.on_their_way import on_their_way
-from cloche.operations.replay import row_of
+from cloche.operations.replay import blocked_sentence, row_of
 from cloche.operations.start_requests import waiting_start
 from cloche.operations.timing import FAR_MS, is_far, usual_times
 from cloche.run.child_waits import child_waits
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
 from cloche.store import read_through
-from cloche.text import duration, sentence_of, shown
+from cloche.text import duration, shown
 from cloche.worker.answers import refused_since, refused_token, start_token
 from cloche.worker.offers import published
 
@@ -262,8 +262,7 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
             return {**facts, "worker": hold.code or None}
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
-        return {"kind": "blocked", "sentence": sentence, "since": row.updated_at}
+        return {"kind": "blocked", "sentence": blocked_sentence(problem), "since": row.updated_at}
     if row.status == RunStatus.PENDING:
         sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
         return {"kind": "queued", "sentence": sentence, "since": row.created_at}

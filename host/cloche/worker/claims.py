@@ -61,7 +61,6 @@ class Claims:
         self._tasks = tasks
         self._membership = membership
         self._work = work
-        self._others = others
         self._due_runs = DueRuns(store.leases, admission, work, lambda: membership.worker, others)
         self._skew = Skew(skew_max_s)
         self._mark: int | None = None  # of the store's news, as of the last look
@@ -228,7 +227,7 @@ class Claims:
                 self._may_have_strays = False
             if await self._due_runs.take(now):
                 self.expect(now + 1)  # the rest in a moment: what was taken runs first, and others take their share
-            if self._others.names:  # who has them may go, and says nothing then
+            if self._due_runs.leaves_some:  # who has them may go, and says nothing then
                 self.expect(now + OTHERS_MS)
         except BaseException:
             self._look_for_strays()

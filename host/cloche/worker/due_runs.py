@@ -33,6 +33,11 @@ class DueRuns:
         self._last: TenantId | None = None  # whose turn it was last
         self._rooms = 0  # how often a run has left
 
+    @property
+    def leaves_some(self) -> bool:
+        """Whether there are runs that are left to other workers."""
+        return bool(self._others.names)
+
     def room_again(self) -> None:
         """A run has left this worker: there may be room for others, also for those that are just being looked for."""
         self._rooms += 1

@@ -13,7 +13,7 @@ from cloche.status import RunStatus
 from cloche.store import all_records
 
 if TYPE_CHECKING:
-    from cloche.history import Record
+    from cloche.history import Record, RunKey
     from cloche.store import RunRow, Store
 
 RETRIED = (RunStatus.FAILED, RunStatus.CANCELED)
@@ -35,6 +35,16 @@ class Retry:
     from_step: str | None = None
     even_at_most_once: bool = False
     even_after_clean_up: bool = False
+
+    @classmethod
+    def of(cls, key: RunKey, onto: str | None, from_step: str | None, *even: bool) -> Retry:
+        """
+        Raises:
+            UsageError: it cannot be meant.
+        """
+        if onto is not None and from_step is not None:
+            raise UsageError("under other code all that happened is given to it: leave out onto= or from_step=")
+        return cls(key.run, onto, from_step, *even)
 
     def packed(self) -> list[Any]:
         return list(astuple(self))
