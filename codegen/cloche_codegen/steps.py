@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar, overload
 
 from pydantic import Field, TypeAdapter, field_validator
@@ -27,10 +28,26 @@ from cloche_codegen.variables import P, R
 Execute = Callable[..., Any]
 S = TypeVar("S", bound="Step")
 _DATA = parameters_of(lambda data: None)
+_OTHER_NAMES = {  # of the options, as other systems name them
+    "timeout": "timeout_s",
+    "start_to_close_timeout": "timeout_s",
+    "name": "id",
+    "retry": "retry_config",
+    "retry_policy": "retry_config",
+    "max_retries": "retries",
+    "retries_allowed": "retries",
+    "max_attempts": "retries",
+    "idempotent": "at_most_once",
+    "input": "input_schema",
+    "output": "output_schema",
+}
 
 
 class RetryConfig(Frozen):
-    """How often, and after what wait, a failed step is tried again."""
+    """How often, and after what wait, a failed step is tried again.
+
+    `attempts` are those after the first one, as `retries` is: with `attempts=1` a step is tried twice.
+    """
 
     attempts: int = Field(default=0, ge=0)  # extra tries after the first one
     delay_s: float = Field(default=0.0, ge=0)  # before the first extra try
@@ -231,6 +248,14 @@ def clone_step(step: S, *, id: str) -> S:
     return replace(step, id=id)
 
 
+def _meant(kind: type[Step], name: str) -> str:
+    """What somebody may have meant by an option that there is not."""
+    names = [one for one in kind.__dataclass_fields__ if one not in ("execute", "is_async", "parameters", "limits")]
+    names += ["concurrency", "rate_limit"]
+    near = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, names, 1)), None)
+    return f": did you mean {near}=?" if near else f"; there are {', '.join(names)}"
+
+
 def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     id, execute = options["id"], options["execute"]
     if isinstance(execute, str):
@@ -244,6 +269,8 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
     given = {key: value for key, value in options.items() if value is not None}
     given["limits"] = limits_of(str(id), given.pop("concurrency", None), given.pop("rate_limit", None))
+    if unknown := [key for key in given if key not in kind.__dataclass_fields__]:
+        raise TypeError(f"step '{id}' has no option {unknown[0]}={_meant(kind, unknown[0])}")
     if isinstance(given.get("retry_config"), Mapping):
         given["retry_config"] = RetryConfig(**given["retry_config"])
     retries = given.get("retries")

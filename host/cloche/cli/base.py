@@ -38,11 +38,11 @@ T = TypeVar("T")
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
     "Write and try a workflow": ("dev", "run", "compile", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token", "webhook"),
-    "Look at runs": ("runs", "show", "failures", "top", "limits", "log", "usage"),
+    "Look at runs": ("runs", "show", "failures", "top", "limits", "log", "audit", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
     "Begin runs at set times": ("schedule",),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
-    "Hold tenants back": ("tenant", "audit"),
+    "Hold tenants back": ("tenant",),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
     "This installation": ("doctor", "warm", "explain", "completion", "bench"),
 }
@@ -112,6 +112,13 @@ store_option = click.option(
     default="cloche.db",
     show_default=True,
     help="The store's file, its URL, or that of a server, http://… (CLOCHE_STORE; CLOCHE_TOKEN has the token).",
+)
+own_store_option = click.option(  # of commands that execute: there is no server in between
+    "--store",
+    envvar="CLOCHE_STORE",
+    default="cloche.db",
+    show_default=True,
+    help="The store's file, or its URL, postgresql://… (CLOCHE_STORE).",
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
 steps_option = click.option("--steps", help="Python file with the steps of a .json, .ts or .js TARGET.")

@@ -12,10 +12,10 @@ from cloche.cli.base import (
     command,
     key_of,
     look,
+    own_store_option,
     read_file,
     say,
     steps_option,
-    store_option,
     target_argument,
     tenant_option,
     user,
@@ -41,7 +41,7 @@ _JAVASCRIPT = (".js", ".mjs")
 @click.option("--tenant", required=True, help="Whose code it is.")
 @click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
 @click.option("--main", default="main.py", help="Of a folder: the file that has the workflow.")
-@store_option
+@own_store_option
 def deploy(file: str, tenant: str, workflow: str | None, main: str, store: str, as_json: bool) -> None:
     """Keep the workflow in FILE for a tenant: a graph (.json), TypeScript, JavaScript or Python, or a folder of Python.
 
@@ -148,7 +148,7 @@ def _show_version(version: Version, not_granted: Sequence[str], as_json: bool) -
 
 @command
 @target_argument(metavar="TARGET")
-@store_option
+@own_store_option
 @steps_option
 @tenant_option
 def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool) -> int:
@@ -182,7 +182,7 @@ def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool
 @target_argument(metavar="TARGET")
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every open run that fits.")
-@store_option
+@own_store_option
 @steps_option
 @tenant_option
 def upgrade(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, say, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.base import command, own_store_option, say, steps_option, target_argument, tenant_option
 from cloche.cli.logs import log_options, set_up
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
 from cloche.cli.sending import reach_of, sending, sending_options
@@ -30,7 +30,7 @@ LOCAL_RATES: Any = {
 
 @command
 @target_argument("targets", nargs=-1)
-@store_option
+@own_store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @sending_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, look, say, store_option, tenant_option, user
+from cloche.cli.base import command, look, own_store_option, say, tenant_option, user
 
 if TYPE_CHECKING:
     from cloche.operations.stores import Store
@@ -26,7 +26,7 @@ STOPS = click.Choice(["success", "failed", "canceled", "suspended", "waiting"])
 @click.option("--steps", "steps", multiple=True, metavar="STEP", help="Attempts of this remote step are pushed there.")
 @click.option("--from", "form", type=FORMS, help="It is received, and signed in this form.")
 @tenant_option
-@store_option
+@own_store_option
 def webhook(
     action: str,
     name: str | None,

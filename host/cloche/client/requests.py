@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
 from cloche.history.values import encode, plain
 from cloche.operations import replay
+from cloche.operations.answering import check_pinned_answer
 from cloche.operations.on_their_way import check_first, meant
 from cloche.run.code import load_code
 from cloche.status import FINAL
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from cloche.history import RunKey, TenantId, TimeMs
+    from cloche.history.effects import Suspension
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
@@ -77,7 +79,16 @@ class StoreConnection:
         return known
 
     async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
-        """Leave the request for a worker that has the workflow."""
+        """Leave the request for a worker that has the workflow.
+
+        Raises:
+            NotFound: there are workers, and none of them has what it is to go on under.
+            UsageError: that is another workflow.
+        """
+        if asked.onto is not None:
+            await _input_adapter(self.store, key.tenant, asked.onto, None)
+            if (found := await _workflow_id(self.store, key.tenant, asked.onto)) != workflow:
+                raise UsageError(f"run {asked.run} is of workflow '{workflow}', and not of '{found}'")
         request = StartRequest(workflow, None, more={"retry": asked.packed()})
         await self.store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
 
@@ -117,7 +128,10 @@ class StoreConnection:
         token = token_of(key, "resume", idempotency_key or self.world.worker_id())
         machine = await replay.machine_of(store, key)
         if machine.open.suspended:
-            await check_first(store, machine, await meant(store, machine, request), token)
+            steps = await meant(store, machine, request)
+            await check_first(store, machine, steps, token)
+            for one in steps:
+                await self.check_answer(key, one, request["data"], is_given=True)
         body = {**request, "data": plain(request["data"], "resume_data")}
         await store.post(key, "resume", encode(body), token, self.world.now(), kept=True)
         while True:
@@ -166,6 +180,10 @@ class StoreConnection:
             InvalidInput: it does not fit the schema in the code that the run's tenant deployed, or cannot cross.
         """
         return Registry().checked_event(await load_code(self.store, row.code), name, payload)
+
+    async def check_answer(self, key: RunKey, one: Suspension, data: Any, *, is_given: bool) -> None:
+        """By the schema that is pinned with the run."""
+        await check_pinned_answer(self.store, key, one, data, is_given=is_given)
 
     async def workflow_of(self, row: RunRow) -> Workflow | None:
         return None

@@ -109,6 +109,19 @@ class Timing:
             self._move(found, record)
         return found
 
+    def end(self, at: TimeMs) -> None:
+        """The run has ended, and with it what was open."""
+        for call in self.open.values():
+            call.times, call.ended_at, call.outcome = call.until(at), at, "abandoned"
+        self.open.clear()
+
+    def assume_begun(self) -> None:
+        """Of a run that a worker drives: what is called has begun, and the record of that comes with the run's next commit."""
+        for call in self.open.values():
+            if call.doing == "queue":
+                call.attempts.append(AttemptTimes(len(call.attempts) + 1, call.since))
+                call.doing = WORK
+
     def _move(self, call: CallTimes, record: Record) -> None:
         match unpack_note(record) if record.kind not in _ENDS and record.kind not in _MOVES else None:
             case AttemptStarted(attempt=attempt, queued=queued):

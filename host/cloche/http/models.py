@@ -39,7 +39,8 @@ class StartBody(Given):
 
 
 class ResumeBody(Given):
-    """Data for a suspended step; without `step` and `label` the only one is meant."""
+    """Data for a suspended step; without `step` and `label` the only one is meant. `data` may be left out where the step's
+    schema asks for nothing."""
 
     data: Any = None
     step: str | None = None
@@ -177,13 +178,6 @@ class RunWhole(RunOut):
     why: Why
 
 
-class RunPage(Shown):
-    """`next` is the cursor of the page that follows; null: there is none."""
-
-    runs: list[RunOut]
-    next: str | None
-
-
 class StepOut(Shown):
     status: RunStatus
     payload: Any = None
@@ -272,9 +266,12 @@ class WhyOut(Shown):
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
+    refused: str | None
     worker: str | None
     children: list[str]
     limit: PermitWaitOut | None
+    code: str | None
+    version: str | None
     tags: dict[str, str]
     retried_as: list[str]
     retry_of: str | None

@@ -143,6 +143,8 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
         label=body.label,
         foreach_index=body.foreach_index,
         resume_data=body.data,
+        is_given="data" in body.model_fields_set,
+        by=principal_of(request).id,
         idempotency_key=idempotency_key,
     )
     if idempotency_key is not None:
@@ -178,7 +180,7 @@ async def cancel_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     """Ask a run to end; durable when this answers. Asking twice is asking once."""
     await run_of(runs, run_id)
     await body_of(request, NothingBody)
-    await runs.cancel(run_id)
+    await runs.cancel(run_id, by=principal_of(request).id)
     return answer(request, {"id": run_id}, 202)
 
 
@@ -193,6 +195,6 @@ async def retry_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     await run_of(runs, run_id)
     body = await body_of(request, RetryBody)
     options = {name: getattr(body, name) for name in RetryBody.model_fields}
-    run: Run = await runs.retry(run_id, **options)
+    run: Run = await runs.retry(run_id, by=principal_of(request).id, **options)
     started = {"id": run.id, "status": str(await run.status())}
     return answer(request, started, 201, headers={"Location": _location(request, run.id)})

@@ -23,7 +23,7 @@ from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
 from cloche.store import HELD_BACK, Finding, Metered, RunRow, Store, all_records, first_record, read_through
-from cloche.text import shown
+from cloche.text import duration, sentence_of, shown
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
@@ -291,10 +291,15 @@ async def machine_of(store: Store, key: RunKey) -> RunMachine:
     return machine
 
 
+def blocked_sentence(problem: Mapping[str, str]) -> str:
+    """What keeps a run from going on, and what to do, for people."""
+    return f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
+
+
 def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     """One sentence for people: what the run waits for, and which command moves it."""
     if result.blocked is not None:
-        return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
+        return f"blocked: {blocked_sentence(result.blocked)}"
     if result.status in FINAL:
         return f"ended: {result.status}"
     if result.status == RunStatus.PAUSED:
@@ -315,7 +320,7 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     if result.status == RunStatus.WAITING and hooks:
         return f"waiting for event {', '.join(hooks)}; send it with 'cloche event {run} {hooks[0]} --data JSON'"
     if result.status == RunStatus.WAITING and due is not None:
-        return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
+        return f"waiting: something is due in {duration(max(0, due - now))}; a worker must be running then"
     running = [name for name, step in result.steps.items() if step.status == RunStatus.RUNNING]
     return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"
 

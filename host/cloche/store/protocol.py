@@ -14,7 +14,7 @@ Every store passes the same conformance suite (`tests/host/store/conformance/`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -265,8 +265,10 @@ class Leases(Protocol):
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
 
-    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
-        """Own runs that are due at `now` and that no worker owns: of each tenant up to its share.
+    async def claim_due(
+        self, worker: str, now: TimeMs, shares: Mapping[TenantId, int], but: Collection[str] = ()
+    ) -> list[RunRow]:
+        """Own runs that are due at `now` and that no worker owns: of each tenant up to its share, and none of these workflows.
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """

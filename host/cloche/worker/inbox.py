@@ -18,7 +18,7 @@ from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
 from cloche.run.remote import Told
 from cloche.store import CHILD_ENDED, GRANTED, PERMIT, REMOTE, START, InboxMark, InboxRow
-from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
+from cloche.worker.answers import pack_refusal, refusal_of, refused_token, start_token, token_of
 from cloche.worker.looks import OneAtATime
 from cloche.worker.permits import PermitRunner
 from cloche.worker.remote_watch import RemoteWatch
@@ -195,7 +195,8 @@ class Inbox:
 
     async def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
-        await self._store.resolve(row.id, pack_refusal(error))
+        answer = pack_refusal(error, self._services.world.now())
+        await self._store.resolve(row.id, answer, noted=refused_token(row.key) if row.kind == "resume" else None)
         if (
             row.kind == START and await self._store.run(row.key) is None
         ):  # nothing that was meant for it finds a run now

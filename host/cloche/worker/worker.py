@@ -46,6 +46,7 @@ from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
 from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
+from cloche.worker.others import Others
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
@@ -115,7 +116,10 @@ class Worker:
         )
         policies_of = Policies(store, policies or InForce(Policy()))
         self.admission = Admission(policies_of.known, policies_of.learn, self._driven_elsewhere)
-        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
+        others = Others(store.leases, self.registry, world, lambda: self.membership.worker)
+        self.claims = Claims(
+            store, world, timers, tasks, self.membership, self.admission, _Work(self), others, skew_max_s
+        )
         lanes = Lanes(
             self.admission.driven,
             engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0,
@@ -152,6 +156,7 @@ class Worker:
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
             sums=TenantSums(store, checkpoints, policies_of.known, world.monotonic),
             workers=self.membership.count,
+            others=others,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
         self.requests = Requests(self.services, self.starting, listeners)

@@ -16,6 +16,7 @@ from cloche.operations.limits import LimitState, PermitInfo, PermitWait
 from cloche.operations.lineage import Lineage, Relative
 from cloche.operations.moves import Action, Asked
 from cloche.operations.shown_code import ShownCode
+from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
 from cloche.operations.why import Why
@@ -41,6 +42,11 @@ def row_of(data: Mapping[str, Any]) -> RunRow:
     )
 
 
+def not_begun_of(data: Mapping[str, Any]) -> NotBegun:
+    key = RunKey(TenantId(data["tenant"]), RunId(data["id"]))
+    return NotBegun(key, data["workflow"], TimeMs(_time(data["since"]) or 0), data["sentence"], data["tags"])
+
+
 def failure_of(data: Mapping[str, Any]) -> FailureGroup:
     tenant = TenantId(data["tenant"])
     return FailureGroup(
@@ -57,9 +63,10 @@ def failure_of(data: Mapping[str, Any]) -> FailureGroup:
 
 def why_of(data: dict[str, Any]) -> Why:
     asked = [Asked(**one) for one in data.pop("asked")]
-    limit = PermitWait(**data.pop("limit")) if data.get("limit") else None
+    known = {name: value for name, value in data.items() if name in Why.__dataclass_fields__}  # a newer server has more
+    limit = PermitWait(**known.pop("limit")) if known.get("limit") else None
     actions = [Action(**one) for one in data["actions"]]
-    return Why(**{**data, "asked": asked, "limit": limit, "actions": actions})
+    return Why(**{**known, "asked": asked, "limit": limit, "actions": actions})
 
 
 def limit_of(data: dict[str, Any]) -> LimitState:
