@@ -167,7 +167,7 @@ def further_steps(node_steps: str | None) -> list[Any]:
     """Those of a JavaScript file, if one is named."""
     if node_steps is None:
         return []
-    from cloche import NodeSteps  # type: ignore[attr-defined]
+    from cloche import NodeSteps
 
     return [NodeSteps(node_steps)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloche.history.values import ABI, decode, encode
@@ -36,6 +36,11 @@ class Code:
     owner: str = ""  # the tenant that brought it; none for the host's own
     abi: int = ABI
     typed: bool = True
+    is_bundle: bool = field(init=False, default=False, compare=False, repr=False)  # made of `source`
+
+    def __post_init__(self) -> None:
+        holds = self.language == "javascript" and not self.graph and "__private_workflows" in self.source
+        object.__setattr__(self, "is_bundle", holds)
 
     def pack(self) -> bytes:
         """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
@@ -106,6 +111,11 @@ def is_native(code: Code) -> bool:
 def has_hooks(code: Code) -> bool:
     """Whether it may make hooks of its own, and so needs a key for their tokens."""
     return is_native(code) and "create_hook" in code.source
+
+
+def holds_several(code: Code) -> bool:
+    """Whether it is compiled from "use workflow" functions: a run is told which of them it is of."""
+    return code.is_bundle
 
 
 def is_written(code: Code) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from cloche.steps.schemas import validated
+from cloche.steps.sdk_values import natural
 
 if TYPE_CHECKING:
     from cloche.steps.context import StepContext
@@ -26,6 +27,13 @@ class Arguments:
     keywords: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
+class WholeStep(Protocol):
+    """A step that takes its call as it was made."""
+
+    async def call(self, asked: Arguments, ctx: StepContext, *, tagged: bool) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """Which values are compared with the steps' schemas, and what the arguments of a call are."""
@@ -33,6 +41,7 @@ class Checks:
     inputs: bool = True
     outputs: bool = False
     calls: Calls = "value"
+    tagged: bool = False  # values are as JavaScript has them: `sdk_values`
 
 
 def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], checks: Checks) -> Callable[[], Any]:
@@ -44,6 +53,11 @@ def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], c
         InvalidInput: an argument does not fit its schema.
         TypeError: the function takes other arguments.
     """
+    if isinstance(step, WholeStep):
+        ctx = context(asked.positional[0] if asked.positional else None)
+        return partial(step.call, asked, ctx, tagged=checks.tagged)
+    if checks.tagged:
+        asked = Arguments(natural(asked.positional), natural(asked.keywords))
     parameters = step.parameters
     value = asked.positional[0] if asked.positional else None
     if checks.calls == "first" and step.takes_context:  # whatever it is called, the second parameter got the context
