@@ -138,8 +138,7 @@ class Types {
   parameterProperty(node) {
     const { parameter } = node;
     const target = parameter.type === "AssignmentPattern" ? parameter.left : parameter;
-    this.ranges.push([node.start, parameter.start]);
-    (this.properties ??= []).push(target.name);
+    this.ranges.push([node.start, target.start]);
   }
 
   marks(node) {

@@ -13,6 +13,7 @@ from cloche.engines import SandboxEngine
 from cloche.errors import TargetError
 from cloche.operations.typescript import read_bundle
 from cloche.run.source_maps import authored
+from cloche.steps import step
 from cloche_codegen import Graph, Source, Step
 from cloche_codegen.emission import source_of
 
@@ -81,9 +82,7 @@ class LoadedBundle:
             if isinstance(function, Step):
                 found[function.id] = function
             elif function is not None:
-                from cloche.steps import create_step
-
-                found[id] = create_step(id=id, execute=function)
+                found[id] = step(id=id)(function)
         return [*found.values(), *(one for one in by_id.values() if one.id not in found)]
 
 

@@ -186,7 +186,7 @@ def test_an_entry_without_a_workflow_is_refused() -> None:
 
 
 def test_an_entry_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match="there is no file other.ts"):
+    with pytest.raises(UsageError, match=r"there is no file other\.ts"):
         compiled(given({}), "other.ts")
 
 
