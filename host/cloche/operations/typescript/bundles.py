@@ -18,8 +18,6 @@ COMMON = "var exports = {}, module = { exports }; "  # what scripts of builders 
 _WORKFLOW = re.compile(  # by other builders, and by ours
     r"""(?:__private_workflows\.set\(|\$workflow\([^"\n;]{1,300}(?:\["[^"\n]{1,200}"\])?, )"(workflow//[^"\\\n]{1,400})\""""
 )
-    r'(?:__private_workflows\.set\(|\$workflow\([^"\n;]{1,300}(?:\["[^"\n]{1,200}"\])?, )"(workflow//[^"\\\n]{1,400})"'
-)
 _DIRECTIVE = re.compile(r"""^\s*(["'])use (?:workflow|step)\1""", re.MULTILINE)
 _STEP = re.compile(r"""WORKFLOW_USE_STEP["']\)\]\(\s*"([^"\\\n]{1,400})\"""")
 _IN_TEXT = re.compile(r"(?:const|var|let) workflowCode\d* = (`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\")", re.DOTALL)
