@@ -97,6 +97,7 @@ from cloche.run import StepResult as StepResult
 from cloche.run.child_waits import ChildWait as ChildWait
 from cloche.sandbox import Limits as Limits
 from cloche.status import RunStatus as RunStatus
+from cloche.steps import NodeError as NodeError
 from cloche.steps import NodeSteps as NodeSteps
 from cloche.steps import StepContext as StepContext
 from cloche.steps import create_step as create_step

@@ -27,7 +27,7 @@ static int write_arguments(const struct asked *asked) {
 static bool has_options(const struct asked *asked) { return asked->kind == CALL_HOOK && !JS_IsUndefined(asked->options); }
 
 static int keywords_of(const struct asked *asked) {
-    return asked->kind == CALL_STEP ? !JS_IsUndefined(asked->self) + !JS_IsUndefined(asked->captured) : 0;
+    return asked->beside ? !JS_IsUndefined(asked->beside[0]) + !JS_IsUndefined(asked->beside[1]) : 0;
 }
 
 static int write_keyword(const char *key, JSValueConst value) {
@@ -41,7 +41,8 @@ static int write_keywords(const struct asked *asked) {
     int count = keywords_of(asked);
     if (!count)
         return 0;
-    return write_head(5, (uint64_t)count) || write_keyword("this", asked->self) || write_keyword("closure", asked->captured);
+    return write_head(5, (uint64_t)count) || write_keyword("this", asked->beside[0]) ||
+           write_keyword("closure", asked->beside[1]);
 }
 
 static int write_call(const struct asked *asked, uint32_t id) {
@@ -53,28 +54,10 @@ static int write_call(const struct asked *asked, uint32_t id) {
     if (asked->kind == CALL_TIMER ? write_int((int64_t)asked->due) : write_string(asked->name))
         return -1;
     if (asked->kind == CALL_STEP)
-        return write_arguments(asked) || write_keywords(asked);
+        return write_arguments(asked) || (asked->beside && write_keywords(asked));
     struct place options = ROOT("options");
     JSValueConst value = JS_IsUndefined(asked->argv[0]) ? JS_NULL : asked->argv[0];
     return write_value(value, 0, &root) || (has_options(asked) && write_value(asked->options, 0, &options));
-}
-
-JSValue rejected(void) {
-    if (TURN->fault)
-        return JS_EXCEPTION;
-    JSValue error = JS_GetException(guest.ctx);
-    JSValue promise = JS_NewSettledPromise(guest.ctx, true, error);
-    JS_FreeValue(guest.ctx, error);
-    return promise;
-}
-
-JSValue pending_for_ever(void) {
-    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
-    if (!JS_IsException(promise)) {
-        JS_FreeValue(guest.ctx, functions[0]);
-        JS_FreeValue(guest.ctx, functions[1]);
-    }
-    return promise;
 }
 
 static JSValue open_call(const struct asked *asked, uint32_t id) {
@@ -130,8 +113,7 @@ static JSValue ask_numbered(struct asked *asked) {
 }
 
 static JSValue call_step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int magic, JSValueConst *data) {
-    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv,
-                          .self = JS_UNDEFINED, .captured = JS_UNDEFINED};
+    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv};
     (void)ctx, (void)this_value, (void)magic;
     if (!JS_IsUndefined(data[1]) || !JS_IsString(data[0]))
         return ask(&asked);
@@ -151,7 +133,7 @@ static bool is_bundled(JSValueConst id) {
 static JSValue step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     JSValueConst data[2] = {argument(argc, argv, 0), argument(argc, argv, 1)};
     (void)this_value;
-    if (JS_IsFunction(ctx, data[1]) || (JS_IsUndefined(data[1]) && is_bundled(data[0])))
+    if (!JS_IsString(data[1]) && (JS_IsFunction(ctx, data[1]) || is_bundled(data[0])))
         return JS_Call(ctx, guest.proxy, JS_UNDEFINED, 2, data);
     return JS_NewCFunctionData(ctx, call_step, 0, 0, 2, data);
 }
@@ -167,13 +149,13 @@ static bool is_receiver(JSValueConst value) {
 
 /* A step of a bundle: its whole id is its name, the last part of that its path, and `captured()` are the variables it captured. */
 static JSValue call_bundled(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int magic, JSValueConst *data) {
-    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv,
-                          .self = is_receiver(this_value) ? this_value : JS_UNDEFINED, .captured = JS_UNDEFINED};
+    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv};
     (void)magic;
     JSValue captured = JS_IsUndefined(data[2]) ? JS_UNDEFINED : JS_Call(ctx, data[2], JS_UNDEFINED, 0, NULL);
     if (JS_IsException(captured))
         return rejected();
-    asked.captured = captured;
+    JSValueConst beside[2] = {is_receiver(this_value) ? this_value : JS_UNDEFINED, captured};
+    asked.beside = beside;
     JSValue promise = ask_numbered(&asked);
     JS_FreeValue(ctx, captured);
     return promise;

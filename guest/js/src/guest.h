@@ -57,6 +57,9 @@ extern struct guest guest;
 
 /* Runs promise reactions until none is left, or the turn has a fault. */
 void drain_microtasks(void);
+/* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
+JSValue rejected(void);
+JSValue pending_for_ever(void);
 
 /* ---- cbor_read.c: decoding allocates nothing but the values ---- */
 
@@ -82,7 +85,19 @@ int write_binary(JSValueConst value, uint8_t *get(JSContext *, size_t *, JSValue
 /* Refuses an object by the name of its class. */
 int refuse_class(const struct place *place, JSValueConst value);
 
-/* ---- cbor_write.c: any value; cbor_failures.c: errors as failures ---- */
+/* ---- cbor_entries.c: what an object has ---- */
+
+struct entry {
+    struct key key; /* first: `compare` sees nothing else */
+    JSValue value;
+};
+/* The entries of an object that are there, in `*filled`; -1 on an exception. They are filled from the first on, so that they can
+ * be freed in any case. */
+int collect(JSValueConst object, const JSPropertyEnum *names, uint32_t count, struct entry *entries, int *filled);
+/* Whether a field that no other code can see holds something; -1 on an exception. */
+int has_private_state(JSValueConst value);
+
+/* ---- cbor_write.c: any value, and errors as failures ---- */
 
 int write_value(JSValueConst value, int depth, const struct place *place);
 /* As write_value, but 0 when the value cannot cross (nothing is written then), 1 when it was written, -1 on a fault. */
@@ -135,13 +150,10 @@ struct asked {
     JSValueConst *argv;
     uint32_t number; /* which call of this name it is, where there is no path */
     JSValueConst options; /* of a hook; undefined: none */
-    JSValueConst self, captured; /* of a step of a bundle: its `this` and the variables it captured; undefined: none */
+    const JSValueConst *beside; /* of a step of a bundle: its `this` and the variables it captured, undefined where there are none */
 };
 /* A promise of what comes of it, rejected if it cannot be asked. */
 JSValue ask(const struct asked *asked);
-/* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
-JSValue rejected(void);
-JSValue pending_for_ever(void);
 int asking_define(void);
 int complete_run(JSValueConst result);
 int fail_run(JSValueConst thrown);

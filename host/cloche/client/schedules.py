@@ -137,6 +137,10 @@ class Schedules:
         """One of them. Raises `NotFound`."""
         return schedules.info_of(await schedules.found(*self._of(), id))
 
+    async def upcoming(self, id: str, count: int = 10) -> builtins.list[int]:
+        """Its next instants, in ms since 1970; none where it is paused or over. Raises `NotFound`."""
+        return schedules.upcoming(await schedules.found(*self._of(), id), self._now(), count)
+
     async def firings(self, id: str, *, before: int | None = None, limit: int = 100) -> builtins.list[FiringInfo]:
         """What fired, and what was skipped and why, the newest first; `before` is the `number` of an entry.
 

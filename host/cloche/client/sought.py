@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from cloche.history.ids import run_key
 from cloche.operations import finding, timing, why
 from cloche.operations.finding import RunList
+from cloche.operations.lineage import Lineage, lineage
 from cloche.operations.replay import row_of
+from cloche.operations.shown_code import ShownCode, code_by_digest, code_of_workflow
 from cloche.operations.start_requests import waiting_start
 from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from cloche.client.ports import Connection
     from cloche.history import TenantId
+    from cloche_codegen import Workflow
 
 
 class RunQuery(TypedDict, total=False):
@@ -116,6 +119,32 @@ class Sought:
             return []
         await row_of(connection.store, key)
         return await timing.stories(connection.store, key, connection.world.now())
+
+    async def lineage(self, run_id: str, *, after: int = 0, limit: int = 100) -> Lineage:
+        """Where a run comes from and what came of it, with up to `limit` children, begun by records after `after`.
+
+        Raises:
+            NotFound: there is no such run, or no worker has begun it.
+            HistoryError: it is damaged.
+        """
+        return await lineage(self.connection.store, run_key(run_id, self._tenant), after, limit)
+
+    async def code_of_run(self, run_id: str) -> ShownCode:
+        """The code that a run is pinned to: its graph, and its source in each language that it has.
+
+        Raises:
+            NotFound: there is no such run, or no worker has begun it.
+        """
+        store = self.connection.store
+        return await code_by_digest(store, (await row_of(store, run_key(run_id, self._tenant))).code)
+
+    async def code_of_workflow(self, id: str, registered: Workflow | None = None) -> ShownCode:
+        """What a workflow, or a version by its id, would start with; `registered` is the one of this process.
+
+        Raises:
+            NotFound: it is known to workers elsewhere alone, and no run of it is there.
+        """
+        return await code_of_workflow(self.connection.store, self._tenant, id, registered)
 
     async def other_tenants(self, most: int = 5) -> Sequence[str]:
         """Tenants beside this one that have runs here, up to `most`."""

@@ -48,6 +48,9 @@ _DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
 _CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z")
 _CONTINUATION_AT_END = re.compile(rf"{ID_SEPARATOR}{CONTINUATION}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
+_SCHEDULED_AT_END = re.compile(
+    rf"{ID_SEPARATOR}[{''.join(BY_SCHEDULES)}][1-9][0-9]*(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z"
+)
 _SHOWN = re.compile(rf" › ([{_SHOWN_KINDS}]?)([1-9][0-9]*)(?=\Z| › )")
 _SHOWN_AT_END = re.compile(rf"( › [{_SHOWN_KINDS}]?[1-9][0-9]*)+\Z")
 
@@ -235,6 +238,12 @@ def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:
     """
     found = _CHILD_AT_END.search(key.run)
     return (RunKey(key.tenant, RunId(key.run[: found.start()])), CallId(int(found[1]))) if found is not None else None
+
+
+def schedule_of(key: RunKey) -> str | None:
+    """The id of the schedule that has begun the run; None: it was begun by something else."""
+    found = _SCHEDULED_AT_END.search(key.run)
+    return key.run[: found.start()] if found is not None else None
 
 
 def is_derived(run: str) -> bool:

@@ -12,6 +12,7 @@ from cloche.http.bodies import answer
 from cloche.http.models import Health, PrincipalOut, UsageList, WorkerList
 from cloche.http.principals import Role
 from cloche.http.service import Tenant, needs, principal_of, service_of
+from cloche.operations.workers import worker_infos
 
 router = APIRouter()
 health = APIRouter()
@@ -36,7 +37,9 @@ async def list_usage(request: Request, runs: Tenant) -> Response:
 @router.get("/workers", response_model=WorkerList, **needs(Role.VIEWER, of_all_tenants=True))
 async def list_workers(request: Request) -> Response:
     """The workers that execute the runs of the store."""
-    return answer(request, {"workers": list(await service_of(request).client.workers())})
+    infos = await worker_infos(service_of(request).client.connection.store)
+    alive = [one.id for one in infos if not one.is_dead]
+    return answer(request, {"workers": alive, "details": [one.to_data() for one in infos]})
 
 
 @health.get(

@@ -22,6 +22,7 @@ from cloche.http import (
     hooks,
     many,
     moving,
+    pages,
     problems,
     runs,
     schedules,
@@ -45,6 +46,7 @@ BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, an
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
     runs.router,
+    pages.router,
     streams.router,
     feed.router,
     moving.router,

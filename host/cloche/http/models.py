@@ -373,8 +373,21 @@ class UsageList(Shown):
     tenants: list[TenantUsageOut]
 
 
+class WorkerOut(Shown):
+    """`workflows` are those that it can start, null: it does not say; `runs` is how many it drives."""
+
+    id: str
+    is_dead: bool
+    workflows: list[str] | None
+    hung_steps: int
+    runs: int
+
+
 class WorkerList(Shown):
+    """The names of those that live, and what is known of each, also of those that have died just now."""
+
     workers: list[str]
+    details: list[WorkerOut]
 
 
 class PrincipalOut(Shown):

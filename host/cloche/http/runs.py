@@ -20,6 +20,7 @@ from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
 from cloche.http.models import FailureList, RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut, WhyOut
 from cloche.http.models_of_many import TimingOut, TopOut
+from cloche.http.models_of_pages import GraphOut, SourceOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
@@ -268,8 +269,7 @@ async def _record(runs: TenantRuns, run_id: str, seq: int) -> Any:
 
 @router.get(
     "/runs/{run_id}/graph",
-    response_model=None,
-    responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}},
+    response_model=GraphOut,
     **needs(Role.VIEWER),
 )
 async def get_graph(request: Request, runs: Tenant, run_id: Id) -> Response:
@@ -282,8 +282,7 @@ async def get_graph(request: Request, runs: Tenant, run_id: Id) -> Response:
 
 @router.get(
     "/runs/{run_id}/source",
-    response_model=None,
-    responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}},
+    response_model=SourceOut,
     **needs(Role.VIEWER),
 )
 async def get_source(request: Request, runs: Tenant, run_id: Id) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import LimitExceeded, NotFound, UsageError
@@ -266,6 +267,13 @@ def info_of(row: ScheduleRow) -> ScheduleInfo:
         last_run=row.last_run,
         created_at=row.created_at,
     )
+
+
+def upcoming(row: ScheduleRow, now: TimeMs, count: int) -> list[int]:
+    """The next instants, in ms since 1970, without their jitter: none of one that is paused or over."""
+    if row.is_paused or row.next_at is None:
+        return []
+    return list(islice(ScheduleSpec.unpack(row.spec).after(max(now, row.next_at - 1)), count))
 
 
 def when(spec: ScheduleSpec) -> str:

@@ -2,6 +2,6 @@
 
 from cloche.steps.authoring import create_step, step
 from cloche.steps.context import StepContext
-from cloche.steps.node import NodeSteps
+from cloche.steps.node import NodeError, NodeSteps
 
-__all__ = ["NodeSteps", "StepContext", "create_step", "step"]
+__all__ = ["NodeError", "NodeSteps", "StepContext", "create_step", "step"]

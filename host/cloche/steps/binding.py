@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloche.steps.schemas import validated
 from cloche.steps.sdk_values import natural
@@ -28,13 +28,6 @@ class Arguments:
     keywords: dict[str, Any] = field(default_factory=dict)
 
 
-@runtime_checkable
-class WholeStep(Protocol):
-    """A step that takes its call as it was made."""
-
-    async def call(self, asked: Arguments, ctx: StepContext, *, tagged: bool) -> Any: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Checks:
     """Which values are compared with the steps' schemas, and what the arguments of a call are."""
@@ -54,9 +47,9 @@ def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], c
         InvalidInput: an argument does not fit its schema.
         TypeError: the function takes other arguments.
     """
-    if isinstance(step, WholeStep):
+    if (whole := getattr(step, "call", None)) is not None:  # a step that takes its call as it was made
         ctx = context(asked.positional[0] if asked.positional else None)
-        return partial(step.call, asked, ctx, tagged=checks.tagged)
+        return partial(whole, asked, ctx, tagged=checks.tagged)
     if checks.tagged:
         beside = {name: value for name, value in natural(asked.keywords).items() if _takes(step, name)}
         asked = Arguments(natural(asked.positional), beside)

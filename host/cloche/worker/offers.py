@@ -61,6 +61,11 @@ def hung_steps(worker: WorkerRow) -> int:
     return _read(worker)[1]
 
 
+def workflows_of(worker: WorkerRow) -> list[str] | None:
+    """The ids of the workflows that a worker can start, in their order; None: it does not say."""
+    return None if worker.offers is None else sorted({str(offer[0]) for offer in _read(worker)[0]})
+
+
 def _read(worker: WorkerRow) -> tuple[list[list[Any]], int]:
     said = json.loads(worker.offers or "[]")
     return (said["workflows"], said["hung_steps"]) if isinstance(said, dict) else (said, 0)

@@ -267,3 +267,15 @@ def test_a_schedule_is_put_without_async(journal: Journal) -> None:
         assert app.schedules.put("s", "adding", every=3_600, input={"v": 1}).when == "every 3600 s"
         assert app.schedules.fire("s").result().unwrap() == {"v": 2}
         assert [one.outcome for one in app.tenant("default").schedules.firings("s")] == ["fired"]
+
+
+@in_loop
+async def test_relatives_code_and_the_next_instants_are_as_on_the_store(journal: Journal) -> None:
+    async with both(adding(journal), asking(journal)) as (client, worker):
+        await (await client.start("asking", {"v": 1}, run_id="r1")).result()
+        assert await client.lineage("r1") == await worker.lineage("r1")
+        assert (await client.code_of_run("r1")).to_data() == (await worker.code_of_run("r1")).to_data()
+        shown = await client.code_of_workflow("asking")
+        assert shown.sources == (await worker.code_of_workflow("asking")).sources
+        await client.schedules.put("hourly", "adding", cron="0 * * * *", input={"v": 1})
+        assert await client.schedules.upcoming("hourly", 3) == await worker.schedules.upcoming("hourly", 3)

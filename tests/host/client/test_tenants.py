@@ -33,6 +33,8 @@ ACTIONS: dict[str, Callable[[Tenant, str], Awaitable[Any]]] = {
     "retry": lambda tenant, run: tenant.retry(run),
     "why": lambda tenant, run: tenant.why(run),
     "timing": lambda tenant, run: tenant.timing(run),
+    "lineage": lambda tenant, run: tenant.lineage(run),
+    "code_of_run": lambda tenant, run: tenant.code_of_run(run),
     "upgrade": lambda tenant, run: tenant.upgrade(run, create_workflow(id="w").sleep(1).commit()),
 }
 

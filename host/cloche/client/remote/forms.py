@@ -12,13 +12,16 @@ from cloche.history.failures import Frame
 from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
+from cloche.operations.lineage import Lineage, Relative
 from cloche.operations.moves import Action, Asked
+from cloche.operations.shown_code import ShownCode
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
 from cloche.operations.why import Why
 from cloche.run.results import RunResult, StepResult
 from cloche.status import RunStatus
 from cloche.store import FailureGroup, RunRow
+from cloche_codegen import Source
 
 
 def row_of(data: Mapping[str, Any]) -> RunRow:
@@ -65,6 +68,22 @@ def top_of(data: dict[str, Any]) -> TopReport:
 def report_of(data: dict[str, Any]) -> BulkReport:
     failed = [(one["run_id"], one["message"]) for one in data["failed"]]
     return BulkReport(**{**data, "failed": failed})
+
+
+def lineage_of(data: dict[str, Any]) -> Lineage:
+    one = {name: data[name] for name in ("parent", "retry_of", "forked_from", "continues", "continued_as")}
+    several = {name: [Relative(**each) for each in data[name]] for name in ("retried_as", "children")}
+    of_each = {name: Relative(**found) if found is not None else None for name, found in one.items()}
+    return Lineage(**{**data, **of_each, **several})
+
+
+def code_of(data: Mapping[str, Any]) -> ShownCode:
+    sources = {}
+    for one in data["sources"]:
+        lines = {line["line"]: line["node"] for line in one["map"]}
+        sources[one["language"]] = Source(one["code"], lines, one["digest"])
+    graph = json.dumps(data["graph"]) if data["graph"] is not None else ""
+    return ShownCode(data["workflow"], data["digest"], data["guest"], data["is_deployed"], graph, sources)
 
 
 def story_of(data: dict[str, Any]) -> StepStory:

@@ -78,6 +78,11 @@ class RemoteSchedules:
         """As `Schedules.get`."""
         return _info(await self._runs.ask("GET", _place(id)))
 
+    async def upcoming(self, id: str, count: int = 10) -> builtins.list[int]:
+        """As `Schedules.upcoming`."""
+        found = values(await self._runs.ask("GET", f"{_place(id)}/upcoming", parameters={"count": count}))
+        return [instant_ms(one) for one in found["instants"]]
+
     async def firings(self, id: str, *, before: int | None = None, limit: int = 100) -> builtins.list[FiringInfo]:
         """As `Schedules.firings`."""
         if not 1 <= limit <= 1_000:

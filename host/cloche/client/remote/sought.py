@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.remote.forms import failure_of, row_of, story_of, top_of, why_of
-from cloche.client.remote.transport import values
+from cloche.client.remote.forms import code_of, failure_of, lineage_of, row_of, story_of, top_of, why_of
+from cloche.client.remote.transport import segment, values
 from cloche.errors import UsageError
 from cloche.operations.filters import status_of
 from cloche.operations.finding import RunList
 from cloche.operations.forms import instant
+from cloche.operations.lineage import Lineage
+from cloche.operations.shown_code import ShownCode
 from cloche.operations.timing import TOP_RUNS_MAX, StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cloche.client.sought import RunQuery
+    from cloche_codegen import Workflow
 
 PAGE_RUNS = 1000
 
@@ -94,6 +97,19 @@ class RemoteSought:
     async def timing(self, run_id: str) -> Sequence[StepStory]:
         """As `Client.timing`."""
         return [story_of(one) for one in values(await self.ask("GET", f"{self._place(run_id)}/timing"))["steps"]]
+
+    async def lineage(self, run_id: str, *, after: int = 0, limit: int = 100) -> Lineage:
+        """As `Client.lineage`."""
+        asked = {"after": after, "limit": limit}
+        return lineage_of(values(await self.ask("GET", f"{self._place(run_id)}/lineage", parameters=asked)))
+
+    async def code_of_run(self, run_id: str) -> ShownCode:
+        """As `Client.code_of_run`."""
+        return code_of(values(await self.ask("GET", f"{self._place(run_id)}/code")))
+
+    async def code_of_workflow(self, id: str, registered: Workflow | None = None) -> ShownCode:
+        """As `Client.code_of_workflow`; the server knows what it has registered itself."""
+        return code_of(values(await self.ask("GET", f"/workflows/{segment(id)}/code")))
 
     async def other_tenants(self, most: int = 5) -> Sequence[str]:
         """A server does not say."""

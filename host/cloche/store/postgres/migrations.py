@@ -17,9 +17,9 @@ from cloche.store.postgres.connection import Connection, Server, connect
 from cloche.store.postgres.faults import translated
 from cloche.store.postgres.statements import SQL, in_schema
 
-VERSION = 5
+VERSION = 6
 # The oldest version of a worker that may work with the schema of each version.
-SERVES = {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+SERVES = {1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1}
 _LOCK = 0x636C6F636865  # "cloche": one migration at a time on a database
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 

@@ -20,7 +20,7 @@ from cloche.store.sqlite.files import StoreFiles, check_life, check_path
 T = TypeVar("T")
 
 APPLICATION_ID = 0x636C6F63  # "cloc"
-VERSION = 10
+VERSION = 11
 SQLITE_VERSION = sqlite3.sqlite_version_info
 SQLITE_REQUIRED = (3, 37, 0)  # STRICT tables, RETURNING
 _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)

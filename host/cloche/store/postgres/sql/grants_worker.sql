@@ -25,3 +25,5 @@ GRANT INSERT ON cloche.audit_log TO {role};
 GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.webhooks, cloche.deliveries, cloche.received TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.schedules, cloche.firings TO {role};

@@ -1,0 +1,1 @@
+-- Store version 11.
