@@ -70,7 +70,8 @@ def test_a_failure_is_told_by_the_authors_line(project: Path) -> None:
     done = command("run", f"{project}/flow.ts:order", "--input", '[{"name": "bad"}]', *asked)
     assert done.code == 1
     assert "flow.ts:6:11" in done.err
-    assert "flow.ts:6:11" in command("show", "r1", "--store", str(project / "s.db")).err
+    shown = command("show", "r1", "--store", str(project / "s.db"))
+    assert "flow.ts:6:11" in shown.out + shown.err
 
 
 def test_a_wrong_import_ends_with_two_and_the_line(project: Path) -> None:
