@@ -58,7 +58,7 @@ class Types {
     if (ONLY_TYPES.has(type) || this.isErased(node)) return this.eraseWhole(node, parent);
     if (type === "TSEnumDeclaration") return this.enumeration(node, parent);
     if (STATEMENTS.test(type) && this.text[node.end - 1] !== ";" && this.text[node.end - 1] !== "}") this.ends.set(node.end, true);
-    if (WRAPPED.has(type)) this.ranges.push([node.expression.end, node.end]);
+    if (WRAPPED.has(type)) this.ranges.push([this.wrapping(node), node.end]);
     else if (type === "TSTypeAssertion") this.assertion(node);
     else if (type === "ArrowFunctionExpression") this.arrow(node);
     else if (type === "TSParameterProperty") this.parameterProperty(node);
@@ -94,10 +94,18 @@ class Types {
     if (parent?.type === "Program" || parent?.type === "BlockStatement" || IN_CLASS.has(node.type) || node.declare) this.ends.set(end, true);
   }
 
+  // Where the type of `x as T`, `x!` or `f<T>` begins: parentheses around the expression belong to no node.
+  wrapping(node) {
+    if (node.type === "TSNonNullExpression") return this.text.lastIndexOf("!", node.end - 1);
+    if (node.type === "TSInstantiationExpression") return (node.typeParameters ?? node.typeArguments).start;
+    return this.text.lastIndexOf(node.type === "TSAsExpression" ? "as" : "satisfies", node.typeAnnotation.start - 1);
+  }
+
   // `<T>x`; a body `=> <T>{…}` would become a block.
   assertion(node) {
-    if (this.text[node.expression.start] === "{") this.refuse(node, "write { … } as T here: without its type in front this would be a block");
-    this.ranges.push([node.start, node.expression.start]);
+    const end = this.text.indexOf(">", node.typeAnnotation.end) + 1;
+    if (/^\s*\{/.test(this.text.slice(end))) this.refuse(node, "write { … } as T here: without its type in front this would be a block");
+    this.ranges.push([node.start, end]);
   }
 
   // No line may end between `async` and its parameters, nor between them and the arrow: so the parentheses move into the types.
@@ -130,8 +138,7 @@ class Types {
   parameterProperty(node) {
     const { parameter } = node;
     const target = parameter.type === "AssignmentPattern" ? parameter.left : parameter;
-    this.ranges.push([node.start, parameter.start]);
-    (this.properties ??= []).push(target.name);
+    this.ranges.push([node.start, target.start]);
   }
 
   marks(node) {
@@ -212,4 +219,5 @@ const withoutTypes = (file, text, problems) => {
   return problems.found.length > known ? undefined : { source: made.code, shifts: made.shifts };
 };
 
-const hintOf = (file, text, error) => (!WITH_JSX.test(file) && text[error.pos - 1] === "<" ? " (JSX is not for workflows: render it in a step)" : "");
+const LIKE_JSX = /<\/[\w.]*>|<[A-Za-z][^<>]*\/>/;
+const hintOf = (file, text, error) => (!WITH_JSX.test(file) && LIKE_JSX.test(placeOf(text, error.pos ?? 0).text) ? " (JSX is not for workflows: render it in a step)" : "");

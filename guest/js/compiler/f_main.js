@@ -159,7 +159,7 @@ class Program {
       files.push({ path: module.path, line: line + 1, lines: code.split("\n").length, shifts, isPackage: isCommon || module.isPackage });
       line += 2 + code.split("\n").length;
     });
-    out.push(`$run(${order.length - 1});`);
+    out.push(order.map((module, i) => (module.kind === "es" ? `$run(${i});` : "")).join(" ")); // of some only the workflows are meant
     const all = order.filter((module) => module.marks);
     const once = (list) => [...new Map(list.map((one) => [one.id, one])).values()];
     return { code: out.join("\n"), files, workflows: once(all.flatMap((one) => one.marks.workflows)), steps: once(all.flatMap((one) => one.marks.steps)) };

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import command
+from cloche.cli.base import command, node_steps_option, steps_option
 
 if TYPE_CHECKING:
     from cloche.http.server import Server
@@ -34,7 +34,9 @@ LOOK_MS = 200
 @click.argument("file", default="hello.py", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--store", default=STORE, show_default=True, help="The store's file, or its URL.")
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def dev(file: Path, store: str, port: int, as_json: bool) -> int:
+@steps_option
+@node_steps_option
+def dev(file: Path, store: str, port: int, steps: str | None, node_steps: str | None, as_json: bool) -> int:
     """Write a workflow and watch it run: a store, a worker and a server for the workflows of FILE.
 
     Where there is no FILE, a first workflow is written and started. A file that is saved is loaded again: new runs take the new
@@ -44,23 +46,29 @@ def dev(file: Path, store: str, port: int, as_json: bool) -> int:
     Example:
       cloche dev
       cloche dev orders.py --port 4800
+      cloche dev flow.ts --steps steps.py
     """
     from cloche.errors import UsageError
     from cloche.http.server import Server
+    from cloche.operations.typescript import is_script
 
     try:
-        from watchfiles import PythonFilter, watch
+        from watchfiles import DefaultFilter, PythonFilter, watch
     except ModuleNotFoundError as missing:
         raise UsageError("watching files needs an optional part: pip install 'cloche[server]'") from missing
-    looks = partial(watch, watch_filter=PythonFilter(), rust_timeout=LOOK_MS, yield_on_timeout=True)
+    names = DefaultFilter() if is_script(file) else PythonFilter()
+    looks = partial(watch, watch_filter=names, rust_timeout=LOOK_MS, yield_on_timeout=True)
     with contextlib.closing(Server("127.0.0.1", port)) as server:
         is_first = not file.exists()
+        if is_first and is_script(file):
+            raise UsageError(f"there is no file {file}: a first workflow is written in Python, by 'cloche dev'")
         if is_first:
             file.write_text(FIRST.read_text("utf-8"), "utf-8")
             click.echo(f"wrote {file}: a first workflow, yours to change", err=True)
         if store == STORE:
             _make_folder(Path(store).parent)
-        _Reloading(file, store, server, as_json=as_json).run(looks, is_first=is_first)
+        given = [*(("--steps", steps) if steps else ()), *(("--node-steps", node_steps) if node_steps else ())]
+        _Reloading(file, store, server, given, as_json=as_json).run(looks, is_first=is_first)
     return 0
 
 
@@ -111,9 +119,9 @@ class _Child:
 class _Reloading:
     """Has one child that serves, and replaces it when files are saved."""
 
-    def __init__(self, file: Path, store: str, server: Server, *, as_json: bool) -> None:
+    def __init__(self, file: Path, store: str, server: Server, further: Sequence[str], *, as_json: bool) -> None:
         self._file = file
-        self._command = [sys.executable, "-m", "cloche.cli.dev_server", str(file), "--store", store]
+        self._command = [sys.executable, "-m", "cloche.cli.dev_server", str(file), "--store", store, *further]
         self._command += ["--json"] if as_json else []
         self._socket = server.descriptor
         self._serving: _Child | None = None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import exit_code_of, tell_of_compiling
+from cloche.cli.base import exit_code_of, node_steps_option, steps_option, tell_of_compiling
+from cloche.cli.run import further_steps
 from cloche.cli.serve import LOCAL_RATES
 
 if TYPE_CHECKING:
@@ -38,8 +39,20 @@ LISTED = 1_000  # runs that are counted
 @click.option("--first", "beginning", flag_value="first", help="Start a run of the first workflow.")
 @click.option("--found", "beginning", flag_value="found", help="The file was there.")
 @click.option("--again", "beginning", flag_value="again", help="The file was saved.")
+@steps_option
+@node_steps_option
 @click.option("--json", "as_json", is_flag=True)
-def main(file: str, store: str, socket_fd: int, says: int, go: int, beginning: str, as_json: bool) -> None:
+def main(
+    file: str,
+    store: str,
+    socket_fd: int,
+    says: int,
+    go: int,
+    beginning: str,
+    steps: str | None,
+    node_steps: str | None,
+    as_json: bool,
+) -> None:
     """Load FILE, execute its workflows, and serve."""
     from cloche.cli.leaving import run_to_end
     from cloche.cli.targets import find_workflows
@@ -50,8 +63,9 @@ def main(file: str, store: str, socket_fd: int, says: int, go: int, beginning: s
 
     tell_of_compiling()
     try:
-        workflows = find_workflows(file)
-        app = Cloche(store, workflows=workflows, drain_timeout_s=DRAIN_S, handle_sigterm=False)
+        workflows = find_workflows(file, steps)
+        further = further_steps(node_steps)
+        app = Cloche(store, workflows=workflows, steps=further, drain_timeout_s=DRAIN_S, handle_sigterm=False)
         server = Server.of(socket_fd)
 
         async def whole(leaving: Leaving) -> int:

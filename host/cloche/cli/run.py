@@ -339,7 +339,6 @@ def worker(
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
       cloche worker app.py:app --log-format json -v
-      cloche worker flow.ts:onboarding --steps steps.py
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable

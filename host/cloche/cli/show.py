@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--map", "with_map", is_flag=True, help="Put the graph node in front of each line.")
 @steps_option
 def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> None:
-    """Print the source that TARGET becomes.
+    """Print the source that TARGET becomes; of TypeScript, what it was written as ('cloche compile' has what runs).
 
     \b
     Example:
@@ -48,6 +48,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 
     workflow = find_workflow(target, steps)
     source = workflow.source()
+    files = workflow.authored
     if as_json:
         lines = [{"line": line, "node": node} for line, node in sorted(source.map.items())]
         print_json(
@@ -57,8 +58,12 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
                 "digest": source.digest,
                 "code": source.code,
                 "map": lines,
+                **({"files": files} if files else {}),
             }
         )
+    elif files:
+        for file, text in files.items():
+            click.echo(f"// {file}\n{text.rstrip()}")
     elif with_map:
         width = max((len(node) for node in source.map.values()), default=0)
         for number, line in enumerate(source.code.removesuffix("\n").split("\n"), 1):  # as the map counts

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from cloche.errors import TargetError
 
 if TYPE_CHECKING:
-    from cloche.client import Cloche, Workflow
+    from cloche.client import Cloche, LoadedBundle, Workflow
     from cloche.tenancy import InForce
     from cloche_codegen import Step
 
@@ -44,8 +44,8 @@ def find_runnable(targets: Sequence[str], steps: str | None = None) -> list[Work
     return [_runnable(target, steps, modules) for target in targets]
 
 
-def find_workflows(file: str) -> list[Workflow]:
-    """All workflows that a file defines at its top level.
+def find_workflows(file: str, steps: str | None = None) -> list[Workflow]:
+    """All workflows that a file defines at its top level. `steps` is the file with the steps of one of TypeScript.
 
     Raises:
         TargetError: there is no such file, it raised when it was imported, or it defines none.
@@ -54,7 +54,10 @@ def find_workflows(file: str) -> list[Workflow]:
     from cloche.operations.typescript import is_script
 
     if is_script(file):
-        return list(load_bundle(file).workflows)
+        bundle = load_bundle(file)
+        if steps is not None:
+            bundle.workflows[0].steps = _steps_of(bundle, steps, {})
+        return list(bundle.workflows)
     module = _module(file, file, {})
     found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow) and value.committed}
     if not found:
@@ -137,8 +140,12 @@ def _scripted(place: str, name: str | None, steps: str | None, modules: Modules)
     except TargetError as error:
         raise TargetError(f"{place}: {error.message}", target=place) from None
     if steps is not None:
-        found.steps = {step.id: step for step in bundle.with_steps(vars(_module(steps, steps, modules)))}
+        found.steps = _steps_of(bundle, steps, modules)
     return found
+
+
+def _steps_of(bundle: LoadedBundle, steps: str, modules: Modules) -> dict[str, Step]:
+    return {step.id: step for step in bundle.with_steps(vars(_module(steps, steps, modules)))}
 
 
 def _from_json(file: Path, steps: str | None, modules: Modules) -> Workflow:

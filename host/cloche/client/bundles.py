@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import update_wrapper
+from inspect import Parameter, signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from cloche.client.workflows import Workflow
@@ -13,6 +16,7 @@ from cloche.engines import SandboxEngine
 from cloche.errors import TargetError
 from cloche.operations.typescript import read_bundle
 from cloche.run.source_maps import authored
+from cloche.steps import step
 from cloche_codegen import Graph, Source, Step
 from cloche_codegen.emission import source_of
 
@@ -81,9 +85,7 @@ class LoadedBundle:
             if isinstance(function, Step):
                 found[function.id] = function
             elif function is not None:
-                from cloche.steps import create_step
-
-                found[id] = create_step(id=id, execute=function)
+                found[id] = step(id=id)(_with_types(function))
         return [*found.values(), *(one for one in by_id.values() if one.id not in found)]
 
 
@@ -111,3 +113,22 @@ def _function(module: Mapping[str, Any], name: str) -> Callable[..., Any] | Step
     for part in rest:
         found = getattr(found, part, None)
     return found if callable(found) or isinstance(found, Step) else None
+
+
+def _with_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with an annotation for each of its parameters: without any the second of two would be taken for its context.
+    One that is called `ctx` or `context` is that."""
+    if not isinstance(function, FunctionType):
+        return function
+    whole = signature(function)
+    parameters = [
+        one.replace(annotation=Any) if one.annotation is Parameter.empty and one.name not in ("ctx", "context") else one
+        for one in whole.parameters.values()
+    ]
+    made = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    update_wrapper(made, function)
+    made.__kwdefaults__ = function.__kwdefaults__
+    made.__signature__ = whole.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return made

@@ -223,8 +223,7 @@ class Tenant(TenantRuns, HostedRuns):
                 is the workflow, a Python module with a `@workflow`, or TypeScript (also JavaScript) with "use workflow".
             workflow: its id; needed for source. Of TypeScript the name of the function, needed where there are several.
             files: in place of `content` the files of a workflow by their paths. In Python: modules it imports
-                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`). In TypeScript: what it imports, packages
-                under `node_modules/`.
+                (`shop/prices.py`), data, pure-Python wheels (`.whl`). In TypeScript: what it imports, `node_modules/` too.
             main: which of them has the workflow.
             by: who brings it, for the audit log.
 

@@ -37,6 +37,11 @@ class Workflow(codegen.Workflow[In, Out]):
     on_error: Callable[[RunResult[Out]], Any] | None = None
 
     @property
+    def authored(self) -> dict[str, str]:
+        """The files that its source was compiled of, as their author wrote them, by path; none of one that was not."""
+        return {}
+
+    @property
     def cells(self) -> CellSource | None:
         """What runs its code, where the workflow says."""
         return None if isinstance(self.execution_engine, ExecutionEngine) else self.execution_engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -36,6 +37,7 @@ from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
 from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import TOP_RUNS_MAX
+from cloche.operations.typescript import authored, language_of
 from cloche.operations.view import RunView, row_there, view_at
 from cloche.status import RunStatus
 
@@ -301,10 +303,15 @@ async def get_graph(request: Request, runs: Tenant, run_id: Id) -> Response:
     **needs(Role.VIEWER),
 )
 async def get_source(request: Request, runs: Tenant, run_id: Id) -> Response:
-    """The source that the run is pinned to, with the node of each line."""
+    """The source that the run is pinned to, with the node of each line.
+
+    `files` are what it was compiled of, as their author wrote them, by path; then `language` is theirs.
+    """
     code = await _code(runs, run_id)
     lines = [{"line": line, "node": node} for line, node in sorted(code.lines.items())]
-    return answer(request, {"language": code.language, "code": code.source, "map": lines, "guest": code.guest})
+    told = {"language": code.language, "code": code.source, "map": lines, "guest": code.guest}
+    files = await asyncio.to_thread(authored, code.source)
+    return answer(request, {**told, "language": language_of(files), "files": files} if files else told)
 
 
 async def _code(runs: TenantRuns, run_id: str) -> Any:

@@ -154,6 +154,11 @@ def authored(code: str) -> dict[str, str]:
     return {file: text for file, text in pairs if file and isinstance(text, str)}
 
 
+def language_of(files: Mapping[str, str]) -> str:
+    """What these are written in: "typescript" if any of them is."""
+    return "typescript" if any(re.search(r"\.[cm]?tsx?$", file) for file in files) else "javascript"
+
+
 def encoded_map(
     sources: Sequence[tuple[str, str | None]], parts: Sequence[tuple[int, int, Sequence[int]]]
 ) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloche.steps.schemas import validated
@@ -50,7 +51,8 @@ def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], c
         ctx = context(asked.positional[0] if asked.positional else None)
         return partial(whole, asked, ctx, tagged=checks.tagged)
     if checks.tagged:
-        asked = Arguments(natural(asked.positional), natural(asked.keywords))
+        beside = {name: value for name, value in natural(asked.keywords).items() if _takes(step, name)}
+        asked = Arguments(natural(asked.positional), beside)
     parameters = step.parameters
     value = asked.positional[0] if asked.positional else None
     if checks.calls == "first" and step.takes_context:  # whatever it is called, the second parameter got the context
@@ -66,6 +68,12 @@ def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], c
     made = context(parameters.input_of(named)) if parameters.context is not None else None
     positional, keywords = parameters.spread(named, made)
     return partial(step.execute, *positional, **keywords)
+
+
+def _takes(step: Step, name: str) -> bool:
+    """Whether the function has a parameter for what comes beside the arguments: `this`, `closure`."""
+    own = step.parameters.own.parameters
+    return name in own or any(one.kind is Parameter.VAR_KEYWORD for one in own.values())
 
 
 def _input(step: Step, value: Any, checks: Checks, parameter: str | None = None) -> Any:

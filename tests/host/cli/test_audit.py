@@ -138,6 +138,7 @@ ON_A_SERVER_ALONE = {"migrate"}
 NO_ACTS = {
     *(
         "run",
+        "compile",
         "graph",
         "codegen",
         "replay",

@@ -5,6 +5,7 @@ from cloche.operations.typescript.compiling import COMPILE_LIMITS, Compiled, Mar
 from cloche.operations.typescript.deploying import Brought, compiled_by, workflow_in
 from cloche.operations.typescript.problems import CompileProblem, check_problems
 from cloche.operations.typescript.resolving import Disk, Given, Resolver, SourceFile
+from cloche.run.source_maps import authored, language_of
 
 __all__ = [
     "COMPILE_LIMITS",
@@ -17,12 +18,14 @@ __all__ = [
     "Marked",
     "Resolver",
     "SourceFile",
+    "authored",
     "check_problems",
     "compile_files",
     "compile_on_disk",
     "compiled_by",
     "is_marked",
     "is_script",
+    "language_of",
     "read_bundle",
     "workflow_in",
 ]

@@ -15,7 +15,9 @@ ENDINGS = frozenset([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx
 BYTES_MAX = 16 << 20  # of the sources of one bundle, on this machine
 SCRIPT_BYTES_MAX = 64 << 20
 COMMON = "var exports = {}, module = { exports }; "  # what scripts of builders may speak of, on their first line
-_WORKFLOW = re.compile(r'__private_workflows\.set\("([^"\\\n]{1,400})"')
+_WORKFLOW = re.compile(  # by other builders, and by ours
+    r"""(?:__private_workflows\.set\(|\$workflow\([^"\n;]{1,300}(?:\["[^"\n]{1,200}"\])?, )"(workflow//[^"\\\n]{1,400})\""""
+)
 _DIRECTIVE = re.compile(r"""^\s*(["'])use (?:workflow|step)\1""", re.MULTILINE)
 _STEP = re.compile(r"""WORKFLOW_USE_STEP["']\)\]\(\s*"([^"\\\n]{1,400})\"""")
 _IN_TEXT = re.compile(r"(?:const|var|let) workflowCode\d* = (`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\")", re.DOTALL)
@@ -84,7 +86,10 @@ def script_in(text: str) -> str | None:
 def of_script(script: str) -> Bundle:
     """The bundle of a compiled script."""
     ids = list(dict.fromkeys(_WORKFLOW.findall(script)))
-    return Bundle(f"{COMMON}{script}\n{EXPORT}", by_name(ids), tuple(dict.fromkeys(_STEP.findall(script))))
+    is_ours = script.rpartition("//# sourceMappingURL")[0].endswith(EXPORT)
+    return Bundle(
+        script if is_ours else f"{COMMON}{script}\n{EXPORT}", by_name(ids), tuple(dict.fromkeys(_STEP.findall(script)))
+    )
 
 
 def by_name(ids: list[str]) -> dict[str, str]:
