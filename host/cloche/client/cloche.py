@@ -109,9 +109,7 @@ class Cloche(Client, Hosting, Upkeep):
         self._host, self._schedules = self, checked_schedules(schedules)
         self._sweeper, self.replays = Sweeper(retention or Retention()), Replays()
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
-        given = [steps] if hasattr(steps, "id") else list(steps)
-        self._nodes = [one for one in given if isinstance(one, NodeSteps)]
-        self._steps: list[Step] = all_of([one for one in given if not isinstance(one, NodeSteps)], "step")
+        self._steps, self._nodes = _told_apart(steps)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -312,6 +310,20 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _told_apart(steps: Any) -> tuple[list[Step], list[NodeSteps]]:
+    """The steps of this process, and those of files that Node performs.
+
+    Raises:
+        UsageError: something is neither.
+    """
+    given = [steps] if isinstance(steps, NodeSteps) else steps
+    if hasattr(given, "id") or not isinstance(given, Iterable):
+        return all_of(given, "step"), []
+    found = list(given)
+    nodes = [one for one in found if isinstance(one, NodeSteps)]
+    return all_of([one for one in found if not isinstance(one, NodeSteps)], "step"), nodes
 
 
 def _checked(engine: Any) -> CellSource:
