@@ -15,6 +15,7 @@ from typing import Any
 import wasmtime
 from wasmtime import _ffi as ffi  # private; see above
 
+WASM_PAGE_BYTES = 65536
 _TrapPointer = ctypes.POINTER(ffi.wasm_trap_t)
 _EXTERN_FUNC = int(ffi.WASMTIME_EXTERN_FUNC.value)
 _EXTERN_MEMORY = int(ffi.WASMTIME_EXTERN_MEMORY.value)
@@ -40,6 +41,15 @@ def memory_size(wasm_store: wasmtime.Store, instance: wasmtime.Instance) -> Call
     extern = _export(wasm_store, instance, b"memory", _EXTERN_MEMORY)
     ask, context, memory = ffi.wasmtime_memory_data_size, _context(wasm_store), ctypes.byref(extern.of.memory)
     return lambda: int(ask(context, memory))
+
+
+def grow(wasm_store: wasmtime.Store, instance: wasmtime.Instance, size: int) -> None:
+    """Make the exported memory `size` bytes large, if it is smaller, in whole pages of wasm's. It stays where it is."""
+    missing = size - memory_bytes(wasm_store, instance)
+    if missing > 0:
+        memory = instance.exports(wasm_store)["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        memory.grow(wasm_store, -(-missing // WASM_PAGE_BYTES))
 
 
 def bind(wasm_store: wasmtime.Store, instance: wasmtime.Instance, name: bytes) -> Callable[[int], int]:
@@ -121,24 +131,6 @@ def copied(memory: memoryview) -> bytes:
     copy = bytes(len(memory))  # untouched yet, and nobody else has it
     ctypes.memmove(bytes_address(copy), ctypes.addressof(ctypes.c_ubyte.from_buffer(memory)), len(memory))
     return copy
-
-
-_libc = ctypes.CDLL(None)  # its functions are called without the interpreter's lock
-_memmem, _memcmp = _libc.memmem, _libc.memcmp
-_memmem.restype, _memmem.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] * 2
-_memcmp.restype, _memcmp.argtypes = ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
-
-
-def find_in_memory(memory: memoryview, data: bytes, size: int) -> int | None:
-    """The address of the first place in `memory`, which may be written to, where the first `size` bytes of `data` stand."""
-    begin = ctypes.addressof(ctypes.c_ubyte.from_buffer(memory))
-    found: int | None = _memmem(begin, len(memory), data, size)
-    return found
-
-
-def same_in_memory(one: bytes, other: bytes, size: int) -> bool:
-    """Whether both begin with the same `size` bytes."""
-    return min(len(one), len(other)) >= size and _memcmp(one, other, size) == 0
 
 
 def bytes_address(data: bytes) -> int:

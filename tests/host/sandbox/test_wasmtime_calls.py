@@ -16,10 +16,8 @@ from cloche.sandbox.wasmtime_calls import (
     copied,
     deserialized,
     epochs,
-    find_in_memory,
     memory_address,
     memory_bytes,
-    same_in_memory,
     serialized,
 )
 
@@ -118,18 +116,6 @@ def test_a_module_is_serialized_and_comes_back() -> None:
 def test_what_is_no_artefact_is_refused(artefact: bytes) -> None:
     with pytest.raises(wasmtime.WasmtimeError):
         deserialized(wasmtime.Engine(), artefact)
-
-
-def test_bytes_are_found_and_compared_in_memory() -> None:
-    memory = memoryview(bytearray(b"..needle..needle"))
-    at = find_in_memory(memory, b"needle and more", 6)
-    assert at is not None
-    assert ctypes.string_at(at, 8) == b"needle.."
-    assert find_in_memory(memory, b"thread", 6) is None
-    assert find_in_memory(memory, bytes(100), 100) is None
-    assert same_in_memory(b"abcx", b"abcy", 3)
-    assert not same_in_memory(b"abcx", b"abcy", 4)
-    assert not same_in_memory(b"abc", b"abc", 4)
 
 
 @pytest.mark.parametrize("name", [b"nothing", b"memory", b"global"])

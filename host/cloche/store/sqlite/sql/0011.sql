@@ -17,4 +17,12 @@ END;
 
 CREATE TRIGGER blob_pieces_go_with_their_blob AFTER DELETE ON blobs BEGIN
     DELETE FROM blob_pieces WHERE digest = OLD.digest;
-END
+END;
+
+-- ---- Remote steps: when an attempt is pushed again, how often it was, and why that did not succeed ----
+
+ALTER TABLE remote_tasks ADD COLUMN due_at INTEGER;
+
+ALTER TABLE remote_tasks ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE remote_tasks ADD COLUMN problem TEXT
