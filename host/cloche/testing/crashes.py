@@ -178,7 +178,7 @@ def crash_everywhere(
     """
     if not callable(doubles):
         raise UsageError(
-            "doubles= takes a function that makes the doubles, for each run has its own: doubles=lambda: [double(…)]"
+            "doubles= takes a function that makes them, for each run has its own: doubles=lambda: [double(…)]"
         )
     case = _Case(workflow, input_data, answers or {}, events or {}, doubles, options, cancel_after_s, tuple(children))
     calm = _store(sqlite, 0)

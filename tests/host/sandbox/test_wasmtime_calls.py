@@ -18,7 +18,6 @@ from cloche.sandbox.wasmtime_calls import (
     epochs,
     memory_address,
     memory_bytes,
-    same_in_memory,
     serialized,
 )
 
