@@ -24,6 +24,11 @@ from cloche.store import MemoryStore
 START = "/v1/workflows/adding/runs"
 
 
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
 @asynccontextmanager
 async def listening(journal: Journal) -> AsyncIterator[int]:
     """The port of a real server."""
