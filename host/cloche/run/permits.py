@@ -116,7 +116,7 @@ class Permits:
         call = machine.open.get(start.call)
         if not step.limits or call is None or call.phase is not StepPhase.CALLED:
             return False
-        if self._run.limits.refusal(start) is not None:
+        if self._run.limits.refusal(start, self._services.registry.named(start.name)) is not None:
             return False
         known = call.filled
         given = known if known is not None else filled_input(self._services, self._run, step, start)
