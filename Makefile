@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test engines test-engines check format guest guest-python wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules outage simulate fuzz torture docs docs-serve lock clean
+.PHONY: help demo demo-postgres test dashboard engines test-engines check format guest guest-python guest-compiler wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules outage simulate fuzz torture docs docs-serve lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,8 +23,14 @@ $(READY): pyproject.toml .ci/dev.lock
 guest: $(READY) ## build the WebAssembly guest (cached by the content of its sources)
 	$(BIN)/python -m cloche_guest
 
+dashboard: $(READY) ## build the dashboard (cached by the content of its sources; the first build fetches packages from npm)
+	$(BIN)/python host/dashboard/build.py
+
 guest-python: $(READY) ## build the Python guest too (fetches componentize-py and Binaryen; cached likewise)
 	$(BIN)/python -m cloche_guest python || { echo "$(NO_PYTHON_GUEST)" >&2; exit 1; }
+
+guest-compiler: $(READY) ## build the compiler of TypeScript too (fetches two parsers from npm; cached likewise)
+	$(BIN)/python -m cloche_guest compiler
 
 wheel-python: guest-python ## the wheel cloche-python, with the built Python guest inside, in dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist guest/python/wheel
@@ -41,7 +47,7 @@ demo-postgres: guest ## 1,000 orders by three workers on one PostgreSQL; a worke
 
 # Tests kill processes and wait for servers: a machine that stands still for a while is not a fault. One that fails alone too is.
 ALONE = $(BIN)/python -m pytest -p no:xdist --last-failed --last-failed-no-failures none --exitfirst -rA
-test: guest guest-python ## all tests, on all cores; what failed beside seven others has to pass alone, and is named
+test: guest guest-python guest-compiler dashboard ## all tests, on all cores; what failed beside seven others has to pass alone, and is named
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal || { [ $$? = 1 ] && $(ALONE); }
 
 engines: $(READY) ## fetch the servers of Temporal and Restate, pinned, for the tests and benchmarks of foreign engines
@@ -129,5 +135,5 @@ lock: $(READY) ## renew the locks in .ci/ (the only target that needs pip-tools)
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-options --no-header -o .ci/engines.lock .ci/engines.in
 
 clean: ## remove the environment, built guests and caches
-	rm -rf .venv .cache guest/cloche_guest/built .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .cache guest/cloche_guest/built host/cloche/http/dashboard host/dashboard/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

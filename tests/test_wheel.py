@@ -97,3 +97,10 @@ def test_with_the_compiled_guests_the_first_run_compiles_nothing(tmp_path: Path)
     )
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert "compiling" not in done.stderr
+
+
+def test_the_wheel_holds_the_dashboard(wheel: Path) -> None:
+    names = [name for name in ZipFile(wheel).namelist() if name.startswith("cloche/http/dashboard/")]
+    assert "cloche/http/dashboard/index.html" in names
+    assert sorted(Path(name).suffix for name in names if "/assets/" in name) == [".css", ".js", ".svg"]
+    assert not [name for name in ZipFile(wheel).namelist() if "node_modules" in name]

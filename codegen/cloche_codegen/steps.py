@@ -193,6 +193,13 @@ def create_step(
     return _create(Step, sys._getframe(1).f_locals, **locals())
 
 
+def create_step_in(scope: Mapping[str, Any], **options: Any) -> Step:
+    """As `create_step`; annotations are looked up in `scope` as in the function that calls it."""
+    given = inspect.signature(create_step).bind(**options)
+    given.apply_defaults()
+    return _create(Step, scope, **given.arguments)
+
+
 @overload
 def step(execute: Execute, /) -> Step: ...
 @overload

@@ -1,11 +1,12 @@
 """The command line: parse, call the client, print. Everything heavy is imported when a command needs it."""
 
 from cloche.cli import dev, run, serve, token, webhook, signal, show, operate, schedule, times  # isort: skip  # the order of the help
-from cloche.cli import store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip
+from cloche.cli import compile, store, doctor, warm, sign, deploy, tenant, usage, migrate, bench  # isort: skip
 from cloche.cli.base import main
 
 __all__ = [
     "bench",
+    "compile",
     "deploy",
     "dev",
     "doctor",

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
-    "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
+    "Write and try a workflow": ("dev", "run", "compile", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token", "webhook"),
     "Look at runs": ("runs", "show", "failures", "top", "log", "audit", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
@@ -71,8 +71,8 @@ def main() -> None:
     """Durable workflows under glass. 'cloche COMMAND --help' has an example of each.
 
     \b
-    TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps. The name is a workflow's,
-    or that of a Cloche, which says itself what it executes and where.
+    TARGET is path/to/file.py:name, package.module:name, a graph's .json with --steps, or path/to/flow.ts:name (.js).
+    The name is a workflow's, or that of a Cloche, which says itself what it executes and where.
     Exit codes: 0 success · 1 the run failed or was canceled · 2 wrong use or bad input · 3 divergence or
     failed verification · 4 not found · 5 store unavailable or in use · 75 not ended, and not followed.
     """
@@ -121,7 +121,10 @@ own_store_option = click.option(  # of commands that execute: there is no server
     help="The store's file, or its URL, postgresql://… (CLOCHE_STORE).",
 )
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
-steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
+steps_option = click.option("--steps", help="Python file with the steps of a .json, .ts or .js TARGET.")
+node_steps_option = click.option(
+    "--node-steps", metavar="FILE", help="JavaScript with the steps of a .ts or .js TARGET, which Node.js performs."
+)
 
 
 def target_argument(name: str = "target", **more: Any) -> Callable[[F], F]:

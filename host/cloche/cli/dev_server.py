@@ -112,7 +112,7 @@ async def _tell(app: Cloche, file: str, store: str, url: str, beginning: str, *,
         kept = f"; open runs that go on under the code that they began with: {pinned}" if pinned else ""
         click.echo(f"loaded {file} again: new runs take it{kept}")
     else:
-        click.echo(f"{url} serves {', '.join(names)} of {file}; Ctrl-C ends it")
+        click.echo(f"{url} serves {', '.join(names)} of {file}: open it in a browser; Ctrl-C ends it")
         rows = await app.list(limit=LISTED)
         more = " or more" if len(rows) == LISTED else ""
         if beginning == "first":

@@ -17,6 +17,7 @@ from cloche.cli.base import (
     EXIT_NOT_ENDED,
     command,
     json_input,
+    node_steps_option,
     own_store_option,
     say,
     steps_option,
@@ -25,6 +26,7 @@ from cloche.cli.base import (
     tenant_option,
 )
 from cloche.cli.logs import log_options, set_up
+from cloche.cli.sending import WORKER_LOOK_S, reach_of, sending, sending_options
 from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
 from cloche.status import FINAL, RESTING, RunStatus
 
@@ -48,7 +50,7 @@ drain_option = click.option(
     show_default=True,
     help="Seconds that running steps may take to end after Ctrl-C or SIGTERM.",
 )
-_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain")  # what a `Cloche` says itself
+_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain", "node_steps")  # what a `Cloche` says itself
 UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
 WAITS_S = 2.0  # so long nothing is said of what a run waits for
 OTHERS_NAMED = 5
@@ -67,6 +69,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @isolation_option
 @drain_option
 @steps_option
+@node_steps_option
 @tenant_option
 def run(
     target: str,
@@ -79,6 +82,7 @@ def run(
     isolation: str,
     drain: float,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
@@ -90,6 +94,7 @@ def run(
     Example:
       cloche run orders.py:order --input '{"id": "o-1"}' --run-id order-1
       cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
+      cloche run flow.ts:onboarding --steps steps.py --input '[{"id": "o-1"}]'
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.operate import tags_of
@@ -98,16 +103,16 @@ def run(
 
     tell_of_compiling()
     found = find_runnable([target], steps)
-    workflow = workflow_of(found[0], target)
-    value = json_input(input_text, "--input")
-    app = app_of(found, store, tenant, engine_of(engine, isolation), drain)
+    workflow, value = workflow_of(found[0], target), json_input(input_text, "--input")
+    app = app_of(found, store, tenant, engine_of(engine, isolation), drain, node_steps)
 
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
             others, before = await app.moved(), await _stood(app, run_id)
-            options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
-            started = await app.start(workflow, value, **options)
+            started = await app.start(
+                workflow, value, run_id=run_id, tags=tags_of(tags), deadline=deadline_of(deadline)
+            )
             _say_begun(started.id, before, others, quiet=as_json or run_id is not None)
             return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
@@ -151,7 +156,14 @@ def deadline_of(text: str | None) -> float | str | None:
         return text
 
 
-def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
+def app_of(
+    found: Sequence[Workflow | Cloche],
+    store: str,
+    tenant: str,
+    engine: CellSource,
+    drain: float,
+    node_steps: str | None = None,
+) -> Cloche:
     """What executes the workflows that targets name; a `Cloche` among them is it itself, as it was made.
 
     Raises:
@@ -169,17 +181,34 @@ def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: 
                 "/v1/workflows/WORKFLOW/runs, or give the store itself, where that is"
             )
         return Cloche(
-            store, workflows=workflows, tenant=tenant, engine=engine, drain_timeout_s=drain, handle_sigterm=False
+            store,
+            workflows=workflows,
+            steps=further_steps(node_steps),
+            tenant=tenant,
+            engine=engine,
+            drain_timeout_s=drain,
+            handle_sigterm=False,
         )
     if len(found) > 1:
         raise UsageError("a target that is a Cloche stands alone: it says itself which workflows it has")
     context = click.get_current_context()
     own = [name for name in _OF_AN_APP if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if own:
-        raise UsageError(f"--{own[0]} says what the target, a Cloche, says itself: leave it out, or name a workflow")
+        raise UsageError(
+            f"--{own[0].replace('_', '-')} says what the target, a Cloche, says itself: leave it out, or name a workflow"
+        )
     [app] = found
     assert isinstance(app, Cloche)
     return app
+
+
+def further_steps(node_steps: str | None) -> list[Any]:
+    """Those of a JavaScript file, if one is named."""
+    if node_steps is None:
+        return []
+    from cloche import NodeSteps
+
+    return [NodeSteps(node_steps)]
 
 
 def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: bool) -> int:
@@ -274,56 +303,67 @@ def _exit_code(result: RunResult) -> int:
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
 @click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@sending_options
 @telemetry_options
 @isolation_option
 @drain_option
 @log_options
 @steps_option
+@node_steps_option
 @tenant_option
 def worker(
     targets: tuple[str, ...],
     store: str,
     once: bool,
     metrics: str | None,
+    webhook_hosts: tuple[str, ...],
+    to_loopback: bool,
+    no_webhooks: bool,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
     log_format: str,
     verbose: int,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
     """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
-    The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
-    end and are recorded. A second one does not wait.
+    The TARGETs bring the steps; each run goes on under the code it began with. It sends webhooks, too.
+    SIGTERM and Ctrl-C drain: running steps end and are recorded. A second one does not wait.
 
     \b
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
       cloche worker app.py:app --log-format json -v
+      cloche worker flow.ts:onboarding --steps steps.py
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    found = find_runnable(targets, steps)
+    found, reach = find_runnable(targets, steps), reach_of(webhook_hosts, to_loopback, no_webhooks or once)
     set_up(log_format, verbose)
-    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain, node_steps)
     app.observers += watching()
-    if metrics is not None:
-        app.observers.append(made := made_metrics(store, metrics_of_tenants))
-        serve_metrics(made, metrics)
+    _show_metrics(app, store, metrics, metrics_of_tenants)
 
     async def whole(leaving: Leaving) -> int:
-        async with app:
+        async with app, sending(app, reach, look_s=WORKER_LOOK_S):
             leaving.watch(app)
             taken = await app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
             return await _work(app, leaving.asked, taken, once=once, as_json=as_json)
 
     return run_to_end(whole, app.drain_timeout_s, lambda code: code)
+
+
+def _show_metrics(app: Cloche, store: str, address: str | None, of_tenants: int) -> None:
+    if address is not None:
+        app.observers.append(made := made_metrics(store, of_tenants))
+        serve_metrics(made, address)
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:

@@ -106,6 +106,9 @@ class Connection(Protocol):
     async def stopped(self, key: RunKey) -> Listening:
         """What resolves when the run has come to a stop since this call, or may have."""
 
+    async def anything(self) -> Listening:
+        """What resolves when any run has moved since this call, or may have."""
+
     async def sent(self) -> Listening:
         """What resolves when an attempt was left for a remote worker since this call, or may have been."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK_S = 0.05  # between two looks at whether others wrote
+ANY_LOOK_S = 0.25  # the same, of those who follow all runs
 
 
 class StoreConnection:
@@ -198,6 +199,9 @@ class StoreConnection:
     async def stopped(self, key: RunKey) -> Listening:
         return await self.changed(key)
 
+    async def anything(self) -> Listening:
+        return Change(self, (await self.store.news(None)).mark, ANY_LOOK_S)
+
     async def sent(self) -> Listening:
         return Change(self, (await self.store.news(None)).mark)
 
@@ -208,9 +212,10 @@ class StoreConnection:
 class Change:
     """Awaited, it lasts until somebody else has written since `mark`, or the client is closed."""
 
-    def __init__(self, connection: StoreConnection, mark: int) -> None:
+    def __init__(self, connection: StoreConnection, mark: int, look_s: float = LOOK_S) -> None:
         self._connection = connection
         self._mark = mark
+        self._look_s = look_s
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
@@ -225,7 +230,7 @@ class Change:
             if news.is_any:
                 return
             self._mark = news.mark
-            await connection.world.pause(LOOK_S)
+            await connection.world.pause(self._look_s)
 
 
 async def _workflow_id(store: Store, tenant: TenantId, name: str) -> str:

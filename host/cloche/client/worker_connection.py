@@ -143,6 +143,9 @@ class WorkerConnection:
     async def stopped(self, key: RunKey) -> Listening:
         return self.worker.listeners.stopped(key)
 
+    async def anything(self) -> Listening:
+        return self.worker.listeners.anything()
+
     async def sent(self) -> Listening:
         return self.worker.listeners.sent()
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from cloche.errors import ClocheError
+from cloche.http import shown
 from cloche.http.bodies import answer
 from cloche.http.models import Health, PrincipalOut, UsageList, WorkerList
 from cloche.http.principals import Role
@@ -21,8 +22,7 @@ health = APIRouter()
 @router.get("/me", response_model=PrincipalOut, **needs(Role.VIEWER))
 async def get_me(request: Request) -> Response:
     """Who asks."""
-    principal = principal_of(request)
-    return answer(request, {"id": principal.id, "role": principal.role.label, "tenant": principal.tenant})
+    return answer(request, shown.principal_out(principal_of(request), service_of(request).client.tenant_id))
 
 
 @router.get("/usage", response_model=UsageList, **needs(Role.VIEWER))

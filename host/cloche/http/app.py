@@ -18,12 +18,15 @@ from cloche.client import Client
 from cloche.errors import ClocheError
 from cloche.http import (
     about,
+    assets,
     feed,
     hooks,
     many,
     moving,
+    overview,
     pages,
     problems,
+    run_pages,
     runs,
     schedules,
     sessions,
@@ -45,16 +48,18 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
+    steps.router,  # those that are asked most stand first: each request goes along all that stand before its own
     runs.router,
+    run_pages.router,
     pages.router,
     streams.router,
     feed.router,
     moving.router,
     many.router,
+    overview.router,
     hooks.router,
     schedules.router,
     workflows.router,
-    steps.router,
     tokens.router,
     sessions.router,
     webhooks.router,
@@ -66,6 +71,7 @@ _PROBLEMS = {
     403: "The principal may not do this.",
     404: "There is no such thing, or it is another tenant's.",
     406: "None of the types that are accepted is there.",
+    408: "The body came too slowly.",
     409: "It does not go with what is there.",
     413: "The body is too large.",
     415: "The body is of another type.",
@@ -101,7 +107,7 @@ def app(
     burst: int = BURST,
     metrics: Metrics | None = None,
 ) -> App:
-    """An ASGI app that serves the runs of `client`, under `/v1`.
+    """An ASGI app that serves the runs of `client`, under `/v1`, and the dashboard at `/`.
 
     Where the client is open already it stays so; else it is opened and closed with the app. An app that is mounted in another
     one hears of neither: then whoever mounts it opens the client.
@@ -135,6 +141,7 @@ def app(
     for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
+    made.include_router(assets.router)
     return made
 
 

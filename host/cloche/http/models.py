@@ -96,11 +96,11 @@ class BytesBody(Given):
 
 
 class DeployBody(Given):
-    """Code: a graph, or with `language` a source, or the files of a workflow in Python."""
+    """Code: a graph, or with `language` a source, or the files of a workflow in Python or TypeScript."""
 
     graph: dict[str, Any] | None = None
     source: str | None = None
-    language: Literal["javascript", "python"] | None = None
+    language: Literal["javascript", "python", "typescript"] | None = None
     files: dict[str, str | BytesBody] | None = Field(
         None, description="By their paths: modules, data beside them, pure-Python wheels."
     )
@@ -388,11 +388,13 @@ class WorkerList(Shown):
 
 
 class PrincipalOut(Shown):
-    """Who asks, as the server sees it. `tenant` is null where all of them are reached."""
+    """Who asks, as the server sees it. `tenant` is null where all of them are reached; `default_tenant` is the one that is
+    meant where a request names none."""
 
     id: str
     role: Literal["worker", "viewer", "operator", "admin"]
     tenant: str | None
+    default_tenant: str
 
 
 class TokenBody(Given):

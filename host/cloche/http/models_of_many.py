@@ -157,3 +157,47 @@ class TopOut(Shown):
     is_whole: bool
     steps: list[SlowStepOut]
     overdue: list[OverdueOut]
+
+
+class CountedOut(Shown):
+    """`is_whole`: there are no more than so many."""
+
+    count: int
+    is_whole: bool
+
+
+class SummaryOut(Shown):
+    """How a tenant's runs stand. Statuses that no run has are left out. Times as RFC 3339. `failed_unretried` is null where too
+    many have failed for them to be counted at once."""
+
+    statuses: dict[RunStatus, CountedOut]
+    oldest_suspended: str | None
+    failed_unretried: int | None
+    workers: int
+
+
+class StandsOut(Shown):
+    step: str
+    status: str
+
+
+class ReasonOut(Shown):
+    """One line about a run: `kind`, `actions`, `since` and `until` (ms since 1970) as of `why`; of a run that has ended
+    `sentence` is its result as JSON, or its error. `steps` are its first ones, of `steps_count`."""
+
+    run_id: RunId
+    status: str
+    kind: str
+    sentence: str
+    since: int | None
+    until: int | None
+    step: str | None
+    question: str | None
+    event: str | None
+    actions: list[str]
+    steps: list[StandsOut]
+    steps_count: int
+
+
+class ReasonList(Shown):
+    reasons: list[ReasonOut]

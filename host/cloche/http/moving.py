@@ -28,7 +28,9 @@ from cloche.http.principals import Role
 from cloche.http.runs import run_of
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import view_data
-from cloche.http.waiting import is_at_rest, view_at_rest
+from cloche.http.waiting import is_at_rest, until_accepted, view_at_rest
+from cloche.operations.view import row_there
+from cloche.status import RunStatus
 from cloche.telemetry.starter import tags_with_starter
 
 router = APIRouter()
@@ -95,7 +97,11 @@ async def start_run(
         if is_at_rest(view):
             return answer(request, view_data(view, principal_of(request)), status, headers=headers)
         status = 202
-    started = {"id": run.id, "status": str(await run.status())}
+    row = await row_there(
+        runs.connection.store, run.id, runs.tenant_id
+    )  # one look, while its first turn waits for the loop
+    is_it = row is not None and row.status != RunStatus.CONTINUED
+    started = {"id": run.id, "status": str(row.status if row is not None and is_it else await run.status())}
     return answer(request, started, status, headers=headers)
 
 
@@ -124,7 +130,11 @@ def _location(request: Request, run_id: str) -> str:
     **needs(Role.OPERATOR, body=ResumeBody),
 )
 async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key: Key = None) -> Response:
-    """Give a suspended step the data it waits for; durable when this answers, and a worker gives it to the run."""
+    """Give a suspended step the data it waits for; durable when this answers, and a worker gives it to the run.
+
+    With `Prefer: wait=SECONDS` and an `Idempotency-Key` this answers when a worker has accepted it, or with what it was
+    refused with; after that time all the same.
+    """
     await run_of(runs, run_id)
     body = await body_of(request, ResumeBody)
     paths = await runs.request_resume(
@@ -137,6 +147,8 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
         by=principal_of(request).id,
         idempotency_key=idempotency_key,
     )
+    if idempotency_key is not None:
+        await until_accepted(service_of(request), runs, run_id, "resume", idempotency_key, wait_s(request))
     return answer(request, {"paths": paths}, 200 if paths is None else 202)
 
 
@@ -148,7 +160,7 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
     **needs(Role.OPERATOR, body=EventBody),
 )
 async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idempotency_key: Key = None) -> Response:
-    """Send an event to a run that waits for it, or will; durable when this answers."""
+    """Send an event to a run that waits for it, or will; durable when this answers. `Prefer: wait` is as with `resume`."""
     await run_of(runs, run_id)
     body = await body_of(request, EventBody)
     if body.heartbeat:
@@ -156,6 +168,8 @@ async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idemp
         return answer(request, {"is_new": True}, 202)
     error = None if body.error is None else body.error.model_dump()
     is_new = await runs.send_event(run_id, name, body.payload, error=error, idempotency_key=idempotency_key)
+    if idempotency_key is not None:
+        await until_accepted(service_of(request), runs, run_id, "event", idempotency_key, wait_s(request))
     return answer(request, {"is_new": is_new}, 202 if is_new else 200)
 
 

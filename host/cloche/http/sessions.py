@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from cloche.http import shown
 from cloche.http.bodies import answer, body_of
 from cloche.http.models import NothingBody, PrincipalOut
 from cloche.http.principals import SESSION, Role
@@ -32,8 +33,8 @@ async def begin_session(request: Request) -> Response:
         raise Refused(409, "no-token", "only who holds a token of the store begins a session")
     made = await tokens.begin_session(_store(request), id, _now(request))
     cookie = f"{SESSION}={made.text}; Max-Age={int(tokens.SESSION_S)}; {_COOKIE}"
-    shown = {"id": principal.id, "role": principal.role.label, "tenant": principal.tenant}
-    return answer(request, shown, 201, headers={"Set-Cookie": cookie})
+    who = shown.principal_out(principal, service_of(request).client.tenant_id)
+    return answer(request, who, 201, headers={"Set-Cookie": cookie})
 
 
 @router.delete("/session", status_code=204, response_model=None, **needs(Role.VIEWER))

@@ -61,6 +61,12 @@ def body_data(record: Any, principal: Principal) -> Any:
     return record_body(record, traced=principal.tenant is None)
 
 
+def principal_out(principal: Principal, default: str) -> dict[str, Any]:
+    """As `PrincipalOut`; `default`: the tenant of the server's client."""
+    reached = principal.tenant
+    return {"id": principal.id, "role": principal.role.label, "tenant": reached, "default_tenant": reached or default}
+
+
 def run_out(row: RunRow) -> RunOut:
     """A run's entry in listings."""
     return RunOut.model_construct(**_row(row))

@@ -7,6 +7,7 @@ import contextlib
 
 from cloche.client import Run, TenantRuns
 from cloche.http.service import Service
+from cloche.operations.accepted import is_accepted
 from cloche.operations.view import RunView
 from cloche.status import FINAL, RESTING
 
@@ -35,6 +36,22 @@ async def view_at_rest(service: Service, runs: TenantRuns, run: Run, seconds: fl
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+
+
+async def until_accepted(
+    service: Service, runs: TenantRuns, run_id: str, kind: str, idempotency_key: str, seconds: float
+) -> None:
+    """Wait until a worker has accepted the request of this key, the time is over, or the server drains.
+
+    Raises:
+        ClocheError: it was refused with this.
+    """
+    loop = asyncio.get_running_loop()
+    end, store = loop.time() + seconds, runs.connection.store
+    while loop.time() < end and not service.draining.is_set():
+        if await is_accepted(store, run_id, runs.tenant_id, kind, idempotency_key):
+            return
+        await asyncio.sleep(LOOK_S)
 
 
 async def _rest(runs: TenantRuns, run: Run) -> RunView:

@@ -281,10 +281,10 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
         names = [one.run_id for one in waits]
         sentence = f"it waits for {', '.join(shown(name) for name in names) or 'a child run'}"
         return {"kind": "child", "sentence": sentence, "children": names, **reading.of_call(calls[0])}
-    return await _remote(store, row, reading) or _waits(row, reading, now)
+    return await _remote(store, row, reading, now) or _waits(row, reading, now)
 
 
-async def _remote(store: Store, row: RunRow, reading: _Reading) -> dict[str, Any] | None:
+async def _remote(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any] | None:
     """Where nothing is at work here, and remote workers have steps, or are to have them."""
     calls = reading.machine.open
     if not calls.away or calls.active:
@@ -295,6 +295,8 @@ async def _remote(store: Store, row: RunRow, reading: _Reading) -> dict[str, Any
     task = tasks.get(call)
     if task is None:
         sentence = f"what came of {calls[call].path} is on its way to the run"
+    elif task.holder is None and (again := task.given_back) is not None:
+        sentence = f"{task.path} is pushed to its receiver again {_in(again.due_at, now)}: {shown(again.problem)}"
     elif task.holder is None:
         sentence = f"{task.path} waits for a remote worker that has step '{task.step}'"
     else:

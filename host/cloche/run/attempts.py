@@ -98,7 +98,8 @@ class Attempts:
         if self._stopped or (self._draining and not start.is_recorded) or self.remote.is_away(start):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
-        if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
+        named = self._services.registry.named(start.name)
+        if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start, named)) is not None:
             self._inputs.add(StepFailed(self._services.world.now(), start.call, refusal))
             return
         known = self._calls.get(start.call)
@@ -173,7 +174,10 @@ class Attempts:
                 if call is not None and call.phase is StepPhase.CALLED
                 else None
             )
-            if given is not None and self._run.limits.refusal(effect) is None:
+            if (
+                given is not None
+                and self._run.limits.refusal(effect, self._services.registry.named(effect.name)) is None
+            ):
                 start = replace(effect, filled=given, is_recorded=True)
                 machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
                 batch.effects[index] = start

@@ -210,6 +210,13 @@ class ChildRuns(Protocol):
             QueueFull: it found no room in the queue, and is not wanted any more.
         """
 
+    async def handle(self, key: RunKey) -> Any:
+        """What a step is given of another run.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:
         """Whether a run of this workflow can be started here, where code of `owner` names it."""
 

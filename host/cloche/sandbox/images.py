@@ -31,7 +31,6 @@ from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
 from cloche.tenancy.cache import TenantCache
 
 PAGE_BYTES = 4096
-WASM_PAGE_BYTES = 65536
 IMAGES_BYTES_MAX = 256 << 20  # of a process: a Python workflow's takes 1 to 3 MB, a JavaScript one's 0.1
 ABI_VERSIONS = (1, 2)
 
@@ -92,10 +91,8 @@ class BaseImage:
             raise _unfit(self.digest, "has windows that are not in its memory")
         return layout
 
-    def instantiate(
-        self, limits: Limits, pre: wasmtime.InstancePre | None = None
-    ) -> tuple[wasmtime.Store, wasmtime.Instance]:
-        """A new instance, of `pre` if that is given: this guest's code with another memory.
+    def instantiate(self, limits: Limits) -> tuple[wasmtime.Store, wasmtime.Instance]:
+        """A new instance.
 
         Raises:
             MemoryExhausted: its memory is larger than the limit from the beginning.
@@ -106,7 +103,7 @@ class BaseImage:
         wasm_store.set_fuel(limits.fuel_per_event)
         try:
             with translated("while it was instantiated", limits), engine().watch(wasm_store, limits.wall_ms_per_event):
-                return wasm_store, (pre or self.pre).instantiate(wasm_store)
+                return wasm_store, self.pre.instantiate(wasm_store)
         except wasmtime.WasmtimeError as error:
             raise MemoryExhausted(
                 f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}",

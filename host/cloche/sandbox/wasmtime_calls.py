@@ -14,6 +14,7 @@ from typing import Any
 import wasmtime
 from wasmtime import _ffi as ffi  # private; see above
 
+WASM_PAGE_BYTES = 65536
 _TrapPointer = ctypes.POINTER(ffi.wasm_trap_t)
 _EXTERN_FUNC = int(ffi.WASMTIME_EXTERN_FUNC.value)
 _EXTERN_MEMORY = int(ffi.WASMTIME_EXTERN_MEMORY.value)
@@ -39,6 +40,15 @@ def memory_size(wasm_store: wasmtime.Store, instance: wasmtime.Instance) -> Call
     extern = _export(wasm_store, instance, b"memory", _EXTERN_MEMORY)
     ask, context, memory = ffi.wasmtime_memory_data_size, _context(wasm_store), ctypes.byref(extern.of.memory)
     return lambda: int(ask(context, memory))
+
+
+def grow(wasm_store: wasmtime.Store, instance: wasmtime.Instance, size: int) -> None:
+    """Make the exported memory `size` bytes large, if it is smaller, in whole pages of wasm's. It stays where it is."""
+    missing = size - memory_bytes(wasm_store, instance)
+    if missing > 0:
+        memory = instance.exports(wasm_store)["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        memory.grow(wasm_store, -(-missing // WASM_PAGE_BYTES))
 
 
 def bind(wasm_store: wasmtime.Store, instance: wasmtime.Instance, name: bytes) -> Callable[[int], int]:

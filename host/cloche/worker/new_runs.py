@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-from cloche.engines import CellSource, Code, has_hooks
+from cloche.engines import CellSource, Code, has_hooks, holds_several
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.ids import CHILD, RunId, derived_key
@@ -314,7 +314,9 @@ class NewRuns:
                 return
             if workflow is not None and workflow.on_start is not None and not more.get("continues"):
                 await _call_on_start(workflow, key, value, is_request=request is not None)
-            if has_hooks(code):
+            if holds_several(code):
+                given = {**given, "run": {"id": key.run, "entry": code.workflow, "spread": True}}
+            elif has_hooks(code):
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}
             await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, ProcessEngine
-from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, UsageError
+from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, NotFound, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.ids import CHILD, derived_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
@@ -405,6 +405,12 @@ class _ChildRuns:
         else:
             found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
+
+    async def handle(self, key: RunKey) -> Any:
+        """As `ChildRuns.handle`."""
+        if await self._worker.store.run(key) is None:
+            raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
+        return self._handle(key, None)
 
     async def _failed_before(self, start: ChildStart, limits: RunLimits) -> RunKey | None:
         """The child that this call had in the run that its run goes on from, if it can be retried."""

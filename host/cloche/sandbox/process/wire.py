@@ -33,6 +33,7 @@ class Op(IntEnum):
     STATE_HASH = 7
     DROP = 8  # cells, 8 bytes each; there is no answer
     READ = 9  # a stored graph, UTF-8: of a reader alone
+    SHAPE = 20  # CBOR: [language, graph, source]: of a reader alone
 
 
 class Status(IntEnum):

@@ -1,3 +1,5 @@
+-- Store version 6. It adds, and takes nothing away: workers of version 1 go on.
+
 -- ---- Rights ----
 
 -- Whoever runs workers and clients may keep schedules: also a role that was named when version 5 was made.
@@ -13,3 +15,11 @@ BEGIN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON cloche.schedules, cloche.firings TO %s', role);
     END LOOP;
 END $$;
+
+-- ---- Remote steps: when an attempt is pushed again, how often it was, and why that did not succeed ----
+
+ALTER TABLE cloche.remote_tasks ADD COLUMN due_at bigint;
+
+ALTER TABLE cloche.remote_tasks ADD COLUMN tries bigint NOT NULL DEFAULT 0;
+
+ALTER TABLE cloche.remote_tasks ADD COLUMN problem text;

@@ -1,0 +1,136 @@
+/** Start a run: a form made of the workflow's input schema, the same as JSON beside it; the server judges. */
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, key, path, Problem, textOf } from "../api/client";
+import type { Json, Started, Workflow } from "../api/models";
+import { go, link } from "../router";
+import { Copy } from "../ui/basic";
+import { Dialog } from "../ui/dialog";
+import { ValueForm } from "../ui/form";
+import { mistakesIn, type Mistake } from "../ui/schema";
+import { toast } from "../ui/toast";
+import { curlOf, pythonOf, type StartBody } from "./start-copies";
+
+export function Start({ workflow, onClose }: { workflow: string; onClose: () => void }): JSX.Element {
+  const [all, setAll] = useState<Workflow[] | null>(null);
+  const [problem, setProblem] = useState("");
+  const [name, setName] = useState(workflow);
+  useEffect(() => {
+    ask<{ workflows: Workflow[] }>("workflows").then(
+      ({ workflows }) => {
+        setAll(workflows);
+        setName((before) => before || (workflows[0]?.id ?? ""));
+      },
+      (error) => setProblem(textOf(error)),
+    );
+  }, []);
+  const chosen = all?.find((one) => one.id === name);
+  return (
+    <Dialog title="Start a run" kind="side" onClose={onClose}>
+      {problem && (
+        <p class="mistake" role="alert">
+          {problem}
+        </p>
+      )}
+      {all?.length === 0 && (
+        <p class="dim">
+          There is nothing to start: no worker has registered a workflow, and none was deployed. Start a worker: <code>cloche worker FILE.py:workflow</code>
+        </p>
+      )}
+      {all && all.length > 0 && (
+        <>
+          <div class="row">
+            <label for="start-workflow">Workflow</label>
+            <select id="start-workflow" value={name} onChange={(event) => setName(event.currentTarget.value)}>
+              {all.map((one) => (
+                <option value={one.id}>{one.id}</option>
+              ))}
+            </select>
+          </div>
+          {chosen && <StartForm key={chosen.id} workflow={chosen} onDone={onClose} />}
+        </>
+      )}
+    </Dialog>
+  );
+}
+
+function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => void }): JSX.Element {
+  const [input, setInput] = useState<Json | undefined>();
+  const [id, setId] = useState("");
+  const [tags, setTags] = useState("");
+  const [isOk, setOk] = useState(true);
+  const [isBusy, setBusy] = useState(false);
+  const [mistakes, setMistakes] = useState<Mistake[]>([]);
+  const [problem, setProblem] = useState("");
+  const token = useRef(key());
+  const body = (): StartBody => {
+    const made: StartBody = { input: input ?? null };
+    if (id.trim()) made.run_id = id.trim();
+    const pairs = tags.split(/[\s,]+/).filter(Boolean).map((one) => one.split("="));
+    if (pairs.length) made.tags = Object.fromEntries(pairs.map(([name = "", ...value]) => [name, value.join("=")]));
+    return made;
+  };
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem("");
+    try {
+      const started = await ask<Started>(`workflows/${path(workflow.id)}/runs`, { method: "POST", body: body(), headers: { "Idempotency-Key": token.current } });
+      toast(`${started.id} was started`, "good", link("runs", started.id));
+      onDone();
+      go(link("runs", started.id));
+    } catch (error) {
+      const found = error instanceof Problem ? mistakesIn(error.facts) : [];
+      setMistakes(found);
+      setProblem(found.length ? "" : textOf(error));
+      token.current = key();
+    }
+    setBusy(false);
+  };
+  return (
+    <form class="actform" onSubmit={submit} noValidate>
+      {workflow.input_schema === null && <p class="dim">The form of its input is not known here: it is typed as JSON.</p>}
+      <ValueForm
+        schema={workflow.input_schema}
+        label="Input"
+        mistakes={mistakes}
+        onChange={(next, ok) => {
+          setInput(next);
+          setOk(ok);
+        }}
+      />
+      <details>
+        <summary>Id and tags</summary>
+        <div class="row">
+          <label for="start-id">Run id</label>
+          <input id="start-id" class="mono" placeholder="one is made" value={id} maxLength={200} onInput={(event) => setId(event.currentTarget.value)} />
+        </div>
+        <div class="row">
+          <label for="start-tags">Tags</label>
+          <input id="start-tags" class="mono" placeholder="customer=acme region=eu" value={tags} onInput={(event) => setTags(event.currentTarget.value)} />
+        </div>
+      </details>
+      {problem && (
+        <p class="mistake" role="alert">
+          <bdi>{problem}</bdi>
+        </p>
+      )}
+      <div class="end">
+        <button class="btn main" type="submit" disabled={!isOk || isBusy}>
+          Start
+        </button>
+        <span class="as">
+          or copy as{" "}
+          <Copy what="the request" text={() => curlOf(workflow.id, body())}>
+            curl
+          </Copy>{" "}
+          ·{" "}
+          <Copy what="the call" text={() => pythonOf(workflow.id, body())}>
+            Python
+          </Copy>
+        </span>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,188 @@
+/** One workflow: its versions, its graph, both sources, and whether the open runs would fit what starts now. */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { ask, path, Problem, textOf } from "../api/client";
+import type { CheckOut, Code, Version } from "../api/models";
+import { plural } from "../clock";
+import { useKeys } from "../keys";
+import { go, link, place, setQuery } from "../router";
+import { may } from "../session";
+import { At, Pill, Text } from "../ui/basic";
+import { useLoad } from "../ui/load";
+import { Listing } from "../ui/source";
+import { GraphOutline } from "./outline";
+import { codePath } from "./workflows";
+
+export function WorkflowPage({ id }: { id: string }): JSX.Element {
+  const version = place.value.query.get("version");
+  const { value: code, problem } = useLoad<Code>(codePath(id, version));
+  const { value: known } = useLoad<{ versions: Version[] }>(`workflows/${path(id)}/versions`, 10_000);
+  const versions = known?.versions ?? [];
+  useKeys("Workflow", [
+    { keys: "n", label: "start a run of it", run: () => may("operator") && go(link("runs", { start: id })) },
+    { keys: "r", label: "its runs", run: () => go(link("runs", { q: `workflow:${id}` })) },
+    { keys: "Escape", label: "all workflows", run: () => go(link("workflows")) },
+  ]);
+  return (
+    <main class="page">
+      <header class="lede">
+        <h1>
+          <a class="up" href={link("workflows")}>
+            Workflows
+          </a>{" "}
+          <Text of={id} />
+        </h1>
+        <p>{code ? startsWith(code) : problem || " "}</p>
+        <div class="facts acts">
+          <a class="btn" href={link("runs", { q: `workflow:${id}` })}>
+            Its runs
+          </a>
+          {may("operator") && (
+            <a class="btn main" href={link("runs", { start: id })}>
+              Start a run
+            </a>
+          )}
+        </div>
+      </header>
+      <div class="panes three">
+        <div class="col">
+          <section class="pane" aria-label="Graph">
+            <header>
+              <h2>Graph</h2>
+            </header>
+            <div class="body" tabIndex={0}>
+              {code ? <GraphOutline graph={code.graph} /> : <p class="pad dim">{problem || "…"}</p>}
+            </div>
+          </section>
+        </div>
+        <div class="col">
+          <Sources code={code} problem={problem} />
+        </div>
+        <div class="col right">
+          <Versions id={id} versions={versions} chosen={version} />
+          {may("operator") && <Check id={id} version={version} />}
+        </div>
+      </div>
+    </main>
+  );
+}
+
+function startsWith(code: Code): string {
+  const from = code.is_deployed ? "which the tenant has deployed" : "from a worker's file";
+  return code.sources[0] ? `Runs begin with the code ${(code.digest ?? code.sources[0].digest).slice(0, 10)}, ${from}.` : "No source of it is known here.";
+}
+
+const LANGUAGES: Record<string, string> = { javascript: "Under glass", python: "Python" };
+
+function Sources({ code, problem }: { code: Code | null; problem: string }): JSX.Element {
+  const [at, setAt] = useState(0);
+  const sources = code?.sources ?? [];
+  const shown = sources[Math.min(at, sources.length - 1)];
+  return (
+    <section class="pane" aria-label="Source">
+      <header>
+        <div class="tabs" role="tablist" aria-label="Source">
+          {sources.map((one, index) => (
+            <button type="button" role="tab" aria-selected={one === shown} onClick={() => setAt(index)}>
+              {index === 0 ? `${LANGUAGES[one.language] ?? one.language}, executed` : `the same as ${one.language === "python" ? "Python" : "JavaScript"}`}
+            </button>
+          ))}
+          {sources.length === 0 && <h2>Source</h2>}
+        </div>
+        <span class="grow" />
+        {shown && <span class="faint mono">{shown.digest.slice(0, 10)}</span>}
+      </header>
+      <div class="body" tabIndex={0} role={sources.length ? "tabpanel" : undefined} aria-label="Code">
+        {shown ? <Listing code={shown.code} language={shown.language} /> : <p class="pad dim">{problem || (code ? "There is no source to show." : "…")}</p>}
+      </div>
+    </section>
+  );
+}
+
+function Versions({ id, versions, chosen }: { id: string; versions: readonly Version[]; chosen: string | null }): JSX.Element {
+  return (
+    <section class="pane" aria-label="Versions">
+      <header>
+        <h2>Versions</h2>
+        <span class="faint">{versions.length || "none was deployed"}</span>
+      </header>
+      <div class="body">
+        <ul class="versions">
+          {versions.map((one, index) => (
+            <li key={one.id} class={one.id === chosen || (chosen === null && index === 0) ? "cur" : ""}>
+              <button type="button" class="textlink mono" aria-pressed={one.id === chosen} onClick={() => setQuery({ version: one.id === chosen ? null : one.id }, true)}>
+                <Text of={one.id} />
+              </button>
+              <span class="faint">
+                <At at={one.deployed_at} />
+                {index === 0 && " · new runs take it"}
+              </span>
+              <a class="btn small" href={link("runs", { q: `workflow:${id} version:${one.id}` })}>
+                Runs
+              </a>
+            </li>
+          ))}
+        </ul>
+        {versions.length === 0 && <p class="pad dim">It comes from a worker's file. What its code is, each run keeps.</p>}
+      </div>
+    </section>
+  );
+}
+
+/** Would open runs fit what starts now? Each is replayed against it, a page of them at a time. */
+function Check({ id, version }: { id: string; version: string | null }): JSX.Element {
+  const [found, setFound] = useState<CheckOut | null>(null);
+  const [isBusy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  useEffect(() => setFound(null), [id, version]);
+  const check = async (): Promise<void> => {
+    setBusy(true);
+    setProblem("");
+    let all: CheckOut | null = null;
+    try {
+      for (let page = 0; page < 50; page++) {
+        const more: CheckOut = await ask<CheckOut>(`workflows/${path(id)}/check`, { method: "POST", body: { version, ...(all?.next ? { after: all.next } : {}) } });
+        all = all ? { ...more, checked: all.checked + more.checked, fits: all.fits + more.fits, parts: all.parts + more.parts, current: all.current + more.current, runs: [...all.runs, ...more.runs] } : more;
+        setFound(all);
+        if (more.next === null) break;
+      }
+    } catch (error) {
+      setProblem(error instanceof Problem && (error.status === 404 || error.status === 405) ? "This server executes nothing: cloche check TARGET tells it where a worker's files are." : textOf(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <section class="pane" aria-label="Would open runs fit?">
+      <header>
+        <h2>Would open runs fit?</h2>
+        <span class="grow" />
+        <button type="button" class="btn small" disabled={isBusy} onClick={() => void check()}>
+          {isBusy ? "checking…" : "Check"}
+        </button>
+      </header>
+      <div class="body pad" aria-live="polite">
+        {!found && !problem && <p class="dim">Each open run is replayed against {version ? "this version" : "the code that new runs take"}: nothing is changed.</p>}
+        {problem && <p class="mistake">{problem}</p>}
+        {found && (
+          <p class="strong">
+            {found.checked === 0 ? "No run of it is open." : `${plural(found.fits, "run")} would fit, ${found.parts} would not; ${found.current} have this code already.`}
+          </p>
+        )}
+        <ul class="versions">
+          {found?.runs
+            .filter((one) => !one.fits)
+            .map((one) => (
+              <li key={one.run_id}>
+                <a class="mono" href={link("runs", one.run_id, { seq: one.seq })}>
+                  <Text of={one.run_id} />
+                </a>
+                <Pill status={one.status} />
+                <Text class="mistake" of={one.problem ?? "it parts"} />
+              </li>
+            ))}
+        </ul>
+      </div>
+    </section>
+  );
+}

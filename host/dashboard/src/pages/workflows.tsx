@@ -1,0 +1,110 @@
+/** What can be started: workflows of workers, and what the tenant has deployed. */
+
+import type { JSX } from "preact";
+import { ask, path, query } from "../api/client";
+import type { RunPage, Workflow } from "../api/models";
+import { plural } from "../clock";
+import { go, link } from "../router";
+import { may } from "../session";
+import { Empty, Text } from "../ui/basic";
+import { useCursor } from "../ui/list-keys";
+import { useLoad } from "../ui/load";
+import { useEffect, useState } from "preact/hooks";
+
+export function Workflows(): JSX.Element {
+  const { value, problem } = useLoad<{ workflows: Workflow[] }>("workflows", 5000);
+  const all = value?.workflows ?? [];
+  const [at] = useCursor("Workflows", all.length, (index) => go(link("workflows", all[index]!.id)), (index) => [
+    { keys: "n", label: "start a run of it", run: () => all[index] && may("operator") && start(all[index]) },
+    { keys: "r", label: "its runs", run: () => all[index] && go(link("runs", { q: `workflow:${all[index].id}` })) },
+  ]);
+  return (
+    <main class="page">
+      <header class="lede">
+        <h1>{value ? `${plural(all.length, "workflow")} can be started.` : problem || " "}</h1>
+        <p>Workers register what is in their files; a tenant's own code is deployed, in versions.</p>
+      </header>
+      {value && all.length === 0 ? (
+        <Empty title="Nothing can be started yet.">
+          <p class="dim">
+            Start a worker with <code>cloche worker orders.py:workflow</code>, or deploy code with <code>cloche deploy</code>.
+          </p>
+        </Empty>
+      ) : (
+        <div class="scroll">
+          <table class="list plain">
+            <thead>
+              <tr>
+                <th scope="col">Workflow</th>
+                <th scope="col">Comes from</th>
+                <th scope="col">Input</th>
+                <th scope="col">Newest runs</th>
+                <th scope="col">
+                  <span class="sr">What can be done</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {all.map((one, index) => (
+                <tr key={one.id} class={index === at ? "cur" : ""}>
+                  <td class="id">
+                    <a href={link("workflows", one.id)}>
+                      <Text of={one.id} />
+                    </a>
+                  </td>
+                  <td>{[one.is_registered && "a worker's file", one.versions.length > 0 && plural(one.versions.length, "version")].filter(Boolean).join(", ")}</td>
+                  <td class="mono dim">
+                    <Text of={inputOf(one)} />
+                  </td>
+                  <td>
+                    <Newest workflow={one.id} />
+                  </td>
+                  <td class="acts">
+                    <a class="btn small" href={link("runs", { q: `workflow:${one.id}` })}>
+                      Runs
+                    </a>
+                    {may("operator") && (
+                      <button type="button" class="btn small" onClick={() => start(one)}>
+                        Start
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </main>
+  );
+}
+
+const start = (one: Workflow): void => go(link("runs", { start: one.id }));
+
+function inputOf({ input_schema: schema }: Workflow): string {
+  if (schema === null) return "anything";
+  const names = Object.keys(schema.properties ?? {});
+  return names.length ? names.join(", ") : String(schema.type ?? schema.title ?? "a value");
+}
+
+/** The last runs, each as the dot of its status. */
+function Newest({ workflow }: { workflow: string }): JSX.Element {
+  const [page, setPage] = useState<RunPage | null>(null);
+  useEffect(() => {
+    ask<RunPage>(`runs${query({ workflow, limit: 12 })}`).then(setPage, () => undefined);
+  }, [workflow]);
+  if (!page) return <span />;
+  const counts = new Map<string, number>();
+  for (const run of page.runs) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
+  const told = [...counts].map(([status, count]) => `${count} ${status}`).join(", ");
+  return (
+    <span class="dots" role="img" aria-label={told || "none"} title={told}>
+      {page.runs.map((run) => (
+        <i key={run.id} class={`st ${run.status}`} />
+      ))}
+      {page.runs.length === 0 && <span class="faint">none</span>}
+    </span>
+  );
+}
+
+export const codePath = (workflow: string, version: string | null): string => `workflows/${path(workflow)}/code${query({ version })}`;

@@ -1,0 +1,34 @@
+/** Light or dark: as the system has it, until the reader says otherwise. */
+
+import { signal } from "@preact/signals";
+
+const KEPT = "cloche.theme";
+const system = matchMedia("(prefers-color-scheme: dark)");
+const asked = new URLSearchParams(location.search).get("theme") ?? kept();
+
+export const theme = signal<"light" | "dark" | null>(asked === "light" || asked === "dark" ? asked : null);
+apply();
+
+function kept(): string | null {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null;
+  }
+}
+
+function apply(): void {
+  if (theme.value === null) delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme.value;
+}
+
+export function toggleTheme(): void {
+  const isDark = theme.value === null ? system.matches : theme.value === "dark";
+  theme.value = isDark ? "light" : "dark";
+  apply();
+  try {
+    localStorage.setItem(KEPT, theme.value);
+  } catch {
+    // a browser that keeps nothing: until the page is left
+  }
+}
