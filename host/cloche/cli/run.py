@@ -103,16 +103,16 @@ def run(
 
     tell_of_compiling()
     found = find_runnable([target], steps)
-    workflow = workflow_of(found[0], target)
-    value = json_input(input_text, "--input")
+    workflow, value = workflow_of(found[0], target), json_input(input_text, "--input")
     app = app_of(found, store, tenant, engine_of(engine, isolation), drain, node_steps)
 
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
             others, before = await app.moved(), await _stood(app, run_id)
-            options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
-            started = await app.start(workflow, value, **options)
+            started = await app.start(
+                workflow, value, run_id=run_id, tags=tags_of(tags), deadline=deadline_of(deadline)
+            )
             _say_begun(started.id, before, others, quiet=as_json or run_id is not None)
             return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
