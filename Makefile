@@ -7,7 +7,7 @@ NO_PYTHON_GUEST = The Python guest was not built, for the reason above. Its firs
 	try again with a network. The tests that do without it: make guest && $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-postgres test dashboard engines test-engines check format guest guest-python wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules outage simulate fuzz torture docs docs-serve lock clean
+.PHONY: help demo demo-postgres test dashboard engines test-engines check format guest guest-python guest-compiler wheel-python wheel-compiled bench counts libraries libraries-python cpython test262 rivals campaign kills kills-postgres schedules limits outage simulate fuzz torture docs docs-serve lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ dashboard: $(READY) ## build the dashboard (cached by the content of its sources
 guest-python: $(READY) ## build the Python guest too (fetches componentize-py and Binaryen; cached likewise)
 	$(BIN)/python -m cloche_guest python || { echo "$(NO_PYTHON_GUEST)" >&2; exit 1; }
 
+guest-compiler: $(READY) ## build the compiler of TypeScript too (fetches two parsers from npm; cached likewise)
+	$(BIN)/python -m cloche_guest compiler
+
 wheel-python: guest-python ## the wheel cloche-python, with the built Python guest inside, in dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist guest/python/wheel
 
@@ -44,7 +47,7 @@ demo-postgres: guest ## 1,000 orders by three workers on one PostgreSQL; a worke
 
 # Tests kill processes and wait for servers: a machine that stands still for a while is not a fault. One that fails alone too is.
 ALONE = $(BIN)/python -m pytest -p no:xdist --last-failed --last-failed-no-failures none --exitfirst -rA
-test: guest guest-python dashboard ## all tests, on all cores; what failed beside seven others has to pass alone, and is named
+test: guest guest-python guest-compiler dashboard ## all tests, on all cores; what failed beside seven others has to pass alone, and is named
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal || { [ $$? = 1 ] && $(ALONE); }
 
 engines: $(READY) ## fetch the servers of Temporal and Restate, pinned, for the tests and benchmarks of foreign engines
@@ -93,6 +96,9 @@ outage: guest guest-python ## play the outage of docs/operations/outage.md with 
 
 schedules: guest ## 1,000 instants of schedules on two workers that are killed from SEED, on SQLite and PostgreSQL: 1,000 runs
 	CLOCHE_INSTANTS=1000 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/worker/test_schedule_kills.py
+
+limits: guest ## 600 runs through limits on three workers that are killed from SEED, on SQLite and PostgreSQL: never more at once
+	CLOCHE_LIMITED_RUNS=600 CLOCHE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/host/worker/test_limit_kills.py
 
 N ?= 2000
 simulate: guest ## live N scenarios from SEED in the simulator, and catch every planted bug

@@ -1,4 +1,4 @@
-"""The Python guest beside the JavaScript one: its size, cells of a workflow with much code, by pages and pre-patched."""
+"""The Python guest beside the JavaScript one: its size, cells of a workflow with much code, by pages and mapped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cloche_guest
 from benchmarks import histories as h
 from benchmarks.figures import Figure, Scale, median_us, private_bytes
 from cloche.sandbox import BaseImage, Cell, Image, cells, load_image
-from cloche.sandbox.patched_images import PatchedImages
+from cloche.sandbox.mapped_images import MappedImages
 
 HEAD = 'from cloche import gather, step, workflow\ninc = step("inc")\n'
 SEQUENTIAL = f"{HEAD}@workflow\nasync def main(n):\n    x = 0\n    for i in range(n): x = await inc(x)\n    return x\n"
@@ -50,14 +50,14 @@ def _cells(base: BaseImage) -> Iterator[Figure]:
     image = load_image(base, LARGE, h.LIMITS)
     yield Figure("python: load 100 lines", time.perf_counter() - begun, "s", "bare instance", bare / 1e6, 0.5)
     start = h.started(10**6).pack()
-    kept, cells.patched_images = cells.patched_images, PatchedImages(lambda work: None)  # nothing is pre-patched: pages
+    kept, cells.mapped_images = cells.mapped_images, MappedImages(lambda work: None)  # nothing is mapped: pages
     javascript = median_us(lambda: Cell(h.image(h.SMALL), h.LIMITS), 100)
     yield from _cell(image, start, "pages", javascript, (5_000, 5_000, 2.5))
-    cells.patched_images = PatchedImages(lambda work: work())
+    cells.mapped_images = MappedImages(lambda work: work())
     for _ in range(4):
         Cell(image, h.LIMITS)
-    yield from _cell(image, start, "pre-patched", javascript, (300, 1_500, 0.4))
-    cells.patched_images = kept
+    yield from _cell(image, start, "mapped", javascript, (300, 1_500, 0.4))
+    cells.mapped_images = kept
 
 
 def _cell(

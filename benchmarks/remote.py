@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,8 +22,23 @@ from benchmarks.engine_servers import NotInstalled, free_port
 from benchmarks.figures import Figure, Scale
 from benchmarks.postgres_server import own_server
 from cloche import Client, Cloche, RemoteStep, create_workflow, http, step
+
+# A worker is a process of its own.
+WORKER = """
+import asyncio, sys
+from cloche import step
 from cloche.remote import StepWorker
 
+@step(id="inc-away")
+async def inc_away(x: int) -> int:
+    return x + 1
+
+async def main():
+    async with StepWorker(sys.argv[1], [inc_away]) as worker:
+        await worker.run()
+
+asyncio.run(main())
+"""
 IDLE_S = 10.0
 QUERIES_PER_S_MAX = 200.0
 
@@ -54,10 +71,6 @@ async def _steps(folder: Path, count: int) -> tuple[float, float]:
         "away": create_workflow(id="away").then(RemoteStep("inc-away")).commit(),
     }
 
-    @step(id="inc-away")
-    async def inc_away(x: int) -> int:
-        return x + 1
-
     taken: dict[str, list[float]] = {name: [] for name in flows}
     async with Cloche(folder / "runs.db", workflows=list(flows.values())) as app:
         port = free_port()
@@ -65,15 +78,17 @@ async def _steps(folder: Path, count: int) -> tuple[float, float]:
             uvicorn.Config(http.app(app, auth=http.local, requests_per_s=1e6), port=port, log_level="error")
         )
         serving = asyncio.create_task(server.serve())
-        async with StepWorker(f"http://127.0.0.1:{port}", [inc_away]) as worker:
-            working = asyncio.create_task(worker.run())
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, f"http://127.0.0.1:{port}"])
+        try:
+            await (await app.start("away", 1)).result()  # it is there
             for _ in range(count):
                 for name in flows:
                     began = time.perf_counter()
                     await (await app.start(name, 1)).result()
                     taken[name].append((time.perf_counter() - began) * 1000)
-            worker.stop()
-            await working
+        finally:
+            worker.kill()
+            worker.wait()
         server.should_exit = True
         await serving
     return statistics.median(taken["here"]), statistics.median(taken["away"])

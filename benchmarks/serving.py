@@ -138,8 +138,9 @@ def http_streams(scale: Scale) -> Iterator[Figure]:
             line = Line(port, tokens[0])
             line.ask("POST", "/v1/workflows/waits/runs", b'{"run_id": "r1"}')
             before = _resident_bytes(process.pid)
-            lines = [Line(port, tokens[number // STREAMS_MAX]) for number in range(count)]
-            for first in range(0, count, 100):  # as many as may wait to be accepted
+            lines = list[Line]()
+            for first in range(0, count, 100):  # as many as may wait to be accepted; each is asked something at once
+                lines += [Line(port, tokens[number // STREAMS_MAX]) for number in range(first, min(first + 100, count))]
                 for one in lines[first : first + 100]:
                     one.begin("GET", "/v1/runs/r1/events?until=ended&bodies=none")
                 for one in lines[first : first + 100]:

@@ -1,4 +1,4 @@
-"""Puts the built guest and dashboard into wheels and source distributions; what `hatchling` calls while it builds them.
+"""Puts the built guest, the compiler of TypeScript and the dashboard into wheels and source distributions, for `hatchling`.
 
 From a checkout without them they are built now, and only then are compiler and runtimes asked for. From a source distribution
 they are there already. Where one of them cannot be built, neither is the wheel.
@@ -23,6 +23,7 @@ class PartsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its param
             import cloche_guest
 
             cloche_guest.ensure_guest("javascript", self.app.display_info)
+            cloche_guest.ensure_compiler(self.app.display_info)
         if not self._has_dashboard():
             _of_dashboard(self.root)["ensure"](self.app.display_info)
 
@@ -34,7 +35,8 @@ class PartsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its param
         return bool(_of_dashboard(self.root)["is_built"]())
 
     def _has_guest(self) -> bool:
-        return any(Path(self.root, "guest", "cloche_guest", "built").glob("javascript-*.wasm"))
+        built = Path(self.root, "guest", "cloche_guest", "built")
+        return all(any(built.glob(pattern)) for pattern in ("javascript-*.wasm", "compiler-*.js"))
 
 
 def _of_dashboard(root: str) -> dict[str, Any]:

@@ -17,8 +17,11 @@ LINES_MAX, FUNCTION_LINES_MAX, METHODS_MAX, ATTRIBUTES_MAX = 450, 45, 25, 15
 
 # What is beyond a limit, and why it reads better so. `file` or `file:name of the function or class`.
 EXCEPTIONS = {
-    "codegen/cloche_codegen/draft.py:Draft": "each of the 15 options of create_workflow is an attribute under its own name; "
+    "codegen/cloche_codegen/draft.py:__init__": "a line for each option of create_workflow, and one for its attribute",
+    "codegen/cloche_codegen/remote_steps.py:__init__": "a line for each option of a remote step",
+    "codegen/cloche_codegen/draft.py:Draft": "each of the options of create_workflow is an attribute under its own name; "
     "the rest is what building collects",
+    "codegen/cloche_codegen/steps.py:Step": "each option of create_step is an attribute under its own name",
     "guest/python/prelude/_blocks.py:Block": "the state of one open block, in step with that of guest/js/prelude/workflow.js; "
     "an object more for each block would cost memory and fuel",
     "host/cloche/steps/context.py:StepContext": "what an author may know of a step stands under its own name",

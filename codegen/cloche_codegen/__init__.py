@@ -8,6 +8,7 @@ from cloche_codegen.errors import GraphError, NotCommitted, Problem, UnknownRefe
 from cloche_codegen.factories import clone_workflow, create_workflow, load_workflow
 from cloche_codegen.graph import Graph
 from cloche_codegen.javascript import javascript
+from cloche_codegen.limits import AnyLimit, BadKey, Concurrency, RateLimit, key_of, limits_of
 from cloche_codegen.lower import lower
 from cloche_codegen.mastra import from_mastra
 from cloche_codegen.mermaid import mermaid
@@ -43,11 +44,14 @@ from cloche_codegen.words import (
 )
 
 __all__ = [
+    "AnyLimit",
     "AnyStep",
+    "BadKey",
     "Batch",
     "BatchItem",
     "Canceled",
     "Code",
+    "Concurrency",
     "DeadlineExceeded",
     "EventTimeout",
     "Graph",
@@ -57,6 +61,7 @@ __all__ = [
     "HookConflict",
     "NotCommitted",
     "Problem",
+    "RateLimit",
     "Refs",
     "RemoteStep",
     "RetryConfig",
@@ -76,6 +81,8 @@ __all__ = [
     "from_mastra",
     "gather",
     "javascript",
+    "key_of",
+    "limits_of",
     "load_workflow",
     "lower",
     "mermaid",

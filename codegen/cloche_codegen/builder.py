@@ -44,6 +44,8 @@ class Workflow(Draft, Generic[In, Out]):
     `id` for the node, a `description` and `metadata`, which are kept in the graph.
     """
 
+    is_script = False  # its source was written, and its graph says nothing of it
+
     # ── building ────────────────────────────────────────────────────────────────────────────────────────────────────
     def then(
         self,

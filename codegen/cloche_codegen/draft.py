@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from cloche_codegen import graph as g
 from cloche_codegen.arguments import Problems, condition_of
 from cloche_codegen.errors import GraphError, NotCommitted
 from cloche_codegen.host_closures import HostClosures
+from cloche_codegen.limits import Concurrency, RateLimit, limits_of
 from cloche_codegen.parameters import Parameters
 from cloche_codegen.schemas import json_schema_of
 from cloche_codegen.steps import RetryConfig, Schematic, Step
@@ -37,6 +38,8 @@ class Draft(Schematic):
         event_schemas: name of an event → the schema of what it carries, where one was given; with those of nested
             workflows. After loading a stored graph they are JSON Schemas.
         execution_engine: as given; its meaning is the host's.
+        concurrency, rate_limit: hold for its runs over all workers of a store, from their first turn to their end: a run waits
+            until it may begin. They are not part of the graph, and do not hold where it stands as a step in another workflow.
         on_start, on_finish, on_error: called by the host around a run of this workflow; they are not part of the graph.
     """
 
@@ -65,6 +68,8 @@ class Draft(Schematic):
         on_start: Callback | None = None,
         on_finish: Callback | None = None,
         on_error: Callback | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
+        rate_limit: RateLimit | Sequence[RateLimit] | None = None,
     ) -> None:
         if not isinstance(id, str):
             raise GraphError.one("bad_id", "workflow", f"an id is a text, not {type(id).__name__}")
@@ -82,6 +87,7 @@ class Draft(Schematic):
         self.validate_outputs = validate_outputs
         _check_callbacks(id, on_start=on_start, on_finish=on_finish, on_error=on_error)
         self.on_start, self.on_finish, self.on_error = on_start, on_finish, on_error
+        self.limits = limits_of(id, concurrency, rate_limit)
         self.event_schemas: dict[str, Any] = {}
         self.steps: dict[str, Step] = {}
         self.workflows: dict[str, Self] = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cloche_codegen.errors import GraphError
+from cloche_codegen.limits import AnyLimit, Concurrency, RateLimit, limits_of
 from cloche_codegen.parameters import Parameters, parameters_of
 from cloche_codegen.steps import Execute, RetryConfig, Step
 
@@ -38,6 +39,8 @@ class RemoteStep(Step[[Any], Any]):
         timeout_s: float | None = None,
         at_most_once: bool = False,
         heartbeat_s: float = HEARTBEAT_S,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
+        rate_limit: RateLimit | Sequence[RateLimit] | None = None,
         metadata: Mapping[str, Any] | None = None,
         resume_schema: Any = None,
         suspend_schema: Any = None,
@@ -45,6 +48,7 @@ class RemoteStep(Step[[Any], Any]):
         execute: Execute | None = None,
         is_async: bool = True,
         parameters: Parameters = _DATA,
+        limits: tuple[AnyLimit, ...] = (),
     ) -> None:
         """
         Args:
@@ -54,6 +58,7 @@ class RemoteStep(Step[[Any], Any]):
             timeout: seconds that an attempt may take, from the moment in which a worker has taken it. `timeout_s` is the same.
             heartbeat_s: after so many seconds without a heartbeat the worker is taken for dead: the attempt is given to
                 another one; one that is `at_most_once` has failed with `UnknownOutcome`.
+            concurrency, rate_limit: as of `create_step`; an attempt counts until its worker has said how it ended.
             execute: what is called in the place of a worker, in tests: with it the step is one of this process.
 
         Raises:
@@ -66,6 +71,7 @@ class RemoteStep(Step[[Any], Any]):
             what = "a step with at_most_once=True has no retries but those that it says itself: retries=2"
             raise GraphError.one("bad_step", str(id), what)
         given = dict(locals(), execute=execute or _elsewhere(id), retry_config=config, metadata=metadata or {})
+        given["limits"] = limits or limits_of(id, concurrency, rate_limit)
         given["retries"] = (retries or 0) if at_most_once else retries
         for name in self.__dataclass_fields__:
             object.__setattr__(self, name, given[name])

@@ -11,14 +11,16 @@ import builtins
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar, overload
 
 from pydantic import Field, TypeAdapter, field_validator
 
 from cloche_codegen.conditions.predicates import Frozen
 from cloche_codegen.errors import GraphError
+from cloche_codegen.limits import AnyLimit, Concurrency, RateLimit, limits_of
 from cloche_codegen.parameters import RESOURCE, Parameters, mapping_type, parameters_of, type_of
 from cloche_codegen.schemas import adapter_of
 from cloche_codegen.variables import P, R
@@ -26,10 +28,26 @@ from cloche_codegen.variables import P, R
 Execute = Callable[..., Any]
 S = TypeVar("S", bound="Step")
 _DATA = parameters_of(lambda data: None)
+_OTHER_NAMES = {  # of the options, as other systems name them
+    "timeout": "timeout_s",
+    "start_to_close_timeout": "timeout_s",
+    "name": "id",
+    "retry": "retry_config",
+    "retry_policy": "retry_config",
+    "max_retries": "retries",
+    "retries_allowed": "retries",
+    "max_attempts": "retries",
+    "idempotent": "at_most_once",
+    "input": "input_schema",
+    "output": "output_schema",
+}
 
 
 class RetryConfig(Frozen):
-    """How often, and after what wait, a failed step is tried again."""
+    """How often, and after what wait, a failed step is tried again.
+
+    `attempts` are those after the first one, as `retries` is: with `attempts=1` a step is tried twice.
+    """
 
     attempts: int = Field(default=0, ge=0)  # extra tries after the first one
     delay_s: float = Field(default=0.0, ge=0)  # before the first extra try
@@ -113,6 +131,7 @@ class Step(Schematic, Generic[P, R]):
     timeout_s: float | None = None  # of one attempt
     metadata: Mapping[str, Any] = field(default_factory=dict)
     at_most_once: bool = False  # never repeated, also not after a crash in the middle of it
+    limits: tuple[AnyLimit, ...] = ()  # that hold for its attempts over all workers
     is_async: bool = False  # whether `execute` is an `async def`; anything else may still return an awaitable
     parameters: Parameters = field(default=_DATA, repr=False)
 
@@ -159,6 +178,8 @@ def create_step(
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    concurrency: Concurrency | Sequence[Concurrency] | None = None,
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None,
 ) -> Step:
     """A step out of a function, sync or async: `(data)`, `(data, ctx)`, or any number of parameters.
 
@@ -169,11 +190,21 @@ def create_step(
     that it says itself: with `retries=2` each of three attempts begins at most once, and one follows only where the failure of
     the one before is recorded.
 
+    `concurrency` and `rate_limit` hold over all workers of a store: an attempt waits until it may begin, and no timeout runs
+    meanwhile.
+
     Raises:
         GraphError: `execute` is no function but a method, an annotation cannot be resolved, or a step that is to run at most
-            once has a `retry_config` with attempts.
+            once has a `retry_config` with attempts; a limit is none.
     """
     return _create(Step, sys._getframe(1).f_locals, **locals())
+
+
+def create_step_in(scope: Mapping[str, Any], **options: Any) -> Step:
+    """As `create_step`; annotations are looked up in `scope` as in the function that calls it."""
+    given = inspect.signature(create_step).bind(**options)
+    given.apply_defaults()
+    return _create(Step, scope, **given.arguments)
 
 
 @overload
@@ -193,6 +224,8 @@ def step(
     timeout_s: float | None = None,
     metadata: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    concurrency: Concurrency | Sequence[Concurrency] | None = None,
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None,
 ) -> Callable[[Execute], Step]: ...
 def step(execute: Execute | None = None, /, **options: Any) -> Step | Callable[[Execute], Step]:
     """Make a function a step: `@step` or `@step(id="double", retries=2)`. The id defaults to the function's name.
@@ -215,6 +248,14 @@ def clone_step(step: S, *, id: str) -> S:
     return replace(step, id=id)
 
 
+def _meant(kind: type[Step], name: str) -> str:
+    """What somebody may have meant by an option that there is not."""
+    names = [one for one in kind.__dataclass_fields__ if one not in ("execute", "is_async", "parameters", "limits")]
+    names += ["concurrency", "rate_limit"]
+    near = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, names, 1)), None)
+    return f": did you mean {near}=?" if near else f"; there are {', '.join(names)}"
+
+
 def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     id, execute = options["id"], options["execute"]
     if isinstance(execute, str):
@@ -227,6 +268,9 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
     if not callable(execute):
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
     given = {key: value for key, value in options.items() if value is not None}
+    given["limits"] = limits_of(str(id), given.pop("concurrency", None), given.pop("rate_limit", None))
+    if unknown := [key for key in given if key not in kind.__dataclass_fields__]:
+        raise TypeError(f"step '{id}' has no option {unknown[0]}={_meant(kind, unknown[0])}")
     if isinstance(given.get("retry_config"), Mapping):
         given["retry_config"] = RetryConfig(**given["retry_config"])
     retries = given.get("retries")

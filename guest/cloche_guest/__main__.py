@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from cloche_guest.abi import GuestError
-from cloche_guest.artifacts import Guest, derive_python, ensure_guest
+from cloche_guest.artifacts import Guest, derive_python, ensure_compiler, ensure_guest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cloche_guest", description="Build the guests of cloche.")
-    parser.add_argument("language", nargs="?", choices=["javascript", "python"], default="javascript")
+    parser.add_argument("language", nargs="?", choices=["javascript", "python", "compiler"], default="javascript")
     parser.add_argument(
         "--with",
         dest="packages",
@@ -44,6 +44,11 @@ def main() -> int:
     progress = (lambda _: None) if as_json else partial(print, flush=True)
     begun = time.monotonic()
     try:
+        if arguments.language == "compiler":
+            file = ensure_compiler(progress)
+            size = file.stat().st_size
+            print(json.dumps({"path": str(file), "bytes": size}) if as_json else f"{file.name} … {size:,} bytes")
+            return 0
         if arguments.out:
             guest = derive_python(arguments.packages, arguments.out, progress, arguments.imports)
         else:

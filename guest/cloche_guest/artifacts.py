@@ -22,6 +22,7 @@ from typing import Literal
 
 from cloche_guest.abi import GuestMissing
 from cloche_guest.build import Sources, build
+from cloche_guest.build_compiler import CompilerSources, build_compiler
 from cloche_guest.build_python import PythonSources, build_python
 from cloche_guest.tools import Built, Progress
 from cloche_guest.wasm import bytes_at, constant_of
@@ -31,6 +32,7 @@ _PACKAGE = Path(__file__).resolve().parent
 BUILT = _PACKAGE / "built"
 SOURCES = Sources(_PACKAGE.parent / "js")
 PYTHON_SOURCES = PythonSources(_PACKAGE.parent / "python")
+COMPILER_SOURCES = CompilerSources(_PACKAGE.parent / "js" / "compiler")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,28 @@ def ensure_guest(language: Language = "javascript", progress: Progress | None = 
                 _write(file, built.wasm)
                 _prune(language, file)
     return _guest(language, file)
+
+
+def ensure_compiler(progress: Progress | None = None) -> Path:
+    """The compiler of "use workflow" code: a JavaScript module for the JavaScript guest. In a checkout it is built first.
+
+    Raises:
+        GuestMissing: a release without it, and no sources.
+        BuildFailed: its parsers cannot be downloaded from npm, or are not those that are pinned.
+    """
+    if not COMPILER_SOURCES.pin.exists():
+        if files := sorted(BUILT.glob("compiler-*.js")):
+            return files[0]
+        raise GuestMissing("this installation has no compiler of TypeScript: install a release of cloche, or build it")
+    file = BUILT / f"compiler-{COMPILER_SOURCES.key()[:16]}.js"
+    if not file.exists():
+        with _one_build():
+            if not file.exists():
+                built = build_compiler(COMPILER_SOURCES, PYTHON_SOURCES, _cache_directory(), progress or _silent)
+                _write(file.with_suffix(".licences.txt"), built.licences.encode())
+                _write(file, built.source.encode())
+                _prune("compiler", file)
+    return file
 
 
 def derive_python(
@@ -152,8 +176,8 @@ def _write(file: Path, data: bytes) -> None:
     os.replace(name, file)
 
 
-def _prune(language: Language, newest: Path) -> None:
-    for file in BUILT.glob(f"{language}-*.*"):
+def _prune(what: str, newest: Path) -> None:
+    for file in BUILT.glob(f"{what}-*.*"):
         if not file.name.startswith(newest.stem):
             file.unlink(missing_ok=True)
 

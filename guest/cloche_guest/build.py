@@ -7,7 +7,9 @@ of ours does not compile QuickJS again.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +81,7 @@ class Sources:
         """In the order in which they are evaluated: globals.js first, freeze.js last, the others by name."""
         folder = self.root / "prelude"
         between = sorted(p for p in folder.glob("*.js") if p.name not in ("globals.js", "freeze.js"))
-        return [folder / "globals.js", *between, folder / "freeze.js"]
+        return [folder / "globals.js", *between, *sorted(folder.glob("later/*.js")), folder / "freeze.js"]
 
     def key(self) -> str:
         """Names everything the guest is made from: equal keys give equal guests."""
@@ -107,9 +109,21 @@ def build(sources: Sources, cache: Path, progress: Progress) -> Built:
         with reported(progress, "link"):
             linked = _link(objects, Path(work), cache)
     with reported(progress, "bake the prelude"):
-        scripts = [Script(p.name, p.read_text("utf-8")) for p in sources.prelude]
+        scripts = [script_of(p) for p in sources.prelude]
         wasm = bake(linked, [*scripts, Script("the end", "")])
     return Built(wasm, _licences(engine, zones))
+
+
+def script_of(file: Path) -> Script:
+    """A file of the prelude. One of `later/` is kept as text, without comments and indentation, under the names in its head."""
+    text = file.read_text("utf-8")
+    if file.parent.name != "later":
+        return Script(file.name, text)
+    heads = dict(re.findall(r"^// (Brings|Forms): (.+)$", text, re.MULTILINE))
+    lines = (line.strip() for line in text.splitlines())
+    code = "\n".join(line for line in lines if line and not line.startswith("//")).removesuffix(";")
+    names, kinds = (json.dumps(heads.get(head, "").split()) for head in ("Brings", "Forms"))
+    return Script(file.name, f"(cloche) => cloche.own.later({names}, {kinds}, {json.dumps(code)})")
 
 
 def _licences(engine: Path, zones: Path) -> str:

@@ -21,6 +21,7 @@ from cloche.client import WorkflowBuilder as WorkflowBuilder
 from cloche.client import clone_workflow as clone_workflow
 from cloche.client import create_workflow as create_workflow
 from cloche.client import from_mastra as from_mastra
+from cloche.client import load_bundle as load_bundle
 from cloche.client import load_workflow as load_workflow
 from cloche.client import workflow as workflow
 from cloche.engines import DefaultExecutionEngine as DefaultExecutionEngine
@@ -34,6 +35,7 @@ from cloche.errors import CellGone as CellGone
 from cloche.errors import CellLost as CellLost
 from cloche.errors import CheckpointRejected as CheckpointRejected
 from cloche.errors import ClocheError as ClocheError
+from cloche.errors import CompileError as CompileError
 from cloche.errors import CompletionError as CompletionError
 from cloche.errors import DamagedStore as DamagedStore
 from cloche.errors import DeployRefused as DeployRefused
@@ -95,6 +97,8 @@ from cloche.run import StepResult as StepResult
 from cloche.run.child_waits import ChildWait as ChildWait
 from cloche.sandbox import Limits as Limits
 from cloche.status import RunStatus as RunStatus
+from cloche.steps import NodeError as NodeError
+from cloche.steps import NodeSteps as NodeSteps
 from cloche.steps import StepContext as StepContext
 from cloche.steps import create_step as create_step
 from cloche.steps import step as step
@@ -103,12 +107,14 @@ from cloche.store import Hold as Hold
 from cloche.store import TenantUsage as TenantUsage
 from cloche.store import Version as Version
 from cloche.tenancy import Grant as Grant
+from cloche.tenancy import LimitBound as LimitBound
 from cloche.tenancy import Policy as Policy
 from cloche.tenancy import Retention as Retention
 from cloche.tenancy import days as days
 from cloche_codegen import Batch as Batch
 from cloche_codegen import BatchItem as BatchItem
 from cloche_codegen import Canceled as Canceled
+from cloche_codegen import Concurrency as Concurrency
 from cloche_codegen import DeadlineExceeded as DeadlineExceeded
 from cloche_codegen import EventTimeout as EventTimeout
 from cloche_codegen import Graph as Graph
@@ -117,6 +123,7 @@ from cloche_codegen import HeartbeatTimeout as HeartbeatTimeout
 from cloche_codegen import Hook as Hook
 from cloche_codegen import HookConflict as HookConflict
 from cloche_codegen import NotCommitted as NotCommitted
+from cloche_codegen import RateLimit as RateLimit
 from cloche_codegen import RemoteStep as RemoteStep
 from cloche_codegen import RetryConfig as RetryConfig
 from cloche_codegen import Step as Step

@@ -187,6 +187,13 @@ class TargetError(UsageError):
     code = "target"
 
 
+class CompileError(UsageError):
+    """TypeScript or JavaScript that cannot be compiled. Facts: `file`, `line` and `column` (from 1) of the first problem, and
+    `problems`, each a mapping of `file`, `line`, `column`, `message` and `text`."""
+
+    code = "compile"
+
+
 class RunFailed(ClocheError):
     """Facts: `run_id`, `status`, `error` (the `Failure`, or None when the run was canceled or is not finished)."""
 

@@ -19,3 +19,23 @@ def shown(text: str, *, lines: bool = False) -> str:
         text = _DERIVED.sub(r" › \1", text)
     kept = "\t\n" if lines else "\t"
     return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
+
+
+def sentence_of(text: str) -> str:
+    """`text` with a full stop, where it ends with nothing of that kind."""
+    ended = text.rstrip()
+    return ended if ended.endswith((".", "!", "?", "…", ":")) else f"{ended}."
+
+
+def duration(ms: int) -> str:
+    """As somebody says it: 12 ms, 3.4 s, 5 min 20 s, 3 h 5 min, 2 d 4 h."""
+    if ms < 1_000:
+        return f"{ms} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    seconds = ms // 1000
+    for whole, part, names in ((86_400, 3_600, "d h"), (3_600, 60, "h min"), (60, 1, "min s")):
+        if seconds >= whole:
+            first, second = names.split()
+            return f"{seconds // whole} {first} {seconds % whole // part} {second}"
+    raise AssertionError("60 s and more are minutes")

@@ -12,7 +12,7 @@ from guest.cells import NOW, SEED, Cell, pack, run, workflow
 @pytest.mark.parametrize(
     "name",
     [
-        "setImmediate", "fetch", "process",
+        "setImmediate", "process",
         "require", "Deno", "Bun", "os", "std", "bjson", "navigator", "SharedArrayBuffer", "Atomics", "XMLHttpRequest",
         "WebAssembly", "Worker", "postMessage", "print", "scriptArgs", "gc", "Temporal",
     ],
@@ -21,15 +21,25 @@ def test_nothing_ambient_is_there(name: str) -> None:
     assert run(f"return [typeof globalThis[{name!r}], {name!r} in globalThis]") == ["undefined", False]
 
 
+def test_fetch_says_where_it_is() -> None:
+    said = run("try { fetch('https://example.org') } catch (error) { return [error.name, error.message] }")
+
+    assert said[0] == "Error"
+    assert said[1].startswith("fetch is not there in a workflow function")
+    assert "fetch in a step" in said[1]
+
+
 def test_the_globals_are_known_by_name() -> None:
     beyond = run("""const known = new Set(input); const names = Reflect.ownKeys(globalThis).map(String);
         return names.filter((name) => !known.has(name)).sort()""", ECMASCRIPT)  # fmt: skip
 
     assert beyond == [
-        "AbortController", "AbortSignal", "CustomEvent", "DOMException", "Event", "EventTarget", "Intl", "Iterator",
-        "Symbol(Symbol.toStringTag)", "Symbol(WORKFLOW_USE_STEP)", "TextDecoder", "TextEncoder", "URL",
-        "URLSearchParams", "atob", "btoa",
-        "clearInterval", "clearTimeout", "cloche", "console", "crypto", "performance", "queueMicrotask", "self",
+        "AbortController", "AbortSignal", "Blob", "CustomEvent", "DOMException", "Event", "EventTarget", "File", "FormData",
+        "Headers", "Intl", "Iterator", "ReadableStream", "Request", "Response", "Symbol(Symbol.toStringTag)",
+        "Symbol(WORKFLOW_CREATE_HOOK)", "Symbol(WORKFLOW_SET_ATTRIBUTES)", "Symbol(WORKFLOW_SLEEP)",
+        "Symbol(WORKFLOW_USE_STEP)", "Symbol(cloche.modules)", "TextDecoder", "TextEncoder", "TransformStream", "URL",
+        "URLSearchParams", "WritableStream", "__private_workflows", "atob", "btoa",
+        "clearInterval", "clearTimeout", "cloche", "console", "crypto", "fetch", "performance", "queueMicrotask", "self",
         "setInterval", "setTimeout", "structuredClone",
     ]  # fmt: skip
 

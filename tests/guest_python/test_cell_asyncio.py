@@ -53,6 +53,62 @@ def test_a_timeout_that_is_not_met_is_dropped() -> None:
     assert [command[0] for command in cell.complete(2, "done")] == [9, COMPLETE]
 
 
+def test_a_call_of_a_step_is_a_task_as_it_is() -> None:
+    """A step is no coroutine function here, and is one where the workflow's author has learnt asyncio."""
+    cell, commands = started(
+        "first, other = asyncio.create_task(step('a')(1)), asyncio.create_task(step('b')(2))\n"
+        "async with asyncio.TaskGroup() as group:\n    third = group.create_task(step('c')(3))\n"
+        "return [await first, await other, third.result()]"
+    )
+    assert [path for _, _, path in asked(commands)] == ["a", "b", "c"]
+    cell.complete(3, "three")
+    cell.complete(1, "one")
+    assert cell.complete(2, "two") == [[COMPLETE, ["one", "two", "three"]]]
+
+
+@pytest.mark.parametrize("begin", ["asyncio.create_task", "cloche.create_task", "asyncio.ensure_future"])
+def test_what_was_begun_is_waited_for_by_asyncio(begin: str) -> None:
+    body = (
+        f"tasks = [{begin}(step('a')()), {begin}(step('b')())]\n"
+        "done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)\n"
+        "assert done == {tasks[1]} and pending == {tasks[0]}\n"
+        "return [await tasks[1], await tasks[0]]"
+    )
+    cell, _ = started(body, "import asyncio, cloche\n")
+    assert cell.complete(2, "two") == []
+    assert cell.complete(1, "one") == [[COMPLETE, ["two", "one"]]]
+
+
+def test_asyncio_waits_for_several_and_says_so() -> None:
+    _, commands = started("await asyncio.wait(step('a')())")
+    assert commands[-1][1]["message"] == "asyncio.wait takes several tasks, not one StepCall"
+
+
+def test_a_task_that_lost_a_race_says_why_it_is_canceled() -> None:
+    body = (
+        "slow = cloche.create_task(step('slow')())\n"
+        "await cloche.race(quick=step('quick')(), slow=slow)\nreturn await slow"
+    )
+    cell, _ = started(body, "import cloche\n")
+    failed = cell.complete(2, 1)[-1]
+    assert (failed[0], failed[1]["name"]) == (FAIL, "Canceled")
+    assert failed[1]["message"].startswith("this task was canceled: by its cancel(), or by a race")
+
+
+def test_a_task_of_cloche_names_what_asyncio_has() -> None:
+    _, commands = started("cloche.create_task(step('a')()).result()", "import cloche\n")
+    assert "asyncio.create_task gives a task that has all of asyncio's" in commands[-1][1]["message"]
+
+
+@pytest.mark.parametrize("duration", ["float('nan')", "float('inf')", "1e300", "-1e300", "10**400"])
+@pytest.mark.parametrize("call", ["await cloche.sleep({})", "cloche.set_deadline({})"])
+def test_what_is_no_time_to_wait_is_told(call: str, duration: str) -> None:
+    _, commands = started(call.format(duration), "import cloche\n")
+    assert commands[-1][0] == FAIL
+    assert commands[-1][1]["name"] == "ValueError"
+    assert commands[-1][1]["message"].startswith("a time to wait is a number of seconds")
+
+
 def test_a_task_group_cancels_the_others() -> None:
     body = (
         "async def fails():\n    await step('a')()\n    raise ValueError('no')\n"

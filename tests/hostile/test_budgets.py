@@ -118,7 +118,7 @@ def test_a_run_that_writes_too_fast_waits_and_ends_as_it_would(mode: Mode) -> No
     @in_loop
     async def live(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(RateCounters, "take", taken)
-        policies = {"mallory": Policy(log_bytes_per_second=20_000)}
+        policies = {"mallory": Policy(log_bytes_per_second=4_000)}
         async with app_on(mode, policy=Policy(), policies=policies, steps=[journal.step("echo")]) as app:
             body = "for (let i = 0; i < 5; i++) await step('echo')('x'.repeat(2_000)); return 'done';"
             for tenant in ("mallory", "neighbour"):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from simulation.engine import simulate
-from simulation.mutations import MUTATIONS, OF_PARENTS
-from simulation.scenario import FLOWS, PARENTS, Action, Scenario, generated
+from simulation.mutations import MUTATIONS, OF_LIMITS, OF_PARENTS
+from simulation.scenario import FLOWS, LIMITED, PARENTS, Action, Scenario, generated
 
 
 def failure(scenario: Scenario) -> str | None:
@@ -24,6 +24,7 @@ CHOSEN = {
     "let deadlines overtake": generated(215),
     "keep the mark of a worker that is gone": replace(generated(244), waits=False, places=0),
     "forget what a lost answer gave": generated(188),
+    "tell nobody who has a permit": Scenario(0, (10,) * 4, tuple(Action("start", run=run) for run in range(4))),
     "lose a retry": replace(generated(0), places=0),
     # It stands still twice, so that it is evicted while more than one asks whether it is.
     "let looks overlap": Scenario(
@@ -41,7 +42,7 @@ CHOSEN = {
 
 def tried(mutation: str, count: int) -> Iterator[Scenario]:
     """The scenarios that are to catch a planted bug: at most so many."""
-    among = PARENTS if mutation in OF_PARENTS else FLOWS
+    among = PARENTS if mutation in OF_PARENTS else LIMITED if mutation in OF_LIMITS else FLOWS
     return iter([CHOSEN[mutation]]) if mutation in CHOSEN else (generated(seed, among) for seed in range(count))
 
 

@@ -230,6 +230,7 @@ class Simulation:
             await self._check()
             rows = await self._disk.store.runs()
             if self._started >= set(range(len(self._scenario.flows))) and all(row.status in FINAL for row in rows):
+                self._check_what_is_left()
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(
@@ -345,6 +346,7 @@ class Simulation:
         if fault is not None:
             raise fault
         await self._disk.book.compare(self._disk.store)
+        self._check_permits()
         for worker in self._workers:
             if worker is not None:
                 worker.check()
@@ -358,6 +360,25 @@ class Simulation:
                 raise Broken(f"{_name(run)} was started, and is not there")
         for run, number in self._told:
             await self._check_event(run, number)
+
+    def _check_permits(self) -> None:
+        """No limit has given more than it has."""
+        given = self._disk.store._data.permits
+        for name, permits in given.held.items():
+            if len(permits) > 1:
+                raise Broken(f"limit {name!r} has 1 permit, and gave {len(permits)}")
+            if not permits <= given.permits.keys():
+                raise Broken(f"limit {name!r} has given a permit that nobody has")
+        for name, uses in given.uses.items():
+            times = [at for at, _ in uses]
+            if any(later - sooner < 3_000 for sooner, later in zip(times, times[2:], strict=False)):
+                raise Broken(f"limit {name!r} takes 2 in 3 s: {times}")
+
+    def _check_what_is_left(self) -> None:
+        """All runs have ended: what is still given is that of attempts that go on."""
+        for row in self._disk.store._data.permits.permits.values():
+            if row.holder is None:
+                raise Broken(f"{row.key.run} has ended, and has a permit, or waits for one, for call {row.call}")
 
     async def _check_event(self, run: int, number: int) -> None:
         """An event that was taken is in the log, once and in its place, or waits, or its run has ended."""

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from cloche import DirectEngine, RetryConfig, Step, StepContext, Workflow, create_step, create_workflow
+from cloche import (
+    Concurrency,
+    DirectEngine,
+    RateLimit,
+    RetryConfig,
+    Step,
+    StepContext,
+    Workflow,
+    create_step,
+    create_workflow,
+)
 from cloche.engines import Cell, Code
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.limits import Limits
@@ -63,7 +73,14 @@ class Steps:
 
         return self._step("refuse", refuse)
 
-    def _step(self, id: str, work: Callable[[int, StepContext], int]) -> Step:
+    def shares(self) -> Step:
+        return self._step("share", lambda value, ctx: value + 100, concurrency=Concurrency("share", 1))
+
+    def hurries(self) -> Step:
+        limits = {"concurrency": Concurrency("share", 1), "rate_limit": RateLimit("hurry", 2, per_s=3)}
+        return self._step("hurry", lambda value, ctx: value + 100, **limits)
+
+    def _step(self, id: str, work: Callable[[int, StepContext], int], **options: Any) -> Step:
         async def execute(data: dict[str, Any], ctx: StepContext) -> dict[str, Any]:
             self._begins(ctx.run_id, ctx.path)
             chance = random.Random(f"{self._seed} {ctx.run_id} {ctx.path} {ctx.attempt}")
@@ -73,11 +90,11 @@ class Steps:
                 raise ConnectionError("now and then")
             return {"v": work(data["v"], ctx)}
 
-        return create_step(id=id, execute=execute)
+        return create_step(id=id, execute=execute, **options)
 
 
-def _new(id: str) -> Workflow:
-    return create_workflow(id=id, retry_config=RetryConfig(attempts=RETRIES, delay_s=0.5))
+def _new(id: str, **options: Any) -> Any:
+    return create_workflow(id=id, **options, retry_config=RetryConfig(attempts=RETRIES, delay_s=0.5))
 
 
 def flows(steps: Steps) -> list[Flow]:
@@ -102,6 +119,12 @@ def flows(steps: Steps) -> list[Flow]:
         Flow(_parent_of("asks"), lambda v: {"v": v + 11 + ANSWER}, is_parent=True),
         Flow(_parent_of("naps"), lambda v: {"v": v + 111}, is_parent=True),
         Flow(_gives_up("asks"), lambda v: {"v": 0}),
+        Flow(_new("shares").then(a).then(steps.shares()).then(b).commit(), lambda v: {"v": v + 111}),
+        Flow(_new("hurries").then(steps.hurries()).then(a).commit(), lambda v: {"v": v + 101}),
+        Flow(
+            _new("alone", concurrency=Concurrency("alone", 1)).then(a).sleep(1.5).then(b).commit(),
+            lambda v: {"v": v + 11},
+        ),
     ]
 
 

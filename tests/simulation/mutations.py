@@ -20,8 +20,11 @@ from cloche.run.commit import Commit
 from cloche.run.driver import RunDriver, is_far_from_moving
 from cloche.run.effects import Effects
 from cloche.run.outcomes import Outcomes
+from cloche.run.permits import Permits
 from cloche.store import CHILD_ENDED, GRANTED, Append, InboxRow, Lease, MemoryStore, Outcome, WaitingEvent
 from cloche.store.memory import MemoryLeases
+from cloche.store.memory.permit_data import PermitData
+from cloche.store.permits import Held
 from cloche.store.refusals import queue_full
 from cloche.worker.claims import Claims
 from cloche.worker.committer import Committer
@@ -29,6 +32,7 @@ from cloche.worker.drivers import Drivers
 from cloche.worker.inbox import Inbox
 from cloche.worker.looks import OneAtATime
 from cloche.worker.membership import Membership
+from cloche.worker.permits import PermitRunner
 from cloche.worker.run_inbox import RunInboxes
 from cloche.worker.starting import Starting
 
@@ -38,6 +42,14 @@ OF_PARENTS = {
     "forget the request of a child",
     "forget a child that is given up",
 }  # those that show where runs wait for children
+OF_LIMITS = {
+    "keep permits of what has ended",
+    "tell nobody who has a permit",
+    "give to whoever asks",
+    "forget that time frees permits",
+    "lose the permits of a run that was taken over",
+    "forget a run that may begin",
+}  # those that show where runs share limits
 
 
 def mutation(owner: type, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -82,9 +94,7 @@ async def acknowledge_before_commit(true: Any, self: Committer, append: Append) 
 
 @mutation(Attempts, "again")
 def redispatch_a_completed_step(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
-    ended = [
-        self._calls[one.call].start for one in inputs if isinstance(one, StepCompleted) and one.call in self._calls
-    ]
+    ended = [self.calls[one.call].start for one in inputs if isinstance(one, StepCompleted) and one.call in self.calls]
     return [*true(self, inputs), *ended]
 
 
@@ -102,7 +112,7 @@ def lose_a_retry(true: Any, self: Attempts, inputs: Sequence[Input]) -> Any:
 
 @mutation(Attempts, "_ended")
 def look_at_no_end_of_an_attempt(true: Any, self: Attempts, task: asyncio.Task[None]) -> None:
-    self._tasks.pop(task).attempts -= 1
+    self.tasks.pop(task).attempts -= 1
     if not task.cancelled():
         task.exception()
 
@@ -248,4 +258,39 @@ async def count_before_the_insert(true: Any, self: Committer, append: Append) ->
 
 @mutation(Claims, "_look_for_strays")
 def forget_what_a_lost_answer_gave(true: Any, self: Claims) -> None:
+    return None
+
+
+# ---- limits ----
+
+
+@mutation(Permits, "freed")
+def keep_permits_of_what_has_ended(true: Any, self: Permits, batch: Batch) -> Any:
+    true(self, batch)
+    return [], []
+
+
+@mutation(PermitData, "_grant")
+def tell_nobody_who_has_a_permit(true: Any, self: PermitData, grant: Any) -> None:
+    true(self, replace(grant, post=None))
+
+
+@mutation(PermitData, "_answer")
+def give_to_whoever_asks(true: Any, self: PermitData, asked: Any) -> Any:
+    return 0 if isinstance(asked, Held) else true(self, asked)
+
+
+@mutation(PermitRunner, "_look")
+async def forget_that_time_frees_permits(true: Any, self: PermitRunner) -> None:
+    return None
+
+
+@mutation(Permits, "_follow")
+def lose_the_permits_of_a_run_that_was_taken_over(true: Any, self: Permits, call: Any, start: Any, row: Any) -> None:
+    if not start.redispatched:
+        true(self, call, start, row)
+
+
+@mutation(Starting, "begin_permitted")
+async def forget_a_run_that_may_begin(true: Any, self: Starting, key: RunKey) -> None:
     return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 WORKERS = 2
 FLOWS = range(7)
 PARENTS = range(7, 10)  # the flows that wait for a child
+LIMITED = range(10, 13)  # those that share limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from simulation.checking import caught, failure, tried
 from simulation.disk import Broken
 from simulation.engine import simulate
 from simulation.mutations import MUTATIONS
-from simulation.scenario import PARENTS, Action, Scenario, generated, shrunk
+from simulation.scenario import LIMITED, PARENTS, Action, Scenario, generated, shrunk
 
 SEEDS = 100
 SEEDS_OF_PARENTS = 30
+SEEDS_OF_LIMITS = 60
 SEEDS_PER_MUTATION = 200
 
 FOUND = {
@@ -61,6 +62,11 @@ def test_no_promise_is_broken() -> None:
 def test_no_promise_to_those_who_wait_for_children_is_broken() -> None:
     outcomes = [simulate(generated(seed, PARENTS)) for seed in range(SEEDS_OF_PARENTS)]
     assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS_OF_PARENTS
+
+
+def test_no_promise_to_those_who_share_limits_is_broken() -> None:
+    outcomes = [simulate(generated(seed, LIMITED)) for seed in range(SEEDS_OF_LIMITS)]
+    assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS_OF_LIMITS
 
 
 @pytest.mark.parametrize("name", FOUND)

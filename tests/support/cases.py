@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from support.apps import KEY, AppOn, CutStore, Journal, ManualWorld
+from support.folds import check_fold
 from support.guests import needs_python
 from support.replay_paths import check_replay_paths
 
@@ -234,6 +235,8 @@ class Case:
         assert report.ok, report.findings
         for number, row in enumerate(await self.store.runs()):
             if row.head_seq:
+                if number < REPLAY_PATHS_MAX:
+                    await check_fold(self.store, row)
                 for engine in ENGINES:
                     replayed = await replay.replay(self.store, row.key, engine())
                     assert replayed.ok, f"{engine.name}: {replayed.divergence}"

@@ -75,6 +75,7 @@ failing = create_workflow(id="failing").then(refuse).commit()
 slow = create_workflow(id="slow").then(marked).then(hostile).commit()
 endless = create_workflow(id="endless").then(stuck).commit()
 sleeping = create_workflow(id="sleeping").sleep(0.2).commit()
+asleep = create_workflow(id="asleep").sleep(86_400).commit()
 spinning = create_workflow(id="spinning").map("(() => { for (;;) {} })()").commit()
 strange = (
     create_workflow(id="strange")

@@ -24,7 +24,7 @@ _OF_THIS_MACHINE = re.compile(  # its first run compiles; a loaded one is slow: 
     r"^(?:info: compiling guest |info: guest \w+ is compiled: |(?:warning: )?the event loop has stood still ).*\n",
     re.MULTILINE,
 )
-_NAMES = {"python": re.compile(r"# ([\w.-]+\.py)\n"), "js": re.compile(r"// ([\w.-]+\.js)\n")}
+_NAMES = {"python": re.compile(r"# ([\w.-]+\.py)\n"), "js": re.compile(r"// ([\w.-]+\.m?js)\n")}
 
 
 @dataclass(frozen=True)

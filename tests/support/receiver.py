@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass
@@ -22,19 +23,21 @@ class Received:
 
 
 @contextmanager
-def receiving(answer: Callable[[int], tuple[int, dict[str, str]]] = lambda count: (204, {})) -> Iterator[Received]:
-    """A receiver; `answer` is given how many requests have come, and gives the status and headers of the answer."""
+def receiving(answer: Callable[[int], tuple[Any, ...]] = lambda count: (204, {})) -> Iterator[Received]:
+    """A receiver; `answer` is given how many requests have come, and gives status, headers, and perhaps a body."""
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             received.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            status, headers = answer(len(received.requests))
+            status, headers, *bodies = answer(len(received.requests))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
+            for one in bodies:
+                self.wfile.write(one)
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""

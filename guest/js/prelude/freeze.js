@@ -4,7 +4,7 @@
 
   // Only the prelude itself may hear events as they arrive, and end calls by their number.
   for (const name of [
-    "listen", "openCalls", "drop", "mark", "tags", "deadline", "goOn", "bigints", "instants", "log", "random", "getRandomValues", "randomUUID", "hasStarted",
+    "listen", "openCalls", "drop", "mark", "tags", "deadline", "goOn", "bigints", "instants", "bundles", "bundled", "evaluate", "log", "random", "getRandomValues", "randomUUID", "hasStarted",
     "encodeText", "decodeText", "traces", "unhandled", "zoneOf", "zoneAt", "zoneNames", "digestOf", "own",
   ]) delete cloche[name];
 

@@ -87,6 +87,4 @@
   // Shared memory and its waiting make no sense for one thread under glass.
   delete globalThis.SharedArrayBuffer;
   delete globalThis.Atomics;
-
-  defineProperty(globalThis, Symbol.for("WORKFLOW_USE_STEP"), { value: cloche.step });
 }

@@ -5,7 +5,6 @@
  * command meanwhile (TURN->writing), and a map's values are read before the first of them is written.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
@@ -28,42 +27,12 @@ static int write_list(JSValueConst array, int depth, struct place *here) {
     return 0;
 }
 
-struct entry {
-    struct key key; /* first: `compare` sees nothing else */
-    JSValue value;
-};
-
-static int compare(const void *a, const void *b) { return key_order(a, b); }
-
-/* The entries of an object that are there: their count, or -1. Entries are filled from the first on, so that they can
- * be freed in any case. */
-static int collect(JSValueConst object, const JSPropertyEnum *names, uint32_t count, struct entry *entries, int *filled) {
-    bool sorted = true;
-    for (uint32_t i = 0; i < count; i++) {
-        struct entry *e = &entries[*filled];
-        e->value = JS_GetProperty(guest.ctx, object, names[i].atom);
-        if (JS_IsException(e->value))
-            return -1;
-        if (JS_IsUndefined(e->value))
-            continue;
-        e->key.text = JS_AtomToCStringLen(guest.ctx, &e->key.size, names[i].atom);
-        if (!e->key.text)
-            return -1;
-        text_mend((char *)e->key.text, e->key.size);
-        if (++*filled > 1 && sorted)
-            sorted = compare(e - 1, e) < 0;
-    }
-    if (!sorted)
-        qsort(entries, (size_t)*filled, sizeof *entries, compare);
-    return 0;
-}
-
 static int write_entries(const struct entry *entries, int count, int depth, const struct place *here) {
     if (write_head(5, (uint64_t)count))
         return -1;
     for (int i = 0; i < count; i++) {
         struct place place = {.up = here, .key = entries[i].key.text, .key_size = entries[i].key.size};
-        if (i && compare(&entries[i - 1], &entries[i]) == 0)
+        if (i && key_order(&entries[i - 1].key, &entries[i].key) == 0)
             return refuse(&place, "is there twice: its key has lone surrogates");
         if (write_text(entries[i].key.text, entries[i].key.size) || write_value(entries[i].value, depth + 1, &place))
             return -1;
@@ -71,7 +40,15 @@ static int write_entries(const struct entry *entries, int count, int depth, cons
     return 0;
 }
 
-static int write_map(JSValueConst object, int depth, struct place *here) {
+/* A plain object of a bundle that has the key "~" itself is wrapped: it stands for nothing else. */
+static int write_wrapped(const struct entry *entries, int count, int depth, const struct place *here) {
+    struct place place = {.up = here, .key = "value", .key_size = 5};
+    if (depth + 1 >= DEPTH_MAX)
+        return refuse(here, "is nested deeper than 64");
+    return put("\xa2\x61~\x66object\x65value", 16) || write_entries(entries, count, depth + 1, &place);
+}
+
+static int write_map(JSValueConst object, int depth, struct place *here, bool is_packed) {
     enum { FEW = 12 }; /* most objects: no allocation for them */
     struct entry few[FEW], *entries = few;
     JSPropertyEnum *names;
@@ -82,7 +59,9 @@ static int write_map(JSValueConst object, int depth, struct place *here) {
     if (count > FEW)
         entries = js_malloc(guest.ctx, count * sizeof *entries);
     if (entries) {
-        failed = collect(object, names, count, entries, &filled) || write_entries(entries, filled, depth, here);
+        failed = collect(object, names, count, entries, &filled);
+        bool stands = guest.is_bundle && !is_packed && filled && entries[0].key.size == 1 && entries[0].key.text[0] == '~';
+        failed = failed || (stands ? write_wrapped : write_entries)(entries, filled, depth, here);
         for (int i = 0; i < filled; i++) {
             JS_FreeCString(guest.ctx, entries[i].key.text);
             JS_FreeValue(guest.ctx, entries[i].value);
@@ -94,17 +73,43 @@ static int write_map(JSValueConst object, int depth, struct place *here) {
     return failed ? -1 : 0;
 }
 
-static int write_container(JSValueConst value, JSClassID class, int depth, const struct place *place) {
-    struct place here = *place;
-    here.object = JS_VALUE_GET_PTR(value);
+/* `here` is where what is in `value` stands. */
+static int go_into(JSValueConst value, int depth, const struct place *place, struct place *here) {
+    *here = *place;
+    here->object = JS_VALUE_GET_PTR(value);
     for (const struct place *p = place->up; p; p = p->up)
-        if (p->object == here.object)
+        if (p->object == here->object)
             return refuse(place, "is a cycle");
-    if (depth >= DEPTH_MAX)
-        return refuse(place, "is nested deeper than 64");
+    return depth >= DEPTH_MAX ? refuse(place, "is nested deeper than 64") : 0;
+}
+
+static int write_container(JSValueConst value, JSClassID class, int depth, const struct place *place) {
+    struct place here;
+    if (go_into(value, depth, place, &here))
+        return -1;
     if (class == guest.class_error)
         return write_failure(value, depth, place);
-    return class == guest.class_array ? write_list(value, depth, &here) : write_map(value, depth, &here);
+    return class == guest.class_array ? write_list(value, depth, &here) : write_map(value, depth, &here, false);
+}
+
+/* In a bundle, what JavaScript knows and CBOR does not goes as a map with the key "~" (ABI.md). 1: written; 0: as ever. */
+static int write_packed(JSValueConst value, int depth, const struct place *place) {
+    struct place here;
+    JSValue packed = JS_Call(guest.ctx, guest.pack, JS_UNDEFINED, 1, &value);
+    int written = JS_IsException(packed) ? -1 : !JS_IsUndefined(packed);
+    if (JS_IsString(packed)) {
+        const char *why = JS_ToCString(guest.ctx, packed);
+        written = why ? refuse(place, why) : -1;
+        JS_FreeCString(guest.ctx, why);
+    } else if (written == 1 && (go_into(value, depth, place, &here) || write_map(packed, depth, &here, true))) {
+        written = -1;
+    }
+    JS_FreeValue(guest.ctx, packed);
+    return written;
+}
+
+static int write_undefined(int depth, const struct place *place) {
+    return depth >= DEPTH_MAX ? refuse(place, "is nested deeper than 64") : put("\xa1\x61~\x69undefined", 13);
 }
 
 static int write_as_it_is(JSValueConst value, int depth, const struct place *place);
@@ -136,22 +141,6 @@ static int write_as_told(JSValueConst value, int depth, const struct place *plac
     return asked;
 }
 
-/* Whether a field that no other code can see holds something. */
-static int has_private_state(JSValueConst value) {
-    JSPropertyEnum *names;
-    uint32_t count;
-    int found = 0;
-    if (JS_GetOwnPropertyNames(guest.ctx, &names, &count, value, JS_GPN_PRIVATE_MASK))
-        return -1;
-    for (uint32_t i = 0; i < count && !found; i++) {
-        JSValue state = JS_GetProperty(guest.ctx, value, names[i].atom);
-        found = JS_IsException(state) ? -1 : !JS_IsUndefined(state);
-        JS_FreeValue(guest.ctx, state);
-    }
-    JS_FreePropertyEnum(guest.ctx, names, count);
-    return found;
-}
-
 static int write_instance(JSValueConst value, int depth, const struct place *place) {
     int told = write_as_told(value, depth, place);
     if (told)
@@ -162,7 +151,32 @@ static int write_instance(JSValueConst value, int depth, const struct place *pla
     return write_container(value, guest.class_object, depth, place);
 }
 
+/* In a bundle. Most values are plain objects, lists, dates and bytes, and are known for that at once. */
+static int write_bundled(JSValueConst value, int depth, const struct place *place) {
+    JSClassID class = JS_GetClassID(value);
+    if (class == guest.class_array || class == guest.class_uint8_array)
+        return write_as_it_is(value, depth, place);
+    if (class == guest.class_object) {
+        JSValue prototype = JS_GetPrototype(guest.ctx, value);
+        bool is_plain = !JS_IsObject(prototype) || JS_IsStrictEqual(guest.ctx, prototype, guest.object_prototype);
+        JS_FreeValue(guest.ctx, prototype);
+        if (is_plain)
+            return write_container(value, class, depth, place);
+    }
+    int written = write_packed(value, depth, place);
+    if (written)
+        return written < 0 ? -1 : 0;
+    if (class != guest.class_error)
+        return class == guest.class_object ? write_instance(value, depth, place) : write_as_it_is(value, depth, place);
+    struct place here;
+    if (go_into(value, depth, place, &here) || put("\xa2\x61~\x65" "error\x67" "failure", 17))
+        return -1;
+    return write_failure(value, depth + 1, place);
+}
+
 static int write_object(JSValueConst value, int depth, const struct place *place) {
+    if (guest.is_bundle)
+        return write_bundled(value, depth, place);
     if (JS_GetClassID(value) != guest.class_object)
         return write_as_it_is(value, depth, place);
     JSValue prototype = JS_GetPrototype(guest.ctx, value);
@@ -192,8 +206,11 @@ int write_value(JSValueConst value, int depth, const struct place *place) {
     switch (JS_VALUE_GET_NORM_TAG(value)) {
     case JS_TAG_INT: return write_int(JS_VALUE_GET_INT(value));
     case JS_TAG_BOOL: return put(JS_VALUE_GET_BOOL(value) ? "\xf5" : "\xf4", 1);
-    case JS_TAG_NULL:
-    case JS_TAG_UNDEFINED: return put("\xf6", 1);
+    case JS_TAG_UNDEFINED:
+        if (guest.is_bundle)
+            return write_undefined(depth, place);
+        return put("\xf6", 1);
+    case JS_TAG_NULL: return put("\xf6", 1);
     case JS_TAG_FLOAT64: return write_number(JS_VALUE_GET_FLOAT64(value));
     case JS_TAG_STRING:
     case JS_TAG_STRING_ROPE: return write_string(value);

@@ -1,7 +1,6 @@
 /* Commands: what workflow code can ask for, each a function of the prelude's namespace.
  *
- * A call (step, timer, hook, child) answers a promise and goes into the table of open calls. What cannot be
- * asked rejects that promise, and nothing is written or counted.
+ * Those that answer promises are in asking.c.
  */
 #include <math.h>
 #include <string.h>
@@ -13,8 +12,7 @@ static const double TIME_MAX = 8640000000000000.0; /* the range of Date */
 
 static int throw_text(const char *message) { return throw_type_error(message, strlen(message)); }
 
-/* Opens a command of `size` items. 1: go on; 0: the run has ended and the command is dropped; -1: it cannot be asked. */
-static int begin(int size, int kind, uint8_t **mark) {
+int command_begin(int size, int kind, uint8_t **mark) {
     if (TURN->fault)
         return -1;
     if (!guest.started)
@@ -31,8 +29,7 @@ static int begin(int size, int kind, uint8_t **mark) {
     return write_head(4, (uint64_t)size) || write_head(0, (uint64_t)kind) ? -1 : 1;
 }
 
-/* Closes what `begin` opened; what failed is taken back. */
-static int end(uint8_t *mark, bool failed) {
+int command_end(uint8_t *mark, bool failed) {
     TURN->writing = false;
     if (failed && !TURN->fault) {
         TURN->at = mark;
@@ -41,172 +38,12 @@ static int end(uint8_t *mark, bool failed) {
     return failed ? -1 : 0;
 }
 
-/* ---- calls ---- */
-
-struct asked {
-    enum call_kind kind;
-    JSValueConst path; /* undefined: made from the name */
-    JSValueConst name; /* of the step, hook or workflow; a timer has `due` in its place */
-    double due;
-    int argc; /* a step's arguments; all others have the one value */
-    JSValueConst *argv;
-    uint32_t number; /* which call of this name it is, where there is no path */
-    JSValueConst options; /* of a hook; undefined: none */
-};
-
-static int write_arguments(const struct asked *asked) {
-    struct place root = ROOT("arguments"), item = {.up = &root};
-    if (write_head(4, (uint64_t)asked->argc))
-        return -1;
-    for (int i = 0; i < asked->argc; i++) {
-        item.index = i;
-        if (write_value(asked->argv[i], 1, &item))
-            return -1;
-    }
-    return 0;
-}
-
-static bool has_options(const struct asked *asked) { return asked->kind == CALL_HOOK && !JS_IsUndefined(asked->options); }
-
-static int write_call(const struct asked *asked, uint32_t id) {
-    struct place root = asked->kind == CALL_CHILD ? ROOT("input") : ROOT("value");
-    if (write_head(0, id))
-        return -1;
-    if (asked->number ? write_numbered(asked->name, asked->number) : write_string(asked->path))
-        return -1;
-    if (asked->kind == CALL_TIMER ? write_int((int64_t)asked->due) : write_string(asked->name))
-        return -1;
-    if (asked->kind == CALL_STEP)
-        return write_arguments(asked);
-    struct place options = ROOT("options");
-    return write_value(asked->argv[0], 0, &root) || (has_options(asked) && write_value(asked->options, 0, &options));
-}
-
-/* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
-static JSValue rejected(void) {
-    if (TURN->fault)
-        return JS_EXCEPTION;
-    JSValue error = JS_GetException(guest.ctx);
-    JSValue promise = JS_NewSettledPromise(guest.ctx, true, error);
-    JS_FreeValue(guest.ctx, error);
-    return promise;
-}
-
-static JSValue pending_for_ever(void) {
-    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
-    if (!JS_IsException(promise)) {
-        JS_FreeValue(guest.ctx, functions[0]);
-        JS_FreeValue(guest.ctx, functions[1]);
-    }
-    return promise;
-}
-
-static JSValue open_call(const struct asked *asked, uint32_t id) {
-    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
-    if (JS_IsException(promise))
-        return promise;
-    struct call call = {
-        .id = id,
-        .kind = (uint8_t)asked->kind,
-        .number = asked->number,
-        .path = JS_DupValue(guest.ctx, asked->number ? asked->name : asked->path),
-        .promise = JS_DupValue(guest.ctx, promise),
-        .resolve = functions[0],
-        .reject = functions[1],
-        .value = asked->kind == CALL_TIMER ? JS_DupValue(guest.ctx, asked->argv[0]) : JS_UNDEFINED,
-    };
-    if (calls_add(&call)) {
-        call_free(&call);
-        JS_FreeValue(guest.ctx, promise);
-        return JS_EXCEPTION;
-    }
-    return promise;
-}
-
-static JSValue ask(const struct asked *asked) {
-    uint8_t *mark;
-    uint32_t id = calls_next_id();
-    if ((!asked->number && !JS_IsString(asked->path)) || (asked->kind != CALL_TIMER && !JS_IsString(asked->name))) {
-        throw_text("the path and the name of a call are strings");
-        return rejected();
-    }
-    int begun = begin(has_options(asked) ? 6 : 5, asked->kind, &mark);
-    if (begun == 0)
-        return pending_for_ever();
-    if (begun < 0 || end(mark, write_call(asked, id)))
-        return rejected();
-    return open_call(asked, id);
-}
-
 static JSValueConst argument(int argc, JSValueConst *argv, int index) { return index < argc ? argv[index] : JS_UNDEFINED; }
-
-static JSValue call_step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int magic, JSValueConst *data) {
-    struct asked asked = {.kind = CALL_STEP, .path = data[1], .name = data[0], .argc = argc, .argv = argv};
-    (void)this_value, (void)magic;
-    if (!JS_IsUndefined(data[1]) || !JS_IsString(data[0]))
-        return ask(&asked);
-    JSAtom atom = JS_ValueToAtom(ctx, data[0]);
-    JSValue count = JS_GetProperty(ctx, guest.step_counts, atom), promise = JS_EXCEPTION;
-    asked.number = JS_IsNumber(count) ? (uint32_t)JS_VALUE_GET_INT(count) + 1 : 1;
-    uint32_t id = calls_next_id();
-    promise = ask(&asked);
-    if (calls_next_id() != id) /* it was asked, not refused */
-        JS_DefinePropertyValue(ctx, guest.step_counts, atom, JS_NewUint32(ctx, asked.number), JS_PROP_C_W_E);
-    JS_FreeAtom(ctx, atom);
-    return promise;
-}
-
-static JSValue step(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    JSValueConst data[2] = {argument(argc, argv, 0), argument(argc, argv, 1)};
-    (void)this_value;
-    return JS_NewCFunctionData(ctx, call_step, 0, 0, 2, data);
-}
-
-/* A timer is due in whole milliseconds, never early and never in the past. */
-static JSValue ask_timer(JSValueConst path, double due, JSValueConst value) {
-    due = due > guest.now_ms ? ceil(due) : guest.now_ms;
-    struct asked asked = {
-        .kind = CALL_TIMER, .path = path, .due = due < TIME_MAX ? due : TIME_MAX, .argc = 1, .argv = &value};
-    return ask(&asked);
-}
-
-static JSValue sleep_for(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    double ms;
-    (void)this_value;
-    if (JS_ToFloat64(ctx, &ms, argument(argc, argv, 1)))
-        return rejected();
-    return ask_timer(argument(argc, argv, 0), guest.now_ms + ms, argument(argc, argv, 2));
-}
-
-static JSValue sleep_until(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
-    JSValueConst when = argument(argc, argv, 1);
-    JSValue ms = JS_IsDate(when) ? JS_Call(ctx, guest.date_get_time, when, 0, NULL) : JS_DupValue(ctx, when);
-    double due;
-    (void)this_value;
-    if (JS_IsString(ms))
-        throw_text("sleepUntil takes a Date or milliseconds since 1970, and was given text");
-    bool failed = JS_IsString(ms) || JS_ToFloat64(ctx, &due, ms);
-    JS_FreeValue(ctx, ms);
-    return failed ? rejected() : ask_timer(argument(argc, argv, 0), due, argument(argc, argv, 2));
-}
-
-/* hook(path, name, value, options), child(path, workflow, input) */
-static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int kind) {
-    JSValueConst value = argument(argc, argv, 2);
-    struct asked asked = {.kind = (enum call_kind)kind,
-                          .path = argument(argc, argv, 0),
-                          .name = argument(argc, argv, 1),
-                          .argc = 1,
-                          .argv = &value,
-                          .options = argument(argc, argv, 3)};
-    (void)ctx, (void)this_value;
-    return ask(&asked);
-}
 
 static JSValue abandon_call(struct call *call) {
     uint8_t *mark;
-    int begun = begin(2, ABANDON, &mark);
-    if (begun < 0 || (begun && end(mark, write_head(0, call->id))))
+    int begun = command_begin(2, ABANDON, &mark);
+    if (begun < 0 || (begun && command_end(mark, write_head(0, call->id))))
         return JS_EXCEPTION;
     call_forget(call);
     return JS_TRUE;
@@ -226,9 +63,9 @@ static JSValue entered(JSContext *ctx, JSValueConst this_value, int argc, JSValu
     struct place root = ROOT("value");
     uint8_t *mark;
     (void)ctx, (void)this_value;
-    int begun = begin(3, ENTERED, &mark);
+    int begun = command_begin(3, ENTERED, &mark);
     if (begun < 0 ||
-        (begun && end(mark, write_string(argument(argc, argv, 0)) || write_value(argument(argc, argv, 1), 0, &root))))
+        (begun && command_end(mark, write_string(argument(argc, argv, 0)) || write_value(argument(argc, argv, 1), 0, &root))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
 }
@@ -247,9 +84,9 @@ static JSValue left(JSContext *ctx, JSValueConst this_value, int argc, JSValueCo
     uint8_t *mark;
     int32_t failed = 0;
     (void)this_value;
-    int begun = JS_IsException(which) || JS_IsException(value) || JS_ToInt32(ctx, &failed, which) ? -1 : begin(3, LEFT, &mark);
+    int begun = JS_IsException(which) || JS_IsException(value) || JS_ToInt32(ctx, &failed, which) ? -1 : command_begin(3, LEFT, &mark);
     if (begun > 0)
-        begun = end(mark, write_string(argument(argc, argv, 0)) || write_outcome(failed, value));
+        begun = command_end(mark, write_string(argument(argc, argv, 0)) || write_outcome(failed, value));
     JS_FreeValue(ctx, which);
     JS_FreeValue(ctx, value);
     return begun < 0 ? JS_EXCEPTION : JS_UNDEFINED;
@@ -262,8 +99,8 @@ static JSValue log_line(JSContext *ctx, JSValueConst this_value, int argc, JSVal
     (void)this_value;
     if (!guest.started || JS_ToInt32(ctx, &level, argument(argc, argv, 0)))
         return JS_UNDEFINED;
-    int begun = begin(3, LOG, &mark);
-    if (begun < 0 || (begun && end(mark, write_head(0, (uint64_t)level) || write_string(argument(argc, argv, 1)))))
+    int begun = command_begin(3, LOG, &mark);
+    if (begun < 0 || (begun && command_end(mark, write_head(0, (uint64_t)level) || write_string(argument(argc, argv, 1)))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
 }
@@ -272,8 +109,8 @@ static JSValue log_line(JSContext *ctx, JSValueConst this_value, int argc, JSVal
 static JSValue mark(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     uint8_t *mark;
     (void)ctx, (void)this_value;
-    int begun = begin(2, PATCHED, &mark);
-    if (begun < 0 || (begun && end(mark, write_string(argument(argc, argv, 0)))))
+    int begun = command_begin(2, PATCHED, &mark);
+    if (begun < 0 || (begun && command_end(mark, write_string(argument(argc, argv, 0)))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
 }
@@ -283,8 +120,8 @@ static JSValue tags(JSContext *ctx, JSValueConst this_value, int argc, JSValueCo
     struct place root = ROOT("tags");
     uint8_t *mark;
     (void)ctx, (void)this_value;
-    int begun = begin(2, TAGS, &mark);
-    if (begun < 0 || (begun && end(mark, write_value(argument(argc, argv, 0), 0, &root))))
+    int begun = command_begin(2, TAGS, &mark);
+    if (begun < 0 || (begun && command_end(mark, write_value(argument(argc, argv, 0), 0, &root))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
 }
@@ -298,8 +135,8 @@ static JSValue deadline(JSContext *ctx, JSValueConst this_value, int argc, JSVal
     if (has_time && JS_ToFloat64(ctx, &time, argv[0]))
         return JS_EXCEPTION;
     time = time > 0 ? ceil(time) : 0;
-    int begun = begin(has_time ? 2 : 1, DEADLINE, &mark);
-    if (begun < 0 || (begun && end(mark, has_time && write_int((int64_t)(time < TIME_MAX ? time : TIME_MAX)))))
+    int begun = command_begin(has_time ? 2 : 1, DEADLINE, &mark);
+    if (begun < 0 || (begun && command_end(mark, has_time && write_int((int64_t)(time < TIME_MAX ? time : TIME_MAX)))))
         return JS_EXCEPTION;
     return JS_UNDEFINED;
 }
@@ -309,9 +146,9 @@ static JSValue go_on(JSContext *ctx, JSValueConst this_value, int argc, JSValueC
     struct place root = ROOT("input");
     uint8_t *mark;
     (void)ctx, (void)this_value;
-    int begun = begin(2, CONTINUE, &mark);
+    int begun = command_begin(2, CONTINUE, &mark);
     if (begun > 0)
-        begun = end(mark, write_value(argument(argc, argv, 0), 0, &root));
+        begun = command_end(mark, write_value(argument(argc, argv, 0), 0, &root));
     if (begun < 0)
         return rejected();
     guest.finished = true;
@@ -323,18 +160,18 @@ static JSValue go_on(JSContext *ctx, JSValueConst this_value, int argc, JSValueC
 int complete_run(JSValueConst result) {
     struct place root = ROOT("result");
     uint8_t *mark;
-    int begun = begin(2, COMPLETE, &mark);
+    int begun = command_begin(2, COMPLETE, &mark);
     if (begun > 0)
-        begun = end(mark, write_value(result, 0, &root));
+        begun = command_end(mark, write_value(JS_IsUndefined(result) ? JS_NULL : result, 0, &root));
     guest.finished |= begun == 0;
     return begun;
 }
 
 int fail_run(JSValueConst thrown) {
     uint8_t *mark;
-    int begun = begin(2, FAIL, &mark);
+    int begun = command_begin(2, FAIL, &mark);
     if (begun > 0)
-        begun = end(mark, write_failure(thrown, 0, NULL));
+        begun = command_end(mark, write_failure(thrown, 0, NULL));
     guest.finished |= begun == 0;
     return begun;
 }
@@ -418,13 +255,36 @@ static JSValue traces(JSContext *ctx, JSValueConst this_value, int argc, JSValue
     return JS_UNDEFINED;
 }
 
+/* bundles(isBundle, enter, pack, revive, reviveFailure, proxy): of code that holds several workflows.
+ *   isBundle(exported)         whether the default export of a module is such code
+ *   enter(exported, input, given)
+ *   pack(value)                the entries of what has no form of its own, why it cannot cross (text), or undefined: as ever
+ *   revive(object)             what an object with the key "~" stands for
+ *   reviveFailure(error)       what a step that failed rejects with
+ *   proxy(id, captured)        the function that stands for a step
+ */
+static JSValue bundles(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    JSValue *functions[] = {&guest.is_bundle_of, &guest.enter, &guest.pack, &guest.revive, &guest.revive_failure, &guest.proxy};
+    (void)this_value;
+    for (int i = 0; i < 6; i++)
+        *functions[i] = JS_DupValue(ctx, argument(argc, argv, i));
+    return JS_UNDEFINED;
+}
+
+/* evaluate(text): of a part of the prelude that is evaluated when it is first needed. */
+static JSValue evaluate(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
+    size_t size;
+    const char *text = JS_ToCStringLen(ctx, &size, argument(argc, argv, 0));
+    (void)this_value;
+    if (!text)
+        return JS_EXCEPTION;
+    JSValue value = JS_Eval(ctx, text, size, "prelude.js", JS_EVAL_FLAG_STRICT);
+    JS_FreeCString(ctx, text);
+    return value;
+}
+
 int commands_define(void) {
     static const JSCFunctionListEntry functions[] = {
-        JS_CFUNC_DEF("step", 2, step),
-        JS_CFUNC_DEF("sleep", 3, sleep_for),
-        JS_CFUNC_DEF("sleepUntil", 3, sleep_until),
-        JS_CFUNC_MAGIC_DEF("hook", 4, call_named, CALL_HOOK),
-        JS_CFUNC_MAGIC_DEF("child", 3, call_named, CALL_CHILD),
         JS_CFUNC_DEF("abandon", 1, abandon),
         JS_CFUNC_DEF("entered", 2, entered),
         JS_CFUNC_DEF("left", 2, left),
@@ -440,6 +300,8 @@ int commands_define(void) {
         JS_CFUNC_DEF("instants", 2, instants),
         JS_CFUNC_DEF("unhandled", 1, unhandled),
         JS_CFUNC_DEF("traces", 1, traces),
+        JS_CFUNC_DEF("bundles", 6, bundles),
+        JS_CFUNC_DEF("evaluate", 1, evaluate),
     };
     return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));
 }

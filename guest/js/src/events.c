@@ -72,8 +72,9 @@ static void follow(JSValue result) {
 }
 
 static void begin_run(JSValueConst input, JSValueConst given) {
-    JSValueConst arguments[2] = {input, given};
-    JSValue result = JS_Call(guest.ctx, guest.workflow, JS_UNDEFINED, 2, arguments);
+    JSValueConst arguments[3] = {guest.workflow, input, given};
+    JSValue result = guest.is_bundle ? JS_Call(guest.ctx, guest.enter, JS_UNDEFINED, 3, arguments)
+                                     : JS_Call(guest.ctx, guest.workflow, JS_UNDEFINED, 2, arguments + 1);
     if (!JS_IsException(result)) {
         follow(result);
     } else if (!TURN->fault) {
@@ -235,9 +236,29 @@ static int child_ended(struct reader *r) {
     return settle(call, failed, value);
 }
 
+/* What a step of a bundle rejects with, made of the failure as it came; takes `error`. */
+static JSValue revived_failure(JSValue error) {
+    if (JS_IsException(error))
+        return error;
+    JSValue revived = JS_Call(guest.ctx, guest.revive_failure, JS_UNDEFINED, 1, &error);
+    if (!JS_IsException(revived)) {
+        free_value(error);
+        return revived;
+    }
+    if (TURN->fault) {
+        free_value(error);
+        return revived;
+    }
+    free_value(JS_GetException(guest.ctx));
+    return error;
+}
+
 static int answered(struct reader *r, enum call_kind kind, bool failed) {
     struct call *call = named_call(r, kind);
-    return call ? settle(call, failed, failed ? read_failure(r, 0) : read_value(r, 0)) : -1;
+    if (!call)
+        return -1;
+    JSValue value = failed ? read_failure(r, 0) : read_value(r, 0);
+    return settle(call, failed, failed && kind == CALL_STEP && guest.is_bundle ? revived_failure(value) : value);
 }
 
 static int cancel_requested(struct reader *r, bool with_reason) {

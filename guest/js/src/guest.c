@@ -30,3 +30,21 @@ void drain_microtasks(void) {
         if (ran < 0)
             JS_FreeValue(ctx, JS_GetException(ctx));
 }
+
+JSValue rejected(void) {
+    if (TURN->fault)
+        return JS_EXCEPTION;
+    JSValue error = JS_GetException(guest.ctx);
+    JSValue promise = JS_NewSettledPromise(guest.ctx, true, error);
+    JS_FreeValue(guest.ctx, error);
+    return promise;
+}
+
+JSValue pending_for_ever(void) {
+    JSValue functions[2], promise = JS_NewPromiseCapability(guest.ctx, functions);
+    if (!JS_IsException(promise)) {
+        JS_FreeValue(guest.ctx, functions[0]);
+        JS_FreeValue(guest.ctx, functions[1]);
+    }
+    return promise;
+}

@@ -41,12 +41,14 @@ struct guest {
     JSValue state; /* `given.state`: what steps change is merged into it */
     JSValue on_suspended, on_bailed, bail_value, on_cancel_requested, on_patches; /* given by the prelude */
     JSValue on_unhandled;                   /* likewise */
+    JSValue is_bundle_of, enter, pack, revive, revive_failure, proxy; /* likewise, of code that holds several workflows: sdk.js */
     JSValue trace_of;                       /* the engine's own getter of an error's stack */
     JSValue promise, promise_prototype, object_prototype;
     JSClassID class_object, class_array, class_error, class_date, class_uint8_array, class_array_buffer;
     double now_ms;
     uint64_t random[4];
     bool started, finished;
+    bool is_bundle;    /* the code holds several workflows, compiled from "use workflow" functions */
     bool is_generated; /* the code is cloche's own, made from a graph: engines of all kinds must lead it alike */
 };
 extern struct guest guest;
@@ -55,6 +57,9 @@ extern struct guest guest;
 
 /* Runs promise reactions until none is left, or the turn has a fault. */
 void drain_microtasks(void);
+/* The pending exception as a rejected promise: whoever asks for a promise gets one. A fault stays an exception. */
+JSValue rejected(void);
+JSValue pending_for_ever(void);
 
 /* ---- cbor_read.c: decoding allocates nothing but the values ---- */
 
@@ -79,6 +84,18 @@ int write_date(JSValueConst date, const struct place *place);
 int write_binary(JSValueConst value, uint8_t *get(JSContext *, size_t *, JSValueConst), const struct place *place);
 /* Refuses an object by the name of its class. */
 int refuse_class(const struct place *place, JSValueConst value);
+
+/* ---- cbor_entries.c: what an object has ---- */
+
+struct entry {
+    struct key key; /* first: `compare` sees nothing else */
+    JSValue value;
+};
+/* The entries of an object that are there, in `*filled`; -1 on an exception. They are filled from the first on, so that they can
+ * be freed in any case. */
+int collect(JSValueConst object, const JSPropertyEnum *names, uint32_t count, struct entry *entries, int *filled);
+/* Whether a field that no other code can see holds something; -1 on an exception. */
+int has_private_state(JSValueConst value);
 
 /* ---- cbor_write.c: any value, and errors as failures ---- */
 
@@ -117,6 +134,27 @@ void call_forget(struct call *call);
 /* ---- commands.c: what workflow code can ask for ---- */
 
 int commands_define(void);
+/* Opens a command of `size` items. 1: go on; 0: the run has ended and the command is dropped; -1: it cannot be asked. */
+int command_begin(int size, int kind, uint8_t **mark);
+/* Closes what `command_begin` opened; what failed is taken back. */
+int command_end(uint8_t *mark, bool failed);
+
+/* ---- asking.c: calls, which answer promises ---- */
+
+struct asked {
+    enum call_kind kind;
+    JSValueConst path; /* of a step that was given none: what its path is made from */
+    JSValueConst name; /* of the step, hook or workflow; a timer has `due` in its place */
+    double due;
+    int argc; /* a step's arguments; all others have the one value */
+    JSValueConst *argv;
+    uint32_t number; /* which call of this name it is, where there is no path */
+    JSValueConst options; /* of a hook; undefined: none */
+    const JSValueConst *beside; /* of a step of a bundle: its `this` and the variables it captured, undefined where there are none */
+};
+/* A promise of what comes of it, rejected if it cannot be asked. */
+JSValue ask(const struct asked *asked);
+int asking_define(void);
 int complete_run(JSValueConst result);
 int fail_run(JSValueConst thrown);
 

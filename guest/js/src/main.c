@@ -104,11 +104,19 @@ static bool is_generated(void) {
     return line && !strncmp(line, mark, sizeof mark - 1);
 }
 
+static bool is_bundle(JSValueConst exported) {
+    JSValue whether = JS_Call(guest.ctx, guest.is_bundle_of, JS_UNDEFINED, 1, &exported);
+    if (JS_IsException(whether) && !TURN->fault)
+        JS_FreeValue(guest.ctx, JS_GetException(guest.ctx));
+    return JS_VALUE_GET_TAG(whether) == JS_TAG_BOOL && JS_VALUE_GET_BOOL(whether);
+}
+
 static int take_workflow(JSModuleDef *module) {
     JSValue names = JS_GetModuleNamespace(guest.ctx, module);
     JSValue found = JS_GetPropertyStr(guest.ctx, names, "default");
     JS_FreeValue(guest.ctx, names);
-    if (!JS_IsFunction(guest.ctx, found)) {
+    guest.is_bundle = JS_IsObject(found) && !JS_IsFunction(guest.ctx, found) && is_bundle(found);
+    if (TURN->fault || (!guest.is_bundle && !JS_IsFunction(guest.ctx, found))) {
         JS_FreeValue(guest.ctx, found);
         return throw_text("the code has no workflow: its default export must be a function");
     }
@@ -214,6 +222,7 @@ __attribute__((constructor)) static void create(void) {
     JSValue global = JS_GetGlobalObject(guest.ctx);
     guest.workflow = guest.state = JS_UNDEFINED;
     guest.on_unhandled = guest.trace_of = JS_UNDEFINED;
+    guest.is_bundle_of = guest.enter = guest.pack = guest.revive = guest.revive_failure = guest.proxy = JS_UNDEFINED;
     guest.on_suspended = guest.on_bailed = guest.bail_value = guest.on_cancel_requested = guest.on_patches = JS_UNDEFINED;
     guest.type_error = intrinsic(global, "TypeError", NULL);
     guest.date_get_time = intrinsic(global, "Date", "getTime");
@@ -224,7 +233,7 @@ __attribute__((constructor)) static void create(void) {
     guest.step_counts = JS_NewObjectProto(guest.ctx, JS_NULL);
     JS_FreeValue(guest.ctx, global);
     learn_classes();
-    if (commands_define() || ambient_define() || encoding_define() || zones_define() || digest_define() || tame_promise())
+    if (commands_define() || asking_define() || ambient_define() || encoding_define() || zones_define() || digest_define() || tame_promise())
         abort();
     rejections_watch();
 }

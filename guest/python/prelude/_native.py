@@ -143,8 +143,13 @@ def _seconds(text: str) -> float:
 def _ms(duration: float | timedelta | str, parts: dict[str, float] | None = None) -> int:
     if isinstance(duration, str):
         duration = _seconds(duration)
-    whole = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
-    return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
+    try:
+        whole = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+        return round((whole + timedelta(**(parts or {}))) / timedelta(milliseconds=1))
+    except (OverflowError, ValueError):  # NaN, 1e300
+        raise ValueError(
+            "a time to wait is a number of seconds below 86,400,000,000,000, a timedelta, or a text such as '3 days'"
+        ) from None
 
 
 def sleep_until(when: datetime, *, name: str | None = None) -> TimerCall:

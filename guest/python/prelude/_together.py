@@ -244,6 +244,9 @@ def race(*awaitables: Any, **named: Any) -> _Race:
 
 
 # ── begun now, awaited later ────────────────────────────────────────────────────────────────────────────────────────
+_GIVEN_UP: Final = "this task was canceled: by its cancel(), or by a race or a gather that was decided without it"
+
+
 class Begun(Promise):
     """What `create_task` gives: it is under way; awaiting it gives what it comes to, each time."""
 
@@ -264,7 +267,10 @@ class Begun(Promise):
 
     def step(self) -> None:
         """It has ended."""
-        self.end(self.promise.value, self.promise.error)
+        error = self.promise.error
+        if type(error) is Canceled and not error.args:  # who awaits it then is told why
+            error.args = (_GIVEN_UP,)
+        self.end(self.promise.value, error)
 
     def end(self, value: Any, error: BaseException | None) -> None:
         _loop.begun.pop(self, None)
@@ -275,12 +281,18 @@ class Begun(Promise):
         if self.done:
             return False
         if self.promise.abandon() and not self.promise.done:
-            self.end(None, Canceled())
+            self.end(None, Canceled(_GIVEN_UP))
         return True
 
     def abandon(self) -> bool:
         self.cancel()
         return self.done
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"a task of cloche's has no '{name}': await it for what it comes to, .done says whether it has ended; "
+            "asyncio.create_task gives a task that has all of asyncio's"
+        )
 
 
 def create_task(awaitable: Any, *, name: str | None = None) -> Begun:

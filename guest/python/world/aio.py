@@ -223,6 +223,10 @@ class Loop(_Abstract):  # type: ignore[misc]  # what it has of it besides is ref
     def create_task(self, coro: Any, **options: Any) -> Any:
         if self._factory is not None:
             return self._factory(self, coro, **options)
+        if isinstance(
+            coro, Promise
+        ):  # a call of a step, a sleep, a task of cloche's: a coroutine where they are asyncio's
+            coro = _awaited(coro)
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         return asyncio.Task(_bridged(coro, _scope()), loop=self, **options)
@@ -257,6 +261,22 @@ class Loop(_Abstract):  # type: ignore[misc]  # what it has of it besides is ref
         pass
 
 
+async def _awaited(promise: Any) -> Any:
+    return await promise
+
+
+_wait_of_asyncio: Final = asyncio.wait
+
+
+async def _wait(fs: Any, *, timeout: Any = None, return_when: str = asyncio.ALL_COMPLETED) -> Any:
+    """As asyncio's, and what cloche's own `create_task` gives stands among what is waited for, too."""
+    if isinstance(fs, Promise) or asyncio.iscoroutine(fs):
+        raise TypeError(f"asyncio.wait takes several tasks, not one {type(fs).__name__}")
+    given = {loop.create_task(one) if isinstance(one, Promise) else one: one for one in fs}
+    done, pending = await _wait_of_asyncio(given, timeout=timeout, return_when=return_when)
+    return {given[one] for one in done}, {given[one] for one in pending}
+
+
 def _refuse_the_rest() -> None:
     """Threads, sockets, processes, signals, and another loop than the run's."""
     for name in vars(asyncio.AbstractEventLoop):
@@ -265,6 +285,8 @@ def _refuse_the_rest() -> None:
     for name in ("to_thread", "run_coroutine_threadsafe"):
         for module in (asyncio, sys.modules[f"asyncio.{'threads' if name == 'to_thread' else 'tasks'}"]):
             setattr(module, name, refusal(f"asyncio.{name}"))
+    for module in (asyncio, sys.modules["asyncio.tasks"]):
+        setattr(module, "wait", _wait)  # noqa: B010  # as above: it is no name of a module's to mypy
     events.new_event_loop = asyncio.new_event_loop = refusal("asyncio.new_event_loop")
 
 

@@ -36,13 +36,13 @@ T = TypeVar("T")
 
 
 TASKS = {  # the help lists commands by what somebody wants to do; a command that is not here stands under "Other"
-    "Write and try a workflow": ("dev", "run", "graph", "codegen", "replay"),
+    "Write and try a workflow": ("dev", "run", "compile", "graph", "codegen", "replay"),
     "Execute runs": ("worker", "serve", "token", "webhook"),
-    "Look at runs": ("runs", "show", "failures", "top", "log", "usage"),
+    "Look at runs": ("runs", "show", "failures", "top", "limits", "log", "audit", "usage"),
     "Move a run on": ("resume", "event", "cancel", "retry", "bulk"),
     "Begin runs at set times": ("schedule",),
     "Change the code of open runs": ("check", "upgrade", "deploy"),
-    "Hold tenants back": ("tenant", "audit"),
+    "Hold tenants back": ("tenant",),
     "Look after a store": ("verify", "export", "import", "backup", "prune", "sign", "migrate"),
     "This installation": ("doctor", "warm", "explain", "completion", "bench"),
 }
@@ -71,8 +71,8 @@ def main() -> None:
     """Durable workflows under glass. 'cloche COMMAND --help' has an example of each.
 
     \b
-    TARGET is path/to/file.py:name, package.module:name, or a graph's .json with --steps. The name is a workflow's,
-    or that of a Cloche, which says itself what it executes and where.
+    TARGET is path/to/file.py:name, package.module:name, a graph's .json with --steps, or path/to/flow.ts:name (.js).
+    The name is a workflow's, or that of a Cloche, which says itself what it executes and where.
     Exit codes: 0 success · 1 the run failed or was canceled · 2 wrong use or bad input · 3 divergence or
     failed verification · 4 not found · 5 store unavailable or in use · 75 not ended, and not followed.
     """
@@ -113,8 +113,18 @@ store_option = click.option(
     show_default=True,
     help="The store's file, its URL, or that of a server, http://… (CLOCHE_STORE; CLOCHE_TOKEN has the token).",
 )
+own_store_option = click.option(  # of commands that execute: there is no server in between
+    "--store",
+    envvar="CLOCHE_STORE",
+    default="cloche.db",
+    show_default=True,
+    help="The store's file, or its URL, postgresql://… (CLOCHE_STORE).",
+)
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose runs.")
-steps_option = click.option("--steps", help="Python file with the steps of a .json TARGET.")
+steps_option = click.option("--steps", help="Python file with the steps of a .json, .ts or .js TARGET.")
+node_steps_option = click.option(
+    "--node-steps", metavar="FILE", help="JavaScript with the steps of a .ts or .js TARGET, which Node.js performs."
+)
 
 
 def target_argument(name: str = "target", **more: Any) -> Callable[[F], F]:

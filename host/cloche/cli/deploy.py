@@ -12,10 +12,10 @@ from cloche.cli.base import (
     command,
     key_of,
     look,
+    own_store_option,
     read_file,
     say,
     steps_option,
-    store_option,
     target_argument,
     tenant_option,
     user,
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from cloche.client.sought import RunQuery
     from cloche.engines import CellSource, Code, Language
     from cloche.operations.bulk import BulkReport
+    from cloche.operations.deploy import Deployment
     from cloche.operations.stores import Store, Version
     from cloche.operations.upgrade import Fit
 
 
 _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascript", ".py": "python", ".json": None}
+_JAVASCRIPT = (".js", ".mjs")
 
 
 @command
@@ -39,9 +41,12 @@ _LANGUAGES: dict[str, Language | None] = {".js": "javascript", ".mjs": "javascri
 @click.option("--tenant", required=True, help="Whose code it is.")
 @click.option("--workflow", help="The workflow's id; by default that of the graph, or the name of the file.")
 @click.option("--main", default="main.py", help="Of a folder: the file that has the workflow.")
-@store_option
+@own_store_option
 def deploy(file: str, tenant: str, workflow: str | None, main: str, store: str, as_json: bool) -> None:
-    """Keep the workflow in FILE for a tenant: a graph (.json), JavaScript (.js) or Python (.py), or a folder of Python.
+    """Keep the workflow in FILE for a tenant: a graph (.json), TypeScript, JavaScript or Python, or a folder of Python.
+
+    TypeScript, and JavaScript with "use workflow", is compiled under glass with what it imports; each of its workflows is
+    kept, or that which --workflow names.
 
     A folder's workflow is in its main.py, which imports what lies beside it: modules, data, pure-Python wheels. A source map
     that FILE names and that lies beside it is kept in it.
@@ -52,20 +57,30 @@ def deploy(file: str, tenant: str, workflow: str | None, main: str, store: str, 
     \b
     Example:
       cloche deploy order.js --tenant acme --store platform.db
+      cloche deploy flow.ts --tenant acme --workflow onboarding
     """
-    from cloche.engines import SandboxEngine
     from cloche.history.ids import tenant_id
-    from cloche.operations import deploy, stores
-    from cloche.operations.holds import check
+    from cloche.operations import deploy
 
     path = Path(file)
+    if (marked := _of_bundle(path, workflow)) is not None:
+        for name, source in marked:
+            _put(deploy.Deployment(tenant_id(tenant), source, name, "javascript", by=user()), store, as_json)
+        return
     text, language = _content(path, main)
     if language == "javascript":
         text, left_out = deploy.with_source_map(text, path)
         if left_out is not None:
             click.echo(f"{click.style('!', fg='yellow')} its source map is left out: {left_out}", err=True)
     id = workflow or (path.resolve().stem if language else None)
-    one = deploy.Deployment(tenant_id(tenant), text, id, language, by=user())
+    _put(deploy.Deployment(tenant_id(tenant), text, id, language, by=user()), store, as_json)
+
+
+def _put(one: Deployment, store: str, as_json: bool) -> None:
+    from cloche.engines import SandboxEngine
+    from cloche.operations import deploy, stores
+    from cloche.operations.holds import check
+
     engine, now = SandboxEngine(), stores.now()
 
     async def put(found: Store) -> tuple[Version, tuple[str, ...]]:
@@ -74,6 +89,20 @@ def deploy(file: str, tenant: str, workflow: str | None, main: str, store: str, 
 
     version, not_granted = look(store, put, must_exist=False)
     _show_version(version, not_granted, as_json)
+
+
+def _of_bundle(path: Path, workflow: str | None) -> list[tuple[str, str]] | None:
+    """The workflows, with their source, of a file with "use workflow"; None of any other."""
+    from cloche.client import load_bundle
+    from cloche.operations.typescript import is_marked, is_script
+
+    if not is_script(path) or path.is_dir():
+        return None
+    if path.suffix in _JAVASCRIPT and not is_marked(path, read_file(str(path), "the file").decode(errors="replace")):
+        return None
+    bundle = load_bundle(path)
+    found = bundle.workflows if workflow is None else [bundle.workflow(workflow)]
+    return [(one.id, one.source().code) for one in found]
 
 
 def _content(path: Path, main: str) -> tuple[str, Language | None]:
@@ -85,7 +114,9 @@ def _content(path: Path, main: str) -> tuple[str, Language | None]:
     if path.is_dir():
         return bundled(read_folder(path, Policy.strict().source_bytes), main), "python"
     if path.suffix not in _LANGUAGES:
-        raise UsageError(f"{path} is no folder and no .json, .js or .py file: it does not say what it is written in")
+        raise UsageError(
+            f"{path} is no folder and no .json, .ts, .js or .py file: it does not say what it is written in"
+        )
     try:
         return read_file(str(path), "the file").decode(), _LANGUAGES[path.suffix]
     except UnicodeDecodeError as error:
@@ -117,7 +148,7 @@ def _show_version(version: Version, not_granted: Sequence[str], as_json: bool) -
 
 @command
 @target_argument(metavar="TARGET")
-@store_option
+@own_store_option
 @steps_option
 @tenant_option
 def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool) -> int:
@@ -151,7 +182,7 @@ def check(target: str, store: str, steps: str | None, tenant: str, as_json: bool
 @target_argument(metavar="TARGET")
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every open run that fits.")
-@store_option
+@own_store_option
 @steps_option
 @tenant_option
 def upgrade(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, run, store_option
+from cloche.cli.base import EXIT_NOT_FOUND, EXIT_STORE, command, own_store_option, run
 
 if TYPE_CHECKING:
     from cloche.tenancy import InForce
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     help="Where policies are from: file.py:name or module:name of a Cloche, a Policy, or policies by tenant.",
 )
 @click.option("--policy", "every", is_flag=True, help="List every bound instead: unit, value, default and reason.")
-@store_option
+@own_store_option
 def doctor(app: str | None, every: bool, store: str, as_json: bool) -> int:
     """Look at versions, guests, the cache, the store and the policies in force, and say what is not well.
 
@@ -87,16 +87,18 @@ def _codes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
 def explain(code: str | None, as_json: bool) -> int:
     """Explain an error CODE: what it means, why it happens, what to do. Without CODE: list them.
 
+    Codes of errors come first, then those of problems of a workflow's code, which stand in brackets behind its message.
+
     \b
     Example:
       cloche explain divergence
     """
-    from cloche.cli.explanations import EXPLANATIONS, explanation
+    from cloche.cli.explanations import EXPLANATIONS, PROBLEMS, explanation
     from cloche.cli.output import print_json
     from cloche.text import shown
 
     if code is None:
-        for name in EXPLANATIONS:
+        for name in (*EXPLANATIONS, *PROBLEMS):
             print_json({"code": name}) if as_json else click.echo(name)
         return 0
     text = explanation(code)

@@ -174,6 +174,7 @@ PROBLEMS: dict[str, str] = {
     "bad_function": "A function in a stored graph is not as cloche writes it: store the graph again from its workflow.",
     "bad_graph": "A stored graph is not in the form that `graph.to_json()` writes; the message has the place.",
     "bad_id": "An id is text of 1 to 200 characters, without a slash, without control characters, and no space around it.",
+    "bad_limit": "A limit has a name, a whole number from 1 (`most`) and perhaps a `key`: `Concurrency('gpu', 2)`.",
     "bad_path": "A path names fields that are there: `inputData.a.b`, `state.x`, `steps.ID.field`. The message has the part.",
     "bad_policy": "`min_successes` and `tolerated_failures` are whole numbers that can be met by as many arms as there are.",
     "bad_schema": "A schema is a type or a pydantic model. The message has the annotation that cannot be read as one.",

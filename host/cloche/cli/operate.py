@@ -46,7 +46,11 @@ def filters(function: F) -> F:
     """The options that say which runs are meant."""
     options = (
         click.option(
-            "--status", type=click.Choice([str(one) for one in RunStatus]), help="Only runs with this status."
+            "--status",
+            "statuses",
+            multiple=True,
+            type=click.Choice([str(one) for one in RunStatus]),
+            help="Only runs with this status; may be repeated: any of them.",
         ),
         click.option("--workflow", help="Only runs of this workflow."),
         click.option("--version", help="Only runs of this deployed version."),
@@ -65,9 +69,13 @@ def filters(function: F) -> F:
 
 def query_of(given: dict[str, Any]) -> tuple[RunQuery, str | None]:
     """What the options say, and the text that is looked for; they are taken out of `given`."""
-    names = ("status", "workflow", "version", "since", "until", "error")
+    names = ("workflow", "version", "since", "until", "error")
     query: dict[str, Any] = {name: given.pop(name) for name in names}
-    query |= {"step": given.pop("failed_step"), "tags": tags_of(given.pop("tags"))}
+    query |= {
+        "status": list(given.pop("statuses")),
+        "step": given.pop("failed_step"),
+        "tags": tags_of(given.pop("tags")),
+    }
     if (age := given.pop("age")) is not None:
         from cloche.cli.store import milliseconds
 
@@ -128,7 +136,7 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
     _check_single(query, text, dry_run=dry_run)
 
     async def go_on(client: Client) -> tuple[str, str]:
-        run = await client.retry(run_id, **given)
+        run = await client.retry(run_id, by=user(), **given)
         return run.id, await run.status()
 
     new, status = ask(store, tenant, go_on)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
     from cloche import RunResult, StepResult
     from cloche.client import RunRow
     from cloche.history import Record
+    from cloche.operations.start_requests import NotBegun
     from cloche.operations.why import Why
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "canceled": ("■", "yellow"), "blocked": ("!", "red")}
 VALUE_CHARS_MAX = 300
+_QUOTED = re.compile(r"'(cloche (?:resume|event|cancel|retry|show|worker|upgrade)\b[^']*)'")  # a command in a sentence
+_OF_TENANTS = ("audit", "resume", "event", "cancel", "retry", "show")
 WIDE_CHARS = 120  # from here on a line has room for long paths
 
 
@@ -65,6 +71,25 @@ def print_result(result: RunResult) -> None:
         click.echo(f"to do: {shown(result.blocked['what_to_do'])}", err=True)
 
 
+def pasted(store: str, tenant: str) -> Callable[[str], str]:
+    """What makes commands in a text fit to be pasted: with `--store`, where the environment does not say it, and the tenant."""
+    from click.core import ParameterSource
+
+    from cloche.operations import stores
+
+    source = click.get_current_context().get_parameter_source("store")
+    where = f" --store {quote(stores.shown(store))}" if source is ParameterSource.COMMANDLINE else ""
+
+    def whole(command: str) -> str:
+        whose = f" --tenant {tenant}" if tenant != "default" and command.split()[1] in _OF_TENANTS else ""
+        return f"{command}{'' if '--tenant' in command else whose}{where}"
+
+    def paste(text: str) -> str:
+        return whole(text) if text.startswith("cloche ") else _QUOTED.sub(lambda found: f"'{whole(found[1])}'", text)
+
+    return paste
+
+
 def print_reason(reason: Why) -> None:
     """What is known of why a run does not move, for people: when, which attempt, the error, what was asked, what moves it."""
     if reason.tags:
@@ -86,18 +111,23 @@ def print_reason(reason: Why) -> None:
             click.echo(f"{shown(one.step)} asks: {short(one.payload)}")
         if one.schema is not None:
             click.echo(f"{shown(one.event or one.step)} takes: {short(one.schema)}")
+    if reason.refused is not None:
+        click.echo(f"last answer refused: {shown(reason.refused)}")
     for action in reason.actions:
         if action.command and action.name != "delete":  # nobody looks for that here
             click.echo(f"  {action.description}: {shown(action.command)}")
 
 
-def print_steps(steps: dict[str, StepResult]) -> None:
+def print_steps(steps: dict[str, StepResult], *, is_driven: bool = False) -> None:
+    """`is_driven`: a worker has the run just now, so that a step that runs is at work."""
     width = max((len(name) for name in steps), default=0)
     for name, step in steps.items():
         mark, color = MARKS.get(step.status, ("…", "cyan"))
         took = ""
         if step.started_at and step.ended_at:
             took = f"{(step.ended_at - step.started_at).total_seconds() * 1000:,.0f} ms"
+        elif step.started_at and step.status == RunStatus.RUNNING and is_driven:
+            took = f"for {(datetime.now(UTC) - step.started_at).total_seconds():,.1f} s"
         tries = f"  {step.attempts} attempts" if step.attempts > 1 else ""
         value = (
             shown(str(step.error))
@@ -111,7 +141,10 @@ def print_steps(steps: dict[str, StepResult]) -> None:
 
 
 def record_data(record: Record) -> dict[str, Any]:
-    """A record for JSON: the envelope, and the body as a value."""
+    """A record for JSON: the envelope, the body as it is stored, and `message`: what that says, by name."""
+    from cloche.client.records import by_name
+    from cloche.history.reading import message_of
+
     return {
         "seq": record.seq,
         "kind": record.kind.name.lower(),
@@ -119,6 +152,7 @@ def record_data(record: Record) -> dict[str, Any]:
         "call": record.call,
         "path": record.path,
         "body": record.content(),
+        "message": by_name(message_of(record)),
         "hash": record.hash.hex(),
     }
 
@@ -144,6 +178,7 @@ def record_line(record: Record, *, color: bool = True, chars_max: int | None = N
 
 def _gist(record: Record) -> Any:
     """The part of a body that a reader looks for."""
+    from cloche.client.records import by_name
     from cloche.history import messages, notes
     from cloche.history.reading import message_of
 
@@ -168,7 +203,28 @@ def _gist(record: Record) -> Any:
             return outcome
         case messages.WriteLog(text=text) | messages.CancelRequested(reason=text):
             return text
-    return record.content()
+        case notes.StepLogged(lines=lines, dropped=dropped):
+            return " | ".join([*(text for _, text in lines), *([f"and {dropped} more"] if dropped else [])])
+        case message:
+            content = record.content()
+            return by_name(message) if isinstance(content, list) else content  # a list says nothing to people
+
+
+def not_begun_data(one: NotBegun) -> dict[str, Any]:
+    """As `row_data`, of a run that no worker has begun; `why` is a sentence for people."""
+    asked = moment(one.since)
+    return {
+        "run_id": one.key.run,
+        "tenant": one.key.tenant,
+        "workflow": one.workflow,
+        "status": RunStatus.PENDING,
+        "records": 0,
+        "created_at": asked,
+        "updated_at": asked,
+        "wake_at": None,
+        "blocked": None,
+        "why": one.sentence,
+    }
 
 
 def row_data(row: RunRow) -> dict[str, Any]:

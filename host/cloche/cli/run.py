@@ -17,16 +17,18 @@ from cloche.cli.base import (
     EXIT_NOT_ENDED,
     command,
     json_input,
+    node_steps_option,
+    own_store_option,
     say,
     steps_option,
-    store_option,
     target_argument,
     tell_of_compiling,
     tenant_option,
 )
 from cloche.cli.logs import log_options, set_up
+from cloche.cli.sending import WORKER_LOOK_S, reach_of, sending, sending_options
 from cloche.cli.telemetry import made_metrics, serve_metrics, telemetry_options, watching
-from cloche.status import RESTING, RunStatus
+from cloche.status import FINAL, RESTING, RunStatus
 
 if TYPE_CHECKING:
     from cloche import RunResult
@@ -48,8 +50,10 @@ drain_option = click.option(
     show_default=True,
     help="Seconds that running steps may take to end after Ctrl-C or SIGTERM.",
 )
-_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain")  # what a `Cloche` says itself
+_OF_AN_APP = ("store", "tenant", "engine", "isolation", "drain", "node_steps")  # what a `Cloche` says itself
 UNFINISHED = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUSPENDED, RunStatus.PAUSED, RunStatus.BLOCKED)
+WAITS_S = 2.0  # so long nothing is said of what a run waits for
+OTHERS_NAMED = 5
 ONCE_WAITS_MS = 60_000  # for timers, when a worker is to end by itself
 UNREADABLE = ("divergence", "broken-chain", "history")
 
@@ -57,7 +61,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @command
 @target_argument()
 @click.option("--input", "input_text", default="null", help="JSON, @file, or - for standard input.")
-@store_option
+@own_store_option
 @click.option("--run-id", help="The run's id; starting the same id with the same input again gives that run.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="The run is found by it; may be repeated.")
 @click.option("--deadline", help="By when it must have ended: seconds from now, '8 hours', or an instant as RFC 3339.")
@@ -65,6 +69,7 @@ UNREADABLE = ("divergence", "broken-chain", "history")
 @isolation_option
 @drain_option
 @steps_option
+@node_steps_option
 @tenant_option
 def run(
     target: str,
@@ -77,6 +82,7 @@ def run(
     isolation: str,
     drain: float,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
@@ -88,6 +94,7 @@ def run(
     Example:
       cloche run orders.py:order --input '{"id": "o-1"}' --run-id order-1
       cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
+      cloche run flow.ts:onboarding --steps steps.py --input '[{"id": "o-1"}]'
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.operate import tags_of
@@ -98,17 +105,47 @@ def run(
     found = find_runnable([target], steps)
     workflow = workflow_of(found[0], target)
     value = json_input(input_text, "--input")
-    app = app_of(found, store, tenant, engine_of(engine, isolation), drain)
+    app = app_of(found, store, tenant, engine_of(engine, isolation), drain, node_steps)
 
     async def whole(leaving: Leaving) -> tuple[str, RunResult | None]:
         async with app:
             leaving.watch(app)
+            others, before = await app.moved(), await _stood(app, run_id)
             options: dict[str, Any] = {"run_id": run_id, "tags": tags_of(tags), "deadline": deadline_of(deadline)}
             started = await app.start(workflow, value, **options)
-            return started.id, await _followed(started, leaving.asked, quiet=as_json)
+            _say_begun(started.id, before, others, quiet=as_json or run_id is not None)
+            return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
     where = "" if app in found else f" --store {stores.shown(store)}"
     return run_to_end(whole, app.drain_timeout_s, lambda came: _tell(*came, target, where, as_json))
+
+
+async def _stood(app: Cloche, run_id: str | None) -> str | None:
+    """How the run stands that is to be started; None: there is none of that id."""
+    from cloche.errors import NotFound
+
+    try:
+        return None if run_id is None else await (await app.get(run_id)).status()
+    except NotFound:
+        return None
+
+
+def _say_begun(run: str, before: str | None, others: Sequence[RunRow], *, quiet: bool) -> None:
+    """Which run is followed, and what this process does beside it: on standard error. `quiet`: only what is unexpected, and not
+    the name of a new run, which whoever has given it knows."""
+    from cloche.text import shown
+
+    others = [row for row in others if row.key.run != run]
+    if before in FINAL:
+        say(f"run {shown(run)} has ended already ({before}): nothing ran now; another --run-id begins a new one")
+    elif before is not None:
+        say(f"run {shown(run)} is there already: {before}")
+    elif not quiet:
+        say(f"run {shown(run)}")
+    if others:
+        named = ", ".join(row.id for row in others[:OTHERS_NAMED]) + (" …" if len(others) > OTHERS_NAMED else "")
+        what = "1 open run" if len(others) == 1 else f"{len(others)} open runs"
+        say(f"this process goes on with {what} of the store as well: {named}")
 
 
 def deadline_of(text: str | None) -> float | str | None:
@@ -119,7 +156,14 @@ def deadline_of(text: str | None) -> float | str | None:
         return text
 
 
-def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: CellSource, drain: float) -> Cloche:
+def app_of(
+    found: Sequence[Workflow | Cloche],
+    store: str,
+    tenant: str,
+    engine: CellSource,
+    drain: float,
+    node_steps: str | None = None,
+) -> Cloche:
     """What executes the workflows that targets name; a `Cloche` among them is it itself, as it was made.
 
     Raises:
@@ -127,21 +171,44 @@ def app_of(found: Sequence[Workflow | Cloche], store: str, tenant: str, engine: 
     """
     from cloche import Cloche
     from cloche.errors import UsageError
+    from cloche.operations.stores import is_server
 
     workflows: list[Any] = [one for one in found if not isinstance(one, Cloche)]
     if len(workflows) == len(found):
+        if is_server(store):
+            raise UsageError(
+                f"{store} is a server, which executes its runs itself: start one there with POST "
+                "/v1/workflows/WORKFLOW/runs, or give the store itself, where that is"
+            )
         return Cloche(
-            store, workflows=workflows, tenant=tenant, engine=engine, drain_timeout_s=drain, handle_sigterm=False
+            store,
+            workflows=workflows,
+            steps=further_steps(node_steps),
+            tenant=tenant,
+            engine=engine,
+            drain_timeout_s=drain,
+            handle_sigterm=False,
         )
     if len(found) > 1:
         raise UsageError("a target that is a Cloche stands alone: it says itself which workflows it has")
     context = click.get_current_context()
     own = [name for name in _OF_AN_APP if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if own:
-        raise UsageError(f"--{own[0]} says what the target, a Cloche, says itself: leave it out, or name a workflow")
+        raise UsageError(
+            f"--{own[0].replace('_', '-')} says what the target, a Cloche, says itself: leave it out, or name a workflow"
+        )
     [app] = found
     assert isinstance(app, Cloche)
     return app
+
+
+def further_steps(node_steps: str | None) -> list[Any]:
+    """Those of a JavaScript file, if one is named."""
+    if node_steps is None:
+        return []
+    from cloche import NodeSteps
+
+    return [NodeSteps(node_steps)]
 
 
 def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: bool) -> int:
@@ -163,14 +230,15 @@ def _tell(id: str, result: RunResult | None, target: str, where: str, as_json: b
     return code
 
 
-async def _followed(run: Run, stop: asyncio.Event, *, quiet: bool) -> RunResult | None:
+async def _followed(app: Cloche, run: Run, stop: asyncio.Event, *, quiet: bool) -> RunResult | None:
     """Print what happens until the run ends; None when the user or the system asked us to leave."""
-    show = asyncio.create_task(_show_progress(run)) if not quiet and sys.stderr.isatty() else None
+    follow = None if quiet else _show_progress(run) if sys.stderr.isatty() else _say_waits(app, run)
+    show = asyncio.create_task(follow) if follow is not None else None
     result, left = asyncio.create_task(run.result()), asyncio.create_task(stop.wait())
     await asyncio.wait({result, left}, return_when=asyncio.FIRST_COMPLETED)
     left.cancel()
     if show is not None:
-        if result.done():
+        if result.done() and sys.stderr.isatty():
             await show
         show.cancel()
     if not result.done():
@@ -179,10 +247,28 @@ async def _followed(run: Run, stop: asyncio.Event, *, quiet: bool) -> RunResult 
     return result.result()
 
 
+async def _say_waits(app: Cloche, run: Run) -> None:
+    """Where nobody watches a terminal: each thing that the run waits for, when that has lasted for some seconds."""
+    from cloche.cli.output import moment
+    from cloche.errors import ClocheError
+    from cloche.text import shown
+
+    said = None
+    while True:
+        await asyncio.sleep(WAITS_S)
+        try:
+            reason = await app.why(run.id)
+        except ClocheError:  # it is about to end, or the store does not answer: that is told elsewhere
+            continue
+        if reason.kind in ("timer", "retry", "event", "child", "queued") and (reason.kind, reason.since) != said:
+            said = reason.kind, reason.since
+            until = f", until {moment(reason.until)}" if reason.until is not None else ""
+            say(f"run {shown(run.id)} waits: {shown(reason.sentence)}{until}")
+
+
 async def _show_progress(run: Run) -> None:
     from cloche.cli.output import record_line
 
-    click.secho(f"run {run.id}", dim=True, err=True)
     async for record in run.stream():
         if record.kind.name not in ("RUN_CREATED", "ATTEMPT_STARTED", "ATTEMPT_SENT"):
             click.echo(record_line(record), err=True)
@@ -210,63 +296,74 @@ def _exit_code(result: RunResult) -> int:
 
 @command
 @target_argument("targets", nargs=-1, required=True)
-@store_option
+@own_store_option
 @click.option(
     "--once",
     is_flag=True,
     help="End when nothing is left to do: what waits for somebody, or for a time more than a minute away, is left.",
 )
 @click.option("--metrics", metavar="[HOST:]PORT", help="Where Prometheus reads the metrics of this worker.")
+@sending_options
 @telemetry_options
 @isolation_option
 @drain_option
 @log_options
 @steps_option
+@node_steps_option
 @tenant_option
 def worker(
     targets: tuple[str, ...],
     store: str,
     once: bool,
     metrics: str | None,
+    webhook_hosts: tuple[str, ...],
+    to_loopback: bool,
+    no_webhooks: bool,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
     log_format: str,
     verbose: int,
     steps: str | None,
+    node_steps: str | None,
     tenant: str,
     as_json: bool,
 ) -> int:
     """Recover and continue the unfinished runs of a store, and wait for more. Several workers share a store.
 
-    The TARGETs bring the steps; each run goes on under the code it began with. SIGTERM and Ctrl-C drain: running steps
-    end and are recorded. A second one does not wait.
+    The TARGETs bring the steps; each run goes on under the code it began with. It sends webhooks, too.
+    SIGTERM and Ctrl-C drain: running steps end and are recorded. A second one does not wait.
 
     \b
     Example:
       cloche worker orders.py:order --store orders.db
       cloche worker app.py:app --once
       cloche worker app.py:app --log-format json -v
+      cloche worker flow.ts:onboarding --steps steps.py
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable
 
-    found = find_runnable(targets, steps)
+    found, reach = find_runnable(targets, steps), reach_of(webhook_hosts, to_loopback, no_webhooks or once)
     set_up(log_format, verbose)
-    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain)
+    app = app_of(found, store, tenant, engine_of("sandbox", isolation), drain, node_steps)
     app.observers += watching()
-    if metrics is not None:
-        app.observers.append(made := made_metrics(store, metrics_of_tenants))
-        serve_metrics(made, metrics)
+    _show_metrics(app, store, metrics, metrics_of_tenants)
 
     async def whole(leaving: Leaving) -> int:
-        async with app:
+        async with app, sending(app, reach, look_s=WORKER_LOOK_S):
             leaving.watch(app)
             taken = await app.moved()  # from here on they are counted: one may end before the first look
             await app.prewarm()
             return await _work(app, leaving.asked, taken, once=once, as_json=as_json)
 
     return run_to_end(whole, app.drain_timeout_s, lambda code: code)
+
+
+def _show_metrics(app: Cloche, store: str, address: str | None, of_tenants: int) -> None:
+    if address is not None:
+        app.observers.append(made := made_metrics(store, of_tenants))
+        serve_metrics(made, address)
 
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:

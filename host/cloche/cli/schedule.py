@@ -65,7 +65,10 @@ def schedule(action: str, id: str | None, workflow: str | None, tenant: str, sto
         if workflow is None:
             raise UsageError("say which workflow it begins: cloche schedule put ID WORKFLOW --cron '30 2 * * *'")
         options = _times(given)
-        _print(ask(store, tenant, lambda client: client.schedules.put(id, workflow, by=user(), **options)), as_json)
+        made, warning = ask(store, tenant, lambda client: _put(client, id, workflow, options))
+        _print(made, as_json)
+        if warning is not None:
+            say(warning)
     elif action == "show":
         _show(*ask(store, tenant, lambda client: _shown(client, id, given["limit"])), as_json)
     elif action == "pause":
@@ -107,6 +110,17 @@ def _times(given: Mapping[str, Any]) -> dict[str, Any]:
         "catch_up_max": given["catch_up_max"],
         "jitter_s": (lasts["jitter"] or timedelta()).total_seconds(),
     }
+
+
+async def _put(client: Client, id: str, workflow: str, options: dict[str, Any]) -> tuple[ScheduleInfo, str | None]:
+    """The schedule, and what keeps it from beginning runs as things stand."""
+    made = await client.schedules.put(id, workflow, by=user(), **options)
+    if workflow in {name for one in await client.startable() for name in (one.id, *one.versions)}:
+        return made, None
+    return (
+        made,
+        f"warning: nobody has workflow '{workflow}' now: its runs wait for a worker that has it, or for a deploy",
+    )
 
 
 async def _listed(client: Client) -> list[ScheduleInfo]:

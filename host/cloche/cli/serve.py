@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, say, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.base import command, own_store_option, say, steps_option, target_argument, tenant_option
 from cloche.cli.logs import log_options, set_up
 from cloche.cli.run import app_of, drain_option, engine_of, isolation_option
+from cloche.cli.sending import reach_of, sending, sending_options
 from cloche.cli.telemetry import made_metrics, telemetry_options, watching
 
 if TYPE_CHECKING:
@@ -29,19 +30,10 @@ LOCAL_RATES: Any = {
 
 @command
 @target_argument("targets", nargs=-1)
-@store_option
+@own_store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=4700, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option(
-    "--webhook-host",
-    "webhook_hosts",
-    multiple=True,
-    metavar="HOST",
-    help="Send webhooks to this host alone; .example.com is all below it. May be given several times.",
-)
-@click.option(
-    "--webhooks-to-loopback", "to_loopback", is_flag=True, help="Send webhooks to this machine too, for tests."
-)
+@sending_options
 @telemetry_options
 @isolation_option
 @drain_option
@@ -55,6 +47,7 @@ def serve(
     port: int,
     webhook_hosts: tuple[str, ...],
     to_loopback: bool,
+    no_webhooks: bool,
     metrics_of_tenants: int,
     isolation: str,
     drain: float,
@@ -76,10 +69,9 @@ def serve(
     from cloche.cli.leaving import run_to_end
     from cloche.cli.targets import find_runnable
     from cloche.client import Client
-    from cloche.operations.reach import Reach
 
     client: Client | Cloche = Client(store, tenant=tenant)
-    metrics, reach = made_metrics(store, metrics_of_tenants), Reach(webhook_hosts, to_loopback)
+    metrics, reach = made_metrics(store, metrics_of_tenants), reach_of(webhook_hosts, to_loopback, no_webhooks)
     found = find_runnable(targets, steps) if targets else []
     set_up(log_format, verbose)
     if targets:
@@ -98,7 +90,7 @@ async def _serve(
     host: str,
     port: int,
     leaving: Leaving,
-    reach: Reach,
+    reach: Reach | None,
     metrics: Metrics,
     *,
     as_json: bool,
@@ -108,7 +100,7 @@ async def _serve(
     from cloche.client import Cloche
     from cloche.http.server import Server
 
-    async with client, http.deliveries(client, reach):
+    async with client, sending(client, reach):
         if isinstance(client, Cloche):
             leaving.watch(client)
         with contextlib.closing(Server(host, port)) as server:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, key_of, look, steps_option, store_option, target_argument, tenant_option
+from cloche.cli.base import (
+    ask,
+    command,
+    key_of,
+    look,
+    own_store_option,
+    steps_option,
+    store_option,
+    target_argument,
+    tenant_option,
+)
 from cloche.cli.operate import filters, query_of
 
 if TYPE_CHECKING:
     from cloche.client import Client, RunRow
     from cloche.history import Record
     from cloche.operations.finding import RunList
+    from cloche.operations.start_requests import NotBegun
     from cloche.operations.timing import StepStory
     from cloche.operations.view import RunView
     from cloche.operations.why import Why
@@ -64,7 +77,7 @@ def codegen(target: str, with_map: bool, steps: str | None, as_json: bool) -> No
 def runs(
     store: str, limit: int, cursor: str | None, all_tenants: bool, tenant: str, as_json: bool, **given: Any
 ) -> None:
-    """List runs, newest first.
+    """List runs, newest first; before them those that no worker has begun, with what they wait for.
 
     \b
     Examples:
@@ -78,12 +91,16 @@ def runs(
     where = shown(stores.shown(store))  # without a password
     query, text = query_of(given)
 
-    async def found(client: Client) -> tuple[RunList, Sequence[str]]:
+    async def found(client: Client) -> tuple[Sequence[NotBegun], RunList, Sequence[str]]:
         page = await client.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
-        return page, () if all_tenants else await client.other_tenants()
+        early: Sequence[NotBegun] = ()
+        if cursor is None:
+            early = await client.not_begun(text=text, all_tenants=all_tenants, limit=limit, **query)
+        return early, page, () if all_tenants else await client.other_tenants()
 
-    page, others = ask(store, tenant, found)
-    if not page:
+    early, page, others = ask(store, tenant, found)
+    _print_not_begun(early, with_tenant=all_tenants, as_json=as_json)
+    if not page and not early:
         such = " such" if query or text else ""
         whose = "" if all_tenants else f" of tenant {shown(tenant)}"
         click.echo(f"there are no{such} runs{whose} in {where}", err=True)
@@ -96,6 +113,19 @@ def runs(
         click.echo(f"there may be more: --cursor {page.next}", err=True)
     if others:
         click.echo(f"other tenants have runs here too ({', '.join(map(shown, others))}): --all-tenants", err=True)
+
+
+def _print_not_begun(early: Sequence[NotBegun], *, with_tenant: bool, as_json: bool) -> None:
+    from cloche.cli.output import not_begun_data, print_json
+    from cloche.text import shown
+
+    for one in early:
+        if as_json:
+            print_json(not_begun_data(one))
+            continue
+        click.secho(f"… {'pending':9}", fg="cyan", nl=False)
+        whose = f" {shown(one.key.tenant):12}" if with_tenant else ""
+        click.echo(f"{whose} {one.id:30}  {shown(one.workflow):20}  {shown(one.sentence)}")
 
 
 def _print_row(row: RunRow, *, with_tenant: bool) -> None:
@@ -115,13 +145,13 @@ def _print_row(row: RunRow, *, with_tenant: bool) -> None:
 @store_option
 @tenant_option
 def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
-    """Show one run: why it is not moving, its steps, their times, its result.
+    """Show one run: why it is not moving and what moves it, its steps, their times, its result.
 
     \b
     Example:
       cloche show order-1
     """
-    from cloche.cli.output import print_json, print_reason, print_result, print_steps
+    from cloche.cli.output import pasted, print_json, print_reason, print_result, print_steps
     from cloche.cli.times import print_stories
     from cloche.text import shown
 
@@ -129,19 +159,25 @@ def show(run_id: str, store: str, tenant: str, as_json: bool) -> int:
         return await client.view(run_id), await client.why(run_id), await client.timing(run_id)
 
     seen, reason, told = ask(store, tenant, looked)
-    result = seen.result
+    result, paste = seen.result, pasted(store, tenant)
+    reason = replace(reason, actions=[replace(one, command=paste(one.command)) for one in reason.actions])
     if as_json:
         whole = seen.to_data() if seen.records else _not_begun(seen)
         print_json({**whole, "reason": reason.to_data(), "timing": [one.to_data() for one in told]})
         return 0
-    click.echo(shown(seen.why))
+    click.echo(paste(shown(seen.why)))
     print_reason(reason)
     if not seen.records:
         return 0
     if seen.on_their_way:
         click.echo(shown(f"on its way: {', '.join(seen.on_their_way)}; a worker that has the run takes it"))
-    click.echo(f"workflow {result.workflow_id}, {seen.records} records")
-    print_steps(result.steps)
+    if result.status == "canceled":
+        click.echo(f"  See who has canceled it: {paste(f'cloche audit --run {quote(run_id)}')}")
+    code = (
+        f", version {shown(reason.version)}" if reason.version else f", code {reason.code[:12]}" if reason.code else ""
+    )
+    click.echo(f"workflow {shown(result.workflow_id)}{code}, {seen.records} records")
+    print_steps(result.steps, is_driven=reason.kind == "step")
     print_stories(told)
     if result.status in ("success", "failed"):
         print_result(result)
@@ -205,7 +241,7 @@ async def _print_log(
     "--format", "form", type=click.Choice(["text", "mermaid", "json", "svg"]), default="text", show_default=True
 )
 @click.option("--run", "run_id", metavar="RUN", help="Show in the SVG how far this run is.")
-@store_option
+@own_store_option
 @tenant_option
 @steps_option
 def graph(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from cloche.cli.base import command, look, read_file, store_option
+from cloche.cli.base import command, look, own_store_option, read_file
 
 
 @command
 @click.option("--key", metavar="FILE", help="The private key, as PEM.")
 @click.option("-o", "--output", metavar="FILE", help="Where to write the signed heads.")
 @click.option("--new-key", metavar="FILE", help="Make a key there, and the public one in FILE.pub; nothing is signed.")
-@store_option
+@own_store_option
 def sign(key: str | None, output: str | None, new_key: str | None, store: str, as_json: bool) -> None:
     """Sign the heads of all runs: kept elsewhere, they tell a history that was rewritten or put back.
 

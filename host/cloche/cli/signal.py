@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import ask, command, json_input, store_option, tenant_option
+from cloche.cli.base import ask, command, json_input, store_option, tenant_option, user
 from cloche.errors import UsageError
 
 if TYPE_CHECKING:
     from cloche.client import Client
 
-data_option = click.option("--data", default="null", help="JSON, @file, or - for standard input.")
+data_option = click.option("--data", help="JSON, @file, or - for standard input; without it null.")
 key_option = click.option(
     "--key", "key", help="The same KEY again for this run is the same request: it is accepted once."
 )
@@ -27,7 +27,9 @@ key_option = click.option(
 @click.option("--hook", metavar="TOKEN", help="In place of RUN: whichever waits with the hook that has this token.")
 @click.option("--step", help="Which suspended step: its id or path; not needed if there is one.")
 @click.option("--label", help="Which suspended step: a label it gave itself.")
-@click.option("--index", type=click.IntRange(0), help="Which item of a foreach; without it all of them.")
+@click.option(
+    "--index", "foreach_index", type=click.IntRange(0), help="Which item of a foreach; without it all of them."
+)
 @data_option
 @key_option
 @store_option
@@ -35,23 +37,23 @@ key_option = click.option(
 def resume(
     run_id: str | None,
     hook: str | None,
-    step: str | None,
-    label: str | None,
-    index: int | None,
-    data: str,
+    data: str | None,
     key: str | None,
     store: str,
     tenant: str,
     as_json: bool,
+    **named: Any,
 ) -> None:
     """Give a suspended RUN, or the one that waits with a hook, the data it waits for.
+
+    Data that does not fit what the step asks for is refused, with the place ('cloche show RUN' prints what it takes).
 
     \b
     Example:
       cloche resume order-1 --step approve --data '{"ok": true}'
     """
-    value = json_input(data, "--data")
-    if hook is not None and (run_id, step, label, index) == (None, None, None, None):
+    value = None if data is None else json_input(data, "--data")
+    if hook is not None and run_id is None and set(named.values()) == {None}:
         _resume_hook(hook, value, key, store, tenant, as_json)
         return
     if run_id is None or hook is not None:
@@ -59,7 +61,7 @@ def resume(
 
     async def leave(client: Client) -> tuple[list[str] | None, Sequence[str]]:
         paths = await client.request_resume(
-            run_id, step=step, label=label, foreach_index=index, resume_data=value, idempotency_key=key
+            run_id, resume_data=value, idempotency_key=key, is_given=data is not None, by=user(), **named
         )
         return paths, await client.workers()
 
@@ -67,7 +69,15 @@ def resume(
     if paths is None:
         _say_accepted(run_id, key, as_json)
     else:
-        _say(store, run_id, workers, as_json, f"data for {', '.join(paths)}", resumed=paths)
+        what = "data" if data is not None else "null (no --data was given)"
+        _say(
+            store,
+            run_id,
+            workers,
+            as_json,
+            f"{what} for {', '.join(paths)}" if paths else "leave to go on",
+            resumed=paths,
+        )
 
 
 @command
@@ -82,7 +92,7 @@ def resume(
 def event(
     run_id: str,
     name: str,
-    data: str,
+    data: str | None,
     error: str | None,
     heartbeat: bool,
     key: str | None,
@@ -96,7 +106,7 @@ def event(
     Example:
       cloche event order-1 paid --data '{"amount": 3}'
     """
-    value = json_input(data, "--data")
+    value = None if data is None else json_input(data, "--data")
     if (value is not None) + (error is not None) + heartbeat > 1:
         raise UsageError("give one of --data, --error and --heartbeat")
 
@@ -104,7 +114,7 @@ def event(
         if heartbeat:
             await client.heartbeat_event(run_id, name)
             return True, await client.workers()
-        is_new = await client.send_event(run_id, name, value, error=error, idempotency_key=key)
+        is_new = await client.send_event(run_id, name, value, error=error, idempotency_key=key, by=user())
         return is_new, await client.workers()
 
     is_new, workers = ask(store, tenant, leave)
@@ -144,7 +154,7 @@ def cancel(run_id: str, store: str, tenant: str, as_json: bool) -> None:
         status = await run.status()
         if status in FINAL and status != "canceled":
             raise NotSuspended(f"run {run_id} has ended already: {status}", run_id=run_id, suspended=[])
-        await run.cancel()
+        await client.cancel(run_id, by=user())
         return await client.workers()
 
     workers = ask(store, tenant, leave)

@@ -20,6 +20,7 @@ from cloche.cli.base import (
     key_of,
     look,
     opened_file,
+    own_store_option,
     read_file,
     steps_option,
     store_option,
@@ -41,7 +42,7 @@ PROGRESS_EVERY_S = 1.0
 
 @command
 @click.argument("run_id", metavar="RUN")
-@store_option
+@own_store_option
 @click.option("--with", "target", metavar="TARGET", help="Replay on today's code of TARGET, not on the run's own.")
 @steps_option
 @tenant_option
@@ -103,7 +104,7 @@ def _show_replay(report: ReplayReport, run_id: str, as_json: bool) -> None:
 @click.option("--deep", is_flag=True, help="Replay too, and compare the states that checkpoints hold.")
 @click.option("--heads", metavar="FILE", help="Compare with heads that 'cloche sign' wrote; needs --public-key.")
 @click.option("--public-key", metavar="FILE", help="The key that the heads were signed with, as PEM.")
-@store_option
+@own_store_option
 @tenant_option
 def verify(
     run_id: str | None, deep: bool, heads: str | None, public_key: str | None, store: str, tenant: str, as_json: bool
@@ -220,7 +221,7 @@ def _export_all(store: str, output: str, tenant: str | None, as_json: bool) -> i
     is_flag=True,
     help="Its code is the host's own; else it is its tenant's, unless the store has it already.",
 )
-@store_option
+@own_store_option
 def import_(file: str, any_limits: bool, own_code: bool, store: str, as_json: bool) -> int | None:
     """Put exported runs into a store, after checking every record. A run that is there already is left alone.
 
@@ -295,7 +296,7 @@ class Progress:
 
 @command
 @target_argument("file")
-@store_option
+@own_store_option
 def backup(file: str, store: str, as_json: bool) -> None:
     """Copy the store to a new FILE while it is used: one moment of it, verified.
 

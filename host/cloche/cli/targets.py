@@ -1,4 +1,4 @@
-"""Finding what a command-line TARGET names: `file.py:name`, `package.module:name`, or a graph's `.json`.
+"""Finding what a command-line TARGET names: `file.py:name`, `package.module:name`, `flow.ts:name`, or a graph's `.json`.
 
 A name is that of a workflow, or of a `Cloche`, which says itself what it executes and where.
 """
@@ -50,8 +50,11 @@ def find_workflows(file: str) -> list[Workflow]:
     Raises:
         TargetError: there is no such file, it raised when it was imported, or it defines none.
     """
-    from cloche.client import Workflow
+    from cloche.client import Workflow, load_bundle
+    from cloche.operations.typescript import is_script
 
+    if is_script(file):
+        return list(load_bundle(file).workflows)
     module = _module(file, file, {})
     found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow) and value.committed}
     if not found:
@@ -86,6 +89,11 @@ def _runnable(target: str, steps: str | None, modules: Modules) -> Workflow | Cl
 
     if target.endswith(".json"):
         return _from_json(Path(target), steps, modules)
+    from cloche.operations.typescript import is_script
+
+    place, _, name = target.rpartition(":")
+    if is_script(place or name):
+        return _scripted(place or name, name if place else None, steps, modules)
     found: Workflow | Cloche = _found(target, "workflow", Workflow, Cloche, modules=modules)
     if not isinstance(found, Cloche) and not found.committed:
         raise TargetError(f"{target} is a workflow that is not committed: end it with .commit()", target=target)
@@ -117,6 +125,20 @@ def find_steps(place: str, modules: Modules) -> dict[str, Step]:
 
     module = _module(place, place, modules)
     return {value.id: value for value in vars(module).values() if isinstance(value, Step)}
+
+
+def _scripted(place: str, name: str | None, steps: str | None, modules: Modules) -> Workflow:
+    """A workflow of a TypeScript or JavaScript file, with the steps that a file of Python has for it."""
+    from cloche.client import load_bundle
+
+    bundle = load_bundle(place)
+    try:
+        found = bundle.workflow(name)
+    except TargetError as error:
+        raise TargetError(f"{place}: {error.message}", target=place) from None
+    if steps is not None:
+        found.steps = {step.id: step for step in bundle.with_steps(vars(_module(steps, steps, modules)))}
+    return found
 
 
 def _from_json(file: Path, steps: str | None, modules: Modules) -> Workflow:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloche.cli.base import command, look, say, store_option, user
+from cloche.cli.base import command, key_of, look, own_store_option, say, user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ ACTS = ("suspend", "reinstate", "quarantine", "release", "list")
 @click.argument("tenant", metavar="[TENANT]", required=False)
 @click.option("--version", help="Which of its versions: for quarantine and release.")
 @click.option("--reason", default="", help="Why, for whoever meets it: for suspend and quarantine.")
-@store_option
+@own_store_option
 def tenant(act: str, tenant: str | None, version: str | None, reason: str, store: str, as_json: bool) -> None:
     """Hold a TENANT back (suspend), or one version of its code (quarantine), let it go on (reinstate, release), or list.
 
@@ -64,17 +64,26 @@ def tenant(act: str, tenant: str | None, version: str | None, reason: str, store
 
 @command
 @click.option("--tenant", help="Only what was done to this tenant.")
+@click.option(
+    "--run", "run_id", metavar="RUN", help="Only what was done to this run, of --tenant or the tenant 'default'."
+)
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
-@store_option
-def audit(tenant: str | None, limit: int, store: str, as_json: bool) -> None:
-    """What was deployed, denied, changed and done by operators, the newest first.
+@own_store_option
+def audit(tenant: str | None, run_id: str | None, limit: int, store: str, as_json: bool) -> None:
+    """Who has done what: deployed, held back, canceled, resumed, retried, deleted; and what was denied. The newest first.
 
     \b
-    Example:
+    Examples:
       cloche audit --tenant acme
+      cloche audit --run order-1
     """
     from cloche.history.ids import tenant_id
+    from cloche.operations import acts
 
+    if run_id is not None:
+        key = key_of(run_id, tenant or "default")
+        _entries(look(store, lambda found: acts.acts_on(found, key.tenant, key.run, limit)), as_json)
+        return
     _entries(look(store, lambda found: found.audit_log(tenant_id(tenant) if tenant else None, limit=limit)), as_json)
 
 

@@ -9,25 +9,12 @@ import click
 
 from cloche.cli.base import ask, command, store_option, tenant_option
 from cloche.cli.operate import Moment
+from cloche.text import duration
 
 if TYPE_CHECKING:
     from cloche.operations.timing import Spread, StepStory, TopReport
 
 NOT_SUCCESS = ("failed", "lost", "abandoned")
-
-
-def duration(ms: int) -> str:
-    """As somebody says it: 12 ms, 3.4 s, 5 min 20 s, 3 h 5 min, 2 d 4 h."""
-    if ms < 1_000:
-        return f"{ms} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f} s"
-    seconds = ms // 1000
-    for whole, part, names in ((86_400, 3_600, "d h"), (3_600, 60, "h min"), (60, 1, "min s")):
-        if seconds >= whole:
-            first, second = names.split()
-            return f"{seconds // whole} {first} {seconds % whole // part} {second}"
-    raise AssertionError("60 s and more are minutes")
 
 
 def print_stories(stories: Sequence[StepStory]) -> None:

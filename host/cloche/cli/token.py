@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, look, say, store_option, user
+from cloche.cli.base import command, look, own_store_option, say, user
 
 if TYPE_CHECKING:
     from cloche.operations.stores import Store
@@ -23,7 +23,7 @@ ROLES = click.Choice(["worker", "viewer", "operator", "admin"])
 @click.option("--role", type=ROLES, default="viewer", show_default=True, help="What it lets its holder do.")
 @click.option("--label", default="", help="What it is for.")
 @click.option("--expires", metavar="TIME", help="For how long it is valid: 12h, 30d, 8w. Without: until it is revoked.")
-@store_option
+@own_store_option
 def token(
     action: str,
     id: str | None,

@@ -10,20 +10,29 @@ from cloche.cli.base import ask, command, key_of, look, say, store_option
 
 if TYPE_CHECKING:
     from cloche.client import RunRow, Usage
-    from cloche.operations.stores import Metered, Store
+    from cloche.operations.stores import Metered, Store, Stored
 
 
 @command
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--tenant", help="Only this tenant; for a RUN: whose it is.")
+@click.option(
+    "--stored", is_flag=True, help="What lies in the store now, in runs and bytes: it goes through all of them."
+)
 @store_option
-def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> None:
+def usage(run_id: str | None, tenant: str | None, stored: bool, store: str, as_json: bool) -> None:
     """What tenants have used, or one RUN: fuel, time, memory, events, steps, tries, log. The sums have deleted runs in them.
 
+    How large a tenant is now says --stored.
+
     \b
-    Example:
+    Examples:
       cloche usage --tenant acme
+      cloche usage --tenant acme --stored
     """
+    if stored:
+        _print_stored(store, tenant, as_json)
+        return
     from cloche.history.ids import DEFAULT_TENANT
     from cloche.operations import replay
     from cloche.text import shown
@@ -44,6 +53,28 @@ def usage(run_id: str | None, tenant: str | None, store: str, as_json: bool) -> 
         say("nobody has used anything: there were no runs" + (f" of tenant {shown(tenant)}" if tenant else ""))
     for one in tenants:
         _show({"tenant": one.tenant, "runs": one.runs}, one.usage, as_json)
+
+
+def _print_stored(store: str, tenant: str | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cloche.cli.output import print_json
+    from cloche.history.ids import tenant_id
+    from cloche.text import shown
+
+    async def of_all(found: Store) -> list[tuple[str, Stored]]:
+        names = [one.tenant for one in await found.usage(tenant_id(tenant) if tenant is not None else None)]
+        return [(name, await found.stored(name)) for name in names]
+
+    for name, one in look(store, of_all):
+        whole = one.log_bytes + one.code_bytes + one.checkpoint_bytes
+        if as_json:
+            print_json({"tenant": name, **asdict(one), "bytes": whole})
+            continue
+        click.echo(
+            f"{shown(name)}  {whole:,} bytes  {one.runs:,} runs ({one.open_runs:,} open, {one.blocked_runs:,} blocked)  "
+            f"{one.log_bytes:,} of logs  {one.code_bytes:,} of code  {one.checkpoint_bytes:,} of checkpoints"
+        )
 
 
 def _show(of: dict[str, Any], used: Usage, as_json: bool) -> None:

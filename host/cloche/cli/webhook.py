@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloche.cli.base import command, look, say, store_option, tenant_option, user
+from cloche.cli.base import command, look, own_store_option, say, tenant_option, user
 
 if TYPE_CHECKING:
     from cloche.operations.stores import Store
@@ -23,20 +23,22 @@ STOPS = click.Choice(["success", "failed", "canceled", "suspended", "waiting"])
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option("--to", "url", metavar="URL", help="Where it is sent, when runs stop.")
 @click.option("--on", "stops", multiple=True, type=STOPS, help="What it is told of. Without: all but waiting.")
+@click.option("--steps", "steps", multiple=True, metavar="STEP", help="Attempts of this remote step are pushed there.")
 @click.option("--from", "form", type=FORMS, help="It is received, and signed in this form.")
 @tenant_option
-@store_option
+@own_store_option
 def webhook(
     action: str,
     name: str | None,
     url: str | None,
     stops: tuple[str, ...],
+    steps: tuple[str, ...],
     form: str | None,
     tenant: str,
     store: str,
     as_json: bool,
 ) -> None:
-    """Tell others when runs stop (--to), and take what others sign (--from), over HTTP.
+    """Tell others when runs stop (--to), push attempts of remote steps (--to, --steps), and take what others sign (--from).
 
     What is sent is signed (Standard Webhooks) with a secret that put prints; 'cloche serve' sends it. What is received goes to
     the run that waits with a hook whose token begins with the NAME and a colon; the secret of its sender is in
@@ -45,6 +47,7 @@ def webhook(
     \b
     Example:
       cloche webhook put ops --to https://ops.example.com/cloche --on failed
+      cloche webhook put resizer --to https://pictures.example.com/steps --steps resize
       CLOCHE_WEBHOOK_SECRET=… cloche webhook put github --from github
       cloche webhook deliveries ops
     """
@@ -58,7 +61,7 @@ def webhook(
     if action == "put":
         if (url is None) == (form is None):
             raise UsageError("say where it is sent, --to URL, or in which form it is received, --from FORM")
-        row = look(store, lambda found: _put(found, tenant, name, url, form, stops), must_exist=False)
+        row = look(store, lambda found: _put(found, tenant, name, url, form, stops, steps), must_exist=False)
         _print_put(row, as_json)
     elif action == "delete":
         look(store, lambda found: _forget(found, tenant, name))
@@ -68,13 +71,21 @@ def webhook(
 
 
 async def _put(
-    store: Store, tenant: str, name: str, url: str | None, form: str | None, stops: tuple[str, ...]
+    store: Store,
+    tenant: str,
+    name: str,
+    url: str | None,
+    form: str | None,
+    stops: tuple[str, ...],
+    steps: tuple[str, ...],
 ) -> WebhookRow:
     from cloche.operations import stores, webhooks
 
-    secret = os.environ.get(SECRET)
-    told: dict[str, Any] = {"form": form, "secret": secret} if form else {"url": url, "secret": secret}
-    return await webhooks.put(store, tenant, name, stops=stops or None, now=stores.now(), by=user(), **told)
+    told: dict[str, Any] = {"secret": os.environ.get(SECRET), "steps": steps or None, "stops": stops or None}
+    told |= {"form": form} if form else {"url": url}
+    if steps and form is None:
+        told["form"] = webhooks.STEPS
+    return await webhooks.put(store, tenant, name, now=stores.now(), by=user(), **told)
 
 
 async def _forget(store: Store, tenant: str, name: str) -> None:
@@ -95,8 +106,15 @@ def _list(store: str, tenant: str, as_json: bool) -> None:
         if as_json:
             print_json(_data(row))
         else:
-            what = f"to {row.url} on {', '.join(row.stops)}" if row.url else f"from {row.form}"
-            click.echo(f"{row.name:20}  {what}")
+            click.echo(f"{row.name:20}  {_what(row)}")
+
+
+def _what(row: WebhookRow) -> str:
+    from cloche.operations import webhooks
+
+    if row.form == webhooks.STEPS:
+        return f"to {row.url} for steps {', '.join(sorted(webhooks.steps_of(row)))}"
+    return f"to {row.url} on {', '.join(row.stops)}" if row.url else f"from {row.form}"
 
 
 def _deliveries(store: str, tenant: str, name: str, as_json: bool) -> None:
@@ -121,8 +139,12 @@ def _deliveries(store: str, tenant: str, name: str, as_json: bool) -> None:
 
 
 def _data(row: WebhookRow) -> dict[str, Any]:
+    from cloche.operations import webhooks
+
     shown: dict[str, Any] = {"name": row.name, "tenant": row.tenant, "form": row.form}
-    return {**shown, "url": row.url, "stops": list(row.stops)}
+    is_receiver = row.form == webhooks.STEPS
+    steps = sorted(webhooks.steps_of(row)) if is_receiver else []
+    return {**shown, "url": row.url, "stops": [] if is_receiver else list(row.stops), "steps": steps}
 
 
 def _print_put(row: WebhookRow, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What users hold: `Client` and `Cloche`, the handles of tenants and runs, and workflows that can be run."""
 
 from cloche.client.building import WorkflowBuilder, create_workflow
+from cloche.client.bundles import LoadedBundle, load_bundle
 from cloche.client.client import Client, TenantRuns
 from cloche.client.cloche import Cloche
 from cloche.client.evaluation import Evaluation, Problem
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluation",
     "FailureGroup",
     "FiringInfo",
+    "LoadedBundle",
     "Problem",
     "Run",
     "RunRecord",
@@ -36,6 +38,7 @@ __all__ = [
     "clone_workflow",
     "create_workflow",
     "from_mastra",
+    "load_bundle",
     "load_workflow",
     "workflow",
 ]

@@ -126,6 +126,6 @@ def create_workflow(*, id: str, **options: Any) -> WorkflowBuilder[Any, Any, Any
     """Begin a workflow: `create_workflow(id=…, input_schema=…, output_schema=…).then(a).commit()`.
 
     Options are those of `cloche_codegen.Workflow`: schemas, description, metadata, retry_config, guest, mode,
-    execution_engine, validate_inputs, validate_outputs.
+    execution_engine, validate_inputs, validate_outputs, concurrency, rate_limit.
     """
     return codegen.create_workflow(id=id, workflow_class=WorkflowBuilder, **options)

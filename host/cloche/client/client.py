@@ -126,11 +126,12 @@ class Client(Runs):
         of = Runs(self._opened, tenant or self._tenant)
         if after is None:
             return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
-        if text or all_tenants or cursor or query.keys() - {"status", "workflow"}:
-            raise UsageError(
-                "after goes with status and workflow alone: take the cursor, which is `next` of the page before"
-            )
         status, workflow = query.get("status"), query.get("workflow")
+        is_more = text or all_tenants or cursor or query.keys() - {"status", "workflow"}
+        if is_more or not (status is None or isinstance(status, str)):
+            raise UsageError(
+                "after goes with one status and workflow alone: take the cursor, which is `next` of the page before"
+            )
         return RunList([*await of.list(status=status, workflow=workflow, limit=limit, after=after)])
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
+from cloche.client.replays import Replays
 from cloche.client.runs import Run
 from cloche.client.schedules import Schedule, checked_schedules
 from cloche.client.tenants import Tenant
@@ -25,6 +26,7 @@ from cloche.run.clock import World
 from cloche.run.code import code_of
 from cloche.run.observing import Observer
 from cloche.run.results import RunResult
+from cloche.steps.node import NodeSteps, nodes_of
 from cloche.steps.registry import all_of
 from cloche.store import MEMORY, Checkpoints, RunRow, Store, open_store
 from cloche.tenancy import InForce, Policy, Retention
@@ -56,7 +58,7 @@ class Cloche(Client, Hosting, Upkeep):
     Args:
         store: the path of a file (SQLite, made if it does not exist), a URL (`sqlite:PATH`, `memory:`), or a `Store`.
         workflows: what may be started here, and whose steps open runs may need.
-        steps: further steps that open runs may need, by their ids.
+        steps: further steps that open runs may need, by their ids; a `NodeSteps` stands for those of its file.
         schedules: what begins runs at set times, of the tenant of this object; each is put in the store on entering.
         resources: what steps are given beside their arguments, by the class that a parameter is annotated with: connections,
             clients. They are this process's own, and cross no glass.
@@ -85,7 +87,7 @@ class Cloche(Client, Hosting, Upkeep):
         store: str | os.PathLike[str] | Store = MEMORY,
         *,
         workflows: Iterable[Workflow] = (),
-        steps: Iterable[Step] = (),
+        steps: Iterable[Step | NodeSteps] = (),
         schedules: Sequence[Schedule] = (),
         resources: Mapping[type, Any] | None = None,
         engine: CellSource | None = None,
@@ -105,9 +107,11 @@ class Cloche(Client, Hosting, Upkeep):
     ) -> None:
         super().__init__(store, tenant=tenant, world=world)
         self._host, self._schedules = self, checked_schedules(schedules)
-        self._sweeper = Sweeper(retention or Retention())
+        self._sweeper, self.replays = Sweeper(retention or Retention()), Replays()
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
-        self._steps: list[Step] = all_of(steps, "step")
+        given = [steps] if hasattr(steps, "id") else list(steps)
+        self._nodes = [one for one in given if isinstance(one, NodeSteps)]
+        self._steps: list[Step] = all_of([one for one in given if not isinstance(one, NodeSteps)], "step")
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -138,10 +142,14 @@ class Cloche(Client, Hosting, Upkeep):
                 policies=self._in_force,
                 handle=lambda key, workflow: Run(self.tenant(key.tenant), key, workflow),
             )
+            found = [step for node in self._nodes for step in await node.open_steps()]
             worker.registry.register(self._workflows, self._steps)
+            worker.registry.register_further(found)
             self._worker = worker
             await worker.begin()
         except BaseException:
+            for node in self._nodes:
+                await node.close_if_idle()
             await store.close()
             raise
         self._sweeper.begin(store, self._world)
@@ -292,6 +300,8 @@ class Cloche(Client, Hosting, Upkeep):
         await self._sweeper.end()
         if worker is not None:
             await worker.close(self._drain_timeout_s)
+            for node in nodes_of(worker.registry.steps()):
+                await node.close_if_idle()
             await worker.store.close()
         shutdown.forget(self._drain)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloche.engines import Language
+from cloche.engines import Language, SourceLanguage
 from cloche.store import Version
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Hosting:
         content: str | Graph | None = None,
         *,
         workflow: str | None = None,
-        language: Language | None = None,
+        language: SourceLanguage | None = None,
         files: Mapping[str, str | bytes] | None = None,
         main: str = "main.py",
         by: str = "",

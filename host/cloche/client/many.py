@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,26 @@ class Many:
             given.onto = runs.upgraded_to(onto)
         if dry_run:
             return await bulk.counted(asked, runs.page)
-        facts = {name: str(value) for name, value in sorted(runs.query.items()) if value is not None}
+        facts = {name: _fact(value) for name, value in sorted(runs.query.items()) if value is not None}
         await self._write_bulk(by, {"done": str(asked), "where": facts, "id": given.key})
-        report = await bulk.done(asked, runs.page, lambda row: _done(self, asked, row.key.run, given), after, most)
+        report = await bulk.done(asked, runs.page, *_doing(self, asked, given), after, most)
         report.bulk_id = given.key
         return report
+
+
+def _doing(
+    runs: Any, action: BulkAction, given: _Given
+) -> tuple[Callable[[RunRow], Awaitable[str | None]], Callable[[Sequence[str]], Awaitable[None]]]:
+    """What does it to one run, and what writes down beforehand which runs of a page it is done to."""
+
+    async def announce(ids: Sequence[str]) -> None:
+        await runs._write_bulk(given.by, {"done": str(action), "id": given.key, "runs": list(ids)})
+
+    return lambda row: _done(runs, action, row.key.run, given), announce
+
+
+def _fact(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class _Runs:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cloche.client.deadlines import Deadline
     from cloche.errors import ClocheError
     from cloche.history import RunKey, TenantId, TimeMs
+    from cloche.history.effects import Suspension
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
@@ -83,6 +84,13 @@ class Connection(Protocol):
     async def checked_event(self, row: RunRow, name: str, payload: Any) -> Any:
         """What an event carries, as far as its schema is known here."""
 
+    async def check_answer(self, key: RunKey, one: Suspension, data: Any, *, is_given: bool) -> None:
+        """Hold what a suspended step is resumed with against its schema, as far as that is known here.
+
+        Raises:
+            InvalidInput: it does not fit; or nothing is given (`data` is null then), and the schema asks for something.
+        """
+
     async def workflow_of(self, row: RunRow) -> Workflow | None:
         """The workflow of a run, if it is known here."""
 
@@ -97,6 +105,9 @@ class Connection(Protocol):
 
     async def stopped(self, key: RunKey) -> Listening:
         """What resolves when the run has come to a stop since this call, or may have."""
+
+    async def anything(self) -> Listening:
+        """What resolves when any run has moved since this call, or may have."""
 
     async def sent(self) -> Listening:
         """What resolves when an attempt was left for a remote worker since this call, or may have been."""

@@ -48,7 +48,7 @@ class RunRecord(Record):
         """For JSON: seq, kind, time, call, path, size, hash, times, the body as it is stored, and `message`: what that says, by
         name. Bytes are `hex:…`, dates text."""
         times = None if self.times is None else self.times.to_data()
-        parts = {"times": times, "body": record_body(self), "message": _by_name(self.message)}
+        parts = {"times": times, "body": record_body(self), "message": by_name(self.message)}
         whole: dict[str, Any] = json.loads(to_json({**record_head(self), **parts}))
         return whole
 
@@ -74,7 +74,7 @@ def position_of(text: str) -> tuple[int, int] | None:
 _OF_THE_ENVELOPE = ("time", "call", "path")
 
 
-def _by_name(part: Any) -> dict[str, Any]:
+def by_name(part: Any) -> dict[str, Any]:
     """The fields of a message, or of a failure in one, beside those of the envelope."""
     names = [one.name for one in fields(part) if one.name not in _OF_THE_ENVELOPE and not one.name.startswith("_")]
     return {name: _plain(getattr(part, name)) for name in names}
@@ -83,7 +83,7 @@ def _by_name(part: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):  # members and frames of a failure
         return [_plain(one) for one in value]
-    return _by_name(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return by_name(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 class Places:

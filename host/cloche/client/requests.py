@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cloche.errors import ClocheError, NotFound, RunFailed, UsageError
 from cloche.history.values import encode, plain
 from cloche.operations import replay
+from cloche.operations.answering import check_pinned_answer
 from cloche.operations.on_their_way import check_first, meant
 from cloche.run.code import load_code
 from cloche.status import FINAL
@@ -15,6 +16,7 @@ from cloche.steps.contracts import contract_of
 from cloche.steps.registry import Registry
 from cloche.steps.schemas import validated
 from cloche.store import CANCEL, GRANTED, START, Version, cancel_token
+from cloche.store.histories import is_to_begin
 from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
 from cloche.worker.offers import published
 from cloche.worker.start_request import StartRequest, check_same, conflict
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from cloche.history import RunKey, TenantId, TimeMs
+    from cloche.history.effects import Suspension
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK_S = 0.05  # between two looks at whether others wrote
+ANY_LOOK_S = 0.25  # the same, of those who follow all runs
 
 
 class StoreConnection:
@@ -75,7 +79,16 @@ class StoreConnection:
         return known
 
     async def retry(self, key: RunKey, asked: Retry, workflow: str) -> None:
-        """Leave the request for a worker that has the workflow."""
+        """Leave the request for a worker that has the workflow.
+
+        Raises:
+            NotFound: there are workers, and none of them has what it is to go on under.
+            UsageError: that is another workflow.
+        """
+        if asked.onto is not None:
+            await _input_adapter(self.store, key.tenant, asked.onto, None)
+            if (found := await _workflow_id(self.store, key.tenant, asked.onto)) != workflow:
+                raise UsageError(f"run {asked.run} is of workflow '{workflow}', and not of '{found}'")
         request = StartRequest(workflow, None, more={"retry": asked.packed()})
         await self.store.post(key, START, request.pack(), start_token(key), self.world.now(), kept=True)
 
@@ -115,7 +128,10 @@ class StoreConnection:
         token = token_of(key, "resume", idempotency_key or self.world.worker_id())
         machine = await replay.machine_of(store, key)
         if machine.open.suspended:
-            await check_first(store, machine, await meant(store, machine, request), token)
+            steps = await meant(store, machine, request)
+            await check_first(store, machine, steps, token)
+            for one in steps:
+                await self.check_answer(key, one, request["data"], is_given=True)
         body = {**request, "data": plain(request["data"], "resume_data")}
         await store.post(key, "resume", encode(body), token, self.world.now(), kept=True)
         while True:
@@ -136,7 +152,7 @@ class StoreConnection:
         row = await store.run(key)
         if row is not None and row.status in FINAL:
             return
-        if row is None:
+        if row is None and not await is_to_begin(store, key):
             waiting = await store.request(start_token(key))
             if waiting is None:
                 await replay.row_of(store, key)  # raises, if it was not begun just now
@@ -165,6 +181,10 @@ class StoreConnection:
         """
         return Registry().checked_event(await load_code(self.store, row.code), name, payload)
 
+    async def check_answer(self, key: RunKey, one: Suspension, data: Any, *, is_given: bool) -> None:
+        """By the schema that is pinned with the run."""
+        await check_pinned_answer(self.store, key, one, data, is_given=is_given)
+
     async def workflow_of(self, row: RunRow) -> Workflow | None:
         return None
 
@@ -180,6 +200,9 @@ class StoreConnection:
     async def stopped(self, key: RunKey) -> Listening:
         return await self.changed(key)
 
+    async def anything(self) -> Listening:
+        return Change(self, (await self.store.news(None)).mark, ANY_LOOK_S)
+
     async def sent(self) -> Listening:
         return Change(self, (await self.store.news(None)).mark)
 
@@ -190,9 +213,10 @@ class StoreConnection:
 class Change:
     """Awaited, it lasts until somebody else has written since `mark`, or the client is closed."""
 
-    def __init__(self, connection: StoreConnection, mark: int) -> None:
+    def __init__(self, connection: StoreConnection, mark: int, look_s: float = LOOK_S) -> None:
         self._connection = connection
         self._mark = mark
+        self._look_s = look_s
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
@@ -207,7 +231,7 @@ class Change:
             if news.is_any:
                 return
             self._mark = news.mark
-            await connection.world.pause(LOOK_S)
+            await connection.world.pause(self._look_s)
 
 
 async def _workflow_id(store: Store, tenant: TenantId, name: str) -> str:

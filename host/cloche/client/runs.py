@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Generic
 
+from cloche.client.pictures import picture_now, read_picture
 from cloche.client.records import Places, RunRecord
 from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cloche.client.ports import Connection, OwnApp, RunOwner
     from cloche.engines import Code
     from cloche.foreign import ExecutionEngine
+    from cloche.operations.picture import RunPicture
     from cloche.operations.why import Why
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
@@ -70,6 +72,16 @@ class Run(Generic[Out]):
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what `picture` gives, where the store answers without being waited for; else how to ask for it."""
+        return picture_now(self)
+
+    async def picture(self) -> RunPicture:
+        """How the run stands, its timeline and its last records, as HTML for notebooks: no scripts, all texts escaped."""
+        async with self._open() as connection:
+            store, key = connection.store, await newest(connection.store, self._key)
+            return await read_picture(store, key, self.id, connection.world.now())
 
     async def start(
         self,

@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche.history.ids import run_key
-from cloche.operations import finding, timing, why
+from cloche.operations import finding, limits, start_requests, timing, why
 from cloche.operations.finding import RunList
+from cloche.operations.limits import LimitState
 from cloche.operations.lineage import Lineage, lineage
 from cloche.operations.replay import row_of
 from cloche.operations.shown_code import ShownCode, code_by_digest, code_of_workflow
-from cloche.operations.start_requests import waiting_start
+from cloche.operations.start_requests import NotBegun, waiting_start
 from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
-from cloche.store import FailureGroup
+from cloche.store import FailureGroup, RunFilter
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 class RunQuery(TypedDict, total=False):
     """Which runs are meant: those that are all of it.
 
-    version: the id of a version that the tenant has deployed, or the digest of a code bundle. since, until: when the last
-    record was written, as a datetime or in ms since 1970. age: for how long at least it has stood as it stands, without
-    a record, as a timedelta or in seconds. error, step: how a failed run failed: the name of the error, the step
-    without turns of loops. tags: name and value. is_retried: whether another run goes on from it.
+    status: one, or several: any of them. version: the id of a version that the tenant has deployed, or the digest of a code
+    bundle. since, until: when the last record was written, as a datetime or in ms since 1970. age: for how long at least it has
+    stood as it stands, without a record, as a timedelta or in seconds. error, step: how a failed run failed: the name of the
+    error, the step without turns of loops. tags: name and value. is_retried: whether another run goes on from it.
     """
 
-    status: str | None
+    status: str | Sequence[str] | None
     workflow: str | None
     version: str | None
     since: datetime | int | None
@@ -73,10 +74,26 @@ class Sought:
             UsageError: there is no such status, or no page has given the cursor.
             InvalidInput: the tags are none.
         """
-        asked: dict[str, Any] = dict(query)
-        asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
-        filter = finding.filter_of(None if all_tenants else self._tenant, **asked)
+        filter = self._filter(all_tenants, dict(query))
         return await finding.find(self.connection.store, filter, text, limit, cursor)
+
+    async def not_begun(
+        self, *, text: str | None = None, all_tenants: bool = False, limit: int = 100, **query: Unpack[RunQuery]
+    ) -> Sequence[NotBegun]:
+        """Runs that were asked for and that no worker has begun, the last first, each with what it waits for.
+
+        They are found by status (`pending`), workflow, tags, times (of the request) and text of the input: they have nothing
+        else yet. Of many the last 1,000 are looked at.
+
+        Raises:
+            UsageError, InvalidInput: as `find`.
+        """
+        filter = self._filter(all_tenants, dict(query))
+        return await start_requests.not_begun(self.connection.store, filter, text, limit)
+
+    def _filter(self, all_tenants: bool, asked: dict[str, Any]) -> RunFilter:
+        asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
+        return finding.filter_of(None if all_tenants else self._tenant, **asked)
 
     async def failures(
         self,
@@ -107,6 +124,14 @@ class Sought:
         connection = self.connection
         return await timing.top(connection.store, filter, connection.world.now(), runs_max)
 
+    async def limits(self, name: str | None = None, *, all_tenants: bool = False) -> Sequence[LimitState]:
+        """The limits of steps and workflows that somebody uses just now: who has permits, and who waits, the oldest first.
+
+        Those in which this tenant has a part, with its own calls; `name`: those of that name alone.
+        """
+        connection, tenant = self.connection, None if all_tenants else self._tenant
+        return await limits.limits(connection.store, tenant, connection.world.now(), name)
+
     async def timing(self, run_id: str) -> Sequence[StepStory]:
         """Where the time of a run went, by step, with the last attempts and what the step and the workflow (step "") have said.
 
@@ -117,8 +142,8 @@ class Sought:
         connection, key = self.connection, run_key(run_id, self._tenant)
         if await waiting_start(connection.store, key) is not None:
             return []
-        await row_of(connection.store, key)
-        return await timing.stories(connection.store, key, connection.world.now())
+        row = await row_of(connection.store, key)
+        return await timing.stories(connection.store, row, connection.world.now())
 
     async def lineage(self, run_id: str, *, after: int = 0, limit: int = 100) -> Lineage:
         """Where a run comes from and what came of it, with up to `limit` children, begun by records after `after`.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloche.client.evaluation import Evaluation
     from cloche.client.records import RunRecord
     from cloche.client.tenant_runs import StartOptions
+    from cloche.operations.picture import RunPicture
     from cloche.store import Version
     from cloche_codegen import Workflow
 
@@ -160,6 +161,10 @@ class SyncRun(Blocking, Generic[Out]):
         def cancel(self) -> None: ...
         def history(self, from_seq: int = 0) -> list[RunRecord]: ...
         def stream(self, from_seq: int | tuple[int, int] = 0, *, final: bool = False) -> Iterator[RunRecord]: ...
+        def picture(self) -> RunPicture: ...
+
+    def _repr_html_(self) -> str:
+        return self.picture().html
 
 
 class SyncCloche(Blocking):

@@ -11,7 +11,8 @@ from cloche.history import Failure, RunKey, TenantId
 from cloche.history.ids import check_idempotency_key, event_name, history_key, history_number
 from cloche.history.notes import RunCreated
 from cloche.history.values import encode, plain
-from cloche.operations import replay
+from cloche.operations import acts, replay
+from cloche.operations.acts import Act
 from cloche.operations.start_requests import has_run
 from cloche.run.hooks import beat_name
 from cloche.run.limits import check_event, inbox_bounds
@@ -35,6 +36,11 @@ class Telling:
 
         async def _newest(self, run_id: str) -> RunKey: ...
 
+    async def _write_act(self, act: Act, by: str, **facts: Any) -> None:
+        """Of what a person asks of a run; of what a program asks, `by` nobody, the log of the run tells."""
+        if by:
+            await acts.write_act(self.connection.store, act, by, self.connection.world.now(), self._tenant, **facts)
+
     @in_turn
     async def send_event(
         self,
@@ -44,12 +50,14 @@ class Telling:
         *,
         error: BaseException | str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        by: str = "",
     ) -> bool:
         """Send an event to a run that waits for it, or will: it is kept until then, and delivered once.
 
         With an `error` in place of the payload, what waits for the event fails with that: in a native workflow it is raised as
         what it is, a text as a `Failure`, a mapping of `name`, `message` and `data` as what that says. The same
-        `idempotency_key` again is the same event, for as long as the run is in the store.
+        `idempotency_key` again is the same event, for as long as the run is in the store. `by` is who sends it, for the audit
+        log.
 
         Returns:
             Whether it is new: False if an event with the `idempotency_key` was delivered before.
@@ -71,13 +79,13 @@ class Telling:
         while True:
             key = await self._newest(run_id)
             try:
-                return await self._send(key, name, payload, failure, idempotency_key)
+                return await self._send(key, name, payload, failure, idempotency_key, by)
             except NotSuspended:
                 if await self._newest(run_id) == key:
                     raise
 
     async def _send(
-        self, key: RunKey, name: str, payload: Any, failure: list[Any], idempotency_key: str | None
+        self, key: RunKey, name: str, payload: Any, failure: list[Any], idempotency_key: str | None, by: str
     ) -> bool:
         """To this history of the run: it may go on as another one meanwhile."""
         connection = self.connection
@@ -90,6 +98,8 @@ class Telling:
         payload, created = await _checked(connection, row, name, payload, failure)
         body = encode([name, payload, *failure])
         kept, now = idempotency_key is not None, connection.world.now()
+        if by and await store.request(token) is None:  # else it was sent before
+            await self._write_act(Act.EVENT_SENT, by, run=key.run, event=name)
         await store.post(key, "event", body, token, now, kept=kept, name=name, bounds=inbox_bounds(created))
         await connection.posted()
         return True

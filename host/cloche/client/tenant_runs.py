@@ -24,7 +24,7 @@ from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
 from cloche.operations.filters import status_of
 from cloche.operations.on_their_way import check_first, meant
-from cloche.operations.start_requests import has_run
+from cloche.operations.start_requests import check_same_retry, has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
 from cloche.run.results import RunResult
 from cloche.run.selection import path_of
@@ -190,19 +190,21 @@ class Runs(Sought, Many, Telling):
         resume_data: Any = None,
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
+        is_given: bool = True,
+        by: str = "",
     ) -> list[str] | None:
         """As `resume`, without waiting: the data is durable when this returns, and a worker gives it to the run.
 
-        A paused run goes on to its end.
+        A paused run goes on to its end. `is_given=False`: nobody has named any data, which is refused where the schema of a
+        step asks for some; a null that is given leaves that to the step. `by` is who does it, for the audit log.
 
         Returns:
-            The paths of the suspended steps that it is for, of a paused run none; None if the `idempotency_key` was accepted
-            before.
+            The paths of the suspended steps that it is for, of a paused run none; None if the key was accepted before.
 
         Raises:
-            NotFound: as `resume`.
-            NotSuspended: as `resume`; or data for the same step is on its way already. What a worker refuses later is not heard
-                of here.
+            NotFound, NotSuspended: as `resume`; or data for the same step is on its way already.
+            InvalidInput: the data does not fit the step's resume schema, as far as it is known here; nothing has changed.
+                What a worker refuses later is not heard of here: `why` says it.
         """
         key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
@@ -216,25 +218,33 @@ class Runs(Sought, Many, Telling):
         if machine.status != RunStatus.PAUSED:  # what is paused waits for no data
             steps = await meant(store, machine, named)
             await check_first(store, machine, steps, token)
+            for one in steps:
+                await connection.check_answer(key, one, resume_data, is_given=is_given)
         body = encode({"data": plain(resume_data, "resume_data"), **named})
+        if by and await store.request(token) is None:  # else it was asked for before
+            await self._write_act(Act.RESUMED, by, run=key.run, steps=[one.path for one in steps])
         await store.post(key, "resume", body, token, connection.world.now(), kept=idempotency_key is not None)
         await connection.posted()
         return [one.path for one in steps]
 
     @in_turn
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, *, by: str = "") -> None:
         """Ask a run to end: its signal is set, running steps end and are recorded, nothing starts after them.
 
         Steps that have not ended after `Policy.cancel_s` are left behind: the run ends without them.
         The code of a native workflow is told: `Canceled` is raised where it waits, and its clean-up may call steps, for at
         most `Policy.clean_up_s`.
 
-        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is.
+        Returns when the request is durable. Asking twice is asking once, and one that has ended stays as it is. `by` is who
+        asks, for the audit log.
 
         Raises:
             NotFound: there is no such run.
         """
-        await self.connection.cancel(await self._newest(run_id), "asked for by the caller")
+        key, connection = await self._newest(run_id), self.connection
+        if by and ((row := await connection.store.run(key)) is None or row.status not in FINAL):
+            await self._write_act(Act.CANCELED, by, run=key.run)
+        await connection.cancel(key, "asked for by the caller")
 
     async def retry(
         self,
@@ -244,6 +254,7 @@ class Runs(Sought, Many, Telling):
         from_step: str | None = None,
         even_at_most_once: bool = False,
         even_after_clean_up: bool = False,
+        by: str = "",
     ) -> Run:
         """A new run that goes on from where this one failed or was canceled; the old one stays as it is.
 
@@ -257,22 +268,26 @@ class Runs(Sought, Many, Telling):
             from_step: the path of a step: its last call is made again, and all that came after is left out.
             even_at_most_once: also where a step that is to run at most once may have done its work.
             even_after_clean_up: also where steps completed after the failure, which may have undone what came before.
+            by: who does it, for the audit log.
 
         Raises:
             NotFound: there is no such run.
-            UsageError: it has not failed, or it cannot be retried so; the message says what to do.
+            UsageError: it has not failed, cannot be retried so, or was retried otherwise; the message says what to do.
             Divergence: the code of `onto` does not fit its history. (Of a worker elsewhere: by `Run.result`.)
             LimitExceeded: it is more than the tenant's policy allows today.
         """
         key, connection = await self._newest(run_id), self.connection
         store, new = connection.store, retry_key(key)
-        if not await has_run(store, new):
+        named = onto if onto is None or isinstance(onto, str) else onto.id
+        asked = Retry.of(key, named, from_step, even_at_most_once, even_after_clean_up)
+        if await has_run(store, new):
+            await check_same_retry(store, new, asked)
+        else:
             row = await replay.row_of(store, key)
-            named = onto if onto is None or isinstance(onto, str) else onto.id
-            asked = Retry(key.run, named, from_step, even_at_most_once, even_after_clean_up)
             records = await records_to_retry(store, row)
             if onto is None:
                 planned(row, records, asked)
+            await self._write_act(Act.RETRIED, by, run=key.run, **{"as": new.run})
             await store.forget(start_token(new))  # a request that was refused
             await connection.retry(new, asked, row.workflow)
         return await self.get(new.run)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloche.client import evaluation
 from cloche.client.client import TenantRuns
 from cloche.client.in_turn import in_turn
+from cloche.client.replays import Replays
 from cloche.client.runs import Run
 from cloche.client.tenant_runs import Runs
-from cloche.engines import CellSource, Code, Language
+from cloche.engines import CellSource, Code, Language, SourceLanguage
 from cloche.errors import DeployRefused, LeasedElsewhere, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
@@ -26,6 +27,8 @@ from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, check_content, grants_to_write, keep, source_code, version_id
 from cloche.operations.files import bundled
 from cloche.operations.replay import ReplayReport
+from cloche.operations.typescript import Brought, is_script
+from cloche.operations.upgrade import FitPage
 from cloche.run.code import code_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
@@ -59,6 +62,9 @@ class Host(Protocol):
 
     @property
     def policies(self) -> InForce: ...
+
+    @property
+    def replays(self) -> Replays: ...
 
 
 class HostedRuns(Runs):
@@ -111,13 +117,38 @@ class HostedRuns(Runs):
     async def replay(self, run_id: str, workflow: Workflow | None = None) -> ReplayReport:
         """Feed a run's history to a fresh cell, of its own code or of `workflow`'s, and compare.
 
+        Asked again of a run that nothing was added to, it answers as before. `verify` reads every record each time.
+
         Raises:
             NotFound: there is no such run.
             HistoryError: its history is damaged.
         """
         engine = self._host.engine
         code = code_of(workflow, engine) if workflow is not None else None
-        return await replay.replay(self.connection.store, self._key(run_id), engine, code)
+        return await self._host.replays.replay(self.connection.store, self._key(run_id), engine, code)
+
+    async def check_open(
+        self, workflow: str, *, version: str | None = None, most: int = 20, after: str | None = None
+    ) -> FitPage:
+        """Hold open runs of a workflow against what it would start with now, or a version: up to `most`, the newest first.
+
+        `after` is `next` of the page before. Nothing is changed.
+
+        Raises:
+            NotFound: there is no such version; and the workflow is not registered here, and nothing of it is deployed.
+            UsageError: the version is another workflow's, or no page has given `after`.
+        """
+        store, engine = self.connection.store, self._host.engine
+        found = await store.version_of(self._tenant, version or workflow)
+        if found is not None:
+            code = await load_code(store, found.digest)
+        elif version is None and (registered := self._host._running.registry.workflow(workflow)) is not None:
+            code = code_of(registered, engine)
+        else:
+            raise NotFound(f"there is no code of workflow '{workflow}' here", kind="workflow", id=version or workflow)
+        if code.workflow != workflow:
+            raise UsageError(f"version '{version}' is of workflow '{code.workflow}', not of '{workflow}'")
+        return await upgrade.fits_page(store, engine, code, self._tenant, most, after)
 
     async def upgrade(self, run_id: str, workflow: Workflow, *, by: str = "") -> ReplayReport:
         """Let a run at rest go on under the code that `workflow` has today, if that leads its whole history again.
@@ -176,7 +207,7 @@ class Tenant(TenantRuns, HostedRuns):
         content: str | Graph | None = None,
         *,
         workflow: str | None = None,
-        language: Language | None = None,
+        language: SourceLanguage | None = None,
         files: Mapping[str, str | bytes] | None = None,
         main: str = "main.py",
         by: str = "",
@@ -189,11 +220,12 @@ class Tenant(TenantRuns, HostedRuns):
 
         Args:
             content: a graph, as model or JSON; or with `language` the source of a workflow: an ES module whose default export
-                is the workflow, or a Python module with a `@workflow`.
-            workflow: its id; needed for source.
-            files: in place of `content` the files of a workflow in Python, by their paths: modules it imports
-                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`).
-            main: which of them has the `@workflow`.
+                is the workflow, a Python module with a `@workflow`, or TypeScript (also JavaScript) with "use workflow".
+            workflow: its id; needed for source. Of TypeScript the name of the function, needed where there are several.
+            files: in place of `content` the files of a workflow by their paths. In Python: modules it imports
+                (`shop/prices.py`), data beside them, pure-Python wheels (`.whl`). In TypeScript: what it imports, packages
+                under `node_modules/`.
+            main: which of them has the workflow.
             by: who brings it, for the audit log.
 
         Raises:
@@ -201,12 +233,15 @@ class Tenant(TenantRuns, HostedRuns):
             DeployRefused: it is no such code, does not load, or met a limit: the message has line and reason. Nothing was kept.
             GuestUnavailable: no process can be started to read it in.
         """
-        if files is not None:
-            content, language = bundled(files, main), "python"
-        if content is None:
+        brought: Any = content
+        if files is not None and (language == "typescript" or is_script(main)):
+            brought, language = Brought(dict(files), main), "typescript"
+        elif files is not None:
+            brought, language = bundled(files, main), "python"
+        if brought is None:
             raise UsageError("give the code that is to be deployed: a graph, a source, or files")
-        check_content(content, workflow)
-        one = Deployment(self._tenant, content, workflow, language, self.deployed_policy, by)
+        check_content(brought, workflow)
+        one = Deployment(self._tenant, brought, workflow, language, self.deployed_policy, by)
         worker = self._host._running
         await holds.check(worker.store, self._tenant)
         await self._has_deploy()

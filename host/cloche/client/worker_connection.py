@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloche.errors import ClocheError, HeldBack, LeasedElsewhere, LeaseLost
 from cloche.history.values import plain
+from cloche.operations.answering import check_pinned_answer
 from cloche.worker.run_inbox import checked_event
 
 if TYPE_CHECKING:
     from cloche.history import RunKey, TenantId, TimeMs
+    from cloche.history.effects import Suspension
     from cloche.run.clock import World
     from cloche.run.ports import Listening
     from cloche.store import RunRow, Store, Version
@@ -116,6 +118,14 @@ class WorkerConnection:
         code = await self.worker.cells.code(row.code)
         return await checked_event(self.worker.services, code, row.key.tenant, name, payload)
 
+    async def check_answer(self, key: RunKey, one: Suspension, data: Any, *, is_given: bool) -> None:
+        """By the step of today, as the worker that gives it to the run does; by the run's code where it has no such step."""
+        registry = self.worker.services.registry
+        if is_given and registry.step(one.step) is not None:
+            registry.checked_resume(one.step, one.path, data)
+        else:
+            await check_pinned_answer(self.store, key, one, data, is_given=is_given)
+
     async def workflow_of(self, row: RunRow) -> Workflow | None:
         return await self.worker.workflow_of_row(row)
 
@@ -132,6 +142,9 @@ class WorkerConnection:
 
     async def stopped(self, key: RunKey) -> Listening:
         return self.worker.listeners.stopped(key)
+
+    async def anything(self) -> Listening:
+        return self.worker.listeners.anything()
 
     async def sent(self) -> Listening:
         return self.worker.listeners.sent()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloche.history.values import ABI, decode, encode
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloche_codegen import Graph, Workflow
 
 Language = Literal["javascript", "python"]
+SourceLanguage = Literal["javascript", "python", "typescript"]  # what is brought; TypeScript becomes JavaScript then
 OUTLINES_BYTES_MAX = 128 << 20
 
 
@@ -35,6 +36,11 @@ class Code:
     owner: str = ""  # the tenant that brought it; none for the host's own
     abi: int = ABI
     typed: bool = True
+    is_bundle: bool = field(init=False, default=False, compare=False, repr=False)  # made of `source`
+
+    def __post_init__(self) -> None:
+        holds = self.language == "javascript" and not self.graph and "__private_workflows" in self.source
+        object.__setattr__(self, "is_bundle", holds)
 
     def pack(self) -> bytes:
         """The bundle as CBOR, as it is stored: the same code gives the same bytes."""
@@ -68,7 +74,7 @@ class Code:
 
 def bundle_of(workflow: Workflow, guest: str, abi: int) -> Code:
     """The code of a run of `workflow` that begins now, under the guest of this digest."""
-    source, graph = workflow.source(), workflow.graph.to_json()
+    source, graph = workflow.source(), "" if workflow.is_script else workflow.graph.to_json()
     return Code(workflow.id, guest, source.code, dict(source.map), graph, workflow.language, abi=abi)
 
 
@@ -105,6 +111,11 @@ def is_native(code: Code) -> bool:
 def has_hooks(code: Code) -> bool:
     """Whether it may make hooks of its own, and so needs a key for their tokens."""
     return is_native(code) and "create_hook" in code.source
+
+
+def holds_several(code: Code) -> bool:
+    """Whether it is compiled from "use workflow" functions: a run is told which of them it is of."""
+    return code.is_bundle
 
 
 def is_written(code: Code) -> bool:

@@ -38,6 +38,7 @@ from cloche.steps.context import (
     state_adapter,
     typed_state,
 )
+from cloche.steps.elsewhere import NoStore
 from cloche.steps.failing import failure_of, next_delay_ms
 from cloche.steps.registry import step_named
 from cloche.steps.schemas import validated
@@ -111,7 +112,7 @@ class _NeedsResults(BaseException):
     """Raised in a step that asks for what was not sent along. No `Exception`: an author's `except` must not eat it."""
 
 
-class _Services:
+class _Services(NoStore):
     """What a context asks for: `cloche.steps.context.Services`."""
 
     def __init__(self, hosted: Hosted, request: Request, sink: Sink) -> None:

@@ -72,6 +72,12 @@ def _at_most_once(workflow: Workflow, steps: Mapping[str, Step]) -> Iterator[str
     return (f"step '{id}'" for id, step in steps.items() if step.at_most_once)
 
 
+def _limited(workflow: Workflow, steps: Mapping[str, Step]) -> Iterator[str]:
+    yield from (f"step '{id}'" for id, step in steps.items() if step.limits)
+    if workflow.limits:
+        yield f"workflow '{workflow.id}'"
+
+
 def _using(name: str) -> Find:
     def find(workflow: Workflow, steps: Mapping[str, Step]) -> Iterator[str]:
         return (f"step '{id}'" for id, step in steps.items() if uses(step, name))
@@ -145,6 +151,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 _NO_LOG = "a run that is no child of the workflow needs a store of cloche's own; start a child workflow"
+_NO_PERMITS = "who has a permit is known in a store of cloche's own; use the limits of the engine"
 _NO_LOCK = (
     "the change would have to be applied where the engine keeps the state; use `set_state`, or one step at a time"
 )
@@ -158,6 +165,7 @@ RULES: tuple[Rule, ...] = (
         },
         _at_most_once,
     ),
+    Rule("`concurrency=` and `rate_limit=`", dict.fromkeys(ENGINES, _NO_PERMITS), _limited),
     Rule("`ctx.start_child` in a step", dict.fromkeys(ENGINES, _NO_LOG), _using("start_child")),
     Rule(
         "`ctx.update_state(function)` in steps that run beside others",

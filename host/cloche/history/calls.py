@@ -26,8 +26,9 @@ from cloche.history.messages import (
     StepSuspended,
     unpack_event,
 )
-from cloche.history.notes import AttemptFailed, AttemptStarted, unpack_note
+from cloche.history.notes import AttemptFailed, AttemptStarted, PermitAsked, unpack_note
 from cloche.history.output import unpack_command
+from cloche.history.permitted import WHOLE_RUN, PermittedCalls
 from cloche.history.reading import Message
 from cloche.history.records import Kind, Record
 
@@ -49,10 +50,18 @@ _LIFECYCLES: dict[type[CallPhase], Lifecycle[CallPhase]] = {
 _PHASES: tuple[type[CallPhase], ...] = (StepPhase, TimerPhase, HookPhase, ChildPhase)
 _DONE = (StepPhase.DONE, TimerPhase.DONE, HookPhase.DONE, ChildPhase.DONE)
 # What a call that stays open remembers something of.
-_REMEMBERED = {Kind.ATTEMPT_STARTED, Kind.ATTEMPT_SENT, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED}
+_REMEMBERED = {
+    Kind.ATTEMPT_STARTED, Kind.ATTEMPT_SENT, Kind.ATTEMPT_FAILED, Kind.STEP_SUSPENDED, Kind.STEP_RESUMED,
+    Kind.PERMIT_ASKED,
+}  # fmt: skip
 _FAILING = (Kind.STEP_FAILED, Kind.CHILD_ENDED)
 PASSED = TimeMs(0)  # in the place of a deadline
-_ACTIVE = (StepPhase.CALLED, StepPhase.RUNNING, ChildPhase.OPEN)
+_ACTIVE = (StepPhase.CALLED, StepPhase.QUEUED, StepPhase.RUNNING, ChildPhase.OPEN)
+_PERMITTED = (
+    StepPhase.QUEUED,
+    StepPhase.RUNNING,
+    StepPhase.AWAY,
+)  # a call has its permits as long as it is one of these
 
 
 @dataclass(slots=True)
@@ -73,6 +82,8 @@ class OpenCall:
     at_most_once: bool = False  # the attempt that has begun is not made again
     filled: Any = None  # the input of a step as its schema filled it, once that is recorded
     sent: Seq = Seq(0)  # the record by which its attempt was left for a remote worker
+    limits: list[list[Any]] | None = None  # whose permits it has or waits for, as they were asked for
+    asked_at: TimeMs = TimeMs(0)  # when
 
     def suspension(self) -> StepSuspended | None:
         """The latest one of a step."""
@@ -101,6 +112,7 @@ class OpenCalls(dict[CallId, OpenCall]):
 
     `active` are the steps and children that are under way, `child_runs` the children, `suspended` the steps that are.
     `away` are the steps that remote workers perform, `returned` those that have ceased to be away since a mark.
+    `permits` has the steps that have asked for permits.
     `awaited` has the open hooks by the name of their event, the first one first.
     """
 
@@ -114,6 +126,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         "deadline",
         "failed_at",
         "last_call",
+        "permits",
         "returned",
         "suspended",
     )
@@ -129,6 +142,7 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.suspended = 0
         self.away: dict[CallId, None] = {}
         self.returned: list[CallId] = []
+        self.permits = PermittedCalls()
         self.failed_at: Path | None = None  # the call that failed last, of those that have ended
         self.awaited = OpenHooks()
         self.deadline: TimeMs | None = None  # by when the run must have ended; PASSED: it has not
@@ -207,7 +221,7 @@ class OpenCalls(dict[CallId, OpenCall]):
                 effects.append(self.start_of_child(call_id))
             elif call.phase is HookPhase.OPEN:
                 effects += _watches(call)
-            elif call.phase in (StepPhase.CALLED, StepPhase.RUNNING, StepPhase.BACKOFF):
+            elif call.phase in (StepPhase.CALLED, StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.BACKOFF):
                 effects.append(self.start_of(call_id))
         return effects
 
@@ -247,17 +261,21 @@ class OpenCalls(dict[CallId, OpenCall]):
         self.active = self.child_runs = self.suspended = 0
         self.returned += self.away
         self.away.clear()
+        self.permits.end()
 
     def saved(self) -> list[Any]:
         """Everything there is to know, as plain data; `restored` makes it again."""
         entries = [[call_id, call.saved()] for call_id, call in self.items()]
-        return [self.last_call, entries, *([] if self.deadline is None else [self.deadline])]
+        rest = [self.deadline, True] if WHOLE_RUN in self.permits else [] if self.deadline is None else [self.deadline]
+        return [self.last_call, entries, *rest]
 
     @classmethod
     def restored(cls, data: list[Any]) -> OpenCalls:
         calls = cls()
-        calls.last_call, entries, *deadline = data
-        calls.deadline = deadline[0] if deadline else None
+        calls.last_call, entries, *rest = data
+        calls.deadline = rest[0] if rest else None
+        if len(rest) > 1:
+            calls.permits.add_run()
         for call_id, fields in entries:
             call = calls[call_id] = OpenCall.restored(fields)
             calls._enlist(call_id, call.path)
@@ -266,6 +284,8 @@ class OpenCalls(dict[CallId, OpenCall]):
             calls.suspended += call.phase is StepPhase.SUSPENDED
             if call.phase is StepPhase.AWAY:
                 calls.away[call_id] = None
+            if call.limits is not None:
+                calls.permits.restore(call_id, call.phase)
             if call.phase is HookPhase.OPEN:
                 calls.awaited.open(_event_of(call), call_id)
             if call.due or call.phase is StepPhase.BACKOFF:
@@ -346,6 +366,8 @@ class OpenCalls(dict[CallId, OpenCall]):
         elif before is StepPhase.AWAY:
             del self.away[call_id]
             self.returned.append(call_id)
+        if self.permits:
+            self.permits.follow(call_id, before, phase)
 
     def _remember(self, record: Record, call_id: CallId, call: OpenCall, message: Message | None) -> None:
         if record.kind is Kind.STEP_SUSPENDED:
@@ -360,6 +382,9 @@ class OpenCalls(dict[CallId, OpenCall]):
                     call.redispatched, call.at_most_once = started.redispatched, started.at_most_once
                     call.filled = call.filled if started.filled is None else started.filled
                     call.sent = record.seq if record.kind is Kind.ATTEMPT_SENT else Seq(0)
+                case PermitAsked() as asked:
+                    self.permits.add(call_id)
+                    _ask(call, record.time, asked)
                 case AttemptFailed(retry_at=due):
                     self._note_due(call, due or TimeMs(0), call_id)
 
@@ -372,28 +397,16 @@ class OpenCalls(dict[CallId, OpenCall]):
         heappush(self._dues, (due, call_id))
 
 
+def _ask(call: OpenCall, time: TimeMs, asked: PermitAsked) -> None:
+    call.limits, call.asked_at = [list(limit) for limit in asked.limits], time
+    call.attempt, call.due, call.redispatched = asked.attempt, TimeMs(0), asked.redispatched
+    call.at_most_once = False  # nothing of the attempt has begun
+    call.filled = call.filled if asked.filled is None else asked.filled
+
+
 def _has_failed(record: Record) -> bool:
     event = unpack_event(record.body) if record.kind is Kind.CHILD_ENDED else None
     return not isinstance(event, ChildEnded) or event.outcome[0] == 1
-
-
-def left_to_do(calls: OpenCalls, effects: list[Effect]) -> list[Effect]:
-    """Of the first effects of a run that goes on from another: of each step the last, and none of a suspended one."""
-    last = {one.call: one for one in effects if isinstance(one, StartStep)}
-    return [
-        one
-        for one in effects
-        if not isinstance(one, StartStep)
-        or (one is last[one.call] and calls[one.call].phase is not StepPhase.SUSPENDED)
-    ]
-
-
-def timers_due(calls: OpenCalls, by: TimeMs) -> list[StartTimer]:
-    """The timers that are due by then, in the order of their times."""
-    if (next_due := calls.next_due) is None or next_due > by:
-        return []
-    due = [(one.due, id) for id, one in calls.items() if isinstance(one.phase, TimerPhase) and one.due <= by]
-    return [StartTimer(id, time) for time, id in sorted(due)]
 
 
 def _watches(call: OpenCall) -> list[Effect]:

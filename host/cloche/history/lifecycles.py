@@ -29,6 +29,7 @@ class RunPhase(StrEnum):
 class StepPhase(StrEnum):
     ABSENT = "absent"
     CALLED = "called"
+    QUEUED = "queued"  # an attempt waits for permits of limits that hold for all workers
     RUNNING = "running"
     BACKOFF = "backoff"
     AWAY = "away"  # a remote worker performs it, or will: nothing of it is under way here
@@ -56,6 +57,7 @@ class ChildPhase(StrEnum):
 
 _STAYS_RUNNING = (
     Kind.STEP_CALLED,
+    Kind.PERMIT_ASKED,
     Kind.ATTEMPT_STARTED,
     Kind.ATTEMPT_SENT,
     Kind.ATTEMPT_FAILED,
@@ -136,12 +138,21 @@ RUN: Lifecycle[RunPhase] = {
 STEP: Lifecycle[StepPhase] = {
     StepPhase.ABSENT: {Kind.STEP_CALLED: StepPhase.CALLED},
     StepPhase.CALLED: {
+        Kind.PERMIT_ASKED: StepPhase.QUEUED,
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
         Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,  # refused before any attempt: bad input, unknown step
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
+    StepPhase.QUEUED: {
+        Kind.PERMIT_ASKED: StepPhase.QUEUED,  # anew: the run was blocked meanwhile, or its step has other limits now
+        Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
+        Kind.ATTEMPT_SENT: StepPhase.AWAY,
+        Kind.STEP_FAILED: StepPhase.DONE,
+        Kind.CALL_ABANDONED: StepPhase.DONE,
+    },
     StepPhase.RUNNING: {
+        Kind.PERMIT_ASKED: StepPhase.QUEUED,  # it has lost its permits: the run was blocked meanwhile
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,  # started again after a crash
         Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.ATTEMPT_FAILED: StepPhase.BACKOFF,
@@ -162,6 +173,7 @@ STEP: Lifecycle[StepPhase] = {
         Kind.CALL_ABANDONED: StepPhase.DONE,
     },
     StepPhase.BACKOFF: {
+        Kind.PERMIT_ASKED: StepPhase.QUEUED,
         Kind.ATTEMPT_STARTED: StepPhase.RUNNING,
         Kind.ATTEMPT_SENT: StepPhase.AWAY,
         Kind.STEP_FAILED: StepPhase.DONE,

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 from cloche.errors import HistoryError, MalformedOutput
 from cloche.history import lifecycles
 from cloche.history.bounds import Bounds
-from cloche.history.calls import PASSED, OpenCalls, left_to_do
+from cloche.history.calls import PASSED, OpenCalls
 from cloche.history.check import Validator
 from cloche.history.effects import Effect, StartRun, StartStep, StopCall, effects_of
 from cloche.history.failures import Failure
@@ -53,6 +53,7 @@ from cloche.history.notes import (
     unpack_note,
 )
 from cloche.history.output import NAMES, console_bytes, split_output, unpack_command
+from cloche.history.pending import left_to_do
 from cloche.history.places import Places
 from cloche.history.reading import Message, last_error, unpack_started
 from cloche.history.records import ENDS, Kind, Record, genesis, make_record
@@ -98,18 +99,22 @@ class Batch:
     marks: dict[str, str] = field(default_factory=dict)  # by which the run is found from now on
     sent: dict[CallId, None] = field(default_factory=dict)  # calls whose attempts remote workers perform from now on,
     returned: list[CallId] = field(default_factory=list)  # and those that they perform no more
+    asked: dict[CallId, None] = field(default_factory=dict)  # calls that wait for permits from now on,
+    freed: list[CallId] = field(default_factory=list)  # and those that have no use for theirs any more
 
     @classmethod
     def of(cls, machine: RunMachine) -> Batch:
         """One that begins where the machine stands."""
         machine.open.awaited.mark()
         machine.open.returned.clear()
+        machine.open.permits.freed.clear()
         return cls(machine.head_seq, machine.log_bytes)
 
     def ended(self, machine: RunMachine) -> Batch:
         """The same, with what the machine waits for now."""
         self.awaited, self.unawaited = machine.open.awaited.since_mark()
         self.returned = [call for call in machine.open.returned if call not in machine.open.away]
+        self.freed = [*machine.open.permits.freed]
         if machine.phase is RunPhase.FAILED and self.marks and machine.open.failed_at is not None:
             self.marks[STEP] = step_of(machine.open.failed_at)
         return self
@@ -207,7 +212,10 @@ class RunMachine:
             assert isinstance(note, RunContinued)
             self.gate.reopen(per_step=note.per_step)
         elif kind is Kind.RUN_CREATED:
-            self.open.deadline = (message if isinstance(message, RunCreated) else unpack_created(record)).deadline
+            created = message if isinstance(message, RunCreated) else unpack_created(record)
+            self.open.deadline = created.deadline
+            if created.permits:
+                self.open.permits.add_run()
         elif kind is Kind.DEADLINE_SET:
             self.open.deadline = cast("SetDeadline", message or unpack_command(record.body)).time
         elif kind in (Kind.CANCEL_DELIVERED, Kind.CANCEL_REQUESTED):
@@ -424,8 +432,8 @@ class RunMachine:
         record = make_record(self.head_hash, Seq(self.head_seq + 1), kind, time, call, path, body)
         self.absorb(record, message)
         self._batch.records.append(record)
-        if kind is Kind.ATTEMPT_SENT and call is not None:
-            self._batch.sent[call] = None
+        if call is not None and kind in (Kind.ATTEMPT_SENT, Kind.PERMIT_ASKED):
+            (self._batch.sent if kind is Kind.ATTEMPT_SENT else self._batch.asked)[call] = None
         if call is None and kind in MARKING:
             self._batch.marks.update(marks_of(message))
 

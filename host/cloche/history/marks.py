@@ -20,7 +20,7 @@ TAG = "tag "  # before the name of a tag: no mark of the system's begins so
 ERROR, STEP, RETRY_OF = "error", "step", "retry_of"
 TAGS_MAX = 32  # of a run
 VALUE_CHARS_MAX = 200
-_TURN = re.compile(r"\[\d+\]")
+_TURN = re.compile(r"\[\d+\]|#\d+(?=[/\[]|\Z)")
 MARKING = frozenset({Kind.RUN_CREATED, Kind.TAGS_SET, Kind.TAGGED, Kind.RUN_FAILED, Kind.RUN_STOPPED})
 
 
@@ -81,7 +81,7 @@ def marks_in(record: Record) -> dict[str, str]:
 
 
 def step_of(path: str) -> str:
-    """What a failure at `path` is grouped by: the place in the code, without turns of loops and items of lists."""
+    """What a failure at `path` is grouped by: the place in the code, without items of lists and turns of loops (`pack#2`)."""
     return _TURN.sub("", path)
 
 

@@ -79,6 +79,7 @@ class RunCreated(_Pinned):
     retry_of: Mapping[str, Any] = field(default_factory=dict)
     continues: str = ""  # the run whose next history this is
     deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
+    permits: Sequence[Sequence[Any]] = ()  # limits of its workflow, as in `PermitAsked`: it begins when it has them
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -106,6 +107,7 @@ _OF_CREATION = (
     "retry_of",
     "continues",
     "deadline",
+    "permits",
 )
 
 
@@ -155,6 +157,34 @@ class AttemptSent(AttemptStarted):
     def begun(self) -> AttemptStarted:
         """The same as an attempt of the process itself: in another run, for which nothing was sent."""
         return AttemptStarted(self.time, self.call, self.attempt, self.redispatched, self.at_most_once, self.filled)
+
+
+@dataclass(frozen=True, slots=True)
+class PermitAsked(Note):
+    """An attempt of a step waits for permits of `limits`, each as [name, most, ms]: see `store.permits.Limit`.
+
+    They are asked for in the commit of this note. `filled` and `redispatched` are as in `AttemptStarted`.
+    """
+
+    kind: ClassVar[Kind] = Kind.PERMIT_ASKED
+    call: CallId
+    attempt: int  # from 1
+    limits: Sequence[Sequence[Any]]
+    redispatched: int = 0
+    filled: Any = None
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"attempt": self.attempt, "limits": [list(limit) for limit in self.limits]}
+        if self.redispatched:
+            content["redispatched"] = self.redispatched
+        if self.filled is not None:
+            content["filled"] = self.filled
+        return content
+
+    @classmethod
+    def _read(cls, time: TimeMs, call: CallId | None, content: Mapping[str, Any]) -> Self:
+        limits = [list(limit) for limit in content["limits"]]
+        return cls(time, _call(call), content["attempt"], limits, content.get("redispatched", 0), content.get("filled"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +358,7 @@ AnyNote = (
     RunCreated
     | AttemptStarted
     | AttemptSent
+    | PermitAsked
     | AttemptFailed
     | StepWrote
     | StepLogged

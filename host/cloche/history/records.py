@@ -72,6 +72,7 @@ class Kind(IntEnum):
     TAGGED = 36  # command: tags, by the code
     DEADLINE_SET = 37  # command
     RUN_CONTINUED_AS_NEW = 38  # command: the run goes on as its next history
+    PERMIT_ASKED = 42  # note: an attempt waits for permits
     STEP_LOGGED = 46  # note: what a step printed and logged
     ATTEMPT_QUEUED = 47  # note: an attempt that has begun waited for a thread before it did anything
     ATTEMPT_SENT = 49  # note: an attempt that is performed elsewhere

@@ -13,8 +13,14 @@ def waits_for_children(machine: RunMachine) -> bool:
     return machine.phase is RunPhase.RUNNING and 0 < machine.open.child_runs == machine.open.active
 
 
+def waits_for_others(machine: RunMachine) -> bool:
+    """Whether nothing is at work but child runs, and steps that wait for permits: each tells it by itself when it goes on."""
+    open = machine.open
+    return machine.phase is RunPhase.RUNNING and 0 < open.child_runs + open.permits.queued == open.active
+
+
 def row_at_rest(machine: RunMachine) -> tuple[RunStatus, TimeMs | None]:
     """What the row of the run says while no worker has it: status, and when something is due."""
-    if waits_for_children(machine):
+    if waits_for_others(machine):
         return RunStatus.WAITING, machine.open.wake_at
     return machine.status, machine.wake_at

@@ -14,7 +14,7 @@ from cloche.history.ids import CallId, Path, TimeMs
 from cloche.history.notes import AttemptFailed, AttemptQueued, AttemptStarted, unpack_note
 from cloche.history.records import Kind, Record
 
-WORK, RETRY_WAIT, SUSPENDED = "work", "retry wait", "suspended"
+WORK, RETRY_WAIT, SUSPENDED, PERMIT = "work", "retry wait", "suspended", "permit"
 _ENDS: Mapping[Kind, str] = {
     Kind.STEP_COMPLETED: "success",
     Kind.STEP_BAILED: "success",
@@ -24,6 +24,7 @@ _ENDS: Mapping[Kind, str] = {
 _TIMED = frozenset(
     {
         Kind.STEP_CALLED,
+        Kind.PERMIT_ASKED,
         Kind.ATTEMPT_STARTED,
         Kind.ATTEMPT_FAILED,
         Kind.ATTEMPT_QUEUED,
@@ -108,6 +109,19 @@ class Timing:
             self._move(found, record)
         return found
 
+    def end(self, at: TimeMs) -> None:
+        """The run has ended, and with it what was open."""
+        for call in self.open.values():
+            call.times, call.ended_at, call.outcome = call.until(at), at, "abandoned"
+        self.open.clear()
+
+    def assume_begun(self) -> None:
+        """Of a run that a worker drives: what is called has begun, and the record of that comes with the run's next commit."""
+        for call in self.open.values():
+            if call.doing == "queue":
+                call.attempts.append(AttemptTimes(len(call.attempts) + 1, call.since))
+                call.doing = WORK
+
     def _move(self, call: CallTimes, record: Record) -> None:
         match unpack_note(record) if record.kind not in _ENDS and record.kind not in _MOVES else None:
             case AttemptStarted(attempt=attempt, queued=queued):
@@ -125,6 +139,7 @@ class Timing:
             call.attempts[-1].outcome = "lost"
         elif call.doing in (RETRY_WAIT, SUSPENDED):
             _add(call.times, call.doing, max(0, at - queued - call.since))
+        # What it waited for a permit is in `queued`.
         call.times.queue_ms += queued
         call.attempts.append(AttemptTimes(attempt, at, queued))
         call.doing, call.since = WORK, at
@@ -133,18 +148,23 @@ class Timing:
         if record.kind is Kind.STEP_SUSPENDED:
             _leave(call, record.time, "suspended")
             call.doing = SUSPENDED
+        elif record.kind is Kind.PERMIT_ASKED:
+            if call.doing == WORK and call.attempts:
+                call.attempts[-1].outcome = "lost"
+            _add(call.times, call.doing, max(0, record.time - call.since))
+            call.doing, call.since = PERMIT, record.time
         elif record.kind is Kind.STEP_RESUMED:
             _add(call.times, call.doing, max(0, record.time - call.since))
             call.doing, call.since = "queue", record.time
         else:
             _leave(call, record.time, _ENDS[record.kind])
-            if call.doing in (RETRY_WAIT, SUSPENDED):
+            if call.doing in (RETRY_WAIT, SUSPENDED, PERMIT):
                 _add(call.times, call.doing, max(0, record.time - call.since))
             call.ended_at, call.outcome = record.time, _ENDS[record.kind]
             self.open.pop(call.call)
 
 
-_MOVES = (Kind.STEP_SUSPENDED, Kind.STEP_RESUMED)
+_MOVES = (Kind.STEP_SUSPENDED, Kind.STEP_RESUMED, Kind.PERMIT_ASKED)
 
 
 def _add(times: Times, doing: str, ms: int) -> None:
@@ -155,6 +175,8 @@ def _add(times: Times, doing: str, ms: int) -> None:
             times.retry_wait_ms += ms
         case "suspended":
             times.suspended_ms += ms
+        case "permit":
+            times.queue_ms += ms
 
 
 def _queued(call: CallTimes, ms: int) -> None:

@@ -3,8 +3,8 @@
 from cloche.errors import UsageError
 
 try:
+    from cloche.client.sending import deliveries
     from cloche.http.app import App, app
-    from cloche.http.deliveries import deliveries
     from cloche.http.principals import Auth, Principal, Role, by_token, local
 except ModuleNotFoundError as missing:
     if missing.name != "fastapi":

@@ -21,11 +21,13 @@ from cloche.http import (
     assets,
     feed,
     hooks,
+    limits,
     many,
     moving,
     overview,
     pages,
     problems,
+    run_pages,
     runs,
     schedules,
     sessions,
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 1 << 20  # of one request: what a value may have by default, and more than people type
 REQUESTS_PER_S, BURST = 100.0, 500
 _ROUTERS = (
+    steps.router,  # those that are asked most stand first: each request goes along all that stand before its own
     runs.router,
+    run_pages.router,
     pages.router,
     streams.router,
     feed.router,
@@ -56,8 +60,8 @@ _ROUTERS = (
     overview.router,
     hooks.router,
     schedules.router,
+    limits.router,
     workflows.router,
-    steps.router,
     tokens.router,
     sessions.router,
     webhooks.router,
@@ -69,6 +73,7 @@ _PROBLEMS = {
     403: "The principal may not do this.",
     404: "There is no such thing, or it is another tenant's.",
     406: "None of the types that are accepted is there.",
+    408: "The body came too slowly.",
     409: "It does not go with what is there.",
     413: "The body is too large.",
     415: "The body is of another type.",

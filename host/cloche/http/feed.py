@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -20,7 +21,7 @@ from cloche.http.service import Service, Tenant, needs, principal_of, service_of
 from cloche.http.streams import EVENTS, PING_S, RETRY_MS, Stream
 
 router = APIRouter()
-LOOK_S = 1.0
+LOOK_S = 1.0  # after a look, the next one: when a run has moved meanwhile
 BACK_MS = 5_000
 PAGES_MAX = 10
 
@@ -53,11 +54,20 @@ async def stream_feed(
 
 async def _moved(service: Service, runs: TenantRuns, since: int, gone: asyncio.Future[None]) -> AsyncGenerator[str]:
     yield f"retry: {RETRY_MS}\n\n"
+    async with service.moves.followed(), aclosing(_as_they_move(service, runs, since, gone)) as texts:
+        async for text in texts:
+            yield text
+
+
+async def _as_they_move(
+    service: Service, runs: TenantRuns, since: int, gone: asyncio.Future[None]
+) -> AsyncGenerator[str]:
     loop, first = asyncio.get_running_loop(), since
     silent_since, sent = loop.time(), dict[str, tuple[int, str]]()
     drained = service.followed[gone] = loop.create_future()
     try:
         while not service.draining.is_set():
+            moved = await service.moves.next()
             for row in await _since(runs, max(since - BACK_MS, first)):
                 stands = (row.updated_at, shown.tag(row))
                 if sent.get(row.key.run) != stands:
@@ -65,11 +75,13 @@ async def _moved(service: Service, runs: TenantRuns, since: int, gone: asyncio.F
                     yield f"id: {row.updated_at}\nevent: run\ndata: {shown.run_out(row).model_dump_json()}\n\n"
             sent = {run: stands for run, stands in sent.items() if stands[0] >= since - BACK_MS}
             await asyncio.wait({drained, gone}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            while not (moved.done() or gone.done() or drained.done()):
+                await asyncio.wait({moved, drained, gone}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+                if loop.time() - silent_since > PING_S:
+                    silent_since = loop.time()
+                    yield ": ping\n\n"
             if gone.done():
                 return
-            if loop.time() - silent_since > PING_S:
-                silent_since = loop.time()
-                yield ": ping\n\n"
     finally:
         del service.followed[gone]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
 from cloche.http.assets import is_page
-from cloche.http.direct import answer_run, run_asked
-from cloche.http.principals import LASTING, PRINCIPAL, SLASH, Principal, Scope, local, session_in
+from cloche.http.direct import answer_directly, direct
+from cloche.http.principals import LASTING, PRINCIPAL, SERVICE, SLASH, Principal, Scope, local, session_in
 from cloche.http.problems import Refused, fault_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEADERS_MAX = 100
+HEADERS_MAX, HEADERS_BYTES_MAX = 100, 32 << 10
+BODY_S = 30.0
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = (
     "/healthz",
@@ -54,6 +55,7 @@ class Gate:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         has_begun = False
+        scope[SERVICE] = self._service
 
         async def guarded(message: Message) -> None:
             nonlocal has_begun
@@ -64,9 +66,10 @@ class Gate:
 
         try:
             await self._let_in(scope)
-            if PRINCIPAL in scope and (run_id := run_asked(scope, _path(scope))) is not None:
-                return await answer_run(self._service, run_id, scope, receive, guarded)
-            await self._app(scope, _Bounded(receive, self._service.body_bytes_max), guarded)
+            bounded = _Bounded(receive, self._service.body_bytes_max)
+            if PRINCIPAL in scope and (found := direct(scope, _path(scope))) is not None:
+                return await answer_directly(self._service, found, scope, bounded, guarded)
+            await self._app(scope, bounded, guarded)
             if (lasting := scope.pop(LASTING, None)) is not None:
                 await lasting(receive, guarded)
         except Refused as refused:
@@ -84,12 +87,15 @@ class Gate:
         """
         _keep_slashes(scope)
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if len(scope["headers"]) > HEADERS_MAX:
-            raise Refused(431, "too-many-headers", f"there are more than {HEADERS_MAX} headers")
+        if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADERS_BYTES_MAX:
+            what = f"there are more than {HEADERS_MAX} headers, or {HEADERS_BYTES_MAX:,} bytes of them"
+            raise Refused(431, "too-many-headers", what)
         if self._service.auth is local and not _THIS_MACHINE.fullmatch(headers.get(b"host", "")):
             raise Refused(421, "unknown-host", "this server answers to the names of its machine alone")
         if scope["method"] not in SAFE:
             _check_site(headers)
+        if headers.get(b"content-encoding", "identity") != "identity":
+            raise Refused(415, "unsupported-media-type", "the body is compressed: send it as it is")
         declared = headers.get(b"content-length", "0")
         if not declared.isdecimal() or int(declared[:18]) > self._service.body_bytes_max:
             raise _too_large(self._service.body_bytes_max)
@@ -168,17 +174,30 @@ def _too_large(most: int) -> Refused:
 
 
 class _Bounded:
-    """What is received, up to so many bytes: a length that was not declared is counted as it comes."""
+    """What is received: a body of up to so many bytes, counted as they come, all of them within `BODY_S`."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
         self._most = most
         self._size = 0
+        self._due: float | None = None  # by when the body is whole
+        self._is_whole = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        message = await self._receive() if self._is_whole else await self._part()
         if message["type"] == "http.request":
+            self._is_whole = not message.get("more_body", False)
             self._size += len(message.get("body", b""))
             if self._size > self._most:
                 raise _too_large(self._most)
         return message
+
+    async def _part(self) -> Message:
+        if self._due is None:
+            self._due = asyncio.get_running_loop().time() + BODY_S
+        try:
+            async with asyncio.timeout_at(self._due):
+                return await self._receive()
+        except TimeoutError:
+            what = f"the body was not whole within {BODY_S:g} s"
+            raise Refused(408, "body-too-slow", what, headers={"Connection": "close"}) from None

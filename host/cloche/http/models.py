@@ -39,7 +39,8 @@ class StartBody(Given):
 
 
 class ResumeBody(Given):
-    """Data for a suspended step; without `step` and `label` the only one is meant."""
+    """Data for a suspended step; without `step` and `label` the only one is meant. `data` may be left out where the step's
+    schema asks for nothing."""
 
     data: Any = None
     step: str | None = None
@@ -95,11 +96,11 @@ class BytesBody(Given):
 
 
 class DeployBody(Given):
-    """Code: a graph, or with `language` a source, or the files of a workflow in Python."""
+    """Code: a graph, or with `language` a source, or the files of a workflow in Python or TypeScript."""
 
     graph: dict[str, Any] | None = None
     source: str | None = None
-    language: Literal["javascript", "python"] | None = None
+    language: Literal["javascript", "python", "typescript"] | None = None
     files: dict[str, str | BytesBody] | None = Field(
         None, description="By their paths: modules, data beside them, pure-Python wheels."
     )
@@ -177,13 +178,6 @@ class RunWhole(RunOut):
     why: Why
 
 
-class RunPage(Shown):
-    """`next` is the cursor of the page that follows; null: there is none."""
-
-    runs: list[RunOut]
-    next: str | None
-
-
 class StepOut(Shown):
     status: RunStatus
     payload: Any = None
@@ -242,6 +236,20 @@ class AskedOut(Shown):
     json_schema: dict[str, Any] | None = Field(None, alias="schema")
 
 
+class PermitWaitOut(Shown):
+    """What is waited for: a permit of a limit. Times in ms since 1970."""
+
+    name: str
+    key: str
+    kind: str
+    most: int
+    per_s: float | None
+    used: int
+    free_at: int | None
+    held_by: list[RunId]
+    ahead: int
+
+
 class WhyOut(Shown):
     """Why a run does not move. Times in ms since 1970."""
 
@@ -258,8 +266,12 @@ class WhyOut(Shown):
     last_error: dict[str, str] | None
     asked: list[AskedOut]
     on_its_way: list[str]
+    refused: str | None
     worker: str | None
     children: list[str]
+    limit: PermitWaitOut | None
+    code: str | None
+    version: str | None
     tags: dict[str, str]
     retried_as: list[str]
     retry_of: str | None

@@ -7,14 +7,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cloche.http.models import Given, RunId, Shown
+from cloche.http.models import Given, RunId, RunOut, Shown
 from cloche.status import RunStatus
 
 
-class WhereBody(Given):
-    """Which runs are meant: those that are all of it. Times as RFC 3339, `age` in seconds."""
+class NotBegunOut(Shown):
+    """A run that was asked for and that no worker has begun. `since` as RFC 3339."""
 
-    status: RunStatus | None = None
+    id: RunId
+    tenant: str
+    workflow: str
+    status: RunStatus
+    since: str
+    sentence: str
+    tags: dict[str, str]
+
+
+class RunPage(Shown):
+    """`next` is the cursor of the page that follows; null: there is none. With the first page alone, `not_begun` are the runs
+    that were asked for last and that no worker has begun."""
+
+    runs: list[RunOut]
+    next: str | None
+    not_begun: list[NotBegunOut]
+
+
+class WhereBody(Given):
+    """Which runs are meant: those that are all of it; of several statuses any. Times as RFC 3339, `age` in seconds."""
+
+    status: RunStatus | list[RunStatus] | None = None
     workflow: Annotated[str, Field(max_length=200)] | None = None
     version: Annotated[str, Field(max_length=200)] | None = None
     since: datetime | None = None

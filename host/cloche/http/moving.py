@@ -29,6 +29,8 @@ from cloche.http.runs import run_of
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import view_data
 from cloche.http.waiting import is_at_rest, until_accepted, view_at_rest
+from cloche.operations.view import row_there
+from cloche.status import RunStatus
 from cloche.telemetry.starter import tags_with_starter
 
 router = APIRouter()
@@ -95,7 +97,11 @@ async def start_run(
         if is_at_rest(view):
             return answer(request, view_data(view, principal_of(request)), status, headers=headers)
         status = 202
-    started = {"id": run.id, "status": str(await run.status())}
+    row = await row_there(
+        runs.connection.store, run.id, runs.tenant_id
+    )  # one look, while its first turn waits for the loop
+    is_it = row is not None and row.status != RunStatus.CONTINUED
+    started = {"id": run.id, "status": str(row.status if row is not None and is_it else await run.status())}
     return answer(request, started, status, headers=headers)
 
 
@@ -137,6 +143,8 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
         label=body.label,
         foreach_index=body.foreach_index,
         resume_data=body.data,
+        is_given="data" in body.model_fields_set,
+        by=principal_of(request).id,
         idempotency_key=idempotency_key,
     )
     if idempotency_key is not None:
@@ -172,7 +180,7 @@ async def cancel_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     """Ask a run to end; durable when this answers. Asking twice is asking once."""
     await run_of(runs, run_id)
     await body_of(request, NothingBody)
-    await runs.cancel(run_id)
+    await runs.cancel(run_id, by=principal_of(request).id)
     return answer(request, {"id": run_id}, 202)
 
 
@@ -187,6 +195,6 @@ async def retry_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     await run_of(runs, run_id)
     body = await body_of(request, RetryBody)
     options = {name: getattr(body, name) for name in RetryBody.model_fields}
-    run: Run = await runs.retry(run_id, **options)
+    run: Run = await runs.retry(run_id, by=principal_of(request).id, **options)
     started = {"id": run.id, "status": str(await run.status())}
     return answer(request, started, 201, headers={"Location": _location(request, run.id)})

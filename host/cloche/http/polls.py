@@ -97,7 +97,7 @@ class Polls:
     async def _serve(self, connection: Connection) -> None:
         """Give what waits to those who wait for it, the first who came first."""
         store = connection.store
-        waiting = {(tenant, step) for tenant, step, is_pushed in await store.remote_waiting() if not is_pushed}
+        waiting = set(await store.remote_waiting())
         for poll in list(self._waiting):
             if not waiting:
                 break

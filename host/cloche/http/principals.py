@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cloche.client import Client
 
 Scope: TypeAlias = MutableMapping[str, Any]  # of ASGI
+SERVICE = "cloche.service"  # under this name the app is in the scope of each request
 PRINCIPAL = "cloche.principal"  # under this name it is in the scope of a request that was let in
 SESSION = "__Host-cloche"  # the cookie of a browser
 LASTING = "cloche.lasting"  # and under this one what answers it, for as long as it likes

@@ -54,6 +54,7 @@ _WHAT_TO_DO = {
     "forbidden": "use a token whose role and tenant allow this",
     "too-many-requests": "try again after Retry-After seconds",
     "too-many-streams": "close a stream of this principal first",
+    "body-too-slow": "send the whole body at once",
     "body-too-large": "send less, or a reference to it",
     "unsupported-media-type": "send application/json, or application/cbor in its deterministic form",
     "not-acceptable": "accept one of the types that 'detail' lists",

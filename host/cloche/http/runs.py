@@ -17,8 +17,16 @@ from cloche.client import Run, RunRow, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
-from cloche.http.models import FailureList, RecordOut, RecordPage, RunPage, RunWhole, UsageOut, ViewOut, WhyOut
-from cloche.http.models_of_many import TimingOut, TopOut
+from cloche.http.models import (
+    FailureList,
+    RecordOut,
+    RecordPage,
+    RunWhole,
+    UsageOut,
+    ViewOut,
+    WhyOut,
+)
+from cloche.http.models_of_many import NotBegunOut, RunPage, TimingOut, TopOut
 from cloche.http.models_of_pages import GraphOut, SourceOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
@@ -26,6 +34,7 @@ from cloche.http.service import Id, Tenant, found, needs, principal_of, service_
 from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
 from cloche.operations.forms import stored, to_json
+from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import TOP_RUNS_MAX
 from cloche.operations.view import RunView, row_there, view_at
 from cloche.status import RunStatus
@@ -42,7 +51,7 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 async def list_runs(
     request: Request,
     runs: Tenant,
-    status: RunStatus | None = None,
+    status: Annotated[list[RunStatus] | None, Query(max_length=20, description="Any of these.")] = None,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
     version: Annotated[str | None, Query(max_length=200)] = None,
     since: Moved = None,
@@ -59,25 +68,33 @@ async def list_runs(
         str | None, Query(pattern="^[.]?[A-Za-z0-9_-]*$", description="`next` of the page before.")
     ] = None,
 ) -> Response:
-    """Runs that have begun or are queued, newest first. What moves between two pages is neither skipped nor seen twice."""
+    """Runs, newest first; with the first page, in `not_begun`, those that no worker has begun.
+
+    What moves between two pages is neither skipped nor seen twice.
+    """
     if cursor is None or cursor.startswith("."):
         query: dict[str, Any] = {"version": version, "since": since, "until": until, "error": error, "step": step}
         query |= {"age": age, "status": status, "workflow": workflow, "tags": _tags(tag)}
         place = cursor.removeprefix(".") if cursor is not None else None
         found = await runs.find(text=text, limit=limit, cursor=place, **query)
-        return _page(request, found, f".{found.next}" if found.next is not None else None)
+        early = await runs.not_begun(text=text, limit=limit, **query) if cursor is None else ()
+        return _page(request, found, f".{found.next}" if found.next is not None else None, early)
     rows = []  # a cursor of an older release: the id of a run
     if cursor is None or (after := _run_after(cursor)):
         rows = list(
             await runs.list(
-                status=status, workflow=workflow, limit=limit + 1, after=after if cursor is not None else None
+                status=status[0] if status else None,
+                workflow=workflow,
+                limit=limit + 1,
+                after=after if cursor is not None else None,
             )
         )
     return _page(request, rows[:limit], _cursor(rows[limit - 1].key.run) if len(rows) > limit else None)
 
 
-def _page(request: Request, rows: Sequence[RunRow], more: str | None) -> Response:
-    page = RunPage.model_construct(runs=[shown.run_out(row) for row in rows], next=more)
+def _page(request: Request, rows: Sequence[RunRow], more: str | None, early: Sequence[NotBegun] = ()) -> Response:
+    waiting = [NotBegunOut.model_construct(**one.to_data()) for one in early]
+    page = RunPage.model_construct(runs=[shown.run_out(row) for row in rows], next=more, not_begun=waiting)
     headers = {}
     if more is not None:
         url = request.url.include_query_params(cursor=more)

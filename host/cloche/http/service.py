@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.bodies import CBOR, JSON
+from cloche.http.moves import Moves
 from cloche.http.polls import Polls
-from cloche.http.principals import PRINCIPAL, SLASH, Auth, Principal, Role
+from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role
 from cloche.http.problems import Refused
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class Service:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     attempts: AttemptTokens | None = None  # of remote steps, once any was asked for
     polls: Polls = field(init=False)
+    moves: Moves = field(init=False)
     # What each stream that is open waits for, by what says that its client is gone.
     followed: dict[asyncio.Future[None], asyncio.Future[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.polls = Polls(self.client)
+        self.moves = Moves(self.client)
 
     def drain(self) -> None:
         """End all streams and waits."""
@@ -52,7 +55,7 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    found: Service = request.app.state.service
+    found: Service = request.scope[SERVICE]
     return found
 
 

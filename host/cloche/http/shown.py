@@ -10,7 +10,7 @@ from cloche.client import FailureGroup, RunRow, Usage
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
 from cloche.http.principals import Principal
 from cloche.operations.forms import instant, record_body, record_head
-from cloche.operations.view import RunView
+from cloche.operations.view import RunView, blocked_sentence
 from cloche.status import FINAL, RunStatus
 
 HEAD_BYTES_MAX = 4096  # a body of which `bodies=head` gives the whole
@@ -129,7 +129,7 @@ def _row(row: RunRow) -> dict[str, Any]:
 def _why(row: RunRow) -> Why:
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{problem['message']} To do: {problem['what_to_do']}."
+        sentence = blocked_sentence(problem)
     else:
         sentence = _SENTENCES.get(row.status, str(row.status))
     return Why.model_construct(

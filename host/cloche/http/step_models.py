@@ -7,10 +7,23 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cloche.http.models import Given, Shown
+from cloche.operations.remote_answers import CompleteBody, FailBody, SuspendBody
+
+__all__ = [
+    "AttemptGiven",
+    "AttemptSaid",
+    "BeatBody",
+    "CompleteBody",
+    "FailBody",
+    "Heard",
+    "PollBody",
+    "Polled",
+    "ProgressBody",
+    "SuspendBody",
+]
 
 MOST_MAX = 100  # attempts that a worker takes at once
 STEPS_MAX = 1_000
-Text = Annotated[str, Field(max_length=200)]
 
 
 class PollBody(Given):
@@ -64,39 +77,6 @@ class Heard(Shown):
     """`is_canceled`: nobody wants the attempt any more, and its worker should end it."""
 
     is_canceled: bool
-
-
-class CompleteBody(Given):
-    """The output of an attempt, and keys that it gives to the state of its run."""
-
-    output: Any = None
-    state: dict[str, Any] = Field(default_factory=dict)
-    bail: bool = Field(False, strict=True, description="The innermost workflow ends, as a success with this output.")
-
-
-class SuspendBody(Given):
-    """What the step waits with for data from outside, and names to resume it by."""
-
-    payload: Any = None
-    labels: list[Text] = Field(default_factory=list, max_length=100)
-    state: dict[str, Any] = Field(default_factory=dict)
-
-
-class RaisedBody(Given):
-    """What the step raised. `bases`: the qualified names of the classes that it is an instance of, its own first."""
-
-    name: Text
-    message: str = Field("", max_length=8_192)
-    data: Any = None
-    bases: list[Text] = Field(default_factory=list, max_length=16)
-
-
-class FailBody(Given):
-    """The failure of an attempt."""
-
-    error: RaisedBody
-    is_retryable: bool = Field(True, strict=True, description="False: no attempt follows, whatever the step says.")
-    retry_after_s: float = Field(0.0, ge=0, le=1e7)
 
 
 class AttemptSaid(Shown):

@@ -29,7 +29,8 @@ from cloche.http.step_models import (
     SuspendBody,
 )
 from cloche.operations import remote_steps
-from cloche.operations.remote_steps import AttemptName, AttemptTokens, RemoteTask, TenantId, Told, plain
+from cloche.operations.remote_answers import told_of
+from cloche.operations.remote_steps import AttemptName, AttemptTokens, RemoteTask, TenantId
 
 router = APIRouter()
 WAIT_S_MAX = 30.0
@@ -86,7 +87,7 @@ async def write_progress(request: Request, runs: Tenant, token: Id) -> Response:
     is_wanted = await remote_steps.beat(service.client.connection.store, name)
     if is_wanted:
         key = body.key if body.key is not None else secrets.token_hex(8)
-        await _say(service, name, "wrote", key, value=body.value)
+        await _say(service, name, key, what="wrote", value=body.value)
     return answer(request, {"is_canceled": not is_wanted}, 202)
 
 
@@ -99,9 +100,7 @@ async def write_progress(request: Request, runs: Tenant, token: Id) -> Response:
 )
 async def complete_attempt(request: Request, runs: Tenant, token: Id) -> Response:
     """End the attempt with its output; durable when this answers. `bail` ends the innermost workflow with it."""
-    body = await body_of(request, CompleteBody)
-    what = "bailed" if body.bail else "completed"
-    return await _end(request, runs, token, what, value=body.output, state=body.state)
+    return await _end(request, runs, token, await body_of(request, CompleteBody))
 
 
 @router.post(
@@ -113,12 +112,7 @@ async def complete_attempt(request: Request, runs: Tenant, token: Id) -> Respons
 )
 async def fail_attempt(request: Request, runs: Tenant, token: Id) -> Response:
     """End the attempt with a failure. Whether another follows is said by the step's retries."""
-    body = await body_of(request, FailBody)
-    failure = body.error.model_dump(exclude_defaults=True)
-    after_ms = round(body.retry_after_s * 1000)
-    return await _end(
-        request, runs, token, "failed", failure=failure, is_final=not body.is_retryable, retry_after_ms=after_ms
-    )
+    return await _end(request, runs, token, await body_of(request, FailBody))
 
 
 @router.post(
@@ -130,27 +124,18 @@ async def fail_attempt(request: Request, runs: Tenant, token: Id) -> Response:
 )
 async def suspend_attempt(request: Request, runs: Tenant, token: Id) -> Response:
     """End the attempt: the step waits for data from outside, and begins anew when its run is resumed."""
-    body = await body_of(request, SuspendBody)
-    return await _end(
-        request, runs, token, "suspended", value=body.payload, labels=tuple(body.labels), state=body.state
-    )
+    return await _end(request, runs, token, await body_of(request, SuspendBody))
 
 
-async def _end(request: Request, runs: Any, token: str, what: str, **said: Any) -> Response:
+async def _end(request: Request, runs: Any, token: str, body: CompleteBody | FailBody | SuspendBody) -> Response:
     service, name = service_of(request), await _named(request, runs, token)
-    result = await _say(service, name, what, "", **said)
+    result = await _say(service, name, "", **told_of(body))
     return answer(request, {"is_late": result == "late"}, 200 if result == "known" else 202)
 
 
-async def _say(service: Service, name: AttemptName, what: str, key: str, **said: Any) -> remote_steps.Said:
+async def _say(service: Service, name: AttemptName, key: str, **said: Any) -> remote_steps.Said:
     connection = service.client.connection
-    if "state" in said:
-        said["state"] = plain(said["state"], "state")
-
-    def told(call: Any, seq: Any, **more: Any) -> Told:
-        return Told(call, seq, what, **more)  # type: ignore[arg-type]
-
-    result = await remote_steps.say(connection.store, name, told, connection.world.now(), key, **said)
+    result = await remote_steps.say(connection.store, name, connection.world.now(), key, **said)
     await connection.posted()
     return result
 

@@ -14,11 +14,14 @@ from fastapi.responses import Response
 from cloche.client import Run
 from cloche.client.records import history_of, position_of, position_text
 from cloche.errors import ClocheError
+from cloche.history.heads import Heads
+from cloche.history.ids import history_key
 from cloche.http.principals import LASTING, Principal, Role
 from cloche.http.runs import After, run_of
 from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
 from cloche.http.shown import Bodies, record_out
 from cloche.operations.forms import stored, to_json
+from cloche.operations.summaries import summary_of
 from cloche.status import FINAL, RESTING
 
 router = APIRouter()
@@ -87,14 +90,14 @@ async def stream_run(
     runs: Tenant,
     run_id: Id,
     after: After = 0,
-    bodies: Bodies | Literal["stored"] = "head",
+    bodies: Bodies | Literal["stored", "facts"] = "head",
     until: Annotated[Literal["stopped", "ended"], "whether a suspended or paused run ends the stream"] = "stopped",
     last_event_id: Annotated[str | None, Header(description="The number that the client has seen last.")] = None,
 ) -> Response:
     """The records of a run, each as an event `record` whose id is its number; then `stopped`.
 
     After a break a client goes on with the number that it has seen last, in `Last-Event-ID`. `bodies=stored` sends each record
-    as base64 of `[record, hash]`.
+    as base64 of `[record, hash]`, `bodies=facts` its head, as `heads` has it, with its text.
     """
     run = await run_of(runs, run_id)
     position = (history_of(run.key), after)
@@ -104,9 +107,13 @@ async def stream_run(
         return Response(None, 204)
     service = service_of(request)
     principal = principal_of(request)
+    form: Any = bodies
+    if bodies == "facts":
+        first = await run.records(0, 1, history=position[0])
+        form = Heads(history_key(run.key, position[0]), first[0] if first else None)
 
     def content(gone: asyncio.Future[None]) -> AsyncGenerator[str]:
-        return _events(service, run, position, bodies, principal, gone, final=until == "ended")
+        return _events(service, run, position, form, principal, gone, final=until == "ended")
 
     return Stream(content, service, principal.id)
 
@@ -161,4 +168,6 @@ def _data(record: Any, bodies: Any, principal: Principal) -> str:
         import base64
 
         return base64.b64encode(stored(record)).decode()
+    if isinstance(bodies, Heads):
+        return to_json([*bodies.of(record), summary_of(record)])
     return to_json(record_out(record, bodies, principal))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -20,12 +20,16 @@ Stop = Literal["success", "failed", "canceled", "suspended", "waiting"]
 
 
 class WebhookBody(Given):
-    """A webhook that is sent (`out`), or one that is received, and signed in the form that is named."""
+    """A webhook that is sent when runs stop (`out`), a receiver to which attempts of remote `steps` are pushed, or a webhook
+    that is received, and signed in the form that is named."""
 
-    form: Literal["out", "standard", "github", "stripe"] = "out"
+    form: Literal["out", "steps", "standard", "github", "stripe"] = "out"
     url: str = Field("", max_length=webhooks.URL_CHARS_MAX, description="Where it is sent; https.")
     stops: list[Stop] | None = Field(
         None, max_length=5, description="What it is told of; null: success, failed, canceled and suspended."
+    )
+    steps: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        None, max_length=webhooks.STEPS_MAX, description="Of a receiver: the ids of its remote steps."
     )
     secret: str | None = Field(None, max_length=200, description="Null: the one that it has, or a new one.")
 
@@ -38,6 +42,7 @@ class WebhookOut(Shown):
     form: str
     url: str
     stops: list[str]
+    steps: list[str]
     created_at: str
 
 
@@ -80,7 +85,7 @@ async def put_webhook(request: Request, runs: Tenant, name: Id) -> Response:
     asked = {field: getattr(body, field) for field in WebhookBody.model_fields}
     by = principal_of(request).id
     row = await webhooks.put(_store(request), runs.tenant_id, name, now=_now(request), by=by, **asked)
-    return answer(request, {**_out(row), "secret": row.secret if row.form == webhooks.OUT else None})
+    return answer(request, {**_out(row), "secret": row.secret if row.form in (webhooks.OUT, webhooks.STEPS) else None})
 
 
 @router.delete("/webhooks/{name}", status_code=204, response_model=None, **needs(Role.ADMIN))
@@ -108,7 +113,9 @@ def _now(request: Request) -> Any:
 
 def _out(row: webhooks.WebhookRow) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": row.name, "tenant": row.tenant, "form": row.form, "url": row.url}
-    return {**shown, "stops": list(row.stops), "created_at": instant(row.created_at)}
+    steps = sorted(webhooks.steps_of(row)) if row.form == webhooks.STEPS else []
+    stops = list(row.stops) if row.form == webhooks.OUT else []
+    return {**shown, "stops": stops, "steps": steps, "created_at": instant(row.created_at)}
 
 
 def _delivery(one: webhooks.Delivery) -> dict[str, Any]:

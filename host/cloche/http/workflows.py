@@ -12,9 +12,10 @@ from cloche.client import Tenant as HostedTenant
 from cloche.errors import BrokenChain, InvalidInput
 from cloche.http.bodies import answer, body_of
 from cloche.http.models import DeployBody, ForkBody, Started, VersionList, VersionOut, WorkflowList
+from cloche.http.models_of_pages import CheckBody, CheckOut
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, needs, principal_of, service_of
+from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.operations.forms import instant, to_json
 
 router = APIRouter()
@@ -24,7 +25,7 @@ executing = APIRouter()  # where the process that serves is a worker too
 @router.get("/workflows", response_model=WorkflowList, **needs(Role.VIEWER))
 async def list_workflows(request: Request, runs: Tenant) -> Response:
     """What can be started: what workers have registered, and what the tenant has deployed."""
-    found = [
+    there = [
         {
             "id": one.id,
             "input_schema": one.input_schema,
@@ -33,7 +34,7 @@ async def list_workflows(request: Request, runs: Tenant) -> Response:
         }
         for one in await runs.startable()
     ]
-    return answer(request, {"workflows": found})
+    return answer(request, {"workflows": there})
 
 
 @router.get("/workflows/{workflow}/versions", response_model=VersionList, **needs(Role.VIEWER))
@@ -72,6 +73,37 @@ async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
         by=principal_of(request).id,
     )
     return answer(request, _version(version), 201)
+
+
+@executing.post("/workflows/{workflow}/check", response_model=CheckOut, **needs(Role.OPERATOR, body=CheckBody))
+async def check_open_runs(request: Request, runs: Tenant, workflow: Id) -> Response:
+    """Would open runs fit what the workflow starts with now, or a version? A page of them is tried; none is changed."""
+    body = await body_of(request, CheckBody)
+    page = await found(
+        lambda: _hosted(runs).check_open(workflow, version=body.version, most=body.most, after=body.after),
+        "workflow",
+        workflow,
+    )
+    shown = [_checked(one) for one in page.fits]
+    counts = {
+        "checked": len(shown),
+        "fits": sum(one["fits"] for one in shown),
+        "parts": sum(not one["fits"] for one in shown),
+        "current": sum(one["is_current"] for one in shown),
+    }
+    return answer(request, {"workflow": workflow, "digest": page.digest, **counts, "runs": shown, "next": page.next})
+
+
+def _checked(one: Any) -> dict[str, Any]:
+    parted = one.divergence
+    return {
+        "run_id": one.run_id,
+        "status": str(one.status),
+        "fits": one.ok,
+        "is_current": one.is_same,
+        "problem": one.problem if parted is None else str(parted),
+        "seq": parted.seq if parted is not None else None,
+    }
 
 
 @executing.delete("/versions/{version}", status_code=204, response_model=None, **needs(Role.ADMIN))

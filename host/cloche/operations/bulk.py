@@ -112,11 +112,12 @@ async def done(
     action: BulkAction,
     pages: Pages,
     do: Callable[[RunRow], Awaitable[str | None]],
+    announce: Callable[[Sequence[str]], Awaitable[None]],
     cursor: str | None = None,
     most: int | None = None,
 ) -> BulkReport:
-    """Do it to each; `do` gives the id of a new run, if it made one. It begins at `cursor`, and ends with the page in which it
-    has looked at `most` runs: `next` is the cursor then.
+    """Do it to each; `do` gives the id of a new run, if it made one, and `announce` is called before with those of a page. It
+    begins at `cursor`, and ends with the page in which it has looked at `most` runs: `next` is the cursor then.
 
     Raises:
         StoreError: the store did not answer. Those before are done; the same again goes on with the others.
@@ -125,9 +126,10 @@ async def done(
     while True:
         rows, cursor = await pages(cursor)
         looked += max(len(rows), 1)
+        rows = [row for row in rows if is_for(action, row)]
+        if rows:
+            await announce([row.key.run for row in rows])
         for row in rows:
-            if not is_for(action, row):
-                continue
             report.matched += 1
             report.first = [*report.first, row.key.run][:SHOWN]
             try:

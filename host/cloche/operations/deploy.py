@@ -16,12 +16,22 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from cloche.engines import CellSource, Code, Language, SandboxEngine, pinned_guest
+from cloche.engines import CellSource, Code, Language, SandboxEngine, SourceLanguage, pinned_guest
 from cloche.engines.files import texts_of
-from cloche.errors import CellLost, DeployRefused, GuestFault, LimitExceeded, LoadFailed, TargetError, UsageError
+from cloche.errors import (
+    CellLost,
+    CompileError,
+    DeployRefused,
+    GuestFault,
+    LimitExceeded,
+    LoadFailed,
+    TargetError,
+    UsageError,
+)
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
 from cloche.history.ids import NAME_SIZE_MAX, is_valid_id
 from cloche.operations.acts import Act, write_act
+from cloche.operations.typescript import deploying
 from cloche.run.source_maps import places_in, with_map_beside
 from cloche.sandbox.process.readers import GraphRead, NoGraph, Readers
 from cloche.store import Store, Version, blob_digest
@@ -48,13 +58,14 @@ def _cut(text: str, most: int) -> str:
 class Deployment:
     """What is to be deployed: source in `language`, or a graph (its JSON, or the model), for the workflow of this id.
 
-    `workflow` may be left out for a graph, which has one.
+    `workflow` may be left out for a graph, which has one, and for TypeScript that has one. Of TypeScript `content` may also be
+    several files, and which of them has the workflow.
     """
 
     tenant: TenantId
-    content: str | Graph
+    content: str | Graph | deploying.Brought
     workflow: str | None = None
-    language: Language | None = None
+    language: SourceLanguage | None = None
     policy: Policy = Policy.strict()  # the tenant's: it bounds the source, and the loading
     by: str = ""  # who brings it, for the audit log
 
@@ -125,7 +136,7 @@ def check_content(content: object, workflow: object) -> None:
     Raises:
         UsageError: a program gives what is no code, or no name.
     """
-    if not isinstance(content, str) and not hasattr(content, "to_json"):
+    if not isinstance(content, (str, deploying.Brought)) and not hasattr(content, "to_json"):
         raise UsageError(f"code is text, or a graph, and not {type(content).__name__}: decode bytes first")
     if workflow is not None and not isinstance(workflow, str):
         raise UsageError(f"the id of a workflow is text, and not {type(workflow).__name__}")
@@ -138,6 +149,8 @@ def baked(engine: CellSource, readers: Readers, one: Deployment) -> Bundle:
         DeployRefused, GuestUnavailable
     """
     try:
+        if one.language == "typescript":
+            one = _compiled(engine, readers, one)
         code = _code(engine, readers, one)
         _load(engine, readers, one, code)
     except LoadFailed as error:
@@ -189,7 +202,25 @@ def _not_granted(source: str, policy: Policy) -> Iterator[str]:
     """In the order in which the source names them: by a literal. What it computes is found when it is called."""
     granted = None if policy.steps is None else {grant.step for grant in policy.steps}
     named = dict.fromkeys(found[2] for found in islice(_NAMED_STEP.finditer(source), NAMED_STEPS_MAX))
-    yield from (step for step in named if granted is not None and step not in granted)
+    for step in named:
+        name = step.rpartition("//")[2]  # as `Registry.named` looks for it
+        if granted is not None and not granted & {step, name, name.rpartition("/")[2]}:
+            yield step
+
+
+def _compiled(engine: CellSource, readers: Readers, one: Deployment) -> Deployment:
+    """TypeScript as the JavaScript that runs; `DeployRefused` has the author's file, line and column."""
+    _check_text(one)
+    brought = one.content if isinstance(one.content, deploying.Brought) else None
+    if brought is None:
+        assert isinstance(one.content, str)
+        brought = deploying.Brought({deploying.ENTRY: one.content}, deploying.ENTRY)
+    try:
+        made = deploying.compiled_by(engine, readers, one.tenant, brought, one.policy.source_bytes)
+        workflow = deploying.workflow_in(made, one.workflow)
+    except CompileError as error:
+        raise one.refused(deploying.why(error), error.code, **deploying.facts_of(error)) from error
+    return replace(one, content=made.source, workflow=workflow, language="javascript")
 
 
 def _load(engine: CellSource, readers: Readers, one: Deployment, code: Code) -> None:
@@ -209,8 +240,8 @@ def source_code(engine: CellSource, one: Deployment) -> Code:
     """
     _check_size(one, one.content, "it")
     _check_text(one)
-    if one.language is None or one.language not in get_args(Language):
-        known = " or ".join(get_args(Language))
+    if one.language is None or one.language == "typescript" or one.language not in get_args(Language):
+        known = ", ".join(get_args(SourceLanguage))
         raise one.refused(f"source is in {known}, and not in {str(one.language)[:NAME_SIZE_MAX]!r}", "bad-language")
     assert isinstance(one.content, str)
     guest, abi = pinned_guest(engine, one.language)
@@ -231,7 +262,7 @@ def _owned(one: Deployment, code: Code) -> Code:
     return replace(code, owner=one.tenant)
 
 
-def _check_size(one: Deployment, content: str | Graph, what: str) -> None:
+def _check_size(one: Deployment, content: object, what: str) -> None:
     size = len(content.encode("utf-8", "surrogatepass")) if isinstance(content, str) else 0
     if size > (most := one.policy.source_bytes):
         why = f"{what} has {size} bytes, and the policy allows {most} (source_bytes)"
@@ -251,7 +282,7 @@ def _check_text(one: Deployment) -> None:
 
 
 def _of_graph(engine: CellSource, readers: Readers, one: Deployment) -> Code:
-    graph = one.content if isinstance(one.content, str) else one.content.to_json()
+    graph = one.content if isinstance(one.content, str) else one.content.to_json()  # type: ignore[union-attr]
     found = readers.read(one.tenant, graph)
     if isinstance(found, NoGraph):
         problems = [{"code": code, "path": path, "message": message} for code, path, message in found.problems]

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloche.errors import UsageError
 from cloche.status import RunStatus
+
+
+def statuses_of(given: str | Sequence[str] | None) -> RunStatus | tuple[RunStatus, ...] | None:
+    """One, or several: any of them. None: any at all.
+
+    Raises:
+        UsageError: there is no such status.
+    """
+    if given is None or isinstance(given, str):
+        return status_of(given)
+    found = tuple(one for name in given if (one := status_of(name)) is not None)
+    return found or None
 
 
 def status_of(text: str | None) -> RunStatus | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from cloche.history.marks import ERROR, STEP, checked_tags, tag_marks
 from cloche.history.messages import CompleteRun, FailRun, Started
 from cloche.history.notes import RunCreated, RunStopped
 from cloche.history.reading import message_of, unpack_started
-from cloche.operations.filters import status_of
+from cloche.operations.filters import statuses_of
 from cloche.operations.forms import to_json
 from cloche.store import RunFilter, RunRow
 
@@ -42,7 +42,7 @@ class RunList(list[RunRow]):
 def filter_of(
     tenant: str | None,
     *,
-    status: str | None = None,
+    status: str | Sequence[str] | None = None,
     workflow: str | None = None,
     version: str | None = None,
     since: datetime | int | None = None,
@@ -68,7 +68,7 @@ def filter_of(
         marks[ERROR] = error
     return RunFilter(
         TenantId(tenant_id(tenant)) if tenant is not None else None,
-        status_of(status),
+        statuses_of(status),
         workflow,
         version,
         _ms(since),

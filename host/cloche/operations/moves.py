@@ -56,7 +56,7 @@ def moves_of(row: RunRow, found: Mapping[str, Any]) -> list[Action]:
             _upgrade(row),
         ]
     if kind == "held":
-        moves.append(_release(key, found["worker"]) if found["worker"] else _reinstate(key))
+        moves.append(_release(key, found["version"] or row.workflow) if found["worker"] else _reinstate(key))
     return [*moves, cancel(key)]
 
 
@@ -102,9 +102,9 @@ def _reinstate(key: RunKey) -> Action:
     )
 
 
-def _release(key: RunKey, code: str) -> Action:
-    command = f"cloche tenant release {key.tenant} --version {code[:12]}"
-    call = f"await client.tenant({key.tenant!r}).release({code[:12]!r})"
+def _release(key: RunKey, version: str) -> Action:
+    command = f"cloche tenant release {key.tenant} --version {version}"
+    call = f"await client.tenant({key.tenant!r}).release({version!r})"
     return Action("release", "Let the runs of its code go on", command, call, "", "")
 
 

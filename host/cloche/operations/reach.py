@@ -28,7 +28,11 @@ _EMBEDDED = {  # networks whose addresses lead to an IPv4 address, and where in 
 
 
 class Unreachable(Exception):
-    """Nothing was sent, or nobody answered. Its text says why."""
+    """Nobody answered. Its text says why. `is_sent`: the request may have arrived; else nothing of it was sent."""
+
+    def __init__(self, text: str, *, is_sent: bool = False) -> None:
+        super().__init__(text)
+        self.is_sent = is_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +76,42 @@ def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`retry_after_s` is what the header says, 0 where there is none."""
+    """`retry_after_s` is what the header says, 0 where there is none. `body` None: it was larger than it may be."""
 
     status: int
     retry_after_s: int = 0
+    body: bytes | None = b""
 
 
-async def post(reach: Reach, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
-    """Send a POST request, and take the head of the answer; its body is not read.
+@dataclass(slots=True)
+class _Request:
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    answer_bytes_max: int
+    is_sent: bool = False
+
+
+async def post(
+    reach: Reach, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float, *, answer_bytes_max: int = 0
+) -> Answer:
+    """Send a POST request, and take the head of the answer. Its body is read if it may have `answer_bytes_max` bytes.
 
     Raises:
         Unreachable: the URL leads where nothing is sent to, or nobody there has answered in time.
     """
+    request = _Request(url, headers, body, answer_bytes_max)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _post(reach, url, headers, body)
+            return await _post(reach, request)
     except TimeoutError:
-        raise Unreachable(f"there was no answer within {timeout_s:g} s") from None
+        raise Unreachable(f"there was no answer within {timeout_s:g} s", is_sent=request.is_sent) from None
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-        raise Unreachable(f"{type(error).__name__}: {error}") from error
+        raise Unreachable(f"{type(error).__name__}: {error}", is_sent=request.is_sent) from error
 
 
-async def _post(reach: Reach, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def _post(reach: Reach, request: _Request) -> Answer:
+    url, headers, body = request.url, request.headers, request.body
     parts = urlsplit(url)
     host, is_tls = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if is_tls else 80)
@@ -107,8 +125,12 @@ async def _post(reach: Reach, url: str, headers: Mapping[str, str], body: bytes)
         place = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         sent = {"Host": parts.netloc, "Content-Length": str(len(body)), "Connection": "close", **headers}
         head = [f"POST {place} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
-        writer.write("\r\n".join(head).encode("ascii") + body)
+        data = "\r\n".join(head).encode("ascii") + body
+        request.is_sent = True
+        writer.write(data)
         await writer.drain()
+        if request.answer_bytes_max:
+            return await _whole(reader, request.answer_bytes_max)
         while True:
             answer = _answer(await reader.readuntil(b"\r\n\r\n"))
             if answer.status >= 200:
@@ -128,14 +150,27 @@ async def _resolved(reach: Reach, host: str, port: int) -> str:
     return addresses[0]
 
 
+async def _whole(reader: asyncio.StreamReader, bytes_max: int) -> Answer:
+    from cloche.operations.http_answers import AnswerRefused, read_answer
+
+    try:
+        status, fields, body = await read_answer(reader, bytes_max)
+    except AnswerRefused as error:
+        raise Unreachable(str(error), is_sent=True) from None
+    return Answer(status, _retry_after(fields.get("retry-after", "")), body)
+
+
+def _retry_after(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 7 else 0
+
+
 def _answer(head: bytes) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
         raise Unreachable("what answered does not speak HTTP")
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    after = fields.get("retry-after", "")
-    return Answer(int(rest[:3]), int(after) if after.isdecimal() and len(after) < 7 else 0)
+    return Answer(int(rest[:3]), _retry_after(fields.get("retry-after", "")))
 
 
 @cache

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
@@ -23,7 +22,7 @@ from cloche.status import FINAL
 from cloche.store import GRANTED, REMOTE, AttemptName, RemoteTask, Store
 from cloche.worker.answers import remote_token
 
-__all__ = ["AttemptName", "AttemptTokens", "RemoteTask", "Said", "TenantId", "Told", "beat", "given", "plain", "say"]
+__all__ = ["AttemptName", "AttemptTokens", "RemoteTask", "Said", "TenantId", "beat", "given", "say"]
 
 PREFIX = "cra_"  # cloche remote attempt
 CODE_BYTES = 24
@@ -80,15 +79,24 @@ def given(task: RemoteTask, tokens: AttemptTokens) -> dict[str, Any]:
     return {"token": tokens.make(task.name), **cast("dict[str, Any]", body)}
 
 
+def is_at_most_once(task: RemoteTask) -> bool:
+    """Whether the step of an attempt that was taken may begin once alone."""
+    return bool(cast("dict[str, Any]", decode(task.body))["at_most_once"])
+
+
+async def fell_silent(store: Store, name: AttemptName, now: TimeMs) -> None:
+    """Whoever had taken the attempt says nothing more of it, and may have begun."""
+    told = Told(name.call, name.seq, "silent", is_begun=True)
+    await store.post(name.key, REMOTE, told.pack(), remote_token(name, "silent"), now)
+
+
 async def beat(store: Store, name: AttemptName) -> bool:
     """The worker of this attempt lives. False: nobody wants the attempt any more."""
     return await store.beat_remote(name)
 
 
-async def say(
-    store: Store, name: AttemptName, told: Callable[..., Told], now: TimeMs, key: str = "", **more: Any
-) -> Said:
-    """Leave what a worker says of an attempt. Its end counts once: what is said under another `key` is no end.
+async def say(store: Store, name: AttemptName, now: TimeMs, key: str = "", **told: Any) -> Said:
+    """Leave what a worker says of an attempt, in the fields of `Told`. Its end counts once; a `key` names what is no end.
 
     Returns:
         `known`: an end of this attempt was accepted before, and this changes nothing. `late`: nobody waits for it any more; an
@@ -103,7 +111,7 @@ async def say(
     row = await store.run(name.key)
     if row is None:
         raise no_such_attempt()
-    made = told(name.call, name.seq, **more)
+    made = Told(name.call, name.seq, **told)
     plain(made.value, "value")
     is_end = made.what in ENDS
     token = remote_token(name, "" if is_end else f"{made.what}:{key}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from cloche.engines import Cell, CellSource, Code
 from cloche.errors import GuestFault, HistoryError, NotFound
@@ -21,8 +22,8 @@ from cloche.run.code import guest_of, load_code
 from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
-from cloche.store import Finding, Metered, RunRow, Store, all_records, first_record, read_through
-from cloche.text import shown
+from cloche.store import HELD_BACK, Finding, Metered, RunRow, Store, all_records, first_record, read_through
+from cloche.text import duration, sentence_of, shown
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
 
@@ -227,11 +228,7 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
         return
     if last is None or (last.seq, last.hash) != (row.head_seq, row.head_hash):
         return  # somebody appends meanwhile
-    derived = {"workflow": workflow, "updated_at": last.time}
-    if (
-        row.status not in (RunStatus.RUNNING, RunStatus.BLOCKED) or machine.ended
-    ):  # the states of a run that somebody takes up, or cannot
-        derived["status"], derived["wake_at"] = row_at_rest(machine)
+    derived = {"workflow": workflow, "updated_at": last.time, **_at_rest(row, machine)}
     for name, value in derived.items():
         if getattr(row, name) != value:
             yield f"the row of the run has {name} {_plain(getattr(row, name))!r}, and its records make it {_plain(value)!r}"
@@ -243,6 +240,16 @@ async def _wrong_in(store: Store, row: RunRow) -> AsyncIterator[str]:
                 yield f"the run is billed for {billed} {name}, and its records make it {used}"
     if await store.blob(row.code) is None:
         yield f"the code {row.code[:12]} that the run is pinned to is not in the store"
+
+
+def _at_rest(row: RunRow, machine: RunMachine) -> dict[str, Any]:
+    """What its row says of a run that nobody drives; nothing of one that somebody takes up, or cannot."""
+    if row.status in (RunStatus.RUNNING, RunStatus.BLOCKED) and not machine.ended:
+        return {}
+    status, wake_at = row_at_rest(machine)
+    if status == RunStatus.PENDING and machine.open.permits and row.wake_at == HELD_BACK:
+        wake_at = HELD_BACK  # it waits for permits
+    return {"status": status, "wake_at": wake_at}
 
 
 def _wrong_marks(marks: Mapping[str, str], derived: Mapping[str, str]) -> Iterator[str]:
@@ -284,10 +291,15 @@ async def machine_of(store: Store, key: RunKey) -> RunMachine:
     return machine
 
 
+def blocked_sentence(problem: Mapping[str, str]) -> str:
+    """What keeps a run from going on, and what to do, for people."""
+    return f"{sentence_of(problem['message'])} To do: {sentence_of(problem['what_to_do'])}"
+
+
 def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     """One sentence for people: what the run waits for, and which command moves it."""
     if result.blocked is not None:
-        return f"blocked: {result.blocked['message']} To do: {result.blocked['what_to_do']}."
+        return f"blocked: {blocked_sentence(result.blocked)}"
     if result.status in FINAL:
         return f"ended: {result.status}"
     if result.status == RunStatus.PAUSED:
@@ -308,7 +320,7 @@ def why_not_moving(result: RunResult, machine: RunMachine, now: int) -> str:
     if result.status == RunStatus.WAITING and hooks:
         return f"waiting for event {', '.join(hooks)}; send it with 'cloche event {run} {hooks[0]} --data JSON'"
     if result.status == RunStatus.WAITING and due is not None:
-        return f"waiting: something is due in {max(0, due - now) / 1000:.1f} s; a worker must be running then"
+        return f"waiting: something is due in {duration(max(0, due - now))}; a worker must be running then"
     running = [name for name, step in result.steps.items() if step.status == RunStatus.RUNNING]
     return f"running: {', '.join(running) or 'not started yet'}; if no process executes it, start 'cloche worker'"
 

@@ -39,7 +39,7 @@ def check_secret(form: str, secret: str) -> None:
     Raises:
         UsageError: it is not one of this form.
     """
-    if form in ("out", "standard"):
+    if form in ("out", "steps", "standard"):
         try:
             is_one = len(_key(secret)) >= 16
         except ValueError:

@@ -13,7 +13,7 @@ from cloche.history.messages import LOG_LEVELS, WriteLog
 from cloche.history.notes import StepLogged
 from cloche.history.reading import message_of
 from cloche.history.timing import WORK, AttemptTimes, CallTimes, Times, Timing
-from cloche.status import RunStatus
+from cloche.status import FINAL, RunStatus
 from cloche.store import RunFilter, RunRow, read_through
 
 if TYPE_CHECKING:
@@ -69,15 +69,20 @@ class StepStory:
         }
 
 
-async def stories(store: Store, key: RunKey, now: TimeMs) -> list[StepStory]:
+async def stories(store: Store, row: RunRow, now: TimeMs) -> list[StepStory]:
     """The steps of a run in the order of their first call, nested ones too; what the workflow itself said stands under "".
 
     Raises:
         HistoryError: it is damaged.
     """
     telling = _Telling()
-    await read_through(store, key, telling.take)
-    return telling.end(now)
+    await read_through(store, row.key, telling.take)
+    return telling.end(_until(row, now), is_driven=row.owner is not None)
+
+
+def _until(row: RunRow, now: TimeMs) -> TimeMs:
+    """Until when what has not ended goes on: in a run that has ended, until that."""
+    return row.updated_at if row.status in FINAL else now
 
 
 class _Telling:
@@ -95,7 +100,9 @@ class _Telling:
             elif record.kind in (Kind.STEP_LOGGED, Kind.LOG_LINE):
                 self._say(record)
 
-    def end(self, now: TimeMs) -> list[StepStory]:
+    def end(self, now: TimeMs, *, is_driven: bool) -> list[StepStory]:
+        if is_driven:
+            self._timing.assume_begun()
         for call in self._timing.calls:
             story, times = self._of(step_of(call.path)), call.until(now)
             story.calls += 1
@@ -195,6 +202,10 @@ async def top(store: Store, filter: RunFilter, now: TimeMs, runs_max: int = TOP_
             timing = Timing()
             records += await _read(store, row.key, timing, TOP_RECORDS_MAX - records)
             looked += 1
+            if row.owner is not None:
+                timing.assume_begun()
+            if row.status in FINAL:
+                timing.end(row.updated_at)
             for call in timing.calls:
                 calls.setdefault((row.workflow, step_of(call.path)), []).append(call)
             at_work += [(row, call) for call in timing.open.values() if row.status == RunStatus.RUNNING]

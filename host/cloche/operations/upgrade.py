@@ -19,11 +19,12 @@ from cloche.history.messages import Upgraded
 from cloche.history.notes import unpack_created
 from cloche.history.replay import DivergenceReport, script
 from cloche.operations.acts import Act, write_act
+from cloche.operations.finding import filter_of, find
 from cloche.operations.replay import ReplayReport, replay, row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
-from cloche.store import Append, NewCode, Store, all_records, blob_digest
+from cloche.store import Append, NewCode, RunRow, Store, all_records, blob_digest
 from cloche.worker.membership import Membership
 
 
@@ -77,6 +78,47 @@ async def fits(store: Store, engine: CellSource, code: Code, tenant: str | None 
                 yield Fit(row.key.run, row.status, divergence=(await replay(store, row.key, engine, code)).divergence)
         except ClocheError as error:
             yield Fit(row.key.run, row.status, problem=error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class FitPage:
+    """Open runs held against the code of this digest, newest first. `next`: where the rest begins; None: there is none."""
+
+    digest: str
+    fits: list[Fit]
+    next: str | None
+
+
+async def fits_page(
+    store: Store, engine: CellSource, code: Code, tenant: str, most: int = 20, after: str | None = None
+) -> FitPage:
+    """Up to `most` open runs of the workflow, held against `code`. Nothing is changed.
+
+    Raises:
+        UsageError: no page has given `after`.
+    """
+    digest, cursor = blob_digest(code.pack()), after
+    found: list[Fit] = []
+    while len(found) < most:
+        page = await find(store, filter_of(tenant, workflow=code.workflow), None, most - len(found), cursor)
+        found += [
+            await _fit(store, engine, code, digest, row)
+            for row in page
+            if row.status not in (*FINAL, RunStatus.PENDING)
+        ]
+        cursor = page.next
+        if cursor is None:
+            break
+    return FitPage(digest, found, cursor)
+
+
+async def _fit(store: Store, engine: CellSource, code: Code, digest: str, row: RunRow) -> Fit:
+    if row.code == digest:
+        return Fit(row.key.run, row.status, is_same=True)
+    try:
+        return Fit(row.key.run, row.status, divergence=(await replay(store, row.key, engine, code)).divergence)
+    except ClocheError as error:
+        return Fit(row.key.run, row.status, problem=error.message)
 
 
 async def upgrade(

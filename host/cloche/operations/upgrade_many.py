@@ -42,7 +42,10 @@ async def moved(
             if problem is not None:
                 raise UsageError(problem)
 
-    return await bulk.done(BulkAction.UPGRADE, _pages(store, code, tenant, asked, text), move)
+    async def announce(ids: Sequence[str]) -> None:
+        await write_act(store, Act.BULK, by, SystemWorld().now(), tenant_id(tenant), done="upgrade", runs=list(ids))
+
+    return await bulk.done(BulkAction.UPGRADE, _pages(store, code, tenant, asked, text), move, announce)
 
 
 def _asked(code: Code, query: Mapping[str, Any]) -> dict[str, Any]:

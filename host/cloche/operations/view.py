@@ -10,6 +10,7 @@ from cloche.history import RunMachine
 from cloche.history.ids import run_key
 from cloche.operations import replay
 from cloche.operations.on_their_way import on_their_way
+from cloche.operations.replay import blocked_sentence as blocked_sentence
 from cloche.operations.start_requests import waiting_start, why_waiting
 from cloche.run.code import load_code
 from cloche.run.results import Folding, RunResult, outline_of

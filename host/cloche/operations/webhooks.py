@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from cloche.errors import NotFound, UsageError
 from cloche.history.ids import TimeMs, tenant_id
@@ -20,6 +20,7 @@ from cloche.store import OUT, Delivery, Store, WebhookRow
 __all__ = [
     "FORMS",
     "OUT",
+    "STEPS",
     "STOPS",
     "Delivery",
     "WebhookRow",
@@ -30,12 +31,15 @@ __all__ = [
     "note_given",
     "put",
     "signer_of",
+    "steps_of",
     "undelivered",
 ]
 
 # What a webhook can be told of: ends, and where a run waits. `waiting` is for a time or an event, and may come often.
 STOPS = tuple(map(str, (*(RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELED), RunStatus.SUSPENDED, "waiting")))
 BY_DEFAULT = STOPS[:4]
+STEPS = "steps"  # the form of a receiver: attempts of remote steps are pushed to it
+STEPS_MAX = 1_000
 URL_CHARS_MAX = 2000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -49,14 +53,15 @@ async def put(
     url: str = "",
     secret: str | None = None,
     stops: Sequence[str] | None = None,
+    steps: Sequence[str] | None = None,
     now: TimeMs,
     by: str = "",
 ) -> WebhookRow:
     """Keep a webhook, or change that of its name.
 
     Args:
-        form: `out`: it is sent to `url` when a run comes to one of `stops`. Else it is received: hooks whose tokens begin with
-            the name and a colon take what is signed in this form.
+        form: `out`: it is sent to `url` when a run comes to one of `stops`. `steps`: attempts of the remote `steps` are pushed
+            to `url`. Else it is received: hooks whose tokens begin with the name and a colon take what is signed in this form.
         secret: that both sides sign with; None: the one that it has, or for one that is sent a new one.
         by: who asks, for the audit log.
 
@@ -68,16 +73,9 @@ async def put(
         raise UsageError("the name of a webhook is 1 to 63 small letters, digits, '-' and '_'")
     before = await store.webhook(whose, name)
     secret = secret if secret is not None or before is None else before.secret
-    if form == OUT:
-        check_url(url)
-        wanted = tuple(stop for stop in STOPS if stop in (BY_DEFAULT if stops is None else stops))
-        if not wanted or not set(stops or ()) <= set(STOPS):
-            raise UsageError(f"a webhook is told of {', '.join(STOPS)}")
+    wanted = _wanted(form, url, stops, steps)
+    if form in (OUT, STEPS):
         secret = secret or made_secret()
-    elif form not in FORMS or url or stops:
-        raise UsageError(f"a webhook that is received has a form ({', '.join(FORMS)}) and a secret, and no more")
-    else:
-        wanted = ()
     if not secret:
         raise UsageError("say the secret that its sender signs with")
     check_secret(form, secret)
@@ -85,6 +83,30 @@ async def put(
     await write_act(store, Act.WEBHOOK_PUT, by, now, whose, webhook=name, form=form, url=url, stops=list(wanted))
     await store.put_webhook(row)
     return row
+
+
+def _wanted(form: str, url: str, stops: Sequence[str] | None, steps: Sequence[str] | None) -> tuple[str, ...]:
+    """What a webhook is told of, as its row has it.
+
+    Raises:
+        UsageError: it is not said as this form needs it.
+    """
+    if form != STEPS and steps:
+        raise UsageError("steps are those of a receiver, whose form is 'steps'")
+    if form == STEPS:
+        check_url(url)
+        if stops:
+            raise UsageError("a receiver of steps is told of attempts, not of runs that stop")
+        return _stored(steps)
+    if form == OUT:
+        check_url(url)
+        wanted = tuple(stop for stop in STOPS if stop in (BY_DEFAULT if stops is None else stops))
+        if not wanted or not set(stops or ()) <= set(STOPS):
+            raise UsageError(f"a webhook is told of {', '.join(STOPS)}")
+        return wanted
+    if form not in FORMS or url or stops:
+        raise UsageError(f"a webhook that is received has a form ({', '.join(FORMS)}) and a secret, and no more")
+    return ()
 
 
 async def forget(store: Store, tenant: str, name: str, *, now: TimeMs, by: str = "") -> None:
@@ -112,7 +134,24 @@ async def signer_of(store: Store, tenant: str, token: str) -> WebhookRow | None:
     """The webhook that is received by the hook of this token: the one by whose name and a colon it begins."""
     name, colon, _ = token.partition(":")
     row = await store.webhook(tenant_id(tenant), name) if colon else None
-    return row if row is not None and row.form != OUT else None
+    return row if row is not None and row.form in FORMS else None
+
+
+def steps_of(row: WebhookRow) -> frozenset[str]:
+    """The ids of the steps whose attempts are pushed to a receiver."""
+    return frozenset(map(unquote, row.stops))
+
+
+def _stored(steps: Sequence[str] | None) -> tuple[str, ...]:
+    """The ids of steps as a row has them: without spaces, each once.
+
+    Raises:
+        UsageError: they are none.
+    """
+    found = sorted(set(steps or ()))
+    if not found or len(found) > STEPS_MAX or not all(0 < len(one) <= 200 for one in found):
+        raise UsageError(f"a receiver names 1 to {STEPS_MAX:,} remote steps, by their ids")
+    return tuple(quote(one.encode("utf-8", "replace"), safe="") for one in found)
 
 
 async def given_to(store: Store, tenant: str, id: str) -> str | None:

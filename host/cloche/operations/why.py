@@ -12,28 +12,32 @@ from cloche.errors import ClocheError
 from cloche.history import Kind, RunId, RunKey, RunMachine
 from cloche.history.calls import OpenCall
 from cloche.history.failures import Failure
+from cloche.history.ids import retry_key
 from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
 from cloche.history.marks import RETRY_OF, step_of, tags_in
 from cloche.history.messages import FailRun
 from cloche.history.notes import AttemptFailed, RunStopped, unpack_note
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import message_of
-from cloche.history.resting import waits_for_children
+from cloche.history.resting import waits_for_others
 from cloche.history.timing import WORK, Timing
 from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
+from cloche.operations.limits import PermitWait, wait_of
 from cloche.operations.moves import Action, Asked, cancel, moves_of, start_worker
 from cloche.operations.on_their_way import on_their_way
-from cloche.operations.replay import row_of
+from cloche.operations.replay import blocked_sentence, row_of
 from cloche.operations.start_requests import waiting_start
 from cloche.operations.timing import FAR_MS, is_far, usual_times
 from cloche.run.child_waits import child_waits
 from cloche.run.code import load_code
 from cloche.status import FINAL, RunStatus
-from cloche.store import read_through
-from cloche.text import shown
+from cloche.store import HELD_BACK, read_through
+from cloche.text import duration, shown
+from cloche.worker.answers import refused_since, refused_token, start_token
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
-    from cloche.history import Record, TimeMs
+    from cloche.history import CallId, Record, TimeMs
     from cloche.store import RunRow, Store
 
 
@@ -46,6 +50,7 @@ class Why:
 
     kind: `ended`, `blocked`, `held` (an operator holds its tenant or code back), `no-worker` (nobody has the workflow),
         `to-begin`, `queued`, `paused`, `suspended`, `event`, `child`, `timer`, `retry` (a step failed and is tried again),
+        `permit` (a step waits for a permit of a limit, or the run does before it begins),
         `step` (steps are under way), `remote` (remote workers have steps, or are to have them), `canceling`, `unowned` (the
         next worker takes it up) or `at-work`.
     since, until: ms since 1970; None: not known, or nothing is due.
@@ -53,8 +58,12 @@ class Why:
     worked_ms, usually_ms: of a step at work for far longer than it usually is, both.
     last_error: name and message of the attempt that failed last, of that step.
     asked: what is waited for from outside. on_its_way: requests that a worker will tell the run.
+    refused: why a worker has refused the last answer, since the run waits for it.
     worker: who drives it, or what a worker must have to.
     children: the ids of the runs that it waits for.
+    limit: what it waits for a permit of: name, key, kind, most, per_s, used, free_at, the runs of its tenant that hold it, and
+        how many of its tenant wait before it.
+    code: the digest of the code bundle that it is pinned to. version: its id, of code that the tenant has deployed.
     retry_of, retried_as: the run that it goes on from, and those that go on from it.
     actions: what moves it, the best one first.
     """
@@ -72,8 +81,12 @@ class Why:
     last_error: Mapping[str, str] | None = None
     asked: Sequence[Asked] = ()
     on_its_way: Sequence[str] = ()
+    refused: str | None = None
     worker: str | None = None
     children: Sequence[str] = ()
+    limit: PermitWait | None = None
+    code: str | None = None
+    version: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     retried_as: Sequence[str] = ()
     retry_of: str | None = None
@@ -101,13 +114,28 @@ async def why(store: Store, key: RunKey, now: TimeMs, depth: int = 0) -> Why:
     lineage: dict[str, Any] = {
         "tags": tags_in(marks),
         "retry_of": marks.get(RETRY_OF),
-        "retried_as": [one.run for one in await store.retries(key)],
+        "retried_as": await _retried_as(store, key),
+        "code": row.code,
+        "version": await _version(store, row),
     }
     found = await _reason(store, row, reading, now)
     await _complete(store, row, reading, found, now)
     on_its_way = await on_their_way(store, reading.machine)
     moves = [*await _of_child(store, key, found, now, depth), *moves_of(row, found | lineage)]
     return Why(run_id=key.run, **found, **lineage, on_its_way=on_its_way, actions=moves)
+
+
+async def _retried_as(store: Store, key: RunKey) -> list[str]:
+    """Also the one that was asked for and that no worker has begun."""
+    found: list[str] = [one.run for one in await store.retries(key)]
+    asked = retry_key(key)
+    return found if found or await store.request(start_token(asked)) is None else [asked.run]
+
+
+async def _version(store: Store, row: RunRow) -> str | None:
+    """The id of the version that its tenant has deployed; None: its code is that of a worker, or was withdrawn."""
+    versions = await store.versions(row.key.tenant, row.workflow)
+    return next((one.id for one in versions if one.digest == row.code), None)
 
 
 async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[str, Any], now: TimeMs) -> None:
@@ -121,9 +149,12 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
             )
             for one in found["asked"]
         ]
+        found["refused"] = refused_since(await store.answer(refused_token(row.key)), found["since"])
     if found["kind"] == "step" and found["attempts_max"] is None:
         call, name = reading.at_work()
         found["attempts_max"] = attempts_of(await load_code(store, row.code), call, name)
+    if found["kind"] == "step":
+        reading.timing.assume_begun()
     if found["kind"] in ("step", "unowned"):
         for call_times in reading.timing.open.values():
             if call_times.doing != WORK or now - call_times.since < FAR_MS:
@@ -133,7 +164,7 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
                 worked = now - call_times.since
                 found |= {"step": call_times.path, "worked_ms": worked, "usually_ms": usually}
                 found["sentence"] += (
-                    f"; {call_times.path} has worked for {worked / 1000:.1f} s, far longer than usual ({usually / 1000:.1f} s)"
+                    f"; {call_times.path} has worked for {duration(worked)}, far longer than usual ({duration(usually)})"
                 )
                 return
 
@@ -237,8 +268,9 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
             return {**facts, "worker": hold.code or None}
     if row.problem is not None:
         problem = json.loads(row.problem)
-        sentence = f"{problem['message']} To do: {problem['what_to_do']}."
-        return {"kind": "blocked", "sentence": sentence, "since": row.updated_at}
+        return {"kind": "blocked", "sentence": blocked_sentence(problem), "since": row.updated_at}
+    if row.status == RunStatus.PENDING and row.wake_at == HELD_BACK:
+        return {**await _permit(store, row, WHOLE_RUN, "it begins", now), "since": row.created_at}
     if row.status == RunStatus.PENDING:
         sentence = f"it begins when runs of tenant {row.key.tenant} have made room; a worker must be running then"
         return {"kind": "queued", "sentence": sentence, "since": row.created_at}
@@ -251,16 +283,27 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
     if machine.phase in (RunPhase.CANCELING, RunPhase.CLEANING_UP):
         sentence = "it was canceled, and ends when what is under way has ended"
         return {"kind": "canceling", "sentence": sentence, "since": reading.last, "worker": row.owner}
-    if waits_for_children(machine):
+    if machine.open.child_runs and waits_for_others(machine):
         waits = await child_waits(store, machine)
         calls = machine.open.children()
         names = [one.run_id for one in waits]
         sentence = f"it waits for {', '.join(shown(name) for name in names) or 'a child run'}"
         return {"kind": "child", "sentence": sentence, "children": names, **reading.of_call(calls[0])}
-    return await _remote(store, row, reading) or _waits(row, reading, now)
+    if waits_for_others(machine):
+        call = min(call for call, one in machine.open.items() if one.phase is StepPhase.QUEUED)
+        about = await _permit(store, row, call, machine.open[call].path, now)
+        return {**about, **reading.of_call(call), "worker": row.owner}
+    return await _remote(store, row, reading, now) or _waits(row, reading, now)
 
 
-async def _remote(store: Store, row: RunRow, reading: _Reading) -> dict[str, Any] | None:
+async def _permit(store: Store, row: RunRow, call: CallId, who: str, now: TimeMs) -> dict[str, Any]:
+    wait = await wait_of(store, row.key, now, call)
+    what = wait.sentence() if wait is not None else "its permit, which is on its way to the run"
+    sentence = f"{who} waits for {what}" if call else f"{who} when it has {what}"
+    return {"kind": "permit", "sentence": sentence, "limit": wait, "until": wait and wait.free_at}
+
+
+async def _remote(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any] | None:
     """Where nothing is at work here, and remote workers have steps, or are to have them."""
     calls = reading.machine.open
     if not calls.away or calls.active:
@@ -271,6 +314,8 @@ async def _remote(store: Store, row: RunRow, reading: _Reading) -> dict[str, Any
     task = tasks.get(call)
     if task is None:
         sentence = f"what came of {calls[call].path} is on its way to the run"
+    elif task.holder is None and (again := task.given_back) is not None:
+        sentence = f"{task.path} is pushed to its receiver again {_in(again.due_at, now)}: {shown(again.problem)}"
     elif task.holder is None:
         sentence = f"{task.path} waits for a remote worker that has step '{task.step}'"
     else:
@@ -330,4 +375,4 @@ def _owned(row: RunRow) -> str:
 
 
 def _in(due: int, now: int) -> str:
-    return f"in {max(0, due - now) / 1000:.1f} s"
+    return f"in {duration(max(0, due - now))}"

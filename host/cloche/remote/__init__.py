@@ -1,5 +1,9 @@
-"""Performing remote steps: `StepWorker`, a worker in Python. The protocol is in `docs/operations/remote-steps.md`."""
+"""Performing remote steps in Python: `StepWorker` asks for attempts, `StepReceiver` is sent them.
 
+The protocol is in `docs/operations/remote-steps.md`.
+"""
+
+from cloche.remote.receiver import StepReceiver
 from cloche.remote.worker import StepWorker
 
-__all__ = ["StepWorker"]
+__all__ = ["StepReceiver", "StepWorker"]

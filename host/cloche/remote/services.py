@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from cloche.errors import UsageError
+from cloche.steps.elsewhere import NoStore
 
 
-class WorkerServices:
+class WorkerServices(NoStore):
     """Implements `Services` of `steps.context`.
 
     Raises:

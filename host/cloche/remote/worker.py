@@ -9,26 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from cloche.client.remote.transport import Transport, segment, values
-from cloche.errors import ClocheError, FatalError, InvalidInput, RetryableError, StoreUnavailable, UsageError
-from cloche.history import Failure, TenantId
-from cloche.history.retry import asked_delay_ms
-from cloche.remote.services import WorkerServices
-from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended, attempt
-from cloche.steps.binding import Arguments, Checks
-from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, merged
-from cloche.steps.failing import failure_of
-from cloche.steps.runner import LocalRunner
-from cloche.steps.threads import StepThreads
+from cloche.client.remote.transport import Transport, values
+from cloche.errors import StoreUnavailable, UsageError
+from cloche.remote.performing import AGAIN_S, AGAIN_S_MAX, Performer
+from cloche.steps.context import AbortSignal
 from cloche_codegen import Step
 
 WAIT_S = 20.0  # of one poll
-AGAIN_S, AGAIN_S_MAX = 0.2, 5.0  # until a server that did not answer is asked again
-BEATS = 3  # heartbeats in the time after which a worker is taken for dead
+AT_ONCE_S = 0.005
 
 log = logging.getLogger("cloche.remote")
 
@@ -53,14 +44,11 @@ class StepWorker:
         concurrency: int = 10,
         name: str | None = None,
     ) -> None:
-        self._steps = {step.id: step for step in steps}
-        if not self._steps:
-            raise UsageError("a step worker has at least one step: StepWorker(url, [resize])")
         if concurrency < 1:
             raise UsageError(f"a step worker performs at least one attempt at a time, not {concurrency}")
         self.name = name or f"worker-{uuid.uuid4().hex[:8]}"
         self._transport = Transport(url, token)
-        self._runner = LocalRunner(StepThreads())
+        self._performer = Performer(steps, self._transport)
         self._concurrency = concurrency
         self._attempts: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -72,8 +60,7 @@ class StepWorker:
         for task in self._attempts:
             task.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)
-        self._runner.close()
-        await self._transport.close()
+        await self._performer.close()
 
     def stop(self) -> None:
         """Take nothing more: `run` returns when what is under way has ended, and the server knows of it."""
@@ -101,12 +88,17 @@ class StepWorker:
                 wait_s, found = min(2 * wait_s, AGAIN_S_MAX), []
             finally:
                 polling.cancel()
-            for given in found:
-                task = asyncio.create_task(self._perform(given), name=f"step '{given['path']}' of {given['run_id']}")
-                self._attempts.add(task)
-                task.add_done_callback(self._attempts.discard)
+            begun = [self._begin(given) for given in found]
+            if begun:  # what ends at once is said before more is asked for: its run waits for it
+                await asyncio.wait(begun, timeout=AT_ONCE_S)
         if self._attempts:
             await asyncio.wait(self._attempts)
+
+    def _begin(self, given: Mapping[str, Any]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._perform(given), name=f"step '{given['path']}' of {given['run_id']}")
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+        return task
 
     async def _first(self, *tasks: asyncio.Future[Any]) -> None:
         """Until one of these has ended, or the worker is to stop."""
@@ -118,133 +110,18 @@ class StepWorker:
         await self._first(asyncio.ensure_future(asyncio.sleep(seconds)))
 
     async def _poll(self, most: int) -> list[dict[str, Any]]:
-        body = {"steps": sorted(self._steps), "most": min(most, 100), "wait_s": WAIT_S, "worker": self.name}
+        body = {"steps": sorted(self._performer.steps), "most": min(most, 100), "wait_s": WAIT_S, "worker": self.name}
         found: dict[str, Any] = values(await self._transport.ask("POST", "/steps/poll", body))
         attempts: list[dict[str, Any]] = found["attempts"]
         return attempts
 
-    # ---- one attempt ----
-
     async def _perform(self, given: Mapping[str, Any]) -> None:
-        signal = AbortSignal()
-        if given["at_most_once"] and not await self._beat(given, signal):
+        performer, signal = self._performer, AbortSignal()
+        if given["at_most_once"] and not await performer.beat(given, signal):
             return  # nobody waits for it any more, or nobody knows
-        beating = asyncio.create_task(self._beat_on(given, signal))
+        beating = asyncio.create_task(performer.beat_on(given, signal))
         try:
-            what, body = await self._outcome(given, signal)
+            what, body = await performer.outcome(given, signal)
         finally:
             beating.cancel()
-        await self._say(given, what, body)
-
-    async def _outcome(self, given: Mapping[str, Any], signal: AbortSignal) -> tuple[str, dict[str, Any]]:
-        """What came of it: the endpoint that it is told, and its body."""
-        step, tenant = self._steps[given["step"]], TenantId(given["tenant"])
-        asked = Arguments([given["input"]])
-        context = self._contexts(step, given, signal)
-        try:
-            return _told(await attempt(self._runner, step, tenant, asked, context, Checks(outputs=True)))
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # whatever an author's code raises is a failure of its step
-            if isinstance(error, KeyboardInterrupt | GeneratorExit):
-                raise
-            log.warning("attempt %s of step '%s' failed", given["attempt"], step.id, exc_info=error)
-            return "fail", _raised(error)
-
-    def _contexts(
-        self, step: Step, given: Mapping[str, Any], signal: AbortSignal
-    ) -> Callable[[Any, list[StateChange]], StepContext]:
-        loop = asyncio.get_running_loop()
-
-        def write(value: Any) -> None:
-            asyncio.run_coroutine_threadsafe(self._write(given, value), loop)
-
-        def make(data: Any, changes: list[StateChange]) -> StepContext:
-            return StepContext(
-                input_data=data,
-                run_id=given["run_id"],
-                workflow_id=given["workflow_id"],
-                step_id=step.id,
-                tenant=given["tenant"],
-                path=given["path"],
-                attempt=given["attempt"],
-                idempotency_key=given["idempotency_key"],
-                state=MappingProxyType(dict(given["state"])),
-                request_context=MappingProxyType(dict(given["request_context"])),
-                resume_data=given["resume_data"],
-                suspend_data=given["suspend_data"],
-                abort_signal=signal,
-                writer=Writer(write),
-                log=log.getChild(step.id),
-                _step=step,
-                _init_data=lambda: None,
-                _services=WorkerServices(),
-                _changes=changes,
-            )
-
-        return make
-
-    async def _write(self, given: Mapping[str, Any], value: Any) -> None:
-        await self._say(given, "progress", {"value": value, "key": uuid.uuid4().hex})
-
-    async def _beat_on(self, given: Mapping[str, Any], signal: AbortSignal) -> None:
-        while True:
-            await asyncio.sleep(given["heartbeat_s"] / BEATS)
-            await self._beat(given, signal)
-
-    async def _beat(self, given: Mapping[str, Any], signal: AbortSignal) -> bool:
-        """Whether the attempt is wanted, as far as the server says; if not, its step is told to abort."""
-        try:
-            answer = values(await self._transport.ask("POST", _place(given, "heartbeat"), {}))
-        except ClocheError as error:
-            log.warning("a heartbeat of step '%s' did not arrive: %s", given["path"], error.message)
-            return False
-        if answer["is_canceled"]:
-            signal._set()
-        return not answer["is_canceled"]
-
-    async def _say(self, given: Mapping[str, Any], what: str, body: Mapping[str, Any]) -> None:
-        """Until the server has answered. What it refuses is a failure of the step; if it refuses that, nobody waits for it."""
-        wait_s = AGAIN_S
-        while True:
-            try:
-                await self._transport.ask("POST", _place(given, what), body)
-                return
-            except StoreUnavailable as error:
-                log.warning(
-                    "the server is told again in %g s what came of %s: %s", wait_s, given["path"], error.message
-                )
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, AGAIN_S_MAX)
-            except ClocheError as error:
-                log.warning("what came of step '%s' was refused: %s", given["path"], error.message)
-                if what in ("complete", "suspend"):
-                    await self._say(given, "fail", _raised(error))
-                return
-
-
-def _place(given: Mapping[str, Any], what: str) -> str:
-    return f"/steps/{segment(given['token'])}/{what}"
-
-
-def _told(outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    match outcome:
-        case Completed(value, changes):
-            return "complete", {"output": value, "state": merged({}, changes)}
-        case Bailed(value, changes):
-            return "complete", {"output": value, "bail": True, "state": merged({}, changes)}
-        case Suspended(payload, labels, changes):
-            return "suspend", {"payload": payload, "labels": list(labels), "state": merged({}, changes)}
-
-
-def _raised(error: BaseException) -> dict[str, Any]:
-    failure: Failure = failure_of(error)
-    told = {
-        "name": failure.name,
-        "message": failure.message[:8_192],
-        "data": failure.data,
-        "bases": list(failure.bases),
-    }
-    after_ms = asked_delay_ms(error) if isinstance(error, RetryableError) else None
-    is_retryable = not isinstance(error, FatalError | InvalidInput)
-    return {"error": told, "is_retryable": is_retryable, "retry_after_s": (after_ms or 0) / 1000}
+        await performer.say(given, what, body)

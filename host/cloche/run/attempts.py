@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cloche.errors import MissingStep
 from cloche.history import Batch, CallId, Failure, TimeMs
@@ -14,8 +14,10 @@ from cloche.history.effects import StartStep
 from cloche.history.lifecycles import StepPhase
 from cloche.history.machine import AT_ONCE, Input
 from cloche.history.messages import StepBailed, StepCompleted, StepFailed, StepSuspended
-from cloche.history.notes import AnyNote, AttemptFailed, AttemptSent, AttemptStarted
+from cloche.history.notes import AnyNote, AttemptFailed, AttemptStarted, PermitAsked
+from cloche.run.beginnings import StepCall, filled_input, note_of_beginning, queued_ms
 from cloche.run.outcomes import Outcomes, left_behind, redispatched_too_often, unknown_outcome
+from cloche.run.permits import Permits
 from cloche.run.remote import RemoteCalls, is_remote
 from cloche.run.step_lines import StepLines
 from cloche.run.undriven import interrupted, working
@@ -23,7 +25,6 @@ from cloche.steps.attempt import attempt
 from cloche.steps.binding import Arguments
 from cloche.steps.context import AbortSignal
 from cloche.steps.failing import failure_of
-from cloche.steps.filling import filled
 
 if TYPE_CHECKING:
     from cloche.history import RunKey, RunMachine
@@ -40,21 +41,6 @@ NOTES_MAX = 500  # in one commit
 log = logging.getLogger("cloche.run")
 
 
-@dataclass(slots=True, eq=False)
-class StepCall:
-    """One call of a step while it is open here.
-
-    `start` is what was asked for, in its newest attempt. `is_announced`: the attempt begins in a moment, when the record of its
-    beginning, which is on its way, is in the log, or when its tenant may begin another one.
-    """
-
-    start: StartStep
-    signal: AbortSignal | None = None  # of the attempts that are under way
-    attempts: int = 0  # under way; more than one only if a call is repeated while its process hangs on an old attempt
-    is_announced: bool = False
-    queued_from: TimeMs | None = None  # since when the attempt that comes could begin, and waits for its turn
-
-
 class Attempts:
     """Starts attempts, and tells their run how they ended."""
 
@@ -63,24 +49,30 @@ class Attempts:
         self._inputs = inputs
         self._services = services
         self._outcomes = Outcomes(run, inputs, services)
-        self._calls: dict[CallId, StepCall] = {}
-        self._tasks: dict[asyncio.Task[None], StepCall] = {}
+        self.calls: dict[CallId, StepCall] = {}
+        self.tasks: dict[asyncio.Task[None], StepCall] = {}
         self._pending_notes: list[AnyNote] = []  # of attempts: they go with the next append, nobody waits for them
         self.remote = RemoteCalls(
-            run, inputs, services, lambda start: self._calls.setdefault(start.call, StepCall(start))
+            run, inputs, services, lambda start: self.calls.setdefault(start.call, StepCall(start))
         )
+        self.permits = Permits(run, inputs, services, self)
         self._draining = False
         self._stopped = False
 
     @property
     def idle(self) -> bool:
         """Nothing is under way, and nothing is left to record."""
-        return not self._pending_notes and all(task.done() for task in self._tasks)
+        return not self._pending_notes and all(task.done() for task in self.tasks)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing begins here any more."""
+        return self._stopped or self._draining
 
     @property
     def under_way(self) -> list[str]:
         """The attempts that are made now, for people."""
-        return [task.get_name() for task in self._tasks]
+        return [task.get_name() for task in self.tasks]
 
     def take_pending_notes(self) -> tuple[list[AnyNote], bool]:
         """Those for the next commit, the oldest; and whether that is all of them: a large turn begins many attempts."""
@@ -98,14 +90,17 @@ class Attempts:
         if self._stopped or (self._draining and not start.is_recorded) or self.remote.is_away(start):
             return
         is_own = self._services.registry.entry(self._run.code, start.path) is not None
-        if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start)) is not None:
+        named = self._services.registry.named(start.name)
+        if not start.is_recorded and not is_own and (refusal := self._run.limits.refusal(start, named)) is not None:
             self._inputs.add(StepFailed(self._services.world.now(), start.call, refusal))
             return
-        known = self._calls.get(start.call)
+        known = self.calls.get(start.call)
         may_begin = known is not None and known.start is start  # it has waited, for its record or its time
-        call = self._calls.setdefault(start.call, StepCall(start))
+        call = self.calls.setdefault(start.call, StepCall(start))
         call.start = start
-        step = self._step(start)
+        step = self.step_of(start)
+        if not is_own and self.permits.holds_back(step, start):
+            return
         wait_s = 0.0 if may_begin or is_own else self._run.limits.start_wait_s(start)
         if wait_s:
             call.is_announced = True
@@ -127,7 +122,7 @@ class Attempts:
             call.is_announced = False
         now = self._services.world.now()
         draws = start.filled is None and not start.is_recorded and start.not_before <= now
-        if draws and (given := _filled(self._services, self._run, step, start)) is not None:
+        if draws and (given := filled_input(self._services, self._run, step, start)) is not None:
             self._announce(step, call, replace(start, filled=given), now)
             return
         if start.is_recorded:  # it begins, whatever is done to the clock
@@ -140,7 +135,7 @@ class Attempts:
         elif start.redispatched or step.at_most_once or is_remote(step):
             self._announce(step, call, start, now)
         else:
-            self._pending_notes.append(_note_of_beginning(step, start, now, _queued(call, start, now)))
+            self._pending_notes.append(note_of_beginning(step, start, now, queued_ms(call, start, now)))
             self._begin(step, call)
 
     def prepare(self, batch: Batch) -> Iterator[None]:
@@ -159,23 +154,28 @@ class Attempts:
             if step is None or not isinstance(effect, StartStep) or effect.filled is not None:
                 continue
             call = machine.open.get(effect.call)
+            if not self._draining and self.permits.ask_in(batch, index, step, effect):
+                continue
             if is_remote(step) and self.remote.is_ready(step, effect):
-                given = _filled(self._services, self._run, step, effect)
+                given = filled_input(self._services, self._run, step, effect)
                 start = replace(effect, filled=given, is_recorded=True)
-                machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
+                machine.add_note(note_of_beginning(step, start, self._services.world.now()))
                 batch.effects[index] = start
                 continue
             if call is not None and call.filled is not None:  # it was drawn in the run that this one goes on from
                 batch.effects[index] = replace(effect, filled=call.filled)
                 continue
             given = (
-                _filled(self._services, self._run, step, effect)
+                filled_input(self._services, self._run, step, effect)
                 if call is not None and call.phase is StepPhase.CALLED
                 else None
             )
-            if given is not None and self._run.limits.refusal(effect) is None:
+            if (
+                given is not None
+                and self._run.limits.refusal(effect, self._services.registry.named(effect.name)) is None
+            ):
                 start = replace(effect, filled=given, is_recorded=True)
-                machine.add_note(_note_of_beginning(step, start, self._services.world.now()))
+                machine.add_note(note_of_beginning(step, start, self._services.world.now()))
                 batch.effects[index] = start
 
     def start_again(self, start: StartStep) -> None:
@@ -188,6 +188,8 @@ class Attempts:
         call = self._run.machine.open[start.call]
         if call.phase is StepPhase.BACKOFF and call.due > now:
             self.start(start)
+        elif call.phase is StepPhase.QUEUED:  # nothing of it has begun, unless its permits were free at once
+            self.start(replace(start, redispatched=call.redispatched + 1))
         elif call.at_most_once and call.phase is StepPhase.RUNNING:
             self._inputs.add(StepFailed(now, start.call, unknown_outcome(start.path)))
         elif call.redispatched >= REDISPATCHES_MAX:
@@ -207,8 +209,11 @@ class Attempts:
             return starts
         for one in recorded:
             if isinstance(one, StepCompleted | StepFailed | StepBailed):
-                self._calls.pop(one.call, None)
-            elif isinstance(one, AttemptStarted | AttemptFailed) and (call := self._calls.get(one.call)) is not None:
+                self.calls.pop(one.call, None)
+            elif isinstance(one, PermitAsked):
+                if (waiting := self.permits.again(one)) is not None:
+                    starts.append(waiting)
+            elif isinstance(one, AttemptStarted | AttemptFailed) and (call := self.calls.get(one.call)) is not None:
                 if isinstance(one, AttemptStarted):
                     if call.is_announced:
                         call.is_announced = False
@@ -244,7 +249,7 @@ class Attempts:
             if call.at_most_once:
                 failure = unknown_outcome(call.path, f"did not end within {seconds} s of the run being canceled")
             self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
-        for task, begun in self._tasks.items():
+        for task, begun in self.tasks.items():
             step = self._services.registry.step(begun.start.name)
             if step is not None and step.is_async and begun.start.call in self._run.machine.open:
                 task.cancel()
@@ -252,39 +257,42 @@ class Attempts:
     def refuse_announced(self) -> None:
         """The run is being canceled: what has not begun does not begin."""
         failure = Failure("Canceled", "the run was canceled before this step began")
-        for call_id, call in self._calls.items():
-            if call.is_announced:
-                call.is_announced = False
-                self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
+        announced = {call_id: call for call_id, call in self.calls.items() if call.is_announced}
+        for call in announced.values():
+            call.is_announced = False
+        queued = (id for id, call in self._run.machine.open.items() if call.phase is StepPhase.QUEUED)
+        for call_id in dict.fromkeys([*announced, *queued]):
+            self._inputs.add(StepFailed(self._services.world.now(), call_id, failure))
 
     def abort(self, call_id: CallId | None = None) -> None:
         """Set the signal of one step that runs, or of all."""
-        for call in set(self._tasks.values()) if call_id is None else filter(None, [self._calls.get(call_id)]):
+        for call in set(self.tasks.values()) if call_id is None else filter(None, [self.calls.get(call_id)]):
             if call.signal is not None:
                 call.signal._set()
 
     async def drain(self, timeout_s: float) -> None:
         """Let what runs end; start nothing more. What takes longer is cut off."""
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=timeout_s)
-        if self._tasks:
-            for task in self._tasks:
+        if self.tasks:
+            await asyncio.wait(list(self.tasks), timeout=timeout_s)
+        if self.tasks:
+            for task in self.tasks:
                 log.warning("%s did not end within %g s and is cut off", task.get_name(), timeout_s)
-            self._hand_over()
+            _hand_over(self)
             self.stop()
-            await asyncio.wait(list(self._tasks), timeout=1.0)
+            await asyncio.wait(list(self.tasks), timeout=1.0)
 
     def stop(self) -> None:
         """Let go of whatever still runs; what was not recorded is done again when the run is recovered."""
         self._stopped = True
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
+        self.permits.stop()
         self._services.quarantine.leave(self._run.key)
 
     # ---- inside ----
 
-    def _step(self, start: StartStep) -> Step:
+    def step_of(self, start: StartStep) -> Step:
         step = self._services.registry.step_at(start.name, self._run.code, start.path)
         if step is None:
             raise MissingStep(
@@ -299,7 +307,7 @@ class Attempts:
     def _announce(self, step: Step, call: StepCall, start: StartStep, now: TimeMs) -> None:
         """Record the beginning first; the attempt begins after that."""
         call.start, call.is_announced = replace(start, is_recorded=True), True
-        self._inputs.add(_note_of_beginning(step, start, now, _queued(call, start, now)))
+        self._inputs.add(note_of_beginning(step, start, now, queued_ms(call, start, now)))
 
     def _begin(self, step: Step, call: StepCall) -> None:
         if is_remote(step):  # it was sent by its record
@@ -309,7 +317,7 @@ class Attempts:
         call.attempts += 1
         name = f"step '{call.start.path}' of run {self._run.key}"
         task = asyncio.create_task(self._attempt(step, call.start, call.signal), name=name)
-        self._tasks[task] = call
+        self.tasks[task] = call
         task.add_done_callback(self._ended)
 
     async def _attempt(self, step: Step, start: StartStep, signal: AbortSignal) -> None:
@@ -340,8 +348,9 @@ class Attempts:
             outcomes.tell_failed(step, start, error)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        call = self._tasks.pop(task)
+        call = self.tasks.pop(task)
         call.attempts -= 1
+        self.permits.attempt_ended(call.start.call)
         if self._stopped:
             return
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -379,20 +388,15 @@ class Attempts:
             due = TimeMs(self._services.world.now() + UNSAFE_RETRY_MS)
             self._services.timers.at(due, lambda: self._look_again(start))
 
-    def _hand_over(self) -> None:
-        """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
-        now = self._services.world.now()
-        for start in {call.start.call: call.start for call in self._tasks.values()}.values():
-            step = self._services.registry.step(start.name)
-            open_call = self._run.machine.open.get(start.call)
-            if step is not None and open_call is not None and open_call.redispatched:
-                self._inputs.add(_note_of_beginning(step, replace(start, redispatched=0), now))
 
-
-def _filled(services: RunServices, run: LiveRun, step: Step, start: StartStep) -> Any:
-    checks = services.registry.checks(run.code)
-    is_one = not (step.parameters.is_by_name and checks.calls == "call")  # else the schema is of all arguments together
-    return filled(step, start.arguments, run.limits.policy.payload_bytes) if checks.inputs and is_one else None
+def _hand_over(attempts: Attempts) -> None:
+    """Record of what is cut off that its process ended in good order: that is no reason to suspect the step."""
+    services, run = attempts._services, attempts._run
+    for start in {call.start.call: call.start for call in attempts.tasks.values()}.values():
+        step = services.registry.step(start.name)
+        open_call = run.machine.open.get(start.call)
+        if step is not None and open_call is not None and open_call.redispatched:
+            attempts._inputs.add(note_of_beginning(step, replace(start, redispatched=0), services.world.now()))
 
 
 def _may_begin(machine: RunMachine, start: StartStep, *, is_ending: bool) -> bool:
@@ -404,14 +408,3 @@ def _release_from_quarantine(services: RunServices, key: RunKey, recorded: Seque
     for one in recorded:
         if isinstance(one, StepCompleted | StepFailed | StepBailed | StepSuspended | AttemptFailed):
             services.quarantine.over((key, one.call))
-
-
-def _note_of_beginning(step: Step, start: StartStep, now: TimeMs, queued: int = 0) -> AttemptStarted:
-    once, kind = bool(step.at_most_once), AttemptSent if is_remote(step) else AttemptStarted
-    return kind(now, start.call, start.attempt, start.redispatched, once, start.filled, queued)
-
-
-def _queued(call: StepCall, start: StartStep, now: TimeMs) -> int:
-    """How many ms an attempt that begins now has waited for its turn; no time of a guest is in it."""
-    since, call.queued_from = call.queued_from or start.not_before, None
-    return max(0, now - since) if since else 0

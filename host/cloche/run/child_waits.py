@@ -15,7 +15,7 @@ from cloche.run.selection import id_path
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.store import first_record, read_through
 from cloche.store.histories import newest
-from cloche.text import shown
+from cloche.text import sentence_of, shown
 
 if TYPE_CHECKING:
     from cloche.history import Record, RunKey
@@ -43,7 +43,7 @@ class ChildWait:
         if self.waiting_for:
             return f"{said}waits for {told(self.waiting_for)}"
         if self.blocked is not None:
-            return f"{said}is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}"
+            return f"{said}is blocked: {sentence_of(self.blocked['message'])} To do: {sentence_of(self.blocked['what_to_do'])}"
         if self.suspended:
             return f"{said}is suspended at {', '.join('/'.join(ids) for ids in self.suspended)}"
         return f"{said}is {self.status}"

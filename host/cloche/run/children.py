@@ -37,7 +37,6 @@ from cloche.history.messages import ChildEnded, CompleteRun, FailRun
 from cloche.history.notes import RunStopped, unpack_created
 from cloche.history.reading import message_of
 from cloche.history.records import ENDS
-from cloche.history.resting import waits_for_children
 from cloche.run.ports import ChildStart
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
@@ -73,7 +72,6 @@ class Children:
         self._unwanted: set[CallId] = set()
         self._left_from: dict[CallId, TimeMs] = {}  # from when on each that goes on can be left to itself; 0: it rests
         self._told: set[CallId] = set()
-        self._planned = TimeMs(0)  # when the run is woken next
 
     async def start(self, start: StartRun) -> None:
         """Start the child of a call, or find it, and tell its end.
@@ -113,27 +111,12 @@ class Children:
         ended, under_way = self._run.machine.ended, self._following.keys() - self._told
         return [self._key(call) for call in sorted(under_way) if ended or call in calls]
 
-    def are_left(self) -> bool:
-        """Whether nothing is under way but children that can be left to themselves, and no timer of the run is due soon."""
-        now, machine = self._services.world.now(), self._run.machine
-        if not waits_for_children(machine):
-            return False
-        due, left_from = machine.open.next_due, self.left_from()
-        return left_from is not None and left_from <= now and (due is None or due - now >= LEFT_AFTER_MS)
-
-    def plan_to_leave(self) -> None:
-        """Wake the run when they can be left to themselves."""
-        left_from = self.left_from() if waits_for_children(self._run.machine) else None
-        if left_from is not None and left_from > max(self._services.world.now(), self._planned):
-            self._planned = left_from
-            self._services.timers.at(left_from, self._inputs.wake)
-
     def left_from(self) -> TimeMs | None:
         """From when on all of them can be left to themselves; None: one begins just now or ends, or cannot be."""
         calls = self._run.machine.open.children()
-        if not self._run.limits.derived_ids or not all(call in self._left_from for call in calls):
+        if (calls and not self._run.limits.derived_ids) or not all(call in self._left_from for call in calls):
             return None
-        return max((self._left_from[call] for call in calls), default=None)
+        return max((self._left_from[call] for call in calls), default=TimeMs(0))
 
     def look_again(self, call: CallId) -> RunKey | None:
         """A child is said to have ended: the run is not let go before it was looked at. Its key; None: nobody waits for it."""

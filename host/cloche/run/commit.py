@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreUnavailable
@@ -43,7 +44,7 @@ class Commit:
         self._inputs = inputs
         self._owner = owner
         self._children = effects.children
-        self._remote = effects.attempts.remote
+        self._attempts = effects.attempts
 
     async def record(self, inputs: list[Input], comes_to_rest: Callable[[], bool]) -> tuple[int, Batch]:
         """Take inputs through a turn into the log: how many, and the batch that is durable now.
@@ -146,12 +147,19 @@ class Commit:
             unawaited=batch.unawaited,
             posts=self._posts(batch),
             marks=batch.marks,
-            sent=self._remote.tasks(batch),
+            sent=self._attempts.remote.tasks(batch),
             returned=batch.returned,
         )
+        if batch.asked or batch.freed:
+            append = self._with_permits(append, batch)
         await self._services.log.append(append)
         if release:
             self._owner.lease = None
+
+    def _with_permits(self, append: Append, batch: Batch) -> Append:
+        permits = self._attempts.permits
+        freed, detached = permits.freed(batch)
+        return replace(append, asks=permits.asks(batch), freed=freed, detached=detached)
 
     def _posts(self, batch: Batch) -> list[Post]:
         """What is left for others in this commit: the end of a child, for the run that waits for it; and for children that

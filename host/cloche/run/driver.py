@@ -21,7 +21,7 @@ from cloche.history.ids import parent_of
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
-from cloche.history.resting import row_at_rest, waits_for_children
+from cloche.history.resting import row_at_rest, waits_for_others
 from cloche.run import checkpoints
 from cloche.run.commit import Commit
 from cloche.run.effects import Effects
@@ -237,7 +237,7 @@ class RunDriver:
         while self.inputs.waiting or not (self.live.machine.ended and attempts.idle):
             if self._is_lost:
                 raise lease_lost(self.key)
-            if (trouble := attempts.remote.trouble) is not None:
+            if (trouble := attempts.remote.trouble or attempts.permits.trouble) is not None:
                 raise trouble
             if not self.inputs.waiting:
                 if self._draining and attempts.idle:
@@ -245,8 +245,7 @@ class RunDriver:
                     return False
                 if self._may_park():
                     return True
-                self._effects.children.plan_to_leave()
-                self._effects.away.plan_to_leave()
+                self._effects.plan_to_leave()
                 await self.inputs.wait()
                 continue
             if self.limits.sums is not None and not await _has_room(self, self.limits.sums):
@@ -307,8 +306,8 @@ class RunDriver:
             await supervisor.release(self)
         finally:
             _finished(self, keeps_cell=parked and self.live.cell is not None)
-        if parked and waits_for_children(self.live.machine):
-            supervisor.look_for_requests()  # a child that ended meanwhile has left one
+        if parked and waits_for_others(self.live.machine):
+            supervisor.look_for_requests()  # a child that ended meanwhile has left one, or who gave a permit
 
     def _comes_to_rest(self) -> bool:
         """Whether nothing is left to do here: the run is let go in the same commit."""
@@ -325,8 +324,7 @@ class RunDriver:
         # Once it was let go it is parked, whatever the clock says by now: others may claim it, and it has one driver.
         machine, world = self.live.machine, self._services.world
         if self.lease is not None and not (
-            (is_far_from_moving(machine, world) and self._effects.away.can_be_left())
-            or self._effects.children.are_left()
+            (is_far_from_moving(machine, world) and self._effects.away.can_be_left()) or self._effects.others_are_left()
         ):
             return False
         self._services.ownership.expect(row_at_rest(machine)[1])
@@ -358,10 +356,33 @@ async def tell_remote(driver: RunDriver, told: Told, request: int) -> bool:
     return True
 
 
+async def permit_granted(driver: RunDriver, call: CallId, permit: int, request: int) -> bool:
+    """Begin what has its permits since now, and wait until that is durable. False: nothing waits for them any more.
+
+    Raises:
+        NotSuspended: it came too late.
+        MissingStep: this process does not have the step; the run is blocked.
+        StoreError: the store did not say whether it has them still.
+    """
+    try:
+        one = await driver._effects.attempts.permits.begin(call, permit, request)
+    finally:
+        driver.inputs.wake()
+    if one is None:
+        return False
+    await driver._waiters.wait_for(one)
+    return True
+
+
 def only_waits(driver: RunDriver) -> bool:
-    """Whether nothing of its run is under way but child runs: meanwhile it takes no place of its tenant's."""
+    """Whether nothing of its run is under way but child runs, and steps that wait for permits.
+
+    Meanwhile it takes no place of its tenant's.
+    """
     calls = driver.machine.open
-    return bool(calls.active) and driver._effects.attempts.idle and len(calls.children()) == calls.active
+    return (
+        bool(calls.active) and driver._effects.attempts.idle and calls.child_runs + calls.permits.queued == calls.active
+    )
 
 
 def has_steps_under_way(driver: RunDriver) -> bool:

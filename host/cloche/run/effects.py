@@ -12,8 +12,9 @@ from cloche.history.lifecycles import RunPhase, TimerPhase
 from cloche.history.machine import OVERDUE, Input
 from cloche.history.messages import CancelRequested, OpenHook, TimerFired
 from cloche.history.output import unpack_command
+from cloche.history.resting import waits_for_others
 from cloche.run.attempts import Attempts
-from cloche.run.children import Children
+from cloche.run.children import LEFT_AFTER_MS, Children
 from cloche.run.hooks import Hooks
 from cloche.run.remote import AwaySteps
 
@@ -37,6 +38,7 @@ class Effects:
         self._run = run
         self._inputs = inputs
         self._is_driven = is_driven
+        self._planned = TimeMs(0)  # when it looks again whether it can be let go
         self._fired: set[CallId] = set()  # timers of which the run was told
 
     async def follow(self, batch: Batch, inputs: Sequence[Input]) -> None:
@@ -62,6 +64,8 @@ class Effects:
                 await self.stop_call(effect.call)
         await self.dispatch(begins)
         kinds = {record.kind for record in batch.records}
+        if batch.freed:
+            self._services.supervisor.look_for_requests()
         if Kind.CANCEL_DELIVERED in kinds:
             self.bound_clean_up()
         if Kind.CANCEL_REQUESTED in kinds and not machine.ended:
@@ -78,6 +82,31 @@ class Effects:
             self._services.supervisor.hooks_opened(self._run.key, names)
         if self._fired:
             self._fired.intersection_update(machine.open)
+
+    def others_are_left(self) -> bool:
+        """Whether nothing is under way but children that can be left to themselves and steps that wait for permits.
+
+        No timer is due soon then.
+        """
+        now, left_from = self._services.world.now(), self._left_from()
+        due = self._run.machine.open.next_due
+        return left_from is not None and left_from <= now and (due is None or due - now >= LEFT_AFTER_MS)
+
+    def plan_to_leave(self) -> None:
+        """Wake the run when it can be let go."""
+        left_from = self._left_from()
+        if left_from is not None and left_from > max(self._services.world.now(), self._planned):
+            self._planned = left_from
+            self._services.timers.at(left_from, self._inputs.wake)
+        self.away.plan_to_leave()
+
+    def _left_from(self) -> TimeMs | None:
+        """From when on all that it waits for can be left to itself; None: it waits for something else."""
+        if not waits_for_others(self._run.machine):
+            return None
+        parts = (self.children.left_from(), self.attempts.permits.left_from())
+        known = [one for one in parts if one is not None]
+        return max(known) if len(known) == len(parts) else None
 
     async def stop_call(self, call: CallId) -> None:
         """Nobody waits for this call any more."""

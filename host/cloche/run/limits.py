@@ -224,10 +224,12 @@ class RunLimits:
             if (size := len(label.encode())) > self.policy.label_bytes:
                 raise exceeded("label_bytes", self.policy.label_bytes, size, "a label")
 
-    def refusal(self, start: StartStep) -> Failure | None:
-        """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed."""
+    def refusal(self, start: StartStep, named: str) -> Failure | None:
+        """Why a step must not begin, as the failure of its call: the same if there is no such step as if it is not allowed.
+
+        `named` is the id of the step that the call reaches: a grant of either is enough."""
         policy = self.policy
-        if policy.grants(start.name, start.arguments):
+        if any(policy.grants(id, start.arguments) for id in dict.fromkeys((start.name, named))):
             return None
         self._counters.on_denied(self._key, "steps", start.name)
         granted = [grant.step for grant in policy.steps or ()]

@@ -53,6 +53,19 @@ async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str
     return None
 
 
+async def chunks_of(store: Store, key: RunKey, stream: str, first: int) -> tuple[list[Any], bool]:
+    """What steps have written to a stream of the run, from chunk number `first` on; and whether it is closed."""
+    chunks: list[Any] = []
+    closed = False
+    async for page in record_pages(store, key):
+        for record in page:
+            written = record.content()["value"] if record.kind is Kind.STEP_WROTE else None
+            if isinstance(written, dict) and written.get("stream") == stream:
+                closed = closed or bool(written.get("closed"))
+                chunks += [written["chunk"]] if "chunk" in written else []
+    return chunks[first:], closed
+
+
 async def _of_node(store: Store, key: RunKey, graph: Graph, path: str) -> Record | None:
     """The record with the result of a node that has none at its own path."""
     node = _node(graph, path)

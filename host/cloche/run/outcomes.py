@@ -242,6 +242,31 @@ class _StepServices:
         start = ChildStart(key, workflow, input_data, "" if is_registered else None, run.key, call)
         return await self.services.child_runs.start_child(start, run.limits)
 
+    async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any:
+        run = self.run
+        key = new_run_key(run_id, run.key.tenant)
+        start = ChildStart(key, workflow, args, run.code.owner, run.key, self.start.call)
+        return await self.services.child_runs.start_child(start, run.limits)
+
+    def now_ms(self) -> int:
+        return self.services.world.now()
+
+    def started_ms(self) -> int:
+        assert self.run.started is not None
+        return self.run.started.time
+
+    async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]:
+        return await lookups.chunks_of(self.services.store, self.run.key, stream, first)
+
+    async def other_run(self, id: str) -> Any:
+        return await self.services.child_runs.handle(new_run_key(id, self.run.key.tenant))
+
+    async def waits_for(self, token: str) -> str | None:
+        others = [
+            one for one in await self.services.store.waiting_for(self.run.key.tenant, token) if one != self.run.key
+        ]
+        return others[0].run if others else None
+
     def _tell(self, one: Input) -> None:
         self.services.tasks.on_loop(lambda: self.inputs.add(one))
 

@@ -172,6 +172,9 @@ class Supervisor(Protocol):
     def look_for_requests(self) -> None:
         """Requests may be there that a store tells nobody of here: this worker has left them itself."""
 
+    def permits_wait(self) -> None:
+        """A step waits for a permit: time may free one."""
+
     def timer_due(self, key: RunKey) -> None:
         """A timer of it is due, and it waits for something from outside too."""
 
@@ -208,6 +211,13 @@ class ChildRuns(Protocol):
 
         Raises:
             QueueFull: it found no room in the queue, and is not wanted any more.
+        """
+
+    async def handle(self, key: RunKey) -> Any:
+        """What a step is given of another run.
+
+        Raises:
+            NotFound: there is no such run.
         """
 
     async def has_workflow(self, tenant: TenantId, id: str, owner: str | None) -> bool:

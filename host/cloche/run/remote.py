@@ -116,7 +116,8 @@ class RemoteCalls:
     def is_ready(self, step: Step, start: StartStep) -> bool:
         """Whether the attempt may be sent in the commit that is being made."""
         limits, call = self._run.limits, self._run.machine.open.get(start.call)
-        if call is None or call.phase is not StepPhase.CALLED or limits.refusal(start) is not None:
+        named = self._services.registry.named(start.name)
+        if call is None or call.phase is not StepPhase.CALLED or limits.refusal(start, named) is not None:
             return False
         return self.misfit(step, start) is None and not limits.start_wait_s(start)
 

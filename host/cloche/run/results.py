@@ -43,6 +43,7 @@ from cloche.run.tracebacks import Tracebacks, with_place
 from cloche.status import FINAL, RunStatus
 from cloche.steps.schemas import validated
 from cloche.store import RunRow, Store, read_through
+from cloche.text import sentence_of
 from cloche_codegen.variables import Out
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class RunResult(Generic[Out]):
             where = f" in step '{self.error.step}'" if self.error.step else ""
             message = f"run {self.run_id} failed{where}: {self.error}"
         elif self.blocked is not None:
-            message = f"run {self.run_id} is blocked: {self.blocked['message']} To do: {self.blocked['what_to_do']}."
+            message, to_do = sentence_of(self.blocked["message"]), sentence_of(self.blocked["what_to_do"])
+            message = f"run {self.run_id} is blocked: {message} To do: {to_do}"
         else:
             message = f"run {self.run_id} is {self.status} and has no result{self._waits()}"
         raise RunFailed(message, run_id=self.run_id, status=self.status, error=self.error) from self.error

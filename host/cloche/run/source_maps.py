@@ -11,7 +11,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +30,12 @@ Place = tuple[str, int, int]  # file, line and column, both from 1
 
 @dataclass(frozen=True, slots=True)
 class SourceMap:
+    """`in_place`: what follows a segment keeps its distance from it, as in text that was only written over (`x_in_place`)."""
+
     sources: tuple[str, ...]
     mappings: str
+    in_place: bool = False
+    texts: tuple[str | None, ...] = ()
 
     @classmethod
     def read(cls, text: str | bytes) -> SourceMap | None:
@@ -55,7 +59,10 @@ class SourceMap:
         if len(mappings) > MAPPINGS_CHARS_MAX:
             return None
         slash = "/" if root and not root.endswith("/") else ""
-        return cls(tuple(_file(f"{root}{slash}{one}") if isinstance(one, str) else "" for one in sources), mappings)
+        files = tuple(_file(f"{root}{slash}{one}") if isinstance(one, str) else "" for one in sources)
+        contents = data.get("sourcesContent")
+        texts = tuple(contents) if isinstance(contents, list) and len(contents) == len(files) else ()
+        return cls(files, mappings, data.get("x_in_place") is True, texts)
 
     def to_data(self) -> dict[str, Any]:
         """What `of` reads, without the text of the sources."""
@@ -75,7 +82,8 @@ class SourceMap:
                         if segment[0] < column:
                             last = segment
                     if last is not None and (place := self._place(*last[1:])) is not None:
-                        found[line, column] = place
+                        beyond = column - 1 - last[0] if self.in_place else 0
+                        found[line, column] = (place[0], place[1], place[2] + beyond)
         except ValueError:
             return {}
         return found
@@ -107,7 +115,7 @@ class _Sections(SourceMap):
             found.append((line, column, read))
         if sum(len(part.mappings) for _, _, part in found) > MAPPINGS_CHARS_MAX:
             return None
-        return cls((), "", tuple(found))
+        return cls((), "", parts=tuple(found))
 
     def to_data(self) -> dict[str, Any]:
         sections = [
@@ -134,6 +142,63 @@ def places_in(code: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int,
     """`SourceMap.places` by the map in the last lines of a bundle; none of one that has no map which can be read."""
     text = _inlined(code) if wanted else None
     return dict(_places(text, tuple(wanted))) if text is not None else {}
+
+
+def authored(code: str) -> dict[str, str]:
+    """The files that a bundle was made of, as their author wrote them, by path: what its map brings along of them."""
+    text = _inlined(code)
+    found = _read(text) if text is not None else None
+    if found is None:
+        return {}
+    pairs = zip(found.sources, found.texts, strict=False)
+    return {file: text for file, text in pairs if file and isinstance(text, str)}
+
+
+def encoded_map(
+    sources: Sequence[tuple[str, str | None]], parts: Sequence[tuple[int, int, Sequence[int]]]
+) -> dict[str, Any]:
+    """The map of a bundle in which each source stands as a piece of whole lines.
+
+    Args:
+        sources: the files, with their text where the map is to bring it along.
+        parts: of each, from 0: the line of the bundle it begins at, how many lines it has, and `line, column there, column in
+            the source` for each place from which on columns are others than in the source.
+    """
+    lines: dict[int, list[tuple[int, int, int, int]]] = {}
+    for source, (begin, count, shifts) in enumerate(parts):
+        for line in range(count):
+            lines[begin + line] = [(0, source, line, 0)]
+        for at in range(0, len(shifts) - 2, 3):
+            line, there, column = shifts[at : at + 3]
+            own = lines[begin + line]
+            own[:] = [one for one in own if one[0] < there] + [(there, source, line, column)]
+    data: dict[str, Any] = {"version": 3, "x_in_place": True, "sources": [file for file, _ in sources]}
+    return data | {"sourcesContent": [text for _, text in sources], "names": [], "mappings": _encoded(lines)}
+
+
+def _encoded(lines: Mapping[int, Sequence[tuple[int, int, int, int]]]) -> str:
+    out, last = [], (0, 0, 0)
+    for line in range(max(lines, default=-1) + 1):
+        segments, column = [], 0
+        for segment in lines.get(line, ()):
+            there, rest = segment[0], segment[1:]
+            numbers = (there - column, *(one - before for one, before in zip(rest, last, strict=True)))
+            segments.append("".join(map(_digits, numbers)))
+            column, last = there, rest
+        out.append(",".join(segments))
+    return ";".join(out)
+
+
+_CHARS = "".join(_DIGITS)
+
+
+def _digits(number: int) -> str:
+    left, text = (-number << 1 | 1) if number < 0 else number << 1, ""
+    while True:
+        left, digit = left >> 5, left & 31
+        text += _CHARS[digit | 32 if left else digit]
+        if not left:
+            return text
 
 
 def is_in(code: str) -> bool:

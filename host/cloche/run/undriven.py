@@ -10,6 +10,8 @@ from cloche.history.messages import CancelRequested, ChildEnded, StepFailed
 from cloche.history.notes import RunCanceled
 from cloche.run.outcomes import unknown_outcome
 
+_UNDER_WAY = (StepPhase.CALLED, StepPhase.QUEUED, StepPhase.RUNNING)
+
 
 def cancellation(machine: RunMachine, reason: str, now: TimeMs) -> list[Input]:
     """What cancels the run of `machine` at once: `machine.accept` makes its last records of it.
@@ -34,7 +36,7 @@ def interrupted(machine: RunMachine, now: TimeMs, message: str) -> list[StepFail
 
 def working(machine: RunMachine) -> list[tuple[CallId, OpenCall]]:
     """The steps that were asked for, and have neither ended nor wait."""
-    return [(id, call) for id, call in machine.open.items() if call.phase in (StepPhase.CALLED, StepPhase.RUNNING)]
+    return [(id, call) for id, call in machine.open.items() if call.phase in _UNDER_WAY]
 
 
 def _interruption(call: OpenCall, message: str) -> Failure:

@@ -23,6 +23,7 @@ import wasmtime
 
 from cloche.sandbox.engine import artefact_name, engine
 from cloche.sandbox.shipped import is_shipped, shipped
+from cloche.sandbox.wasmtime_calls import copied, deserialized, serialized
 
 _MAC_BYTES = 32
 UNUSED_S_MAX = 30 * 86_400
@@ -61,9 +62,8 @@ def compiled(digest: str, guest_wasm: bytes) -> wasmtime.Module:
     if module := _load(file, key):
         return module
     module = _compile(digest, guest_wasm)
-    artefact = bytes(module.serialize())
-    with suppress(OSError):  # a full or read-only disk: the next process compiles again
-        _write(file, _mac(key, file.name, artefact) + artefact)
+    with serialized(module) as artefact, suppress(OSError):  # a full or read-only disk: the next process compiles again
+        _write(file, _mac(key, file.name, artefact), artefact)
         _prune(directory)
     return module
 
@@ -77,12 +77,13 @@ def is_compiled(digest: str) -> bool:
 @lru_cache(2)
 def artefact(digest: str, guest_wasm: bytes) -> bytes:
     """The compiled guest as bytes, for another process of this engine: what `wasmtime` deserializes there."""
-    return bytes(compiled(digest, guest_wasm).serialize())
+    with serialized(compiled(digest, guest_wasm)) as view:
+        return copied(view)
 
 
 def loaded(_: str, artefact: bytes) -> wasmtime.Module:
     """The module of an artefact that the host has handed to this process. It is native code: none from elsewhere is loaded."""
-    return wasmtime.Module.deserialize(engine().wasm, artefact)
+    return deserialized(engine().wasm, artefact)
 
 
 def _compile(digest: str, guest_wasm: bytes) -> wasmtime.Module:
@@ -128,10 +129,9 @@ def _load(file: Path, key: bytes) -> wasmtime.Module | None:
         data = file.read_bytes()
     except OSError:
         return None
-    mac, artefact = data[:_MAC_BYTES], data[_MAC_BYTES:]
     try:
-        if hmac.compare_digest(mac, _mac(key, file.name, artefact)):
-            module = wasmtime.Module.deserialize(engine().wasm, artefact)
+        if hmac.compare_digest(data[:_MAC_BYTES], _mac(key, file.name, memoryview(data)[_MAC_BYTES:])):
+            module = deserialized(engine().wasm, data, _MAC_BYTES)
             with suppress(OSError):
                 file.touch()  # it is in use: see `_prune`
             return module
@@ -151,16 +151,19 @@ def _prune(directory: Path) -> None:
                 file.unlink()
 
 
-def _mac(key: bytes, name: str, artefact: bytes) -> bytes:
-    return blake2b(name.encode() + b"\0" + artefact, key=key, digest_size=_MAC_BYTES).digest()
+def _mac(key: bytes, name: str, artefact: memoryview) -> bytes:
+    mac = blake2b(name.encode() + b"\0", key=key, digest_size=_MAC_BYTES)
+    mac.update(artefact)  # 50 MB, which are not copied for it: whoever copies has the interpreter to itself
+    return mac.digest()
 
 
-def _write(file: Path, data: bytes, *, replace: bool = True) -> None:
-    """`data` as a whole file or not at all; without `replace` the first of two racing writers wins."""
+def _write(file: Path, *parts: bytes | memoryview, replace: bool = True) -> None:
+    """`parts` as a whole file or not at all; without `replace` the first of two racing writers wins."""
     handle, name = tempfile.mkstemp(dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(data)
+            for part in parts:
+                out.write(part)
         if replace:
             os.replace(name, file)
         else:

@@ -8,8 +8,6 @@ from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 
-import wasmtime
-
 from cloche.errors import (
     CellBusy,
     FuelExhausted,
@@ -23,11 +21,11 @@ from cloche.errors import (
 from cloche.history.limits import Limits
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import raise_fault, translated
-from cloche.sandbox.images import WASM_PAGE_BYTES, Image
+from cloche.sandbox.images import Image
 from cloche.sandbox.layout import copy_state, read_state, write_state
-from cloche.sandbox.patched_images import PatchedImages
+from cloche.sandbox.mapped_images import MappedImage, MappedImages
 from cloche.sandbox.saved import save, unpack, xor
-from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_size
+from cloche.sandbox.wasmtime_calls import bind, grow, memory_address, memory_size
 
 RESIDENT_BYTES = 64 << 10  # what a first turn dirties, and wasmtime's own; 0.16 MB in all for a small workflow
 LIGHT_FUEL = 50_000_000  # about 4 ms: the JavaScript guest burns 11 to 14 fuel in a nanosecond
@@ -35,7 +33,7 @@ LIGHT_MS = 20
 LIGHT_CELL_BYTES = 8 << 20  # that a cell has grown by: the kernel takes up to 10 µs for a page that is touched first
 _WHEN = "in a turn"
 _crossings: dict[str, int] = {}  # by guest
-patched_images = PatchedImages()
+mapped_images = MappedImages()
 
 
 @cache
@@ -68,18 +66,31 @@ class Cell:
         self._limits = limits
         self._image = image
         self._layout = image.base.layout
-        patched = patched_images.find(image)
-        pages = patched.pages if patched else image.pages
-        self._copied = sum(len(data) for _, data in pages)
-        self._wasm_store, self._instance = image.base.instantiate(limits, patched.pre if patched else None)
-        self._address = memory_address(self._wasm_store, self._instance)
-        self._memory_bytes = memory_size(self._wasm_store, self._instance)
+        mapped = mapped_images.find(image)
+        self._instantiate()
+        if mapped is None or not self._is_put(mapped):
+            self._copied = sum(len(data) for _, data in image.pages)
+            for at, data in image.pages:
+                write_state(self._address, at, data, self._layout)
         self._turn = bind(self._wasm_store, self._instance, b"turn")
         self.fuel_used = 0
         self._is_narrow = False
-        self._grow(image.memory_bytes)
-        for at, data in pages:
-            write_state(self._address, at, data, self._layout)
+
+    def _instantiate(self) -> None:
+        self._wasm_store, self._instance = self._image.base.instantiate(self._limits)
+        self._address = memory_address(self._wasm_store, self._instance)
+        self._memory_bytes = memory_size(self._wasm_store, self._instance)
+        self._grow(self._image.memory_bytes)
+
+    def _is_put(self, mapped: MappedImage) -> bool:
+        """Whether its memory is the mapped image now; else it is a new one, as the guest has it."""
+        try:
+            mapped.put(self._address)
+        except OSError:  # there are as many mappings as this process may have
+            self._instantiate()
+            return False
+        self._copied = sum(len(data) for _, data in mapped.edges)
+        return True
 
     def turn(self, events: Sequence[bytes], *, light: bool = False) -> bytes:
         """Deliver packed events in order; the commands of each, closed by `f6`, come back as the guest wrote them.
@@ -229,11 +240,8 @@ class Cell:
         return _hash(self.state())
 
     def _grow(self, size: int) -> None:
-        missing = size - self._memory_bytes()
-        if missing > 0:
-            memory = self._instance.exports(self._wasm_store)["memory"]
-            assert isinstance(memory, wasmtime.Memory)
-            memory.grow(self._wasm_store, -(-missing // WASM_PAGE_BYTES))
+        if size > self._memory_bytes():
+            grow(self._wasm_store, self._instance, size)
 
 
 def _hash(state: bytes) -> str:

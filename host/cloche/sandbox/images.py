@@ -27,11 +27,10 @@ from cloche.sandbox.artefacts import artefact, compiled
 from cloche.sandbox.engine import engine
 from cloche.sandbox.faults import LOADING, facts_of, raise_fault, translated
 from cloche.sandbox.layout import Layout, copy_state
-from cloche.sandbox.wasmtime_calls import bind, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import bind, bytes_address, memory_address, memory_bytes
 from cloche.tenancy.cache import TenantCache
 
 PAGE_BYTES = 4096
-WASM_PAGE_BYTES = 65536
 IMAGES_BYTES_MAX = 256 << 20  # of a process: a Python workflow's takes 1 to 3 MB, a JavaScript one's 0.1
 ABI_VERSIONS = (1, 2)
 
@@ -92,10 +91,8 @@ class BaseImage:
             raise _unfit(self.digest, "has windows that are not in its memory")
         return layout
 
-    def instantiate(
-        self, limits: Limits, pre: wasmtime.InstancePre | None = None
-    ) -> tuple[wasmtime.Store, wasmtime.Instance]:
-        """A new instance, of `pre` if that is given: this guest's code with another memory.
+    def instantiate(self, limits: Limits) -> tuple[wasmtime.Store, wasmtime.Instance]:
+        """A new instance.
 
         Raises:
             MemoryExhausted: its memory is larger than the limit from the beginning.
@@ -106,7 +103,7 @@ class BaseImage:
         wasm_store.set_fuel(limits.fuel_per_event)
         try:
             with translated("while it was instantiated", limits), engine().watch(wasm_store, limits.wall_ms_per_event):
-                return wasm_store, (pre or self.pre).instantiate(wasm_store)
+                return wasm_store, self.pre.instantiate(wasm_store)
         except wasmtime.WasmtimeError as error:
             raise MemoryExhausted(
                 f"guest {self.digest[:12]} does not fit into {limits.memory_bytes} bytes of memory: {error}",
@@ -160,24 +157,30 @@ class Image:
 
     def state(self) -> bytes:
         """The state of a new cell."""
-        state = bytearray(self.base.state)
-        state.extend(bytes(self.base.layout.state_bytes(self.memory_bytes) - len(state)))
+        before = self.base.state
+        state = bytes(self.base.layout.state_bytes(self.memory_bytes))  # nobody else has it yet
+        begin = bytes_address(state)
+        ctypes.memmove(begin, before, len(before))
         for at, data in self.pages:
-            state[at : at + len(data)] = data
-        return bytes(state)
+            ctypes.memmove(begin + at, data, len(data))
+        return state
 
 
 kept: TenantCache[tuple[str, str, Limits], Image] = TenantCache(IMAGES_BYTES_MAX)  # by guest, digest of source, limits
 _bases: dict[str, BaseImage] = {}
+_making: dict[str, Lock] = {}  # a guest takes a quarter of a second, or many where it has to be compiled
 _lock = Lock()
 
 
 def base_image(digest: str, guest_wasm: bytes) -> BaseImage:
-    """The base image of a guest, compiled or loaded once per process."""
+    """The base image of a guest, compiled or loaded once per process. Who asks for one that is there waits for no other."""
     with _lock:
-        if digest not in _bases:
-            _bases[digest] = BaseImage(digest, guest_wasm)
-        return _bases[digest]
+        making = _making.setdefault(digest, Lock()) if digest not in _bases else None
+    if making is not None:
+        with making:
+            if digest not in _bases:
+                _bases[digest] = BaseImage(digest, guest_wasm)
+    return _bases[digest]
 
 
 def load_image(base: BaseImage, source: str, limits: Limits, owner: str = "") -> Image:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
+from cloche.sandbox.wasmtime_calls import bytes_address
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -54,9 +56,17 @@ class Layout:
 
 
 def copy_state(address: int, size: int, layout: Layout) -> bytes:
-    """The state in the memory of `size` bytes at `address`, its spans joined."""
+    """The state in the memory of `size` bytes at `address`, its spans joined.
+
+    It is copied once, without the interpreter's lock: 36 MB that a thread copies with it are a pause of everybody's.
+    """
     spans = layout.state_spans(size)
-    return b"".join(ctypes.string_at(address + start, stop - start) for start, stop in spans)
+    state = bytes(sum(stop - start for start, stop in spans))  # untouched yet, and nobody else has it
+    at = bytes_address(state)
+    for start, stop in spans:
+        ctypes.memmove(at, address + start, stop - start)
+        at += stop - start
+    return state
 
 
 def write_state(address: int, offset: int, data: bytes, layout: Layout) -> None:

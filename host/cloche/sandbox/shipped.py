@@ -19,6 +19,7 @@ from typing import Any
 import wasmtime
 
 from cloche.sandbox.engine import GlassEngine, artefact_name, engine
+from cloche.sandbox.wasmtime_calls import deserialized
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -47,7 +48,7 @@ def shipped(name: str) -> wasmtime.Module | None:
     try:
         artefact = zstd.ZstdDecompressor().decompress(file.read_bytes(), max_length=BYTES_MAX)
         if hmac.compare_digest(_digest(artefact), expected):
-            return wasmtime.Module.deserialize(engine().wasm, artefact)
+            return deserialized(engine().wasm, artefact)
         log.warning("%s is not what its package says: reinstall cloche-compiled; the guest is compiled here", file)
     except (OSError, zstd.ZstdError, wasmtime.WasmtimeError) as error:
         log.warning("%s is not used, and the guest is compiled here: %s", file, error)

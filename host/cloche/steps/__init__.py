@@ -2,5 +2,6 @@
 
 from cloche.steps.authoring import create_step, step
 from cloche.steps.context import StepContext
+from cloche.steps.node import NodeError, NodeSteps
 
-__all__ = ["StepContext", "create_step", "step"]
+__all__ = ["NodeError", "NodeSteps", "StepContext", "create_step", "step"]

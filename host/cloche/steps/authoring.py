@@ -12,14 +12,19 @@ At run time both are the functions of `cloche_codegen`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+import functools
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, Protocol, cast, final, overload
 
 from typing_extensions import ParamSpec, TypedDict, TypeVar, Unpack
 
 import cloche_codegen as codegen
+from cloche.errors import UsageError
 from cloche.steps.context import StepContext
-from cloche_codegen import RetryConfig, Step
+from cloche.steps.node import node_step
+from cloche_codegen import Concurrency, RateLimit, RetryConfig, Step
+from cloche_codegen.steps import create_step_in
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -61,6 +66,8 @@ class StepOptions(TypedDict, total=False):
     timeout_s: float | None
     metadata: Mapping[str, Any] | None
     at_most_once: bool
+    concurrency: Concurrency | Sequence[Concurrency] | None
+    rate_limit: RateLimit | Sequence[RateLimit] | None
 
 
 class StepDecorator(Protocol):
@@ -215,7 +222,20 @@ class StepMaker(Protocol):
     ) -> Step[Concatenate[A, B, ...], R]: ...
     @overload
     def __call__(self, *, id: str, execute: Callable[P, R], **options: Unpack[StepOptions]) -> Step[P, R]: ...
+    @overload
+    def __call__(self, *, node: str, id: str | None = None, **options: Unpack[StepOptions]) -> Step[..., Any]:
+        """A function of a JavaScript file, `node="steps.mjs#createAccount"`: a step that a Node process performs."""
+
+
+def _create(*, node: str | None = None, **options: Any) -> Step[..., Any]:
+    if node is None:
+        return create_step_in(sys._getframe(1).f_locals, **options)
+    if options.get("execute") is not None:
+        raise UsageError(
+            "a step is performed by Node or by a function here: create_step takes node= or execute=, not both"
+        )
+    return node_step(node, **options)
 
 
 step = cast(StepDecorator, codegen.step)
-create_step = cast(StepMaker, codegen.create_step)
+create_step = cast(StepMaker, functools.wraps(codegen.create_step)(_create))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloche.steps.schemas import validated
+from cloche.steps.sdk_values import natural
 
 if TYPE_CHECKING:
     from cloche.steps.context import StepContext
@@ -33,6 +34,7 @@ class Checks:
     inputs: bool = True
     outputs: bool = False
     calls: Calls = "value"
+    tagged: bool = False  # values are as JavaScript has them: `sdk_values`
 
 
 def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], checks: Checks) -> Callable[[], Any]:
@@ -44,6 +46,11 @@ def bound(step: Step, asked: Arguments, context: Callable[[Any], StepContext], c
         InvalidInput: an argument does not fit its schema.
         TypeError: the function takes other arguments.
     """
+    if (whole := getattr(step, "call", None)) is not None:  # a step that takes its call as it was made
+        ctx = context(asked.positional[0] if asked.positional else None)
+        return partial(whole, asked, ctx, tagged=checks.tagged)
+    if checks.tagged:
+        asked = Arguments(natural(asked.positional), natural(asked.keywords))
     parameters = step.parameters
     value = asked.positional[0] if asked.positional else None
     if checks.calls == "first" and step.takes_context:  # whatever it is called, the second parameter got the context

@@ -26,6 +26,7 @@ class AbortSignal:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._told: list[Callable[[], None]] = []
 
     @property
     def aborted(self) -> bool:
@@ -34,8 +35,18 @@ class AbortSignal:
     async def wait(self) -> None:
         await self._event.wait()
 
+    def _on_set(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell` when it is set, at once if it is; what comes back takes that back."""
+        if self.aborted:
+            tell()
+        self._told.append(tell)
+        return lambda: self._told.remove(tell)
+
     def _set(self) -> None:
+        is_new = not self._event.is_set()
         self._event.set()
+        for tell in list(self._told) if is_new else ():
+            tell()
 
 
 class Suspension(BaseException):
@@ -74,6 +85,18 @@ class Services(Protocol):
     def set_tags(self, tags: Mapping[str, str]) -> None: ...
 
     async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any: ...
+
+    async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any: ...
+
+    def now_ms(self) -> int: ...
+
+    def started_ms(self) -> int: ...
+
+    async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]: ...
+
+    async def other_run(self, id: str) -> Any: ...
+
+    async def waits_for(self, token: str) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)

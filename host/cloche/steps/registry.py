@@ -20,6 +20,7 @@ from cloche.steps.contracts import contract_of
 from cloche.steps.entries import changed_entry, entry_step
 from cloche.steps.event_names import warn_if_unknown
 from cloche.steps.schemas import as_plain, checked, validated
+from cloche.steps.sdk import builtin
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ PATHS_MAX = 10_000  # at which steps of one code are called: a guest chooses the
 GRAPHS_BYTES_MAX = 256 << 20
 _BYTES_EACH = 16  # that a graph takes for each byte of its JSON, about
 log = logging.getLogger("cloche")
+COMPILED = "step//"  # what ids begin with that a compiler gave
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -54,7 +56,7 @@ class Registry:
         self._resources = dict(resources or {})  # what steps are given, by the class that they name
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._known: TenantCache[tuple[str, str, str, int, bool], _Known] = TenantCache(CODES_BYTES_MAX)
+        self._known: TenantCache[tuple[str, str, str, int, bool, bool], _Known] = TenantCache(CODES_BYTES_MAX)
 
     def register(self, workflows: Iterable[Workflow], steps: Iterable[Step] = ()) -> None:
         """Workflows with their steps and children, and further steps.
@@ -73,6 +75,12 @@ class Registry:
         for step in steps:
             _add(self._steps, step.id, with_resources(step, self._resources), "steps")
         self._known.clear()
+
+    def register_further(self, steps: Iterable[Step]) -> None:
+        """Steps that are there where no other has their id."""
+        for step in steps:
+            if builtin(step.id) is None:
+                self._steps.setdefault(step.id, step)
 
     def replace(self, workflow: Any) -> None:
         """As `register`; what has its id, or that of one of its steps or children, is that no longer."""
@@ -95,11 +103,22 @@ class Registry:
         return list(self._steps.values())
 
     def step(self, id: str) -> Step | None:
-        return self._steps.get(id)
+        return self._steps.get(id) or self._found(id)
+
+    def _found(self, id: str) -> Step | None:
+        return builtin(id) or self._steps.get(self.named(id))
+
+    def named(self, id: str) -> str:
+        """The id under which a step is registered here that code calls by `id`: its own, or the name that its function has in a
+        file that was compiled, `createAccount` for `step//./flow//createAccount` and `inner` for `step//./flow//main/inner`."""
+        if id in self._steps or not id.startswith(COMPILED):
+            return id
+        name = id.rpartition("//")[2]
+        return next((one for one in (name, name.rpartition("/")[2]) if one in self._steps), id)
 
     def step_at(self, id: str, code: Code, path: str) -> Step | None:
         """What a call of `id` at `path` in runs of `code` performs: a step of this process, or the check of an entry."""
-        return self.entry(code, path) or self._steps.get(id)
+        return self.entry(code, path) or self.step(id)
 
     def entry(self, code: Code, path: str) -> Step | None:
         """The check of what a nested workflow is entered with, where `path` is that of one: see `entries`."""
@@ -125,7 +144,7 @@ class Registry:
         return self._of(code).checks
 
     def _of(self, code: Code) -> _Known:
-        key = (code.graph, code.owner, code.workflow, code.abi, code.typed)
+        key = (code.graph, code.owner, code.workflow, code.abi, code.typed, code.is_bundle)
         known = self._known.get(key)
         if known is None:
             known = _Known(self._checks_of(code))
@@ -136,9 +155,9 @@ class Registry:
         workflow = self.workflow_of(code)
         calls = calls_of(code)
         if workflow is None:
-            return Checks(outputs=code.typed, calls=calls)
+            return Checks(outputs=code.typed, calls=calls, tagged=code.is_bundle)
         outputs = code.typed if workflow.validate_outputs is None else workflow.validate_outputs
-        return Checks(workflow.validate_inputs, outputs, calls)
+        return Checks(workflow.validate_inputs, outputs, calls, code.is_bundle)
 
     def input_schema(self, code: Code, path: str) -> TypeAdapter[Any] | None:
         """What the workflow that the call at `path` stands in takes; nothing in runs that began before there were types."""
@@ -197,7 +216,7 @@ class Registry:
         Raises:
             InvalidInput: it does not fit, or cannot cross.
         """
-        step = self._steps.get(step_id)
+        step = self.step(step_id)
         adapter = step.resume_adapter() if step is not None and data is not None else None
         if adapter is not None:
             data = checked(adapter, data, f"the resume data of step '{path}'")

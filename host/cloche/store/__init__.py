@@ -23,6 +23,15 @@ from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilt
 from cloche.store.memory import MemoryStore
 from cloche.store.operators import AuditEntry, Hold
 from cloche.store.pages import all_records, first_record, read_through, record_pages, row_pages
+from cloche.store.permits import (
+    HELD_BACK,
+    PERMIT,
+    Limit,
+    LimitName,
+    LimitUse,
+    PermitAsk,
+    PermitRow,
+)
 from cloche.store.protocol import (
     Append,
     Collected,
@@ -50,9 +59,11 @@ __all__ = [
     "CHILD_ENDED",
     "FIRINGS_KEPT",
     "GRANTED",
+    "HELD_BACK",
     "LOOKED_AT_MAX",
     "MEMORY",
     "OUT",
+    "PERMIT",
     "REMOTE",
     "SQLITE_REQUIRED",
     "SQLITE_VERSION",
@@ -74,6 +85,9 @@ __all__ = [
     "InboxRow",
     "Lease",
     "Leases",
+    "Limit",
+    "LimitName",
+    "LimitUse",
     "Listings",
     "MemoryCheckpoints",
     "MemoryStore",
@@ -83,6 +97,8 @@ __all__ = [
     "NewRun",
     "News",
     "Outcome",
+    "PermitAsk",
+    "PermitRow",
     "Post",
     "RemoteTask",
     "RunFilter",

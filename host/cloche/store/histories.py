@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloche.history.ids import continuation_key
+from cloche.history.ids import continuation_key, history_key, history_number
 from cloche.status import RunStatus
 
 if TYPE_CHECKING:
     from cloche.history import RunKey
     from cloche.store.protocol import Store
+
+
+async def is_to_begin(store: Store, key: RunKey) -> bool:
+    """Whether it is the next history of a run, that was asked for and has not begun."""
+    if not history_number(key) or await store.run(key) is not None:
+        return False
+    before = await store.run(history_key(key, history_number(key) - 1))
+    return before is not None and before.status == RunStatus.CONTINUED
 
 
 async def newest(store: Store, key: RunKey) -> RunKey:

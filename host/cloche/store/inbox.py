@@ -178,6 +178,9 @@ class Inbox(Protocol):
     async def requests(self, key: RunKey | None = None, *, events: bool = True) -> list[InboxRow]:
         """All that wait, in the order of their posting: of one run, by index, or of all. `events`: those among them too."""
 
+    async def waiting_starts(self, tenant: TenantId | None, limit: int) -> list[InboxRow]:
+        """Requests to start runs that no worker has begun, the last first, up to `limit`; None: of all tenants."""
+
     async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
         """The oldest event that waits for the run of each of these names, in the order of their posting, by index."""
 
@@ -205,10 +208,11 @@ class Inbox(Protocol):
     async def is_waiting(self, inbox_id: int) -> bool:
         """Whether a request was not answered yet."""
 
-    async def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str, *, noted: str | None = None) -> None:
         """Answer a request that no append accepts: GRANTED if there is nothing to do for it, or why it is refused.
 
-        One that was answered before keeps its answer.
+        One that was answered before keeps its answer. `noted`: the answer is kept under this token too, in the place of one
+        before, for as long as the run is in the store.
         """
 
     async def forget(self, token: str) -> None:

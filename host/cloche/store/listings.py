@@ -19,6 +19,7 @@ class RunFilter:
     """Which runs are meant: those that are all of it. None, and no marks: whatever they are.
 
     tenant: None is all of them.
+    status: one, or several: any of them.
     code: the digest of their code bundle.
     since, until: when their last record was written, in ms since 1970, both included.
     marks: name and value, as `history.marks` has them; of each run all of these.
@@ -26,13 +27,20 @@ class RunFilter:
     """
 
     tenant: TenantId | None = None
-    status: RunStatus | None = None
+    status: RunStatus | tuple[RunStatus, ...] | None = None
     workflow: str | None = None
     code: str | None = None
     since: TimeMs | None = None
     until: TimeMs | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     is_retried: bool | None = None
+
+    @property
+    def statuses(self) -> tuple[RunStatus, ...]:
+        """Those that are meant, each once; none: all."""
+        if self.status is None or isinstance(self.status, RunStatus):
+            return () if self.status is None else (self.status,)
+        return tuple(dict.fromkeys(self.status))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ Every store passes the same conformance suite (`tests/host/store/conformance/`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -26,6 +26,7 @@ from cloche.status import RunStatus
 from cloche.store.inbox import Inbox, Post
 from cloche.store.listings import Listings
 from cloche.store.operators import Operators
+from cloche.store.permits import PermitAsk, Permits
 from cloche.store.remote import RemoteTask, RemoteTasks
 from cloche.store.runs import Lease, RunRow
 from cloche.store.schedules import Schedules
@@ -118,6 +119,9 @@ class Append:
     sent: Sequence[RemoteTask] = field(
         default=()
     )  # attempts for remote workers, in the place of those of the same calls
+    asks: Sequence[PermitAsk] = field(default=())  # permits that calls ask for, in the place of those they may have
+    freed: Sequence[CallId] = field(default=())  # calls that have no use for permits any more
+    detached: Sequence[CallId] = field(default=())  # calls that nobody waits for, whose attempt goes on in this worker
     returned: Sequence[CallId] = field(default=())  # calls of which no remote worker is to perform any attempt any more
 
 
@@ -212,6 +216,8 @@ class Log(Protocol):
     async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
         """Mark a run as blocked, for the reason given, or as free again. Afterwards no worker owns it.
 
+        One that is blocked gives back the permits of its steps.
+
         Raises:
             NotFound: there is no such run.
             LeaseLost: its lease is another one.
@@ -259,8 +265,10 @@ class Leases(Protocol):
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         """The tenants with runs that are due at `now` and that no worker owns, in the order of their ids."""
 
-    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
-        """Own runs that are due at `now` and that no worker owns: of each tenant up to its share.
+    async def claim_due(
+        self, worker: str, now: TimeMs, shares: Mapping[TenantId, int], but: Collection[str] = ()
+    ) -> list[RunRow]:
+        """Own runs that are due at `now` and that no worker owns: of each tenant up to its share, and none of these workflows.
 
         They come tenant by tenant in the order of `shares`, of each those that have waited longest first.
         """
@@ -367,6 +375,7 @@ class Store(
     Webhooks,
     Schedules,
     RemoteTasks,
+    Permits,
     Protocol,
 ):
     """One connection to a store, with all facets.

@@ -23,13 +23,21 @@ class AttemptName(NamedTuple):
     seq: Seq  # of the record that says that it was sent
 
 
+class GivenBack(NamedTuple):
+    """An attempt was pushed `tries` times, and no receiver has accepted it: the last time for `problem`. Again at `due_at`."""
+
+    due_at: TimeMs
+    tries: int
+    problem: str
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteTask:
     """One attempt of a remote step: `seq` is the record that says that it was sent, `body` CBOR: what its worker is given.
 
-    A call has one at a time. `is_pushed`: it is sent to its worker, and nobody who asks gets it. `holder` is who has taken it,
-    at `taken_at` ms since 1970; `beat` grows with its heartbeats. `timeout_ms` counts from `taken_at`; `silence_ms` is how
-    long it may be silent.
+    A call has one at a time. `holder` is who has taken it, at `taken_at` ms since 1970; `beat` grows with its heartbeats.
+    `timeout_ms` counts from `taken_at`; `silence_ms` is how long it may be silent. `is_pushed`: it was taken to be sent to a
+    receiver.
     """
 
     key: RunKey
@@ -45,6 +53,7 @@ class RemoteTask:
     taken_at: TimeMs | None = None
     beat: int = 0
     body: bytes = field(default=b"", repr=False)
+    given_back: GivenBack | None = None
 
     @property
     def name(self) -> AttemptName:
@@ -54,8 +63,8 @@ class RemoteTask:
 class RemoteTasks(Protocol):
     """Raises as `Store`. Rows are put and removed by `Log.commit` (`Append.sent`, `Append.returned`)."""
 
-    async def remote_waiting(self) -> list[tuple[TenantId, str, bool]]:
-        """Tenant and step of the attempts that nobody has taken, and whether they are pushed; each once, by index."""
+    async def remote_waiting(self) -> list[tuple[TenantId, str]]:
+        """Tenant and step of the attempts that nobody has taken; each once, in order, by index."""
 
     async def take_remote(
         self,
@@ -69,7 +78,14 @@ class RemoteTasks(Protocol):
     ) -> list[RemoteTask]:
         """Take up to `most` that nobody has, the oldest first, of these steps: for one tenant, or for all (None).
 
-        No two callers get the same one.
+        No two callers get the same one. `pushed`: to send them to a receiver, and those alone that are due at `at`; whoever
+        asks for himself gets the others too.
+        """
+
+    async def give_back_remote(self, name: AttemptName, due_at: TimeMs, problem: str) -> bool:
+        """An attempt that was pushed was not accepted: anybody may take it, and it is pushed again at `due_at`.
+
+        False: it is not wanted any more, or was given to another.
         """
 
     async def beat_remote(self, name: AttemptName) -> bool:

@@ -19,8 +19,9 @@ OUT = "out"  # the form of webhooks that are sent; the others are of those that 
 class WebhookRow:
     """A webhook of a tenant, by its name.
 
-    `form` is `OUT`: it is sent to `url` when a run comes to one of `stops`, statuses of runs. Else it is received, and signed
-    in that form: `standard`, `github`, `stripe`. Both sides sign with `secret`, so it is kept as it is.
+    `form` is `OUT`: it is sent to `url` when a run comes to one of `stops`, statuses of runs. `steps`: attempts are pushed to
+    `url`; then `stops` are the ids of remote steps, percent-encoded. Else it is received, and signed in that form: `standard`,
+    `github`, `stripe`. Both sides sign with `secret`, so it is kept as it is.
     """
 
     tenant: TenantId
@@ -61,8 +62,8 @@ class Webhooks(Protocol):
     async def webhook(self, tenant: TenantId, name: str) -> WebhookRow | None:
         """The webhook of that name."""
 
-    async def webhooks(self, tenant: TenantId | None = None) -> list[WebhookRow]:
-        """All of them, or those of one tenant, in the order of tenants and names."""
+    async def webhooks(self, tenant: TenantId | None = None, form: str | None = None) -> list[WebhookRow]:
+        """All of them, or those of one tenant, or of one form, in the order of tenants and names."""
 
     async def delete_webhook(self, tenant: TenantId, name: str) -> bool:
         """Forget a webhook, with what was to be delivered by it; whether it was there."""

@@ -113,6 +113,13 @@ class Turns:
         self._waiting[tenant].append(place)
         return place
 
+    def first_again(self, tenant: TenantId, place: asyncio.Future[None]) -> None:
+        """It was this one's turn, and it could not take it: it is the next of its tenant."""
+        if tenant not in self._waiting:
+            self._waiting[tenant] = deque()
+            self._enlist(tenant)
+        self._waiting[tenant].appendleft(place)
+
     def first(self) -> int | None:
         """Where the tenant stands whose turn is next; None: nobody waits."""
         while self._order:

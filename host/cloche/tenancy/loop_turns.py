@@ -23,6 +23,7 @@ from cloche.tenancy.fairness import Turns
 T = TypeVar("T")
 
 TURNS_A_PASS = 16  # a commit for each would cost more than the turns; all that wait would hold up who comes now
+PASS_NS = 5_000_000  # after so much of a pass what was to begin in it waits for the next: 16 starts may take 10 ms each
 AHEAD_NS = 4_000_000  # a tenant may be so far ahead of the others and still begin with them
 DEBT_NS = 1_000_000_000  # no more than this is ever held against a tenant
 AT_WORK_NS = 100_000_000  # a tenant that had nothing to do for so long does not count
@@ -116,6 +117,8 @@ class LoopTurns:
         self._is_real_time = is_real_time
         self._turns = Turns(self.time)
         self._given = 0  # in this pass of the loop
+        self._begun, self._spent = 0, 0  # in this pass: what was let begin, and the nanoseconds that all has taken
+        self._late: list[tuple[TenantId, asyncio.Future[None]]] = []  # were given a place, and the pass was full
         self._is_planned = False
         self._least_in_pass: int | None = None  # where the one stood that was at work in this pass, and has had least
 
@@ -147,6 +150,7 @@ class LoopTurns:
     def _charge_until(self, tenant: TenantId, ns: int, now: int) -> None:
         used = self.time.charge(tenant, ns, now)
         self.unbilled[tenant] += ns
+        self._spent += ns
         if self._least_in_pass is None or used < self._least_in_pass:
             self._least_in_pass = used
 
@@ -168,8 +172,9 @@ class LoopTurns:
             return
         first = self._turns.first()
         goes_before = first is None or self.time.stands(tenant) < first
-        if goes_before and self._given < TURNS_A_PASS and not self.time.is_ahead(tenant):
+        if goes_before and self._given < TURNS_A_PASS and self._has_room() and not self.time.is_ahead(tenant):
             self._given += 1
+            self._begun += 1
             self._plan()
         else:
             await self._wait(tenant)
@@ -178,6 +183,16 @@ class LoopTurns:
         place = self._turns.wait(tenant)
         self._plan()
         await place
+        while self._is_real_time and not self._has_room():
+            place = asyncio.get_running_loop().create_future()
+            self._late.append((tenant, place))
+            self._plan()
+            await place
+        self._begun += 1
+
+    def _has_room(self) -> bool:
+        """Whether more may begin in this pass: always one."""
+        return not self._begun or self._spent < PASS_NS
 
     def _plan(self) -> None:
         if not self._is_planned:
@@ -187,7 +202,10 @@ class LoopTurns:
     def _give(self) -> None:
         """Once in a pass of the loop: a few of those that are not ahead, so that they share a commit; else one that is, if none
         that has had less was at work just now."""
-        self._is_planned, self._given = False, 0
+        self._is_planned, self._given, self._begun, self._spent = False, 0, 0, 0
+        for tenant, place in reversed(self._late):
+            self._turns.first_again(tenant, place)
+        self._late.clear()
         least, self._least_in_pass = self._least_in_pass, None
         while self._given < TURNS_A_PASS and (first := self._turns.first()) is not None:
             stood = first * _QUANTUM_NS

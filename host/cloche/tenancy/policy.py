@@ -49,6 +49,20 @@ class Grant(BaseModel):
         )
 
 
+class LimitBound(BaseModel):
+    """A tenant's part of a limit that holds over all workers.
+
+    Attributes:
+        limit: the name of the limit, as a step or workflow has it.
+        most: how many the tenant may have at once, or begin in the limit's window.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: str
+    most: Count
+
+
 def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)  # True is not 1
 
@@ -260,6 +274,12 @@ class Policy(BaseModel):
         1,
         description="seconds from one instant of a schedule to the next, at least: each begins a run, for as long as nobody "
         "stops it.",
+    )
+
+    limit_bounds: tuple[LimitBound, ...] = Field(
+        (),
+        description="parts of the limits of steps and workflows that the tenant may have at most: one tenant does not take all "
+        "of what everybody shares.",
     )
 
     # ---- rights ----

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from cloche.client.runs import Run
 from cloche.client.workflows import Workflow
-from cloche.errors import StoreUnavailable
+from cloche.errors import StoreUnavailable, UsageError
 from cloche.history import DEFAULT_TENANT, Kind, RunKey
 from cloche.history.ids import history_key, history_number, run_key
 from cloche.run.results import RunResult
@@ -174,7 +174,12 @@ def crash_everywhere(
     Raises:
         AssertionError: a crash changed something; the text says which crash, and what.
         RuntimeError: an event loop runs in this thread: call it from a plain test function.
+        UsageError: `doubles` is no function.
     """
+    if not callable(doubles):
+        raise UsageError(
+            "doubles= takes a function that makes the doubles, for each run has its own: doubles=lambda: [double(…)]"
+        )
     case = _Case(workflow, input_data, answers or {}, events or {}, doubles, options, cancel_after_s, tuple(children))
     calm = _store(sqlite, 0)
     expected = VirtualTime().run(_lived(case, calm))

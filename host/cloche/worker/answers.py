@@ -6,11 +6,11 @@ import json
 
 from cloche import errors
 from cloche.errors import ClocheError, UsageError
-from cloche.history import RunKey
+from cloche.history import RunKey, TimeMs
 from cloche.store import REMOTE, AttemptName
 from cloche.store.inbox import start_token
 
-__all__ = ["pack_refusal", "refusal_of", "remote_token", "start_token", "token_of"]
+__all__ = ["pack_refusal", "refusal_of", "refused_since", "refused_token", "remote_token", "start_token", "token_of"]
 
 
 def token_of(key: RunKey, kind: str, idempotency_key: str) -> str:
@@ -24,9 +24,21 @@ def remote_token(name: AttemptName, what: str = "") -> str:
     return token_of(name.key, REMOTE, f"{attempt}:{what}" if what else attempt)
 
 
-def pack_refusal(error: ClocheError) -> str:
-    """As JSON: code, message and facts."""
-    return json.dumps({"code": error.code, "message": error.message, "facts": error.facts}, default=str)
+def refused_token(key: RunKey) -> str:
+    """What the last answer that a worker has refused is known by: of a run one, with the time of that (`refused_since`)."""
+    return token_of(key, "refused", "")
+
+
+def pack_refusal(error: ClocheError, at: TimeMs | None = None) -> str:
+    """As JSON: code, message and facts; and when, in ms since 1970."""
+    when = {} if at is None else {"at": at}
+    return json.dumps({"code": error.code, "message": error.message, "facts": error.facts, **when}, default=str)
+
+
+def refused_since(answer: str | None, since: TimeMs | None) -> str | None:
+    """The message of what is known under a `refused_token`, if it was refused at this time or later."""
+    found = json.loads(answer) if answer is not None else {}
+    return found["message"] if found and (since is None or found["at"] >= since) else None
 
 
 def refusal_of(answer: str) -> ClocheError:

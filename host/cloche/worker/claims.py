@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from cloche.store import News, RunRow, Store
     from cloche.worker.admission import Admission
     from cloche.worker.membership import Membership
+    from cloche.worker.others import Others
     from cloche.worker.ports import Work
 
 STORE_RETRY_MS = 1_000
 CLAIM_RETRY_MS = 100
+OTHERS_MS = 1_000  # after which runs that were left to other workers are looked at again
 LATE_CLAIM_MS = (
     60_000  # a store that has lost the way to its worker has done, or dropped, by then what it was asked for
 )
@@ -50,6 +52,7 @@ class Claims:
         membership: Membership,
         admission: Admission,
         work: Work,
+        others: Others,
         skew_max_s: float = SKEW_MAX_S,
     ) -> None:
         self._store = store
@@ -58,7 +61,7 @@ class Claims:
         self._tasks = tasks
         self._membership = membership
         self._work = work
-        self._due_runs = DueRuns(store.leases, admission, work, lambda: membership.worker)
+        self._due_runs = DueRuns(store.leases, admission, work, lambda: membership.worker, others)
         self._skew = Skew(skew_max_s)
         self._mark: int | None = None  # of the store's news, as of the last look
         self._changes = -1  # of the membership, likewise
@@ -224,6 +227,8 @@ class Claims:
                 self._may_have_strays = False
             if await self._due_runs.take(now):
                 self.expect(now + 1)  # the rest in a moment: what was taken runs first, and others take their share
+            if self._due_runs.leaves_some:  # who has them may go, and says nothing then
+                self.expect(now + OTHERS_MS)
         except BaseException:
             self._look_for_strays()
             raise

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code
 from cloche.errors import ClocheError, HeldBack, HistoryError, StoreError
-from cloche.history import Failure, RunId, RunKey, RunMachine
+from cloche.history import Batch, Failure, RunId, RunKey, RunMachine, TimeMs
 from cloche.history.ids import parent_of
 from cloche.history.marks import tags_in
 from cloche.history.messages import Started
-from cloche.history.notes import RunCreated, unpack_created
+from cloche.history.notes import RunCanceled, RunCreated, unpack_created
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
 from cloche.store import CANCEL, GRANTED, Append, InboxRow, Metered, cancel_token, child_ended
@@ -71,6 +71,10 @@ class Continuing:
             "depth": created.depth,
         }
         await self._move_requests(before, row.key)
+        if (canceled := await store.request(cancel_token(row.key))) is not None:
+            # Else code that goes on in its first turn, again and again, would never be told.
+            await self._end(row, code, more, asked.input, canceled.id)
+            return
         try:
             await self._begin(row.key, asked.workflow, asked.input, context, row.id, created, code.owner, more)
         except (StoreError, HeldBack):
@@ -88,6 +92,16 @@ class Continuing:
             await store.post(to, row.kind, row.body, token, row.posted_at, kept=row.kept, name=row.name)
             await store.resolve(row.id, GRANTED)
 
+    async def _end(self, row: InboxRow, code: Code, more: dict[str, Any], value: Any, canceled: int) -> None:
+        """It was canceled before it began: it does not begin. Both requests are accepted in that commit."""
+        now = self._services.world.now()
+        machine = RunMachine(row.key)
+        machine.abi = code.abi
+        started = Started(now, self._services.world.seed(), value, {})
+        created = self._created(code, self._policies.of_code(row.key.tenant, code), queued=started.pack(), **more)
+        batch = machine.accept([created, RunCanceled(now)], b"", now)
+        await self._record(row, code, machine, batch, now, (row.id, canceled))
+
     async def _fail(self, row: InboxRow, code: Code, more: dict[str, Any], error: ClocheError) -> None:
         """What it was to begin with does not fit its workflow, or the tenant's policy: it has begun, and failed."""
         services, now = self._services, self._services.world.now()
@@ -96,7 +110,12 @@ class Continuing:
         machine.abi = code.abi
         started = Started(now, services.world.seed(), None, {})
         batch = machine.stop([created, started], Failure.from_exception(error), error.code, now)
-        waits = parent_of(row.key)
+        await self._record(row, code, machine, batch, now, (row.id,))
+
+    async def _record(
+        self, row: InboxRow, code: Code, machine: RunMachine, batch: Batch, now: TimeMs, taken: tuple[int, ...]
+    ) -> None:
+        services, waits = self._services, parent_of(row.key)
         append = Append(
             row.key,
             batch.expect,
@@ -105,7 +124,7 @@ class Continuing:
             None,
             now,
             self._cells.new_run(code),
-            (row.id,),
+            taken,
             metered=Metered(Tally.of(batch.records).usage(), services.cells.meter),
             posts=[child_ended(*waits)] if waits is not None else (),
             marks=batch.marks,

@@ -34,7 +34,7 @@ class Drivers:
 
     `on_room` is called when a run has left, `on_hooks` with a run and the names of events that it begins to wait for, `on_due`
     with a run that waits for something from outside and has a timer that is due, `on_child` when a child has left a request for
-    a run that is not driven here.
+    a run that is not driven here, `on_permits` when a step waits for a permit.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Drivers:
         on_hooks: Callable[[RunKey, Sequence[str]], None],
         on_due: Callable[[RunKey], None],
         on_child: Callable[[], None],
+        on_permits: Callable[[], None] = lambda: None,
     ) -> None:
         self.callbacks = callbacks
         self.is_closing = False
@@ -62,6 +63,7 @@ class Drivers:
         self._on_room = on_room
         self.hooks_opened = on_hooks
         self.timer_due = on_due
+        self.permits_wait = on_permits
         self._on_child = on_child
         self._drivers: dict[RunKey, RunDriver] = {}
         self._leaving: dict[RunDriver, asyncio.Future[None]] = {}  # those whose end is waited for

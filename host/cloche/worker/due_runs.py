@@ -12,6 +12,7 @@ from cloche.tenancy.fairness import divided, in_turns
 if TYPE_CHECKING:
     from cloche.store import Leases, RunRow
     from cloche.worker.admission import Admission
+    from cloche.worker.others import Others
     from cloche.worker.ports import Work
 
 PAGE = 64  # runs taken at once: what a worker has taken, another one does not get
@@ -20,14 +21,22 @@ PAGE = 64  # runs taken at once: what a worker has taken, another one does not g
 class DueRuns:
     """Of one worker, whose name `worker` gives: it may change."""
 
-    def __init__(self, leases: Leases, admission: Admission, work: Work, worker: Callable[[], str]) -> None:
+    def __init__(
+        self, leases: Leases, admission: Admission, work: Work, worker: Callable[[], str], others: Others
+    ) -> None:
         self.held: set[TenantId] = set()  # of whom there may be more than was taken
         self._leases = leases
         self._admission = admission
         self._work = work
         self._worker = worker
+        self._others = others
         self._last: TenantId | None = None  # whose turn it was last
         self._rooms = 0  # how often a run has left
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether there are runs that are left to other workers."""
+        return bool(self._others.names)
 
     def room_again(self) -> None:
         """A run has left this worker: there may be room for others, also for those that are just being looked for."""
@@ -40,6 +49,8 @@ class DueRuns:
             StoreError: the store did not answer; it may have been done.
         """
         rooms = self._rooms
+        if self._others.names:
+            await self._others.look()
         due = await self._leases.due_tenants(now)
         await self._admission.learn(due)
         shares = divided(PAGE, {tenant: self._admission.room(tenant, len(due)) for tenant in due}, self._last)
@@ -59,7 +70,7 @@ class DueRuns:
         places = Counter(shares)
         claimed.update(places)
         try:
-            rows = await self._leases.claim_due(self._worker(), now, shares)
+            rows = await self._leases.claim_due(self._worker(), now, shares, **self._but())
             taken: dict[TenantId, list[RunRow]] = {tenant: [] for tenant in shares}
             for row in rows:
                 taken[row.key.tenant].append(row)
@@ -71,6 +82,10 @@ class DueRuns:
         finally:
             claimed.subtract(places)
         return Counter(row.key.tenant for row in rows)
+
+    def _but(self) -> dict[str, frozenset[str]]:
+        """Nothing, while no run was met that is for others."""
+        return {"but": frozenset(self._others.names)} if self._others.names else {}
 
     async def _give_back(self, taken: Mapping[TenantId, list[RunRow]], places: Counter[TenantId]) -> None:
         """Let go of those that are too many: another worker has taken some in the same moment.

@@ -77,8 +77,11 @@ async def cancel(services: RunServices, row: RunRow, abi: int | None, reason: st
         unawaited=batch.unawaited,
         posts=posts,
         marks=batch.marks,
+        freed=batch.freed,
     )
     await services.log.append(append)
+    if batch.freed:
+        services.supervisor.look_for_requests()
 
 
 def _posts(machine: RunMachine, records: Sequence[Record]) -> list[Post]:

@@ -17,9 +17,10 @@ from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, Sto
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
 from cloche.run.remote import Told
-from cloche.store import CHILD_ENDED, GRANTED, REMOTE, START, InboxMark, InboxRow
-from cloche.worker.answers import pack_refusal, refusal_of, start_token, token_of
+from cloche.store import CHILD_ENDED, GRANTED, PERMIT, REMOTE, START, InboxMark, InboxRow
+from cloche.worker.answers import pack_refusal, refusal_of, refused_token, start_token, token_of
 from cloche.worker.looks import OneAtATime
+from cloche.worker.permits import PermitRunner
 from cloche.worker.remote_watch import RemoteWatch
 from cloche.worker.run_inbox import AGAIN_MS, RunInboxes
 from cloche.worker.schedules import ScheduleRunner
@@ -27,6 +28,7 @@ from cloche.worker.start_request import StartRequest
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices
+    from cloche.store import Store
     from cloche.worker.new_runs import NewRuns
     from cloche.worker.requests import Requests
     from cloche.worker.starting import Starting
@@ -41,19 +43,23 @@ class Inbox:
     def __init__(self, services: RunServices, starting: Starting, requests: Requests, new_runs: NewRuns) -> None:
         self.runs = RunInboxes(services, starting, self._take)
         self._services = services
-        self._store = services.store
         self._requests = requests
         self._new_runs = new_runs
         self._closed = False
         self.look = OneAtATime(self._look)
         self.schedules = ScheduleRunner(services, new_runs.policies, self.look_soon)
         self.remote = RemoteWatch(services, on_posted=self.look_beside)
+        self.permits = PermitRunner(services, on_given=self.look_beside)
         self._mark: InboxMark | None = None
         self._marked_by = ""  # the name that the mark was given to
         self._starts: dict[tuple[TenantId, str], dict[int, InboxRow]] = {}  # of workflows that this worker may get yet
         self._early: dict[RunKey, dict[int, InboxRow]] = {}  # requests for runs that are not there yet
         self._at_work: set[int] = set()  # starts and cancellations that are being accepted
         self._waiting: list[asyncio.Future[None]] = []  # those who asked and wait for an answer
+
+    @property
+    def _store(self) -> Store:
+        return self._services.store
 
     async def _look(self) -> None:
         """Take the requests that have come.
@@ -189,7 +195,8 @@ class Inbox:
 
     async def _refuse(self, row: InboxRow, error: ClocheError) -> None:
         log.warning("a request for run %s was not accepted: %s", row.key, error.message)
-        await self._store.resolve(row.id, pack_refusal(error))
+        answer = pack_refusal(error, self._services.world.now())
+        await self._store.resolve(row.id, answer, noted=refused_token(row.key) if row.kind == "resume" else None)
         if (
             row.kind == START and await self._store.run(row.key) is None
         ):  # nothing that was meant for it finds a run now
@@ -205,6 +212,8 @@ class Inbox:
                 await self._requests.cancel(row.key, decode(row.body), row.id)
             case kind if kind == CHILD_ENDED:
                 await self._requests.child_ended(row.key, decode(row.body), row.id)
+            case kind if kind == PERMIT:
+                await self._requests.permit_granted(row.key, *decode(row.body), request=row.id)
             case kind if kind == REMOTE:
                 await self._requests.remote_told(row.key, Told.unpack(row.body), row.id)
             case "start" if (body := await self._store.body(row.id)) is not None:

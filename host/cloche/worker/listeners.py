@@ -27,6 +27,8 @@ class Listeners:
             self._moved[key] = None
         for waiting in (self._of_changes, self._of_stops) if stopped else (self._of_changes,):
             _resolve(waiting, key)
+        if _ANY in self._of_changes:
+            _resolve(self._of_changes, _ANY)
 
     def wake(self, key: RunKey) -> None:
         """Wake those who wait for a run to stop: what it waits for has changed, although it has not."""
@@ -35,6 +37,10 @@ class Listeners:
     def announce_sent(self) -> None:
         """Wake those who wait for attempts of remote steps: there may be new ones."""
         _resolve(self._of_sent, _ANY)
+
+    def anything(self) -> Listener:
+        """Resolves when any run's log has grown, or another process has written."""
+        return Listener(self._of_changes, _ANY)
 
     def sent(self) -> Listener:
         """Resolves when an attempt may have been left for a remote worker."""

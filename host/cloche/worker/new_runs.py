@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-from cloche.engines import CellSource, Code, has_hooks
+from cloche.engines import CellSource, Code, has_hooks, holds_several
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.ids import CHILD, RunId, derived_key
@@ -18,6 +18,7 @@ from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
 from cloche.history.values import plain
+from cloche.run.asked import permits_of_run
 from cloche.run.code import code_of
 from cloche.run.limits import check_start
 from cloche.steps.authors import is_raised
@@ -314,10 +315,13 @@ class NewRuns:
                 return
             if workflow is not None and workflow.on_start is not None and not more.get("continues"):
                 await _call_on_start(workflow, key, value, is_request=request is not None)
-            if has_hooks(code):
+            if holds_several(code):
+                given = {**given, "run": {"id": key.run, "entry": code.workflow, "spread": True}}
+            elif has_hooks(code):
                 given = {**given, "run": {"tokens": world.seed() + world.seed()}}
             await self._cells.compile(code)  # before the run's first moment
             started = Started(world.now(), world.seed(), value, given)
+            more = {**more, "permits": permits_of_run(workflow, policy, key.tenant, value)}
             await self._made(key, value, lambda: check_start(policy, code, started))
             try:
                 await self._begin(key, code, policy, started, {"request": digest, **more}, request, begun)
@@ -354,7 +358,8 @@ class NewRuns:
         while True:
             await self._admission.learn([key.tenant])
             has_room = self._admission.admits(key.tenant) and key.tenant not in self._claims.held
-            if has_room or (lender is not None and self._starting.lend(lender, key)):
+            waits = bool(more["permits"])  # it begins when it has them
+            if not waits and (has_room or (lender is not None and self._starting.lend(lender, key))):
                 try:
                     await self._starting.start(key, code, [self.created(code, policy, **more), started], request)
                 except BaseException:

@@ -56,6 +56,11 @@ async def published(store: Store) -> Published:
     return Published(newest, bool(workers) and all(worker.offers is not None for worker in workers))
 
 
+def offered_by(worker: WorkerRow) -> list[str]:
+    """The ids of the workflows that one worker can start, as it said last."""
+    return [str(name) for name, *_ in _read(worker)[0]]
+
+
 def hung_steps(worker: WorkerRow) -> int:
     """How many steps hang in a worker, as it said last."""
     return _read(worker)[1]

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloche.errors import HistoryError
-from cloche.history import RunKey, RunMachine, TimeMs
+from cloche.history import Path, RunKey, RunMachine, TimeMs
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
-from cloche.store import Append, Metered, NewRun
+from cloche.store import HELD_BACK, Append, Limit, Metered, NewRun, PermitAsk
 
 if TYPE_CHECKING:
     from cloche.run.ports import RunServices
@@ -26,20 +27,26 @@ async def queue(
     """
     machine = RunMachine(key)
     batch = machine.accept([created], b"", created.time)
+    limits = [Limit(*one) for one in created.permits]
+    asks = [PermitAsk(WHOLE_RUN, created.workflow, Path(""), limits)] if limits else []
     append = Append(
         key,
         batch.expect,
         batch.records,
         machine.status,
-        None,
+        HELD_BACK if asks else None,
         created.time,
         new,
         () if request is None else (request,),
         metered=Metered(Tally.of(batch.records).usage(), services.cells.meter),
         queue_max=queue_max,
         marks=batch.marks,
+        asks=asks,
     )
     await services.log.append(append)
+    if asks:
+        services.supervisor.look_for_requests()
+        services.supervisor.permits_wait()
 
 
 def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:

@@ -15,13 +15,14 @@ from cloche.history.effects import Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.values import encode
-from cloche.run.driver import is_told_to_end, tell_remote
+from cloche.run.driver import is_told_to_end, permit_granted, tell_remote
 from cloche.run.selection import chosen, open_suspensions
 from cloche.status import FINAL, RunStatus
 from cloche.steps.registry import read_graph
 from cloche.store import CANCEL, GRANTED, cancel_token
-from cloche.store.histories import newest
+from cloche.store.histories import is_to_begin, newest
 
 if TYPE_CHECKING:
     from cloche.run.driver import RunDriver
@@ -62,7 +63,9 @@ class Requests:
                 await driver.record(CancelRequested(self._services.world.now(), reason), request)
                 return None
         except NotFound:
-            raise
+            if not await is_to_begin(self._services.store, key):
+                raise
+            return await self._leave(key, reason)
         except StoreError as error:
             if not isinstance(error, DamagedStore):
                 raise
@@ -94,8 +97,13 @@ class Requests:
         if await store.run(following) is not None:
             await self.cancel(following, reason)
         else:
-            await store.post(following, CANCEL, encode(reason), cancel_token(following), self._services.world.now())
-            self._services.supervisor.look_for_requests()
+            await self._leave(following, reason)
+
+    async def _leave(self, key: RunKey, reason: str) -> None:
+        """Of a history that was asked for and has not begun: it is canceled in place of that."""
+        now = self._services.world.now()
+        await self._services.store.post(key, CANCEL, encode(reason), cancel_token(key), now)
+        self._services.supervisor.look_for_requests()
 
     async def end_blocked(self, key: RunKey, reason: str) -> None:
         """End a run that was told to end, if it is still blocked; raises as `cancel`."""
@@ -150,6 +158,24 @@ class Requests:
                 if not await self.is_waiting(driver, request):
                     return
                 if await tell_remote(driver, told, request):
+                    return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def permit_granted(self, key: RunKey, call: CallId, permit: int, *, request: int) -> None:
+        """Have an attempt begin, or a run, that has its permits since now; with an attempt the request is accepted.
+
+        Raises:
+            ClocheError: it cannot begin here.
+        """
+        if call == WHOLE_RUN:
+            await self._starting.begin_permitted(key)
+            await self._services.store.resolve(request, GRANTED)
+            return
+        with contextlib.suppress(NotSuspended, NotFound):  # the run has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                if not await self.is_waiting(driver, request):
+                    return
+                if await permit_granted(driver, call, permit, request):
                     return
         await self._services.store.resolve(request, GRANTED)
 

@@ -106,7 +106,7 @@ class Retries:
             old = unpack_created(records[0])
             more = _origin(old, row.key, keys)
             more["tags"] = tags_in(await store.marks(row.key))
-            more |= {"depth": old.depth, **child}
+            more |= {"depth": old.depth, "request": asked.digest, **child}
             created = self._created(code, policy, **more)
             try:
                 await self._starting.start(key, code, [created, *inputs], request)

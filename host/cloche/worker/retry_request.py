@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import UsageError
 from cloche.history.resuming import Resumption, resumption
+from cloche.history.values import encode
 from cloche.status import RunStatus
 from cloche.store import all_records
 
 if TYPE_CHECKING:
-    from cloche.history import Record
+    from cloche.history import Record, RunKey
     from cloche.store import RunRow, Store
 
 RETRIED = (RunStatus.FAILED, RunStatus.CANCELED)
@@ -34,8 +36,28 @@ class Retry:
     even_at_most_once: bool = False
     even_after_clean_up: bool = False
 
+    @classmethod
+    def of(cls, key: RunKey, onto: str | None, from_step: str | None, *even: bool) -> Retry:
+        """
+        Raises:
+            UsageError: it cannot be meant.
+        """
+        if onto is not None and from_step is not None:
+            raise UsageError("under other code all that happened is given to it: leave out onto= or from_step=")
+        return cls(key.run, onto, from_step, *even)
+
     def packed(self) -> list[Any]:
         return list(astuple(self))
+
+    @property
+    def digest(self) -> bytes:
+        """What makes it the same request: the run that it begins keeps it."""
+        return blake2b(encode(self.packed()), digest_size=32).digest()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was asked for but to go on."""
+        return self == Retry(self.run)
 
 
 async def records_to_retry(store: Store, row: RunRow) -> list[Record]:

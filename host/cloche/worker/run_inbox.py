@@ -28,12 +28,12 @@ from cloche.errors import (
     StoreError,
 )
 from cloche.history import Failure, RunKey, TenantId, TimeMs
-from cloche.history.calls import timers_due
 from cloche.history.messages import HookFailed, HookReceived
+from cloche.history.pending import timers_due
 from cloche.history.values import decode
 from cloche.run.selection import open_hook
 from cloche.store import START, InboxRow, WaitingEvent
-from cloche.worker.answers import pack_refusal
+from cloche.worker.answers import pack_refusal, refused_token
 
 if TYPE_CHECKING:
     from cloche.engines import Code
@@ -228,7 +228,8 @@ class RunInboxes:
             driver.limits.check_inbound(event)
         except (InvalidInput, LimitExceeded) as error:
             log.warning("an event for run %s was not accepted: %s", driver.key, error.message)
-            await self._store.resolve(one.id, pack_refusal(error))
+            answer = pack_refusal(error, self._services.world.now())
+            await self._store.resolve(one.id, answer, noted=refused_token(driver.key))
             return
         with contextlib.suppress(NotSuspended):  # the hook was closed before the event reached it: another may be open
             await driver.record(event, one.id)

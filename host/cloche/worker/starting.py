@@ -33,7 +33,7 @@ from cloche.run.limits import RateCounters, RunLimits
 from cloche.run.live_run import LiveRun
 from cloche.run.stepping import EntryGate
 from cloche.status import FINAL, RunStatus
-from cloche.store import Lease, NewRun, RunRow, first_record
+from cloche.store import HELD_BACK, Lease, NewRun, RunRow, first_record
 from cloche.worker import ending, holds, queue
 
 NEWER_MS = 5_000  # after which a run that is for a newer cloche is looked at again
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cloche.worker.blocks import Blocks
     from cloche.worker.cells import WorkerCells
     from cloche.worker.drivers import Drivers
+    from cloche.worker.others import Others
     from cloche.worker.tenant_sums import TenantSums
 
 
@@ -64,9 +65,10 @@ class Starting:
         on_begun: Callable[[RunKey], None],
         on_taken_up: Callable[[RunKey], None],
         sums: TenantSums,
+        others: Others,
         workers: Callable[[], int] = lambda: 1,
     ) -> None:
-        """`workers` says how many the store has, `sums` what lies in it of each tenant."""
+        """`workers` says how many the store has, `sums` what lies in it of each tenant, `others` whose runs are not taken."""
         self.sums = sums
         self.counters = RateCounters(services.world.monotonic, workers)
         self._services = services
@@ -76,6 +78,7 @@ class Starting:
         self._blocks = blocks
         self._on_begun = on_begun
         self._on_taken_up = on_taken_up
+        self._others = others
         self._being_claimed: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
 
     # ---- new runs ----
@@ -127,6 +130,21 @@ class Starting:
         async with self.sums.one_more_run(key.tenant):
             new = self._cells.new_run(code)
             await self._recorded(key, queue.queue(self._services, key, new, created, request, most))
+        self._services.ownership.queued(key.tenant)
+
+    async def begin_permitted(self, key: RunKey) -> None:
+        """A run that waited for permits has them: it is due now, in the order of all that are.
+
+        Raises:
+            LeasedElsewhere: another worker has it.
+        """
+        row = await self._services.store.run(key)
+        if row is None or row.status != RunStatus.PENDING or row.wake_at != HELD_BACK:
+            return
+        async with self.alone(key):
+            if (claimed := await self._services.ownership.claim(key)) is None or claimed.lease is None:
+                raise LeasedElsewhere(f"run {key} is executed by another worker", run_id=key.run, owner=None)
+            await self._services.store.leases.release(key, claimed.lease, RunStatus.PENDING, None)
         self._services.ownership.queued(key.tenant)
 
     async def cancel_undriven(self, row: RunRow, reason: str, request: int | None) -> None:
@@ -237,6 +255,9 @@ class Starting:
         if (await self._cells.code(row.code)).abi > ABI:
             message = f"run {key} was begun by a newer cloche, and waits for a worker of that"
             raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
+        if await self._others.have(await self._cells.code(row.code)):
+            message = f"run {key} is of workflow '{row.workflow}', which this worker does not have: it is left to one that has"
+            raise LeasedElsewhere(message, run_id=key.run, owner=row.owner)
         claimed = await self._services.ownership.claim(key)
         if claimed is None:
             await holds.check(self._services.store, key.tenant, row.code)
@@ -272,6 +293,9 @@ class Starting:
             if code.abi > ABI:
                 await self._leave_to_newer(row)
                 return None
+            if await self._others.have(code):
+                await self._leave_to_others(row)
+                return None
             created = unpack_created(await first_record(self._services.store, key))
             driver = self._driver(key, code, created, row.lease)
             driver.inputs.not_before(row.updated_at)
@@ -298,6 +322,11 @@ class Starting:
         if row.lease is not None:
             soon = TimeMs(now + NEWER_MS) if due is None or due <= now else due
             await self._services.store.leases.release(row.key, row.lease, row.status, soon)
+
+    async def _leave_to_others(self, row: RunRow) -> None:
+        """Let go of a run whose workflow other workers have and this one lacks, as it was: it is not claimed here again."""
+        if row.lease is not None:
+            await self._services.store.leases.release(row.key, row.lease, row.status, row.wake_at)
 
     @asynccontextmanager
     async def with_driver(self, key: RunKey) -> AsyncIterator[RunDriver]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.engines import CellSource, ProcessEngine
-from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, UsageError
+from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, NotFound, UsageError
 from cloche.history import RunKey, TenantId
 from cloche.history.ids import CHILD, derived_key
 from cloche.run.checkpoints import EVENTS_BETWEEN
@@ -46,6 +46,7 @@ from cloche.worker.listeners import Listeners
 from cloche.worker.membership import LEASE_TTL_S, Membership
 from cloche.worker.new_runs import Begun, NewRuns
 from cloche.worker.offers import pack_offers
+from cloche.worker.others import Others
 from cloche.worker.policies import Policies
 from cloche.worker.quarantine import StepQuarantine
 from cloche.worker.requests import Requests
@@ -115,7 +116,10 @@ class Worker:
         )
         policies_of = Policies(store, policies or InForce(Policy()))
         self.admission = Admission(policies_of.known, policies_of.learn, self._driven_elsewhere)
-        self.claims = Claims(store, world, timers, tasks, self.membership, self.admission, _Work(self), skew_max_s)
+        others = Others(store.leases, self.registry, world, lambda: self.membership.worker)
+        self.claims = Claims(
+            store, world, timers, tasks, self.membership, self.admission, _Work(self), others, skew_max_s
+        )
         lanes = Lanes(
             self.admission.driven,
             engine.place_in_s if isinstance(engine, ProcessEngine) else lambda _: 0.0,
@@ -152,6 +156,7 @@ class Worker:
             on_taken_up=lambda key: self.inbox.runs.taken_up(key),
             sums=TenantSums(store, checkpoints, policies_of.known, world.monotonic),
             workers=self.membership.count,
+            others=others,
         )
         self.starting.counters.on_denied = AuditTrail(store, world, tasks).denied
         self.requests = Requests(self.services, self.starting, listeners)
@@ -180,6 +185,7 @@ class Worker:
             on_hooks=lambda key, names: self.inbox.runs.hooks_opened(key, names),
             on_due=lambda key: self.inbox.runs.timer_due(key),
             on_child=lambda: self.inbox.look_beside(),
+            on_permits=lambda: self.inbox.permits.look_beside(),
         )
 
     def _services(
@@ -364,6 +370,7 @@ class _Work:
         await worker.blocks.try_all(worker.drivers.__contains__)
         await worker.inbox.look()
         await worker.inbox.schedules.look()
+        await worker.inbox.permits.look()
         worker.listeners.announce_others(worker.drivers.keys())
         worker.listeners.announce_sent()
 
@@ -400,6 +407,12 @@ class _ChildRuns:
         else:
             found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
+
+    async def handle(self, key: RunKey) -> Any:
+        """As `ChildRuns.handle`."""
+        if await self._worker.store.run(key) is None:
+            raise NotFound(f"there is no run {key} in this store", kind="run", id=key.run)
+        return self._handle(key, None)
 
     async def _failed_before(self, start: ChildStart, limits: RunLimits) -> RunKey | None:
         """The child that this call had in the run that its run goes on from, if it can be retried."""

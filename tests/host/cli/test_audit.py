@@ -87,6 +87,30 @@ def bulk(store: str, tmp: Path) -> None:
     assert cloche("bulk", "cancel", "--since", "1h", "--yes", "--store", store).code == 0
 
 
+def resume(store: str, tmp: Path) -> None:
+    cloche("run", flow(tmp, "one"), "--input", "1", "--store", store, "--run-id", "r1")
+    for _ in range(2):  # the second time nothing is left to be done
+        cloche("resume", "r1", "--data", "1", "--key", "k", "--store", store)
+
+
+def event(store: str, tmp: Path) -> None:
+    cloche("run", flow(tmp, "one"), "--input", "1", "--store", store, "--run-id", "r1")
+    assert cloche("event", "r1", "paid", "--store", store).code == 0
+
+
+def cancel(store: str, tmp: Path) -> None:
+    cloche("run", flow(tmp, "one"), "--input", "1", "--store", store, "--run-id", "r1")
+    assert cloche("cancel", "r1", "--store", store).code == 0
+    assert cloche("worker", flow(tmp, "one"), "--store", store, "--once").code == 0
+    assert cloche("cancel", "r1", "--store", store).code == 0  # it has ended: nothing is done
+
+
+def retry(store: str, tmp: Path) -> None:
+    cancel(store, tmp)
+    for _ in range(2):
+        assert cloche("retry", "r1", "--store", store).code == 0
+
+
 def schedule(store: str, tmp: Path) -> None:
     cloche("run", MATH, "--input", '{"x": 5}', "--store", store)
     for words in (["put", "s", "math", "--every", "1h"], ["pause", "s"], ["resume", "s"], ["delete", "s"]):
@@ -101,12 +125,16 @@ COMMANDS: dict[str, tuple[Callable[[str, Path], None], list[str]]] = {
     "webhook": (webhook, ["webhook deleted", "webhook put"]),
     "prune": (prune, ["collected", "pruned"]),
     "import": (import_, ["imported"]),
-    "bulk": (bulk, ["bulk"]),
+    "bulk": (bulk, ["bulk", "bulk"]),  # what is meant, and the runs of a page
+    "resume": (resume, ["resumed"]),
+    "event": (event, ["event sent"]),
+    "cancel": (cancel, ["canceled"]),
+    "retry": (retry, ["retried", "canceled"]),
     "upgrade": (upgrade, ["upgraded"]),
     "schedule": (schedule, ["schedule"] * 4),
 }
 ON_A_SERVER_ALONE = {"migrate"}
-# Reading, and what callers ask of runs: the log of the run has that.
+# Reading, and what programs ask of runs: the log of the run has that.
 NO_ACTS = {
     *(
         "run",
@@ -120,12 +148,9 @@ NO_ACTS = {
         "show",
         "failures",
         "top",
-        "retry",
+        "limits",
         "log",
         "usage",
-        "resume",
-        "event",
-        "cancel",
     ),
     *("check", "audit", "verify", "export", "backup", "sign", "doctor", "warm", "explain", "completion", "bench"),
 }
@@ -148,6 +173,18 @@ def test_what_a_command_does_is_in_the_log(name: str, store: str, tmp_path: Path
     found = entries(store)
     assert [line["action"] for line in found] == expected
     assert {line["actor"] for line in found} == {user()}
+
+
+def test_what_was_done_to_one_run_is_found(store: str, tmp_path: Path) -> None:
+    retry(store, tmp_path)
+    cloche("run", flow(tmp_path, "one"), "--input", "1", "--store", store, "--run-id", "r2")
+    assert cloche("bulk", "cancel", "--status", "suspended", "--yes", "--store", store).code == 0
+    found = {run: cloche("audit", "--run", run, "--store", store, "--json").lines() for run in ("r1", "r2", "r3")}
+    assert [line["action"] for line in found["r1"]] == ["retried", "canceled"]
+    assert [(line["facts"]["done"], "r2" in line["facts"]["runs"]) for line in found["r2"]] == [("cancel", True)]
+    assert found["r3"] == []
+    line, _ = cloche("audit", "--run", "r1", "--store", store).out.splitlines()
+    assert f"retried  by {user()}" in line
 
 
 def test_a_migration_is_in_the_log(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +255,7 @@ async def test_what_is_asked_over_http_is_in_the_log_with_who_asked(journal: Jou
         await ask.get("/v1/runs/r1/result", headers={"Prefer": "wait=20"})
         assert (await ask.delete("/v1/runs/r1")).status_code == 204
         found = [one for one in await store.audit_log() if one.actor != "worker"]
-    expected = ["deployed", "withdrew", "token created", "token rotated", "token revoked", "deleted"]
+    expected = ["deployed", "withdrew", "token created", "token rotated", "token revoked", "canceled", "deleted"]
     assert [one.action for one in reversed(found)] == expected
     assert {one.actor for one in found} == {http.local({"headers": []}).id}
     assert token in {json.loads(one.facts).get("token") for one in found}

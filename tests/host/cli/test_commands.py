@@ -18,6 +18,36 @@ def test_run_prints_the_result_on_stdout_and_the_rest_on_stderr(store: str) -> N
     assert ran.err == "✓ run r1 success\n"
 
 
+def test_run_says_that_a_run_has_ended_already(store: str) -> None:
+    again = [cloche("run", MATH, "--input", '{"x": 5}', "--store", store, "--run-id", "r1") for _ in range(2)][1]
+    assert (again.code, again.out) == (0, '{"x": 20}\n')
+    assert again.err.splitlines()[0] == (
+        "run r1 has ended already (success): nothing ran now; another --run-id begins a new one"
+    )
+
+
+def test_run_says_what_it_waits_for_where_nobody_watches(store: str) -> None:
+    child = process(
+        "run",
+        f"{FLOWS}:asleep",
+        "--store",
+        store,
+    )
+    assert child.stderr is not None
+    begun, waits = child.stderr.readline(), child.stderr.readline()
+    assert begun.startswith("run r_")
+    assert waits.startswith(f"{begun.strip()} waits: it sleeps, and goes on in ")
+    child.kill()
+    ended(child)
+
+
+def test_run_is_not_for_a_server() -> None:
+    ran = cloche("run", MATH, "--store", "http://127.0.0.1:1")
+    assert ran.code == 2
+    assert "is a server, which executes its runs itself" in ran.err
+    assert "http://" not in cloche("run", "--help").out
+
+
 def test_run_reads_its_input_from_a_file_and_from_a_pipe(store: str, tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text('{"x": 6}')
     from_file = cloche("run", MATH, "--input", f"@{tmp_path / 'in.json'}", "--store", store)
@@ -114,7 +144,7 @@ def test_runs_lists_newest_first_and_filters(store: str) -> None:
 def test_show_says_what_became_of_a_run(one_run: str) -> None:
     ran = cloche("show", "r1", "--store", one_run)
     assert ran.code == 0
-    assert ran.out.startswith("ended: success\nworkflow math, 9 records\n  ✓ double ")
+    assert re.match(r"ended: success\nworkflow math, code \w{12}, 9 records\n  ✓ double ", ran.out)
     data = cloche("show", "r1", "--store", one_run, "--json").json()
     assert (data["status"], data["why"], data["result"]) == ("success", "ended: success", {"x": 20})
 
@@ -127,7 +157,7 @@ def test_log_prints_every_record(one_run: str) -> None:
     ]
     records = cloche("log", "r1", "--store", one_run, "--json", "--follow").lines()
     assert [record["seq"] for record in records] == list(range(1, 10))
-    assert set(records[2]) == {"seq", "kind", "time", "call", "path", "body", "hash"}
+    assert set(records[2]) == {"seq", "kind", "time", "call", "path", "body", "message", "hash"}
     assert (records[2]["kind"], records[2]["path"], records[2]["call"]) == ("step_called", "double", 1)
 
 

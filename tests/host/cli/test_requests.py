@@ -27,10 +27,11 @@ def asked(store: str) -> str:
 def test_show_says_that_no_worker_has_the_workflow(asked: str) -> None:
     ran = cloche("show", "r1", "--store", asked)
     why = "pending: no worker has workflow 'math': start 'cloche worker' with it, or deploy it"
-    assert (ran.code, ran.out.splitlines()[0]) == (0, why)
+    pasted = why.replace("'cloche worker'", f"'cloche worker --store {asked}'")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, pasted)
     assert ran.out.splitlines()[2:] == [
-        "  Start a worker that has workflow 'math': cloche worker TARGET",
-        "  End the run: cloche cancel r1",
+        f"  Start a worker that has workflow 'math': cloche worker TARGET --store {asked}",
+        f"  End the run: cloche cancel r1 --store {asked}",
     ]
     expected = {"run_id": "r1", "workflow_id": "math", "status": "pending", "why": why, "timing": []}
     said = cloche("show", "r1", "--store", asked, "--json").json()

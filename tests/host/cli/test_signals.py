@@ -83,6 +83,16 @@ def test_a_killed_run_is_finished_by_a_worker(store: str, marks: Path) -> None:
     assert marks.read_text() == "r1\nr1\n"  # it had begun, and nobody knows whether it ended: it is made again
 
 
+def test_run_says_which_other_runs_it_goes_on_with(store: str, marks: Path) -> None:
+    child = process("run", SLOW, "--input", "1", "--store", store, "--run-id", "r1")
+    wait_for(marks)
+    child.kill()
+    ended(child)
+    ran = ended(process("run", SLOW, "--input", "2", "--store", store, "--run-id", "r2"))
+    assert ran.code == 0
+    assert ran.err.splitlines()[:1] == ["this process goes on with 1 open run of the store as well: r1"]
+
+
 def test_a_worker_waits_for_more_until_it_is_told_to_end(store: str, marks: Path) -> None:
     child = process("worker", SLOW, "--store", store)
     deadline = time.monotonic() + PATIENCE_S

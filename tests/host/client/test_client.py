@@ -51,6 +51,27 @@ async def beside(*workflows: Workflow, **options: Any) -> AsyncIterator[tuple[Cl
 
 
 @in_loop
+async def test_runs_that_nobody_has_begun_are_listed_with_what_they_wait_for(journal: Journal) -> None:
+    async with Client(MemoryStore()) as client:
+        await client.start("adding", {"v": 1}, run_id="r1", tags={"customer": "c-1"})
+        await client.tenant("acme").start("adding", {"v": 2}, run_id="r2")
+        await client.start("asking", {"v": 3}, run_id="r3")
+        found = await client.not_begun()
+        assert [(one.id, one.workflow) for one in found] == [("r3", "asking"), ("r1", "adding")]
+        assert found[0].sentence == "no worker has workflow 'asking': start 'cloche worker' with it, or deploy it"
+        assert [one.id for one in await client.not_begun(all_tenants=True)] == ["r3", "r2", "r1"]
+        assert [one.id for one in await client.not_begun(tags={"customer": "c-1"}, status=["failed", "pending"])] == [
+            "r1"
+        ]
+        assert [one.id for one in await client.not_begun(text='"v": 3', limit=1)] == ["r3"]
+        assert await client.not_begun(status="failed") == await client.not_begun(until=0) == []
+        assert await client.not_begun(error="ValueError") == []
+        async with AppOn(client.connection.store, workflows=[adding(journal)], world=SystemWorld()):
+            assert await ended(await client.get("r1")) == ("success", {"v": 2})
+            assert [one.id for one in await client.not_begun()] == ["r3"]
+
+
+@in_loop
 async def test_a_worker_begins_what_a_client_starts(journal: Journal) -> None:
     async with beside(adding(journal), policy=Policy(payload_bytes=5_000)) as (client, _):
         run = await client.start("adding", {"v": 1}, run_id="r1")

@@ -207,7 +207,7 @@ def test_the_command_line_takes_a_server_for_a_store(tmp_path: Path, monkeypatch
         server.post("/v1/workflows/math/runs", {"input": {"x": 5}, "run_id": "r1"}, Prefer="wait=30")
         for line in (["runs"], ["show", "r1"], ["log", "r1"], ["usage"]):
             there, here = (cloche(*line, "--json", "--store", where) for where in (server.url, store))
-            assert (there.code, there.out) == (here.code, here.out), line
+            assert (there.code, there.out.replace(server.url, store)) == (here.code, here.out), line
         file = tmp_path / "r1.cloche"
         assert cloche("export", "r1", "-o", str(file), "--store", server.url).code == 0
         assert cloche("cancel", "nobody", "--store", server.url).code == 4

@@ -25,6 +25,10 @@ PLACES = {
     "workers": ("workers", 1280, 360),
     "usage": ("usage", 1280, 360),
     "phone": ("runs", 390, 800),
+    "run": ("runs/A-1015?step=approve", 1440, 900),
+    "run-past": ("runs/A-1015?seq=26&step=quote-shipping", 1440, 900),
+    "run-failed": ("runs/sync-2026-11-27?step=fetch", 1440, 900),
+    "run-phone": ("runs/A-1015", 390, 1100),
 }
 
 

@@ -74,6 +74,7 @@ BODY: dict[Kind, bytes] = {
     Kind.RUN_CONTINUED: encode({}),
     Kind.LATE_RESULT: encode({"value": None}),
     Kind.STEP_WROTE: encode({"value": None}),
+    Kind.PERMIT_ASKED: encode({"attempt": 1, "limits": [["gpu", 2, 0]]}),
     Kind.STEP_LOGGED: encode({"attempt": 1, "lines": [[2, "so far"]]}),
     Kind.ATTEMPT_QUEUED: encode({"ms": 20}),
     Kind.TAGS_SET: encode({"tags": {"plan": "pro"}}),
@@ -97,6 +98,7 @@ BEGINNING = (Kind.RUN_CREATED, Kind.RUN_STARTED)
 BEFORE = {
     Kind.ATTEMPT_STARTED: (Kind.STEP_CALLED,),
     Kind.ATTEMPT_SENT: (Kind.STEP_CALLED,),
+    Kind.PERMIT_ASKED: (Kind.STEP_CALLED,),
     Kind.ATTEMPT_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_COMPLETED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),
     Kind.STEP_FAILED: (Kind.STEP_CALLED, Kind.ATTEMPT_STARTED),

@@ -89,6 +89,7 @@ def test_the_numbers_of_the_kinds_are_stored_and_never_change() -> None:
         "TAGGED": 36,
         "DEADLINE_SET": 37,
         "RUN_CONTINUED_AS_NEW": 38,
+        "PERMIT_ASKED": 42,
         "STEP_LOGGED": 46,
         "ATTEMPT_QUEUED": 47,
         "ATTEMPT_SENT": 49,
@@ -100,7 +101,7 @@ def test_a_kind_is_an_event_a_command_or_a_note_of_the_host() -> None:
     notes = {Kind.RUN_CREATED, Kind.ATTEMPT_STARTED, Kind.ATTEMPT_FAILED, Kind.RUN_CANCELED, Kind.RUN_STOPPED}
     notes |= {Kind.RUN_PAUSED, Kind.RUN_CONTINUED, Kind.LATE_RESULT, Kind.STEP_WROTE, Kind.TAGS_SET}
     notes |= {Kind.STEP_LOGGED, Kind.ATTEMPT_QUEUED}
-    notes |= {Kind.ATTEMPT_SENT}
+    notes |= {Kind.ATTEMPT_SENT, Kind.PERMIT_ASKED}
     assert set(Kind) - EVENTS - COMMANDS == {*notes, Kind.CANCEL_REQUESTED}
     assert COMMANDS | notes >= ENDS
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.apps import AppOn, Journal, in_loop, until
 from support.served import adding, asker, asking, heard, served, started
 
-from cloche import http
+from cloche import Client, Cloche, http
 from cloche.http import feed
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore
@@ -33,8 +35,6 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @in_loop
 async def test_the_feed_has_each_run_where_it_has_come_to(journal: Journal) -> None:
-    import asyncio
-
     async with served(adding(journal), asking(journal)) as (ask, app):
         await started(ask, "adding", {"v": 1}, "before")
         told = asyncio.create_task(
@@ -65,8 +65,6 @@ async def test_the_feed_goes_on_after_the_id_that_was_seen(journal: Journal) -> 
 
 @in_loop
 async def test_the_feed_is_of_one_tenant_and_ends_on_drain(journal: Journal) -> None:
-    import asyncio
-
     async with served(adding(journal)) as (ask, app):
         await started(ask, "adding", {"v": 1}, "r1", **{"Cloche-Tenant": "acme"})
         await started(ask, "adding", {"v": 1}, "r2")
@@ -107,3 +105,43 @@ async def test_a_run_is_brought_from_another_store(journal: Journal) -> None:
         assert [one.action for one in await other.connection.store.audit_log()] == ["imported"]
         broken = await ask.post("/v1/runs/import", content=exported[:-9], headers=kind)
         assert broken.status_code in (409, 422)
+
+
+class CountingStore(MemoryStore):
+    """Counts how often runs are looked for."""
+
+    looks = 0
+
+    async def find(self, *args: Any, **options: Any) -> Any:
+        self.looks += 1
+        return await super().find(*args, **options)
+
+
+@in_loop
+async def test_nobody_looks_while_nothing_moves(journal: Journal) -> None:
+    """Many streams, and a store that is asked for runs when one has moved, and not before."""
+    store = CountingStore()
+    async with AppOn(store, workflows=[adding(journal)], world=SystemWorld()) as app:
+        served_app = http.app(app, auth=http.local)
+        told = [
+            asyncio.create_task(heard(served_app, "/v1/feed", {}, lambda text: '"r1"' in text and "success" in text))
+            for _ in range(3)
+        ]
+        await until(lambda: store.looks >= 3)
+        await asyncio.sleep(0.5)  # many times what passes between two looks
+        assert store.looks == 3
+        await app.start("adding", {"v": 1}, run_id="r1")
+        assert [status for status, _ in await asyncio.gather(*told)] == [200, 200, 200]
+
+
+@in_loop
+async def test_a_server_without_workers_hears_of_what_others_move(journal: Journal, tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    async with Cloche(file, workflows=[adding(journal)]) as worker, Client(file) as client:
+        served_app = http.app(client, auth=http.local)
+        told = asyncio.create_task(
+            heard(served_app, "/v1/feed?cursor=0", {}, lambda text: '"r2"' in text and "success" in text)
+        )
+        for run in ("r1", "r2"):
+            await (await worker.start("adding", {"v": 1}, run_id=run)).result()
+        assert (await told)[0] == 200

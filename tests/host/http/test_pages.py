@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
-from support.apps import Journal, in_loop
-from support.served import adding, asking, served, started
+from support.apps import AppOn, Journal, in_loop
+from support.served import adding, asker, asking, served, started
 
 import cloche
-from cloche import create_workflow, start_child
+from cloche import create_workflow, http, start_child
+from cloche.run.clock import SystemWorld
+from cloche.store import MemoryStore
+
+
+def of_all(app: Any) -> Any:
+    return http.app(app, auth=http.local)
 
 
 @cloche.workflow(id="family")
@@ -91,3 +98,31 @@ async def test_the_next_instants_of_a_schedule_are_told(journal: Journal) -> Non
         await ask.post("/v1/schedules/nightly/pause")
         assert (await ask.get("/v1/schedules/nightly/upcoming")).json() == {"instants": []}
         assert (await ask.get("/v1/schedules/nobody/upcoming")).status_code == 404
+
+
+@in_loop
+async def test_open_runs_are_held_against_what_a_workflow_starts_with_now(journal: Journal) -> None:
+    store = MemoryStore()
+
+    def flow(*after: Any) -> Any:
+        made = create_workflow(id="asking").then(journal.inc()).then(journal.ask())
+        for one in after:
+            made = made.then(one)
+        return made.commit()
+
+    async with AppOn(store, workflows=[flow()], world=SystemWorld()) as app:
+        for number in range(3):
+            await (await app.start("asking", {"v": 1}, run_id=f"r{number}")).result()
+    changed = create_workflow(id="asking").then(journal.dbl()).then(journal.ask()).commit()
+    for workflow, fits in ((flow(journal.take()), True), (changed, False)):
+        async with AppOn(store, workflows=[workflow], world=SystemWorld()) as app, asker(of_all(app)) as ask:
+            await (await app.start("asking", {"v": 1}, run_id=f"new {fits}")).result()
+            first = (await ask.post("/v1/workflows/asking/check", json={"most": 2})).json()
+            assert (first["checked"], first["current"]) == (2, 1)
+            rest = (await ask.post("/v1/workflows/asking/check", json={"most": 2, "after": first["next"]})).json()
+            held = {one["run_id"]: one for one in [*first["runs"], *rest["runs"]]}
+            assert held["r1"]["fits"] is fits
+            assert (held["r1"]["problem"] is None, held["r1"]["seq"] is None) == (fits, fits)
+            assert (await app.get("r1")).id == "r1"
+            assert (await ask.post("/v1/workflows/nobody/check", json={})).status_code == 404
+            assert (await ask.post("/v1/workflows/asking/check", json={"version": "v9"})).status_code == 404

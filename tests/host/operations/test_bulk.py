@@ -57,8 +57,9 @@ async def test_it_is_done_to_those_that_the_filter_gives_and_is_audited(store: S
             "r2": "suspended",
             "r3": "success",
         }
-        [entry] = await store.audit_log(action="bulk")
+        page, entry = await store.audit_log(action="bulk")
         assert (entry.actor, '"done": "resume"' in entry.facts) == ("ada", True)
+        assert (page.actor, '"runs": ["r3", "r1"]' in page.facts) == ("ada", True)
 
 
 @in_loop

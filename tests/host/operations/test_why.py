@@ -12,7 +12,7 @@ import pytest
 from support.apps import AppOn, Journal, ManualWorld, in_loop, until
 
 import cloche
-from cloche import Client, Cloche, Policy, create_step, create_workflow, start_child, workflow
+from cloche import Client, Cloche, Concurrency, Policy, create_step, create_workflow, start_child, workflow
 from cloche.errors import NotFound
 from cloche.history import Kind
 from cloche.store import MemoryStore
@@ -123,6 +123,28 @@ async def step_at_work(scene: Scene) -> None:
 
     await scene.start(flow_of(create_step(id="work", execute=work)))
     await asyncio.sleep(0)
+
+
+async def waits_for_a_permit(scene: Scene) -> None:
+    async def work(data: Any) -> Any:
+        await scene.held.wait()
+
+    flow = flow_of(create_step(id="work", execute=work, concurrency=Concurrency("gpu", 1)))
+    await scene.start(flow, run_id="first")
+    await until(lambda: _has_asked(scene, "first"))
+    await scene.start(flow)
+    await until(lambda: _has_asked(scene, "r1"))
+
+
+async def waits_for_a_permit_to_begin(scene: Scene) -> None:
+    limited = create_workflow(id="w", concurrency=Concurrency("one", 1)).then(scene.journal.ask()).commit()
+    first = await scene.start(limited, run_id="first")
+    assert (await first.result()).status == "suspended"
+    await scene.start(limited)
+
+
+async def _has_asked(scene: Scene, run: str) -> bool:
+    return any(row.key.run == run for row in await scene.app.store.permits())
 
 
 async def many_steps_at_work(scene: Scene) -> None:
@@ -238,6 +260,8 @@ SITUATIONS: dict[Callable[[Scene], Awaitable[None]], tuple[str, str | None, list
     sleeps: ("timer", "sleep_1", [], ["start-worker", "cancel"]),
     is_tried_again: ("retry", "charge", [], ["start-worker", "cancel"]),
     step_at_work: ("step", "work", [], ["cancel"]),
+    waits_for_a_permit: ("permit", "work", [], ["cancel"]),
+    waits_for_a_permit_to_begin: ("permit", None, [], ["cancel"]),
     many_steps_at_work: ("step", "work0", [], ["cancel"]),
     child_suspended: ("child", None, [], ["resume", "cancel"]),
     grandchild_suspended: ("child", None, [], ["resume", "cancel"]),

@@ -84,3 +84,20 @@ async def test_wrong_use_is_told_at_once(call: str, told: str) -> None:
         await app.deploy("acme", WRONG, workflow="flow", language="javascript")
         result = await (await app.tenant("acme").start("flow", call)).result()
     assert str(result.unwrap()).startswith(told)
+
+
+@in_loop
+async def test_a_run_that_goes_on_for_ever_is_canceled() -> None:
+    """Each history goes on in its first turn, before it could be told: the next one does not begin."""
+    async with Cloche(MemoryStore(), policies={"acme": Policy.strict()}) as app:
+        body = "export default async (input) => { await cloche.continueAsNew((input || 0) + 1); };"
+        await app.deploy("acme", body, workflow="flow", language="javascript")
+        acme = app.tenant("acme")
+        run = await acme.start("flow", 0, run_id="r")
+        await until(acme.list, lambda rows: len(rows) > 3)
+        await run.cancel()
+        assert (await run.result()).status == "canceled"
+        count = len(await acme.list())
+        assert sum(row.status != "continued" for row in await acme.list()) == 1
+        assert len(await acme.list()) == count
+        assert (await app.verify()).ok

@@ -11,7 +11,16 @@ import pytest
 import wasmtime
 
 from cloche.sandbox.engine import engine
-from cloche.sandbox.wasmtime_calls import bind, epochs, memory_address, memory_bytes
+from cloche.sandbox.wasmtime_calls import (
+    bind,
+    copied,
+    deserialized,
+    epochs,
+    memory_address,
+    memory_bytes,
+    same_in_memory,
+    serialized,
+)
 
 MODULE = """(module
   (memory (export "memory") 1 8)
@@ -91,6 +100,29 @@ def test_an_epoch_that_goes_by_stops_what_spins() -> None:
     with pytest.raises(wasmtime.Trap) as raised:
         spin(1)
     assert raised.value.trap_code is wasmtime.TrapCode.INTERRUPT
+
+
+def test_a_module_is_serialized_and_comes_back() -> None:
+    own = wasmtime.Engine()
+    module = wasmtime.Module(own, MODULE)
+    with serialized(module) as view:
+        artefact = copied(view)
+    assert artefact == bytes(module.serialize())
+    for prefix in (b"", b"x", bytes(33)):
+        again = deserialized(own, prefix + artefact, len(prefix))
+        assert [export.name for export in again.exports] == [export.name for export in module.exports]
+
+
+@pytest.mark.parametrize("artefact", [b"", b"no module", bytes(4096)])
+def test_what_is_no_artefact_is_refused(artefact: bytes) -> None:
+    with pytest.raises(wasmtime.WasmtimeError):
+        deserialized(wasmtime.Engine(), artefact)
+
+
+def test_bytes_are_compared_in_memory() -> None:
+    assert same_in_memory(b"abcx", b"abcy", 3)
+    assert not same_in_memory(b"abcx", b"abcy", 4)
+    assert not same_in_memory(b"abc", b"abc", 4)
 
 
 @pytest.mark.parametrize("name", [b"nothing", b"memory", b"global"])

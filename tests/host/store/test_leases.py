@@ -37,6 +37,17 @@ async def owner(store: Store, run: str = "r1") -> tuple[str | None, int]:
 
 
 @in_loop
+async def test_runs_of_other_workflows_are_left_in_their_place(store: Store) -> None:
+    for run, workflow in (("a", "one"), ("b", "two"), ("c", "three"), ("d", "one")):
+        assert await store.commit([Log(key(run)).begin(workflow)]) == [None]
+    left = {DEFAULT_TENANT: 2}
+    some = await store.leases.claim_due("A", at(0), left, but=("one", "nobody's"))
+    assert [row.key.run for row in some] == ["b", "c"]
+    assert await store.leases.claim_due("A", at(0), left, but=["one"]) == []
+    assert [row.key.run for row in await store.leases.claim_due("B", at(0), left)] == ["a", "d"]
+
+
+@in_loop
 async def test_a_new_run_belongs_to_the_worker_that_made_it(store: Store) -> None:
     log, append = begun()
     assert await store.commit([replace(append, lease=Lease("A", 1))]) == [None]

@@ -10,7 +10,16 @@ import pytest
 from support.apps import in_loop
 
 from cloche.history import TenantId
-from cloche.tenancy.loop_turns import AHEAD_NS, AT_WORK_NS, DEBT_NS, SHARED_NS, TURNS_A_PASS, LoopTime, LoopTurns
+from cloche.tenancy.loop_turns import (
+    AHEAD_NS,
+    AT_WORK_NS,
+    DEBT_NS,
+    PASS_NS,
+    SHARED_NS,
+    TURNS_A_PASS,
+    LoopTime,
+    LoopTurns,
+)
 
 CALM, MALLORY = TenantId("calm"), TenantId("mallory")
 MS = 1_000_000
@@ -129,3 +138,58 @@ async def test_a_task_that_is_canceled_before_it_begins_leaves_nothing_behind() 
         await asyncio.gather(task, return_exceptions=True)
         del task
         gc.collect()
+
+
+@in_loop
+async def test_a_pass_is_full_when_its_time_is_used_up() -> None:
+    """Sixteen that begin in one pass, and take 10 ms each, were a pause of a neighbour's."""
+    turns, passes, order = LoopTurns({CALM, MALLORY}, clock=Clock()), list[int](), list[int]()
+    number = 0
+
+    async def one(which: int) -> None:
+        await turns.turn(CALM)
+        passes.append(number)
+        order.append(which)
+        turns.charge(CALM, PASS_NS // 2)
+
+    tasks = [asyncio.create_task(one(which)) for which in range(12)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        number += 1
+    assert max(passes.count(one) for one in passes) == 2
+    assert order == list(range(12))
+
+
+@in_loop
+async def test_one_begins_in_each_pass_however_long_it_takes() -> None:
+    turns, passes = LoopTurns({CALM, MALLORY}, clock=Clock()), list[int]()
+    number = 0
+
+    async def one() -> None:
+        await turns.turn(CALM)
+        passes.append(number)
+        turns.charge(CALM, 10 * PASS_NS)
+
+    tasks = [asyncio.create_task(one()) for _ in range(5)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        number += 1
+    assert len(set(passes)) == 5
+
+
+@in_loop
+async def test_who_was_given_a_turn_in_a_full_pass_and_gives_up_costs_nobody_one() -> None:
+    turns, begun = LoopTurns({CALM, MALLORY}, clock=Clock()), list[int]()
+
+    async def one(which: int) -> None:
+        await turns.turn(CALM)
+        begun.append(which)
+        turns.charge(CALM, PASS_NS)
+
+    tasks = [asyncio.create_task(one(which)) for which in range(6)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for task in tasks[1:4]:
+        task.cancel()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+    assert begun == [0, 4, 5]

@@ -415,6 +415,7 @@ ELSEWHERE = {
     "queued_runs": ("host/worker/test_admission.py", "test_runs_beyond_the_bound_wait_and_begin_in_order"),
     **{f"{of}waiting_event{what}": EVENTS for of in ("", "tenant_") for what in ("s", "_bytes")},
     **dict.fromkeys(("schedules", "schedule_every_s"), SCHEDULES),
+    "limit_bounds": ("host/worker/test_limits.py", "test_a_tenant_has_its_part_of_a_limit_that_all_share"),
     "host_closures": ("host/steps/test_host_closures.py", "test_it_needs_the_leave_of_the_policy"),
 }
 

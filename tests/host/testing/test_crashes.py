@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.apps import Journal
 
-from cloche import DirectEngine, StepContext, Workflow, create_step, create_workflow
+from cloche import DirectEngine, StepContext, UsageError, Workflow, create_step, create_workflow
 from cloche.testing import TestApp, VirtualTime, assert_replays, crash_everywhere, double, several
 
 
@@ -42,6 +42,12 @@ def test_retries_go_on_across_a_crash() -> None:
     workflow = of("tries").then(Journal().step("unsure", retries=3)).commit()
     report = crash_everywhere(workflow, {"v": 1}, doubles=lambda: [double("unsure", fails=2)])
     assert report.result.unwrap() == {"v": 1}
+
+
+def test_doubles_are_made_by_a_function() -> None:
+    doubles: Any = [double("unsure")]
+    with pytest.raises(UsageError, match=r"doubles=lambda: \[double\(…\)\]"):
+        crash_everywhere(of("tries").then(Journal().step("unsure")).commit(), {}, doubles=doubles)
 
 
 def test_a_step_that_is_not_idempotent_is_found() -> None:

@@ -14,6 +14,7 @@ from support.stores import Log, key
 from cloche import Client, DirectEngine, create_workflow
 from cloche.errors import NotSuspended, StoreUnavailable
 from cloche.history import DEFAULT_TENANT, Kind, TenantId, TimeMs
+from cloche.steps.registry import Registry
 from cloche.store import Append, MemoryStore, NewRun, Outcome, RunRow
 from cloche.store.memory import MemoryLeases
 from cloche.tenancy import Policy
@@ -21,6 +22,7 @@ from cloche.testing import TestApp, VirtualTime
 from cloche.worker.admission import Admission
 from cloche.worker.due_runs import DueRuns
 from cloche.worker.looks import OneAtATime
+from cloche.worker.others import Others
 
 
 class Gate:
@@ -174,7 +176,8 @@ async def test_room_that_is_made_during_a_look_is_seen(monkeypatch: pytest.Monke
         await store.commit([log.append(Kind.RUN_CREATED, status="pending", new=NewRun("w", "c0de"))])
     admission = Admission(lambda tenant: Policy(concurrent_runs=1 if tenant == acme else 5))
     admission.entered(acme)
-    due = DueRuns(store.leases, admission, NoWork(), lambda: "w1")
+    others = Others(store.leases, Registry(), ManualWorld(), lambda: "w1")
+    due = DueRuns(store.leases, admission, NoWork(), lambda: "w1", others)
     claiming.shut()
     look = asyncio.ensure_future(due.take(TimeMs(1)))
     await claiming.reached.wait()

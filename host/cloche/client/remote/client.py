@@ -122,10 +122,13 @@ class RemoteRuns(RemoteSought, RemoteMany):
         resume_data: Any = None,
         foreach_index: int | None = None,
         idempotency_key: str | None = None,
+        is_given: bool = True,
+        by: str = "",
     ) -> list[str] | None:
-        """As `Client.request_resume`."""
-        body = {"data": plain(resume_data, "resume_data"), "step": path_of(step), "label": label}
-        body["foreach_index"] = foreach_index
+        """As `Client.request_resume`. The server knows by the token who does it, here as elsewhere: `by` is not sent."""
+        body = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
+        if is_given:
+            body["data"] = plain(resume_data, "resume_data")
         answer = await self.ask("POST", f"{self._place(run_id)}/resume", body, headers=_key(idempotency_key))
         found: list[str] | None = values(answer)["paths"]
         return found
@@ -138,6 +141,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         *,
         error: BaseException | str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        by: str = "",
     ) -> bool:
         """As `Client.send_event`; of an error its name, message and data cross."""
         body: dict[str, Any] = {"payload": plain(payload, "payload")}
@@ -157,7 +161,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         answer = await self.ask("POST", f"/hooks/{segment(token)}", body, headers=_key(idempotency_key))
         return str(values(answer)["id"])
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, *, by: str = "") -> None:
         """As `Client.cancel`."""
         await self.ask("POST", f"{self._place(run_id)}/cancel")
 
@@ -206,6 +210,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         from_step: str | None = None,
         even_at_most_once: bool = False,
         even_after_clean_up: bool = False,
+        by: str = "",
     ) -> RemoteRun:
         """As `Client.retry`."""
         named = onto if onto is None or isinstance(onto, str) else onto.id
@@ -339,9 +344,10 @@ class RemoteClient(RemoteRuns):
     ) -> RunList:
         """As `Client.list`, of one tenant; without a cursor page by page until there are `limit`."""
         of: RemoteRuns = self if tenant is None else self.tenant(tenant)
-        if text or all_tenants or cursor or query.keys() - {"status", "workflow"}:
-            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
         status, workflow = query.get("status"), query.get("workflow")
+        is_more = text or all_tenants or cursor or query.keys() - {"status", "workflow"}
+        if is_more or not (status is None or isinstance(status, str)):
+            return await of.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
         return RunList([*await RemoteRuns.list(of, status=status, workflow=workflow, limit=limit, after=after)])
 
     async def usage(self, tenant: str | None = None) -> Sequence[TenantUsage]:

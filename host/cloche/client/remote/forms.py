@@ -12,9 +12,11 @@ from cloche.history.failures import Frame
 from cloche.history.timing import AttemptTimes, Times
 from cloche.operations.bulk import BulkReport
 from cloche.operations.forms import instant_ms
+from cloche.operations.limits import LimitState, PermitInfo, PermitWait
 from cloche.operations.lineage import Lineage, Relative
 from cloche.operations.moves import Action, Asked
 from cloche.operations.shown_code import ShownCode
+from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import Line, Overdue, SlowStep, Spread, StepStory, TopReport
 from cloche.operations.view import RunView
 from cloche.operations.why import Why
@@ -40,6 +42,11 @@ def row_of(data: Mapping[str, Any]) -> RunRow:
     )
 
 
+def not_begun_of(data: Mapping[str, Any]) -> NotBegun:
+    key = RunKey(TenantId(data["tenant"]), RunId(data["id"]))
+    return NotBegun(key, data["workflow"], TimeMs(_time(data["since"]) or 0), data["sentence"], data["tags"])
+
+
 def failure_of(data: Mapping[str, Any]) -> FailureGroup:
     tenant = TenantId(data["tenant"])
     return FailureGroup(
@@ -56,7 +63,15 @@ def failure_of(data: Mapping[str, Any]) -> FailureGroup:
 
 def why_of(data: dict[str, Any]) -> Why:
     asked = [Asked(**one) for one in data.pop("asked")]
-    return Why(**{**data, "asked": asked, "actions": [Action(**one) for one in data["actions"]]})
+    known = {name: value for name, value in data.items() if name in Why.__dataclass_fields__}  # a newer server has more
+    limit = PermitWait(**known.pop("limit")) if known.get("limit") else None
+    actions = [Action(**one) for one in data["actions"]]
+    return Why(**{**known, "asked": asked, "limit": limit, "actions": actions})
+
+
+def limit_of(data: dict[str, Any]) -> LimitState:
+    calls = {name: [PermitInfo(**one) for one in data[name]] for name in ("holders", "waiting")}
+    return LimitState(**{**data, **calls})
 
 
 def top_of(data: dict[str, Any]) -> TopReport:

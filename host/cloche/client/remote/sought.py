@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cloche.client.remote.forms import code_of, failure_of, lineage_of, row_of, story_of, top_of, why_of
+from cloche.client.remote.forms import (
+    code_of,
+    failure_of,
+    limit_of,
+    lineage_of,
+    not_begun_of,
+    row_of,
+    story_of,
+    top_of,
+    why_of,
+)
 from cloche.client.remote.transport import segment, values
 from cloche.errors import UsageError
-from cloche.operations.filters import status_of
+from cloche.operations.filters import statuses_of
 from cloche.operations.finding import RunList
 from cloche.operations.forms import instant
+from cloche.operations.limits import LimitState
 from cloche.operations.lineage import Lineage
 from cloche.operations.shown_code import ShownCode
+from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import TOP_RUNS_MAX, StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup
@@ -47,6 +59,19 @@ class RemoteSought:
         **query: Unpack[RunQuery],
     ) -> RunList:
         """As `Client.find`, of one tenant."""
+        page = await self._page(text, all_tenants, limit, cursor, query)
+        return RunList([row_of(one) for one in page["runs"]], page["next"])
+
+    async def not_begun(
+        self, *, text: str | None = None, all_tenants: bool = False, limit: int = 100, **query: Unpack[RunQuery]
+    ) -> Sequence[NotBegun]:
+        """As `Client.not_begun`, of one tenant."""
+        page = await self._page(text, all_tenants, limit, None, query)
+        return [not_begun_of(one) for one in page.get("not_begun", ())]  # an older server says nothing
+
+    async def _page(
+        self, text: str | None, all_tenants: bool, limit: int | None, cursor: str | None, query: RunQuery
+    ) -> dict[str, Any]:
         if all_tenants:
             raise UsageError("a server shows the runs of one tenant at a time: name it")
         if query.get("is_retried") not in (None, False):
@@ -56,10 +81,10 @@ class RemoteSought:
         times = {"since": _instant(query.get("since")), "until": _instant(query.get("until"))}
         age = query.get("age")
         given["age"] = age.total_seconds() if isinstance(age, timedelta) else age
-        more = {"status": status_of(query.get("status")), "tag": tags or None, "text": text, "cursor": cursor}
+        more = {"status": statuses_of(query.get("status")), "tag": tags or None, "text": text, "cursor": cursor}
         parameters = {**given, **times, **more, "limit": PAGE_RUNS if limit is None else min(limit, PAGE_RUNS)}
-        page = values(await self.ask("GET", "/runs", parameters=parameters))
-        return RunList([row_of(one) for one in page["runs"]], page["next"])
+        found: dict[str, Any] = values(await self.ask("GET", "/runs", parameters=parameters))
+        return found
 
     async def failures(
         self,
@@ -93,6 +118,13 @@ class RemoteSought:
             raise UsageError("a server shows the runs of one tenant at a time: name it")
         parameters = {"since": _instant(since), "until": _instant(until), "workflow": workflow, "runs_max": runs_max}
         return top_of(values(await self.ask("GET", "/top", parameters=parameters)))
+
+    async def limits(self, name: str | None = None, *, all_tenants: bool = False) -> Sequence[LimitState]:
+        """As `Client.limits`, of one tenant."""
+        if all_tenants:
+            raise UsageError("a server shows the calls of one tenant at a time: name it")
+        found = values(await self.ask("GET", "/limits", parameters={"name": name}))["limits"]
+        return [limit_of(one) for one in found]
 
     async def timing(self, run_id: str) -> Sequence[StepStory]:
         """As `Client.timing`."""

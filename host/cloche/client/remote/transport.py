@@ -42,11 +42,10 @@ class Transport:
     def __init__(self, url: str, token: str | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            timeout=TIMEOUT_S,
-            transport=transport or httpx.AsyncHTTPTransport(retries=2),  # of connecting alone: nothing was asked yet
-        )
+        self._headers = {**headers, "User-Agent": "cloche"}
+        self._transport = transport or httpx.AsyncHTTPTransport(retries=2)  # of connecting alone: nothing was asked yet
+        self._client = httpx.AsyncClient(headers=headers, timeout=TIMEOUT_S, transport=self._transport)
+        self._times = httpx.Timeout(TIMEOUT_S).as_dict()
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -71,10 +70,19 @@ class Transport:
             for name, value in (parameters or {}).items()
             if value is not None
         }
-        try:
-            answer = await self._client.request(
-                method, f"{self.url}/v1{place}", content=content, headers=more, params=given
+        url = f"{self.url}/v1{place}"
+        try:  # past the client: cookies, redirects and sign-in are half of its time, and there are none
+            request = httpx.Request(
+                method,
+                url,
+                params=given or None,
+                headers={**self._headers, **more},
+                content=content,
+                extensions={"timeout": self._times},
             )
+            answer = await self._transport.handle_async_request(request)
+            answer.request = request
+            await answer.aread()
         except httpx.TransportError as error:
             raise self._unavailable(error) from error
         if answer.status_code >= 400:

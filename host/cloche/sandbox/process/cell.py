@@ -264,8 +264,9 @@ class Opening:
     def _made_in(self, child: Child) -> int:
         wall_s, guest = self.limits.wall_ms_per_event / 1000, self.guest
         if guest not in child.guests:
-            body = guest.encode() + portable(guest, self._wasm())
-            _done(child.ask(Op.GUEST, 0, body, 0, wait_s=wall_s, bytes_max=0), child, 0)
+            compiled = portable(guest, self._wasm())
+            answer = child.ask(Op.GUEST, 0, guest.encode(), 0, wait_s=wall_s, bytes_max=0, then=compiled)
+            _done(answer, child, 0)
             child.guests.add(guest)
         cell = child.admit(self.limits.memory_bytes)
         _done(child.ask(Op.OPEN, cell, self._body(), 0, wait_s=2 * wall_s, bytes_max=0), child, cell)

@@ -109,8 +109,11 @@ class Child:
 
     # ---- questions ----
 
-    def ask(self, op: Op, cell: int, body: bytes, count: int, *, wait_s: float, bytes_max: int) -> Answer:
-        """As `light`, for what may take `wait_s` and more: from any thread, which waits.
+    def ask(
+        self, op: Op, cell: int, body: bytes, count: int, *, wait_s: float, bytes_max: int, then: bytes = b""
+    ) -> Answer:
+        """As `light`, for what may take `wait_s` and more: from any thread, which waits. `then` is the end of a large body,
+        which is not copied.
 
         Raises:
             CellGone: it had ended before it was asked.
@@ -126,7 +129,7 @@ class Child:
                 self._is_leaving
             ):  # from now on it is at work, so nobody ends it; but it may have been at rest a moment ago
                 raise gone()
-            return self._asked(channel, op, cell, body, count, wait_s + self._patience_s, bytes_max)
+            return self._asked(channel, op, cell, body, count, wait_s + self._patience_s, bytes_max, then)
         except Timeout:
             self.end()
             raise CellLost(
@@ -167,13 +170,22 @@ class Child:
             self._light_lock.release()
 
     def _asked(
-        self, channel: Channel, op: Op, cell: int, body: bytes, count: int, wait_s: float, bytes_max: int
+        self,
+        channel: Channel,
+        op: Op,
+        cell: int,
+        body: bytes,
+        count: int,
+        wait_s: float,
+        bytes_max: int,
+        then: bytes = b"",
     ) -> Answer:
         self.used_at = time.monotonic()
         dropped = self._grants.take_dropped()
-        data = (dropping(dropped) if dropped else b"") + request(op, channel.number(), cell, body, count)
+        asked = request(op, channel.number(), cell, body, count, len(then))
+        data = dropping(dropped) + asked if dropped else asked
         try:
-            answer = channel.ask(data, wait_s, max(bytes_max, TEXT_BYTES_MAX))
+            answer = channel.ask(data, wait_s, max(bytes_max, TEXT_BYTES_MAX), then)
         except Ended as ended:
             self.end()
             raise (self._died() if ended.was_asked else gone()) from None

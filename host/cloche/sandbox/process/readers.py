@@ -16,8 +16,8 @@ from typing import Any, Literal
 from cloche.errors import CellLost
 from cloche.history.ids import TenantId
 from cloche.history.limits import Limits
-from cloche.history.values import decode
-from cloche.sandbox.process.cell import Opening, is_one_item
+from cloche.history.values import decode, encode
+from cloche.sandbox.process.cell import Opening, ProcessCell, is_one_item
 from cloche.sandbox.process.child import Child
 from cloche.sandbox.process.pool import Pool
 from cloche.sandbox.process.wire import Op, Status
@@ -76,6 +76,22 @@ class Readers:
             raise CellLost("the process that read it answered out of form, and was ended")
         return found
 
+    def shape(self, tenant: TenantId, language: str, graph: str, source: str) -> str:
+        """What `shape_data` says of code, as JSON. Blocks; raises as `read`."""
+        child = self._pool.child(tenant)
+        number = child.admit(0)
+        child.allow_cpu(READ_S)
+        try:
+            body = encode([language, graph, source])
+            answer = child.ask(Op.SHAPE, number, body, 0, wait_s=READ_S, bytes_max=ANSWER_BYTES_MAX)
+        finally:
+            child.forget(number)
+        found = decode(answer.body) if answer.status is Status.DONE and is_one_item(answer.body) else None
+        if not isinstance(found, str):
+            child.end()
+            raise CellLost("the process that read it answered out of form, and was ended")
+        return found
+
     def evaluate(self, tenant: TenantId, guest: str, wasm: Callable[[], bytes], source: str, limits: Limits) -> None:
         """Load source once, under glass. Blocks.
 
@@ -86,6 +102,16 @@ class Readers:
         self._pool.child(tenant).allow_cpu(READ_S + 2 * limits.wall_ms_per_event / 1000)
         child, number = Opening(self._pool, tenant, guest, source, wasm, limits, b"").made()
         child.forget(number)
+
+    def opened(
+        self, tenant: TenantId, guest: str, wasm: Callable[[], bytes], source: str, limits: Limits
+    ) -> ProcessCell:
+        """A cell of that code, for some turns: all of them together may take what one text may, and one turn of its limits.
+
+        It is made when it is first used; then: LoadFailed, GuestFault, CellLost, GuestUnavailable.
+        """
+        self._pool.child(tenant).allow_cpu(READ_S + limits.wall_ms_per_event / 1000)
+        return ProcessCell(Opening(self._pool, tenant, guest, source, wasm, limits, b""))
 
     def processes(self) -> dict[TenantId, Child]:
         """The readers that run, by tenant."""

@@ -19,7 +19,7 @@ from cloche.history.failures import Failure
 from cloche.history.limits import Limits
 from cloche.history.values import decode, encode
 from cloche.sandbox.artefacts import loaded
-from cloche.sandbox.cells import Cell, patched_images
+from cloche.sandbox.cells import Cell, mapped_images
 from cloche.sandbox.engine import engine
 from cloche.sandbox.images import BaseImage, load_image
 from cloche.sandbox.process import lockdown, namespaces
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], serving: Callable[[], Cells] | None = None) -
     lockdown.raise_oom_score()
     left = namespaces.leave()
     lockdown.drop_privileges(parent)
-    patched_images.stop()
+    mapped_images.make_at_once()
     engine().start()
     landlock = lockdown.close_files()
     cells = (serving or Cells)()

@@ -33,6 +33,7 @@ class Op(IntEnum):
     STATE_HASH = 7
     DROP = 8  # cells, 8 bytes each; there is no answer
     READ = 9  # a stored graph, UTF-8: of a reader alone
+    SHAPE = 20  # CBOR: [language, graph, source]: of a reader alone
 
 
 class Status(IntEnum):
@@ -95,9 +96,9 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def request(op: Op, number: int, cell: int, body: bytes = b"", count: int = 0) -> bytes:
-    """The frame of a question."""
-    return _REQUEST.pack(op, number, cell, count, len(body)) + body
+def request(op: Op, number: int, cell: int, body: bytes = b"", count: int = 0, follows: int = 0) -> bytes:
+    """The frame of a question; so many bytes of its body `follow` it."""
+    return _REQUEST.pack(op, number, cell, count, len(body) + follows) + body
 
 
 def dropping(cells: Sequence[int]) -> bytes:
@@ -166,8 +167,8 @@ class Channel:
         self._number = 0
         self._wait_s = 0.0
 
-    def ask(self, data: bytes, wait_s: float, body_bytes_max: int) -> Answer:
-        """The answer to the request that `data` ends with (`request` with `number`).
+    def ask(self, data: bytes, wait_s: float, body_bytes_max: int, then: bytes = b"") -> Answer:
+        """The answer to the request that `data` ends with (`request` with `number`), and `then` what follows it.
 
         Raises:
             Timeout: it did not come in `wait_s`. `receive_late` waits for it; nothing else can be asked before.
@@ -176,6 +177,8 @@ class Channel:
         self._wait(wait_s)
         try:
             self._channel.sendall(data)
+            if then:
+                self._channel.sendall(then)
         except BlockingIOError:
             raise Timeout from None
         except OSError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cloche.history.ids import Path, RunKey, TenantId, TimeMs
 from cloche.history.records import Record
+from cloche.store.memory.permit_data import PermitData
 from cloche.store.memory.remote_data import RemoteData
 from cloche.store.memory.requests import InboxData
 from cloche.store.operators import AuditEntry, Hold
@@ -43,12 +44,16 @@ class MemoryData:
     last_delivery: int = 0
     received: dict[tuple[TenantId, str], tuple[str, TimeMs]] = field(default_factory=dict)  # run and time, by id
     remote: RemoteData = field(default_factory=RemoteData)
+    permits: PermitData = field(init=False)
     departures: int = 0  # how often runs were freed of a worker that was gone
     holds: dict[tuple[TenantId, str], Hold] = field(default_factory=dict)  # by tenant and code
     audit_log: list[AuditEntry] = field(default_factory=list)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     workers_lock: threading.RLock = field(default_factory=threading.RLock)  # heartbeats come from other threads
     writes: int = 0  # of all connections
+
+    def __post_init__(self) -> None:
+        self.permits = PermitData(self.inbox)
 
     def is_held(self, row: RunRow) -> bool:
         """Whether an operator holds the run back."""

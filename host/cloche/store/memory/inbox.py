@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.status import FINAL, RunStatus
@@ -66,6 +67,11 @@ class MemoryInbox(Facet):
         rows = self._data.inbox.rows.values()
         return [row for row in rows if key in (None, row.key) and (events or row.name is None)]
 
+    async def waiting_starts(self, tenant: TenantId | None, limit: int) -> list[InboxRow]:
+        rows = reversed(self._data.inbox.rows.values())
+        found = (row for row in rows if row.kind == START and tenant in (None, row.key.tenant))
+        return list(islice(found, limit))
+
     async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
         found = [row for name in names if (row := self._data.inbox.events.first(key, name)) is not None]
         found.sort(key=lambda row: row.id)
@@ -123,8 +129,11 @@ class MemoryInbox(Facet):
     async def is_waiting(self, inbox_id: int) -> bool:
         return inbox_id in self._data.inbox.tokens
 
-    async def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str, *, noted: str | None = None) -> None:
         self._connection.count_write()
+        if noted is not None and (token := self._data.inbox.tokens.get(inbox_id)) is not None:
+            self._data.inbox.answers[noted] = answer
+            self._data.inbox.kept[noted] = self._data.inbox.rows[token].key
         self._data.inbox.resolve(inbox_id, answer)
 
     def _may_accept(self, item: InboxRow, worker: str) -> bool:

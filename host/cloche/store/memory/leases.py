@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
@@ -76,10 +76,13 @@ class MemoryLeases(Facet):
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         return sorted({row.key.tenant for row in self._free() if (row.wake_at or 0) <= now})
 
-    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+    async def claim_due(
+        self, worker: str, now: TimeMs, shares: Mapping[TenantId, int], but: Collection[str] = ()
+    ) -> list[RunRow]:
         taken: list[RunRow | None] = []
         for tenant, share in shares.items():
             due = [row for row in self._free() if row.key.tenant == tenant and (row.wake_at or 0) <= now]
+            due = [row for row in due if row.workflow not in but]
             due.sort(key=lambda row: row.wake_at or 0)
             taken += [await self.claim(worker, row.key) for row in due[:share]]
         return [row for row in taken if row is not None]

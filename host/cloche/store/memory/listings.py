@@ -69,7 +69,7 @@ class MemoryListings(Facet):
         marks = self._data.marks.get(row.key, {})
         return (
             filter.tenant in (None, row.key.tenant)
-            and filter.status in (None, row.status)
+            and (not filter.statuses or row.status in filter.statuses)
             and filter.workflow in (None, row.workflow)
             and filter.code in (None, row.code)
             and (filter.since is None or row.updated_at >= filter.since)

@@ -54,6 +54,8 @@ class MemoryLog(Facet):
         for post in append.posts:
             self._data.inbox.post(post, append.at)
         self._data.remote.follow(append)
+        if append.asks or append.freed or append.detached:
+            self._data.permits.follow(append)
         if append.marks:
             self._data.marks.setdefault(append.key, {}).update(append.marks)
         self._data.inbox.follow_hooks(append.key, append.awaited, append.unawaited)
@@ -110,6 +112,8 @@ class MemoryLog(Facet):
         self._data.rows[key] = replace(
             row, status=RunStatus.BLOCKED if problem else RunStatus.RUNNING, problem=problem, owner=None
         )
+        if problem:
+            self._data.permits.free_all_of_run(key)
 
     async def run(self, key: RunKey) -> RunRow | None:
         return self._data.rows.get(key)

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.store.memory.data import Facet
-from cloche.store.remote import AttemptName, RemoteTask
+from cloche.store.remote import AttemptName, GivenBack, RemoteTask
 
 
 class MemoryRemoteTasks(Facet):
     """Implements `RemoteTasks`."""
 
-    async def remote_waiting(self) -> list[tuple[TenantId, str, bool]]:
+    async def remote_waiting(self) -> list[tuple[TenantId, str]]:
         found = (one for one in self._data.remote.tasks.values() if one.holder is None)
-        return sorted({(one.key.tenant, one.step, one.is_pushed) for one in found})
+        return sorted({(one.key.tenant, one.step) for one in found})
 
     async def take_remote(
         self,
@@ -31,14 +31,26 @@ class MemoryRemoteTasks(Facet):
         found = [
             one
             for one in tasks.values()
-            if one.holder is None and one.is_pushed is pushed and one.step in steps and tenant in (None, one.key.tenant)
+            if one.holder is None and one.step in steps and tenant in (None, one.key.tenant)
+            if not pushed or one.given_back is None or one.given_back.due_at <= at
         ]
-        taken = [replace(one, holder=holder, taken_at=at, beat=0) for one in found[:most]]
+        taken = [replace(one, holder=holder, taken_at=at, is_pushed=pushed, beat=0) for one in found[:most]]
         for one in taken:
             tasks[one.key, one.call] = one
         if taken:
             self._connection.count_write()
         return taken
+
+    async def give_back_remote(self, name: AttemptName, due_at: TimeMs, problem: str) -> bool:
+        tasks = self._data.remote.tasks
+        found = tasks.get((name.key, name.call))
+        if found is None or found.name != name or found.holder is None or not found.is_pushed:
+            return False
+        free = replace(found, holder=None, taken_at=None, is_pushed=False, beat=0)
+        tries = found.given_back.tries if found.given_back is not None else 0
+        tasks[name.key, name.call] = replace(free, given_back=GivenBack(due_at, tries + 1, problem))
+        self._connection.count_write()
+        return True
 
     async def beat_remote(self, name: AttemptName) -> bool:
         tasks = self._data.remote.tasks

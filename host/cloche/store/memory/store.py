@@ -14,6 +14,7 @@ from cloche.store.memory.listings import MemoryListings
 from cloche.store.memory.log import MemoryLog
 from cloche.store.memory.maintenance import MemoryMaintenance, MemoryMetering
 from cloche.store.memory.operators import MemoryOperators
+from cloche.store.memory.permits import MemoryPermits
 from cloche.store.memory.remote import MemoryRemoteTasks
 from cloche.store.memory.schedules import MemorySchedules
 from cloche.store.memory.tokens import MemoryTokens
@@ -34,6 +35,7 @@ class MemoryStore(
     MemorySchedules,
     MemoryWebhooks,
     MemoryRemoteTasks,
+    MemoryPermits,
 ):
     """Implements `Store`. Durable means: for as long as this object, or another connection to its data, exists."""
 

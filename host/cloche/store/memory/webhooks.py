@@ -21,8 +21,9 @@ class MemoryWebhooks(Facet):
     async def webhook(self, tenant: TenantId, name: str) -> WebhookRow | None:
         return self._data.webhooks.get((tenant, name))
 
-    async def webhooks(self, tenant: TenantId | None = None) -> list[WebhookRow]:
-        return [one for key, one in sorted(self._data.webhooks.items()) if tenant in (None, key[0])]
+    async def webhooks(self, tenant: TenantId | None = None, form: str | None = None) -> list[WebhookRow]:
+        found = [one for key, one in sorted(self._data.webhooks.items()) if tenant in (None, key[0])]
+        return [one for one in found if form in (None, one.form)]
 
     async def delete_webhook(self, tenant: TenantId, name: str) -> bool:
         self._connection.count_write()

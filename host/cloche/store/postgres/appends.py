@@ -26,7 +26,9 @@ def is_plain(append: Append) -> bool:
         and append.code is None
         and append.status not in FINAL
         and not (append.taken or append.awaited or append.unawaited or append.posts or append.marks)
-        and not (append.sent or append.returned)
+        and not (
+            append.sent or append.returned
+        )  # what has to do with permits is written in a transaction: see `permits`
         and all(record.payload is None for record in append.records)
     )
 

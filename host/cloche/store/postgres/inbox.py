@@ -44,6 +44,14 @@ _FIRST = (
     "ORDER BY id LIMIT 1) AS first ORDER BY first.id"
 )
 
+# Known by its token alone: it is no request, and was never one.
+_NOTE = (
+    "INSERT INTO cloche.inbox (tenant, run, kind, body, token, posted_at, kept, answer) "
+    "SELECT tenant, run, kind, '', $2, posted_at, true, $3 FROM cloche.inbox WHERE id = $1 AND answer IS NULL "
+    "ON CONFLICT (token) DO UPDATE SET answer = excluded.answer, posted_at = excluded.posted_at "
+    f"RETURNING {XID}"
+)
+
 
 class PostgresInbox(Facet):
     """Implements `Inbox`."""
@@ -94,6 +102,13 @@ class PostgresInbox(Facet):
         sql = f"SELECT {_REQUEST} FROM cloche.inbox WHERE answer IS NULL {of_run}{which}ORDER BY id"
         return [_request_of(row) for row in await self._database.read(sql, *values)]
 
+    async def waiting_starts(self, tenant: TenantId | None, limit: int) -> list[InboxRow]:
+        newest = (
+            f"SELECT {_REQUEST} FROM cloche.inbox WHERE answer IS NULL AND xid > 0 AND name IS NULL AND kind = '{START}' "
+            "AND ($1::text IS NULL OR tenant = $1) ORDER BY id DESC LIMIT $2"
+        )
+        return [_request_of(row) for row in await self._database.read(newest, tenant, limit)]
+
     async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
         rows = await self._database.read(_FIRST, key.tenant, key.run, list(names))
         return [WaitingEvent(row["id"], row["name"], TimeMs(row["posted_at"])) for row in rows]
@@ -129,7 +144,9 @@ class PostgresInbox(Facet):
         sql = "SELECT 1 FROM cloche.inbox WHERE id = $1 AND answer IS NULL"
         return bool(await self._database.read(sql, inbox_id))
 
-    async def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str, *, noted: str | None = None) -> None:
+        if noted is not None:
+            await self._database.change(_NOTE, inbox_id, noted, answer)
         await self._database.change(
             "WITH gone AS (DELETE FROM cloche.inbox WHERE id = $1 AND NOT kept RETURNING id), "
             "kept AS (UPDATE cloche.inbox SET answer = $2, body = '' WHERE id = $1 AND kept AND answer IS NULL RETURNING id) "

@@ -7,7 +7,7 @@ ever owned by a worker that is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
@@ -21,6 +21,7 @@ from cloche.store.runs import Lease, RunRow
 
 # A lock that is not held may belong to a process whose connection was cut, and which is about to hold it again.
 SECOND_LOOK_S = 0.25
+_IN_TURN = "ORDER BY coalesce(wake_at, 0), id LIMIT"  # as claim_due has it
 _LET_GO = "UPDATE cloche.runs SET owner = NULL, fence = fence + 1"
 _LIVES = "EXISTS (SELECT FROM cloche.workers WHERE workers.id = $1 FOR KEY SHARE)"
 
@@ -93,11 +94,17 @@ class PostgresLeases(Facet):
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         return [row["tenant"] for row in await self._database.read(statement("due_tenants"), now)]
 
-    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+    async def claim_due(
+        self, worker: str, now: TimeMs, shares: Mapping[TenantId, int], but: Collection[str] = ()
+    ) -> list[RunRow]:
         if not any(shares.values()):
             return []
         values: tuple[Any, ...] = (worker, now, list(shares), list(shares.values()))
-        return [row_of(row) for row in await self._database.write(statement("claim_due"), *values)]
+        sql = statement("claim_due")
+        if but:
+            sql = sql.replace(_IN_TURN, f"AND workflow <> ALL($5::text[]) {_IN_TURN}", 1)
+            values = (*values, sorted(but))
+        return [row_of(row) for row in await self._database.write(sql, *values)]
 
     async def owned(self, worker: str) -> list[RunRow]:
         rows = await self._database.read(f"SELECT {ROW} FROM cloche.runs WHERE owner = $1 ORDER BY id", worker)

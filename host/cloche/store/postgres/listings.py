@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloche.history.ids import RunId, RunKey, TenantId
@@ -126,20 +126,28 @@ def _candidates(filter: RunFilter, before: int, values: list[Any]) -> str:
             f"WHERE m.tenant = {value(filter.tenant)} AND m.name = {value(name)} AND m.value = {value(text)} "
             f"AND m.run_id < {value(before)} ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}"
         )
+    listings = [
+        f"SELECT {_COLUMNS} FROM cloche.runs AS r WHERE {' AND '.join(_indexed(filter, status, before, value))}"
+        for status in filter.statuses or (None,)  # of each the index gives them in order
+    ]
+    return f"{' UNION ALL '.join(listings)} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"
+
+
+def _indexed(filter: RunFilter, status: RunStatus | None, before: int, value: Callable[[Any], str]) -> list[str]:
+    """What an index answers of the filter."""
     terms = [f"r.id < {value(before)}"]
     if filter.tenant is not None:
-        collated = ' COLLATE "POSIX"' if filter.status is None else ""  # as the indexes have it
+        collated = ' COLLATE "POSIX"' if status is None else ""  # as the indexes have it
         terms.append(f"r.tenant{collated} = {value(filter.tenant)}")
-    if filter.status is not None:
-        terms.append(f"r.status = {value(str(filter.status))}")
-        if filter.status is RunStatus.PENDING:  # which index is meant
+    if status is not None:
+        terms.append(f"r.status = {value(str(status))}")
+        if status is RunStatus.PENDING:  # which index is meant
             terms.append("r.status = 'pending'")
-        elif filter.status is not RunStatus.RUNNING:
+        elif status is not RunStatus.RUNNING:
             terms.append("r.status NOT IN ('running', 'pending')")
     if filter.workflow is not None:
         terms.append(f"r.workflow = {value(filter.workflow)}")
-    where = " AND ".join(terms)
-    return f"SELECT {_COLUMNS} FROM cloche.runs AS r WHERE {where} ORDER BY r.id DESC LIMIT {LOOKED_AT_MAX}"
+    return terms
 
 
 def _terms(filter: RunFilter, values: list[Any]) -> list[str]:
@@ -151,7 +159,6 @@ def _terms(filter: RunFilter, values: list[Any]) -> list[str]:
 
     terms = list[str]()
     given = {
-        "r.status =": None if filter.status is None else str(filter.status),
         "r.workflow =": filter.workflow,
         "r.code =": filter.code,
         "r.updated_at >=": filter.since,
@@ -160,6 +167,8 @@ def _terms(filter: RunFilter, values: list[Any]) -> list[str]:
     for term, one in given.items():
         if one is not None:
             terms.append(f"{term} {value(one)}")
+    if filter.statuses:
+        terms.append(f"r.status = ANY({value([str(status) for status in filter.statuses])}::text[])")
     for name, text in filter.marks.items():
         same = f"t.run_id = r.id AND t.tenant = r.tenant AND t.name = {value(name)} AND t.value = {value(text)}"
         terms.append(f"EXISTS (SELECT FROM cloche.marks AS t WHERE {same})")

@@ -15,6 +15,7 @@ from cloche.store.postgres.appends import Everything, is_plain, of_many, of_one
 from cloche.store.postgres.blobs import Name
 from cloche.store.postgres.database import Database, Facet, Rows
 from cloche.store.postgres.parts import Known, parts_below
+from cloche.store.postgres.permits import follow_permits, free_all_of_run, lock, needs_lock
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW, XID, advance_one, statement
 from cloche.store.protocol import PAGE_RECORDS, Append, Outcome
@@ -33,6 +34,11 @@ _HOLD_QUEUES = (
     "SELECT pg_advisory_xact_lock($1, queue) FROM "
     "(SELECT DISTINCT hashtext('cloche.queue ' || tenant) AS queue FROM unnest($2::text[]) AS t(tenant) ORDER BY queue) AS q"
 )
+_SET_PROBLEM = (
+    "UPDATE cloche.runs SET status = $3, problem = $4, owner = NULL WHERE tenant = $1 AND run = $2 "
+    f"AND owner IS NOT DISTINCT FROM $5 AND fence = coalesce($6, fence) RETURNING {XID}"
+)
+_HAS_PERMITS = "SELECT 1 FROM cloche.permits WHERE tenant = $1 AND run = $2 LIMIT 1"
 _QUEUES = 0x636C6F63  # tells these locks from others of the database
 _WAITING = (
     "SELECT tenant, count(*) AS runs FROM cloche.runs "
@@ -60,8 +66,8 @@ class PostgresLog(Facet):
                 outcomes |= {place: outcome for (place, _), outcome in zip(layer, written, strict=True)}
             return [outcomes[place] for place in range(len(appends))]
         try:
-            if appends and appends[0].queue_max is not None:
-                return await self._queue(appends)
+            if appends and (appends[0].queue_max is not None or any(map(needs_lock, appends))):
+                return await self._write_locked(appends)
             is_written = await self._written(appends) if appends else []
         except StoreUnavailable:
             self._in_doubt.update(append.key for append in appends)
@@ -71,14 +77,33 @@ class PostgresLog(Facet):
             for append, is_one_written in zip(appends, is_written, strict=True)
         ]
 
-    async def _queue(self, appends: Sequence[Append]) -> list[Outcome]:
-        """Write new runs that wait to begin, as many as their tenants' queues have room for."""
-        tenants = sorted({append.key.tenant for append in appends})
+    async def _write_locked(self, appends: Sequence[Append]) -> list[Outcome]:
+        done, full = await self._locked(appends)
+        outcomes: list[Outcome] = []
+        for append in appends:
+            if append.key in done:
+                outcomes.append(None)
+            elif append.queue_max is not None:
+                outcomes.append(await self._not_queued(append, full.get(append.key)))
+            else:
+                outcomes.append(await self._refused(append))
+        return outcomes
+
+    async def _locked(self, appends: Sequence[Append]) -> tuple[set[RunKey], dict[RunKey, int]]:
+        """Write what asks for permits, or gives some back, and new runs that wait to begin, as far as the queues of their
+        tenants have room: which were written, and how many waited where one found no room.
+
+        Locks come before rows: nobody who has one waits for who has the other.
+        """
+        tenants = sorted({append.key.tenant for append in appends if append.queue_max is not None})
         fitting: list[Append] = []
-        full: dict[RunKey, int] = {}  # how many waited when one found no room
+        full: dict[RunKey, int] = {}
         async with self._database.transaction() as transaction:
-            await transaction.fetch(_HOLD_QUEUES, _QUEUES, tenants)
-            waiting = Counter({row["tenant"]: row["runs"] for row in await transaction.fetch(_WAITING, tenants)})
+            now = await lock(transaction) if any(map(needs_lock, appends)) else None
+            waiting: Counter[str] = Counter()
+            if tenants:
+                await transaction.fetch(_HOLD_QUEUES, _QUEUES, tenants)
+                waiting.update({row["tenant"]: row["runs"] for row in await transaction.fetch(_WAITING, tenants)})
             for append in appends:
                 if append.queue_max is not None and waiting[append.key.tenant] >= append.queue_max:
                     full[append.key] = waiting[append.key.tenant]
@@ -86,11 +111,10 @@ class PostgresLog(Facet):
                     waiting[append.key.tenant] += 1
                     fitting.append(append)
             written = await self._write_all(fitting, transaction.fetch) if fitting else []
-        is_written = {append.key for append, is_one_written in zip(fitting, written, strict=True) if is_one_written}
-        return [
-            None if append.key in is_written else await self._not_queued(append, full.get(append.key))
-            for append in appends
-        ]
+            done = [append for append, is_one_written in zip(fitting, written, strict=True) if is_one_written]
+            if now is not None:
+                await follow_permits(transaction, done, now)
+        return {append.key for append in done}, full
 
     async def _not_queued(self, append: Append, waiting: int | None) -> Outcome:
         row = await self.run(append.key)
@@ -105,7 +129,11 @@ class PostgresLog(Facet):
             may_be_written = row is not None and append.new is None and row.lease == append.lease
             if row is None or not may_be_written or row.head_seq != append.expect or append.status not in FINAL:
                 return refusal(append, row)
-            if (await self._written([append]))[0]:
+            if needs_lock(append):
+                done, _ = await self._locked([append])
+                if done:
+                    return None
+            elif (await self._written([append]))[0]:
                 return None
         raise StoreUnavailable(f"events for run {append.key} come faster than it can be ended: try again")
 
@@ -141,12 +169,16 @@ class PostgresLog(Facet):
         return {(row["digest"], row["tenant"]) for row in rows}
 
     async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
-        changed = await self._database.change(
-            "UPDATE cloche.runs SET status = $3, problem = $4, owner = NULL WHERE tenant = $1 AND run = $2 "
-            f"AND owner IS NOT DISTINCT FROM $5 AND fence = coalesce($6, fence) RETURNING {XID}",
-            *(key.tenant, key.run, "blocked" if problem else "running", problem),
-            *((lease.worker, lease.fence) if lease else (None, None)),
-        )
+        values = (key.tenant, key.run, "blocked" if problem else "running", problem)
+        whose = (lease.worker, lease.fence) if lease else (None, None)
+        if problem and await self._database.read(_HAS_PERMITS, key.tenant, key.run):
+            async with self._database.transaction() as transaction:
+                now = await lock(transaction)
+                changed = len(await transaction.fetch(_SET_PROBLEM, *values, *whose))
+                if changed:
+                    await free_all_of_run(transaction, key, now)
+        else:
+            changed = await self._database.change(_SET_PROBLEM, *values, *whose)
         if not changed:
             raise lease_lost(key) if await self.run(key) else no_such_run(key)
 

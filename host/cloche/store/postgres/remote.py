@@ -9,25 +9,29 @@ from cloche.history.ids import CallId, Path, RunId, RunKey, Seq, TenantId, TimeM
 from cloche.store.postgres.database import Facet
 from cloche.store.postgres.statements import XID
 from cloche.store.protocol import Append
-from cloche.store.remote import AttemptName, RemoteTask
+from cloche.store.remote import AttemptName, GivenBack, RemoteTask
 
-_ROW = "tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat"
+_ROW = (
+    "tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat, due_at, "
+    "tries, problem"
+)
+_TO_TAKE = (
+    "FROM cloche.remote_tasks WHERE holder IS NULL AND step = ANY($1::text[]) AND ($2::text IS NULL OR tenant = $2) "
+    "AND (NOT $3 OR due_at IS NULL OR due_at <= $4)"
+)
+# As an array: what stands after IN may be looked for again, and would lock as many once more.
 _TAKE = (
-    "UPDATE cloche.remote_tasks SET holder = $1, taken_at = $2, beat = 0 WHERE id IN (SELECT id FROM cloche.remote_tasks "
-    "WHERE holder IS NULL AND is_pushed = $3 AND step = ANY($4::text[]) AND ($5::text IS NULL OR tenant = $5) "
-    f"ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED) RETURNING id, {_ROW}, body, {XID}"
+    "UPDATE cloche.remote_tasks SET holder = $5, taken_at = $4, is_pushed = $3, beat = 0 WHERE id = ANY(ARRAY("
+    f"SELECT id {_TO_TAKE} ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED)) RETURNING id, {_ROW}, body, {XID}"
 )
 
 
 class PostgresRemoteTasks(Facet):
     """Implements `RemoteTasks`."""
 
-    async def remote_waiting(self) -> list[tuple[TenantId, str, bool]]:
-        sql = (
-            "SELECT DISTINCT tenant, step, is_pushed FROM cloche.remote_tasks WHERE holder IS NULL "
-            "ORDER BY tenant, step, is_pushed"
-        )
-        return [(TenantId(row["tenant"]), row["step"], row["is_pushed"]) for row in await self._database.read(sql)]
+    async def remote_waiting(self) -> list[tuple[TenantId, str]]:
+        sql = "SELECT DISTINCT tenant, step FROM cloche.remote_tasks WHERE holder IS NULL ORDER BY tenant, step"
+        return [(TenantId(row["tenant"]), row["step"]) for row in await self._database.read(sql)]
 
     async def take_remote(
         self,
@@ -39,8 +43,20 @@ class PostgresRemoteTasks(Facet):
         tenant: TenantId | None = None,
         pushed: bool = False,
     ) -> list[RemoteTask]:
-        rows = await self._database.write(_TAKE, holder, at, pushed, list(steps), tenant, most)
+        asked = (list(steps), tenant, pushed, at)
+        if pushed and not await self._database.read(f"SELECT 1 {_TO_TAKE} LIMIT 1", *asked):
+            return []  # no transaction where there is nothing to do
+        rows = await self._database.write(_TAKE, *asked, holder, most)
         return [_task(row) for row in sorted(rows, key=lambda row: row["id"])]
+
+    async def give_back_remote(self, name: AttemptName, due_at: TimeMs, problem: str) -> bool:
+        update = (
+            "UPDATE cloche.remote_tasks SET holder = NULL, taken_at = NULL, is_pushed = FALSE, beat = 0, tries = tries + 1, "
+            "due_at = $5, problem = $6 WHERE tenant = $1 AND run = $2 AND call = $3 AND seq = $4 AND holder IS NOT NULL "
+            f"AND is_pushed RETURNING {XID}"
+        )
+        values = (name.key.tenant, name.key.run, name.call, name.seq, due_at, problem)
+        return await self._database.change(update, *values) == 1
 
     async def beat_remote(self, name: AttemptName) -> bool:
         update = (
@@ -95,4 +111,5 @@ def _task(row: Any) -> RemoteTask:
         None if row["taken_at"] is None else TimeMs(row["taken_at"]),
         row["beat"],
         row["body"],
+        None if row["due_at"] is None else GivenBack(TimeMs(row["due_at"]), row["tries"], row["problem"]),
     )

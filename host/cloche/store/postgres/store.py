@@ -24,6 +24,7 @@ from cloche.store.postgres.maintenance import PostgresMaintenance
 from cloche.store.postgres.metering import PostgresMetering
 from cloche.store.postgres.migrations import prepare
 from cloche.store.postgres.operators import PostgresOperators
+from cloche.store.postgres.permits import PostgresPermits
 from cloche.store.postgres.remote import PostgresRemoteTasks
 from cloche.store.postgres.schedules import PostgresSchedules
 from cloche.store.postgres.tokens import PostgresTokens
@@ -44,6 +45,7 @@ class PostgresStore(
     PostgresSchedules,
     PostgresWebhooks,
     PostgresRemoteTasks,
+    PostgresPermits,
 ):
     """Implements `Store` on the schema that `Address` names. Made by `open`; used on one event loop."""
 

@@ -31,9 +31,10 @@ class PostgresWebhooks(Facet):
         rows = await self._database.read(sql, tenant, name)
         return _webhook(rows[0]) if rows else None
 
-    async def webhooks(self, tenant: TenantId | None = None) -> list[WebhookRow]:
-        sql = f"SELECT {_WEBHOOK} FROM cloche.webhooks WHERE $1::text IS NULL OR tenant = $1 ORDER BY tenant, name"
-        return [_webhook(row) for row in await self._database.read(sql, tenant)]
+    async def webhooks(self, tenant: TenantId | None = None, form: str | None = None) -> list[WebhookRow]:
+        wanted = "($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR form = $2)"
+        sql = f"SELECT {_WEBHOOK} FROM cloche.webhooks WHERE {wanted} ORDER BY tenant, name"
+        return [_webhook(row) for row in await self._database.read(sql, tenant, form)]
 
     async def delete_webhook(self, tenant: TenantId, name: str) -> bool:
         sql = (
@@ -46,8 +47,8 @@ class PostgresWebhooks(Facet):
         if not await self._database.read("SELECT 1 FROM cloche.deliveries WHERE due_at <= $1 LIMIT 1", now):
             return []  # no transaction where there is nothing to do
         sql = (
-            "UPDATE cloche.deliveries SET due_at = $2, attempts = attempts + 1 WHERE id IN "
-            "(SELECT id FROM cloche.deliveries WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) "
+            "UPDATE cloche.deliveries SET due_at = $2, attempts = attempts + 1 WHERE id = ANY(ARRAY("
+            "SELECT id FROM cloche.deliveries WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)) "
             f"RETURNING {_DELIVERY}, {XID}"
         )
         rows = await self._database.write(sql, now, until, limit)

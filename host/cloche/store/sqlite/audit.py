@@ -21,6 +21,7 @@ from cloche.history.records import HASH_BYTES, genesis, unpack_record
 from cloche.store.packing import unpacked
 from cloche.store.protocol import Finding, miscounted
 from cloche.store.sqlite.parts import part
+from cloche.store.sqlite.pieces import whole
 
 Find: TypeAlias = Callable[[bytes], bytes | None]
 
@@ -59,7 +60,7 @@ def _structure(db: sqlite3.Connection) -> Iterator[Finding]:
 
 def _blobs(db: sqlite3.Connection) -> Iterator[Finding]:
     for digest, data in db.execute("SELECT CAST(digest AS BLOB), data FROM blobs"):
-        if not isinstance(data, bytes) or blob_digest(data).encode() != digest:
+        if not isinstance(data, bytes) or blob_digest(whole(db, _text(digest), data)).encode() != digest:
             yield Finding(None, None, f"the stored code or guest {_text(digest)[:12]} is not what its digest says")
 
 

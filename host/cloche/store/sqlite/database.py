@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from cloche.errors import DamagedStore, ForeignStore, StoreError, StoreFailed, S
 from cloche.store.private import make_private
 from cloche.store.sqlite import wal
 from cloche.store.sqlite.files import StoreFiles, check_life, check_path
+from cloche.store.sqlite.pieces import SHORT_BLOB, missing, piece_count, put_piece
 
 T = TypeVar("T")
 
@@ -28,9 +30,6 @@ _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 _MEAN_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
 _PATIENT = "PRAGMA busy_timeout = 5000"
 READERS = 4  # threads for long reads; one that is very long does not hold up the others
-SHORT_BLOB = (
-    8 << 20
-)  # bytes that are written on the loop's thread: more than the guest for JavaScript, less than that for Python
 WAL_PAGES = 1_000  # after which a commit copies the WAL into the file: SQLite's own default
 _SCHEMA = FilePath(__file__).with_name("sql")
 
@@ -59,6 +58,7 @@ class Database:
         check_path(self.path)
         self._failure: StoreFailed | None = None
         self._large_blobs: set[str] = set()  # that are there
+        self._puts_large = asyncio.Lock()
         self._in_thread = 0  # transactions that wait, or have waited, in the writer's thread
         self._writer, self._readers = _Threads("cloche-writer", 1), _Threads("cloche-reader", READERS)
         self._of_reader = threading.local()
@@ -158,30 +158,26 @@ class Database:
         return await self._on_writer(lambda: self._patiently(call))
 
     async def write_with(self, blobs: Mapping[str, bytes], body: Callable[[sqlite3.Connection], T]) -> T:
-        """As `write`, of a `body` that keeps these too, where they are not there: a guest is megabytes, and is written beside
-        the event loop, once."""
-        large = {digest for digest, data in blobs.items() if len(data) > SHORT_BLOB}
-        if large <= self._large_blobs:
-            return await self.write(body)
-        result = await self._write_large(body)
-        self._large_blobs |= large
+        """As `write`, of a `body` that keeps these too, where they are not there (`pieces.keep`). Those that are megabytes are
+        put in pieces before, beside the event loop, and others write between them."""
+        large = {digest: data for digest, data in blobs.items() if len(data) > SHORT_BLOB}
+        if not large.keys() <= self._large_blobs:
+            async with self._puts_large:
+                for digest in await self.look(lambda db: missing(db, large)):
+                    await self._put_large(digest, large[digest])
+        result = await self.write(body)
+        self._large_blobs |= large.keys()
         return result
 
-    async def _write_large(self, body: Callable[[sqlite3.Connection], T]) -> T:
-        """As `write_beside`. What was written is copied from the WAL into the file by a reader: meanwhile others write."""
-
-        def call() -> T:
-            self.connection.execute("PRAGMA wal_autocheckpoint = 0")
-            try:
-                result = self._transact(body)
-                self._acknowledge()
-            finally:
-                self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            return result
-
-        result = await self._on_writer(lambda: self._patiently(call))
-        asyncio.get_running_loop().run_in_executor(self._readers.pool, self.copy_wal)  # nobody waits but `close`
-        return result
+    async def _put_large(self, digest: str, data: bytes) -> None:
+        """Each piece is copied from the WAL into the file by a reader, not by whoever commits next on the event loop."""
+        await self._on_writer(lambda: self.connection.execute("PRAGMA wal_autocheckpoint = 0"))
+        try:
+            for number in range(piece_count(data)):
+                await self.write_beside(partial(put_piece, digest=digest, data=data, number=number))
+                await self.beside(self.copy_wal)
+        finally:
+            await self._on_writer(lambda: self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}"))
 
     def copy_wal(self) -> None:
         """Have what the WAL holds in the file, as far as no reader is in the way: on a reader's thread."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from cloche.history.ids import TenantId
 from cloche.store.protocol import Version
-from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet
+from cloche.store.sqlite.pieces import keep
 
 _VERSION = "tenant, id, workflow, code, deployed_at, is_wide"
 _NEXT_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM versions)"

@@ -40,6 +40,13 @@ _OTHERS = (
     "WHERE runs.tenant = inbox.tenant AND runs.run = inbox.run), ?1)) ORDER BY id"
 )
 
+# Known by its token alone: it is no request, and was never one.
+_NOTE = (
+    "INSERT INTO inbox (tenant, run, kind, body, token, posted_at, kept, answer) "
+    "SELECT tenant, run, kind, x'', ?2, posted_at, 1, ?3 FROM inbox WHERE id = ?1 AND answer IS NULL "
+    "ON CONFLICT (token) DO UPDATE SET answer = excluded.answer, posted_at = excluded.posted_at"
+)
+
 
 class SqliteInbox(Facet):
     """Implements `Inbox` on a connection."""
@@ -92,6 +99,13 @@ class SqliteInbox(Facet):
             rows = await self._database.select(f"SELECT {_REQUEST} {_OF_RUN} {which}ORDER BY id", (key.tenant, key.run))
         return [_request_of(row) for row in rows]
 
+    async def waiting_starts(self, tenant: TenantId | None, limit: int) -> list[InboxRow]:
+        newest = (
+            f"SELECT {_REQUEST} FROM inbox INDEXED BY inbox_waiting WHERE answer IS NULL AND name IS NULL "
+            f"AND kind = '{START}' AND (?1 IS NULL OR tenant = ?1) ORDER BY id DESC LIMIT ?2"
+        )
+        return [_request_of(row) for row in await self._database.select(newest, (tenant, limit))]
+
     async def first_events(self, key: RunKey, names: Sequence[str]) -> list[WaitingEvent]:
         def look(db: sqlite3.Connection) -> list[WaitingEvent]:
             of_run = (key.tenant, key.run)
@@ -133,8 +147,10 @@ class SqliteInbox(Facet):
     async def is_waiting(self, inbox_id: int) -> bool:
         return bool(await self._database.select("SELECT 1 FROM inbox WHERE id = ? AND answer IS NULL", (inbox_id,)))
 
-    async def resolve(self, inbox_id: int, answer: str) -> None:
+    async def resolve(self, inbox_id: int, answer: str, *, noted: str | None = None) -> None:
         def write(db: sqlite3.Connection) -> None:
+            if noted is not None:
+                db.execute(_NOTE, (inbox_id, noted, answer))
             db.execute("DELETE FROM inbox WHERE id = ? AND NOT kept", (inbox_id,))
             update = "UPDATE inbox SET answer = ?, body = x'' WHERE id = ? AND answer IS NULL"
             db.execute(update, (answer, inbox_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
 from cloche.status import FINAL, RunStatus
@@ -98,17 +98,21 @@ class SqliteLeases(Facet):
     async def due_tenants(self, now: TimeMs) -> list[TenantId]:
         return [tenant for (tenant,) in await self._database.select(_DUE_TENANTS, (None, now))]
 
-    async def claim_due(self, worker: str, now: TimeMs, shares: Mapping[TenantId, int]) -> list[RunRow]:
+    async def claim_due(
+        self, worker: str, now: TimeMs, shares: Mapping[TenantId, int], but: Collection[str] = ()
+    ) -> list[RunRow]:
         if not any(shares.values()):
             return []
+        numbered = ", ".join(f"?{number}" for number in range(5, 5 + len(but)))
+        others = f"AND workflow NOT IN ({numbered}) " if but else ""
 
         def write(db: sqlite3.Connection) -> list[RunRow]:
             rows: list[RunRow] = []
             for tenant, share in shares.items():
                 taken = db.execute(
-                    f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} AND {NOT_HELD} "
+                    f"{_TAKE} WHERE id IN (SELECT id FROM runs WHERE tenant = ?3 AND {_DUE} AND {NOT_HELD} {others}"
                     f"ORDER BY coalesce(wake_at, 0), id LIMIT ?4) AND {_LIVES} RETURNING {ROW}, id",
-                    (worker, now, tenant, share),
+                    (worker, now, tenant, share, *sorted(but)),
                 ).fetchall()
                 taken.sort(key=lambda row: (row[5] or 0, row[-1]))  # what RETURNING gives is in no order
                 rows += [row_of(row[:-1]) for row in taken]

@@ -38,7 +38,8 @@ class SqliteListings(Facet):
         candidates, values = _candidates(filter, _LAST if before is None else before)
         terms, more = _terms(filter)
         where = f"WHERE {' AND '.join(terms)} " if terms else ""
-        page = f"SELECT {_COLUMNS}, r.id FROM ({candidates}) AS r {where}ORDER BY r.id DESC LIMIT ?"
+        # They come in the order of the candidates. Said once more, it would have SQLite sort all of those first: 4 s of 20,000.
+        page = f"SELECT {_COLUMNS}, r.id FROM ({candidates}) AS r {where}LIMIT ?"
         looked = f"SELECT count(*), min(id) FROM ({candidates})"
 
         def read(db: sqlite3.Connection) -> RunPage:
@@ -120,30 +121,36 @@ def _candidates(filter: RunFilter, before: int) -> tuple[str, tuple[Any, ...]]:
             f"AND m.value = ? AND m.run_id < ? ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}",
             (filter.tenant, name, value, before),
         )
+    listings, values = list[str](), list[Any]()
+    for status in filter.statuses or (None,):  # of each the index gives them in order
+        terms, of_one = _indexed(filter, status, before)
+        listings.append(f"SELECT {columns} FROM runs AS r WHERE {' AND '.join(terms)}")
+        values += of_one
+    return f"{' UNION ALL '.join(listings)} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}", tuple(values)
+
+
+def _indexed(filter: RunFilter, status: RunStatus | None, before: int) -> tuple[list[str], list[Any]]:
+    """What an index answers of the filter, with their values."""
     terms, values = ["r.id < ?"], list[Any]([before])
-    if (
-        filter.tenant is not None
-    ):  # most runs end well; in another way stand few, and their index is better than the tenants'
-        terms.append(
-            "r.tenant = ?" if filter.status in (None, RunStatus.SUCCESS, RunStatus.RUNNING) else "+r.tenant = ?"
-        )
+    if filter.tenant is not None:
+        # Runs that have succeeded are many; of those that stand otherwise the index by status has fewer than that by tenant.
+        is_rare = status not in (None, RunStatus.SUCCESS, RunStatus.RUNNING) and filter.workflow is None
+        terms.append("+r.tenant = ?" if is_rare else "r.tenant = ?")
         values.append(filter.tenant)
-    if filter.status is not None:
+    if status is not None:
         terms.append("r.status = ?")
-        values.append(str(filter.status))
-        terms.append(_RUNNING if filter.status == RunStatus.RUNNING else "r.status <> 'running'")
+        values.append(str(status))
+        terms.append(_RUNNING if status == RunStatus.RUNNING else "r.status <> 'running'")
     if filter.workflow is not None:
         terms.append("r.workflow = ?")
         values.append(filter.workflow)
-    listing = f"SELECT {columns} FROM runs AS r WHERE {' AND '.join(terms)} ORDER BY r.id DESC LIMIT {LOOKED_AT_MAX}"
-    return listing, tuple(values)
+    return terms, values
 
 
 def _terms(filter: RunFilter) -> tuple[list[str], list[Any]]:
     """What is asked of each of the candidates."""
     terms, values = list[str](), list[Any]()
     given = {
-        "r.status = ?": None if filter.status is None else str(filter.status),
         "r.workflow = ?": filter.workflow,
         "r.code = ?": filter.code,
         "r.updated_at >= ?": filter.since,
@@ -153,6 +160,9 @@ def _terms(filter: RunFilter) -> tuple[list[str], list[Any]]:
         if value is not None:
             terms.append(term)
             values.append(value)
+    if filter.statuses:
+        terms.append(f"r.status IN ({', '.join('?' * len(filter.statuses))})")
+        values += map(str, filter.statuses)
     for mark in filter.marks.items():
         terms.append("EXISTS (SELECT 1 FROM marks WHERE run_id = r.id AND name = ? AND value = ?)")
         values += mark

@@ -16,10 +16,11 @@ from cloche.store.protocol import PAGE_RECORDS, RESULTS, Append, Outcome
 from cloche.store.refusals import lease_lost, no_such_run, queue_full, refusal
 from cloche.store.runs import Lease, RunRow
 from cloche.store.sqlite import metering
-from cloche.store.sqlite.blobs import keep
 from cloche.store.sqlite.database import Facet, damaged
 from cloche.store.sqlite.inbox import end_events, follow_hooks, leave
 from cloche.store.sqlite.parts import part, put_parts
+from cloche.store.sqlite.permits import follow_permits, free_all_of_run
+from cloche.store.sqlite.pieces import keep
 from cloche.store.sqlite.remote import follow_remote
 from cloche.store.sqlite.rows import BY_KEY, ROW, row_of
 from cloche.text import ID_SEPARATOR
@@ -55,7 +56,8 @@ class SqliteLog(Facet):
         def write(db: sqlite3.Connection) -> list[Outcome]:
             return [self._append(db, append) for append in appends]
 
-        blobs = {digest: data for append in appends if append.new for digest, data in append.new.blobs.items()}
+        bring = [part for append in appends for part in (append.new, append.code) if part]
+        blobs = {digest: data for part in bring for digest, data in part.blobs.items()}
         if any(len(append.records) > SHORT_COMMIT for append in appends):
             return await self._database.write_beside(write)
         return await self._database.write_with(blobs, write)
@@ -93,6 +95,8 @@ class SqliteLog(Facet):
             leave(db, append.posts, append.at)
         if append.sent or append.returned:
             follow_remote(db, append)
+        if append.asks or append.freed or append.detached:
+            follow_permits(db, append)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
         if append.status in OVER:
             end_events(db, append.key)
@@ -105,19 +109,20 @@ class SqliteLog(Facet):
         return row_of(rows[0]) if rows else None
 
     async def set_problem(self, key: RunKey, problem: str | None, lease: Lease | None = None) -> None:
-        changed = await self._database.change(
+        update = (
             "UPDATE runs SET status = ?, problem = ?, owner = NULL "
-            "WHERE tenant = ? AND run = ? AND owner IS ? AND fence = ifnull(?, fence)",
-            (
-                "blocked" if problem else "running",
-                problem,
-                key.tenant,
-                key.run,
-                lease.worker if lease else None,
-                lease.fence if lease else None,
-            ),
+            "WHERE tenant = ? AND run = ? AND owner IS ? AND fence = ifnull(?, fence)"
         )
-        if changed == 0:
+        whose = (lease.worker, lease.fence) if lease else (None, None)
+        values = ("blocked" if problem else "running", problem, key.tenant, key.run, *whose)
+
+        def write(db: sqlite3.Connection) -> int:
+            changed = db.execute(update, values).rowcount
+            if changed and problem:
+                free_all_of_run(db, key)
+            return changed
+
+        if await self._database.write(write) == 0:
             raise lease_lost(key) if await self.run(key) else no_such_run(key)
 
     async def run(self, key: RunKey) -> RunRow | None:

@@ -9,6 +9,7 @@ from typing import Any
 from cloche.history.ids import RunKey, TenantId
 from cloche.status import FINAL
 from cloche.store.sqlite.database import Facet
+from cloche.store.sqlite.pieces import BLOB_BYTES
 from cloche.store.usage import Metered, Stored, TenantUsage, Usage
 
 AMOUNTS = tuple(field.name for field in fields(Usage))
@@ -27,7 +28,7 @@ _RUNS = (
     "coalesce(sum(log_bytes), 0) FROM runs WHERE tenant = ?"
 )
 _CODE = (
-    "SELECT coalesce(sum(length(data)), 0) FROM blobs WHERE digest IN "
+    f"SELECT coalesce(sum({BLOB_BYTES}), 0) FROM blobs WHERE digest IN "
     "(SELECT code FROM bundles WHERE tenant = ?1 UNION SELECT code FROM runs WHERE tenant = ?1)"
 )
 

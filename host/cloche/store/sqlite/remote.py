@@ -9,30 +9,33 @@ from typing import Any
 
 from cloche.history.ids import CallId, Path, RunId, RunKey, Seq, TenantId, TimeMs
 from cloche.store.protocol import Append
-from cloche.store.remote import AttemptName, RemoteTask
+from cloche.store.remote import AttemptName, GivenBack, RemoteTask
 from cloche.store.sqlite.database import Facet
 
-_ROW = "tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat"
+_SENT = "tenant, run, call, seq, step, path, sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat"
+_ROW = f"{_SENT}, due_at, tries, problem"
 _OF_CALL = "WHERE tenant = ? AND run = ? AND call = ?"
-_PUT = f"INSERT INTO remote_tasks ({_ROW}, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, 0, ?)"
+_PUT = f"INSERT INTO remote_tasks ({_SENT}, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, 0, ?)"
 # The index by name: what others have taken is not looked at.
+_TO_TAKE = (
+    "FROM remote_tasks INDEXED BY remote_tasks_waiting WHERE holder IS NULL AND step IN (SELECT value FROM json_each(?1)) "
+    "AND (?2 IS NULL OR tenant = ?2) AND (NOT ?3 OR due_at IS NULL OR due_at <= ?4)"
+)
 _TAKE = (
-    "UPDATE remote_tasks SET holder = ?1, taken_at = ?2, beat = 0 WHERE id IN (SELECT id FROM remote_tasks "
-    "INDEXED BY remote_tasks_waiting WHERE holder IS NULL AND is_pushed = ?3 "
-    "AND step IN (SELECT value FROM json_each(?4)) AND (?5 IS NULL OR tenant = ?5) ORDER BY id LIMIT ?6) "
-    f"RETURNING id, {_ROW}, body"
+    "UPDATE remote_tasks SET holder = ?5, taken_at = ?4, is_pushed = ?3, beat = 0 "
+    f"WHERE id IN (SELECT id {_TO_TAKE} ORDER BY id LIMIT ?6) RETURNING id, {_ROW}, body"
 )
 
 
 class SqliteRemoteTasks(Facet):
     """Implements `RemoteTasks` on a connection."""
 
-    async def remote_waiting(self) -> list[tuple[TenantId, str, bool]]:
+    async def remote_waiting(self) -> list[tuple[TenantId, str]]:
         sql = (
-            "SELECT DISTINCT tenant, step, is_pushed FROM remote_tasks INDEXED BY remote_tasks_waiting "
-            "WHERE holder IS NULL ORDER BY tenant, step, is_pushed"
+            "SELECT DISTINCT tenant, step FROM remote_tasks INDEXED BY remote_tasks_waiting "
+            "WHERE holder IS NULL ORDER BY tenant, step"
         )
-        return [(TenantId(tenant), step, bool(pushed)) for tenant, step, pushed in await self._database.select(sql)]
+        return [(TenantId(tenant), step) for tenant, step in await self._database.select(sql)]
 
     async def take_remote(
         self,
@@ -44,9 +47,19 @@ class SqliteRemoteTasks(Facet):
         tenant: TenantId | None = None,
         pushed: bool = False,
     ) -> list[RemoteTask]:
-        values = (holder, at, pushed, json.dumps(list(steps)), tenant, most)
-        rows = await self._database.write(lambda db: db.execute(_TAKE, values).fetchall())
-        return [_task(row[1:]) for row in sorted(rows)]
+        asked = (json.dumps(list(steps)), tenant, pushed, at)
+        if pushed and not await self._database.select(f"SELECT 1 {_TO_TAKE} LIMIT 1", asked):
+            return []  # no transaction where there is nothing to do
+        rows = await self._database.write(lambda db: db.execute(_TAKE, (*asked, holder, most)).fetchall())
+        return [_task(row[1:]) for row in sorted(rows, key=lambda row: row[0])]
+
+    async def give_back_remote(self, name: AttemptName, due_at: TimeMs, problem: str) -> bool:
+        update = (
+            "UPDATE remote_tasks SET holder = NULL, taken_at = NULL, is_pushed = 0, beat = 0, tries = tries + 1, "
+            f"due_at = ?, problem = ? {_OF_CALL} AND seq = ? AND holder IS NOT NULL AND is_pushed"
+        )
+        values = (due_at, problem, name.key.tenant, name.key.run, name.call, name.seq)
+        return await self._database.change(update, values) == 1
 
     async def beat_remote(self, name: AttemptName) -> bool:
         update = f"UPDATE remote_tasks SET beat = beat + 1 {_OF_CALL} AND seq = ? AND holder IS NOT NULL"
@@ -93,7 +106,7 @@ def _values(task: RemoteTask) -> tuple[Any, ...]:
 
 def _task(row: Sequence[Any]) -> RemoteTask:
     tenant, run, call, seq, step, path, *rest = row
-    sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat, body = rest
+    sent_at, silence_ms, timeout_ms, is_pushed, holder, taken_at, beat, due_at, tries, problem, body = rest
     return RemoteTask(
         RunKey(TenantId(tenant), RunId(run)),
         CallId(call),
@@ -108,4 +121,5 @@ def _task(row: Sequence[Any]) -> RemoteTask:
         None if taken_at is None else TimeMs(taken_at),
         beat,
         body,
+        None if due_at is None else GivenBack(TimeMs(due_at), tries, problem),
     )

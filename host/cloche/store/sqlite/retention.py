@@ -10,6 +10,7 @@ from cloche.history.payloads import children
 from cloche.status import FINAL
 from cloche.store.protocol import Collected
 from cloche.store.sqlite.metering import keep_usage
+from cloche.store.sqlite.pieces import collect_pieces, whole
 
 _ENDED = ", ".join(f"'{status}'" for status in FINAL)
 
@@ -41,6 +42,7 @@ def collect(db: sqlite3.Connection, needs: Callable[[bytes], Sequence[str]]) -> 
         parts = db.execute("DELETE FROM parts WHERE digest NOT IN (SELECT digest FROM needed)").rowcount
         _mark_blobs(db, needs)
         blobs = db.execute("DELETE FROM blobs WHERE digest NOT IN (SELECT digest FROM needed)").rowcount
+        collect_pieces(db)
     finally:
         db.execute("DROP TABLE needed")
     return Collected(parts, blobs)
@@ -60,5 +62,5 @@ def _mark_blobs(db: sqlite3.Connection, needs: Callable[[bytes], Sequence[str]])
     named = "SELECT code FROM runs UNION SELECT code FROM versions"
     codes = db.execute(f"SELECT code, data FROM ({named}) LEFT JOIN blobs ON digest = code").fetchall()
     for code, data in codes:
-        used = [code, *(needs(data) if data is not None else ())]
+        used = [code, *(needs(whole(db, code, data)) if data is not None else ())]
         db.executemany("INSERT OR IGNORE INTO needed VALUES (?)", [(digest,) for digest in used])

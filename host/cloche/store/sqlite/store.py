@@ -21,6 +21,7 @@ from cloche.store.sqlite.log import SqliteLog
 from cloche.store.sqlite.maintenance import SqliteMaintenance
 from cloche.store.sqlite.metering import SqliteMetering
 from cloche.store.sqlite.operators import SqliteOperators
+from cloche.store.sqlite.permits import SqlitePermits
 from cloche.store.sqlite.remote import SqliteRemoteTasks
 from cloche.store.sqlite.schedules import SqliteSchedules
 from cloche.store.sqlite.tokens import SqliteTokens
@@ -40,6 +41,7 @@ class SqliteStore(
     SqliteSchedules,
     SqliteWebhooks,
     SqliteRemoteTasks,
+    SqlitePermits,
 ):
     """Implements `Store` on the file at `path`, which is made if it does not exist.
 

@@ -27,9 +27,10 @@ class SqliteWebhooks(Facet):
         rows = await self._database.select(sql, (tenant, name))
         return _webhook(rows[0]) if rows else None
 
-    async def webhooks(self, tenant: TenantId | None = None) -> list[WebhookRow]:
-        sql = f"SELECT {_WEBHOOK} FROM webhooks WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name"
-        return [_webhook(row) for row in await self._database.select(sql, (tenant,))]
+    async def webhooks(self, tenant: TenantId | None = None, form: str | None = None) -> list[WebhookRow]:
+        wanted = "(?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR form = ?2)"
+        sql = f"SELECT {_WEBHOOK} FROM webhooks WHERE {wanted} ORDER BY tenant, name"
+        return [_webhook(row) for row in await self._database.select(sql, (tenant, form))]
 
     async def delete_webhook(self, tenant: TenantId, name: str) -> bool:
         def write(db: Any) -> bool:

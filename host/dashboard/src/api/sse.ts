@@ -53,6 +53,7 @@ async function run(
       if (last !== null) headers["Last-Event-ID"] = last;
       const response = await send(path, { headers, signal: over });
       mend();
+      if (response.status === 204) return; // there is nothing more, and nothing will come
       for await (const event of events(response, over)) {
         tries = 0;
         if (event.id !== null) last = event.id;

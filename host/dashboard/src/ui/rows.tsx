@@ -20,12 +20,14 @@ export interface RowsProps {
   label?: string;
   role?: "rowgroup" | "listbox" | "list" | "presentation";
   head?: ComponentChildren;
+  /** Its rows have nothing to focus: the whole is focused, to be scrolled by keys. */
+  isFocused?: boolean;
 }
 
-const BEYOND = 8; // rows above and below what is seen
+const BEYOND = 4; // rows above and below what is seen
 const HEIGHT_MAX = 8_000_000; // a browser draws no higher element: beyond it, one pixel of scroll is more than one of rows
 
-export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head }: RowsProps): JSX.Element {
+export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head, isFocused }: RowsProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState({ top: 0, view: 600 });
   const whole = count * height;
@@ -37,7 +39,10 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const look = (): void => setSeen({ top: element.scrollTop, view: element.clientHeight });
+    const look = (): void => {
+      const { scrollTop, clientHeight } = element;
+      setSeen((before) => (before.top === scrollTop && before.view === clientHeight ? before : { top: scrollTop, view: clientHeight }));
+    };
     look();
     const observer = new ResizeObserver(look);
     observer.observe(element);
@@ -52,10 +57,13 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     const element = box.current!;
     if (cursor === undefined || cursor < 0 || cursor >= count) return;
     const sticky = (element.firstElementChild as HTMLElement | null)?.classList.contains("rows-head") ? 28 : 0;
-    const at = element.scrollTop * scale;
-    if (cursor * height < at) element.scrollTop = (cursor * height) / scale;
-    else if ((cursor + 1) * height > at + element.clientHeight - sticky)
-      element.scrollTop = ((cursor + 1) * height - element.clientHeight + sticky) / scale;
+    const at = seen.top * scale; // what is known: to read it of the element would lay the page out twice
+    let next = -1;
+    if (cursor * height < at) next = (cursor * height) / scale;
+    else if ((cursor + 1) * height > at + seen.view - sticky) next = ((cursor + 1) * height - seen.view + sticky) / scale;
+    if (next < 0) return;
+    setSeen({ top: next, view: seen.view });
+    element.scrollTop = next;
   }, [cursor, count]);
 
   const rows: ComponentChildren[] = [];
@@ -64,7 +72,7 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     rows.push(row(index, { position: "absolute", top: 0, left: 0, right: 0, height: `${height}px`, transform: `translateY(${index * height - shift}px)` }));
   }
   return (
-    <div class={`rows ${name ?? ""}`} ref={box}>
+    <div class={`rows ${name ?? ""}`} ref={box} tabIndex={isFocused ? 0 : undefined} aria-label={isFocused ? label : undefined} role={isFocused ? "group" : undefined}>
       {head && <div class="rows-head">{head}</div>}
       <div class="rows-all" style={{ height: `${drawn}px` }} role={role} aria-label={label}>
         {rows}

@@ -47,6 +47,26 @@ async def test_runs_are_found_by_all_that_is_asked_for(store: Store) -> None:
 
 
 @in_loop
+async def test_of_several_statuses_any_is_meant(store: Store) -> None:
+    await failed(store, "a", "ValueError", "charge")
+    await committed(store, "b", tenant="acme")
+    await failed(store, "c", "KeyError", "charge")
+    ended = Log(key("d", ACME))
+    assert await store.commit([ended.begin("orders", "success")]) == [None]
+    both = (RunStatus.FAILED, RunStatus.RUNNING, RunStatus.FAILED)
+    assert await found(store, tenant=ACME, status=both) == ["c", "b", "a"]
+    assert await found(store, status=(RunStatus.SUCCESS, RunStatus.CANCELED)) == ["d"]
+    assert await found(store, tenant=ACME, status=both, marks={"error": "KeyError"}) == ["c"]
+    pages, before = list[str](), None
+    while True:
+        page = await store.find(RunFilter(ACME, both), limit=1, before=before)
+        pages += names(list(page.rows))
+        if (before := page.next) is None:
+            break
+    assert pages == ["c", "b", "a"]
+
+
+@in_loop
 async def test_runs_are_found_by_the_time_of_their_last_record(store: Store) -> None:
     logs = await committed(store, "a", "b")
     later = logs[0].append(Kind.LOG_LINE)

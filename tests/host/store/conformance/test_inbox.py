@@ -9,7 +9,7 @@ from support.histories import at
 from support.stores import Log, committed, conflict_at, key
 
 from cloche.errors import SeqConflict
-from cloche.history import CallId, Kind, Seq
+from cloche.history import CallId, Kind, Seq, TenantId
 from cloche.history.values import decode
 from cloche.store import CHILD_ENDED, Granted, InboxRow, Store, child_ended
 
@@ -55,6 +55,31 @@ async def test_a_request_that_is_refused_waits_no_more(store: Store) -> None:
     await store.resolve(first.id, "no")
     await store.resolve(99, "no")
     assert await store.requests() == [second]
+
+
+@in_loop
+async def test_a_refusal_can_be_noted_for_whoever_asks_later(store: Store) -> None:
+    """The last one of a run stays under a token of its own, and is no request that waits."""
+    for answer in ("no", "not yet"):
+        await store.post(key(), "resume", b"", answer, at(1))
+        (request,) = await store.requests()
+        await store.resolve(request.id, answer, noted="refused:r1")
+        assert (await store.answer("refused:r1"), await store.answer(answer)) == (answer, None)
+    await store.resolve(99, "never", noted="refused:r1")
+    assert (await store.answer("refused:r1"), await store.requests()) == ("not yet", [])
+    assert await store.granted(key()) == []
+
+
+@in_loop
+async def test_starts_that_wait_are_listed_the_last_first(store: Store) -> None:
+    for run, kind, name in (("a", "start", None), ("b", "start", None), ("b", "cancel", None), ("c", "event", "paid")):
+        await store.post(key(run), kind, run.encode(), f"{kind}:{run}", at(1), kept=kind == "start", name=name)
+    await store.post(key("d", TenantId("acme")), "start", b"", "start:d", at(2), kept=True)
+    assert [row.key.run for row in await store.waiting_starts(None, 10)] == ["d", "b", "a"]
+    assert [(row.key.run, row.body) for row in await store.waiting_starts(TenantId("default"), 1)] == [("b", b"b")]
+    for row in await store.requests():
+        await store.resolve(row.id, "granted")
+    assert await store.waiting_starts(None, 10) == []
 
 
 @in_loop

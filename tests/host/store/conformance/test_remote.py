@@ -12,6 +12,7 @@ from support.stores import Log, committed, key
 
 from cloche.history import CallId, Kind, Path, Seq, TenantId
 from cloche.store import RemoteTask, Store
+from cloche.store.remote import GivenBack
 
 ACME = TenantId("acme")
 
@@ -35,11 +36,11 @@ async def returned(store: Store, log: Log, *calls: int, status: str = "running")
 async def test_what_is_sent_waits_and_is_taken_once(store: Store) -> None:
     (log,) = await committed(store, "r1")
     await sent(store, log, task(log, 1), task(log, 2), task(log, 3, "other"))
-    assert await store.remote_waiting() == [("default", "other", False), ("default", "resize", False)]
+    assert await store.remote_waiting() == [("default", "other"), ("default", "resize")]
     first, second = await store.take_remote(["resize", "unknown"], 5, "w", at(7))
     assert (first, second) == tuple(task(log, call, holder="w", taken_at=at(7)) for call in (1, 2))
     assert await store.take_remote(["resize"], 5, "v", at(8)) == []
-    assert await store.remote_waiting() == [("default", "other", False)]
+    assert await store.remote_waiting() == [("default", "other")]
     assert await store.remote_tasks(taken=True) == [replace(one, body=b"") for one in (first, second)]
 
 
@@ -71,11 +72,41 @@ async def test_a_tenant_gets_its_own_attempts_alone(store: Store) -> None:
 
 
 @in_loop
-async def test_what_is_pushed_is_given_to_nobody_who_asks(store: Store) -> None:
+async def test_what_no_receiver_has_accepted_is_pushed_again_when_it_is_due(store: Store) -> None:
     (log,) = await committed(store, "r1")
-    await sent(store, log, task(log, is_pushed=True))
-    assert await store.take_remote(["resize"], 5, "w", at(7)) == []
-    assert len(await store.take_remote(["resize"], 5, "w", at(7), pushed=True)) == 1
+    await sent(store, log, task(log))
+    [pushed] = await store.take_remote(["resize"], 5, "push ops", at(7), pushed=True)
+    assert pushed == task(log, holder="push ops", taken_at=at(7), is_pushed=True)
+    assert await store.give_back_remote(pushed.name, at(60), "it was answered with 503")
+    assert not await store.give_back_remote(pushed.name, at(90), "nobody has it")
+    [waiting] = await store.remote_tasks()
+    assert waiting == task(log, body=b"", given_back=GivenBack(at(60), 1, "it was answered with 503"))
+    assert await store.take_remote(["resize"], 5, "push ops", at(59), pushed=True) == []
+    [again] = await store.take_remote(["resize"], 5, "push ops", at(60), pushed=True)
+    assert (again.given_back, again.taken_at) == (waiting.given_back, at(60))
+
+
+@in_loop
+async def test_whoever_asks_gets_what_is_to_be_pushed_later(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    await sent(store, log, task(log))
+    [pushed] = await store.take_remote(["resize"], 5, "push ops", at(7), pushed=True)
+    await store.give_back_remote(pushed.name, at(60), "it was answered with 503")
+    [asked_for] = await store.take_remote(["resize"], 5, "w", at(8))
+    assert (asked_for.holder, asked_for.is_pushed) == ("w", False)
+    assert not await store.give_back_remote(asked_for.name, at(60), "it is another one's")
+
+
+@in_loop
+async def test_what_is_sent_anew_is_pushed_at_once(store: Store) -> None:
+    (log,) = await committed(store, "r1")
+    await sent(store, log, task(log))
+    [pushed] = await store.take_remote(["resize"], 5, "push ops", at(7), pushed=True)
+    await store.give_back_remote(pushed.name, at(60), "it was answered with 503")
+    await sent(store, log, task(log, seq=Seq(9)))
+    assert not await store.give_back_remote(pushed.name, at(60), "it was sent anew")
+    [again] = await store.take_remote(["resize"], 5, "push ops", at(8), pushed=True)
+    assert (again.seq, again.given_back) == (9, None)
 
 
 @in_loop

@@ -224,6 +224,7 @@ ACME = TenantId("t1")
         (RunFilter(ACME, workflow="w1"), "runs_of_workflow"),
         (RunFilter(status=RunStatus.SUSPENDED), "runs_listed"),
         (RunFilter(ACME, status=RunStatus.SUSPENDED), "runs_listed_of_tenant"),
+        (RunFilter(ACME, status=(RunStatus.FAILED, RunStatus.SUSPENDED)), "runs_listed_of_tenant"),
         (RunFilter(ACME, marks={"tag customer": "c-1"}), "marks_found"),
     ],
 )

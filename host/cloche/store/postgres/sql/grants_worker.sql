@@ -27,3 +27,5 @@ GRANT INSERT, UPDATE, DELETE ON cloche.holds TO {role};
 GRANT INSERT, UPDATE, DELETE ON cloche.webhooks, cloche.deliveries, cloche.received TO {role};
 
 GRANT INSERT, UPDATE, DELETE ON cloche.schedules, cloche.firings TO {role};
+
+GRANT INSERT, UPDATE, DELETE ON cloche.permits, cloche.held, cloche.limit_uses, cloche.limit_queues TO {role};

@@ -122,7 +122,8 @@ WITH a AS MATERIALIZED (
     ON CONFLICT (tenant, run, call) DO UPDATE SET
         seq = excluded.seq, step = excluded.step, path = excluded.path,
         sent_at = excluded.sent_at, silence_ms = excluded.silence_ms, timeout_ms = excluded.timeout_ms,
-        is_pushed = excluded.is_pushed, body = excluded.body, holder = NULL, taken_at = NULL, beat = 0
+        is_pushed = excluded.is_pushed, body = excluded.body, holder = NULL, taken_at = NULL, beat = 0,
+        due_at = NULL, tries = 0, problem = NULL
 ), ended AS MATERIALIZED (
     SELECT a.tenant, a.run FROM a, outcome WHERE a.is_final AND ids[a.ord] <> 0
 ), awaited_by_ended AS (
