@@ -61,7 +61,7 @@ function Frame(): JSX.Element {
           ))}
         </nav>
         <span class="grow" />
-        <button type="button" class="jump" aria-label="Jump to… a run, a page or a command" onClick={() => setOver("jump")}>
+        <button type="button" class="jump" title="To a run, a page or a command" onClick={() => setOver("jump")}>
           <span>Jump to…</span>
           <Kbd of="Mod+k" />
         </button>

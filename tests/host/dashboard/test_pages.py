@@ -73,7 +73,6 @@ def test_a_workflow_that_is_written_as_a_program_shows_its_source(page: Page, se
     start(server, "greet", "greet-1", "Ada")
     until(lambda: server.get("/v1/runs/greet-1").json()["status"] == "success")
     opened(page, server, "workflows/greet")
-    page.get_by_text("It is written as a program").wait_for()
     page.get_by_role("region", name="Source").get_by_text("Hello").first.wait_for()
 
 
@@ -107,7 +106,7 @@ def test_what_was_skipped_says_why(page: Page, server: Serving) -> None:
     past = page.get_by_role("region", name="Past instants")
     past.get_by_text("skipped").first.wait_for()
     past.get_by_text("fired").first.wait_for()
-    assert firings(server)[0]["reason"] in past.inner_text()
+    past.get_by_text("the run before has not ended: often › t").first.wait_for()
     assert server._client.delete("/v1/schedules/often").status_code == 204
 
 
@@ -145,7 +144,7 @@ def test_a_run_is_started_by_a_form_that_the_schema_makes(page: Page, server: Se
     dialog.get_by_label("Customer").fill("Ada")
     dialog.get_by_label("Country").select_option("NO")
     dialog.get_by_role("button", name="Add to lines").click()
-    dialog.get_by_label("Lines 1").fill("desk lamp")
+    dialog.get_by_label("Lines 1", exact=True).fill("desk lamp")
     dialog.get_by_label("Unit price").fill("12.5")
     dialog.get_by_role("group", name="Is gift").get_by_role("button", name="Yes").click()
     dialog.get_by_text("Id and tags").click()

@@ -166,7 +166,7 @@ def test_it_jumps_to_a_run_by_its_id(page: Page, server: Serving) -> None:
 
 def test_it_jumps_to_a_page_and_does_commands(page: Page, server: Serving) -> None:
     page.goto(server.url)
-    page.get_by_role("button", name="Jump to a run").click()
+    page.get_by_role("button", name="Jump to…").click()
     page.keyboard.type("sched")
     page.get_by_role("option", name="Schedules").click()
     page.wait_for_url("**/#/schedules")

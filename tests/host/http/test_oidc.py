@@ -97,7 +97,7 @@ async def test_who_holds_a_token_of_the_issuer_is_let_in(tmp_path: Path, journal
                 return (await ask.get("/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code
 
             me = await ask.get("/v1/me", headers={"Authorization": f"Bearer {issuer.token()}"})
-            assert me.json() == {"id": "ann", "role": "operator", "tenant": "acme"}
+            assert me.json() == {"id": "ann", "role": "operator", "tenant": "acme", "default_tenant": "acme"}
             other = RSAKey.generate_key(2048, {"kid": "1"}, private=True)
             wrong = [
                 "no",
