@@ -18,6 +18,7 @@ from cloche.sandbox.wasmtime_calls import (
     epochs,
     memory_address,
     memory_bytes,
+    same_in_memory,
     serialized,
 )
 
