@@ -171,7 +171,7 @@ function Row(props: ValueProps): JSX.Element {
   const about = field.schema.description;
   return (
     <div class="row">
-      <label for={id} id={`${id}-label`}>
+      <label for={field.kind === "boolean" ? undefined : id} id={`${id}-label`}>
         {name}
         {isNeeded || field.isNullable ? "" : <span class="faint"> optional</span>}
       </label>
@@ -228,8 +228,8 @@ function Switch({ id, value, isOptional, nothing, onChange }: { id: string; valu
   if (isOptional) choices.push(["–", nothing]);
   return (
     <span class="seg" role="group" aria-labelledby={`${id}-label`}>
-      {choices.map(([label, one], index) => (
-        <button type="button" id={index === 0 ? id : undefined} aria-pressed={value === one || (one === nothing && isOptional && typeof value !== "boolean")} onClick={() => onChange(one)}>
+      {choices.map(([label, one]) => (
+        <button type="button" aria-pressed={value === one || (one === nothing && isOptional && typeof value !== "boolean")} onClick={() => onChange(one)}>
           {label}
         </button>
       ))}
