@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.commands import cloche
+from support.commands import ended, process
 from support.dashboard import FLOWS, order, start, until
 from support.serving import Serving
 
@@ -21,7 +21,7 @@ PAGES = ("Runs", "Workflows", "Schedules", "Workers", "Usage")
 
 
 def token(store: str, *options: str) -> str:
-    made = cloche("token", "create", "--store", store, *options)
+    made = ended(process("token", "create", "--store", store, *options))
     assert made.code == 0, made.err
     return made.out.strip()
 
