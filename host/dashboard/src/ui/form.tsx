@@ -243,7 +243,7 @@ function Switch({ id, value, isOptional, nothing, onChange }: { id: string; valu
   if (isOptional) choices.push(["–", nothing]);
   return (
     <span class="seg" role="group" aria-labelledby={`${id}-label`}>
-      {choices.map(([label, one], index) => (
+      {choices.map(([label, one]) => (
         <button type="button" aria-pressed={value === one || (one === nothing && isOptional && typeof value !== "boolean")} onClick={() => onChange(one)}>
           {label}
         </button>
