@@ -42,8 +42,8 @@ def package() -> Path | None:
                 tar.extractall(work, filter="data")
             try:
                 (Path(work) / "package").rename(CACHE)
-            except OSError:  # another process has brought it in the meantime
-                if not CACHE.exists():
+            except OSError:  # another process of the tests was first
+                if not CACHE.is_dir():
                     raise
     return CACHE
 
