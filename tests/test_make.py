@@ -18,10 +18,11 @@ def make(target: str, folder: Path, script: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_make_test_builds_both_guests_first(tmp_path: Path) -> None:
+def test_make_test_builds_all_parts_first(tmp_path: Path) -> None:
     done = make("test", tmp_path, PYTHON)
-    javascript, python, tests = done.stdout.splitlines()
+    javascript, python, compiler, dashboard, tests = done.stdout.splitlines()
     assert (javascript, python) == ("ran -m cloche_guest", "ran -m cloche_guest python")
+    assert (compiler, dashboard) == ("ran -m cloche_guest compiler", "ran host/dashboard/build.py")
     assert tests.startswith("ran -m pytest ")
 
 

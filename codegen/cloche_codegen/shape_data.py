@@ -23,7 +23,7 @@ def shape_data(language: str, graph: str, source: str) -> dict[str, Any]:
         if not graph:
             return _of_source(source) if language == "python" else NOTHING
         made = Graph.from_json(graph)
-        items = shapes_of(made)
+        items = shapes_of(made) if made.native is None else native_shapes(made.native.source, made.native.name)
         before = (
             source.partition(made.native.source)[0].count("\n") if made.native and made.native.source in source else 0
         )

@@ -49,11 +49,7 @@ class ShapeArm:
 
 
 def shapes_of(graph: g.Graph) -> tuple[Shape, ...]:
-    """The nodes of a graph, in their order; of a native workflow what its source says."""
-    from cloche_codegen.native_shapes import native_shapes
-
-    if graph.native is not None:
-        return native_shapes(graph.native.source, graph.native.name)
+    """The nodes of a graph, in their order. A native workflow has none: see `native_shapes`."""
     return _Reader(graph).flow(graph, "", 0)
 
 

@@ -88,7 +88,8 @@ def test_native_code_says_what_it_does() -> None:
     loop = ("loop", "loop", ("", [("step", "reserve")]))
     arms = [("if item == 'a'", [("step", "undo")]), ("elif item", [("function", "sent", ("", [("step", "reserve")]))])]
     tried = ("try", "try", ("try", [("sleep", "end/sleep")]), ("except ValueError", [("step", "end/undo")]))
-    assert drawn(shapes_of(order.graph)) == [
+    assert order.graph.native is not None
+    assert drawn(native_shapes(order.graph.native.source, order.graph.native.name)) == [
         ("gather", "gather", ("", [loop])),
         ("loop", "loop", ("", [("if", "if", *arms)])),
         ("scope", "end", ("", [tried])),

@@ -71,7 +71,8 @@ def test_the_list_of_the_prelude_is_read() -> None:
 def test_the_prelude_has_no_templates() -> None:
     """To QuickJS they are calls of `String.prototype.concat`, which workflow code may overwrite."""
     for file in SOURCES.prelude:
-        assert "`" not in re.sub(r"//.*", "", file.read_text()), file.name
+        code = re.sub(r"//.*|\[[^\]\n]*`[^\]\n]*\]\+\$/", "", file.read_text())  # a class of a pattern may have one
+        assert "`" not in code, file.name
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "hostile"])

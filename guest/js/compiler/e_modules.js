@@ -242,7 +242,12 @@ class EsModule {
   }
 }
 
+// A package of two symbols, which code names itself: it is no part of the guest.
+const SERDE = "@workflow/serde";
+const SERDE_SYMBOLS = { WORKFLOW_SERIALIZE: 'Symbol.for("workflow-serialize")', WORKFLOW_DESERIALIZE: 'Symbol.for("workflow-deserialize")' };
+
 const oursText = (from, name) => {
+  if (from === SERDE) return SERDE_SYMBOLS[name] ?? `({ ${Object.entries(SERDE_SYMBOLS).map(([key, text]) => `${key}: ${text}`).join(", ")} })`;
   if (from === "cloche") return name === "*" || name === "default" ? "cloche" : `cloche[${JSON.stringify(name)}]`;
   return `${WORKFLOW_NAMES}[${JSON.stringify(from)}]${name === "*" ? "" : `[${JSON.stringify(name)}]`}`;
 };

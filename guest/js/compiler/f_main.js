@@ -134,7 +134,10 @@ class Program {
     const visit = (module) => {
       if (seen.has(module)) return;
       seen.add(module);
-      for (const to of module.targets.values()) if (!to.isOurs) visit(to);
+      for (const from of [...module.sources.keys(), ...module.targets.keys()]) { // as they are imported, not as they were found
+        const to = module.targets.get(from);
+        if (to && !to.isOurs) visit(to);
+      }
       order.push(module);
     };
     visit(this.entry);
@@ -172,7 +175,7 @@ const isEsTail = (module, tail, i) => (module.kind === "es" ? "});" : `${tail}})
 
 const oursHere = () => {
   const found = globalThis[Symbol.for("cloche.modules")];
-  return found === undefined ? undefined : Object.fromEntries(Object.keys(found).map((from) => [from, Object.keys(found[from])]));
+  return found === undefined ? undefined : { ...Object.fromEntries(Object.keys(found).map((from) => [from, Object.keys(found[from])])), [SERDE]: Object.keys(SERDE_SYMBOLS) };
 };
 
 export default async (entry) => {

@@ -92,8 +92,7 @@ def run(
 
     \b
     Example:
-      cloche run orders.py:order --input '{"id": "o-1"}' --run-id order-1
-      cloche run orders.py:order --input @order.json --store postgresql://app@db/cloche
+      cloche run orders.py:order --input @order.json --run-id order-1 --store postgresql://app@db/cloche
       cloche run flow.ts:onboarding --steps steps.py --input '[{"id": "o-1"}]'
     """
     from cloche.cli.leaving import Leaving, run_to_end
@@ -110,9 +109,8 @@ def run(
         async with app:
             leaving.watch(app)
             others, before = await app.moved(), await _stood(app, run_id)
-            started = await app.start(
-                workflow, value, run_id=run_id, tags=tags_of(tags), deadline=deadline_of(deadline)
-            )
+            ends = deadline_of(deadline)
+            started = await app.start(workflow, value, run_id=run_id, tags=tags_of(tags), deadline=ends)
             _say_begun(started.id, before, others, quiet=as_json or run_id is not None)
             return started.id, await _followed(app, started, leaving.asked, quiet=as_json)
 
@@ -337,8 +335,7 @@ def worker(
     \b
     Example:
       cloche worker orders.py:order --store orders.db
-      cloche worker app.py:app --once
-      cloche worker app.py:app --log-format json -v
+      cloche worker app.py:app --once --log-format json -v
     """
     from cloche.cli.leaving import Leaving, run_to_end
     from cloche.cli.targets import find_runnable

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloche.client.client import Client
 from cloche.client.hosting import Hosting
@@ -109,7 +109,7 @@ class Cloche(Client, Hosting, Upkeep):
         self._host, self._schedules = self, checked_schedules(schedules)
         self._sweeper, self.replays = Sweeper(retention or Retention()), Replays()
         self._workflows: list[Workflow] = all_of(workflows, "workflow")
-        self._steps, self._nodes = _told_apart(steps)
+        self._steps = _told_apart(steps)
         self._engine = _checked(engine or SandboxEngine())
         default = Policy.model_validate(self._engine.limits().to_data())
         self._in_force = InForce.given(policy, policies, default=default)
@@ -140,13 +140,13 @@ class Cloche(Client, Hosting, Upkeep):
                 policies=self._in_force,
                 handle=lambda key, workflow: Run(self.tenant(key.tenant), key, workflow),
             )
-            found = [step for node in self._nodes for step in await node.open_steps()]
-            worker.registry.register(self._workflows, self._steps)
+            found = [step for node in self._steps.nodes for step in await node.open_steps()]
+            worker.registry.register(self._workflows, self._steps.own)
             worker.registry.register_further(found)
             self._worker = worker
             await worker.begin()
         except BaseException:
-            for node in self._nodes:
+            for node in self._steps.nodes:
                 await node.close_if_idle()
             await store.close()
             raise
@@ -312,18 +312,24 @@ def _has_loop() -> bool:
     return True
 
 
-def _told_apart(steps: Any) -> tuple[list[Step], list[NodeSteps]]:
-    """The steps of this process, and those of files that Node performs.
+class _Steps(NamedTuple):
+    """The steps of this process, and those of files that Node performs."""
 
+    own: list[Step]
+    nodes: list[NodeSteps]
+
+
+def _told_apart(steps: Any) -> _Steps:
+    """
     Raises:
         UsageError: something is neither.
     """
     given = [steps] if isinstance(steps, NodeSteps) else steps
     if hasattr(given, "id") or not isinstance(given, Iterable):
-        return all_of(given, "step"), []
+        return _Steps(all_of(given, "step"), [])
     found = list(given)
     nodes = [one for one in found if isinstance(one, NodeSteps)]
-    return all_of([one for one in found if not isinstance(one, NodeSteps)], "step"), nodes
+    return _Steps(all_of([one for one in found if not isinstance(one, NodeSteps)], "step"), nodes)
 
 
 def _checked(engine: Any) -> CellSource:

@@ -237,8 +237,6 @@ class Tenant(TenantRuns, HostedRuns):
             brought, language = Brought(dict(files), main), "typescript"
         elif files is not None:
             brought, language = bundled(files, main), "python"
-        if brought is None:
-            raise UsageError("give the code that is to be deployed: a graph, a source, or files")
         check_content(brought, workflow)
         one = Deployment(self._tenant, brought, workflow, language, self.deployed_policy, by)
         worker = self._host._running

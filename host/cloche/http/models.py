@@ -5,11 +5,21 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloche.status import RunStatus
 
 RunId = str
+NO_NAMES = (".", "..")  # in an address they are folders: clients leave them out, even where they are percent-encoded
+
+
+def _addressable(id: str) -> str:
+    if id in NO_NAMES:
+        raise ValueError(f"a run {id!r} would have no address: give it another id")
+    return id
+
+
+NewRunId = Annotated[str, AfterValidator(_addressable)]
 
 
 class Given(BaseModel):
@@ -28,7 +38,7 @@ class StartBody(Given):
     """A run that is to begin."""
 
     input: Any = Field(None, description="What the workflow is given.")
-    run_id: str | None = Field(None, description="The same id again with the same input is the same run.")
+    run_id: NewRunId | None = Field(None, description="The same id again with the same input is the same run.")
     initial_state: dict[str, Any] | None = None
     request_context: dict[str, Any] | None = None
     per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
@@ -119,7 +129,7 @@ class ForkBody(Given):
     at: str
     input: Any = None
     has_input: bool = Field(False, strict=True, description="Whether `input` replaces the step's own.")
-    run_id: str | None = None
+    run_id: NewRunId | None = None
 
 
 class Problem(BaseModel):

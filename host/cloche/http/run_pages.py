@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from cloche.client.records import history_of
-from cloche.history import Record
-from cloche.history.heads import Heads
-from cloche.history.ids import RunKey
 from cloche.http.bodies import answer
 from cloche.http.models_of_run_pages import HeadsOut, ShapeOut
 from cloche.http.principals import Role
 from cloche.http.runs import After, run_of
 from cloche.http.service import Id, Tenant, needs
+from cloche.operations.heads import heads_of
 from cloche.operations.shapes import shape_of
-from cloche.operations.summaries import summary_of
 
 router = APIRouter()
 HEADS_MAX = 5_000  # of one page: about 0.1 s of a core, beside the event loop
@@ -46,12 +42,6 @@ async def get_heads(
     found = await asyncio.get_running_loop().run_in_executor(None, made) if len(records) > AT_ONCE else made()
     more = records[-1].seq if len(records) == limit else None
     return answer(request, {"heads": found, "next": more, "history": history_of(row.key), "records": row.head_seq})
-
-
-def heads_of(key: RunKey, first: Sequence[Record], records: Sequence[Record], texts: bool) -> list[list[Any]]:
-    """The heads of a page; `first` has the run's first record, where the page does not begin with it."""
-    heads = Heads(key, first[0] if first else None)
-    return [[*heads.of(one), summary_of(one)] if texts else list(heads.of(one)) for one in records]
 
 
 @router.get("/runs/{run_id}/shape", response_model=ShapeOut, **needs(Role.VIEWER))

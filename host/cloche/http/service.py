@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.bodies import CBOR, JSON
+from cloche.http.models import NO_NAMES
 from cloche.http.moves import Moves
 from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role
@@ -130,7 +131,9 @@ def _whole(text: str) -> str:
     return text.replace(SLASH, "/")
 
 
-Id = Annotated[str, Path(min_length=1, description="Percent-encoded, a `/` in it too."), AfterValidator(_whole)]
+_NO_NAMES: dict[str, Any] = {"not": {"enum": list(NO_NAMES)}}
+_ID = Path(min_length=1, description="Percent-encoded, a `/` in it too.", json_schema_extra=_NO_NAMES)
+Id = Annotated[str, _ID, AfterValidator(_whole)]
 
 
 async def found(asked: Callable[[], Awaitable[Any]], kind: str, id: str) -> Any:

@@ -14,14 +14,12 @@ from fastapi.responses import Response
 from cloche.client import Run
 from cloche.client.records import history_of, position_of, position_text
 from cloche.errors import ClocheError
-from cloche.history.heads import Heads
-from cloche.history.ids import history_key
 from cloche.http.principals import LASTING, Principal, Role
 from cloche.http.runs import After, run_of
 from cloche.http.service import Id, Service, Tenant, needs, principal_of, service_of
 from cloche.http.shown import Bodies, record_out
 from cloche.operations.forms import stored, to_json
-from cloche.operations.summaries import summary_of
+from cloche.operations.heads import Heads, head_of, heads_after
 from cloche.status import FINAL, RESTING
 
 router = APIRouter()
@@ -110,7 +108,7 @@ async def stream_run(
     form: Any = bodies
     if bodies == "facts":
         first = await run.records(0, 1, history=position[0])
-        form = Heads(history_key(run.key, position[0]), first[0] if first else None)
+        form = heads_after(run.key, first, position[0])
 
     def content(gone: asyncio.Future[None]) -> AsyncGenerator[str]:
         return _events(service, run, position, form, principal, gone, final=until == "ended")
@@ -169,5 +167,5 @@ def _data(record: Any, bodies: Any, principal: Principal) -> str:
 
         return base64.b64encode(stored(record)).decode()
     if isinstance(bodies, Heads):
-        return to_json([*bodies.of(record), summary_of(record)])
+        return to_json(head_of(bodies, record))
     return to_json(record_out(record, bodies, principal))

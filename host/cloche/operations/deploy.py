@@ -136,6 +136,8 @@ def check_content(content: object, workflow: object) -> None:
     Raises:
         UsageError: a program gives what is no code, or no name.
     """
+    if content is None:
+        raise UsageError("give the code that is to be deployed: a graph, a source, or files")
     if not isinstance(content, (str, deploying.Brought)) and not hasattr(content, "to_json"):
         raise UsageError(f"code is text, or a graph, and not {type(content).__name__}: decode bytes first")
     if workflow is not None and not isinstance(workflow, str):

@@ -177,9 +177,7 @@ def crash_everywhere(
         UsageError: `doubles` is no function.
     """
     if not callable(doubles):
-        raise UsageError(
-            "doubles= takes a function that makes them, for each run has its own: doubles=lambda: [double(…)]"
-        )
+        raise UsageError("doubles= takes a function that makes them, for each run anew: doubles=lambda: [double(…)]")
     case = _Case(workflow, input_data, answers or {}, events or {}, doubles, options, cancel_after_s, tuple(children))
     calm = _store(sqlite, 0)
     expected = VirtualTime().run(_lived(case, calm))

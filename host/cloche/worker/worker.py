@@ -401,10 +401,8 @@ class _ChildRuns:
             # The run goes on from one whose child failed: so does the child.
             await self._worker.new_runs.retries.begin(start.key, Retry(before.run), depth=depth, parent=begun.parent)
             return self._handle(start.key, None)
-        if is_new:
-            async with self._descendants.one_more(start.key, limits.policy.descendants):
-                found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
-        else:
+        most = limits.policy.descendants
+        async with self._descendants.one_more(start.key, most) if is_new else contextlib.nullcontext():
             found = await self._worker.new_runs.start(start.key, start.workflow, start.input, begun=begun)
         return self._handle(start.key, found)
 

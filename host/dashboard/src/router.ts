@@ -59,5 +59,6 @@ export function setQuery(change: Query, isStep = false): void {
     else query.set(name, String(value));
   }
   const text = query.toString();
-  go(`#/${place.peek().parts.map(encodeURIComponent).join("/")}${text && `?${text}`}`, isStep);
+  const path = place.peek().parts.map(encodeURIComponent).join("/") || "runs"; // the first page
+  go(`#/${path}${text && `?${text}`}`, isStep);
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.commands import cloche
+from support.commands import ended, process
 from support.dashboard import FLOWS, order, start, until
 from support.serving import Serving
 
@@ -21,7 +21,7 @@ PAGES = ("Runs", "Workflows", "Schedules", "Workers", "Usage")
 
 
 def token(store: str, *options: str) -> str:
-    made = cloche("token", "create", "--store", store, *options)
+    made = ended(process("token", "create", "--store", store, *options))
     assert made.code == 0, made.err
     return made.out.strip()
 
@@ -202,16 +202,15 @@ def test_what_is_not_there_is_said(page: Page, server: Serving) -> None:
 
 def test_the_page_goes_on_by_itself_after_the_server_was_killed(page: Page, tmp_path: Path) -> None:
     store = str(tmp_path / "runs.db")
-    first = Serving(STOCK, store=store)
-    start(first, "stock-sync", "before", {"file": "b.csv"})
-    page.goto(first.url)
-    page.locator(".rows-all [role=row]", has_text="before").get_by_text("success").wait_for()
-    first.process.send_signal(signal.SIGKILL)
-    page.get_by_text("The server is not reached: what you see is as it was.").wait_for()
-    assert page.get_by_role("link", name="before").is_visible()
-    first.kill()
+    with Serving(STOCK, store=store) as first:
+        start(first, "stock-sync", "before", {"file": "b.csv"})
+        page.goto(first.url)
+        page.locator(".rows-all [role=row]", has_text="before").get_by_text("success").wait_for()
+        first.process.send_signal(signal.SIGKILL)
+        page.get_by_text("The server is not reached: what you see is as it was.").wait_for()
+        assert page.get_by_role("link", name="before").is_visible()
     with Serving(STOCK, store=store, port=first.port) as second:
-        start(second, "stock-sync", "after", {"file": "a.csv"})
+        start(second, "stock-sync", "after", {"file": "a.csv"})  # often before the page is connected again
         page.locator(".rows-all [role=row]", has_text="after").get_by_text("success").wait_for()
         page.get_by_text("The server is not reached").wait_for(state="detached")
         page.locator(".foot").get_by_text("2 runs", exact=True).wait_for()

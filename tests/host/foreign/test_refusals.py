@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloche import StepContext, create_step, create_workflow
+from cloche import Concurrency, StepContext, create_step, create_workflow
 from cloche.errors import RefusedByEngine
 from cloche.foreign import Hosting
 from cloche.foreign.refusals import ENGINES, RULES, table
@@ -32,6 +32,7 @@ def nothing(data: Any) -> Any:
 counts, starts = create_step(id="counts", execute=count), create_step(id="starts", execute=start)
 once = create_step(id="once", execute=nothing, at_most_once=True)
 often = create_step(id="often", execute=nothing, retries=21)
+limited = create_step(id="limited", execute=nothing, concurrency=Concurrency("printer", most=2))
 plain = create_step(id="plain", execute=nothing)
 
 
@@ -42,6 +43,7 @@ def wf(id: str = "w") -> Any:
 # For each rule a workflow that it finds, the node that it names, and one beside it that it must not find.
 CASES: list[tuple[Any, str, Any]] = [
     (wf().then(once), "step 'once'", wf().then(plain)),
+    (wf().then(limited), "step 'limited'", wf().then(plain)),
     (wf().then(starts), "step 'starts'", wf().then(counts)),
     (wf().parallel([counts, plain]), "step 'counts' in '", wf().parallel([counts, plain], limit=1)),
     (wf().then(often), "step 'often'", wf().then(create_step(id="often", execute=nothing, retries=20))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from guest.cells import python_module
 from support.apps import Journal, in_loop
 from support.served import adding, asking, served, started
@@ -30,6 +31,15 @@ async def test_a_key_names_a_run(journal: Journal) -> None:
         assert answers[0].json()["id"] == answers[1].json()["id"]
         other = await ask.post(place, json={"input": {"v": 1}}, headers={"Idempotency-Key": "order 18"})
         assert other.json()["id"] != answers[0].json()["id"]
+
+
+@in_loop
+@pytest.mark.parametrize("id", [".", ".."])
+async def test_a_run_that_would_have_no_address_is_refused(journal: Journal, id: str) -> None:
+    async with served(adding(journal)) as (ask, _):
+        answer = await started(ask, "adding", {"v": 1}, id)
+        assert answer.status_code == 422
+        assert f"a run '{id}' would have no address: give it another id" in answer.text
 
 
 @in_loop

@@ -41,7 +41,7 @@ async def _lived(app: Cloche, ask: httpx.AsyncClient) -> list[str]:
 
 def _forms(secret: str) -> list[bytes]:
     """The part of it that nobody may know, as it might stand somewhere."""
-    part = (secret.rpartition("_")[2] if secret.startswith("clk_") else secret.rpartition(".")[2]).encode()
+    part = (secret.split("_", 2)[2] if secret.startswith("clk_") else secret.rpartition(".")[2]).encode()
     found = [part, part.hex().encode(), base64.b64encode(part).rstrip(b"=")]
     try:
         raw = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))

@@ -25,7 +25,7 @@ def test_it_serves_and_executes_what_it_is_given(store: str) -> None:
 def test_without_targets_it_executes_nothing(store: str) -> None:
     with Serving(store=store) as server:
         assert server.post("/v1/workflows/math/runs", {"input": {"x": 5}, "run_id": "r1"}).json()["status"] == "pending"
-        assert server.get("/v1/workers").json() == {"workers": []}
+        assert server.get("/v1/workers").json() == {"workers": [], "details": []}
         ran = cloche("worker", MATH, "--store", store, "--once")
         assert ran.code == 0
         assert server.get("/v1/runs/r1").json()["status"] == "success"

@@ -47,6 +47,7 @@ CASES = [
     Case("batching.ts", "batch", [10], {"sum": 385 - 9, "batches": 3, "failed": [3]}),
     Case("classes.ts", "Cart.shop", [["a", "b"]], ["Ada: 6 EUR", "paid 6"]),
     Case("values.ts", "values", ["2026-01-02T03:04:05.000Z"], {"size": 1, "set": [1, 2], "when": "2026-01-02T03:04:05.000Z", "level": "High", "name": "name", "big": str(2**70), "pattern": True}),
+    Case("points.ts", "points", [1, 2], {"isPoint": True, "sum": 13}),
     Case("retries.ts", "retries", [], {"first": 2, "second": "FatalError: there is no way", "third": "fatal"}),
     Case("racing.ts", "race", [["a", "b"]], {"hasId": True, "first": "from b", "slow": "timeout", "all": ["from c", 3]}),
     Case("racing.ts", "later", [15], True),

@@ -1,7 +1,7 @@
 /** The list of runs: its pages, the reasons of the rows that are seen, and what the feed changes. */
 
 import { batch, signal } from "@preact/signals";
-import { ask, Problem, query } from "../api/client";
+import { ask, clockSkew, Problem, query } from "../api/client";
 import type { Reason, RunOut, RunPage, Status, Summary } from "../api/models";
 import { follow, type Following } from "../api/sse";
 import { toastError } from "../ui/toast";
@@ -11,6 +11,7 @@ const PAGE = 100;
 const FIRST: readonly Status[] = ["blocked", "suspended", "failed"]; // what waits for a person comes first
 const FIRST_MAX = 50;
 const REASONS_MAX = 40;
+const BEFORE_MS = 10_000; // how far the feed begins before now: clocks that are 3 s apart are taken as one
 const TOGETHER_MS = 150; // events of the feed that are applied at once
 
 export class RunsModel {
@@ -39,7 +40,9 @@ export class RunsModel {
   begin(): () => void {
     void this.load();
     void this.summarize();
-    this.following = follow("feed", (event) => {
+    // From before the list was asked for, by the server's clock: what moves meanwhile, or while the server is away, is not missed.
+    const since = Math.floor(Date.now() + clockSkew.peek() - BEFORE_MS);
+    this.following = follow(`feed?cursor=${since}`, (event) => {
       if (event.event !== "run") return;
       const run = JSON.parse(event.data) as RunOut;
       this.waiting.set(run.id, run);

@@ -1,6 +1,6 @@
 /** A form made of a JSON Schema, with the same value as JSON beside it. */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Json, Schema } from "../api/models";
 import { fieldOf, initial, labelOf, type Field, type Mistake } from "./schema";
@@ -171,10 +171,10 @@ function Row(props: ValueProps): JSX.Element {
   const about = field.schema.description;
   return (
     <div class="row">
-      <label for={field.kind === "boolean" ? undefined : id} id={`${id}-label`}>
+      <Label id={id} isOfGroup={field.kind === "boolean"}>
         {name}
         {isNeeded || field.isNullable ? "" : <span class="faint"> optional</span>}
-      </label>
+      </Label>
       <div>
         <Control {...props} id={id} />
         {about && <p class="about">{about}</p>}
@@ -185,6 +185,21 @@ function Row(props: ValueProps): JSX.Element {
         ))}
       </div>
     </div>
+  );
+}
+
+/** A group of buttons has its name beside it: a label would take the place of a button's own. */
+function Label({ id, isOfGroup, children }: { id: string; isOfGroup: boolean; children: ComponentChildren }): JSX.Element {
+  if (isOfGroup)
+    return (
+      <span class="label" id={`${id}-label`}>
+        {children}
+      </span>
+    );
+  return (
+    <label for={id} id={`${id}-label`}>
+      {children}
+    </label>
   );
 }
 

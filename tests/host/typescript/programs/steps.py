@@ -96,6 +96,11 @@ def large(n: int) -> str:
     return str(n)
 
 
+# points
+def moved(point: dict[str, int], by: int) -> dict[str, int]:
+    return {"x": point["x"] + by, "y": point["y"]}
+
+
 # retries
 def flaky(times: int, ctx: StepContext) -> int:
     if ctx.attempt < times:
