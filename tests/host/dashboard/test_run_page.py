@@ -254,9 +254,11 @@ def test_the_builders_calls_stand_beside_what_runs(page: Page, server: Serving) 
     sees(builder.locator(".ln"), ".foreach(reserve, concurrency=2")
     sees(builder.locator(".ln.cur"), "approve")
     sees(glass.locator(".ln.cur"), "approve")
-    sides = [one.bounding_box() for one in (glass, builder)]
-    assert sides[0] and sides[1] and sides[0]["x"] + sides[0]["width"] <= sides[1]["x"]
-    assert sides[0]["y"] == sides[1]["y"]
+    left, right = glass.bounding_box(), builder.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]
+    assert left["y"] == right["y"]
     box(page, "quote-shipping").click()
     for one in (builder, glass):
         sees(one.locator(".ln.sel"), "quote")
