@@ -271,7 +271,7 @@ def test_where_there_is_no_room_both_sources_have_a_tab(page: Page, server: Serv
     sees(page.locator(".ln"), ".foreach(reserve, concurrency=2")
     sees(page.locator(".ln.cur"), "approve")
     page.get_by_role("tab", name="Under glass").click()
-    sees(page.locator(".ln"), "export default")
+    sees(page.locator(".ln.cur"), '["approve", ')
 
 
 def test_records_are_filtered(page: Page, server: Serving) -> None:
