@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from cloche_guest import artifacts
-from cloche_guest.build import zones_source
+from cloche_guest.build import script_of, zones_source
 from cloche_guest.engine import ENGINE_FILES, engine_sources
 from cloche_guest.tools import compiler_version, key, place
 from cloche_guest.zones import zones_folder
@@ -81,7 +81,23 @@ def environment() -> dict[str, str]:
 
 
 def prelude() -> list[str]:
-    return [str(file) for file in artifacts.SOURCES.prelude]
+    """Files with the prelude's scripts, as the guest is baked from them."""
+    scripts = [script_of(file) for file in artifacts.SOURCES.prelude]
+    texts = "".join(script.text for script in scripts)
+    folder = artifacts._cache_directory() / "native" / f"prelude-{key(texts.encode())[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / script.name for script in scripts]
+    for file, script in zip(files, scripts, strict=True):
+        if not file.exists():
+            _write(file, script.text)
+    return [str(file) for file in files]
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: other processes of the tests look for it too."""
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as new:
+        new.write(text)
+    Path(new.name).replace(file)
 
 
 def _has_asan(compiler: str) -> bool:

@@ -5,21 +5,12 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from cloche.http.addresses import NewRunId
 from cloche.status import RunStatus
 
 RunId = str
-NO_NAMES = (".", "..")  # in an address they are folders: clients leave them out, even where they are percent-encoded
-
-
-def _addressable(id: str) -> str:
-    if id in NO_NAMES:
-        raise ValueError(f"a run {id!r} would have no address: give it another id")
-    return id
-
-
-NewRunId = Annotated[str, AfterValidator(_addressable)]
 
 
 class Given(BaseModel):

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel
 
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
+from cloche.http.addresses import NO_NAMES
 from cloche.http.bodies import CBOR, JSON
-from cloche.http.models import NO_NAMES
 from cloche.http.moves import Moves
 from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role

@@ -355,7 +355,7 @@ int fuzz_values(int argc, char **argv) {
 
 /* ---- events ---- */
 
-static void collect(const uint8_t *bytes, size_t size) {
+static void collect_output(const uint8_t *bytes, size_t size) {
     size_t room = OUTPUT_MAX - shared->produced;
     memcpy(shared->output + shared->produced, bytes, size < room ? size : room);
     shared->produced += (uint32_t)(size < room ? size : room);
@@ -371,7 +371,7 @@ static void deliver_in_child(const struct input *input, bool one_by_one) {
     if (!child) {
         alarm(HANGS_AFTER_S);
         memcpy(INPUT_WINDOW, input->bytes, input->size);
-        shared->fault = (one_by_one ? deliver_one_by_one : deliver_all)((uint32_t)input->size, collect);
+        shared->fault = (one_by_one ? deliver_one_by_one : deliver_all)((uint32_t)input->size, collect_output);
         _exit(0);
     }
     if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status))
