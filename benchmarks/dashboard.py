@@ -103,18 +103,17 @@ def _served(items: int) -> Iterator[str]:
         flow = Path(folder) / "flow.py"
         flow.write_text(FLOW)
         line = [sys.executable, "-m", "cloche.cli", "serve", f"{flow}:workflow", "--store", f"{folder}/runs.db"]
-        server = subprocess.Popen([*line, "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            url: str = json.loads(server.stdout.readline())["url"]
-            for run, count in (("small", 1), ("long", items)):
-                _ask(f"{url}/v1/workflows/long/runs", {"input": list(range(count)), "run_id": run})
-                while _ask(f"{url}/v1/runs/{run}")["status"] != "success":
-                    time.sleep(0.2)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(60)
+        with subprocess.Popen([*line, "--port", "0", "--json"], stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                url: str = json.loads(server.stdout.readline())["url"]
+                for run, count in (("small", 1), ("long", items)):
+                    _ask(f"{url}/v1/workflows/long/runs", {"input": list(range(count)), "run_id": run})
+                    while _ask(f"{url}/v1/runs/{run}")["status"] != "success":
+                        time.sleep(0.2)
+                yield url
+            finally:
+                server.terminate()
 
 
 def _ask(url: str, body: Any = None) -> Any:
