@@ -180,7 +180,7 @@ def test_the_answer_is_judged_by_the_server_and_moves_the_run(page: Page, server
     begin(server, "fulfil", "A-2000", ORDER)
     until(lambda: status(server, "A-2000") == "suspended")
     opened(page, server, "A-2000")
-    page.locator(".act .seg button", has_text="Yes").click()
+    page.locator(".act").get_by_role("button", name="Yes", exact=True).click()
     page.locator(".act").get_by_label("Note").fill("by hand")
     page.locator(".act").get_by_role("button", name="Resume").click()
     sees(page.get_by_role("heading", level=1), "Succeeded in")
@@ -227,7 +227,7 @@ def test_a_failure_says_where_and_is_retried(page: Page, server: Serving) -> Non
     opened(page, server, "sync-27", "?step=import-rows")
     sees(page.get_by_role("heading", level=1), "Failed at import-rows: ValueError row 1,204 of stock.csv")
     sees(page.locator(".insp .trace"), "dashboard_flows.py")
-    assert page.locator(".ln.cur").inner_text().split()[-1].endswith('step("import-rows")(r_fetch);')
+    assert page.locator(".ln.cur").first.inner_text().split()[-1].endswith('step("import-rows")(r_fetch);')
     page.locator(".act").get_by_role("button", name="Retry").click()
     sees(page.locator(".kin"), "retry of sync-27")
 
@@ -250,9 +250,28 @@ def test_a_run_is_ended_after_a_question(page: Page, server: Serving) -> None:
 
 def test_the_builders_calls_stand_beside_what_runs(page: Page, server: Serving) -> None:
     opened(page, server, "A-1015")
+    builder, glass = (page.get_by_role("region", name=name, exact=True) for name in ("Builder", "Under glass"))
+    sees(builder.locator(".ln"), ".foreach(reserve, concurrency=2")
+    sees(builder.locator(".ln.cur"), "approve")
+    sees(glass.locator(".ln.cur"), "approve")
+    left, right = glass.bounding_box(), builder.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]
+    assert left["y"] == right["y"]
+    box(page, "quote-shipping").click()
+    for one in (builder, glass):
+        sees(one.locator(".ln.sel"), "quote")
+
+
+def test_where_there_is_no_room_both_sources_have_a_tab(page: Page, server: Serving) -> None:
+    page.set_viewport_size({"width": 1300, "height": 900})
+    opened(page, server, "A-1015")
     page.get_by_role("tab", name="Builder").click()
     sees(page.locator(".ln"), ".foreach(reserve, concurrency=2")
     sees(page.locator(".ln.cur"), "approve")
+    page.get_by_role("tab", name="Under glass").click()
+    sees(page.locator(".ln.cur"), '["approve", ')
 
 
 def test_records_are_filtered(page: Page, server: Serving) -> None:

@@ -1,6 +1,5 @@
 /** The runs of the tenant: what waits for a person first, why each does not move, and what moves it. */
 
-import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Reason, RunOut, Status, Summary, Where } from "../api/models";
@@ -11,6 +10,7 @@ import { go, link, place, setQuery } from "../router";
 import { may } from "../session";
 import { ActDialog, type Act } from "../ui/act";
 import { Empty, Kbd } from "../ui/basic";
+import { media } from "../ui/media";
 import { Rows } from "../ui/rows";
 import { Bulk, type BulkAct } from "./bulk";
 import { Failures } from "./failures";
@@ -23,9 +23,7 @@ import { Start } from "./start";
 
 const ROW = 34;
 const NARROW_ROW = 56; // two lines: the reason stands below the id
-const narrow = matchMedia("(max-width: 560px)");
-const isNarrow = signal(narrow.matches);
-narrow.addEventListener("change", () => (isNarrow.value = narrow.matches));
+const isNarrow = media("(max-width: 560px)");
 const CHIPS: readonly Status[] = ["blocked", "suspended", "failed", "running", "pending", "waiting", "paused", "success", "canceled"];
 const ALWAYS: ReadonlySet<string> = new Set(["suspended", "failed", "running", "waiting", "success"]);
 

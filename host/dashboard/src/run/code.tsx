@@ -1,7 +1,8 @@
-/** The source under glass, and the builder's calls beside it, with the line that runs. */
+/** The source under glass, and the builder's calls beside it, each with the line that runs. */
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import { media } from "../ui/media";
 import { Rows, type RowStyle } from "../ui/rows";
 import { painted } from "../ui/source";
 import { memo } from "../pages/memo";
@@ -17,36 +18,61 @@ interface Page {
 
 const GLYPHS: Record<string, string> = { success: "✓", running: "●", queued: "●", away: "●", suspended: "◆", waiting: "◷", retry: "↻", child: "◷", failed: "✕", canceled: "–" };
 
+const isWide = media("(min-width: 1400px)"); // both sources have room beside each other
+
 export function Code({ model }: { model: RunModel }): JSX.Element {
-  const [tab, setTab] = useState<"glass" | "builder">("glass");
+  const [isBuilder, setBuilder] = useState(false);
   const source = model.source.value;
   const shape = model.shape.value;
   const glass = useMemo<Page | null>(() => source && pageOf(source.code, source.language, source.map, shape), [source, shape]);
   const builder = useMemo<Page | null>(() => (shape?.builder ? pageOf(shape.builder.code, "python", shape.builder.map, shape) : null), [shape]);
-  const page = tab === "builder" && builder ? builder : glass;
+  if (builder && isWide.value)
+    return (
+      <div class="pair">
+        <Listed model={model} page={glass} label={GLASS} head={<h2>{GLASS}</h2>} />
+        <Listed model={model} page={builder} label={BUILDER} head={<h2>{BUILDER}</h2>} />
+      </div>
+    );
+  const isOn = isBuilder && builder !== null;
+  const tabs = (
+    <div class="tabs" role="tablist" aria-label="Which source">
+      <Tab label={GLASS} isOn={!isOn} onClick={() => setBuilder(false)} />
+      {builder && <Tab label={BUILDER} isOn={isOn} onClick={() => setBuilder(true)} />}
+    </div>
+  );
+  return <Listed key={isOn} model={model} page={isOn ? builder : glass} label="Source" head={tabs} isPanel />;
+}
+
+const GLASS = "Under glass";
+const BUILDER = "Builder";
+
+/** One source, with the line that runs in sight. */
+function Listed({ model, page, label, head, isPanel }: { model: RunModel; page: Page | null; label: string; head: JSX.Element; isPanel?: boolean }): JSX.Element {
   const { at } = model.frame.value;
   const hot = page ? hotLines(model, page, at) : [];
-  const selection = model.selection.value;
-  const chosen = selection?.place?.path ?? (selection?.call ? model.log.places[selection.call.place]!.path : null);
+  const chosen = chosenPlace(model);
   const near = useMemo(() => (page && chosen ? Math.min(...[...page.places].filter(([, places]) => places.includes(chosen)).map(([line]) => line)) : Infinity), [page, chosen]);
   const cursor = Number.isFinite(near) ? near : (hot[0] ?? 0);
   return (
-    <section class="pane" aria-label="Source">
+    <section class="pane" aria-label={label}>
       <header>
-        <div class="tabs" role="tablist" aria-label="Which source">
-          <Tab label="Under glass" isOn={page === glass} onClick={() => setTab("glass")} />
-          {builder && <Tab label="Builder" isOn={page === builder} onClick={() => setTab("builder")} />}
-        </div>
+        {head}
         <span class="grow" />
         <span class="faint mono" role="status">{hot.length > 0 && `line ${hot[0]}`}</span>
       </header>
-      <div class="body" role="tabpanel" aria-label="Source">
+      <div class="body" role={isPanel ? "tabpanel" : undefined} aria-label={isPanel ? label : undefined}>
         {page && (
-          <Rows key={tab} class="code" count={page.lines.length} height={18} cursor={cursor ? Math.min(page.lines.length - 1, cursor + 5) : -1} label="Lines" role="list" isFocused row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
+          <Rows class="code" count={page.lines.length} height={18} cursor={cursor - 1} around={5} label="Lines" role="list" isFocused row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
         )}
       </div>
     </section>
   );
+}
+
+/** The path of the place that is selected, or of the call that is. */
+function chosenPlace({ log, selection }: RunModel): string | null {
+  const chosen = selection.value;
+  return chosen?.place?.path ?? (chosen?.call ? log.places[chosen.call.place]!.path : null);
 }
 
 function Tab({ label, isOn, onClick }: { label: string; isOn: boolean; onClick: () => void }): JSX.Element {
@@ -122,8 +148,7 @@ function Line({ model, page, line, isHot, style }: { model: RunModel; page: Page
   const places = page.places.get(line) ?? [];
   const statuses = places.map((one) => log.place(one)).map((one) => (one ? log.placeStatus(one.index) : "idle"));
   const status = ORDER.find((one) => statuses.includes(one as never)) ?? (places.length ? "idle" : "");
-  const selection = model.selection.value;
-  const own = selection?.place?.path ?? (selection?.call ? log.places[selection.call.place]!.path : null);
+  const own = chosenPlace(model);
   const look = `${status} ${places.length && status === "idle" ? "todo" : ""} ${isHot ? "cur" : own !== null && places.includes(own) ? "sel" : ""}`;
   return <Text model={model} page={page} line={line} look={look} status={status} place={places[0] ?? ""} style={style} />;
 }

@@ -1,7 +1,7 @@
 /** The fold: what a run was at any record, as a pure function of the heads of its log. No DOM, no network, no clock.
  *
  * `Log` takes heads in, once and in order. `Log.to(seq)` moves its cursor, forth or back: it costs a few array writes for each
- * record between, so that a log of 100,000 is crossed in milliseconds. `Log.state(seq)` says the whole state as data, as
+ * record between, so that a log of 100,000 is crossed in milliseconds. `stateOf` says the whole state as data, as
  * `cloche.history.fold` does in Python: a golden table holds the two together.
  */
 
@@ -451,33 +451,6 @@ export class Log {
 
   deadlineAt(seq: number): number | null {
     return this.#deadlines.findLast(([at]) => at <= seq)?.[1] ?? null;
-  }
-
-  /** The whole state at a record, as `RunFold.state` of Python says it. Moves the cursor. */
-  state(seq: number): Record<string, unknown> {
-    this.to(seq);
-    const nodes: Record<string, string> = {};
-    for (const place of this.places) {
-      const status = this.placeStatus(place.index);
-      if (status !== "idle") nodes[place.path] = status;
-    }
-    return {
-      seq: this.at, time: this.timeOf(this.at), phase: this.phaseOf(this.at), status: this.runStatus(), busy_ms: this.busyOf(this.at),
-      error: this.errorAt(seq), tags: this.tagsAt(seq), deadline: this.deadlineAt(seq),
-      calls: this.calls.map((one) => this.callAt(one.index, seq)).filter((one) => one !== null),
-      blocks: this.#blocksAt(seq),
-      nodes,
-    };
-  }
-
-  #blocksAt(seq: number): unknown[] {
-    const newest = new Map<string, Block>(); // a path that was entered again is the newest one
-    for (const block of this.blocks) if (block.seq <= seq) newest.set(block.path, block);
-    return [...newest.values()].map((block) => {
-      const isOver = block.closed > 0 && block.closed <= seq;
-      const status = STATUSES[isOver ? block.status : RUNNING];
-      return { path: block.path, seq: block.seq, status, since: this.timeOf(block.seq), to: isOver ? this.timeOf(block.closed) : null, error: isOver ? block.error : null };
-    });
   }
 
   // ---- room

@@ -14,6 +14,8 @@ export interface RowsProps {
   row: (index: number, style: RowStyle) => ComponentChildren;
   /** A row that is kept in sight. */
   cursor?: number;
+  /** How many rows above and below it are kept in sight with it. */
+  around?: number;
   /** Called with the range that is seen, whenever it is another one. */
   onRange?: (first: number, last: number) => void;
   class?: string;
@@ -27,9 +29,11 @@ export interface RowsProps {
 const BEYOND = 4; // rows above and below what is seen
 const HEIGHT_MAX = 8_000_000; // a browser draws no higher element: beyond it, one pixel of scroll is more than one of rows
 
-export function Rows({ count, height, row, cursor, onRange, class: name, label, role, head, isFocused }: RowsProps): JSX.Element {
+const UNSEEN = { top: 0, view: 600 }; // before it was measured
+
+export function Rows({ count, height, row, cursor, around = 0, onRange, class: name, label, role, head, isFocused }: RowsProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
-  const [seen, setSeen] = useState({ top: 0, view: 600 });
+  const [seen, setSeen] = useState(UNSEEN);
   const whole = count * height;
   const drawn = Math.min(whole, HEIGHT_MAX);
   const scale = drawn > seen.view ? (whole - seen.view) / (drawn - seen.view) : 1;
@@ -41,7 +45,7 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
     const element = box.current!;
     const look = (): void => {
       const { scrollTop, clientHeight } = element;
-      setSeen((before) => (before.top === scrollTop && before.view === clientHeight ? before : { top: scrollTop, view: clientHeight }));
+      setSeen((before) => (before !== UNSEEN && before.top === scrollTop && before.view === clientHeight ? before : { top: scrollTop, view: clientHeight }));
     };
     look();
     const observer = new ResizeObserver(look);
@@ -55,16 +59,18 @@ export function Rows({ count, height, row, cursor, onRange, class: name, label, 
   useEffect(() => onRange?.(first, last), [first, last, count]);
   useLayoutEffect(() => {
     const element = box.current!;
-    if (cursor === undefined || cursor < 0 || cursor >= count) return;
+    if (seen === UNSEEN || cursor === undefined || cursor < 0 || cursor >= count) return;
     const sticky = (element.firstElementChild as HTMLElement | null)?.classList.contains("rows-head") ? 28 : 0;
     const at = seen.top * scale; // what is known: to read it of the element would lay the page out twice
     let next = -1;
-    if (cursor * height < at) next = (cursor * height) / scale;
-    else if ((cursor + 1) * height > at + seen.view - sticky) next = ((cursor + 1) * height - seen.view + sticky) / scale;
+    const above = Math.max(0, cursor - around) * height;
+    const below = Math.min(count, cursor + 1 + around) * height;
+    if (above < at) next = above / scale;
+    else if (below > at + seen.view - sticky) next = (below - seen.view + sticky) / scale;
     if (next < 0) return;
     setSeen({ top: next, view: seen.view });
     element.scrollTop = next;
-  }, [cursor, count]);
+  }, [cursor, count, seen === UNSEEN]);
 
   const rows: ComponentChildren[] = [];
   const shift = top - seen.top;
