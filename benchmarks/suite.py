@@ -20,6 +20,7 @@ SUITE = {
         "typed_values",
         "what the type of an annotation costs where a value arrives; a call of two arguments",
     ),
+    "typescript": ("typescript", "compiling, replay of what comes out, cells of a large bundle, a step on Node"),
     "batches": ("batches", "what a `Batch` of 10,000 costs beside the list of a plain gather"),
     "two-cores": ("cells", "guest-bound work on two threads against one"),
     "metering": ("metering", "what fuel and epochs cost the guest"),

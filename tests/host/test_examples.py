@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.guests import needs_python
+from support.node import NODE
 from support.postgres import require
 
 EXAMPLES = Path(__file__).parents[2] / "host" / "examples"
@@ -24,6 +25,14 @@ PRINTED = {
         "{'approve': {'question': 'Go on?'}}\n{'heard': [3, 6], 'turns': 50}\n{'value': 'turn 49: I heard 3'}\n"
     ),
     "09_code_writing_agent.py": ("attempt 1: line 4: return summ(prices): NameError\nattempt 2: 10, with 2 steps\n"),
+    "10_typescript.py": (
+        "calls: step//./onboarding//createAccount, step//./onboarding//sendMail\n"
+        "{'mails': ['welcome to ann@shop.example', 'first steps to ann@shop.example'], 'account': 'a-o-1'}\n"
+        "replays: True\n"
+    ),
+    "11_steps_on_node.py": (
+        "{'sendMail': 'welcome to ann@shop.example'} True\n{'letter': 'a letter to account of o-1'} True\n"
+    ),
     "07_platform.py": (
         "umbra may not deploy: fuel-exhausted\n"
         "acme success sent mail to ann\n"
@@ -36,6 +45,7 @@ PRINTED = {
 }
 
 IN_PYTHON = ("06_native.py", "08_agent.py", "09_code_writing_agent.py")
+ON_NODE = ("11_steps_on_node.py",)
 
 
 ROOT = EXAMPLES.parents[1]
@@ -69,6 +79,8 @@ def test_every_example_is_tested() -> None:
 def test_an_example_prints_what_it_shows(name: str) -> None:
     if name in IN_PYTHON:
         needs_python()
+    if name in ON_NODE and NODE is None:
+        pytest.skip("there is no Node.js")
     assert _output(EXAMPLES / name) == PRINTED[name]
 
 

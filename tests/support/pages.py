@@ -1,4 +1,4 @@
-"""Pages of the documentation, executed: a ```python or ```js block is a file, a ```console block is commands with their output.
+"""Pages of the documentation, executed: a ```python, ```js or ```ts block is a file, a ```console block is commands and output.
 
 A block that is a file begins with its name (`# flow.py`, `// flow.js`); a later block of that name takes its place. In a
 console block each `$ ` line is a command, the lines after it are its output, standard error included. `…` stands for any text
@@ -24,7 +24,11 @@ _OF_THIS_MACHINE = re.compile(  # its first run compiles; a loaded one is slow: 
     r"^(?:info: compiling guest |info: guest \w+ is compiled: |(?:warning: )?the event loop has stood still ).*\n",
     re.MULTILINE,
 )
-_NAMES = {"python": re.compile(r"# ([\w.-]+\.py)\n"), "js": re.compile(r"// ([\w.-]+\.m?js)\n")}
+_NAMES = {
+    "python": re.compile(r"# ([\w.-]+\.py)\n"),
+    "js": re.compile(r"// ([\w.-]+\.m?js)\n"),
+    "ts": re.compile(r"// ([\w.-]+\.ts)\n"),
+}
 
 
 @dataclass(frozen=True)

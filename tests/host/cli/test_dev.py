@@ -188,3 +188,46 @@ def test_where_it_is_killed_nothing_of_it_is_left(in_folder: Path) -> None:
                 break
             assert time.monotonic() < end
             time.sleep(0.1)
+
+
+FLOW_TS = """export async function greeting(name: string): Promise<string> {{
+  "use workflow";
+  const hook = createHook<string>({{ token: `more:${{name}}` }});
+  return await greet("{word}", name, await hook);
+}}
+async function greet(word: string, name: string, more: string): Promise<string> {{
+  "use step";
+  return word;
+}}
+import {{ createHook }} from "workflow";
+"""
+
+
+def test_typescript_is_loaded_again_and_open_runs_keep_their_code(in_folder: Path) -> None:
+    (in_folder / "steps.py").write_text("def greet(word, name, more):\n    return f'{word} {name}, {more}'\n")
+    flow = in_folder / "flow.ts"
+    flow.write_text(FLOW_TS.format(word="old"))
+    with dev(in_folder, "flow.ts", "--steps", "steps.py") as process:
+        process.start("greeting", ["ann"], "open")
+        ended("open", "waiting")
+        flow.write_text(FLOW_TS.format(word="new"))
+        process.until("loaded flow.ts again: new runs take it; open runs that .* they began with: 1")
+        process.start("greeting", ["bob"], "later")
+        ended("later", "waiting")
+        for name in ("ann", "bob"):
+            resumed = cloche("resume", "--hook", f"more:{name}", "--data", '"hello"', "--store", ".cloche/dev.db")
+            assert resumed.code == 0, resumed.err
+        assert (ended("open")["result"], ended("later")["result"]) == ("old ann, hello", "new bob, hello")
+
+
+def test_typescript_that_is_broken_is_told_by_its_line_and_what_was_there_goes_on(in_folder: Path) -> None:
+    flow = in_folder / "flow.ts"
+    flow.write_text('export async function one() {\n  "use workflow";\n  return 1;\n}\n')
+    with dev(in_folder, "flow.ts") as process:
+        url = process.url
+        flow.write_text('import fs from "fs";\nexport async function one() {\n  "use workflow";\n  return fs;\n}\n')
+        said = process.until("flow.ts was not loaded: what was loaded before goes on")
+        assert "flow.ts:1:1: 'fs' cannot be used in a workflow, only in a step" in said
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        process.start("one", [], "still")
+        assert ended("still")["result"] == 1

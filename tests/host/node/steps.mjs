@@ -8,6 +8,9 @@ export async function add(a, b) {
 export async function createAccount(order) {
   return { account: `account of ${order.id}`, node: process.versions.node.split(".").length };
 }
+export async function grown(n) {
+  return n + 3;
+}
 export async function fails(message) {
   throw Object.assign(new RangeError(message), { limit: 3, cause: new TypeError("because") });
 }

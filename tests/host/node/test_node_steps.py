@@ -61,6 +61,23 @@ async def test_a_step_on_node_stands_in_every_pattern() -> None:
     }  # fmt: skip
 
 
+async def test_a_branch_chooses_between_steps_on_node_and_loops_repeat_them() -> None:
+    grown, inc = on_node("grown"), create_step(id="inc", execute=lambda n: n + 1)
+    account = create_step(id="account", node=f"{FILE}#createAccount")
+    workflow = (
+        create_workflow(id="w")
+        .dountil(grown, lambda n: n >= 10)
+        .dowhile(create_step(id="again", node=f"{FILE}#grown"), lambda n: n < 20)
+        .map(lambda n: {"id": n})
+        .branch([(lambda order: order["id"] > 20, account), (lambda order: order["id"] <= 20, inc)])
+        .commit()
+    )
+
+    made = await play(workflow, 1)
+
+    assert made["account"]["account"] == "account of 22"  # 1, 4, 7, 10; 13, 16, 19, 22
+
+
 async def test_python_and_node_steps_stand_in_one_workflow() -> None:
     def order(data: dict[str, Any]) -> dict[str, Any]:
         return {"id": data["id"] + "!"}
