@@ -93,6 +93,10 @@ One event led to more than 6 MiB of commands, or more than 100,000 of them. Star
     "deploy-refused": """
 Code that a tenant brought was not kept: its source does not load, its graph has problems, or it met a limit while it was loaded
 under glass. `reason` is the code of what is wrong (`load-failed`, `fuel-exhausted` ...), `line` where in the source.""",
+    "compile": """
+TypeScript or JavaScript with "use workflow" that cannot be run as it is: the message has file, line and column of each problem,
+and what to write instead. What a workflow imports must do without Node.js; what needs it belongs in a function with "use step".
+`cloche compile FILE` shows all problems, and what runs under glass.""",
     "start-refused": """
 A worker was asked to start a run, and the workflow's `on_start` raised there: the message has what. Nothing was started; the
 same request may be made again.""",
