@@ -42,7 +42,7 @@ def refused(ran: Ran, code: int, *said: str) -> None:
         ("json", "json does not say which workflow; it defines no workflow"),
         (
             f"{FLOWS}:nothing",
-            "has no 'nothing'; its workflows are: asking, changed_math, endless, escaping, failing, math",
+            "has no 'nothing'; its workflows are: asking, asleep, changed_math, endless, escaping, failing, math",
         ),
         (FLOWS, "does not say which workflow; its workflows are:"),
         (f"{FLOWS}:not_a_workflow", "is a module, not a workflow"),
