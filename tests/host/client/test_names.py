@@ -21,6 +21,7 @@ PORTS = {
     "InForce",
     "Code",
     "RunKey",
+    "Replays",
 }  # for those who build on cloche
 
 
