@@ -9,7 +9,7 @@ import { link } from "../router";
 import { Copy, Pill, Text, visible } from "../ui/basic";
 import { Payload } from "../ui/payload";
 import { Again } from "./act-panel";
-import type { Call, CallState, Segment } from "./fold";
+import type { Call, CallState, Segment } from "./fold-words";
 import { valueIn, type RunModel } from "./model";
 import { kindWords, pillOf } from "./words";
 

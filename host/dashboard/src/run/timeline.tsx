@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { clock, count, duration, now } from "../clock";
 import { visible } from "../ui/basic";
 import { Rows, type RowStyle } from "../ui/rows";
-import type { Segment } from "./fold";
+import type { Segment } from "./fold-words";
 import type { RunModel } from "./model";
 import type { Row } from "./rows";
 import { scaleOf, type Scale } from "./scale";
