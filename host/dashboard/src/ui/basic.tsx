@@ -10,10 +10,6 @@ export function Pill({ status }: { status: string }): JSX.Element {
   return <span class={`pill st ${status}`}>{status}</span>;
 }
 
-export function Dot({ status }: { status: string }): JSX.Element {
-  return <span class={`dot st ${status}`} role="img" aria-label={status} />;
-}
-
 function Time({ at, as }: { at: string | number | null; as: (ms: number) => string }): JSX.Element {
   if (at === null) return <span class="faint">–</span>;
   const ms = typeof at === "number" ? at : Date.parse(at);
